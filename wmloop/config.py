@@ -1,0 +1,371 @@
+"""Every setting of a run: typed, frozen, documented, refused when unknown."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wmloop.errors import UsageError
+
+Range = tuple[float, float]
+
+
+class Part(BaseModel):
+    """Base of all configuration parts: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class RandomDriving(Part):
+    """The first policy: temporally correlated random actions, varied per episode (an Ornstein-Uhlenbeck walk).
+
+    Each tuple has one (low, high) pair per action dimension; an episode draws its own value from it. The defaults
+    are CarRacing's (steer, gas, brake): gentle steering, a gas bias, and almost no brake. White noise would creep,
+    because its mean gas equals its mean brake (FIELD.md, 3.7).
+    """
+
+    mean: Annotated[tuple[Range, ...], Field(description="range of the episode's mean action, per dimension")] = (
+        (0.0, 0.0),
+        (0.05, 0.4),
+        (-0.3, -0.1),
+    )
+    scale: Annotated[tuple[Range, ...], Field(description="range of the episode's noise scale, per dimension")] = (
+        (0.05, 0.35),
+        (0.05, 0.2),
+        (0.05, 0.2),
+    )
+    memory: Annotated[Range, Field(description="range of the walk's memory per decision, 0 white, 1 frozen")] = (
+        0.6,
+        0.9,
+    )
+    boost: Annotated[tuple[float, ...], Field(description="added to the mean in the first decisions, per dimension")] = (
+        0.0,
+        0.5,
+        0.0,
+    )
+    boost_decisions: Annotated[int, Field(ge=0, description="decisions over which the boost fades out")] = 12
+
+
+class EnvConfig(Part):
+    """The real environment and how it is looked at. The defaults are CarRacing's; nothing else in wmloop is."""
+
+    id: Annotated[str, Field(description="Gymnasium id; observations are RGB pixels, actions a Box")] = "CarRacing-v3"
+    kwargs: Annotated[dict[str, bool | int | float | str], Field(description="passed to the environment")] = {}
+    action_repeat: Annotated[int, Field(ge=1, description="frames per decision; rewards are summed over them")] = 4
+    crop: Annotated[
+        tuple[int, int, int, int] | None,
+        Field(description="rows and columns kept: top, bottom, left, right; then area-averaged to 64x64"),
+    ] = (0, 84, 0, 96)
+    mirror: Annotated[
+        tuple[int, ...],
+        Field(description="action dimensions whose sign flips in a mirrored world; empty where mirroring is no symmetry"),
+    ] = (0,)
+    driving: Annotated[RandomDriving, Field(description="the random policy of iteration 0")] = RandomDriving()
+    num_envs: Annotated[int, Field(ge=1, description="copies driven side by side")] = 16
+    timeout: Annotated[float, Field(gt=0, description="seconds after which a worker counts as hung")] = 120.0
+
+
+class RolloutConfig(Part):
+    """What is collected in reality before each round of learning."""
+
+    first: Annotated[
+        tuple[tuple[int, int], ...],
+        Field(description="iteration 0: (episodes, decisions at most) of random driving"),
+    ] = ((64, 50), (48, 80), (16, 150))
+    episodes: Annotated[int, Field(ge=1, description="episodes by C in each later iteration")] = 32
+    quiet_fraction: Annotated[float, Field(ge=0, le=1, description="share of them driven without exploration noise")] = (
+        0.25
+    )
+
+
+class VisionConfig(Part):
+    """V, the convolutional VAE: 64x64x3 -> z."""
+
+    network: Annotated[
+        Literal["light", "ha2018"], Field(description="light: four normalised convolutions; ha2018: the paper's, exactly")
+    ] = "light"
+    latent: Annotated[int, Field(ge=1, description="size of z")] = 32
+    recon_weight: Annotated[float, Field(gt=0, description="weight of the summed squared error against the KL")] = 30.0
+    kl_tolerance: Annotated[float, Field(ge=0, description="free nats per latent dimension (HS18: 0.5)")] = 0.0
+    batch: Annotated[int, Field(ge=1, description="images a step")] = 32
+    learning_rate: Annotated[float, Field(gt=0, description="Adam, iteration 0; decays to a tenth")] = 1e-3
+    tune_learning_rate: Annotated[float, Field(gt=0, description="Adam, later iterations")] = 5e-4
+    first_images: Annotated[int, Field(ge=1, description="images trained on in iteration 0")] = 40_000
+    tune_images: Annotated[int, Field(ge=0, description="images trained on in each later iteration")] = 12_000
+    tune_iterations: Annotated[int, Field(ge=0, description="later iterations in which V still moves; then frozen")] = 3
+
+
+class MemoryConfig(Part):
+    """M, the MDN-RNN with reward, done and next-action heads: P(z', r', d', a' | z, a, h)."""
+
+    hidden: Annotated[int, Field(ge=1, description="LSTM width")] = 256
+    mixtures: Annotated[int, Field(ge=1, description="Gaussians per latent dimension")] = 5
+    sequence: Annotated[int, Field(ge=1, description="decisions per training sequence")] = 32
+    batch: Annotated[int, Field(ge=1, description="sequences a step")] = 32
+    learning_rate: Annotated[float, Field(gt=0, description="Adam; warms up and decays to a tenth")] = 1e-3
+    first_steps: Annotated[int, Field(ge=1, description="gradient steps in iteration 0")] = 600
+    steps: Annotated[int, Field(ge=0, description="gradient steps in each later iteration")] = 600
+    steps_growth: Annotated[float, Field(ge=1, description="factor by which `steps` grows each iteration")] = 1.0
+    input_noise: Annotated[float, Field(ge=0, description="noise on M's input z, in posterior standard deviations")] = 4.0
+    reward_scale: Annotated[float, Field(gt=0, description="rewards are divided by this for the reward head")] = 5.0
+    reward_floor: Annotated[float, Field(description="smallest reward the reward head is asked to predict")] = -10.0
+    reward_smoothing: Annotated[int, Field(ge=0, description="reward targets are averaged over +- this many decisions")] = 1
+    reward_weight: Annotated[float, Field(ge=0, description="weight of the reward loss")] = 2.0
+    done_weight: Annotated[float, Field(gt=0, description="weight of terminated steps in the done loss")] = 10.0
+    action_weight: Annotated[float, Field(ge=0, description="weight of the next-action loss")] = 0.1
+    age_decay: Annotated[float, Field(gt=0, le=1, description="sampling weight lost per iteration of an episode's age")] = 0.8
+    max_grad_norm: Annotated[float, Field(gt=0, description="gradient norm bound")] = 1.0
+
+
+class DreamConfig(Part):
+    """Imagined episodes inside M."""
+
+    num_dreams: Annotated[int, Field(ge=1, description="dreams side by side")] = 512
+    horizon: Annotated[int, Field(ge=1, description="decisions dreamt before the value bootstraps")] = 24
+    temperature: Annotated[float, Field(gt=0, description="mixture temperature: logits/tau, sigma*sqrt(tau)")] = 1.15
+    warmup: Annotated[int, Field(ge=0, description="real decisions M has seen before a dream branches off")] = 4
+
+
+class ControllerConfig(Part):
+    """C and the PPO that trains it, only inside the dream."""
+
+    actor: Annotated[Literal["mlp", "linear"], Field(description="mlp: the seed's; linear: HS18's 867 parameters")] = "mlp"
+    critic: Annotated[Literal["plain", "attention"], Field(description="the value network")] = "plain"
+    first_updates: Annotated[int, Field(ge=0, description="PPO iterations in iteration 0")] = 60
+    updates: Annotated[int, Field(ge=0, description="PPO iterations in each later iteration")] = 100
+    update_epochs: Annotated[int, Field(ge=1, description="passes over each batch of dreams")] = 3
+    minibatch_size: Annotated[int, Field(ge=1, description="dream steps a gradient step")] = 2048
+    learning_rate: Annotated[float, Field(gt=0, description="Adam")] = 3e-4
+    gamma: Annotated[float, Field(gt=0, le=1, description="discount per decision")] = 0.98
+    gae_lambda: Annotated[float, Field(ge=0, le=1, description="GAE's lambda")] = 0.95
+    clip_coef: Annotated[float, Field(gt=0, description="PPO's trust region")] = 0.2
+    ent_coef: Annotated[float, Field(ge=0, description="entropy bonus")] = 0.003
+    vf_coef: Annotated[float, Field(ge=0, description="value loss weight")] = 0.5
+    max_grad_norm: Annotated[float, Field(gt=0, description="gradient norm bound")] = 0.5
+    target_kl: Annotated[float, Field(gt=0, description="epochs stop when approx_kl passes this")] = 0.045
+    log_std: Annotated[Range, Field(description="bounds of the policy's log standard deviation")] = (-3.0, 0.0)
+
+
+class EvaluateConfig(Part):
+    """How the triple (V, M, C) is scored in reality."""
+
+    tracks: Annotated[int, Field(ge=1, description="held-out tracks after each iteration")] = 20
+    confirm_tracks: Annotated[int, Field(ge=1, description="further held-out tracks that confirm the goal")] = 100
+
+
+class StoreConfig(Part):
+    """How often a long stage saves itself."""
+
+    snapshot_seconds: Annotated[float, Field(ge=0, description="seconds between snapshots inside a stage")] = 30.0
+
+
+class BudgetConfig(Part):
+    """When the loop ends. These alone may change on resume."""
+
+    iterations: Annotated[int, Field(ge=1, description="outer iterations at most")] = 12
+    hours: Annotated[float | None, Field(gt=0, description="wall-clock hours at most")] = None
+    goal: Annotated[float, Field(description="mean real score over the evaluation tracks that ends the run")] = 900.0
+
+
+class RunConfig(Part):
+    """All settings of one run. Written once into the run's folder; `resume` reads it from there."""
+
+    preset: Annotated[str, Field(description="the preset these settings started from")] = "laptop"
+    seed: Annotated[int, Field(ge=0, description="the run's seed; every random number derives from it")] = 0
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Field(description="where V, M and C compute")] = "auto"
+    threads: Annotated[int, Field(ge=0, description="CPU threads of the learner, 0: one per core")] = 0
+    budget: BudgetConfig = BudgetConfig()
+    env: EnvConfig = EnvConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    vision: VisionConfig = VisionConfig()
+    memory: MemoryConfig = MemoryConfig()
+    dream: DreamConfig = DreamConfig()
+    controller: ControllerConfig = ControllerConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    store: StoreConfig = StoreConfig()
+
+
+#: What each preset changes against the defaults above.
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "budget": {"iterations": 2},
+        "rollout": {"first": ((16, 40),), "episodes": 4},
+        "vision": {"first_images": 3_200, "tune_images": 640, "tune_iterations": 1},
+        "memory": {"first_steps": 60, "steps": 40},
+        "dream": {"num_dreams": 128, "horizon": 12},
+        "controller": {"first_updates": 8, "updates": 8, "minibatch_size": 512},
+        "evaluate": {"tracks": 4, "confirm_tracks": 8},
+        "store": {"snapshot_seconds": 5.0},
+    },
+    "laptop": {},
+    "gpu": {
+        "env": {"num_envs": 64},
+        "rollout": {"episodes": 64},
+        "vision": {"batch": 128, "first_images": 400_000, "tune_images": 100_000},
+        "memory": {"hidden": 512, "batch": 128, "first_steps": 1_500, "steps": 1_500},
+        "dream": {"num_dreams": 4096},
+        "controller": {"minibatch_size": 16_384},
+        "evaluate": {"tracks": 64},
+    },
+    "paper": {
+        "budget": {"iterations": 4},
+        "env": {"action_repeat": 1, "num_envs": 16, "mirror": ()},
+        "rollout": {"first": ((10_000, 1_000),), "episodes": 1_000},
+        "vision": {
+            "network": "ha2018",
+            "recon_weight": 1.0,
+            "kl_tolerance": 0.5,
+            "batch": 100,
+            "learning_rate": 1e-4,
+            "tune_learning_rate": 1e-4,
+            "first_images": 10_000_000,
+            "tune_images": 1_000_000,
+        },
+        "memory": {
+            "sequence": 999,
+            "batch": 100,
+            "first_steps": 4_000,
+            "steps": 1_000,
+            "input_noise": 0.0,
+            "reward_smoothing": 0,
+            "age_decay": 1.0,
+        },
+        "dream": {"horizon": 50},
+        "controller": {"gamma": 0.99, "critic": "attention"},
+        "evaluate": {"tracks": 100},
+    },
+}
+
+
+def build_config(preset: str, *layers: Mapping[str, Any]) -> RunConfig:
+    """Return the configuration of `preset` with each layer of nested settings laid over it in turn.
+
+    Raises:
+        UsageError: an unknown preset or key (the nearest is named), or a value that does not fit its field.
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"unknown preset {preset!r}{_did_you_mean(preset, list(PRESETS))}: one of {', '.join(PRESETS)}")
+    merged: dict[str, Any] = {}
+    for layer in (PRESETS[preset], *layers, {"preset": preset}):
+        merged = _overlay(merged, layer)
+    return _validate(merged)
+
+
+def with_settings(config: RunConfig, layer: Mapping[str, Any]) -> RunConfig:
+    """Return a copy of `config` with nested settings laid over it; raises UsageError as `build_config` does."""
+    return _validate(_overlay(config.model_dump(), layer))
+
+
+def parse_setting(text: str) -> dict[str, Any]:
+    """Turn `memory.hidden=512` into nested settings; the value is read as TOML, else as a plain word.
+
+    Raises:
+        UsageError: there is no `=` or no name.
+    """
+    name, sign, value = text.partition("=")
+    if not sign or not name.strip():
+        raise UsageError(f"cannot read the setting {text!r}: write it as name=value, for example memory.hidden=512")
+    try:
+        parsed: Any = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    for key in reversed(name.strip().split(".")):
+        parsed = {key: parsed}
+    return dict(parsed)
+
+
+def from_toml(text: str, origin: str) -> dict[str, Any]:
+    """Parse TOML settings; raises UsageError naming `origin` when they cannot be read."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{origin} is not valid TOML: {error}") from error
+
+
+def to_toml(config: RunConfig, comments: bool = False) -> str:
+    """Return `config` as TOML that `from_toml` reads back; with `comments`, each setting's meaning beside it."""
+    lines: list[str] = []
+    _write_table(config, "", lines, comments)
+    return "\n".join(lines).strip() + "\n"
+
+
+def settings(config: BaseModel, prefix: str = "") -> dict[str, Any]:
+    """Return all settings flat: dotted name -> value."""
+    flat: dict[str, Any] = {}
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, BaseModel):
+            flat |= settings(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def changed_settings(old: RunConfig, new: RunConfig) -> list[str]:
+    """Return the dotted names of settings outside `budget` that differ: what a resume may not change."""
+    before, after = settings(old), settings(new)
+    return [name for name in after if before[name] != after[name] and not name.startswith("budget.")]
+
+
+def _overlay(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in layer.items():
+        old = result.get(key)
+        nested = isinstance(old, Mapping) and isinstance(value, Mapping) and key != "kwargs"
+        result[key] = _overlay(old, value) if nested else value  # type: ignore[arg-type]
+    return result
+
+
+def _validate(merged: Mapping[str, Any]) -> RunConfig:
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        raise UsageError("; ".join(_explain(fault) for fault in error.errors())) from error
+
+
+def _explain(fault: Any) -> str:
+    path = [str(part) for part in fault["loc"]]
+    name = ".".join(path)
+    if fault["type"] == "extra_forbidden":
+        return f"unknown setting {name!r}{_did_you_mean(name, list(settings(RunConfig())))}; see `wmloop start --print-config`"
+    return f"setting {name!r} does not accept {fault['input']!r}: {fault['msg']}"
+
+
+def _did_you_mean(word: str, choices: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _write_table(part: BaseModel, path: str, lines: list[str], comments: bool) -> None:
+    tables = []
+    for name, info in type(part).model_fields.items():
+        value = getattr(part, name)
+        if isinstance(value, BaseModel):
+            tables.append((name, value))
+        elif value is None:
+            if comments:
+                lines.append(f"# {name} is not set  # {info.description}")
+        else:
+            note = f"  # {info.description}" if comments and info.description else ""
+            lines.append(f"{name} = {_toml(value)}{note}")
+    for name, value in tables:
+        full = f"{path}.{name}" if path else name
+        lines.extend(["", f"[{full}]"])
+        _write_table(value, full, lines, comments)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + " }" if value else "{}"
+    return repr(value)

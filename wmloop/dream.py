@@ -1,0 +1,135 @@
+"""The dream: a batch of imagined episodes inside M, in latent space. No real environment is involved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from wmloop.models import mixture
+from wmloop.models.controller import Policy
+from wmloop.models.memory import Memory, done_probability, gated
+
+
+class DreamState(NamedTuple):
+    """Where N dreams are: `z` (N, Z) and M's `h`, `c` (N, D), which have consumed all steps before it."""
+
+    z: Tensor
+    h: Tensor
+    c: Tensor
+
+    @property
+    def features(self) -> Tensor:
+        """Return what C sees, [z, h] (N, Z + D)."""
+        return torch.cat([self.z, self.h], -1)
+
+
+class Outcome(NamedTuple):
+    """What M says one step did to N dreams, each (N,): expected `reward` in units of reward_scale, `done` = P(ended)."""
+
+    reward: Tensor
+    done: Tensor
+
+
+class Noise(NamedTuple):
+    """All chance of one dream, drawn ahead: `uniform`, `normal` (T, N, Z) for z', `action` (T, N, A) for C."""
+
+    uniform: Tensor
+    normal: Tensor
+    action: Tensor
+
+    @classmethod
+    def draw(cls, horizon: int, num_dreams: int, latent: int, actions: int, generator: torch.Generator) -> Noise:
+        """Draw the noise of a whole dream on the generator's device."""
+        shape, device = (horizon, num_dreams), generator.device
+        return cls(
+            torch.rand(*shape, latent, generator=generator, device=device),
+            torch.randn(*shape, latent, generator=generator, device=device),
+            torch.randn(*shape, actions, generator=generator, device=device),
+        )
+
+
+class DreamBatch(NamedTuple):
+    """T steps of N dreams, time first.
+
+    `features` (T+1, N, F) includes where each dream stopped, for bootstrapping; `action` (T, N, A) is unclipped, as
+    `logprob` (T, N) needs it; `reward` (T, N) is expected over whether the step ends the episode; `goes_on` (T, N) is
+    the probability that it does not; `alive` (T, N) is False after the step in which the done head ended the dream.
+    """
+
+    features: Tensor
+    action: Tensor
+    logprob: Tensor
+    reward: Tensor
+    goes_on: Tensor
+    alive: Tensor
+
+
+class Dream:
+    """Step dreams inside M at a mixture temperature.
+
+    Everything M reads from h - its mixture, its outcomes and the recurrent half of the next step's gates - comes out of
+    one matrix product, which is why weights are stacked here once: build a new Dream when M's weights have changed.
+
+    An end is an expectation as long as it is unlikely: the reward is (1 - p) r + p r_end and the future counts 1 - p.
+    Where p passes one half the dream ends (thresholding proved more stable than sampling, FIELD.md 3.4).
+    """
+
+    def __init__(self, memory: Memory, temperature: float, done_weight: float) -> None:
+        self.memory, self.temperature, self.done_weight = memory, temperature, done_weight
+        first, second = memory.outcome_head[0], memory.outcome_head[2]
+        with torch.no_grad():
+            self._from_h = torch.cat([memory.lstm.weight_hh_l0, memory.mixture_head.weight, first.weight]).t()
+            self._bias = torch.cat([memory.lstm.bias_ih_l0, memory.mixture_head.bias, first.bias])
+            self._from_za = memory.lstm.weight_ih_l0.detach().t()
+            self._outcome = (second.weight.detach(), second.bias.detach())
+        self._sizes = [4 * memory.hidden, len(memory.mixture_head.bias), len(first.bias)]
+
+    @torch.no_grad()
+    def step(self, state: DreamState, action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[DreamState, Outcome]:
+        """Imagine one step of each dream under action (N, A); noise (N, Z) as in `mixture.sample`."""
+        gates, _, _ = self._fan_out(state.h)
+        state, outcome, _ = self._advance(state, gates, action, uniform, normal)
+        return state, outcome
+
+    @torch.no_grad()
+    def rollout(self, policy: Callable[[Tensor], Policy], start: DreamState, noise: Noise) -> DreamBatch:
+        """Let C act in N dreams for the noise's horizon T, from `start`."""
+        horizon, num_dreams = noise.action.shape[:2]
+        features = start.z.new_empty(horizon + 1, num_dreams, start.z.shape[1] + start.h.shape[1])
+        action = torch.empty_like(noise.action)
+        logprob, reward, goes_on = (start.z.new_empty(horizon, num_dreams) for _ in range(3))
+        alive = torch.ones(horizon + 1, num_dreams, dtype=torch.bool, device=start.z.device)
+        state = start
+        gates, _, _ = self._fan_out(state.h)
+        for t in range(horizon):
+            torch.cat([state.z, state.h], -1, out=features[t])
+            choice = policy(features[t])
+            action[t] = choice.sample(noise.action[t])
+            logprob[t] = choice.logprob(action[t])
+            state, outcome, gates = self._advance(
+                state, gates, action[t].clamp(-1, 1), noise.uniform[t], noise.normal[t]
+            )
+            reward[t], goes_on[t] = outcome.reward, 1 - outcome.done
+            torch.logical_and(alive[t], outcome.done < 1, out=alive[t + 1])
+        torch.cat([state.z, state.h], -1, out=features[horizon])
+        return DreamBatch(features, action, logprob, reward, goes_on, alive[:-1])
+
+    def _fan_out(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        gates, raw_mixture, raw_outcome = torch.addmm(self._bias, h, self._from_h).split(self._sizes, -1)
+        return gates, raw_mixture, raw_outcome
+
+    def _advance(
+        self, state: DreamState, gates: Tensor, action: Tensor, uniform: Tensor, normal: Tensor
+    ) -> tuple[DreamState, Outcome, Tensor]:
+        h, c = gated(torch.addmm(gates, torch.cat([state.z, action], -1), self._from_za), state.c)
+        gates, raw_mixture, raw_outcome = self._fan_out(h)
+        density = mixture.from_logits(raw_mixture, self.memory.latent, self.memory.mixtures)
+        z = mixture.sample(density, uniform, normal, self.temperature)
+        outcome = torch.nn.functional.linear(torch.nn.functional.silu(raw_outcome), *self._outcome)
+        done = done_probability(outcome[:, 2], self.done_weight)
+        done = torch.where(done > 0.5, 1.0, done)
+        reward = (1 - done) * outcome[:, 0] + done * outcome[:, 1]
+        return DreamState(z, h, c), Outcome(reward, done), gates

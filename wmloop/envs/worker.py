@@ -1,0 +1,92 @@
+"""A worker process: a few copies of the environment, driven one after the other on one core."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Sequence
+from ctypes import Array, c_int64, c_uint8
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import numpy as np
+
+from wmloop.config import EnvConfig
+from wmloop.envs.pixels import IMAGE_SIZE, PixelEnv
+from wmloop.errors import EnvironmentFailedError, WmloopError
+
+
+def serve(
+    config: EnvConfig, copies: Sequence[int], pipe: Connection, pictures: Array[c_uint8], driven: Array[c_int64], me: int
+) -> None:
+    """Answer the pool's requests until it closes its end of `pipe` or dies.
+
+    First sends (action_low, action_high). A request is `("reset", starts)`, each start a (seed, decisions) or None,
+    answered by an empty list; or `("step", actions)`, answered by one (reward, terminated, truncated, frames) per copy; either has one entry per copy of this worker.
+    Observations go to `pictures`, shared by all workers. `driven[me]` names the copy at work, so that the pool can
+    tell which one a dead or hung worker was driving. A fault is sent as the exception itself, and ends the worker.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; only the parent decides
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    try:
+        try:
+            _serve(config, copies, pipe, view_pictures(pictures), driven, me)
+        except Exception as error:
+            pipe.send(_failure(error, driven[me]))
+    except (EOFError, OSError):
+        pass  # the pool closed or its process died: nobody is left to tell
+
+
+def view_pictures(memory: Array[c_uint8]) -> np.ndarray:
+    """Return shared memory as (N, 64, 64, 3) uint8."""
+    return np.frombuffer(memory, np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 3)
+
+
+def _serve(
+    config: EnvConfig, copies: Sequence[int], pipe: Connection, pictures: np.ndarray, driven: Array[c_int64], me: int
+) -> None:
+    envs = []
+    for copy in copies:
+        driven[me] = copy
+        envs.append(PixelEnv(config))
+    left = [0] * len(envs)  # decisions until the copy is stopped; 0 is idle
+    pipe.send((envs[0].action_low, envs[0].action_high))
+    while True:
+        try:
+            request, values = pipe.recv()
+        except EOFError:
+            return
+        answers: list[tuple[float, bool, bool, int]] = []
+        for i, (copy, value) in enumerate(zip(copies, values, strict=True)):
+            driven[me] = copy
+            if request == "reset" and value is not None:
+                seed, left[i] = value
+                pictures[copy] = envs[i].reset(seed)
+            elif request == "step" and left[i]:
+                pictures[copy], reward, terminated, truncated, frames = envs[i].step(value)
+                left[i] -= 1
+                truncated = truncated or (left[i] == 0 and not terminated)
+                if terminated or truncated:
+                    left[i] = 0
+                answers.append((reward, terminated, truncated, frames))
+            elif request == "step":
+                answers.append((0.0, False, False, 0))
+        pipe.send(answers)
+
+
+def _failure(error: Exception, copy: int) -> WmloopError:
+    if isinstance(error, WmloopError):
+        return error
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    what = f"{type(error).__name__}: {error} ({os.path.basename(place.filename)}, line {place.lineno})"
+    return EnvironmentFailedError(f"environment copy {copy} failed with {what}")
+
+
+def _die_with_parent() -> None:
+    # a worker stuck inside its environment never sees the closed pipe
+    parent: Any = multiprocessing.parent_process()
+    wait([parent.sentinel])
+    os._exit(1)

@@ -1,0 +1,135 @@
+"""Real experience. One episode has T+1 observations and T of everything else:
+
+    obs[t], action[t] -> reward[t], terminated, obs[t+1]
+
+The convention is stated here once, and everything else in wmloop follows it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One real episode of T decisions.
+
+    `observations` (T+1, 64, 64, 3) uint8; `actions` (T, A) float32 in the environment's own units; `rewards` (T,)
+    float32, the official reward summed over the action repeat; `frames` the real frames it took; `quiet` says that C
+    drove without exploration noise. `terminated` is the environment's word; `truncated` that somebody stopped it.
+    """
+
+    observations: np.ndarray = field(repr=False)
+    actions: np.ndarray = field(repr=False)
+    rewards: np.ndarray = field(repr=False)
+    terminated: bool
+    truncated: bool
+    seed: int
+    frames: int
+    quiet: bool = False
+
+    def __len__(self) -> int:
+        """Return the number of decisions T."""
+        return len(self.rewards)
+
+    @property
+    def score(self) -> float:
+        """Return the sum of official rewards."""
+        return float(self.rewards.sum(dtype=np.float64))
+
+
+def pack(episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
+    """Return episodes as named arrays for a shard; observations are losslessly compressed, one stream an episode."""
+    arrays: dict[str, np.ndarray] = {}
+    for i, episode in enumerate(episodes):
+        stream = zlib.compress(np.ascontiguousarray(episode.observations).tobytes(), 1)
+        facts = (episode.terminated, episode.truncated, episode.seed, episode.frames, episode.quiet)
+        arrays[f"{i:04d}.observations.zlib"] = np.frombuffer(stream, np.uint8)
+        arrays[f"{i:04d}.shape"] = np.array(episode.observations.shape, np.int64)
+        arrays[f"{i:04d}.actions"] = episode.actions
+        arrays[f"{i:04d}.rewards"] = episode.rewards
+        arrays[f"{i:04d}.facts"] = np.array(facts, np.int64)
+    return arrays
+
+
+def unpack(arrays: Mapping[str, np.ndarray]) -> list[Episode]:
+    """Return the episodes of a shard made by `pack`.
+
+    Raises:
+        ValueError: the arrays are not such a shard (a stream does not decompress to its own shape).
+    """
+    episodes = []
+    for i in range(len(arrays) // 5):
+        shape = tuple(int(n) for n in arrays[f"{i:04d}.shape"])
+        size = int(np.prod(shape))
+        raw = zlib.decompressobj().decompress(arrays[f"{i:04d}.observations.zlib"].tobytes(), size)
+        if len(raw) != size:
+            raise ValueError(f"observations of episode {i} do not decompress to {shape}")
+        terminated, truncated, seed, frames, quiet = (int(n) for n in arrays[f"{i:04d}.facts"])
+        episodes.append(
+            Episode(
+                np.frombuffer(raw, np.uint8).reshape(shape), arrays[f"{i:04d}.actions"], arrays[f"{i:04d}.rewards"],
+                bool(terminated), bool(truncated), seed, frames, bool(quiet),
+            )
+        )  # fmt: skip
+    return episodes
+
+
+class Replay:
+    """All episodes so far, side by side in flat arrays of R rows; an episode of T decisions owns T+1 rows.
+
+    Row `first[e] + t` holds obs[t], action[t] and reward[t] of episode e; the last row of an episode has only an
+    observation, its action and reward are zeros. `age` (E,) counts the iterations since an episode was collected.
+    """
+
+    def __init__(self, batches: Sequence[Sequence[Episode]], low: np.ndarray, high: np.ndarray) -> None:
+        """Lay out one batch of episodes an iteration; actions are mapped from [low, high] to [-1, 1]."""
+        episodes = [episode for batch in batches for episode in batch]
+        self.length = np.array([len(episode) for episode in episodes], np.int64)
+        self.first = np.concatenate([[0], np.cumsum(self.length + 1)[:-1]]).astype(np.int64)
+        rows = int((self.length + 1).sum())
+        self.age = np.concatenate([np.full(len(b), len(batches) - 1 - i, np.int64) for i, b in enumerate(batches)])
+        self.frames = np.concatenate([episode.observations for episode in episodes])
+        self.actions = np.zeros((rows, len(low)), np.float32)
+        self.rewards = np.zeros(rows, np.float32)
+        self.terminated = np.zeros(rows, np.float32)
+        for start, episode in zip(self.first, episodes, strict=True):
+            steps = slice(start, start + len(episode))
+            self.actions[steps] = (episode.actions - low) / (high - low) * 2 - 1
+            self.rewards[steps] = episode.rewards
+            self.terminated[start + len(episode) - 1] = episode.terminated
+        self.batch_rows = [int(sum(len(episode) + 1 for episode in batch)) for batch in batches]
+
+    def __len__(self) -> int:
+        """Return the number of rows R."""
+        return len(self.rewards)
+
+    def smoothed_rewards(self, width: int) -> np.ndarray:
+        """Return rewards (R,) averaged over +- `width` decisions within each episode; their sum is kept."""
+        if width == 0:
+            return self.rewards
+        result = np.zeros_like(self.rewards)
+        for start, length in zip(self.first, self.length, strict=True):
+            reward = self.rewards[start : start + length]
+            for t in range(length):
+                near = slice(max(0, t - width), min(length, t + width + 1))
+                result[start + near.start : start + near.stop] += reward[t] / (near.stop - near.start)
+        return result
+
+    def sample_windows(
+        self, count: int, sequence: int, age_decay: float, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw windows of an episode each, newer ones more often.
+
+        Returns the row of each window's first step (count,) and its number of real steps (count,), at most `sequence`.
+        An episode is drawn in proportion to its decisions and to `age_decay` to the power of its age.
+        """
+        weight = np.maximum(self.length, 1) * age_decay**self.age
+        chosen = rng.choice(len(weight), count, p=weight / weight.sum())
+        latest = np.maximum(self.length[chosen] - sequence, 0)
+        offset = (rng.random(count) * (latest + 1)).astype(np.int64)
+        return self.first[chosen] + offset, np.minimum(self.length[chosen], sequence)

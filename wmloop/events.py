@@ -1,0 +1,112 @@
+"""What work tells the outside. A stage reports events and never prints; a Reporter is any callable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """Announce that the loop took up (or took up again) a run."""
+
+    run: str
+    iteration: int
+    iterations: int
+    goal: float
+    device: str
+    resumed: bool
+    hours: float | None = None
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """Announce a stage; `total` counts the units its Progress events will reach."""
+
+    iteration: int
+    stage: str
+    total: int
+    unit: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Tell how far the running stage is: `done` of `total` units, and units per second since it began or resumed."""
+
+    iteration: int
+    stage: str
+    done: int
+    total: int
+    unit: str
+    rate: float
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Carry scalars of the running stage, named without the stage (`recon_loss`, `score`, ...)."""
+
+    iteration: int
+    stage: str
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Carry images for people: `kind` is `real`, `reconstruction` or `dream`; `image` is (H, W, 3) uint8."""
+
+    iteration: int
+    stage: str
+    kind: str
+    image: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True)
+class VersionCommitted:
+    """Announce that a version exists for good, with its headline metrics, size in bytes and stage seconds."""
+
+    iteration: int
+    stage: str
+    metrics: Mapping[str, float]
+    num_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Announce that a long stage saved its state, so that an interruption loses nothing before `done`."""
+
+    iteration: int
+    stage: str
+    done: int
+
+
+@dataclass(frozen=True)
+class Message:
+    """Say one line to people; `level` is `info`, `warning` or `alarm`."""
+
+    text: str
+    level: str = "info"
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """Announce the end of the loop: `reason` is `goal`, `iterations`, `hours` or `interrupted`."""
+
+    run: str
+    reason: str
+    best_iteration: int | None
+    best_score: float | None
+
+
+Event = RunStarted | StageStarted | Progress | Metrics | Picture | VersionCommitted | Snapshot | Message | RunFinished
+Reporter = Callable[[Event], None]
+
+
+def to_record(event: Event) -> dict[str, Any] | None:
+    """Return the event as a JSON-ready dict with its `event` name, or None for pictures, which are not logged."""
+    if isinstance(event, Picture):
+        return None
+    return {"event": type(event).__name__, **asdict(event)}

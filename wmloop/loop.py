@@ -1,0 +1,102 @@
+"""The outer loop: which (iteration, stage) has no committed version yet? Do that one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from wmloop.config import RunConfig
+from wmloop.errors import Interrupted
+from wmloop.events import Reporter, RunFinished, RunStarted, VersionCommitted
+from wmloop.pipelines import WORLD_MODEL, Stage
+from wmloop.stages.context import StageContext
+from wmloop.store import Store, Version
+
+
+def run(store: Store, config: RunConfig, device: torch.device, report: Reporter, should_stop: Callable[[], bool]) -> str:
+    """Do what is missing until the goal is confirmed, the budget is spent or somebody stops it; return the reason.
+
+    `start` and `resume` are both this function. The budget's hours count the time of all committed versions and of the
+    current process. The reason is `goal`, `iterations`, `hours` or `interrupted`; after the last, resume goes on.
+    """
+    begun = time.monotonic()
+    spent = sum(version.seconds for version in store.versions())
+
+    def out_of_time() -> bool:
+        return config.budget.hours is not None and spent + time.monotonic() - begun >= config.budget.hours * 3600
+
+    first = next_position(store)
+    report(RunStarted(store.name, first[0], config.budget.iterations, config.budget.goal, str(device),
+                      first != (0, 0), config.budget.hours))  # fmt: skip
+    while True:
+        iteration, place = next_position(store)
+        if place == 0 and goal_met(store, config):
+            reason = "goal"
+        elif iteration >= config.budget.iterations:
+            reason = "iterations"
+        elif out_of_time():
+            reason = "hours"
+        else:
+            try:
+                _perform(store, config, device, WORLD_MODEL[place], iteration, report,
+                         lambda: should_stop() or out_of_time())  # fmt: skip
+                continue
+            except Interrupted:
+                reason = "interrupted" if should_stop() else "hours"
+        best = best_evaluation(store)
+        report(RunFinished(store.name, reason, best and best.iteration, best and best.metrics["score"]))
+        return reason
+
+
+def next_position(store: Store) -> tuple[int, int]:
+    """Return the first (iteration, place in the table) without a committed version: a scan, there is no pointer."""
+    for iteration in range(len(store.iterations()) + 1):
+        for place, stage in enumerate(WORLD_MODEL):
+            if store.version(iteration, stage.name) is None:
+                return iteration, place
+    raise AssertionError("an iteration beyond the last has no versions")
+
+
+def best_evaluation(store: Store) -> Version | None:
+    """Return the evaluation whose triple `play` and `eval` serve: the highest confirmed score, else the highest score."""
+    evaluations = [version for version in store.versions() if version.stage == "evaluate"]
+    return max(
+        evaluations,
+        key=lambda v: (v.metrics.get("confirmed_score", float("-inf")) >= 0, v.metrics["score"]),
+        default=None,
+    )
+
+
+def goal_met(store: Store, config: RunConfig) -> bool:
+    """Return whether some evaluation reached the goal and the further tracks confirmed it."""
+    return any(
+        version.metrics.get("confirmed_score", float("-inf")) >= config.budget.goal
+        for version in store.versions()
+        if version.stage == "evaluate"
+    )
+
+
+def _perform(
+    store: Store, config: RunConfig, device: torch.device, stage: Stage, iteration: int, report: Reporter,
+    should_stop: Callable[[], bool],
+) -> None:  # fmt: skip
+    def known(name: str, at: int) -> Version:
+        version = store.version(at, name)
+        assert version is not None, f"{name} of iteration {at} comes earlier in the table"
+        return version
+
+    needs = {name: known(name, iteration) for name in stage.needs}
+    carries = {name: known(name, iteration - 1) for name in stage.carries} if iteration else {}
+    draft = store.draft(iteration, stage.name)
+    context = StageContext(
+        config, iteration, stage.name, device, needs, carries,
+        lambda name: [known(name, at) for at in range(iteration + 1) if at < iteration or store.version(at, name)],
+        draft, report, should_stop,
+    )  # fmt: skip
+    begun = time.monotonic()
+    metrics = stage.run(context)
+    seconds = time.monotonic() - begun
+    version = draft.commit([*needs.values(), *carries.values()], metrics, seconds, None)
+    report(VersionCommitted(iteration, stage.name, version.metrics, version.num_bytes, seconds))

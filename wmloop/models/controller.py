@@ -1,0 +1,126 @@
+"""C, the controller on [z, h]: actors and critics (the seed's figure 4; HS18's linear controller)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Policy(NamedTuple):
+    """A diagonal Gaussian over actions, both fields (..., A), in units where each action dimension spans [-1, 1]."""
+
+    mean: Tensor
+    log_std: Tensor
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Return an unclipped action for standard normal noise (..., A)."""
+        return self.mean + self.log_std.exp() * noise
+
+    def logprob(self, action: Tensor) -> Tensor:
+        """Return the log density (...,) of an unclipped action (..., A)."""
+        deviation = (action - self.mean) * torch.exp(-self.log_std)
+        return (-0.5 * deviation.square() - self.log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """Return the entropy (...,) in nats."""
+        return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+
+
+class Actor(nn.Module):
+    """Map features [z, h] (B, Z + D) to a Policy.
+
+    `mlp` is the seed's actor, 288-256-256-128-64 and two heads of 3: 181,318 parameters. `linear` is HS18's, 867, with
+    a free log standard deviation beside it so that PPO can train it. The mean passes a tanh, so that it never leaves
+    the action space; exploration noise on top is clipped where the action is used, not here.
+    """
+
+    def __init__(
+        self, inputs: int = 288, actions: int = 3, kind: Literal["mlp", "linear"] = "mlp",
+        log_std: tuple[float, float] = (-3.0, 0.0),
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.log_std_bounds = log_std
+        if kind == "mlp":
+            self.trunk: nn.Module = _mlp(inputs, 256, 256, 128, 64)
+            self.mean, self.spread = nn.Linear(64, actions), nn.Linear(64, actions)
+        else:
+            self.trunk = nn.Identity()
+            self.mean, self.spread = nn.Linear(inputs, actions), _Constant(actions)
+        with torch.no_grad():  # near-zero heads: the first policy is the same everywhere, and unsaturated
+            for head in (self.mean, self.spread):
+                if isinstance(head, nn.Linear):
+                    head.weight.mul_(0.01)
+                    head.bias.zero_()
+
+    def forward(self, features: Tensor) -> Policy:
+        """Return the Policy for features (..., Z + D)."""
+        x = self.trunk(features)
+        low, high = self.log_std_bounds
+        log_std = low + (high - low) * torch.sigmoid(self.spread(x) + 1.0)
+        return Policy(torch.tanh(self.mean(x)), log_std)
+
+
+class PlainCritic(nn.Module):
+    """Map features [z, h] (B, Z + D) to the value (B,): 288-256-128-1."""
+
+    def __init__(self, inputs: int = 288) -> None:
+        super().__init__()
+        self.net = nn.Sequential(_mlp(inputs, 256, 128), nn.Linear(128, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the value (...,) of features (..., Z + D), in units of reward_scale."""
+        return self.net(features).squeeze(-1)
+
+
+class AttentionCritic(nn.Module):
+    """Map features [z, h] to the value through attention, as the seed's critic does in its text.
+
+    The features are cut into tokens of 32; each is embedded with its place, a learned query attends over all of them
+    (4 heads), and a small network reads the value off what it gathered. The seed gives no layout: this one is ours.
+    """
+
+    _TOKEN = 32
+
+    def __init__(self, inputs: int = 288, width: int = 64) -> None:
+        super().__init__()
+        self.padding = -inputs % self._TOKEN
+        tokens = (inputs + self.padding) // self._TOKEN
+        self.embed = nn.Linear(self._TOKEN, width)
+        self.place = nn.Parameter(torch.randn(tokens, width) * 0.02)
+        self.query = nn.Parameter(torch.randn(1, width) * 0.02)
+        self.attention = nn.MultiheadAttention(width, 4, batch_first=True)
+        self.net = nn.Sequential(_mlp(width, 128, 64), nn.Linear(64, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the value (...,) of features (..., Z + D), in units of reward_scale."""
+        flat = nn.functional.pad(features.flatten(0, -2), (0, self.padding))
+        tokens = torch.relu(self.embed(flat.unflatten(-1, (-1, self._TOKEN)))) + self.place
+        gathered, _ = self.attention(self.query.expand(len(flat), 1, -1), tokens, tokens, need_weights=False)
+        return self.net(gathered.squeeze(1)).squeeze(-1).unflatten(0, features.shape[:-1])
+
+
+def make_critic(kind: Literal["plain", "attention"], inputs: int) -> nn.Module:
+    """Return the critic a configuration names."""
+    return {"plain": PlainCritic, "attention": AttentionCritic}[kind](inputs)
+
+
+class _Constant(nn.Module):
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(size))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.value.expand(*features.shape[:-1], -1)
+
+
+def _mlp(*widths: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip(widths, widths[1:], strict=False):
+        linear = nn.Linear(inputs, outputs)
+        nn.init.orthogonal_(linear.weight, math.sqrt(2))
+        nn.init.zeros_(linear.bias)
+        layers += [linear, nn.ReLU()]
+    return nn.Sequential(*layers)

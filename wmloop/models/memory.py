@@ -1,0 +1,131 @@
+"""M, the MDN-RNN: P(z', r', d', a' | z, a, h) with an LSTM (HS18, A.2; Learning to Think's M predicts the rest too)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wmloop.models.mixture import Mixture, from_logits, log_prob
+
+State = tuple[Tensor, Tensor]
+"""The LSTM's (h, c), each (B, D)."""
+
+_HEAD_WIDTH = 128
+
+
+class Prediction(NamedTuple):
+    """What M believes follows (z[t], a[t]): fields share leading dimensions (B, T) or (B,).
+
+    `mixture` is over z[t+1]; `reward` is r[t] if the episode goes on and `terminal_reward` if it ends there, both in
+    units of `reward_scale`; `done_logit` is the log odds of `terminated`; `next_action` (..., A) is the mean of a[t+1].
+    """
+
+    mixture: Mixture
+    reward: Tensor
+    terminal_reward: Tensor
+    done_logit: Tensor
+    next_action: Tensor
+
+
+class Memory(nn.Module):
+    """An LSTM of width D over (z, a), a mixture head of 3*K*Z outputs and a small head for r, d and a'.
+
+    Without that extra head it has 422,368 parameters at Z=32, A=3, D=256, K=5, the paper's number: one bias vector.
+    torch's LSTM has two that only ever add up, so the second stays at zero and is not trained.
+    """
+
+    def __init__(self, latent: int = 32, actions: int = 3, hidden: int = 256, mixtures: int = 5) -> None:
+        super().__init__()
+        self.latent, self.actions, self.hidden, self.mixtures = latent, actions, hidden, mixtures
+        self.lstm = nn.LSTM(latent + actions, hidden, batch_first=True)
+        nn.init.zeros_(self.lstm.bias_hh_l0).requires_grad_(False)
+        self.mixture_head = nn.Linear(hidden, 3 * mixtures * latent)
+        self.outcome_head = nn.Sequential(
+            nn.Linear(hidden, _HEAD_WIDTH), nn.SiLU(), nn.Linear(_HEAD_WIDTH, 3 + actions)
+        )
+
+    def start(self, batch: int, device: torch.device | None = None) -> State:
+        """Return the state before anything was seen: zeros (B, D)."""
+        zeros = torch.zeros(batch, self.hidden, device=device)
+        return zeros, zeros.clone()
+
+    def forward(self, z: Tensor, actions: Tensor, state: State) -> tuple[Tensor, State]:
+        """Consume z (B, T, Z) and actions (B, T, A); return the hidden states after each step (B, T, D) and the last."""
+        out, (h, c) = self.lstm(torch.cat([z, actions], -1), (state[0].unsqueeze(0), state[1].unsqueeze(0)))
+        return out, (h[0], c[0])
+
+    def step(self, z: Tensor, action: Tensor, state: State) -> State:
+        """Consume one step, z (B, Z) and action (B, A); return the new state."""
+        return self.stepper()(z, action, state)
+
+    def stepper(self) -> Callable[[Tensor, Tensor, State], State]:
+        """Return `step` with its weights stacked once, for many steps with the same weights."""
+        lstm = self.lstm
+        stacked = torch.cat([lstm.weight_ih_l0, lstm.weight_hh_l0], 1).t()
+
+        def step(z: Tensor, action: Tensor, state: State) -> State:
+            gates = torch.addmm(lstm.bias_ih_l0, torch.cat([z, action, state[0]], -1), stacked)
+            return gated(gates, state[1])
+
+        return step
+
+    def predict(self, hidden: Tensor) -> Prediction:
+        """Return what M believes after hidden states (..., D)."""
+        mixture = from_logits(self.mixture_head(hidden), self.latent, self.mixtures)
+        outcome = self.outcome_head(hidden).float()
+        return Prediction(mixture, outcome[..., 0], outcome[..., 1], outcome[..., 2], outcome[..., 3:])
+
+
+def gated(gates: Tensor, c: Tensor) -> State:
+    """Return the LSTM's new (h, c) from its four pre-activations (B, 4D), in torch's order, and its old c (B, D)."""
+    i, f, g, o = gates.chunk(4, -1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
+class Targets(NamedTuple):
+    """What really followed each of (B, T) steps; `mask` is 1 where a real step is, 0 where a sequence is padded."""
+
+    z: Tensor
+    reward: Tensor
+    terminated: Tensor
+    next_action: Tensor
+    mask: Tensor
+    action_mask: Tensor
+
+
+def memory_loss(
+    prediction: Prediction, targets: Targets, reward_weight: float, done_weight: float, action_weight: float
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return M's loss, the mean over real steps, and its parts.
+
+    z': negative log-likelihood in nats, summed over latent dimensions. r': squared error, by the ordinary head on
+    steps that go on and by the terminal head on those that end, where a Huber loss keeps one crash from drowning a
+    batch. d': binary cross-entropy with terminated steps counted `done_weight` times (HS18's Doom model does so).
+    a': squared error. `targets.reward` is in units of reward_scale.
+    """
+    steps = targets.mask.sum().clamp(min=1.0)
+    nll = (-log_prob(prediction.mixture, targets.z).sum(-1) * targets.mask).sum() / steps
+    goes_on = targets.mask * (1 - targets.terminated)
+    ends = targets.mask * targets.terminated
+    reward_loss = ((prediction.reward - targets.reward).square() * goes_on).sum() / steps
+    terminal = F.huber_loss(prediction.terminal_reward, targets.reward, reduction="none")
+    terminal_loss = (terminal * ends).sum() / steps
+    weight = targets.mask * (1 + (done_weight - 1) * targets.terminated)
+    done = F.binary_cross_entropy_with_logits(prediction.done_logit, targets.terminated, reduction="none")
+    done_loss = (done * weight).sum() / steps
+    error = (prediction.next_action - targets.next_action).square().mean(-1)
+    action_loss = (error * targets.action_mask).sum() / targets.action_mask.sum().clamp(min=1.0)
+    loss = nll + reward_weight * (reward_loss + terminal_loss) + done_loss + action_weight * action_loss
+    parts = {"nll": nll, "reward_loss": reward_loss, "terminal_loss": terminal_loss, "done_loss": done_loss}
+    return loss, {name: part.detach() for name, part in {**parts, "action_loss": action_loss}.items()}
+
+
+def done_probability(done_logit: Tensor, done_weight: float) -> Tensor:
+    """Return P(terminated), calibrated: training counted ends `done_weight` times, which raised their odds by as much."""
+    return torch.sigmoid(done_logit - math.log(done_weight))

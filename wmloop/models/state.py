@@ -1,0 +1,65 @@
+"""Networks and optimizers as named numpy arrays, and back. Nothing here is pickled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from wmloop.errors import StoreCorruptError
+
+Arrays = dict[str, np.ndarray]
+
+
+def module_arrays(module: nn.Module) -> Arrays:
+    """Return a network's parameters and buffers by name."""
+    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in module.state_dict().items()}
+
+
+def load_module(module: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
+    """Put named arrays into a network in place.
+
+    Raises:
+        StoreCorruptError: names, shapes or dtypes are not the network's.
+    """
+    own = module.state_dict()
+    if own.keys() != arrays.keys():
+        odd = sorted(own.keys() ^ arrays.keys())
+        raise StoreCorruptError(f"the weights do not fit {type(module).__name__}: {odd[0]!r} is on one side only")
+    for name, tensor in own.items():
+        array = torch.from_numpy(np.array(arrays[name]))
+        if array.shape != tensor.shape or array.dtype != tensor.dtype:
+            raise StoreCorruptError(
+                f"the weights do not fit {type(module).__name__}: {name} is {array.dtype}{list(array.shape)},"
+                f" expected {tensor.dtype}{list(tensor.shape)}"
+            )
+        tensor.copy_(array)
+
+
+def optimizer_arrays(optimizer: torch.optim.Optimizer) -> Arrays:
+    """Return an optimizer's state (Adam's moments and step counts), by parameter number."""
+    return {
+        f"{number}.{name}": np.array(value.detach().cpu().contiguous().numpy())
+        for number, slots in optimizer.state_dict()["state"].items()
+        for name, value in slots.items()
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray]) -> None:
+    """Put a state made by `optimizer_arrays` into an optimizer over the same parameters.
+
+    Raises:
+        StoreCorruptError: a slot does not have its parameter's shape.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, array in arrays.items():
+        number, _, slot = key.partition(".")
+        if not number.isdigit() or int(number) >= len(parameters):
+            raise StoreCorruptError(f"the optimizer's state names a parameter that is not there: {key!r}")
+        if slot != "step" and array.shape != tuple(parameters[int(number)].shape):
+            raise StoreCorruptError(f"the optimizer's state {key!r} has shape {list(array.shape)}, not its parameter's")
+        state.setdefault(int(number), {})[slot] = torch.from_numpy(np.array(array))
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,0 +1,89 @@
+"""V, the convolutional VAE: a 64x64 picture becomes z, and z a picture again (HS18, A.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+def to_images(frames: Tensor) -> Tensor:
+    """Turn uint8 frames (B, H, W, C) into float images (B, C, H, W) in [0, 1], laid out channels-last."""
+    return frames.permute(0, 3, 1, 2).float().div_(255.0)  # a permuted NHWC tensor is channels-last already
+
+
+def to_frames(images: Tensor) -> Tensor:
+    """Turn images (B, C, H, W) in [0, 1] into uint8 frames (B, H, W, C)."""
+    return images.clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+class Vision(nn.Module):
+    """A VAE with a diagonal Gaussian posterior q(z | x) = N(mu, exp(logvar)) and a pixel-wise decoder.
+
+    `network` is `light` (the default of the small presets: stride-2 convolutions with GroupNorm(1), which
+    learns several times more per second) or `ha2018` (the paper's layers, 4,348,547 parameters at latent 32).
+    """
+
+    def __init__(self, network: Literal["light", "ha2018"] = "light", latent: int = 32) -> None:
+        super().__init__()
+        self.latent = latent
+        build = {"light": _light, "ha2018": _ha2018}[network]
+        self.encoder, self.mu, self.logvar, self.dense, self.decoder = build(latent)
+        self.to(memory_format=torch.channels_last)
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mu and logvar, both (B, Z), of images (B, 3, 64, 64) in [0, 1]."""
+        features = self.encoder(images).flatten(1)
+        # Bounds far outside of what training reaches keep exp(logvar) finite on alien pictures.
+        return self.mu(features), self.logvar(features).clamp(-12.0, 8.0)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return images (B, 3, 64, 64) in [0, 1] of latents z (B, Z)."""
+        return torch.sigmoid(self.decoder(self.dense(z)))
+
+
+def vae_loss(
+    vision: Vision, images: Tensor, noise: Tensor, recon_weight: float, kl_tolerance: float
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the loss of a batch and its parts: weighted summed squared error plus KL to N(0, I), mean over images.
+
+    `noise` (B, Z) is standard normal. `kl_tolerance` is the free nats per latent dimension (HS18 uses 0.5 with
+    `max(KL, 0.5 * Z)`). `recon_loss` is squared error summed over a picture; `kl_loss` is nats per picture.
+    """
+    mu, logvar = vision.encode(images)
+    recon = vision.decode(mu + torch.exp(0.5 * logvar) * noise)
+    recon_loss = (recon - images).square().sum((1, 2, 3)).mean()
+    kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(1)
+    kl_loss = kl.clamp(min=kl_tolerance * mu.shape[1]).mean()
+    return recon_weight * recon_loss + kl_loss, {"recon_loss": recon_loss.detach(), "kl_loss": kl.mean().detach()}
+
+
+_Layers = tuple[nn.Module, nn.Module, nn.Module, nn.Module, nn.Module]
+
+
+def _ha2018(latent: int) -> _Layers:
+    encoder = nn.Sequential(
+        nn.Conv2d(3, 32, 4, 2), nn.ReLU(), nn.Conv2d(32, 64, 4, 2), nn.ReLU(),
+        nn.Conv2d(64, 128, 4, 2), nn.ReLU(), nn.Conv2d(128, 256, 4, 2), nn.ReLU(),
+    )  # fmt: skip
+    decoder = nn.Sequential(
+        nn.ConvTranspose2d(1024, 128, 5, 2), nn.ReLU(), nn.ConvTranspose2d(128, 64, 5, 2), nn.ReLU(),
+        nn.ConvTranspose2d(64, 32, 6, 2), nn.ReLU(), nn.ConvTranspose2d(32, 3, 6, 2),
+    )  # fmt: skip
+    dense = nn.Sequential(nn.Linear(latent, 1024), nn.Unflatten(1, (1024, 1, 1)))
+    return encoder, nn.Linear(1024, latent), nn.Linear(1024, latent), dense, decoder
+
+
+def _light(latent: int, widths: Sequence[int] = (16, 32, 64, 128)) -> _Layers:
+    down: list[nn.Module] = []
+    for inputs, outputs in zip((3, *widths), widths, strict=False):
+        down += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.GroupNorm(1, outputs), nn.SiLU()]
+    up: list[nn.Module] = []
+    for inputs, outputs in zip(widths[:0:-1], widths[-2::-1], strict=True):
+        up += [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1), nn.GroupNorm(1, outputs), nn.SiLU()]
+    up.append(nn.ConvTranspose2d(widths[0], 3, 4, 2, 1))
+    flat = widths[-1] * 16
+    dense = nn.Sequential(nn.Linear(latent, flat), nn.Unflatten(1, (widths[-1], 4, 4)))
+    return nn.Sequential(*down), nn.Linear(flat, latent), nn.Linear(flat, latent), dense, nn.Sequential(*up)

@@ -1,0 +1,46 @@
+"""Randomness as a function of position: the same place in a run always gets the same seed."""
+
+from __future__ import annotations
+
+import hashlib
+
+#: Real environments are seeded below this bound while training and above it when scoring,
+#: so an evaluation track can never have been a training track.
+HELD_OUT = 2**30
+_CONFIRM_OFFSET = 1_000_000
+_FRESH_OFFSET = 2_000_000
+_FRESH_STRIDE = 100_000
+
+
+def derive_seed(run_seed: int, *position: int | str) -> int:
+    """Return a 63-bit seed for one place of a run.
+
+    `position` names the place, e.g. `(iteration, "memory", step)`. The seed depends on nothing else, so
+    work that starts again in the middle draws the same numbers without any saved generator state.
+    """
+    text = "/".join([str(run_seed), *map(repr, position)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+
+
+def training_track(run_seed: int, *position: int | str) -> int:
+    """Return an environment seed in [0, 2**30), the half in which agents may train."""
+    return derive_seed(run_seed, *position) % HELD_OUT
+
+
+def evaluation_tracks(count: int) -> list[int]:
+    """Return the held-out environment seeds by which a run ranks its own versions."""
+    return [HELD_OUT + i for i in range(count)]
+
+
+def confirmation_tracks(count: int) -> list[int]:
+    """Return the held-out environment seeds on which a run confirms that its goal is met."""
+    return [HELD_OUT + _CONFIRM_OFFSET + i for i in range(count)]
+
+
+def fresh_tracks(count: int, seed: int) -> list[int]:
+    """Return held-out environment seeds for `wmloop eval --seed`: never used within any run.
+
+    Different `seed` values give disjoint tracks as long as `count` is at most 100,000.
+    """
+    start = HELD_OUT + _FRESH_OFFSET + (seed % 10_000) * _FRESH_STRIDE
+    return [start + i for i in range(count)]

@@ -1,0 +1,102 @@
+"""All that a stage may touch. There are no globals."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from wmloop.config import RunConfig
+from wmloop.errors import Interrupted
+from wmloop.events import Message, Metrics, Picture, Progress, Reporter, Snapshot, StageStarted
+from wmloop.seeding import derive_seed
+from wmloop.store import Draft, Version
+
+_PROGRESS_SECONDS = 0.2
+
+
+@dataclass
+class StageContext:
+    """One stage's world: `needs` holds versions of this iteration, `carries` those of the one before (warm start).
+
+    `history(stage)` returns all committed versions of a stage up to this iteration. `draft` is the private folder the
+    stage writes to; the loop publishes it.
+    """
+
+    config: RunConfig
+    iteration: int
+    stage: str
+    device: torch.device
+    needs: Mapping[str, Version]
+    carries: Mapping[str, Version]
+    history: Callable[[str], list[Version]]
+    draft: Draft
+    report: Reporter
+    should_stop: Callable[[], bool]
+    _begun: tuple[float, int] = field(default=(0.0, 0), repr=False)
+    _shown: float = field(default=0.0, repr=False)
+    _saved: float = field(default=0.0, repr=False)
+
+    def seed(self, *position: int | str) -> int:
+        """Return the seed of a place within this stage: a function of position, never of history."""
+        return derive_seed(self.config.seed, self.iteration, self.stage, *position)
+
+    def generator(self, *position: int | str) -> torch.Generator:
+        """Return a torch generator on the stage's device, seeded for a place within this stage."""
+        return torch.Generator(self.device).manual_seed(self.seed(*position))
+
+    def rng(self, *position: int | str) -> np.random.Generator:
+        """Return a numpy generator seeded for a place within this stage."""
+        return np.random.default_rng(self.seed(*position))
+
+    def begin(self, total: int, unit: str, done: int = 0) -> None:
+        """Announce how much work there is; `done` of it was finished before an interruption."""
+        now = time.monotonic()
+        self._begun, self._saved, self._shown = (now, done), now, 0.0
+        self._total, self._unit = total, unit
+        self.report(StageStarted(self.iteration, self.stage, total, unit))
+
+    def progress(self, done: int, metrics: Callable[[], Mapping[str, float]] | None = None) -> None:
+        """Report progress, and metrics if given, a few times a second at most."""
+        now = time.monotonic()
+        if now - self._shown < _PROGRESS_SECONDS and done < self._total:
+            return
+        self._shown = now
+        started, before = self._begun
+        rate = (done - before) / max(now - started, 1e-9)
+        self.report(Progress(self.iteration, self.stage, done, self._total, self._unit, rate))
+        if metrics is not None and (values := metrics()):
+            self.report(Metrics(self.iteration, self.stage, values))
+
+    def checkpoint(self, done: int, pack: Callable[[], tuple[Mapping[str, np.ndarray], Mapping[str, Any]]]) -> None:
+        """Give the stage a chance to save itself: on its time budget, and at once when the run is to stop.
+
+        Raises:
+            Interrupted: the run is to stop; the snapshot is on disk.
+        """
+        stop = self.should_stop()
+        if not stop and time.monotonic() - self._saved < self.config.store.snapshot_seconds:
+            return
+        tensors, state = pack()
+        self.draft.snapshot(done, tensors, state)
+        self._saved = time.monotonic()
+        self.report(Snapshot(self.iteration, self.stage, done))
+        if stop:
+            raise Interrupted(f"{self.stage} of iteration {self.iteration} stopped at {done}")
+
+    def stop_here(self) -> None:
+        """Unwind if the run is to stop; for stages whose finished parts are on disk already."""
+        if self.should_stop():
+            raise Interrupted(f"{self.stage} of iteration {self.iteration} stopped")
+
+    def say(self, text: str, level: str = "info") -> None:
+        """Say one line to people."""
+        self.report(Message(text, level))
+
+    def show(self, kind: str, image: np.ndarray) -> None:
+        """Show people a picture (H, W, 3) uint8."""
+        self.report(Picture(self.iteration, self.stage, kind, image))

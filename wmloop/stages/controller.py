@@ -1,0 +1,79 @@
+"""Controller: train C with PPO, only inside M: short dreams branched from real, remembered states."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from wmloop.dream import Dream, DreamState, Noise
+from wmloop.learn import ppo
+from wmloop.models.memory import State
+from wmloop.models.state import module_arrays
+from wmloop.models.vision import Vision, to_frames
+from wmloop.stages.context import StageContext
+from wmloop.stages.memory import Experience, load_experience, remember
+from wmloop.stages.training import adam, fit
+from wmloop.stages.weights import load, new_actor, new_critic, new_memory, new_vision
+
+_SHOW_STEPS = 6
+
+
+def run(ctx: StageContext) -> dict[str, float]:
+    """Train C; write `actor` and `critic`, warm-started from the last iteration's."""
+    config = ctx.config.controller
+    experience = load_experience(ctx, ctx.needs["vision"])
+    actions = experience.actions.shape[-1]
+    vision = load(new_vision(ctx.config, ctx.device), ctx.needs["vision"]).eval()
+    memory = load(new_memory(ctx.config, actions, ctx.device), ctx.needs["memory"]).eval()
+    torch.manual_seed(ctx.seed("init"))
+    actor, critic = new_actor(ctx.config, actions, ctx.device), new_critic(ctx.config, ctx.device)
+    if "controller" in ctx.carries:
+        load(actor, ctx.carries["controller"], "actor")
+        load(critic, ctx.carries["controller"], "critic")
+    states = remember(memory, experience)
+    dream = Dream(memory, ctx.config.dream.temperature, ctx.config.memory.done_weight)
+    optimizer = adam([*actor.parameters(), *critic.parameters()], config.learning_rate)
+    per_decision = ctx.config.memory.reward_scale
+    per_episode = 1000 / ctx.config.env.action_repeat
+    updates = config.first_updates if ctx.iteration == 0 else config.updates
+
+    def step(i: int) -> dict[str, float]:
+        start = branch(ctx, experience, states, i)
+        noise = Noise.draw(
+            ctx.config.dream.horizon, len(start.z), start.z.shape[1], actions, ctx.generator("dream", i)
+        )
+        batch = dream.rollout(actor, start, noise)
+        shuffle = torch.Generator(ctx.device).manual_seed(ctx.seed("minibatches", i))
+        metrics = ppo.update(actor, critic, optimizer, batch, config, shuffle)
+        _show(ctx, vision, batch.features[_SHOW_STEPS, 0, : start.z.shape[1]])
+        alive = batch.alive
+        promise = float(batch.reward[alive].mean()) * per_decision * per_episode
+        return metrics | {"dream_return": promise, "dream_ends": 1 - float(alive[-1].float().mean())}
+
+    width = ctx.config.dream.num_dreams * ctx.config.dream.horizon
+    metrics = fit(
+        ctx, {"actor": actor, "critic": critic}, optimizer, updates, "dream steps",
+        lambda i: config.learning_rate, step, width,
+    )  # fmt: skip
+    ctx.draft.save_tensors("actor.safetensors", module_arrays(actor))
+    ctx.draft.save_tensors("critic.safetensors", module_arrays(critic))
+    return metrics
+
+
+def branch(ctx: StageContext, experience: Experience, states: State, index: int) -> DreamState:
+    """Choose where the dreams of update `index` branch off: real moments, newer ones more often, M warmed up."""
+    config, replay = ctx.config.dream, experience.replay
+    rng = ctx.rng("branch", index)
+    row, _ = replay.sample_windows(config.num_dreams, 1, ctx.config.memory.age_decay, rng)
+    episode = np.searchsorted(replay.first, row, side="right") - 1
+    earliest = replay.first[episode] + np.minimum(config.warmup, replay.length[episode] - 1)
+    rows = torch.from_numpy(np.maximum(row, earliest)).to(ctx.device)
+    side = torch.from_numpy(rng.integers(0, len(experience.mu), config.num_dreams)).to(ctx.device)
+    return DreamState(experience.mu[side, rows], states[0][side, rows], states[1][side, rows])
+
+
+@torch.no_grad()
+def _show(ctx: StageContext, vision: Vision, z: torch.Tensor) -> None:
+    ctx.show("dream", to_frames(vision.decode(z.unsqueeze(0)))[0].cpu().numpy())
+
+

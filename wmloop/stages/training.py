@@ -1,0 +1,116 @@
+"""The resumable training loop that V, M and C share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wmloop.errors import DivergedError
+from wmloop.models.state import load_module, load_optimizer, module_arrays, optimizer_arrays
+from wmloop.stages.context import StageContext
+
+_MAX_ROLLBACKS = 3
+_MEMORY = 0.98
+
+Step = Callable[[int], Mapping[str, float]]
+
+
+def adam(parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    """Return Adam with one fused kernel for all parameters, where the device has it."""
+    fused = parameters[0].device.type in ("cpu", "cuda")
+    return torch.optim.Adam(parameters, learning_rate, fused=fused)
+
+
+def warmup_decay(learning_rate: float, step: int, total: int, warmup: int = 0) -> float:
+    """Return the learning rate at a step: a linear warm-up, then a cosine down to a tenth."""
+    if step < warmup:
+        return learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, total - warmup)
+    return float(learning_rate * (0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * done))))
+
+
+def descend(loss: Tensor, optimizer: torch.optim.Optimizer, max_grad_norm: float = float("inf")) -> float:
+    """Take one gradient step; return the gradient's norm before clipping.
+
+    Raises:
+        DivergedError: loss or gradient is not finite; no weight was changed.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], max_grad_norm)
+    if not torch.isfinite(loss.detach() + norm):
+        raise DivergedError(f"loss {float(loss):.3g}, gradient norm {float(norm):.3g}")
+    optimizer.step()
+    return float(norm)
+
+
+def fit(
+    ctx: StageContext, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, total: int, unit: str,
+    learning_rate: Callable[[int], float], step: Step, units_per_step: int = 1,
+) -> dict[str, float]:  # fmt: skip
+    """Run `step(0) ... step(total - 1)`, resuming from the draft's newest snapshot; return smoothed metrics.
+
+    A step must depend only on its index and on `modules` and `optimizer`, so that a resumed training continues bit for
+    bit. A step that raises DivergedError sends the training back to its last snapshot (or its start) with half the
+    learning rate, three times at most.
+
+    Raises:
+        DivergedError: it diverged again after the last rollback.
+        Interrupted: the run is to stop; a snapshot is on disk.
+    """
+    means: dict[str, float] = {}
+    start, scale, rollbacks = 0, 1.0, 0
+
+    def pack() -> tuple[dict[str, np.ndarray], dict[str, object]]:
+        arrays = {f"{name}.{key}": a for name, m in modules.items() for key, a in module_arrays(m).items()}
+        arrays |= {f"optimizer.{key}": a for key, a in optimizer_arrays(optimizer).items()}
+        return arrays, {"means": means, "scale": scale, "rollbacks": rollbacks}
+
+    beginning = {key: array.copy() for key, array in pack()[0].items()}
+
+    def restore(arrays: Mapping[str, np.ndarray]) -> None:
+        for name, module in modules.items():
+            load_module(module, _below(arrays, name))
+        optimizer.state.clear()
+        load_optimizer(optimizer, _below(arrays, "optimizer"))
+
+    saved = ctx.draft.latest_snapshot()
+    if saved is not None:
+        start, arrays, state = saved
+        restore(arrays)
+        means, scale, rollbacks = dict(state["means"]), float(state["scale"]), int(state["rollbacks"])
+    ctx.begin(total * units_per_step, unit, start * units_per_step)
+    i = start
+    while i < total:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(i) * scale
+        try:
+            values = step(i)
+        except DivergedError as fault:
+            if rollbacks == _MAX_ROLLBACKS:
+                raise DivergedError(
+                    f"{ctx.stage} of iteration {ctx.iteration} diverged at step {i} after {rollbacks} rollbacks: {fault};"
+                    " start a new run with a smaller learning rate for it (--set)"
+                ) from fault
+            saved = ctx.draft.latest_snapshot()
+            restore(saved[1] if saved else beginning)
+            means = dict(saved[2]["means"]) if saved else {}
+            rollbacks, scale = rollbacks + 1, scale / 2
+            ctx.say(f"{ctx.stage} diverged at step {i} ({fault}); back to step {saved[0] if saved else 0},"
+                    f" learning rate halved ({rollbacks} of {_MAX_ROLLBACKS})", "alarm")  # fmt: skip
+            i = saved[0] if saved else 0
+            continue
+        i += 1
+        for name, value in values.items():
+            means[name] = _MEMORY * means[name] + (1 - _MEMORY) * value if name in means else value
+        ctx.progress(i * units_per_step, lambda: means)
+        if i < total:
+            ctx.checkpoint(i, pack)
+    return means
+
+
+def _below(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    return {key[len(name) + 1 :]: array for key, array in arrays.items() if key.startswith(name + ".")}

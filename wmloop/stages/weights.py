@@ -1,0 +1,108 @@
+"""From versions to networks and experience: where the store's side and the models' side are brought together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from wmloop.config import RunConfig
+from wmloop.envs import IMAGE_SIZE
+from wmloop.episodes import Episode, unpack
+from wmloop.errors import StoreCorruptError
+from wmloop.models.agent import Agent
+from wmloop.models.controller import Actor, make_critic
+from wmloop.models.memory import Memory
+from wmloop.models.state import load_module, module_arrays
+from wmloop.models.vision import Vision
+from wmloop.store import Store, Version
+
+_Net = TypeVar("_Net", bound=nn.Module)
+
+
+def new_vision(config: RunConfig, device: torch.device) -> Vision:
+    """Return V as configured, with random weights."""
+    return Vision(config.vision.network, config.vision.latent).to(device)
+
+
+def new_memory(config: RunConfig, actions: int, device: torch.device) -> Memory:
+    """Return M as configured, with random weights, for `actions` action dimensions."""
+    memory = config.memory
+    return Memory(config.vision.latent, actions, memory.hidden, memory.mixtures).to(device)
+
+
+def new_actor(config: RunConfig, actions: int, device: torch.device) -> Actor:
+    """Return C's actor as configured, with random weights."""
+    inputs = config.vision.latent + config.memory.hidden
+    return Actor(inputs, actions, config.controller.actor, config.controller.log_std).to(device)
+
+
+def new_critic(config: RunConfig, device: torch.device) -> nn.Module:
+    """Return C's critic as configured, with random weights."""
+    return make_critic(config.controller.critic, config.vision.latent + config.memory.hidden).to(device)
+
+
+def load(net: _Net, version: Version, name: str = "model") -> _Net:
+    """Load a network's weights from `name`.safetensors of a version; dtypes and shapes are checked before reading."""
+    own = {key: (array.dtype, array.shape) for key, array in module_arrays(net).items()}
+    load_module(net, version.tensors(f"{name}.safetensors", expected=own))
+    return net
+
+
+def load_episodes(versions: Sequence[Version]) -> list[list[Episode]]:
+    """Return the episodes of each rollout version.
+
+    Raises:
+        StoreCorruptError: a shard does not hold what its names promise.
+    """
+    batches = []
+    for version in versions:
+        shards = sorted(name for name in version.files if name.startswith("episodes-"))
+        try:
+            batches.append([e for shard in shards for e in unpack(version.tensors(shard))])
+        except (KeyError, ValueError) as error:
+            raise StoreCorruptError(f"{version.name} holds a damaged shard of episodes: {error}") from error
+        for episode in batches[-1]:
+            if episode.observations.shape != (len(episode) + 1, IMAGE_SIZE, IMAGE_SIZE, 3):
+                raise StoreCorruptError(f"{version.name} holds an episode of the wrong shape")
+    return batches
+
+
+class Triple(NamedTuple):
+    """V, M and C that belong together, as the controller's manifest names them."""
+
+    vision: Version
+    memory: Version
+    controller: Version
+
+    @classmethod
+    def of(cls, store: Store, iteration: int) -> Triple:
+        """Return the triple of an iteration's controller: its own V and M, never simply the newest of each.
+
+        Raises:
+            StoreCorruptError: the controller is not there, or a parent is missing or not the one it was trained with.
+        """
+        controller = store.version(iteration, "controller")
+        if controller is None:
+            raise StoreCorruptError(f"run {store.name} has no controller in iteration {iteration}")
+        found = {}
+        for name, digest in controller.parents.items():
+            number, _, stage = name.partition("/")
+            parent = store.version(int(number), stage)
+            if parent is None or parent.hash != digest:
+                raise StoreCorruptError(f"{controller.name} was trained with {name}, which is missing or was changed")
+            found[stage] = parent
+        return cls(found["vision"], found["memory"], controller)
+
+    def agent(self, config: RunConfig, low: np.ndarray, high: np.ndarray, device: torch.device) -> Agent:
+        """Return the agent of this triple for actions within [low, high] (A,)."""
+        actions = len(low)
+        return Agent(
+            load(new_vision(config, device), self.vision),
+            load(new_memory(config, actions, device), self.memory),
+            load(new_actor(config, actions, device), self.controller, "actor"),
+            low, high,
+        )  # fmt: skip

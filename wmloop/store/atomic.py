@@ -1,0 +1,243 @@
+"""Make changes to a disk whole or not at all: the only module that renames and fsyncs."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from wmloop.errors import StorageError
+
+#: Every file under construction starts with this, so that a crash's leftovers are known by name.
+TEMP_PREFIX = ".tmp-"
+
+
+class UnknownOutcomeError(StorageError):
+    """Report a rename that was done but not confirmed: after a power cut the old or the new state may be there.
+
+    Nothing tries it again, because a failed fsync may have dropped the very pages a second one would report as safe.
+    The process should end; the next one sees what the disk really holds and verifies it.
+    """
+
+
+class FileSystem:
+    """The system calls that change a disk, one method each, so that a test can make any of them fail.
+
+    Every method raises OSError as the call does. Tests replace the module's `disk`.
+    """
+
+    def create(self, path: Path) -> int:
+        """Open a new file for writing."""
+        # O_EXCL: a temp name that exists is somebody else's. Mode 0666 leaves the choice to the umask.
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+
+    def open_append(self, path: Path) -> int:
+        """Open a file, new or not, for reading anywhere and writing at its end."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+
+    def write(self, fd: int, data: memoryview) -> int:
+        """Write some of `data` and return how many bytes."""
+        return os.write(fd, data)
+
+    def fsync(self, fd: int) -> None:
+        """Return when the file's bytes are on the disk."""
+        os.fsync(fd)
+
+    def close(self, fd: int) -> None:
+        """Close the file."""
+        os.close(fd)
+
+    def fsync_folder(self, path: Path) -> None:
+        """Return when the names in the folder are on the disk."""
+        if os.name == "nt":  # Windows has no handle to fsync here; NTFS journals its directories
+            return
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def replace(self, old: Path, new: Path) -> None:
+        """Rename a file over another."""
+        os.replace(old, new)
+
+    def rename_folder(self, old: Path, new: Path) -> None:
+        """Rename a folder."""
+        os.rename(old, new)
+
+    def make_folder(self, path: Path) -> None:
+        """Make one folder."""
+        path.mkdir()
+
+    def remove(self, path: Path) -> None:
+        """Remove a file."""
+        path.unlink()
+
+    def free_bytes(self, path: Path) -> int:
+        """Return the bytes this user may still write."""
+        return shutil.disk_usage(path).free
+
+
+#: The disk in use. Tests put a faulty one here.
+disk = FileSystem()
+
+
+def write_file(path: Path, data: bytes | bytearray | memoryview) -> None:
+    """Write `data` to `path` so that after any crash `path` holds the old bytes or all of the new ones.
+
+    On return the new bytes are on the disk under their name. The file's mode is the umask's.
+
+    Raises:
+        StorageError: the old file, if any, is as it was.
+        UnknownOutcomeError: the new file is in place, but the disk did not confirm its name.
+    """
+    temp = path.with_name(f"{TEMP_PREFIX}{path.name}-{secrets.token_hex(4)}")
+    with storage_errors("write", path, len(data)):
+        try:
+            fd = disk.create(temp)
+            try:
+                _write_all(fd, data)
+                disk.fsync(fd)
+            finally:
+                disk.close(fd)
+            disk.replace(temp, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                disk.remove(temp)
+            raise
+    _confirm(path)
+
+
+def publish_folder(draft: Path, final: Path) -> None:
+    """Give the folder `draft` its final name: the one step that makes its content exist for readers.
+
+    The files inside must have been written by `write_file`. `final` must not exist.
+
+    Raises:
+        StorageError: nothing was published.
+        UnknownOutcomeError: `final` is in place, but the disk did not confirm its name.
+    """
+    with storage_errors("publish", final):
+        disk.fsync_folder(draft)
+        # rename() would silently replace an empty folder of that name.
+        if os.path.lexists(final):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final))
+        disk.rename_folder(draft, final)
+    _confirm(final)
+
+
+def make_folder(path: Path) -> None:
+    """Make `path` and its missing parents, each durable in its parent; an existing folder is fine.
+
+    Raises:
+        StorageError: the file system refuses.
+    """
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    with storage_errors("make folder", path):
+        try:
+            disk.make_folder(path)
+        except FileExistsError:
+            if not path.is_dir():  # else somebody has just made it, which is as good
+                raise
+        disk.fsync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in the folder `path` durable, for example those a crash left unconfirmed; raises StorageError."""
+    with storage_errors("sync", path):
+        disk.fsync_folder(path)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Append one line to a log, on a line of its own even if a crash tore the last one. Not fsynced.
+
+    Raises:
+        StorageError: the file system refuses; part of the line may be in the file.
+    """
+    with storage_errors("append to", path, len(line) + 1):
+        fd = disk.open_append(path)
+        try:
+            size = os.lseek(fd, 0, os.SEEK_END)
+            torn = False
+            if size:
+                os.lseek(fd, size - 1, os.SEEK_SET)
+                torn = os.read(fd, 1) != b"\n"
+            _write_all(fd, (b"\n" if torn else b"") + line + b"\n")
+        finally:
+            disk.close(fd)
+
+
+def remove_file(path: Path) -> None:
+    """Remove one file, which may already be gone; raises StorageError. Not fsynced: a crash may bring it back."""
+    with storage_errors("remove", path), contextlib.suppress(FileNotFoundError):
+        disk.remove(path)
+
+
+def remove_strays(folder: Path) -> None:
+    """Remove what interrupted writes left in `folder`; raises StorageError. For its one writer only."""
+    for path in sorted(folder.glob(f"{TEMP_PREFIX}*")):
+        remove_file(path)
+
+
+def require_space(path: Path, num_bytes: int) -> None:
+    """Raise StorageError unless the file system of the folder `path` has `num_bytes` free."""
+    with storage_errors("measure the free space of", path):
+        free = disk.free_bytes(path)
+    if free < num_bytes:
+        raise StorageError(
+            f"not enough space for {path}: it needs {num_bytes:,} bytes and {free:,} are free; {_resume_hint(path)}"
+        )
+
+
+@contextlib.contextmanager
+def storage_errors(action: str, path: Path, num_bytes: int | None = None) -> Iterator[None]:
+    """Turn an OSError of the body into a one-line StorageError: what failed, where, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot {action} {path}: {_explain(error, path, num_bytes)}") from error
+
+
+def _write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
+    rest = memoryview(data)
+    while rest:  # one write() takes at most 2 GiB, and less when the disk fills up
+        rest = rest[disk.write(fd, rest) :]
+
+
+def _confirm(path: Path) -> None:
+    try:
+        disk.fsync_folder(path.parent)
+    except OSError as error:
+        raise UnknownOutcomeError(
+            f"{path} was written, but the disk did not confirm it ({error.strerror or error}): it may or may not "
+            f"survive a power cut. Check the disk, then `wmloop resume {_run_name(path)}`, which verifies what is there"
+        ) from error
+
+
+def _explain(error: OSError, path: Path, num_bytes: int | None) -> str:
+    needed = "" if num_bytes is None else f", {num_bytes:,} bytes needed"
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return f"no space left{needed}; {_resume_hint(path)}"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return f"read-only for this user ({error.strerror}); make the folder writable or use another one"
+        case errno.EMFILE | errno.ENFILE:
+            return f"too many open files; raise the limit (`ulimit -n`), then `wmloop resume {_run_name(path)}`"
+        case errno.EIO:
+            return f"the disk reports an input/output error; check it, then `wmloop resume {_run_name(path)}`"
+        case _:
+            return f"{error.strerror or error}; then `wmloop resume {_run_name(path)}`"
+
+
+def _resume_hint(path: Path) -> str:
+    return f"free space, then `wmloop resume {_run_name(path)}`"
+
+
+def _run_name(path: Path) -> str:
+    return next((folder.name for folder in (path, *path.parents) if (folder / "run.toml").exists()), "NAME")

@@ -1,0 +1,193 @@
+"""Build one version in private: files and snapshots that survive a crash, then one commit that publishes."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wmloop import __version__
+from wmloop.errors import DivergedError, StoreCorruptError
+from wmloop.store import atomic
+from wmloop.store.files import hash_file, is_file_name, list_folder, read_regular
+from wmloop.store.jsontext import dump_json, dump_line, parse_json
+from wmloop.store.tensors import Expected, Tensors, encode, read
+from wmloop.store.version import FORMAT, MANIFEST, Version, load_version, seal, version_name
+
+KEPT_SNAPSHOTS = 2
+_SNAPSHOT = re.compile(r"snapshot-([0-9]{12})\.safetensors")
+
+
+class Draft:
+    """The private folder in which a stage builds its version; readers never see it.
+
+    Opening it takes up what an interrupted attempt left: the files it saved and its snapshots. Each save is durable
+    and whole on its own, and saving a name again replaces it. Only the holder of the run's lock may have a draft.
+
+    Raises, from every method that writes:
+        StorageError: the file system refuses; everything saved before is still there.
+    """
+
+    def __init__(self, iteration_folder: Path, iteration: int, stage: str) -> None:
+        self.name = version_name(iteration, stage)
+        self.iteration = iteration
+        self.stage = stage
+        self.path = iteration_folder / f".draft-{stage}"
+        self._final = iteration_folder / stage
+        atomic.make_folder(self.path)
+        atomic.remove_strays(self.path)
+        # A commit that died before its rename left a manifest of files that may now change.
+        atomic.remove_file(self.path / MANIFEST)
+
+    def save_tensors(
+        self, file: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+    ) -> None:
+        """Save arrays and text notes beside them; raises ValueError as `tensors.encode` does."""
+        self.save_bytes(file, encode(tensors, metadata))
+
+    def save_json(self, file: str, value: Any) -> None:
+        """Save a JSON value; raises DivergedError when a number in it is not finite."""
+        self.save_bytes(file, dump_json(value, f"{self.name}/{file}"))
+
+    def save_bytes(self, file: str, data: bytes) -> None:
+        """Save any bytes."""
+        atomic.write_file(self._place(file), data)
+
+    def has(self, file: str) -> bool:
+        """Tell whether `file` was saved, in this attempt or an earlier one."""
+        return os.path.lexists(self._place(file))
+
+    def files(self) -> list[str]:
+        """Return the names saved so far, sorted; snapshots are not among them."""
+        return sorted(name for name in list_folder(self.path) if is_file_name(name) and not _is_reserved(name))
+
+    def tensors(self, file: str, expected: Expected | None = None) -> Tensors:
+        """Return the arrays of a saved tensor file; raises StoreCorruptError when its structure is damaged."""
+        return read(self._place(file), expected)[0]
+
+    def json(self, file: str) -> Any:
+        """Return the value of a saved JSON file; raises StoreCorruptError when it is damaged."""
+        return parse_json(read_regular(self._place(file)), self.path / file)
+
+    def snapshot(self, done: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+        """Save the stage's whole state after `done` units of work, so that an interruption goes on from here.
+
+        `state` is any JSON table. The newest two snapshots are kept, the older one against a damaged newer one; any
+        with more `done` belongs to work that was given up, and goes.
+        """
+        if not 0 <= done < 10**12:
+            raise ValueError(f"done is {done!r}, not a count of units")
+        text = dump_line(dict(state)).decode()
+        notes = {"state": text, "sha256": _digest(done, tensors, text)}
+        atomic.write_file(self.path / f"snapshot-{done:012d}.safetensors", encode(tensors, notes))
+        older = 0
+        for number, path in self._snapshots():
+            older += number <= done
+            if number > done or older > KEPT_SNAPSHOTS:
+                atomic.remove_file(path)
+
+    def latest_snapshot(self) -> tuple[int, Tensors, dict[str, Any]] | None:
+        """Return (done, tensors, state) of the newest snapshot that is undamaged, or None.
+
+        Raises:
+            StorageError: the file system refuses to read; that is no reason to start the stage anew.
+        """
+        for done, path in self._snapshots():
+            try:
+                tensors, notes = read(path)
+                if notes.get("sha256") != _digest(done, tensors, notes.get("state", "")):
+                    continue
+                state = parse_json(notes["state"].encode(), path)
+            except StoreCorruptError:
+                continue
+            return done, tensors, state
+        return None
+
+    def commit(
+        self,
+        parents: Sequence[Version],
+        metrics: Mapping[str, float],
+        seconds: float,
+        facts: Mapping[str, Any] | None = None,
+    ) -> Version:
+        """Publish the draft as the version of its place, made from `parents` in `seconds` of work, and return it.
+
+        The manifest is written last, then the snapshots go, then one rename makes the version exist.
+
+        Raises:
+            DivergedError: a metric is not finite; nothing was published.
+            StoreCorruptError: the place is taken already, or the draft holds what no stage saved.
+            StorageError: nothing was published, and the draft is still there.
+            UnknownOutcomeError: published, but the disk did not confirm it; nothing tries again.
+        """
+        if os.path.lexists(self._final):
+            raise StoreCorruptError(f"{self._final} is committed already, and a version never changes")
+        numbers = {name: _number(f"{self.name}: {name}", value) for name, value in metrics.items()}
+        atomic.remove_strays(self.path)
+        strangers = {n for n in list_folder(self.path) if not _SNAPSHOT.fullmatch(n)} - {*self.files(), MANIFEST}
+        if strangers:
+            raise StoreCorruptError(f"{self.path} holds {min(strangers)!r}, which no stage saved: remove it")
+        files = {}
+        for file in self.files():
+            size, digest = hash_file(self.path / file)
+            files[file] = {"size": size, "sha256": digest}
+        manifest = {
+            "format": FORMAT,
+            "wmloop": __version__,
+            "iteration": self.iteration,
+            "stage": self.stage,
+            "created": utc_now(),
+            "seconds": _number(f"{self.name}: seconds", seconds),
+            "parents": {parent.name: parent.hash for parent in parents},
+            "files": files,
+            "metrics": numbers,
+            "facts": dict(facts or {}),
+        }
+        atomic.write_file(self.path / MANIFEST, seal(manifest, f"{self.name}/{MANIFEST}"))
+        for _, path in self._snapshots():  # not before: a full disk must cost the manifest, never the snapshots
+            atomic.remove_file(path)
+        atomic.publish_folder(self.path, self._final)
+        return load_version(self._final, self.iteration, self.stage)
+
+    def _place(self, file: str) -> Path:
+        if not is_file_name(file) or _is_reserved(file):
+            raise ValueError(f"{file!r} cannot name a file of a version: letters, digits, `_.-`, at most 100")
+        return self.path / file
+
+    def _snapshots(self) -> list[tuple[int, Path]]:
+        """Return (done, path) of each snapshot, newest first."""
+        matches = [match for match in map(_SNAPSHOT.fullmatch, list_folder(self.path)) if match]
+        return sorted(((int(match[1]), self.path / match[0]) for match in matches), reverse=True)
+
+
+def utc_now() -> str:
+    """Return the time in UTC, ISO 8601 to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _is_reserved(file: str) -> bool:
+    return file == MANIFEST or file.startswith("snapshot-")
+
+
+def _digest(done: int, tensors: Mapping[str, np.ndarray], state: str) -> str:
+    """Hash what a snapshot says, not how: a flipped bit in a name, a shape or the state must not pass either."""
+    digest = hashlib.sha256(f"{done} {len(state)} {state}".encode())
+    for name in sorted(tensors):
+        array = np.asarray(tensors[name], order="C")
+        digest.update(f"\n{name} {array.dtype.newbyteorder('<').str} {array.shape}\n".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _number(name: str, value: float) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise DivergedError(f"{name} is {number}, so nothing was committed; a lower learning rate may help")
+    return number

@@ -1,0 +1,236 @@
+"""Hold a run: a folder of committed versions, found by looking, written by one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import shutil
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from wmloop import __version__
+from wmloop.errors import StorageError, StoreCorruptError, UsageError
+from wmloop.store import atomic
+from wmloop.store.draft import Draft, utc_now
+from wmloop.store.files import list_folder, open_regular, read_regular, sha256
+from wmloop.store.jsontext import dump_json, dump_line, parse_json
+from wmloop.store.lock import run_lock
+from wmloop.store.names import CONFIG, EVENTS, FACTS, HEADER, ITERATIONS, check_run_name, missing_run
+from wmloop.store.version import (
+    FORMAT,
+    MANIFEST,
+    Fault,
+    Version,
+    check_format,
+    is_iteration_name,
+    is_stage_name,
+    load_version,
+    version_name,
+)
+
+
+class Store:
+    """One run on disk. Reading needs no lock; whoever drafts, commits or appends holds `lock()`."""
+
+    def __init__(self, path: Path, config_text: str, facts: Mapping[str, Any], created: str) -> None:
+        self.path = path
+        self.config_text = config_text
+        self.facts = facts
+        self.created = created
+
+    @property
+    def name(self) -> str:
+        """Return the run's name, that of its folder."""
+        return self.path.name
+
+    @classmethod
+    def create(cls, root: Path, name: str, config_toml: str, facts: Mapping[str, Any]) -> Store:
+        """Make the run `name` in `root`, whole or not at all, and open it.
+
+        `facts` is any JSON table about how it began (command line, git revision, library versions).
+
+        Raises:
+            UsageError: the name does not do, or is taken.
+            StorageError: the file system refuses; there is no such run.
+        """
+        check_run_name(name)
+        path = root / name
+        taken = UsageError(
+            f"{root} has a run {name!r} already: `wmloop resume {name}` goes on with it; or choose another name"
+        )
+        if os.path.lexists(path):
+            raise taken
+        draft = root / f".new-{name}-{secrets.token_hex(4)}"
+        atomic.make_folder(draft)
+        try:
+            config = config_toml.encode()
+            atomic.write_file(draft / CONFIG, config)
+            notes = dump_json(dict(facts), FACTS)
+            atomic.write_file(draft / FACTS, notes)
+            atomic.write_file(draft / HEADER, _header(sha256(config), sha256(notes)).encode())
+            atomic.publish_folder(draft, path)
+        except StorageError as error:
+            shutil.rmtree(draft, ignore_errors=True)
+            cause = error.__cause__
+            if isinstance(cause, OSError) and cause.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                raise taken from error  # somebody made it meanwhile
+            raise
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open the run in the folder `path` for reading, and for writing under `lock()`.
+
+        Raises:
+            UsageError: there is no such run; near names are listed.
+            StoreCorruptError: the folder is no run, is of a newer format, or its settings are damaged.
+        """
+        path = Path(os.path.abspath(path))
+        if not os.path.lexists(path):
+            raise missing_run(path)
+        if not (path / HEADER).is_file():
+            raise StoreCorruptError(f"{path} is not a run of wmloop: it has no {HEADER}")
+        try:
+            header = tomllib.loads(read_regular(path / HEADER).decode())
+        except ValueError as error:
+            raise StoreCorruptError(f"{path / HEADER} is damaged: {error}") from None
+        table = header.get("wmloop")
+        table = table if isinstance(table, dict) else {}
+        check_format(table.get("format"), path / HEADER)
+        config, facts = read_regular(path / CONFIG), read_regular(path / FACTS)
+        for file, data, wanted in ((CONFIG, config, "config_sha256"), (FACTS, facts, "facts_sha256")):
+            if sha256(data) != table.get(wanted):
+                raise StoreCorruptError(f"{path / file} is not as the run wrote it: begin a new run for other settings")
+        return cls(path, config.decode(), parse_json(facts, path / FACTS), str(table.get("created", "")))
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the only right to write this run; what a crashed writer left half-written is swept away.
+
+        Raises:
+            RunLockedError: another process writes it; the message names the process and its host.
+            StorageError: the file system refuses.
+        """
+        with run_lock(self.path):
+            atomic.remove_strays(self.path)
+            iterations = self.path / ITERATIONS
+            if iterations.is_dir():
+                for draft in iterations.glob("*/.draft-*"):
+                    atomic.remove_strays(draft)
+                # The last process may have ended between a rename and its fsync: what we build on must stay.
+                for number in self.iterations()[-1:]:
+                    atomic.sync_folder(self._folder(number))
+                atomic.sync_folder(iterations)
+            yield
+
+    def version(self, iteration: int, stage: str) -> Version | None:
+        """Return the committed version of (iteration, stage), or None if there is none or its files are not whole.
+
+        Whole means: a manifest of this format and place, every file regular and of its size. Hashes are verified when a
+        file is read, and by `verify`.
+        """
+        try:
+            version = load_version(self.path / ITERATIONS / version_name(iteration, stage), iteration, stage)
+            version.check()
+        except StoreCorruptError:
+            return None
+        return version
+
+    def versions(self) -> list[Version]:
+        """Return every whole version, by iteration, and within one each after those it was made from."""
+        found = [self.version(number, stage) for number in self.iterations() for stage in self._stages(number)]
+        versions = {version.name: version for version in found if version}
+
+        def depth(version: Version) -> int:
+            # No clock, and no circle either: nobody can write a manifest that holds its own hash.
+            near = [versions[name] for name, digest in version.parents.items() if _is(versions.get(name), digest)]
+            return 1 + max((depth(parent) for parent in near if parent.iteration == version.iteration), default=0)
+
+        return sorted(versions.values(), key=lambda version: (version.iteration, depth(version), version.name))
+
+    def iterations(self) -> list[int]:
+        """Return the numbers of the iterations that were begun, in order."""
+        folder = self.path / ITERATIONS
+        return sorted(int(name) for name in list_folder(folder) if is_iteration_name(name) and (folder / name).is_dir())
+
+    def draft(self, iteration: int, stage: str) -> Draft:
+        """Return the private folder for the version of (iteration, stage), with all that an interrupted attempt saved.
+
+        Raises:
+            StoreCorruptError: the version exists already, or exists and is damaged (the message says how).
+            StorageError: the file system refuses.
+        """
+        folder = self.path / ITERATIONS / version_name(iteration, stage)
+        if os.path.lexists(folder):
+            try:
+                load_version(folder, iteration, stage).check()
+            except StoreCorruptError as error:
+                raise StoreCorruptError(
+                    f"{error}. Move {folder} away, and `wmloop resume {self.name}` makes it anew"
+                ) from None
+            raise StoreCorruptError(f"{folder} is committed already, and a version never changes")
+        return Draft(self._folder(iteration), iteration, stage)
+
+    def append_event(self, record: Mapping[str, Any]) -> None:
+        """Append one record to the log for people and plots; raises StorageError. Nothing decides by what is in it."""
+        atomic.append_line(self.path / EVENTS, dump_line(dict(record)))
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Yield the log's records in order; lines torn by a crash are skipped."""
+        if not (self.path / EVENTS).exists():
+            return
+        with open_regular(self.path / EVENTS) as file:
+            for line in file:
+                try:
+                    record = json.loads(line)
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(record, dict):
+                    yield record
+
+    def verify(self) -> list[Fault]:
+        """Read every committed byte and return everything wrong: manifests, files, strangers, parents."""
+        faults: list[Fault] = []
+        versions: dict[str, Version] = {}
+        for number in self.iterations():
+            for stage in self._stages(number):
+                name = version_name(number, stage)
+                try:
+                    versions[name] = load_version(self._folder(number) / stage, number, stage)
+                except StoreCorruptError as error:
+                    faults.append(Fault(name, MANIFEST, str(error)))
+        for name, version in versions.items():
+            faults += version.faults()
+            for parent, digest in version.parents.items():
+                if parent not in versions:
+                    faults.append(Fault(name, MANIFEST, f"its parent {parent} is missing"))
+                elif versions[parent].hash != digest:
+                    faults.append(Fault(name, MANIFEST, f"its parent {parent} is not the one it was made from"))
+        return faults
+
+    def require_space(self, num_bytes: int) -> None:
+        """Raise StorageError unless the run's file system has `num_bytes` free."""
+        atomic.require_space(self.path, num_bytes)
+
+    def _folder(self, iteration: int) -> Path:
+        return self.path / ITERATIONS / f"{iteration:04d}"
+
+    def _stages(self, iteration: int) -> list[str]:
+        return [name for name in list_folder(self._folder(iteration)) if is_stage_name(name)]
+
+
+def _is(version: Version | None, digest: str) -> bool:
+    return version is not None and version.hash == digest
+
+
+def _header(config_sha256: str, facts_sha256: str) -> str:
+    return (
+        "# Written once when the run began. The run is refused if config.toml or facts.json change.\n[wmloop]\n"
+        f'format = {FORMAT}\ncreated = "{utc_now()}"\nversion = "{__version__}"\n'
+        f'config_sha256 = "{config_sha256}"\nfacts_sha256 = "{facts_sha256}"\n'
+    )
