@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -64,6 +65,9 @@ class EnvConfig(Part):
         tuple[int, ...],
         Field(description="action dimensions whose sign flips in a mirrored world; empty where mirroring is no symmetry"),
     ] = (0,)
+    highest_score: Annotated[
+        float | None, Field(description="most an episode can pay; a dream that promises more raises an alarm")
+    ] = 1000.0
     driving: Annotated[RandomDriving, Field(description="the random policy of iteration 0")] = RandomDriving()
     num_envs: Annotated[int, Field(ge=1, description="copies driven side by side")] = 16
     timeout: Annotated[float, Field(gt=0, description="seconds after which a worker counts as hung")] = 120.0
@@ -362,8 +366,8 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        # JSON's strings are TOML's but for the delete character
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, dict):

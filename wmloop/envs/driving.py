@@ -27,8 +27,7 @@ def random_driving(
     for t in range(decisions):
         x = memory * x + np.sqrt(1 - memory**2) * noise[t]
         walk[t] = x
-    fading = np.clip(1 - np.arange(decisions) / max(config.boost_decisions, 1), 0, None)
-    if config.boost_decisions == 0:
-        fading[:] = 0
-    actions = mean + fading[:, None] * np.array(config.boost) + scale * walk
-    return np.clip(actions, low, high).astype(np.float32)
+    span = config.boost_decisions
+    fading = np.clip(1 - np.arange(decisions) / span, 0, None) if span else np.zeros(decisions)
+    actions: np.ndarray = mean + fading[:, None] * np.array(config.boost) + scale * walk
+    return np.asarray(np.clip(actions, low, high), np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import warnings
 from typing import Any
 
 import gymnasium
@@ -37,7 +38,8 @@ class PixelEnv:
             self._env.close()
             raise
         action_space = self._env.action_space
-        assert isinstance(action_space, spaces.Box) and self._env.observation_space.shape is not None
+        assert isinstance(action_space, spaces.Box)
+        assert self._env.observation_space.shape is not None
         self.action_low = action_space.low.astype(np.float32)
         self.action_high = action_space.high.astype(np.float32)
         self._repeat = config.action_repeat
@@ -94,16 +96,16 @@ class BoxFilter:
         self._window = slice(top, bottom), slice(left, right)
         height, width = bottom - top, right - left
         self._area = height * width
-        dtype = np.float32 if 255 * self._area < 2**24 else np.float64
-        self._rows = _overlaps(height).astype(dtype)  # (64, H)
+        self._dtype = np.float32 if 255 * self._area < 2**24 else np.float64
+        self._rows: np.ndarray = _overlaps(height).astype(self._dtype)  # (64, H)
         # one product over (W, channel) pairs is faster than a small one per row
-        self._columns = np.kron(_overlaps(width).T, np.eye(3)).astype(dtype)  # (3W, 3*64)
+        self._columns: np.ndarray = np.kron(_overlaps(width).T, np.eye(3)).astype(self._dtype)  # (3W, 3*64)
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
         """Return the (64, 64, 3) uint8 version of `picture` (H, W, 3) uint8."""
-        part = picture[self._window].astype(self._rows.dtype)
-        sums = self._rows @ part.reshape(len(part), -1) @ self._columns
-        nearest = (2 * sums.astype(np.int64) + self._area) // (2 * self._area)
+        part = picture[self._window].astype(self._dtype)
+        sums: np.ndarray = self._rows @ part.reshape(len(part), -1) @ self._columns
+        nearest: np.ndarray = (2 * sums.astype(np.int64) + self._area) // (2 * self._area)
         return nearest.astype(np.uint8).reshape(IMAGE_SIZE, IMAGE_SIZE, 3)
 
 
@@ -111,7 +113,8 @@ def _overlaps(size: int) -> np.ndarray:
     """Return how much of input pixel j output pixel i covers, (64, size), in 64ths of an input pixel."""
     out = np.arange(IMAGE_SIZE)[:, None] * size
     pixel = np.arange(size)[None, :] * IMAGE_SIZE
-    return np.clip(np.minimum(out + size, pixel + IMAGE_SIZE) - np.maximum(out, pixel), 0, None)
+    shared: np.ndarray = np.minimum(out + size, pixel + IMAGE_SIZE) - np.maximum(out, pixel)
+    return shared.clip(min=0)
 
 
 def _make(config: EnvConfig, render_mode: str | None) -> gymnasium.Env[Any, Any]:
@@ -119,7 +122,8 @@ def _make(config: EnvConfig, render_mode: str | None) -> gymnasium.Env[Any, Any]
         if config.id == CAR_RACING:
             return _make_car_racing(dict(config.kwargs), render_mode)
         kwargs: dict[str, Any] = dict(config.kwargs)
-        return gymnasium.make(config.id, render_mode=render_mode, disable_env_checker=True, **kwargs)
+        with warnings.catch_warnings(action="ignore"):  # what matters of them is raised, in wmloop's words
+            return gymnasium.make(config.id, render_mode=render_mode, disable_env_checker=True, **kwargs)
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv, ModuleNotFoundError) as error:
         name = config.id.rpartition(":")[2]
         near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.4)
@@ -128,7 +132,7 @@ def _make(config: EnvConfig, render_mode: str | None) -> gymnasium.Env[Any, Any]
     except gymnasium.error.DependencyNotInstalled as error:
         raise UsageError(f"the environment {config.id!r} needs a package: {_first_line(error)}") from error
     except (TypeError, gymnasium.error.Error) as error:
-        raise UsageError(f"the environment {config.id!r} refuses env.kwargs: {_first_line(error)}") from error
+        raise UsageError(f"the environment {config.id!r} cannot be made: {_first_line(error)}") from error
 
 
 def _make_car_racing(kwargs: dict[str, Any], render_mode: str | None) -> gymnasium.Env[Any, Any]:

@@ -21,6 +21,7 @@ from wmloop.envs.worker import serve, view_pictures
 from wmloop.errors import EnvironmentFailedError
 
 _GRACE = 2.0  # seconds a worker gets to leave by itself
+_UNLIMITED = sys.maxsize  # more decisions than any episode has
 
 
 class PoolStep(NamedTuple):
@@ -31,10 +32,6 @@ class PoolStep(NamedTuple):
     terminated: np.ndarray  # (N,) bool, true only in the step in which the episode ended
     truncated: np.ndarray  # (N,) bool, likewise
     frames: np.ndarray  # (N,) int64, 0 where the copy idles
-
-
-#: More decisions than any episode has.
-UNLIMITED = sys.maxsize
 
 
 class EnvPool:
@@ -93,7 +90,7 @@ class EnvPool:
         """
         assert len(seeds) == self.num_envs
         self._seeds = [old if new is None else new for old, new in zip(self._seeds, seeds, strict=True)]
-        limits = [limit or UNLIMITED for limit in decisions or [None] * self.num_envs]
+        limits = [limit or _UNLIMITED for limit in decisions or [None] * self.num_envs]
         starts = [None if seed is None else (seed, limit) for seed, limit in zip(seeds, limits, strict=True)]
         self._ask("reset", starts)
         return self._pictures.copy()
@@ -155,16 +152,16 @@ class EnvPool:
 
     def _collect(self) -> list[Any]:
         answers: list[Any] = [None] * len(self._pipes)
-        waiting = {pipe: worker for worker, pipe in enumerate(self._pipes)}
+        waiting: dict[Any, int] = {pipe: worker for worker, pipe in enumerate(self._pipes)}
         deadline = time.monotonic() + self._timeout
         while waiting:
-            ready = wait(list(waiting), max(deadline - time.monotonic(), 0))
+            ready: list[Any] = wait(list(waiting), max(deadline - time.monotonic(), 0))
             if not ready:
                 self._fail(min(waiting.values()), hung=True)
             for pipe in ready:
-                worker = waiting.pop(pipe)  # type: ignore[call-overload]
+                worker = waiting.pop(pipe)
                 try:
-                    answers[worker] = pipe.recv()  # type: ignore[union-attr]
+                    answers[worker] = pipe.recv()
                 except (EOFError, OSError):
                     self._fail(worker, hung=False)
                 if isinstance(answers[worker], Exception):
@@ -172,9 +169,9 @@ class EnvPool:
         return answers
 
     def _fail(self, worker: int, hung: bool) -> NoReturn:
-        copy = int(self._driven[worker])
+        copy = max(int(self._driven[worker]), worker)  # -1 while it starts
         process = self._processes[worker]
-        who = f"environment copy {max(copy, 0)} (seed {self._seeds[copy]}, process {process.pid})"
+        who = f"environment copy {copy} (seed {self._seeds[copy]}, process {process.pid})"
         if hung:
             process.kill()
             advice = "if it is only slow, raise env.timeout; else resume the run"

@@ -8,8 +8,8 @@ import signal
 import threading
 import traceback
 from collections.abc import Sequence
-from ctypes import Array, c_int64, c_uint8
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,12 @@ from wmloop.envs.pixels import IMAGE_SIZE, PixelEnv
 from wmloop.errors import EnvironmentFailedError, WmloopError
 
 
-def serve(
-    config: EnvConfig, copies: Sequence[int], pipe: Connection, pictures: Array[c_uint8], driven: Array[c_int64], me: int
-) -> None:
+def serve(config: EnvConfig, copies: Sequence[int], pipe: Connection, pictures: Any, driven: Any, me: int) -> None:
     """Answer the pool's requests until it closes its end of `pipe` or dies.
 
     First sends (action_low, action_high). A request is `("reset", starts)`, each start a (seed, decisions) or None,
-    answered by an empty list; or `("step", actions)`, answered by one (reward, terminated, truncated, frames) per copy; either has one entry per copy of this worker.
+    answered by an empty list; or `("step", actions)`, answered by one (reward, terminated, truncated, frames) per
+    copy. Either has one entry per copy of this worker.
     Observations go to `pictures`, shared by all workers. `driven[me]` names the copy at work, so that the pool can
     tell which one a dead or hung worker was driving. A fault is sent as the exception itself, and ends the worker.
     """
@@ -40,13 +39,13 @@ def serve(
         pass  # the pool closed or its process died: nobody is left to tell
 
 
-def view_pictures(memory: Array[c_uint8]) -> np.ndarray:
+def view_pictures(memory: Any) -> np.ndarray:
     """Return shared memory as (N, 64, 64, 3) uint8."""
-    return np.frombuffer(memory, np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 3)
+    return np.asarray(np.frombuffer(memory, np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 3))
 
 
 def _serve(
-    config: EnvConfig, copies: Sequence[int], pipe: Connection, pictures: np.ndarray, driven: Array[c_int64], me: int
+    config: EnvConfig, copies: Sequence[int], pipe: Connection, pictures: np.ndarray, driven: Any, me: int
 ) -> None:
     envs = []
     for copy in copies:
@@ -81,7 +80,7 @@ def _failure(error: Exception, copy: int) -> WmloopError:
     if isinstance(error, WmloopError):
         return error
     place = traceback.extract_tb(error.__traceback__)[-1]
-    what = f"{type(error).__name__}: {error} ({os.path.basename(place.filename)}, line {place.lineno})"
+    what = f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
     return EnvironmentFailedError(f"environment copy {copy} failed with {what}")
 
 

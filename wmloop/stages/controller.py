@@ -15,8 +15,6 @@ from wmloop.stages.memory import Experience, load_experience, remember
 from wmloop.stages.training import adam, fit
 from wmloop.stages.weights import load, new_actor, new_critic, new_memory, new_vision
 
-_SHOW_STEPS = 6
-
 
 def run(ctx: StageContext) -> dict[str, float]:
     """Train C; write `actor` and `critic`, warm-started from the last iteration's."""
@@ -45,7 +43,7 @@ def run(ctx: StageContext) -> dict[str, float]:
         batch = dream.rollout(actor, start, noise)
         shuffle = torch.Generator(ctx.device).manual_seed(ctx.seed("minibatches", i))
         metrics = ppo.update(actor, critic, optimizer, batch, config, shuffle)
-        _show(ctx, vision, batch.features[_SHOW_STEPS, 0, : start.z.shape[1]])
+        _show(ctx, vision, batch.features[-1, 0, : start.z.shape[1]])
         alive = batch.alive
         promise = float(batch.reward[alive].mean()) * per_decision * per_episode
         return metrics | {"dream_return": promise, "dream_ends": 1 - float(alive[-1].float().mean())}

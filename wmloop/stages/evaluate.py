@@ -56,7 +56,8 @@ def run(ctx: StageContext) -> dict[str, float]:
             ctx.begin(len(further) * 1000, "frames")
             confirmed = summarise(_score(ctx, pool, agent, further, "confirm"), config)
             metrics |= {f"confirmed_{name}": confirmed[name] for name in ("score", "score_std", "frames")}
-    if metrics["promised"] > metrics["highest_possible"]:
+    highest = config.env.highest_score
+    if highest is not None and metrics.get("promised", highest) > highest:
         ctx.say(f"M promises {metrics['promised']:.0f} an episode, which no real episode can pay", "alarm")
     return metrics
 
@@ -95,7 +96,6 @@ def summarise(results: Sequence[TrackResult], config: RunConfig) -> dict[str, fl
         "score_std": float(scores.std()),
         "score_min": float(scores.min()),
         "frames": float(sum(result.frames for result in results)),
-        "highest_possible": 1000.0,
     }
     if len(paid):
         episode = 1000 / (PROMISE_HORIZON * config.env.action_repeat)

@@ -63,11 +63,11 @@ class FileSystem:
 
     def replace(self, old: Path, new: Path) -> None:
         """Rename a file over another."""
-        os.replace(old, new)
+        old.replace(new)
 
     def rename_folder(self, old: Path, new: Path) -> None:
         """Rename a folder."""
-        os.rename(old, new)
+        old.rename(new)
 
     def make_folder(self, path: Path) -> None:
         """Make one folder."""

@@ -24,7 +24,7 @@ def list_folder(path: Path) -> list[str]:
     """Return the names in a folder, sorted, or none if there is no such folder; raises StorageError."""
     with storage_errors("read", path):
         try:
-            return sorted(os.listdir(path))
+            return sorted(entry.name for entry in path.iterdir())
         except (FileNotFoundError, NotADirectoryError):
             return []
 

@@ -65,12 +65,11 @@ class Store:
         )
         if os.path.lexists(path):
             raise taken
+        config, notes = config_toml.encode(), dump_json(dict(facts), FACTS)
         draft = root / f".new-{name}-{secrets.token_hex(4)}"
         atomic.make_folder(draft)
         try:
-            config = config_toml.encode()
             atomic.write_file(draft / CONFIG, config)
-            notes = dump_json(dict(facts), FACTS)
             atomic.write_file(draft / FACTS, notes)
             atomic.write_file(draft / HEADER, _header(sha256(config), sha256(notes)).encode())
             atomic.publish_folder(draft, path)
@@ -90,11 +89,12 @@ class Store:
             UsageError: there is no such run; near names are listed.
             StoreCorruptError: the folder is no run, is of a newer format, or its settings are damaged.
         """
-        path = Path(os.path.abspath(path))
+        path = path.absolute()
         if not os.path.lexists(path):
             raise missing_run(path)
-        if not (path / HEADER).is_file():
-            raise StoreCorruptError(f"{path} is not a run of wmloop: it has no {HEADER}")
+        with atomic.storage_errors("read", path):
+            if not (path / HEADER).is_file():
+                raise StoreCorruptError(f"{path} is not a run of wmloop: it has no {HEADER}")
         try:
             header = tomllib.loads(read_regular(path / HEADER).decode())
         except ValueError as error:

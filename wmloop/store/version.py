@@ -155,7 +155,7 @@ def is_iteration_name(name: str) -> bool:
 
 
 def seal(manifest: Mapping[str, Any], name: str) -> bytes:
-    """Return the bytes of a manifest file: `manifest` and a `checksum`, the SHA-256 of these bytes with zeros in its place.
+    """Return a manifest file: `manifest` and a `checksum`, the SHA-256 of the same bytes with zeros in its place.
 
     Raises:
         DivergedError: a number is not finite; `name` is in the message.
@@ -170,8 +170,9 @@ def load_version(folder: Path, iteration: int, stage: str) -> Version:
     Raises:
         StoreCorruptError: no folder, a symlink, or a manifest that is missing, damaged, newer or of another place.
     """
-    if folder.is_symlink() or not folder.is_dir():
-        raise StoreCorruptError(f"{folder} is not a folder")
+    with storage_errors("read", folder):
+        if folder.is_symlink() or not folder.is_dir():
+            raise StoreCorruptError(f"{folder} is not a folder")
     path = folder / MANIFEST
     data = read_regular(path)
     manifest = parse_json(data, path)

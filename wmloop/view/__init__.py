@@ -1,1 +1,61 @@
 """What people see of a run. Take it away and no result changes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Literal, Protocol
+
+from wmloop.events import Event
+from wmloop.view.lines import LineView, json_line, timed
+from wmloop.view.state import ViewState
+
+__all__ = ["View", "ViewState", "open_view"]
+
+ProgressStyle = Literal["auto", "rich", "plain", "json", "none"]
+
+
+class View(Protocol):
+    """Shows a run to somebody: takes events and never stands in their way."""
+
+    def report(self, event: Event) -> None:
+        """Take in an event."""
+
+    def notice(self, text: str) -> None:
+        """Show one line at once; any thread may call this."""
+
+    def close(self) -> None:
+        """Stop showing and give the terminal back."""
+
+    def abandon(self) -> None:
+        """Give the terminal back without waiting for anything: the process ends now."""
+
+
+class NoView(LineView):
+    """Show nothing but notices."""
+
+    def __init__(self) -> None:
+        pass
+
+    def report(self, event: Event) -> None:
+        """Do nothing."""
+
+
+def open_view(style: ProgressStyle, state: ViewState) -> View:
+    """Return the view of this style; `auto` is rich on a terminal that can show it, else plain.
+
+    `state` is what the live view starts from.
+    """
+    if style == "rich" or (style == "auto" and can_show_live()):
+        from wmloop.view.live import LiveView  # Rich loads only where it draws
+
+        return LiveView(state)
+    if style == "json":
+        return LineView(sys.stdout, json_line, 1.0)
+    return NoView() if style == "none" else LineView(sys.stdout, timed, 10.0)
+
+
+def can_show_live() -> bool:
+    """Tell whether stdout is a terminal with a cursor that can show block characters."""
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    return sys.stdout.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown") and encoding == "utf8"

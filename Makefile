@@ -1,0 +1,34 @@
+# Two commands do everything: `make start` (ARGS="--preset smoke" passes options) and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: start test slow clean
+
+# Installed again whenever pyproject.toml changes; the stamp is written last, so a broken install is repeated.
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(not ok and "wmloop needs Python 3.11, 3.12 or 3.13; this is %s (make PYTHON=python3.12 ...)" % sys.version.split()[0])'
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[video]'
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[video,test]'
+	@touch $@
+
+start: $(VENV)/.installed
+	@$(BIN)/wmloop start $(ARGS)
+
+test: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m slow
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,119 @@
+"""Time lines up from the environment through V's latents and M to the dream: an off-by-one anywhere fails here."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tiny_env import tiny_config
+from wmloop.config import build_config, parse_setting, to_toml
+from wmloop.dream import Dream, DreamState
+from wmloop.episodes import Replay
+from wmloop.pipelines import WORLD_MODEL
+from wmloop.stages.context import StageContext
+from wmloop.stages.memory import Experience, action_bounds
+from wmloop.stages.weights import load, load_episodes, new_memory
+from wmloop.store import Store
+
+CPU = torch.device("cpu")
+SETTINGS = (
+    "rollout.first=[[96, 40]]", "vision.first_images=6400", "vision.recon_weight=100", "memory.hidden=128",
+    "memory.batch=16", "memory.sequence=16", "memory.first_steps=700", "memory.reward_smoothing=0",
+    "memory.input_noise=1.0", "memory.reward_scale=1.0", "memory.learning_rate=3e-3",
+)  # fmt: skip
+HELD_OUT = 24
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return the configuration, M and the experience of held-out episodes, after the first three stages."""
+    config = build_config("smoke", tiny_config(), *map(parse_setting, SETTINGS))
+    store = Store.create(tmp_path_factory.mktemp("alignment"), "run", to_toml(config), {})
+    for seed, iteration in ((config.seed, 0), (99, 0)):
+        folder = store if seed == config.seed else Store.create(store.path.parent, "held-out", to_toml(config), {})
+        for stage in WORLD_MODEL[: 3 if folder is store else 1]:
+            context = StageContext(
+                config.model_copy(update={"seed": seed}), iteration, stage.name, CPU,
+                {name: folder.version(0, name) for name in stage.needs}, {},
+                lambda name, folder=folder: [folder.version(0, name)],
+                folder.draft(0, stage.name), lambda event: None, lambda: False,
+            )  # fmt: skip
+            context.draft.commit([], stage.run(context), 0.0, None)
+    rollout = folder.version(0, "rollout")
+    episodes = load_episodes([rollout])[0][:HELD_OUT]
+    replay = Replay([episodes], *action_bounds(rollout))
+    memory = load(new_memory(config, 2, CPU), store.version(0, "memory"))
+    return config, memory, look(config, store, episodes, replay)
+
+
+def look(config, store, episodes, replay):
+    from wmloop.stages.vision import see
+    from wmloop.stages.weights import new_vision
+
+    vision = load(new_vision(config, CPU), store.version(0, "vision"))
+    seen = see(vision, episodes, mirror=False)
+
+    class Latents:
+        files = ("latents-0000.safetensors",)
+
+        def tensors(self, name):
+            return seen
+
+    return Experience.of(config, replay, Latents(), CPU)
+
+
+def foreseen(config, memory, experience, shift=0):
+    """Return, for each held-out episode, the rewards the dream pays for its real actions and those reality paid.
+
+    The dream is teacher-forced: after each step its z is replaced by what V really saw. `shift` delays the actions.
+    """
+    dream, replay, pairs = Dream(memory, 1.0, config.memory.done_weight), experience.replay, []
+    for first, length in zip(replay.first, replay.length, strict=True):
+        h, c = memory.start(1)
+        paid = []
+        for t in range(length):
+            row = min(max(first + t - shift, first), first + length - 1)
+            state = DreamState(experience.mu[0, [first + t]], h, c)
+            noise = torch.full((1, memory.latent), 0.5)
+            (_, h, c), outcome = dream.step(state, experience.actions[0, [row]], noise, noise * 0)
+            paid.append(outcome.reward.item() * config.memory.reward_scale)
+        pairs.append((np.array(paid), replay.rewards[first : first + length]))
+    return pairs
+
+
+def correlation(pairs, lag=0):
+    a = np.concatenate([p[max(0, -lag) : len(p) - max(0, lag)] for p, _ in pairs])
+    b = np.concatenate([r[max(0, lag) : len(r) - max(0, -lag)] for _, r in pairs])
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def test_real_actions_replayed_through_the_dream_pay_what_reality_paid(trained):
+    pairs = foreseen(*trained)
+    assert correlation(pairs) > 0.7
+    sums = np.array([(p.sum(), r.sum()) for p, r in pairs])
+    error = np.abs(sums[:, 0] - sums[:, 1])
+    assert error.mean() < 0.5 * sums[:, 1].std() + 0.2
+
+
+@pytest.mark.parametrize("lag", [-1, 1])
+def test_rewards_a_step_early_or_late_fit_clearly_worse(trained, lag):
+    pairs = foreseen(*trained)
+    assert correlation(pairs, lag) < 0.75 * correlation(pairs)
+
+
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_actions_a_step_early_or_late_are_found_out(trained, shift):
+    assert correlation(foreseen(*trained, shift)) < correlation(foreseen(*trained)) - 0.05
+
+
+def test_m_foresees_the_latents_that_come_and_not_those_that_are(trained):
+    _, memory, experience = trained
+    replay = experience.replay
+    near = far = 0.0
+    for first, length in zip(replay.first, replay.length, strict=True):
+        rows = torch.arange(first, first + length)
+        hidden, _ = memory(experience.mu[0, rows][None], experience.actions[0, rows][None], memory.start(1))
+        density = memory.predict(hidden[0]).mixture
+        mean = (density.log_mix.exp() * density.mean).sum(-1)
+        near += float((mean - experience.mu[0, rows + 1]).square().mean())
+        far += float((mean - experience.mu[0, rows]).square().mean())
+    assert near < far

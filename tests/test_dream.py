@@ -1,0 +1,108 @@
+"""The dream: the fast step is M, an end is an end, and time lines up."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from wmloop.dream import Dream, DreamState, Noise
+from wmloop.models import mixture
+from wmloop.models.controller import Actor
+from wmloop.models.memory import Memory, done_probability
+
+
+@pytest.fixture
+def memory():
+    torch.manual_seed(0)
+    return Memory(8, 2, 16, 3).double()
+
+
+def start(memory, count=5):
+    generator = torch.Generator().manual_seed(1)
+    z = torch.randn(count, memory.latent, generator=generator).double()
+    h, c = (torch.randn(count, memory.hidden, generator=generator).double() * 0.3 for _ in range(2))
+    return DreamState(z, h, c)
+
+
+def noise(memory, horizon=6, count=5):
+    drawn = Noise.draw(horizon, count, memory.latent, memory.actions, torch.Generator().manual_seed(2))
+    return Noise(*(part.double() for part in drawn))
+
+
+def test_a_dream_step_equals_the_lstm_and_the_heads(memory):
+    state, drawn = start(memory), noise(memory)
+    action = torch.randn(5, 2).double()
+    after, outcome = Dream(memory, 1.15, 10.0).step(state, action, drawn.uniform[0], drawn.normal[0])
+    hidden, (h, c) = memory(state.z[:, None], action[:, None], (state.h, state.c))
+    prediction = memory.predict(hidden[:, 0])
+    torch.testing.assert_close(after.h, h, rtol=0, atol=1e-10)
+    torch.testing.assert_close(after.c, c, rtol=0, atol=1e-10)
+    z = mixture.sample(prediction.mixture, drawn.uniform[0], drawn.normal[0], 1.15)
+    torch.testing.assert_close(after.z.float(), z.float(), rtol=0, atol=1e-6)
+    done = done_probability(prediction.done_logit, 10.0)
+    expected = (1 - done) * prediction.reward + done * prediction.terminal_reward
+    torch.testing.assert_close(outcome.done.float(), done.float())
+    torch.testing.assert_close(outcome.reward.float(), expected.float())
+
+
+def test_a_rollout_equals_its_steps_one_by_one(memory):
+    actor = Actor(memory.latent + memory.hidden, memory.actions).double()
+    dream, drawn, state = Dream(memory, 1.15, 10.0), noise(memory), start(memory)
+    batch = dream.rollout(actor, state, drawn)
+    for t in range(6):
+        torch.testing.assert_close(batch.features[t], state.features)
+        policy = actor(state.features)
+        torch.testing.assert_close(batch.action[t], policy.sample(drawn.action[t]))
+        torch.testing.assert_close(batch.logprob[t], policy.logprob(batch.action[t]))
+        state, outcome = dream.step(state, batch.action[t].clamp(-1, 1), drawn.uniform[t], drawn.normal[t])
+        torch.testing.assert_close(batch.reward[t], outcome.reward.double())
+        torch.testing.assert_close(batch.goes_on[t], 1 - outcome.done.double())
+    torch.testing.assert_close(batch.features[6], state.features)
+    assert batch.alive.all()
+
+
+def test_the_same_noise_dreams_the_same_and_other_noise_does_not(memory):
+    actor = Actor(memory.latent + memory.hidden, memory.actions).double()
+    dream = Dream(memory, 1.15, 10.0)
+    first, again = (dream.rollout(actor, start(memory), noise(memory)) for _ in range(2))
+    assert torch.equal(first.features, again.features)
+    other = noise(memory)._replace(normal=noise(memory).normal + 1)
+    assert not torch.equal(first.features, dream.rollout(actor, start(memory), other).features)
+
+
+def test_a_dream_ends_where_the_done_head_passes_one_half_and_stays_ended(memory):
+    actor = Actor(memory.latent + memory.hidden, memory.actions).double()
+    with torch.no_grad():
+        memory.outcome_head[2].bias[2] = 50.0
+    batch = Dream(memory, 1.15, 10.0).rollout(actor, start(memory), noise(memory))
+    assert batch.alive[0].all()
+    assert not batch.alive[1:].any()
+    assert not batch.goes_on[0].any()
+
+
+def test_a_step_that_ends_pays_the_terminal_reward(memory):
+    with torch.no_grad():
+        memory.outcome_head[2].weight.zero_()
+        memory.outcome_head[2].bias[:3] = torch.tensor([1.0, -20.0, 50.0])
+    drawn = noise(memory)
+    _, outcome = Dream(memory, 1.0, 10.0).step(start(memory), torch.zeros(5, 2).double(), drawn.uniform[0], drawn.normal[0])
+    torch.testing.assert_close(outcome.reward.double(), torch.full((5,), -20.0).double())
+
+
+def test_an_unlikely_end_counts_by_its_probability(memory):
+    with torch.no_grad():
+        memory.outcome_head[2].weight.zero_()
+        memory.outcome_head[2].bias[:3] = torch.tensor([1.0, -20.0, 0.0])
+    drawn = noise(memory)
+    _, outcome = Dream(memory, 1.0, 3.0).step(start(memory), torch.zeros(5, 2).double(), drawn.uniform[0], drawn.normal[0])
+    torch.testing.assert_close(outcome.done, torch.full_like(outcome.done, 0.25))
+    torch.testing.assert_close(outcome.reward, torch.full_like(outcome.reward, 0.75 * 1 + 0.25 * -20))
+
+
+def test_training_c_in_a_dream_leaves_no_trace_in_m(memory):
+    before = [p.clone() for p in memory.parameters()]
+    actor = Actor(memory.latent + memory.hidden, memory.actions).double()
+    batch = Dream(memory, 1.15, 10.0).rollout(actor, start(memory), noise(memory))
+    assert not batch.features.requires_grad
+    F.mse_loss(actor(batch.features).mean, torch.zeros(7, 5, 2).double()).backward()
+    assert all(p.grad is None for p in memory.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, memory.parameters(), strict=True))

@@ -1,0 +1,112 @@
+"""Episodes and the replay: nothing is lost on the way to disk, and rows line up."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wmloop.episodes import Episode, Replay, pack, unpack
+from wmloop.seeding import HELD_OUT, confirmation_tracks, derive_seed, evaluation_tracks, fresh_tracks, training_track
+
+LOW, HIGH = np.array([-1.0, 0.0], np.float32), np.array([1.0, 1.0], np.float32)
+
+
+def episode(steps: int, seed: int = 0, terminated: bool = False) -> Episode:
+    rng = np.random.default_rng(seed)
+    return Episode(
+        rng.integers(0, 256, (steps + 1, 64, 64, 3), np.uint8),
+        rng.uniform(LOW, HIGH, (steps, 2)).astype(np.float32),
+        rng.normal(size=steps).astype(np.float32),
+        terminated, not terminated, seed, steps * 4, seed % 2 == 0,
+    )  # fmt: skip
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=4))
+def test_episodes_survive_the_way_through_a_shard_bit_for_bit(lengths):
+    episodes = [episode(steps, seed, seed % 3 == 0) for seed, steps in enumerate(lengths)]
+    for old, new in zip(episodes, unpack(pack(episodes)), strict=True):
+        assert np.array_equal(old.observations, new.observations)
+        assert np.array_equal(old.actions, new.actions)
+        assert np.array_equal(old.rewards, new.rewards)
+        facts = [(e.terminated, e.truncated, e.seed, e.frames, e.quiet) for e in (old, new)]
+        assert facts[0] == facts[1]
+
+
+def test_a_shard_whose_stream_is_too_short_is_refused():
+    arrays = pack([episode(3)])
+    arrays["0000.shape"] = np.array([5, 64, 64, 3], np.int64)
+    with pytest.raises(ValueError, match="episode 0"):
+        unpack(arrays)
+
+
+def test_a_replay_row_holds_the_observation_its_action_and_what_that_paid():
+    batches = [[episode(3, 0), episode(5, 1, terminated=True)], [episode(2, 2)]]
+    replay = Replay(batches, LOW, HIGH)
+    flat = [e for batch in batches for e in batch]
+    for number, e in enumerate(flat):
+        for t in range(len(e)):
+            row = replay.first[number] + t
+            assert np.array_equal(replay.frames[row], e.observations[t])
+            assert replay.rewards[row] == e.rewards[t]
+            np.testing.assert_allclose((replay.actions[row] + 1) / 2 * (HIGH - LOW) + LOW, e.actions[t], atol=1e-6)
+            assert replay.terminated[row] == (e.terminated and t == len(e) - 1)
+        last = replay.first[number] + len(e)
+        assert np.array_equal(replay.frames[last], e.observations[-1])
+        assert replay.rewards[last] == 0
+    assert replay.age.tolist() == [1, 1, 0]
+    assert replay.batch_rows == [10, 3]
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=5), st.integers(1, 12), st.integers(0, 99))
+def test_windows_stay_within_their_episode(lengths, sequence, seed):
+    replay = Replay([[episode(n, i) for i, n in enumerate(lengths)]], LOW, HIGH)
+    first, length = replay.sample_windows(50, sequence, 0.8, np.random.default_rng(seed))
+    number = np.searchsorted(replay.first, first, side="right") - 1
+    assert (length == np.minimum(replay.length[number], sequence)).all()
+    assert (first + length <= replay.first[number] + replay.length[number]).all()
+
+
+def test_newer_episodes_are_drawn_more_often_by_their_age():
+    replay = Replay([[episode(5, 0)], [episode(5, 1)], [episode(5, 2)]], LOW, HIGH)
+    first, _ = replay.sample_windows(30_000, 5, 0.5, np.random.default_rng(0))
+    drawn = [(first == start).mean() for start in replay.first]
+    np.testing.assert_allclose(drawn, [1 / 7, 2 / 7, 4 / 7], atol=0.02)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=3), st.integers(0, 3))
+def test_smoothing_keeps_an_episodes_sum_and_never_crosses_into_another(lengths, width):
+    replay = Replay([[episode(n, i) for i, n in enumerate(lengths)]], LOW, HIGH)
+    smooth = replay.smoothed_rewards(width)
+    for start, length in zip(replay.first, replay.length, strict=True):
+        rows = slice(start, start + length)
+        np.testing.assert_allclose(smooth[rows].sum(), replay.rewards[rows].sum(), atol=1e-5)
+        assert smooth[start + length] == 0
+
+
+def test_smoothing_spreads_a_reward_over_its_neighbours_evenly():
+    e = episode(5)
+    e.rewards[:] = (0, 0, 3, 0, 0)
+    assert Replay([[e]], LOW, HIGH).smoothed_rewards(1).tolist() == [0, 1, 1, 1, 0, 0]
+
+
+@given(st.integers(0, 2**40), st.integers(0, 100), st.integers(0, 1000))
+def test_a_training_track_is_never_a_held_out_one(seed, iteration, number):
+    assert 0 <= training_track(seed, iteration, "track", number) < HELD_OUT
+
+
+def test_the_three_kinds_of_held_out_tracks_never_meet():
+    kinds = [evaluation_tracks(1000), confirmation_tracks(1000), fresh_tracks(1000, 0), fresh_tracks(1000, 1)]
+    everything = [track for kind in kinds for track in kind]
+    assert len(set(everything)) == len(everything)
+    assert min(everything) >= HELD_OUT
+    assert max(everything) < 2**32
+
+
+@given(st.integers(0, 2**63), st.integers(0, 99), st.integers(0, 99))
+def test_a_seed_depends_on_its_position_and_on_nothing_else(seed, i, j):
+    assert derive_seed(seed, i, "a", j) == derive_seed(seed, i, "a", j)
+    assert (derive_seed(seed, i, "a", j) == derive_seed(seed, j, "a", i)) == (i == j)
+    assert derive_seed(seed, 1, "2") != derive_seed(seed, 12, "")

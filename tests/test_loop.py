@@ -1,0 +1,197 @@
+"""The loop on a tiny environment: whole runs in seconds, interrupted anywhere, and always the same run."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tiny_env import tiny_config
+from wmloop import loop
+from wmloop.config import build_config, parse_setting, to_toml
+from wmloop.errors import DivergedError
+from wmloop.events import Message, Picture, Progress, RunFinished, Snapshot, VersionCommitted
+from wmloop.pipelines import WORLD_MODEL
+from wmloop.store import Store
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def configure(*settings: str):
+    return build_config("smoke", tiny_config(), *map(parse_setting, ("budget.iterations=2", *settings)))
+
+
+def perform(path: Path, config, report=lambda event: None, should_stop=lambda: False) -> tuple[Store, str]:
+    if path.exists():
+        store = Store.open(path)
+    else:
+        store = Store.create(path.parent, path.name, to_toml(config), {})
+    with store.lock():
+        return store, loop.run(store, config, CPU, report, should_stop)
+
+
+def hashes(store: Store) -> dict[str, str]:
+    """Return the hash of every file of every version: weights, latents, episodes and scores."""
+    return {f"{v.name}/{name}": record.sha256 for v in store.versions() for name, record in v.files.items()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    torch.set_num_threads(1)
+    events = []
+    store, reason = perform(tmp_path_factory.mktemp("whole") / "run", configure(), events.append)
+    return store, reason, events
+
+
+def test_a_run_commits_every_stage_of_every_iteration_in_the_tables_order(whole):
+    store, reason, events = whole
+    assert reason == "iterations"
+    expected = [(i, stage.name) for i in range(2) for stage in WORLD_MODEL]
+    assert [(v.iteration, v.stage) for v in store.versions()] == expected
+    assert [(e.iteration, e.stage) for e in events if isinstance(e, VersionCommitted)] == expected
+    assert isinstance(events[-1], RunFinished)
+    assert store.verify() == []
+
+
+def test_each_stage_tells_its_progress_and_shows_pictures(whole):
+    _, _, events = whole
+    assert {e.stage for e in events if isinstance(e, Progress)} == {stage.name for stage in WORLD_MODEL}
+    assert {e.kind for e in events if isinstance(e, Picture)} == {"real", "reconstruction", "dream"}
+
+
+def test_metrics_are_stored_with_their_version(whole):
+    store, _, _ = whole
+    assert {"score", "score_std", "frames"} <= store.version(1, "evaluate").metrics.keys()
+    assert {"nll", "reward_loss", "done_loss", "action_loss"} <= store.version(1, "memory").metrics.keys()
+    assert {"frames", "episodes"} <= store.version(0, "rollout").metrics.keys()
+
+
+def test_a_controller_names_the_v_and_m_it_was_trained_with(whole):
+    store, _, _ = whole
+    controller = store.version(1, "controller")
+    for stage in ("vision", "memory"):
+        assert controller.parents[f"0001/{stage}"] == store.version(1, stage).hash
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_does_not(whole, tmp_path):
+    again, _ = perform(tmp_path / "again", configure())
+    assert hashes(again) == hashes(whole[0])
+    other, _ = perform(tmp_path / "other", configure("seed=1", "budget.iterations=1"))
+    assert hashes(other)["0000/memory/model.safetensors"] != hashes(again)["0000/memory/model.safetensors"]
+
+
+def test_a_run_interrupted_again_and_again_ends_as_the_uninterrupted_one(whole, tmp_path):
+    config = configure("store.snapshot_seconds=0")
+    calls, stops, snapshots = 0, 0, 0
+
+    def count(event) -> None:
+        nonlocal snapshots
+        snapshots += isinstance(event, Snapshot)
+
+    def should_stop() -> bool:
+        nonlocal calls
+        calls += 1
+        return calls % 7 == 0
+
+    reason = "interrupted"
+    while reason == "interrupted":
+        store, reason = perform(tmp_path / "run", config, count, should_stop)
+        stops += reason == "interrupted"
+        assert stops < 500
+    assert stops > 10
+    assert snapshots > 20
+    assert hashes(store) == hashes(whole[0])
+
+
+@pytest.mark.parametrize("stage", [stage.name for stage in WORLD_MODEL])
+def test_a_stage_that_dies_without_a_word_is_done_again_with_the_same_result(whole, tmp_path, stage):
+    class Died(BaseException):
+        pass
+
+    config, done = configure("store.snapshot_seconds=0", "budget.iterations=1"), 0
+
+    def die(event) -> None:
+        nonlocal done
+        done += isinstance(event, Progress) and event.stage == stage
+        if done == 2:
+            raise Died
+
+    with pytest.raises(Died):
+        perform(tmp_path / "run", config, die)
+    assert done == 2
+    done = 10
+    store, reason = perform(tmp_path / "run", config, die)
+    assert reason == "iterations"
+    expected = hashes(whole[0])
+    assert hashes(store) == {name: expected[name] for name in hashes(store)}
+    assert len(store.versions()) == len(WORLD_MODEL)
+
+
+def test_a_finished_run_has_nothing_left_to_do_and_a_raised_budget_goes_on(whole, tmp_path):
+    config = configure("budget.iterations=1")
+    perform(tmp_path / "run", config)
+    store, reason = perform(tmp_path / "run", config, should_stop=lambda: True)
+    assert reason == "iterations"
+    store, _ = perform(tmp_path / "run", configure())
+    assert hashes(store) == hashes(whole[0])
+
+
+def test_the_hours_end_a_run_and_count_what_was_spent_before(tmp_path):
+    config = configure("budget.hours=0.0000001")
+    _, reason = perform(tmp_path / "run", config)
+    assert reason == "hours"
+
+
+def test_the_goal_ends_a_run_once_further_tracks_confirm_it(tmp_path):
+    store, reason = perform(tmp_path / "run", configure("budget.goal=-1000.0"))
+    assert reason == "goal"
+    assert store.iterations() == [0]
+    assert store.version(0, "evaluate").metrics["confirmed_score"] >= -1000
+
+
+def test_the_best_evaluation_is_served_and_not_the_newest(tmp_path):
+    store = Store.create(tmp_path, "run", to_toml(configure()), {})
+    for iteration, score in enumerate((1.0, 3.0, 2.0)):
+        draft = store.draft(iteration, "evaluate")
+        draft.save_json("tracks-0000.json", [])
+        draft.commit([], {"score": score}, 0.0, None)
+    assert loop.best_evaluation(store).iteration == 1
+
+
+def test_a_loss_that_is_not_finite_is_never_committed_and_named_after_three_rollbacks(tmp_path):
+    config, events = configure("controller.learning_rate=1e30", "vision.learning_rate=1e30"), []
+    with pytest.raises(DivergedError, match="vision of iteration 0"):
+        perform(tmp_path / "run", config, events.append)
+    assert len([e for e in events if isinstance(e, Message) and e.level == "alarm"]) == 3
+    store = Store.open(tmp_path / "run")
+    assert [v.stage for v in store.versions()] == ["rollout"]
+
+
+def test_episodes_on_disk_are_what_the_environment_gives_for_their_seed_and_actions(whole):
+    from wmloop.envs import PixelEnv
+    from wmloop.stages.weights import load_episodes
+
+    store = whole[0]
+    episode = load_episodes([store.version(1, "rollout")])[0][0]
+    env = PixelEnv(configure().env)
+    observation = env.reset(episode.seed)
+    assert np.array_equal(observation, episode.observations[0])
+    for t in range(len(episode)):
+        observation, reward, terminated, _, _ = env.step(episode.actions[t])
+        assert np.array_equal(observation, episode.observations[t + 1])
+        assert reward == pytest.approx(episode.rewards[t])
+        assert terminated == (episode.terminated and t == len(episode) - 1)
+
+
+def test_json_beside_the_tensors_is_plain(whole):
+    results = json.loads((whole[0].version(0, "evaluate").path / "tracks-0000.json").read_text())
+    assert {"seed", "score", "frames", "terminated", "promised", "paid", "foreseen"} == results[0].keys()

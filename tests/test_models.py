@@ -1,0 +1,224 @@
+"""V, M and C: the published shapes, and what their losses mean."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from wmloop.errors import StoreCorruptError
+from wmloop.models import mixture
+from wmloop.models.controller import Actor, AttentionCritic, PlainCritic, Policy
+from wmloop.models.memory import Memory, Prediction, Targets, done_probability, memory_loss
+from wmloop.models.state import load_module, load_optimizer, module_arrays, optimizer_arrays
+from wmloop.models.vision import Vision, to_frames, to_images, vae_loss
+
+
+def count(*modules: nn.Module) -> int:
+    return sum(p.numel() for module in modules for p in module.parameters() if p.requires_grad)
+
+
+def test_vision_of_ha_and_schmidhuber_has_4348547_parameters():
+    assert count(Vision("ha2018", 32)) == 4_348_547
+
+
+def test_memory_has_422368_parameters_before_the_extra_heads_counting_one_bias_vector():
+    memory = Memory(32, 3, 256, 5)
+    assert count(memory.lstm, memory.mixture_head) == 422_368
+
+
+def test_memorys_second_bias_vector_is_zero_and_does_not_train():
+    memory = Memory()
+    assert not memory.lstm.bias_hh_l0.requires_grad
+    assert not memory.lstm.bias_hh_l0.any()
+
+
+def test_the_seeds_actor_has_181318_parameters():
+    assert count(Actor(288, 3, "mlp")) == 181_318
+
+
+def test_the_linear_controller_has_867_parameters_beside_its_free_spread():
+    actor = Actor(288, 3, "linear")
+    assert count(actor.mean) == 867
+    assert count(actor) == 867 + 3
+
+
+@pytest.mark.parametrize("network", ["light", "ha2018"])
+def test_vision_maps_64x64_pictures_to_latents_and_back_into_the_unit_range(network):
+    vision = Vision(network, 32)
+    frames = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    mu, logvar = vision.encode(to_images(frames))
+    picture = vision.decode(mu)
+    assert mu.shape == logvar.shape == (2, 32)
+    assert picture.shape == (2, 3, 64, 64)
+    assert 0 <= picture.min() <= picture.max() <= 1
+
+
+def test_frames_survive_the_way_to_images_and_back():
+    frames = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8)
+    assert torch.equal(to_frames(to_images(frames)), frames)
+
+
+def test_the_vaes_kl_is_zero_at_the_prior_and_its_error_is_summed_over_a_picture():
+    vision = Vision("light", 4)
+    for head in (vision.mu, vision.logvar):
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+    images = torch.rand(2, 3, 64, 64)
+    loss, parts = vae_loss(vision, images, torch.zeros(2, 4), recon_weight=2.0, kl_tolerance=0.0)
+    error = (vision.decode(torch.zeros(2, 4)) - images).square().sum() / 2
+    assert parts["kl_loss"] == 0
+    torch.testing.assert_close(parts["recon_loss"], error.detach())
+    torch.testing.assert_close(loss, 2 * error)
+
+
+def test_the_free_nats_hide_a_small_kl_from_the_loss_but_not_from_the_metric():
+    vision = Vision("light", 4)
+    for head, value in ((vision.mu, 0.5), (vision.logvar, 0.0)):
+        nn.init.zeros_(head.weight)
+        nn.init.constant_(head.bias, value)
+    images = torch.rand(1, 3, 64, 64)
+    loss, parts = vae_loss(vision, images, torch.zeros(1, 4), 1.0, kl_tolerance=0.5)
+    torch.testing.assert_close(parts["kl_loss"], torch.tensor(4 * 0.5 * 0.25))
+    torch.testing.assert_close(loss - parts["recon_loss"], torch.tensor(2.0))
+
+
+def test_memory_stepped_by_hand_equals_torchs_lstm():
+    memory = Memory(8, 2, 16, 3).double()
+    z, actions = torch.randn(4, 6, 8).double(), torch.randn(4, 6, 2).double()
+    state = tuple(part.double() for part in memory.start(4))
+    hidden, last = memory(z, actions, state)
+    for t in range(6):
+        state = memory.step(z[:, t], actions[:, t], state)
+        torch.testing.assert_close(state[0], hidden[:, t], rtol=0, atol=1e-10)
+    torch.testing.assert_close(state[1], last[1], rtol=0, atol=1e-10)
+
+
+def example(steps: int = 4) -> tuple[Prediction, Targets]:
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    density = mixture.from_logits(draw(2, steps, 3 * 4 * 5), 4, 5)
+    prediction = Prediction(density, draw(2, steps), draw(2, steps), draw(2, steps), draw(2, steps, 3))
+    terminated = torch.zeros(2, steps)
+    terminated[0, -1] = 1
+    ones = torch.ones(2, steps)
+    return prediction, Targets(draw(2, steps, 4), draw(2, steps), terminated, draw(2, steps, 3), ones, ones)
+
+
+def test_memorys_loss_adds_up_its_parts_by_their_weights():
+    prediction, targets = example()
+    loss, parts = memory_loss(prediction, targets, 2.0, 10.0, 0.1)
+    expected = parts["nll"] + 2 * (parts["reward_loss"] + parts["terminal_loss"]) + parts["done_loss"]
+    torch.testing.assert_close(loss, expected + 0.1 * parts["action_loss"])
+    torch.testing.assert_close(parts["nll"], -mixture.log_prob(prediction.mixture, targets.z).sum(-1).mean())
+
+
+def test_padded_steps_do_not_change_memorys_loss():
+    prediction, targets = example()
+    mask = targets.mask.clone()
+    mask[1, 2:] = 0
+    targets = targets._replace(mask=mask, action_mask=mask)
+    spoilt = targets._replace(
+        z=targets.z + 100 * (1 - mask)[..., None],
+        reward=targets.reward + 100 * (1 - mask),
+        next_action=targets.next_action + 100 * (1 - mask)[..., None],
+    )
+    before, after = (memory_loss(prediction, t, 2.0, 10.0, 0.1)[0] for t in (targets, spoilt))
+    torch.testing.assert_close(before, after)
+
+
+def test_an_ends_reward_teaches_the_terminal_head_alone():
+    prediction, targets = example()
+    crash = targets.reward.clone()
+    crash[0, -1] = -20.0
+    for other in (targets, targets._replace(reward=crash)):
+        _, parts = memory_loss(prediction, other, 2.0, 10.0, 0.1)
+        torch.testing.assert_close(parts["reward_loss"], memory_loss(prediction, targets, 2.0, 10.0, 0.1)[1]["reward_loss"])
+    assert parts["terminal_loss"] > memory_loss(prediction, targets, 2.0, 10.0, 0.1)[1]["terminal_loss"]
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.2])
+def test_the_done_head_is_calibrated_although_ends_weigh_ten_times(rate):
+    logit = torch.zeros(1, requires_grad=True)
+    terminated = (torch.arange(1000) < 1000 * rate).float()[None]
+    zeros, ones = torch.zeros(1, 1000), torch.ones(1, 1000)
+    density = mixture.from_logits(torch.zeros(1, 1000, 3), 1, 1)
+    targets = Targets(torch.zeros(1, 1000, 1), zeros, terminated, torch.zeros(1, 1000, 1), ones, ones)
+    optimizer = torch.optim.Adam([logit], 0.05)
+    for _ in range(400):
+        prediction = Prediction(density, zeros, zeros, logit.expand(1, 1000), torch.zeros(1, 1000, 1))
+        loss, _ = memory_loss(prediction, targets, 1.0, 10.0, 0.0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert math.isclose(done_probability(logit, 10.0).item(), rate, rel_tol=0.05)
+
+
+def test_the_policys_density_is_torchs_normal():
+    policy = Policy(torch.randn(5, 3), torch.randn(5, 3) * 0.3)
+    action = torch.randn(5, 3)
+    normal = torch.distributions.Normal(policy.mean, policy.log_std.exp())
+    torch.testing.assert_close(policy.logprob(action), normal.log_prob(action).sum(-1))
+    torch.testing.assert_close(policy.entropy(), normal.entropy().sum(-1))
+
+
+@pytest.mark.parametrize("kind", ["mlp", "linear"])
+def test_the_actor_stays_inside_the_action_space_and_its_spread_inside_its_bounds(kind):
+    policy = Actor(10, 3, kind, (-3.0, 0.0))(torch.randn(100, 10) * 1000)
+    assert policy.mean.abs().max() <= 1
+    assert policy.log_std.min() >= -3
+    assert policy.log_std.max() <= 0
+
+
+@pytest.mark.parametrize("critic", [PlainCritic(40), AttentionCritic(40)])
+def test_a_critic_learns_a_value_that_needs_two_features_at_once(critic):
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(256, 40, generator=generator)
+    value = features[:, 0] * features[:, 35]
+    optimizer = torch.optim.Adam(critic.parameters(), 3e-3)
+    for _ in range(300):
+        loss = (critic(features) - value).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.2 * value.var()
+    assert critic(features.view(2, 128, 40)).shape == (2, 128)
+
+
+def test_a_network_and_adam_survive_the_way_through_arrays():
+    def make() -> tuple[nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        net = Memory(4, 2, 8, 2)
+        return net, torch.optim.Adam([p for p in net.parameters() if p.requires_grad], 1e-2)
+
+    def train(net: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> None:
+        for i in steps:
+            hidden, _ = net(torch.full((1, 2, 4), i / 7), torch.ones(1, 2, 2), net.start(1))
+            optimizer.zero_grad()
+            net.predict(hidden).reward.square().sum().backward()
+            optimizer.step()
+
+    whole, adam = make()
+    train(whole, adam, range(10))
+    half, adam = make()
+    train(half, adam, range(5))
+    saved = {k: np.array(v) for k, v in module_arrays(half).items()}, optimizer_arrays(adam)
+    fresh, adam = make()
+    load_module(fresh, saved[0])
+    load_optimizer(adam, saved[1])
+    train(fresh, adam, range(5, 10))
+    for name, array in module_arrays(whole).items():
+        assert np.array_equal(array, module_arrays(fresh)[name]), name
+
+
+def test_weights_of_another_shape_are_refused_by_name():
+    with pytest.raises(StoreCorruptError, match="expected"):
+        load_module(Memory(4, 2, 8, 2), module_arrays(Memory(4, 2, 16, 2)))
+    arrays = module_arrays(Memory(4, 2, 8, 2))
+    del arrays["mixture_head.bias"]
+    with pytest.raises(StoreCorruptError, match=r"mixture_head\.bias"):
+        load_module(Memory(4, 2, 8, 2), arrays)

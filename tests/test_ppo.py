@@ -1,0 +1,168 @@
+"""PPO's mathematics, as properties."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from wmloop.config import ControllerConfig
+from wmloop.dream import DreamBatch
+from wmloop.learn import ppo
+from wmloop.models.controller import Actor, PlainCritic
+
+finite = st.floats(-3, 3)
+clips = st.floats(0.05, 0.5)
+samples = st.lists(st.tuples(finite, finite, st.floats(-5, 5)), min_size=1, max_size=20)
+
+
+def reference(logprob, old, advantage, clip):
+    ratio = math.exp(logprob - old)
+    bounded = min(max(ratio, 1 - clip), 1 + clip)
+    return -min(ratio * advantage, bounded * advantage)
+
+
+def tensors(rows):
+    return (torch.tensor(column, dtype=torch.float64) for column in zip(*rows, strict=True))
+
+
+@given(samples, clips)
+def test_the_clipped_loss_equals_a_scalar_reference(rows, clip):
+    loss = ppo.clipped_loss(*tensors(rows), clip)
+    expected = [reference(*row, clip) for row in rows]
+    torch.testing.assert_close(loss, torch.tensor(expected, dtype=torch.float64))
+
+
+@given(finite, st.floats(0.01, 5), clips, st.sampled_from([1.0, -1.0]))
+def test_no_gradient_flows_outside_the_trust_region_on_the_advantages_side(distance, size, clip, side):
+    edge = math.log(1 + clip) if side > 0 else math.log(1 - clip)
+    logprob = torch.tensor([edge + side * (abs(distance) + 1e-3)], dtype=torch.float64, requires_grad=True)
+    zero, advantage = torch.zeros(1, dtype=torch.float64), torch.tensor([side * size], dtype=torch.float64)
+    ppo.clipped_loss(logprob, zero, advantage, clip).sum().backward()
+    assert logprob.grad.item() == 0
+
+
+@given(finite, st.floats(0.01, 5), clips, st.sampled_from([1.0, -1.0]))
+def test_a_ratio_outside_on_the_other_side_is_pulled_back(distance, size, clip, side):
+    edge = math.log(1 - clip) if side > 0 else math.log(1 + clip)
+    logprob = torch.tensor([edge - side * (abs(distance) + 1e-3)], dtype=torch.float64, requires_grad=True)
+    zero, advantage = torch.zeros(1, dtype=torch.float64), torch.tensor([side * size], dtype=torch.float64)
+    ppo.clipped_loss(logprob, zero, advantage, clip).sum().backward()
+    assert math.copysign(1, logprob.grad.item()) == -side
+    assert logprob.grad.item() != 0
+
+
+@given(st.lists(st.tuples(finite, st.floats(-5, 5)), min_size=1, max_size=20), clips)
+def test_at_ratio_one_the_gradient_is_the_plain_policy_gradients(rows, clip):
+    old, advantage = tensors(rows)
+    logprob = old.clone().requires_grad_()
+    ppo.clipped_loss(logprob, old, advantage, clip).sum().backward()
+    torch.testing.assert_close(logprob.grad, -advantage)
+
+
+@given(samples, clips, st.randoms())
+def test_the_loss_does_not_depend_on_the_order_within_a_batch(rows, clip, random):
+    shuffled = list(rows)
+    random.shuffle(shuffled)
+    losses = [ppo.clipped_loss(*tensors(part), clip).mean() for part in (rows, shuffled)]
+    torch.testing.assert_close(*losses)
+
+
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=30), st.floats(0.1, 100), st.floats(-50, 50))
+def test_normalised_advantages_ignore_scale_and_shift(values, scale, shift):
+    advantages = torch.tensor(values, dtype=torch.float64)
+    assume(advantages.std() > 1e-2)
+    normal = ppo.normalise(advantages)
+    torch.testing.assert_close(normal, ppo.normalise(advantages * scale + shift), rtol=1e-4, atol=1e-5)
+    assert abs(normal.mean()) < 1e-6
+    assert abs(normal.square().mean() - 1) < 1e-4
+
+
+def test_equal_advantages_normalise_to_zeros():
+    assert ppo.normalise(torch.full((5,), 3.0)).tolist() == [0.0] * 5
+
+
+episodes = st.integers(1, 12).flatmap(
+    lambda n: st.lists(st.tuples(finite, st.floats(0, 1), finite), min_size=n, max_size=n)
+)
+
+
+@given(episodes, finite, st.floats(0, 1), st.floats(0, 1))
+def test_gae_equals_the_sum_of_discounted_temporal_differences(steps, last, gamma, lam):
+    reward, goes_on, value = (column.unsqueeze(1) for column in tensors(steps))
+    advantages, returns = ppo.gae(reward, goes_on, value, torch.tensor([last], dtype=torch.float64), gamma, lam)
+    values = [*value[:, 0].tolist(), last]
+    for t in range(len(steps)):
+        total, weight = 0.0, 1.0
+        for k in range(t, len(steps)):
+            alive = steps[k][1]
+            total += weight * (steps[k][0] + gamma * alive * values[k + 1] - values[k])
+            weight *= gamma * lam * alive
+        assert math.isclose(advantages[t, 0], total, rel_tol=1e-6, abs_tol=1e-9)
+        assert math.isclose(returns[t, 0], total + values[t], rel_tol=1e-6, abs_tol=1e-9)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**31), st.integers(1, 12), st.integers(1, 4), st.floats(0.5, 1), st.floats(0, 1))
+def test_gae_equals_torchrls_on_episodes_with_real_ends(seed, steps, envs, gamma, lam):
+    oracle = pytest.importorskip("torchrl.objectives.value.functional", exc_type=ImportError)
+    generator = torch.Generator().manual_seed(seed)
+    reward, value = (torch.randn(steps, envs, generator=generator, dtype=torch.float64) for _ in range(2))
+    last = torch.randn(envs, generator=generator, dtype=torch.float64)
+    terminated = torch.rand(steps, envs, generator=generator) < 0.3
+    ours = ppo.gae(reward, (~terminated).double(), value, last, gamma, lam)
+    following = torch.cat([value[1:], last[None]])
+    columns = (x.t().unsqueeze(-1) for x in (value, following, reward, terminated))
+    theirs = oracle.generalized_advantage_estimate(gamma, lam, *columns)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other.squeeze(-1).t())
+
+
+def test_a_terminated_step_does_not_look_at_the_value_behind_it_and_a_truncated_one_does():
+    reward, value, last = torch.zeros(1, 1), torch.zeros(1, 1), torch.tensor([10.0])
+    ended, _ = ppo.gae(reward, torch.zeros(1, 1), value, last, 0.9, 0.95)
+    stopped, _ = ppo.gae(reward, torch.ones(1, 1), value, last, 0.9, 0.95)
+    assert (ended.item(), stopped.item()) == (0.0, 9.0)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 1000), st.integers(1, 200), st.integers(1, 64))
+def test_minibatches_cover_every_sample_once(seed, size, minibatch_size):
+    parts = list(ppo.minibatches(size, minibatch_size, torch.Generator().manual_seed(seed)))
+    assert sorted(torch.cat(parts).tolist()) == list(range(size))
+
+
+def bandit(generator, actor, count=512):
+    features = torch.randn(2, count, 6, generator=generator)
+    with torch.no_grad():
+        policy = actor(features[0])
+        action = policy.sample(torch.randn(count, 2, generator=generator))
+        logprob = policy.logprob(action)
+    reward = -(action - torch.tensor([0.5, -0.5])).square().sum(-1)
+    ones = torch.ones(1, count)
+    return DreamBatch(features, action[None], logprob[None], reward[None], ones * 0, ones.bool())
+
+
+def test_ppo_finds_the_best_action_of_a_bandit():
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    actor, critic = Actor(6, 2), PlainCritic(6)
+    optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], 1e-3)
+    config = ControllerConfig(minibatch_size=256, target_kl=0.5, ent_coef=0.0)
+    before = bandit(generator, actor).reward.mean()
+    for _ in range(60):
+        ppo.update(actor, critic, optimizer, bandit(generator, actor), config, generator)
+    mean = actor(torch.zeros(1, 6)).mean[0]
+    torch.testing.assert_close(mean, torch.tensor([0.5, -0.5]), rtol=0, atol=0.15)
+    assert bandit(generator, actor).reward.mean() > before / 4
+
+
+def test_before_its_first_step_the_new_policy_is_the_old_one():
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    actor, critic = Actor(6, 2), PlainCritic(6)
+    optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], 0.0)
+    metrics = ppo.update(actor, critic, optimizer, bandit(generator, actor), ControllerConfig(), generator)
+    assert abs(metrics["approx_kl"]) < 1e-6
+    assert metrics["clip_frac"] == 0

@@ -1,0 +1,582 @@
+"""Runs, versions and drafts: what is committed is whole, what is not is invisible, what is damaged is named."""
+
+from __future__ import annotations
+
+import ast
+import errno
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wmloop.errors import DivergedError, StorageError, StoreCorruptError, UsageError
+from wmloop.store import Store, Version, atomic, latest_run, list_runs, new_run_name
+
+WEIGHTS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3).T, "step": np.array(7)}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.create(tmp_path / "runs", "one", "seed = 1\n", {"argv": ["wmloop", "start"], "git": {"dirty": True}})
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def commit(
+    store: Store, iteration: int = 0, stage: str = "vision", parents: tuple[Version, ...] = (), **metrics: float
+) -> Version:
+    draft = store.draft(iteration, stage)
+    draft.save_tensors("model.safetensors", WEIGHTS, {"kind": stage})
+    draft.save_json("config.json", {"latent": 32, "range": (0.5, np.float32(1.5))})
+    draft.save_bytes("curve.png", b"\x89PNG")
+    return draft.commit(parents, metrics, 1.5, {"steps": 10})
+
+
+class Refusing(atomic.FileSystem):
+    """A disk on which one kind of call fails every time."""
+
+    def __init__(self, call: str, number: int) -> None:
+        self.fired = 0
+
+        def refuse(*_: Any) -> Any:
+            self.fired += 1
+            raise OSError(number, os.strerror(number))
+
+        setattr(self, call, refuse)
+
+
+# --- runs
+
+
+def test_a_run_opens_as_it_was_created(store: Store) -> None:
+    again = Store.open(store.path)
+    assert (again.name, again.config_text, again.created) == ("one", "seed = 1\n", store.created)
+    assert again.facts == {"argv": ["wmloop", "start"], "git": {"dirty": True}}
+    assert not again.iterations()
+    assert not again.versions()
+    assert not again.verify()
+    assert not list(again.events())
+
+
+def test_a_run_is_never_overwritten(store: Store) -> None:
+    with pytest.raises(UsageError, match=r"`wmloop resume one`.* another name"):
+        Store.create(store.path.parent, "one", "seed = 2\n", {})
+    assert Store.open(store.path).config_text == "seed = 1\n"
+
+
+def test_two_creators_of_one_name_get_one_run_and_one_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Racing(atomic.FileSystem):
+        fired = False
+
+        def rename_folder(self, old: Path, new: Path) -> None:
+            self.fired = True
+            monkeypatch.setattr(atomic, "disk", atomic.FileSystem())
+            Store.create(tmp_path, "one", "first = 1\n", {})
+            super().rename_folder(old, new)
+
+    racing = Racing()
+    monkeypatch.setattr(atomic, "disk", racing)
+    with pytest.raises(UsageError, match="has a run 'one' already"):
+        Store.create(tmp_path, "one", "second = 1\n", {})
+    assert racing.fired
+    assert Store.open(tmp_path / "one").config_text == "first = 1\n"
+    assert names(tmp_path) == ["one"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", ".a", "-a", "a b", "a\n", "ä", "x" * 65, "a\\b"])
+def test_a_name_that_is_no_plain_word_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot name a run"):
+        Store.create(tmp_path / "runs", name, "", {})
+    assert names(tmp_path) == []
+
+
+def test_new_names_are_valid_and_differ(tmp_path: Path) -> None:
+    names = {new_run_name() for _ in range(20)}
+    assert len(names) > 15
+    Store.create(tmp_path, names.pop(), "", {})
+
+
+def test_runs_are_listed_by_their_latest_activity(tmp_path: Path) -> None:
+    assert list_runs(tmp_path / "none") == []
+    assert latest_run(tmp_path) is None
+    stores = {name: Store.create(tmp_path, name, "", {}) for name in ("a", "b", "c")}
+    (tmp_path / "notes").mkdir()
+    (tmp_path / ".new-d-1234").mkdir()
+    (tmp_path / ".new-d-1234" / "run.toml").write_text("half made")
+    for age, name in enumerate(("c", "a", "b")):
+        for path in (tmp_path / name / "run.toml", tmp_path / name):
+            os.utime(path, (1000 - age, 1000 - age))
+    assert list_runs(tmp_path) == ["c", "a", "b"]
+    stores["a"].append_event({"event": "now"})
+    assert list_runs(tmp_path) == ["a", "c", "b"]
+    os.utime(tmp_path / "a" / "events.jsonl", (1, 1))
+    commit(stores["b"])
+    assert list_runs(tmp_path) == ["b", "c", "a"]
+    assert latest_run(tmp_path) == "b"
+
+
+def test_a_missing_run_names_the_near_ones_or_all(store: Store) -> None:
+    root = store.path.parent
+    Store.create(root, "20261122-laptop", "", {})
+    with pytest.raises(UsageError, match=r"no run '20261122-laptob'.*did you mean '20261122-laptop'"):
+        Store.open(root / "20261122-laptob")
+    with pytest.raises(UsageError, match="latest first: 20261122-laptop, one"):
+        Store.open(root / "zzz")
+    with pytest.raises(UsageError, match="no runs yet; begin one with `wmloop start`"):
+        Store.open(root / "elsewhere" / "zzz")
+
+
+def test_a_foreign_folder_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(StoreCorruptError, match="photos is not a run of wmloop"):
+        Store.open(tmp_path / "photos")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("format = 1", "format = 2", r"run\.toml has store format 2, .* up to 1: upgrade wmloop"),
+        ("format = 1", "format = '1'", "names no store format"),
+        ("[wmloop]", "[other]", "names no store format"),
+        ("format = 1", "format = ", r"run\.toml is damaged"),
+    ],
+)
+def test_a_run_of_another_format_is_refused(store: Store, old: str, new: str, reason: str) -> None:
+    header = store.path / "run.toml"
+    text = header.read_text()
+    assert old in text
+    header.write_text(text.replace(old, new))
+    with pytest.raises(StoreCorruptError, match=reason):
+        Store.open(store.path)
+
+
+@pytest.mark.parametrize("file", ["config.toml", "facts.json"])
+def test_settings_that_changed_after_the_run_began_are_refused(store: Store, file: str) -> None:
+    path = store.path / file
+    path.write_text(path.read_text().replace("t", "T").replace("seed", "sead"))
+    with pytest.raises(StoreCorruptError, match=f"{file} is not as the run wrote it"):
+        Store.open(store.path)
+
+
+# --- versions
+
+
+def test_a_committed_version_gives_back_everything(store: Store) -> None:
+    parent = commit(store, 0, "rollout")
+    made = commit(store, 0, "vision", (parent,), loss=0.25, steps=3)
+    found = Store.open(store.path).version(0, "vision")
+    assert found == made
+    assert (found.name, found.iteration, found.stage, found.seconds) == ("0000/vision", 0, "vision", 1.5)
+    assert found.metrics == {"loss": 0.25, "steps": 3.0}
+    assert found.parents == {"0000/rollout": parent.hash}
+    assert found.facts == {"steps": 10}
+    assert found.num_bytes == sum(path.stat().st_size for path in found.path.iterdir() if path.name != "manifest.json")
+    tensors = found.tensors("model.safetensors", {"w": ("f4", (3, 2)), "step": ("i8", ())})
+    assert tensors["w"].tolist() == WEIGHTS["w"].tolist()
+    assert found.metadata("model.safetensors") == {"kind": "vision"}
+    assert found.json("config.json") == {"latent": 32, "range": [0.5, 1.5]}
+    assert found.bytes("curve.png") == b"\x89PNG"
+    assert store.verify() == []
+
+
+def test_a_version_never_changes(store: Store) -> None:
+    draft = store.draft(0, "vision")
+    made = commit(store)
+    with pytest.raises(StoreCorruptError, match="committed already, and a version never changes"):
+        store.draft(0, "vision")
+    atomic.make_folder(draft.path)
+    with pytest.raises(StoreCorruptError, match="committed already, and a version never changes"):
+        draft.commit([], {}, 0.0)
+    assert store.version(0, "vision") == made
+
+
+def test_versions_come_in_the_order_in_which_they_were_made_whatever_the_clock_said(store: Store) -> None:
+    last = commit(store, 0, "zebra")
+    for stage in ("middle", "alpha"):
+        last = commit(store, 0, stage, (last,))
+    later = commit(store, 10000, "rollout", (last,))
+    commit(store, 2, "rollout", (last,))
+    assert [version.name for version in store.versions()] == [
+        "0000/zebra",
+        "0000/middle",
+        "0000/alpha",
+        "0002/rollout",
+        "10000/rollout",
+    ]
+    assert store.iterations() == [0, 2, 10000]
+    assert later.name == "10000/rollout"
+
+
+def test_a_reader_never_sees_a_draft(store: Store) -> None:
+    draft = store.draft(0, "vision")
+    draft.save_tensors("model.safetensors", WEIGHTS)
+    draft.snapshot(5, WEIGHTS, {})
+    assert store.version(0, "vision") is None
+    assert not store.versions()
+    assert not store.verify()
+    with pytest.raises(ValueError, match="name no version"):
+        store.version(0, ".draft-vision")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("-inf")])
+def test_a_metric_that_is_not_finite_is_never_committed(store: Store, value: float) -> None:
+    with pytest.raises(DivergedError, match=r"0000/vision: loss is -?(nan|inf)"):
+        commit(store, loss=value)
+    assert store.version(0, "vision") is None
+    with pytest.raises(DivergedError, match=r"0000/vision/stats\.json would hold"):
+        store.draft(0, "vision").save_json("stats.json", {"mean": value})
+    with pytest.raises(DivergedError, match=r"manifest\.json would hold"):
+        store.draft(0, "vision").commit([], {}, 0.0, {"mean": value})
+    assert store.version(0, "vision") is None
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "manifest.json", ".hidden", "snapshot-1", "x" * 101, "a\n"])
+def test_a_file_name_that_could_leave_the_version_is_refused(store: Store, name: str) -> None:
+    with pytest.raises(ValueError, match="cannot name a file"):
+        store.draft(0, "vision").save_bytes(name, b"")
+
+
+def test_a_commit_refuses_what_no_stage_saved(store: Store) -> None:
+    draft = store.draft(0, "vision")
+    (draft.path / "folder").mkdir()
+    with pytest.raises(StoreCorruptError, match="folder is not a regular file"):
+        draft.commit([], {}, 0.0)
+    (draft.path / "folder").rename(draft.path / ".folder")
+    with pytest.raises(StoreCorruptError, match=r"'\.folder', which no stage saved"):
+        draft.commit([], {}, 0.0)
+    (draft.path / ".folder").rmdir()
+    (draft.path / "link").symlink_to("/etc/passwd")
+    with pytest.raises(StoreCorruptError, match="link is not a regular file"):
+        draft.commit([], {}, 0.0)
+    assert store.version(0, "vision") is None
+
+
+# --- damage
+
+
+def files_of(version: Version) -> list[Path]:
+    return sorted(path for path in version.path.iterdir())
+
+
+def detect(store: Store, version: Version, file: str) -> None:
+    """Assert that `verify` names the file, and that reading it is refused by its name."""
+    assert {fault.file for fault in store.verify() if fault.version == version.name} == {file}
+    if file == "manifest.json":
+        assert store.version(version.iteration, version.stage) is None
+        return
+    with pytest.raises(StoreCorruptError, match=file):
+        version.bytes(file)
+    if file.endswith(".safetensors"):
+        with pytest.raises(StoreCorruptError, match=file):
+            version.tensors(file)
+
+
+def test_every_flipped_bit_is_detected(store: Store) -> None:
+    version = commit(store, loss=0.5)
+    dice, flips = random.Random(0), 0
+    for path in files_of(version):
+        data = path.read_bytes()
+        for place in dice.sample(range(len(data) * 8), min(64, len(data) * 8)):
+            bad = bytearray(data)
+            bad[place // 8] ^= 1 << place % 8
+            path.write_bytes(bad)
+            detect(store, version, path.name)
+            flips += 1
+        path.write_bytes(data)
+    assert flips >= 3 * 64
+    assert store.verify() == []
+
+
+def test_every_truncation_and_growth_is_detected_without_reading_the_file(store: Store) -> None:
+    version = commit(store, loss=0.5)
+    for path in files_of(version):
+        data = path.read_bytes()
+        for length in {0, 1, 7, 8, len(data) // 2, len(data) - 1, len(data) + 1} - {len(data)}:
+            path.write_bytes((data + b" ")[:length])
+            detect(store, version, path.name)
+            assert store.version(0, "vision") is None
+        path.unlink()
+        detect(store, version, path.name)
+        assert store.version(0, "vision") is None
+        path.write_bytes(data)
+    assert store.version(0, "vision") == version
+
+
+def test_a_zeroed_page_is_detected(store: Store) -> None:
+    draft = store.draft(0, "vision")
+    draft.save_tensors("model.safetensors", {"w": np.ones(5000)})
+    version = draft.commit([], {}, 0.0)
+    path = version.path / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[4096:8192] = bytes(4096)
+    path.write_bytes(data)
+    assert store.version(0, "vision") == version  # its size is right: only the hash can tell
+    detect(store, version, "model.safetensors")
+
+
+def test_links_and_strangers_in_a_version_are_faults(store: Store) -> None:
+    version = commit(store)
+    (version.path / "stray.txt").write_text("?")
+    assert [(fault.file, fault.problem) for fault in store.verify()] == [("stray.txt", "is not named by the manifest")]
+    (version.path / "stray.txt").unlink()
+    copy = store.path / "copy"
+    (version.path / "curve.png").rename(copy)
+    (version.path / "curve.png").symlink_to(copy)
+    assert store.version(0, "vision") is None
+    detect(store, version, "curve.png")
+
+
+def test_a_linked_version_is_no_version(store: Store) -> None:
+    version = commit(store)
+    version.path.rename(store.path / "elsewhere")
+    version.path.symlink_to(store.path / "elsewhere")
+    assert store.version(0, "vision") is None
+    assert "is not a folder" in store.verify()[0].problem
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"format": 2}, "has store format 2"),
+        ({"format": None}, "names no store format"),
+        ({"stage": "memory"}, "belongs to 0/memory"),
+        ({"iteration": 4}, "belongs to 4/vision"),
+        ({"files": {"../../config.toml": {"size": 9, "sha256": "0" * 64}}}, "is no file name"),
+        ({"files": {"/etc/passwd": {"size": 9, "sha256": "0" * 64}}}, "is no file name"),
+        ({"files": {"a": {"size": -1, "sha256": "0" * 64}}}, "has no size"),
+        ({"files": {"a": {"size": 1, "sha256": "x"}}}, "does not fit"),
+        ({"files": []}, "not a whole manifest"),
+        ({"parents": {"../0000": "0" * 64}}, "does not fit"),
+        ({"metrics": {"loss": "low"}}, "no finite number"),
+        ({"seconds": True}, "no finite number"),
+    ],
+)
+def test_a_forged_manifest_is_refused(store: Store, change: dict[str, Any], reason: str) -> None:
+    from wmloop.store.version import seal
+
+    version = commit(store)
+    manifest = {key: value for key, value in version.manifest.items() if key != "checksum"} | change
+    (version.path / "manifest.json").write_bytes(seal(manifest, "forged"))
+    assert store.version(0, "vision") is None
+    (fault,) = store.verify()
+    assert fault.file == "manifest.json"
+    assert reason in fault.problem
+
+
+def test_a_parent_that_is_gone_or_another_is_a_fault(store: Store) -> None:
+    parent = commit(store, 0, "rollout")
+    child = commit(store, 0, "vision", (parent,))
+    parent.path.rename(store.path / "gone")
+    assert [fault.problem for fault in store.verify()] == ["its parent 0000/rollout is missing"]
+    commit(store, 0, "rollout", other=1.0)
+    assert [(fault.version, fault.problem) for fault in store.verify()] == [
+        (child.name, "its parent 0000/rollout is not the one it was made from")
+    ]
+
+
+def test_a_damaged_version_is_not_silently_made_anew(store: Store) -> None:
+    version = commit(store)
+    (version.path / "curve.png").write_bytes(b"")
+    assert store.version(0, "vision") is None
+    with pytest.raises(
+        StoreCorruptError, match=r"curve\.png has 0 bytes, not 4.*Move .* away, and `wmloop resume one`"
+    ):
+        store.draft(0, "vision")
+
+
+# --- drafts
+
+
+def test_an_interrupted_stage_finds_its_files_and_its_newest_snapshot(store: Store) -> None:
+    draft = store.draft(1, "memory")
+    draft.save_tensors("shard.safetensors", WEIGHTS)
+    draft.save_json("seen.json", [1, 2])
+    for done in (10, 20, 30):
+        draft.snapshot(done, {"w": WEIGHTS["w"] * done}, {"best": done / 10, "order": list(range(done))})
+    again = store.draft(1, "memory")
+    assert again.files() == ["seen.json", "shard.safetensors"]
+    assert again.has("seen.json")
+    assert not again.has("other.json")
+    assert again.json("seen.json") == [1, 2]
+    assert again.tensors("shard.safetensors")["w"].tolist() == WEIGHTS["w"].tolist()
+    snapshot = again.latest_snapshot()
+    assert snapshot is not None
+    assert (snapshot[0], snapshot[2]) == (30, {"best": 3.0, "order": list(range(30))})
+    assert snapshot[1]["w"].tolist() == (WEIGHTS["w"] * 30).tolist()
+    assert len([name for name in names(draft.path) if name.startswith("snapshot-")]) == 2
+    version = again.commit([], {}, 0.0)
+    assert names(version.path) == ["manifest.json", "seen.json", "shard.safetensors"]
+
+
+def test_a_damaged_newest_snapshot_falls_back_to_the_one_before(store: Store) -> None:
+    draft = store.draft(0, "memory")
+    draft.snapshot(1, WEIGHTS, {"at": "one"})
+    draft.snapshot(2, WEIGHTS, {"at": "two"})
+    path = draft.path / "snapshot-000000000002.safetensors"
+    data, dice = path.read_bytes(), random.Random(1)
+    detected = 0
+    for place in dice.sample(range(len(data) * 8), 200):
+        bad = bytearray(data)
+        bad[place // 8] ^= 1 << place % 8
+        path.write_bytes(bad)
+        snapshot = draft.latest_snapshot()
+        assert snapshot is not None
+        # A flip in the header's padding or spelling may change nothing that the snapshot says.
+        if snapshot[2] == {"at": "one"}:
+            detected += 1
+        else:
+            assert snapshot[2] == {"at": "two"}
+            assert all(np.array_equal(snapshot[1][name], WEIGHTS[name]) for name in WEIGHTS)
+    assert detected > 190
+    path.write_bytes(data[:-1])
+    assert draft.latest_snapshot()[0] == 1  # type: ignore[index]
+    (draft.path / "snapshot-000000000001.safetensors").write_bytes(b"")
+    assert draft.latest_snapshot() is None
+
+
+def test_going_back_to_an_older_state_forgets_the_newer_snapshots(store: Store) -> None:
+    draft = store.draft(0, "memory")
+    for done in (10, 20, 15):
+        draft.snapshot(done, WEIGHTS, {})
+    assert draft.latest_snapshot()[0] == 15  # type: ignore[index]
+    assert names(draft.path) == ["snapshot-000000000010.safetensors", "snapshot-000000000015.safetensors"]
+
+
+def test_a_refusal_to_read_is_not_taken_for_a_missing_snapshot_or_version(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = store.draft(0, "memory")
+    draft.snapshot(1, WEIGHTS, {})
+    commit(store, 0, "vision")
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("wmloop.store.files.os.open", refuse)
+    with pytest.raises(
+        StorageError, match=r"too many open files; raise the limit \(`ulimit -n`\), then `wmloop resume one`"
+    ):
+        draft.latest_snapshot()
+    with pytest.raises(StorageError, match="too many open files"):
+        store.version(0, "vision")
+
+
+# --- refusals of the disk
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "reason"),
+    [
+        ("write", errno.ENOSPC, r"no space left, 1,000 bytes needed; free space, then `wmloop resume one`"),
+        ("write", errno.EDQUOT, r"no space left, 1,000 bytes needed"),
+        ("create", errno.EROFS, "read-only"),
+        ("create", errno.EACCES, "read-only"),
+        ("create", errno.EMFILE, "too many open files"),
+        ("fsync", errno.EIO, "input/output error"),
+        ("replace", errno.ENOENT, "No such file"),
+    ],
+)
+def test_a_refusing_disk_is_explained_in_one_line_and_leaves_no_trace(
+    store: Store, monkeypatch: pytest.MonkeyPatch, call: str, number: int, reason: str
+) -> None:
+    draft = store.draft(0, "vision")
+    draft.save_bytes("data.bin", b"old")
+    refusing = Refusing(call, number)
+    monkeypatch.setattr(atomic, "disk", refusing)
+    with pytest.raises(StorageError, match=rf"cannot write .*data\.bin: .*{reason}") as caught:
+        draft.save_bytes("data.bin", bytes(1000))
+    assert refusing.fired
+    assert "\n" not in str(caught.value)
+    assert names(draft.path) == ["data.bin"]
+    assert (draft.path / "data.bin").read_bytes() == b"old"
+
+
+def test_a_run_that_cannot_be_created_does_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for call in ("make_folder", "create", "write", "fsync", "replace", "rename_folder"):
+        refusing = Refusing(call, errno.EROFS)
+        monkeypatch.setattr(atomic, "disk", refusing)
+        with pytest.raises(StorageError, match="read-only"):
+            Store.create(tmp_path, "one", "", {})
+        assert refusing.fired
+        assert names(tmp_path) == []
+        assert list_runs(tmp_path) == []
+
+
+def test_work_that_cannot_fit_is_refused_before_it_starts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.require_space(1)
+    monkeypatch.setattr(atomic.FileSystem, "free_bytes", lambda *_: 999)
+    store.require_space(999)
+    with pytest.raises(StorageError, match="needs 1,000 bytes and 999 are free; free space, then `wmloop resume one`"):
+        store.require_space(1000)
+
+
+def test_files_get_the_mode_of_the_umask(store: Store) -> None:
+    old = os.umask(0o027)
+    try:
+        version = commit(store)
+    finally:
+        os.umask(old)
+    assert {oct(path.stat().st_mode & 0o777) for path in version.path.iterdir()} == {"0o640"}
+
+
+# --- events
+
+
+def test_events_come_back_in_order_and_torn_lines_are_skipped(store: Store) -> None:
+    store.append_event({"event": "a", "loss": np.float32(0.5)})
+    log = store.path / "events.jsonl"
+    with log.open("ab") as file:
+        file.write(b'{"event": "torn", "loss": 0.')
+    assert [record["event"] for record in store.events()] == ["a"]
+    store.append_event({"event": "b", "loss": float("nan")})
+    with log.open("ab") as file:
+        file.write(b'\xff\xfe\n[1]\n{"event": "half a charac\xc3')
+    store.append_event({"event": "c"})
+    assert [record["event"] for record in store.events()] == ["a", "b", "c"]
+    assert log.read_bytes().endswith(b"\n")
+
+
+def test_a_full_disk_stops_the_log_with_the_reason(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing = Refusing("write", errno.ENOSPC)
+    monkeypatch.setattr(atomic, "disk", refusing)
+    with pytest.raises(StorageError, match=r"cannot append to .*events\.jsonl: no space left, 15 bytes needed"):
+        store.append_event({"event": "a"})
+    assert refusing.fired
+
+
+# --- the package
+
+
+def test_importing_the_store_brings_no_heavy_library() -> None:
+    heavy = {"torch", "rich", "typer", "gymnasium", "pydantic"}
+    code = f"import sys, wmloop.store; print(*sorted({heavy} & sys.modules.keys()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
+    )
+    assert done.stdout.strip() == ""
+
+
+def test_only_atomic_renames_syncs_and_removes() -> None:
+    calls = {"rename", "renames", "fsync", "fdatasync", "unlink", "link_to", "hardlink_to"}
+    found = set()
+    for path in Path(atomic.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                file_replace = node.attr == "replace" and node.value.id in ("os", "old", "temp", "path", "draft")
+                if node.attr in calls or file_replace:
+                    found.add(path.name)
+    assert found == {"atomic.py"}
+
+
+def test_manifests_are_plain_json(store: Store) -> None:
+    manifest = json.loads((commit(store, loss=1.0).path / "manifest.json").read_text())
+    assert manifest["format"] == 1
+    assert manifest["files"].keys() == {"config.json", "curve.png", "model.safetensors"}

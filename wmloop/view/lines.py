@@ -1,0 +1,156 @@
+"""One line an event: for logs, pipes and machines. No escapes, and no more lines than somebody would read."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
+
+from wmloop.events import (
+    Event,
+    Message,
+    Metrics,
+    Picture,
+    Progress,
+    RunFinished,
+    RunStarted,
+    Snapshot,
+    StageStarted,
+    VersionCommitted,
+    to_record,
+)
+from wmloop.view.words import headline, number, size, span
+
+REASONS = {
+    "goal": "the goal is met and confirmed",
+    "iterations": "all iterations are done",
+    "hours": "the hours are used up",
+    "interrupted": "stopped on request",
+}
+
+
+class Throttle:
+    """Let through every event but pictures, and of Progress and Metrics one per stage every so many seconds.
+
+    The end of a stage's progress always passes, and so do the metrics that come with it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = {Progress: -math.inf, Metrics: -math.inf}
+        self._complete = False
+
+    def passes(self, event: Event, now: float) -> bool:
+        """Tell whether `event`, which came at `now` seconds, is to be shown."""
+        if isinstance(event, Picture):
+            return False
+        if isinstance(event, StageStarted):
+            self._next = dict.fromkeys(self._next, now + self._seconds)
+            self._complete = False
+        elif isinstance(event, Progress | Metrics):
+            if isinstance(event, Progress):
+                self._complete = event.done >= event.total
+            if now < self._next[type(event)] and not self._complete:
+                return False
+            self._next[type(event)] = now + self._seconds
+        return True
+
+
+class LineView:
+    """Write events as lines to a file; notices go to stderr."""
+
+    def __init__(self, file: TextIO, line: Callable[[Event], str], seconds: float) -> None:
+        """Write `line(event)` to `file`, Progress and Metrics every `seconds` at most."""
+        self._file: TextIO | None = file
+        self._line = line
+        self._throttle = Throttle(seconds)
+
+    def report(self, event: Event) -> None:
+        """Write `event` unless it is one too many."""
+        if self._file is None or not self._throttle.passes(event, time.monotonic()):
+            return
+        try:
+            self._file.write(self._line(event) + "\n")
+            self._file.flush()
+        except OSError:  # the reader went away (`| head`), or its disk is full: days of training go on without it
+            self._file = None
+
+    def notice(self, text: str) -> None:
+        """Say `text` at once; any thread may call this."""
+        with contextlib.suppress(OSError):
+            os.write(2, f"{text}\n".encode(errors="replace"))
+
+    def close(self) -> None:
+        """Do nothing: every line is flushed as it is written."""
+
+    def abandon(self) -> None:
+        """Do nothing, likewise."""
+
+
+def timed(event: Event) -> str:
+    """Return one line about `event` with the time of day."""
+    return f"{datetime.datetime.now():%H:%M:%S}  {plain(event)}"
+
+
+def json_line(event: Event) -> str:
+    """Return `event` as JSON with its UTC time; numbers that are not finite become null."""
+    return json.dumps(stamped(event))
+
+
+def stamped(event: Event) -> dict[str, Any]:
+    """Return the record of an event that is no picture with its UTC `time`; what is not finite becomes None."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    record = to_record(event)
+    assert record is not None, "pictures are not logged"
+    return {"time": now, **{name: _finite(value) for name, value in record.items()}}
+
+
+def plain(event: Event) -> str:
+    """Return one line about `event` in ASCII."""
+    match event:
+        case RunStarted():
+            verb = "goes on" if event.resumed else "starts"
+            hours = f", {event.hours:g} h at most" if event.hours else ""
+            return (f"run {event.run} {verb} at iteration {event.iteration} of {event.iterations} on {event.device}"
+                    f" (goal {event.goal:g}{hours})")  # fmt: skip
+        case StageStarted():
+            return f"{_place(event)}  started: {number(event.total)} {event.unit}"
+        case Progress():
+            left = (event.total - event.done) / event.rate if event.rate > 0 else None
+            eta = f", {span(left)} left" if left else ""
+            return (f"{_place(event)}  {event.done / max(event.total, 1):.0%} ({number(event.done)} of"
+                    f" {number(event.total)} {event.unit}, {number(event.rate)}/s{eta})")  # fmt: skip
+        case Metrics():
+            return f"{_place(event)}  {' '.join(f'{name}={value:.4g}' for name, value in event.values.items())}"
+        case VersionCommitted():
+            said = headline(event.stage, event.metrics)
+            return (f"{_place(event)}  committed: {said + ', ' if said else ''}{size(event.num_bytes)},"
+                    f" {span(event.seconds)}")  # fmt: skip
+        case Snapshot():
+            return f"{_place(event)}  snapshot at {number(event.done)}"
+        case Message():
+            return event.text if event.level == "info" else f"{event.level}: {event.text}"
+        case RunFinished():
+            best = ""
+            if event.best_score is not None:
+                best = f"; best score {event.best_score:.1f} in iteration {event.best_iteration}"
+            return f"run {event.run} ended: {REASONS.get(event.reason, event.reason)}{best}"
+        case Picture():
+            return f"{_place(event)}  a picture: {event.kind}"
+
+
+def _place(event: StageStarted | Progress | Metrics | Picture | VersionCommitted | Snapshot) -> str:
+    return f"{event.iteration:04d}/{event.stage}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    return value

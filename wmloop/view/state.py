@@ -1,0 +1,187 @@
+"""What there is to see of a run, as one value: events go in, a new state comes out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from wmloop.events import (
+    Event,
+    Message,
+    Metrics,
+    Picture,
+    Progress,
+    RunFinished,
+    RunStarted,
+    Snapshot,
+    StageStarted,
+    VersionCommitted,
+)
+from wmloop.view.words import headline
+
+#: Into so many stretches of its progress a stage's curves are divided.
+BINS = 64
+_MESSAGES = 4
+_NO_LOSSES = {"score", "frames"}  # what rollout and evaluate report while they drive
+
+
+@dataclass(frozen=True)
+class Running:
+    """The stage at work: `done` of `total` units, `rate` units a second, `metrics` the latest."""
+
+    name: str
+    total: int
+    unit: str
+    done: int = 0
+    rate: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def share(self) -> float:
+        """Return how much of it is done, 0 to 1."""
+        return min(1.0, self.done / self.total) if self.total > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Return the estimated seconds to its end, or None when there is nothing to estimate from."""
+        return max(0, self.total - self.done) / self.rate if self.rate > 0 else None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A stage of this iteration that is committed."""
+
+    seconds: float
+    headline: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """One evaluation: the mean real score and its deviation over tracks, and what M had promised for an episode."""
+
+    iteration: int
+    real: float
+    std: float
+    promised: float
+    confirmed: float | None = None
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something said at `at` seconds."""
+
+    text: str
+    level: str
+    at: float
+
+
+@dataclass(frozen=True)
+class ViewState:
+    """All that the view shows. Times are monotonic seconds.
+
+    `spent` counts the seconds of earlier processes. `curves` maps a loss of stage `curves_of` to its value in each of
+    BINS stretches of the stage's progress, as far as it was seen. `rates` are each stage's last units a second.
+    """
+
+    stages: tuple[str, ...] = ()
+    run: str = ""
+    device: str = ""
+    iteration: int = 0
+    iterations: int = 0
+    goal: float = math.inf
+    hours: float | None = None
+    began: float = 0.0
+    spent: float = 0.0
+    frames: float = 0.0
+    running: Running | None = None
+    finished: Mapping[str, Finished] = field(default_factory=dict)
+    rates: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    curves_of: str = ""
+    curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    scores: tuple[Score, ...] = ()
+    commit: tuple[VersionCommitted, float] | None = None
+    snapshot: tuple[Snapshot, float] | None = None
+    notes: tuple[Note, ...] = ()
+    pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
+    reason: str | None = None
+
+    @property
+    def best(self) -> Score | None:
+        """Return the evaluation whose triple is served: a confirmed one, else the one with the highest score."""
+        return max(self.scores, key=lambda s: (s.confirmed is not None, s.real), default=None)
+
+
+def recall(state: ViewState, versions: Iterable[VersionCommitted], now: float) -> ViewState:
+    """Return `state` as if it had seen the commits of earlier processes, in their order."""
+    for version in versions:
+        state = replace(reduce(state, version, now), spent=state.spent + version.seconds, commit=None)
+    return state
+
+
+def reduce(state: ViewState, event: Event, now: float) -> ViewState:
+    """Return the state after `event`, which came at `now`. Pictures are referred to, never copied."""
+    match event:
+        case RunStarted():
+            return replace(
+                _in_iteration(state, event.iteration), run=event.run, device=event.device, hours=event.hours,
+                iterations=event.iterations, goal=event.goal, began=now,
+            )  # fmt: skip
+        case StageStarted():
+            running = Running(event.stage, event.total, event.unit)
+            return replace(_in_iteration(state, event.iteration), running=running, snapshot=None)
+        case Progress():
+            metrics = state.running.metrics if state.running and state.running.name == event.stage else {}
+            running = Running(event.stage, event.total, event.unit, event.done, event.rate, metrics)
+            rates = {**state.rates, event.stage: (event.rate, event.unit)}
+            return replace(_in_iteration(state, event.iteration), running=running, rates=rates)
+        case Metrics():
+            return _with_metrics(state, event)
+        case Picture():
+            return replace(state, pictures={**state.pictures, event.kind: event.image})
+        case VersionCommitted():
+            return _with_commit(_in_iteration(state, event.iteration), event, now)
+        case Snapshot():
+            return replace(state, snapshot=(event, now))
+        case Message():
+            return replace(state, notes=(*state.notes, Note(event.text, event.level, now))[-_MESSAGES:])
+        case RunFinished():
+            return replace(state, reason=event.reason, running=None)
+
+
+def _in_iteration(state: ViewState, iteration: int) -> ViewState:
+    if iteration == state.iteration:
+        return state
+    return replace(state, iteration=iteration, finished={}, running=None)
+
+
+def _with_metrics(state: ViewState, event: Metrics) -> ViewState:
+    running = state.running
+    if running is None or running.name != event.stage:
+        return state
+    state = replace(state, running=replace(running, metrics=dict(event.values)))  # the stage goes on with its own
+    losses = {name: value for name, value in event.values.items() if name not in _NO_LOSSES}
+    if not losses:
+        return state
+    place = f"{event.iteration}/{event.stage}"
+    curves = state.curves if state.curves_of == place else {}
+    at = min(BINS - 1, int(running.share * BINS))
+    grown = {name: {**curves.get(name, {}), at: value} for name, value in losses.items()}
+    return replace(state, curves_of=place, curves=grown)
+
+
+def _with_commit(state: ViewState, event: VersionCommitted, now: float) -> ViewState:
+    metrics = event.metrics
+    finished = {**state.finished, event.stage: Finished(event.seconds, headline(event.stage, metrics))}
+    state = replace(state, finished=finished, commit=(event, now), snapshot=None, running=None)
+    if event.stage == "rollout":
+        return replace(state, frames=state.frames + metrics.get("frames", 0.0))
+    if event.stage == "evaluate" and "score" in metrics:
+        score = Score(
+            event.iteration, metrics["score"], metrics.get("score_std", math.nan), metrics.get("promised", math.nan),
+            metrics.get("confirmed_score"),
+        )  # fmt: skip
+        return replace(state, scores=(*(s for s in state.scores if s.iteration != event.iteration), score))
+    return state
