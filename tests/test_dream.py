@@ -84,7 +84,9 @@ def test_a_step_that_ends_pays_the_terminal_reward(memory):
         memory.outcome_head[2].weight.zero_()
         memory.outcome_head[2].bias[:3] = torch.tensor([1.0, -20.0, 50.0])
     drawn = noise(memory)
-    _, outcome = Dream(memory, 1.0, 10.0).step(start(memory), torch.zeros(5, 2).double(), drawn.uniform[0], drawn.normal[0])
+    _, outcome = Dream(memory, 1.0, 10.0).step(
+        start(memory), torch.zeros(5, 2).double(), drawn.uniform[0], drawn.normal[0]
+    )
     torch.testing.assert_close(outcome.reward.double(), torch.full((5,), -20.0).double())
 
 
@@ -93,7 +95,9 @@ def test_an_unlikely_end_counts_by_its_probability(memory):
         memory.outcome_head[2].weight.zero_()
         memory.outcome_head[2].bias[:3] = torch.tensor([1.0, -20.0, 0.0])
     drawn = noise(memory)
-    _, outcome = Dream(memory, 1.0, 3.0).step(start(memory), torch.zeros(5, 2).double(), drawn.uniform[0], drawn.normal[0])
+    _, outcome = Dream(memory, 1.0, 3.0).step(
+        start(memory), torch.zeros(5, 2).double(), drawn.uniform[0], drawn.normal[0]
+    )
     torch.testing.assert_close(outcome.done, torch.full_like(outcome.done, 0.25))
     torch.testing.assert_close(outcome.reward, torch.full_like(outcome.reward, 0.75 * 1 + 0.25 * -20))
 

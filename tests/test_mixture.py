@@ -1,6 +1,7 @@
 """The mixture's mathematics, as properties."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -102,7 +103,7 @@ def test_a_vanishing_temperature_gives_the_most_probable_components_mean(density
 def test_a_higher_temperature_widens_a_mixture_around_one_centre(density, seed):
     one = mixture.Mixture(density.log_mix, density.mean, torch.full_like(density.log_std, 0.3))
     spread = [draws(one, 20_000, tau, seed).std(0) for tau in (0.3, 1.0, 1.15, 2.5)]
-    assert all((narrow < wide).all() for narrow, wide in zip(spread, spread[1:], strict=False))
+    assert all((narrow < wide).all() for narrow, wide in pairwise(spread))
     torch.testing.assert_close(spread[1], torch.full_like(spread[1], math.exp(0.3)), rtol=0.05, atol=0)
 
 

@@ -137,7 +137,9 @@ def test_an_ends_reward_teaches_the_terminal_head_alone():
     crash[0, -1] = -20.0
     for other in (targets, targets._replace(reward=crash)):
         _, parts = memory_loss(prediction, other, 2.0, 10.0, 0.1)
-        torch.testing.assert_close(parts["reward_loss"], memory_loss(prediction, targets, 2.0, 10.0, 0.1)[1]["reward_loss"])
+        torch.testing.assert_close(
+            parts["reward_loss"], memory_loss(prediction, targets, 2.0, 10.0, 0.1)[1]["reward_loss"]
+        )
     assert parts["terminal_loss"] > memory_loss(prediction, targets, 2.0, 10.0, 0.1)[1]["terminal_loss"]
 
 

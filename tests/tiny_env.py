@@ -98,7 +98,7 @@ def tiny_config() -> dict[str, Any]:
                 "boost_decisions": 0,
             },
         },
-        "rollout": {"first": ((8, 30),), "episodes": 4},
+        "rollout": {"first": ((8, 30),), "frames": 120, "patience": None},
         "vision": {"first_images": 320, "tune_images": 64, "batch": 16},
         "memory": {"hidden": 32, "sequence": 8, "batch": 8, "first_steps": 10, "steps": 5},
         "dream": {"num_dreams": 16, "horizon": 5},

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from wmloop.errors import UsageError
 
@@ -19,6 +19,12 @@ class Part(BaseModel):
     """Base of all configuration parts: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_none(cls, values: Any) -> Any:
+        # TOML has no null: a setting whose default is something must still be told that it is nothing
+        return {k: None if v == "none" else v for k, v in values.items()} if isinstance(values, dict) else values
 
 
 class RandomDriving(Part):
@@ -43,7 +49,9 @@ class RandomDriving(Part):
         0.6,
         0.9,
     )
-    boost: Annotated[tuple[float, ...], Field(description="added to the mean in the first decisions, per dimension")] = (
+    boost: Annotated[
+        tuple[float, ...], Field(description="added to the mean in the first decisions, per dimension")
+    ] = (
         0.0,
         0.5,
         0.0,
@@ -63,7 +71,9 @@ class EnvConfig(Part):
     ] = (0, 84, 0, 96)
     mirror: Annotated[
         tuple[int, ...],
-        Field(description="action dimensions whose sign flips in a mirrored world; empty where mirroring is no symmetry"),
+        Field(
+            description="action dimensions whose sign flips in a mirrored world; empty where mirroring is no symmetry"
+        ),
     ] = (0,)
     highest_score: Annotated[
         float | None, Field(description="most an episode can pay; a dream that promises more raises an alarm")
@@ -80,17 +90,22 @@ class RolloutConfig(Part):
         tuple[tuple[int, int], ...],
         Field(description="iteration 0: (episodes, decisions at most) of random driving"),
     ] = ((64, 50), (48, 80), (16, 150))
-    episodes: Annotated[int, Field(ge=1, description="episodes by C in each later iteration")] = 32
-    quiet_fraction: Annotated[float, Field(ge=0, le=1, description="share of them driven without exploration noise")] = (
-        0.25
-    )
+    frames: Annotated[int, Field(ge=1, description="real frames C drives in each later iteration, at least")] = 32_000
+    patience: Annotated[
+        int | None,
+        Field(ge=1, description="decisions without any positive reward after which C's episode is stopped (truncated)"),
+    ] = 30
+    quiet_fraction: Annotated[
+        float, Field(ge=0, le=1, description="share of them driven without exploration noise")
+    ] = 0.25
 
 
 class VisionConfig(Part):
     """V, the convolutional VAE: 64x64x3 -> z."""
 
     network: Annotated[
-        Literal["light", "ha2018"], Field(description="light: four normalised convolutions; ha2018: the paper's, exactly")
+        Literal["light", "ha2018"],
+        Field(description="light: four normalised convolutions; ha2018: the paper's, exactly"),
     ] = "light"
     latent: Annotated[int, Field(ge=1, description="size of z")] = 32
     recon_weight: Annotated[float, Field(gt=0, description="weight of the summed squared error against the KL")] = 30.0
@@ -114,14 +129,20 @@ class MemoryConfig(Part):
     first_steps: Annotated[int, Field(ge=1, description="gradient steps in iteration 0")] = 600
     steps: Annotated[int, Field(ge=0, description="gradient steps in each later iteration")] = 600
     steps_growth: Annotated[float, Field(ge=1, description="factor by which `steps` grows each iteration")] = 1.0
-    input_noise: Annotated[float, Field(ge=0, description="noise on M's input z, in posterior standard deviations")] = 4.0
+    input_noise: Annotated[float, Field(ge=0, description="noise on M's input z, in posterior standard deviations")] = (
+        4.0
+    )
     reward_scale: Annotated[float, Field(gt=0, description="rewards are divided by this for the reward head")] = 5.0
     reward_floor: Annotated[float, Field(description="smallest reward the reward head is asked to predict")] = -10.0
-    reward_smoothing: Annotated[int, Field(ge=0, description="reward targets are averaged over +- this many decisions")] = 1
+    reward_smoothing: Annotated[
+        int, Field(ge=0, description="reward targets are averaged over +- this many decisions")
+    ] = 1
     reward_weight: Annotated[float, Field(ge=0, description="weight of the reward loss")] = 2.0
     done_weight: Annotated[float, Field(gt=0, description="weight of terminated steps in the done loss")] = 10.0
     action_weight: Annotated[float, Field(ge=0, description="weight of the next-action loss")] = 0.1
-    age_decay: Annotated[float, Field(gt=0, le=1, description="sampling weight lost per iteration of an episode's age")] = 0.8
+    age_decay: Annotated[
+        float, Field(gt=0, le=1, description="sampling weight lost per iteration of an episode's age")
+    ] = 0.8
     max_grad_norm: Annotated[float, Field(gt=0, description="gradient norm bound")] = 1.0
 
 
@@ -137,7 +158,9 @@ class DreamConfig(Part):
 class ControllerConfig(Part):
     """C and the PPO that trains it, only inside the dream."""
 
-    actor: Annotated[Literal["mlp", "linear"], Field(description="mlp: the seed's; linear: HS18's 867 parameters")] = "mlp"
+    actor: Annotated[Literal["mlp", "linear"], Field(description="mlp: the seed's; linear: HS18's 867 parameters")] = (
+        "mlp"
+    )
     critic: Annotated[Literal["plain", "attention"], Field(description="the value network")] = "plain"
     first_updates: Annotated[int, Field(ge=0, description="PPO iterations in iteration 0")] = 60
     updates: Annotated[int, Field(ge=0, description="PPO iterations in each later iteration")] = 100
@@ -197,7 +220,8 @@ class RunConfig(Part):
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
         "budget": {"iterations": 2},
-        "rollout": {"first": ((16, 40),), "episodes": 4},
+        "env": {"num_envs": 4},
+        "rollout": {"first": ((16, 40),), "frames": 4_000},
         "vision": {"first_images": 3_200, "tune_images": 640, "tune_iterations": 1},
         "memory": {"first_steps": 60, "steps": 40},
         "dream": {"num_dreams": 128, "horizon": 12},
@@ -208,7 +232,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "laptop": {},
     "gpu": {
         "env": {"num_envs": 64},
-        "rollout": {"episodes": 64},
+        "rollout": {"frames": 64_000},
         "vision": {"batch": 128, "first_images": 400_000, "tune_images": 100_000},
         "memory": {"hidden": 512, "batch": 128, "first_steps": 1_500, "steps": 1_500},
         "dream": {"num_dreams": 4096},
@@ -218,7 +242,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "budget": {"iterations": 4},
         "env": {"action_repeat": 1, "num_envs": 16, "mirror": ()},
-        "rollout": {"first": ((10_000, 1_000),), "episodes": 1_000},
+        "rollout": {"first": ((10_000, 1_000),), "frames": 1_000_000, "patience": None},
         "vision": {
             "network": "ha2018",
             "recon_weight": 1.0,
@@ -252,7 +276,9 @@ def build_config(preset: str, *layers: Mapping[str, Any]) -> RunConfig:
         UsageError: an unknown preset or key (the nearest is named), or a value that does not fit its field.
     """
     if preset not in PRESETS:
-        raise UsageError(f"unknown preset {preset!r}{_did_you_mean(preset, list(PRESETS))}: one of {', '.join(PRESETS)}")
+        raise UsageError(
+            f"unknown preset {preset!r}{_did_you_mean(preset, list(PRESETS))}: one of {', '.join(PRESETS)}"
+        )
     merged: dict[str, Any] = {}
     for layer in (PRESETS[preset], *layers, {"preset": preset}):
         merged = _overlay(merged, layer)
@@ -350,9 +376,6 @@ def _write_table(part: BaseModel, path: str, lines: list[str], comments: bool) -
         value = getattr(part, name)
         if isinstance(value, BaseModel):
             tables.append((name, value))
-        elif value is None:
-            if comments:
-                lines.append(f"# {name} is not set  # {info.description}")
         else:
             note = f"  # {info.description}" if comments and info.description else ""
             lines.append(f"{name} = {_toml(value)}{note}")
@@ -363,6 +386,8 @@ def _write_table(part: BaseModel, path: str, lines: list[str], comments: bool) -
 
 
 def _toml(value: Any) -> str:
+    if value is None:
+        return '"none"'
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -371,5 +396,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + " }" if value else "{}"
+        return (
+            "{ " + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + " }" if value else "{}"
+        )
     return repr(value)

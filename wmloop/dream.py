@@ -79,11 +79,12 @@ class Dream:
 
     def __init__(self, memory: Memory, temperature: float, done_weight: float) -> None:
         self.memory, self.temperature, self.done_weight = memory, temperature, done_weight
-        first, second = memory.outcome_head[0], memory.outcome_head[2]
+        from_za, from_h, bias = memory.gate_weights()
+        first, second = memory.outcome_linears()
         with torch.no_grad():
-            self._from_h = torch.cat([memory.lstm.weight_hh_l0, memory.mixture_head.weight, first.weight]).t()
-            self._bias = torch.cat([memory.lstm.bias_ih_l0, memory.mixture_head.bias, first.bias])
-            self._from_za = memory.lstm.weight_ih_l0.detach().t()
+            self._from_h = torch.cat([from_h, memory.mixture_head.weight, first.weight]).t()
+            self._bias = torch.cat([bias, memory.mixture_head.bias, first.bias])
+            self._from_za = from_za.detach().t()
             self._outcome = (second.weight.detach(), second.bias.detach())
         self._sizes = [4 * memory.hidden, len(memory.mixture_head.bias), len(first.bias)]
 
@@ -118,7 +119,7 @@ class Dream:
         return DreamBatch(features, action, logprob, reward, goes_on, alive[:-1])
 
     def _fan_out(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        gates, raw_mixture, raw_outcome = torch.addmm(self._bias, h, self._from_h).split(self._sizes, -1)
+        gates, raw_mixture, raw_outcome = torch.split(torch.addmm(self._bias, h, self._from_h), self._sizes, -1)
         return gates, raw_mixture, raw_outcome
 
     def _advance(

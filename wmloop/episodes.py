@@ -1,4 +1,4 @@
-"""Real experience. One episode has T+1 observations and T of everything else:
+"""Real experience. One episode has T+1 observations and T of everything else.
 
     obs[t], action[t] -> reward[t], terminated, obs[t+1]
 

@@ -15,7 +15,9 @@ from wmloop.stages.context import StageContext
 from wmloop.store import Store, Version
 
 
-def run(store: Store, config: RunConfig, device: torch.device, report: Reporter, should_stop: Callable[[], bool]) -> str:
+def run(
+    store: Store, config: RunConfig, device: torch.device, report: Reporter, should_stop: Callable[[], bool]
+) -> str:
     """Do what is missing until the goal is confirmed, the budget is spent or somebody stops it; return the reason.
 
     `start` and `resume` are both this function. The budget's hours count the time of all committed versions and of the
@@ -46,7 +48,8 @@ def run(store: Store, config: RunConfig, device: torch.device, report: Reporter,
             except Interrupted:
                 reason = "interrupted" if should_stop() else "hours"
         best = best_evaluation(store)
-        report(RunFinished(store.name, reason, best and best.iteration, best and best.metrics["score"]))
+        served = (best.iteration, best.metrics["score"]) if best else (None, None)
+        report(RunFinished(store.name, reason, *served))
         return reason
 
 

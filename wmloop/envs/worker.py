@@ -19,7 +19,9 @@ from wmloop.envs.pixels import IMAGE_SIZE, PixelEnv
 from wmloop.errors import EnvironmentFailedError, WmloopError
 
 
-def serve(config: EnvConfig, copies: Sequence[int], pipe: Connection, pictures: Any, driven: Any, me: int) -> None:
+def serve(
+    config: EnvConfig, patience: int, copies: Sequence[int], pipe: Connection, pictures: Any, driven: Any, me: int
+) -> None:
     """Answer the pool's requests until it closes its end of `pipe` or dies.
 
     First sends (action_low, action_high). A request is `("reset", starts)`, each start a (seed, decisions) or None,
@@ -32,7 +34,7 @@ def serve(config: EnvConfig, copies: Sequence[int], pipe: Connection, pictures: 
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
         try:
-            _serve(config, copies, pipe, view_pictures(pictures), driven, me)
+            _serve(config, patience, copies, pipe, view_pictures(pictures), driven, me)
         except Exception as error:
             pipe.send(_failure(error, driven[me]))
     except (EOFError, OSError):
@@ -45,13 +47,20 @@ def view_pictures(memory: Any) -> np.ndarray:
 
 
 def _serve(
-    config: EnvConfig, copies: Sequence[int], pipe: Connection, pictures: np.ndarray, driven: Any, me: int
+    config: EnvConfig,
+    patience: int,
+    copies: Sequence[int],
+    pipe: Connection,
+    pictures: np.ndarray,
+    driven: Any,
+    me: int,
 ) -> None:
     envs = []
     for copy in copies:
         driven[me] = copy
         envs.append(PixelEnv(config))
     left = [0] * len(envs)  # decisions until the copy is stopped; 0 is idle
+    vain = [0] * len(envs)  # decisions since the last positive reward
     pipe.send((envs[0].action_low, envs[0].action_high))
     while True:
         try:
@@ -62,12 +71,13 @@ def _serve(
         for i, (copy, value) in enumerate(zip(copies, values, strict=True)):
             driven[me] = copy
             if request == "reset" and value is not None:
-                seed, left[i] = value
+                (seed, left[i]), vain[i] = value, 0
                 pictures[copy] = envs[i].reset(seed)
             elif request == "step" and left[i]:
                 pictures[copy], reward, terminated, truncated, frames = envs[i].step(value)
                 left[i] -= 1
-                truncated = truncated or (left[i] == 0 and not terminated)
+                vain[i] = 0 if reward > 0 else vain[i] + 1
+                truncated = truncated or (not terminated and (left[i] == 0 or vain[i] >= patience))
                 if terminated or truncated:
                     left[i] = 0
                 answers.append((reward, terminated, truncated, frames))

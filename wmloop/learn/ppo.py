@@ -88,7 +88,9 @@ def update(
             loss.backward()
             norm = nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
             if not torch.isfinite(loss + norm):
-                raise DivergedError("PPO's loss or gradient is not finite; resume with a smaller controller.learning_rate")
+                raise DivergedError(
+                    "PPO's loss or gradient is not finite; resume with a smaller controller.learning_rate"
+                )
             optimizer.step()
             with torch.no_grad():
                 log_ratio = logprob - old_logprob[index]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
@@ -43,17 +44,20 @@ class Actor(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.log_std_bounds = log_std
-        if kind == "mlp":
-            self.trunk: nn.Module = _mlp(inputs, 256, 256, 128, 64)
-            self.mean, self.spread = nn.Linear(64, actions), nn.Linear(64, actions)
-        else:
-            self.trunk = nn.Identity()
-            self.mean, self.spread = nn.Linear(inputs, actions), _Constant(actions)
+        trunk, width = (_mlp(inputs, 256, 256, 128, 64), 64) if kind == "mlp" else (nn.Identity(), inputs)
+        self.trunk: nn.Module = trunk
+        self.mean = nn.Linear(width, actions)
+        self.spread: nn.Module = nn.Linear(width, actions) if kind == "mlp" else _Constant(actions)
         with torch.no_grad():  # near-zero heads: the first policy is the same everywhere, and unsaturated
             for head in (self.mean, self.spread):
                 if isinstance(head, nn.Linear):
                     head.weight.mul_(0.01)
                     head.bias.zero_()
+
+    def lean(self, action: Tensor) -> None:
+        """Let the untrained policy's mean be near `action` (A,), at most 0.8 towards a bound."""
+        with torch.no_grad():
+            self.mean.bias.copy_(torch.atanh(action.clamp(-0.8, 0.8)))
 
     def forward(self, features: Tensor) -> Policy:
         """Return the Policy for features (..., Z + D)."""
@@ -104,7 +108,7 @@ class AttentionCritic(nn.Module):
 
 def make_critic(kind: Literal["plain", "attention"], inputs: int) -> nn.Module:
     """Return the critic a configuration names."""
-    return {"plain": PlainCritic, "attention": AttentionCritic}[kind](inputs)
+    return PlainCritic(inputs) if kind == "plain" else AttentionCritic(inputs)
 
 
 class _Constant(nn.Module):
@@ -118,7 +122,7 @@ class _Constant(nn.Module):
 
 def _mlp(*widths: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in pairwise(widths):
         linear = nn.Linear(inputs, outputs)
         nn.init.orthogonal_(linear.weight, math.sqrt(2))
         nn.init.zeros_(linear.bias)

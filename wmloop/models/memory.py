@@ -43,7 +43,7 @@ class Memory(nn.Module):
         super().__init__()
         self.latent, self.actions, self.hidden, self.mixtures = latent, actions, hidden, mixtures
         self.lstm = nn.LSTM(latent + actions, hidden, batch_first=True)
-        nn.init.zeros_(self.lstm.bias_hh_l0).requires_grad_(False)
+        nn.init.zeros_(self.lstm.get_parameter("bias_hh_l0")).requires_grad_(False)
         self.mixture_head = nn.Linear(hidden, 3 * mixtures * latent)
         self.outcome_head = nn.Sequential(
             nn.Linear(hidden, _HEAD_WIDTH), nn.SiLU(), nn.Linear(_HEAD_WIDTH, 3 + actions)
@@ -65,14 +65,27 @@ class Memory(nn.Module):
 
     def stepper(self) -> Callable[[Tensor, Tensor, State], State]:
         """Return `step` with its weights stacked once, for many steps with the same weights."""
-        lstm = self.lstm
-        stacked = torch.cat([lstm.weight_ih_l0, lstm.weight_hh_l0], 1).t()
+        from_input, from_h, bias = self.gate_weights()
+        stacked = torch.cat([from_input, from_h], 1).t()
 
         def step(z: Tensor, action: Tensor, state: State) -> State:
-            gates = torch.addmm(lstm.bias_ih_l0, torch.cat([z, action, state[0]], -1), stacked)
+            gates = torch.addmm(bias, torch.cat([z, action, state[0]], -1), stacked)
             return gated(gates, state[1])
 
         return step
+
+    def gate_weights(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the LSTM's weights from (z, a), (4D, Z + A), and from h, (4D, D), and its bias (4D,)."""
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0")
+        from_input, from_h, bias = map(self.lstm.get_parameter, names)
+        return from_input, from_h, bias
+
+    def outcome_linears(self) -> tuple[nn.Linear, nn.Linear]:
+        """Return the two layers of the outcome head, which a dream stacks with the rest."""
+        first, _, second = self.outcome_head
+        assert isinstance(first, nn.Linear)
+        assert isinstance(second, nn.Linear)
+        return first, second
 
     def predict(self, hidden: Tensor) -> Prediction:
         """Return what M believes after hidden states (..., D)."""

@@ -50,6 +50,8 @@ def sample(mixture: Mixture, uniform: Tensor, normal: Tensor, temperature: float
     chosen = (uniform.unsqueeze(-1) >= cumulative).sum(-1, keepdim=True).clamp_(max=cumulative.shape[-1] - 1)
     mean = mixture.mean.gather(-1, chosen).squeeze(-1)
     std = mixture.log_std.gather(-1, chosen).squeeze(-1).exp()
-    return mean + std * math.sqrt(temperature) * normal if isinstance(temperature, float) else (
-        mean + std * temperature.sqrt() * normal
+    return (
+        mean + std * math.sqrt(temperature) * normal
+        if isinstance(temperature, float)
+        else (mean + std * temperature.sqrt() * normal)
     )

@@ -31,7 +31,7 @@ class Vision(nn.Module):
         self.latent = latent
         build = {"light": _light, "ha2018": _ha2018}[network]
         self.encoder, self.mu, self.logvar, self.dense, self.decoder = build(latent)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and logvar, both (B, Z), of images (B, 3, 64, 64) in [0, 1]."""

@@ -14,6 +14,10 @@ Decide = Callable[[int, np.ndarray], np.ndarray]
 """(t, frames (N, 64, 64, 3)) -> actions (N, A): called once a decision for all copies of a wave."""
 
 
+#: More decisions than any episode has.
+UNLIMITED = 1_000_000
+
+
 class Task(NamedTuple):
     """One episode to drive: the environment's seed, at most `decisions` decisions, and whether without noise."""
 
@@ -23,22 +27,20 @@ class Task(NamedTuple):
 
 
 def waves(tasks: Sequence[Task], num_envs: int) -> list[list[Task]]:
-    """Cut tasks into waves of at most `num_envs`.
-
-    A wave runs to its end before the next begins. So what a copy computes depends on its wave alone, and a run that was
-    interrupted drives its unfinished wave again with exactly the same result.
-    """
+    """Cut tasks into waves of at most `num_envs`."""
     return [list(tasks[i : i + num_envs]) for i in range(0, len(tasks), num_envs)]
 
 
-def drive(pool: EnvPool, wave: Sequence[Task], decide: Decide, tick: Callable[[int, np.ndarray], None]) -> list[Episode]:
+def drive(
+    pool: EnvPool, wave: Sequence[Task], decide: Decide, tick: Callable[[int, np.ndarray], None]
+) -> list[Episode]:
     """Drive one wave and return its episodes, in the order of its tasks.
 
     `tick(frames, observations)` is called after each decision with the real frames it took; it may raise to give up.
     """
     count = len(wave)
-    idle = [None] * (pool.num_envs - count)
-    observation = pool.reset([task.seed for task in wave] + idle, [task.decisions for task in wave] + idle)
+    idle: list[int | None] = [None] * (pool.num_envs - count)
+    observation = pool.reset([*(task.seed for task in wave), *idle], [*(task.decisions for task in wave), *idle])
     seen = [[observation[i]] for i in range(count)]
     acted: list[list[np.ndarray]] = [[] for _ in range(count)]
     paid: list[list[float]] = [[] for _ in range(count)]

@@ -60,7 +60,7 @@ class StageContext:
         self._total, self._unit = total, unit
         self.report(StageStarted(self.iteration, self.stage, total, unit))
 
-    def progress(self, done: int, metrics: Callable[[], Mapping[str, float]] | None = None) -> None:
+    def progress(self, done: int, metrics: Mapping[str, float] | None = None) -> None:
         """Report progress, and metrics if given, a few times a second at most."""
         now = time.monotonic()
         if now - self._shown < _PROGRESS_SECONDS and done < self._total:
@@ -69,8 +69,8 @@ class StageContext:
         started, before = self._begun
         rate = (done - before) / max(now - started, 1e-9)
         self.report(Progress(self.iteration, self.stage, done, self._total, self._unit, rate))
-        if metrics is not None and (values := metrics()):
-            self.report(Metrics(self.iteration, self.stage, values))
+        if metrics:
+            self.report(Metrics(self.iteration, self.stage, dict(metrics)))
 
     def checkpoint(self, done: int, pack: Callable[[], tuple[Mapping[str, np.ndarray], Mapping[str, Any]]]) -> None:
         """Give the stage a chance to save itself: on its time budget, and at once when the run is to stop.

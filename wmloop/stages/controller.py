@@ -28,6 +28,8 @@ def run(ctx: StageContext) -> dict[str, float]:
     if "controller" in ctx.carries:
         load(actor, ctx.carries["controller"], "actor")
         load(critic, ctx.carries["controller"], "critic")
+    else:  # begin with what was driven so far: of other actions M knows nothing yet
+        actor.lean(experience.actions[0].mean(0))
     states = remember(memory, experience)
     dream = Dream(memory, ctx.config.dream.temperature, ctx.config.memory.done_weight)
     optimizer = adam([*actor.parameters(), *critic.parameters()], config.learning_rate)
@@ -37,9 +39,7 @@ def run(ctx: StageContext) -> dict[str, float]:
 
     def step(i: int) -> dict[str, float]:
         start = branch(ctx, experience, states, i)
-        noise = Noise.draw(
-            ctx.config.dream.horizon, len(start.z), start.z.shape[1], actions, ctx.generator("dream", i)
-        )
+        noise = Noise.draw(ctx.config.dream.horizon, len(start.z), start.z.shape[1], actions, ctx.generator("dream", i))
         batch = dream.rollout(actor, start, noise)
         shuffle = torch.Generator(ctx.device).manual_seed(ctx.seed("minibatches", i))
         metrics = ppo.update(actor, critic, optimizer, batch, config, shuffle)
@@ -73,5 +73,3 @@ def branch(ctx: StageContext, experience: Experience, states: State, index: int)
 @torch.no_grad()
 def _show(ctx: StageContext, vision: Vision, z: torch.Tensor) -> None:
     ctx.show("dream", to_frames(vision.decode(z.unsqueeze(0)))[0].cpu().numpy())
-
-

@@ -14,14 +14,13 @@ from wmloop.envs import EnvPool
 from wmloop.episodes import Episode
 from wmloop.models.agent import Agent
 from wmloop.seeding import confirmation_tracks, derive_seed, evaluation_tracks
-from wmloop.stages.collect import Task, drive, waves
+from wmloop.stages.collect import UNLIMITED, Task, drive, waves
 from wmloop.stages.context import StageContext
 from wmloop.stages.weights import Triple
 
 #: Decisions over which a promise is compared, and decisions between two comparisons.
 PROMISE_HORIZON = 25
 _PROMISE_EVERY = 10
-_LONGEST = 10_000
 
 
 class TrackResult(NamedTuple):
@@ -74,7 +73,7 @@ def score_tracks(
         trace.append((agent.z, agent.h, agent.c, agent.action))
         return action
 
-    episodes = drive(pool, [Task(seed, _LONGEST) for seed in tracks], decide, tick)
+    episodes = drive(pool, [Task(seed, UNLIMITED) for seed in tracks], decide, tick)
     return [_result(config, agent, episode, trace, i) for i, episode in enumerate(episodes)]
 
 
@@ -112,7 +111,7 @@ def summarise(results: Sequence[TrackResult], config: RunConfig) -> dict[str, fl
 
 def _score(ctx: StageContext, pool: EnvPool, agent: Agent, tracks: Sequence[int], name: str) -> list[TrackResult]:
     results: list[TrackResult] = []
-    for number, wave in enumerate(waves([Task(seed, _LONGEST) for seed in tracks], pool.num_envs)):
+    for number, wave in enumerate(waves([Task(seed, UNLIMITED) for seed in tracks], pool.num_envs)):
         part = f"{name}-{number:04d}.json"
         if not ctx.draft.has(part):
             ctx.stop_here()
@@ -128,7 +127,7 @@ def _score(ctx: StageContext, pool: EnvPool, agent: Agent, tracks: Sequence[int]
             scored = score_tracks(ctx.config, pool, agent, [task.seed for task in wave], tick)
             ctx.draft.save_json(part, [result._asdict() for result in scored])
         results += [TrackResult(**record) for record in ctx.draft.json(part)]
-        ctx.progress(len(results) * 1000, lambda: {"score": float(np.mean([result.score for result in results]))})
+        ctx.progress(len(results) * 1000, {"score": float(np.mean([result.score for result in results]))})
     return results
 
 

@@ -46,11 +46,9 @@ class Experience(NamedTuple):
         rewards = np.maximum(replay.smoothed_rewards(config.memory.reward_smoothing), config.memory.reward_floor)
         # An end's own reward is the terminal head's business: it is neither smoothed nor floored.
         rewards = np.where(replay.terminated > 0, replay.rewards, rewards) / config.memory.reward_scale
-        std = np.exp(0.5 * logvar)
-        return cls(
-            replay, *(torch.from_numpy(a.astype(np.float32)).to(device) for a in (mu, std, actions, rewards)),
-            torch.from_numpy(replay.terminated).to(device),
-        )  # fmt: skip
+        arrays = (mu, np.exp(0.5 * logvar), actions, rewards, replay.terminated)
+        mu_, std, actions_, rewards_, terminated = (torch.from_numpy(a.astype(np.float32)).to(device) for a in arrays)
+        return cls(replay, mu_, std, actions_, rewards_, terminated)
 
 
 def action_bounds(rollout: Version) -> tuple[np.ndarray, np.ndarray]:
@@ -120,9 +118,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     return metrics
 
 
-def draw(
-    ctx: StageContext, experience: Experience, states: State, index: int
-) -> tuple[Tensor, Tensor, State, Targets]:
+def draw(ctx: StageContext, experience: Experience, states: State, index: int) -> tuple[Tensor, Tensor, State, Targets]:
     """Draw training batch `index`: M's inputs z (B, T, Z) and actions (B, T, A), its starting state, its targets.
 
     The input z is the posterior's mean with noise of `input_noise` posterior deviations (which made M far better open

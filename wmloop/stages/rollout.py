@@ -2,89 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
 import numpy as np
 
-from wmloop.envs import EnvPool, random_driving, versions
+from wmloop.envs import EnvPool, random_driving
 from wmloop.episodes import Episode, pack
+from wmloop.models.agent import Agent
 from wmloop.seeding import training_track
-from wmloop.stages.collect import Decide, Task, drive, waves
+from wmloop.stages.collect import UNLIMITED, Decide, Task, drive
 from wmloop.stages.context import StageContext
 from wmloop.stages.weights import Triple
 
-_LONGEST = 10_000
-
 
 def run(ctx: StageContext) -> dict[str, float]:
-    """Collect this iteration's episodes into the draft, a shard a wave; return counts and the mean score."""
+    """Collect this iteration's episodes into the draft, a shard a wave; return counts and the mean score.
+
+    A wave runs to its end before the next begins, and whether there is a next depends on finished waves alone. So what
+    is driven depends on its place only, and an interrupted run drives its unfinished wave again with the same result.
+    """
     config = ctx.config
     first = ctx.iteration == 0
-    tasks = _plan(ctx, first)
-    plan = waves(tasks, config.env.num_envs)
-    per_decision = config.env.action_repeat
-    expected = sum(min(task.decisions, 1000 // per_decision) for task in tasks) * per_decision
-    scores, frames, decisions, paying = [], 0, 0, 0
-    with EnvPool(config.env, min(config.env.num_envs, len(tasks))) as pool:
+    goal = _frames_of_first(ctx) if first else config.rollout.frames
+    scores: list[float] = []
+    frames = decisions = paying = episodes = 0
+    with EnvPool(config.env, config.env.num_envs, None if first else config.rollout.patience) as pool:
         agent = None
         if not first:
-            agent = Triple(ctx.carries["vision"], ctx.carries["memory"], ctx.carries["controller"]).agent(
-                config, pool.action_low, pool.action_high, ctx.device
-            )
-        ctx.begin(expected, "frames")
-        for number, wave in enumerate(plan):
+            carried = Triple(ctx.carries["vision"], ctx.carries["memory"], ctx.carries["controller"])
+            agent = carried.agent(config, pool.action_low, pool.action_high, ctx.device)
+        ctx.begin(goal, "frames")
+        for number, wave in enumerate(_first_waves(ctx) if first else _policy_waves(ctx)):
+            if not first and frames >= goal:
+                break
             shard, summary_file = f"episodes-{number:04d}.safetensors", f"summary-{number:04d}.json"
             if not ctx.draft.has(shard):
                 ctx.stop_here()
-                decide: Decide
-                if agent is None:
-                    decide = _random(ctx, number, wave, pool)
-                else:
-                    decide = _policy(ctx, number, wave, pool, agent)
-                seen = frames
-
-                def tick(count: int, observation: np.ndarray) -> None:
-                    nonlocal seen
-                    seen += count
-                    ctx.progress(min(seen, expected))
-                    ctx.show("real", observation[0])
-                    ctx.stop_here()
-
-                episodes = drive(pool, wave, decide, tick)
-                ctx.draft.save_json(summary_file, _summary(episodes))
-                ctx.draft.save_tensors(shard, pack(episodes))
+                decide = _random(ctx, number, wave, pool) if agent is None else _policy(ctx, number, wave, pool, agent)
+                driven = drive(pool, wave, decide, _Ticker(ctx, frames, goal))
+                ctx.draft.save_json(summary_file, _summary(driven))
+                ctx.draft.save_tensors(shard, pack(driven))
             summary = ctx.draft.json(summary_file)
             scores += summary["scores"]
             frames += summary["frames"]
             decisions += summary["decisions"]
             paying += summary["paying"]
-            ctx.progress(min(frames, expected), lambda: {"score": float(np.mean(scores)), "frames": float(frames)})
+            episodes += len(wave)
+            ctx.progress(min(frames, goal), {"score": float(np.mean(scores)), "frames": float(frames)})
         bounds = {"low": pool.action_low.tolist(), "high": pool.action_high.tolist()}
         ctx.draft.save_json("actions.json", bounds)
-    ctx.progress(expected)
+    ctx.progress(goal)
     return {
         "frames": float(frames),
-        "episodes": float(len(tasks)),
+        "episodes": float(episodes),
         "decisions": float(decisions),
         "score": float(np.mean(scores)),
         "paying_fraction": paying / decisions,
     }
 
 
-def facts() -> dict[str, str]:
-    """Return the versions on which replaying these episodes depends."""
-    return versions()
+class _Ticker:
+    """Report the frames of a wave as they come, and give up when the run is to stop."""
+
+    def __init__(self, ctx: StageContext, done: int, total: int) -> None:
+        self._ctx, self._done, self._total = ctx, done, total
+
+    def __call__(self, frames: int, observation: np.ndarray) -> None:
+        self._done += frames
+        self._ctx.progress(min(self._done, self._total))
+        self._ctx.show("real", observation[0])
+        self._ctx.stop_here()
 
 
-def _plan(ctx: StageContext, first: bool) -> list[Task]:
-    rollout = ctx.config.rollout
-    if first:
-        limits = [limit for count, limit in rollout.first for _ in range(count)]
-    else:
-        limits = [_LONGEST] * rollout.episodes
-    quiet = 0 if first else round(rollout.quiet_fraction * len(limits))
-    return [
-        Task(training_track(ctx.config.seed, ctx.iteration, "track", i), limit, i < quiet)
-        for i, limit in enumerate(limits)
-    ]
+def _frames_of_first(ctx: StageContext) -> int:
+    return sum(episodes * decisions for episodes, decisions in ctx.config.rollout.first) * ctx.config.env.action_repeat
+
+
+def _track(ctx: StageContext, number: int) -> int:
+    return training_track(ctx.config.seed, ctx.iteration, "track", number)
+
+
+def _first_waves(ctx: StageContext) -> Iterator[list[Task]]:
+    limits = [limit for episodes, limit in ctx.config.rollout.first for _ in range(episodes)]
+    tasks = [Task(_track(ctx, i), limit) for i, limit in enumerate(limits)]
+    width = ctx.config.env.num_envs
+    return (tasks[i : i + width] for i in range(0, len(tasks), width))
+
+
+def _policy_waves(ctx: StageContext) -> Iterator[list[Task]]:
+    width = ctx.config.env.num_envs
+    quiet = round(ctx.config.rollout.quiet_fraction * width)
+    for wave in count():
+        yield [Task(_track(ctx, wave * width + i), UNLIMITED, i < quiet) for i in range(width)]
 
 
 def _random(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool) -> Decide:
@@ -96,7 +107,7 @@ def _random(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool) -> 
     return lambda t, frames: plans[t]
 
 
-def _policy(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool, agent) -> Decide:  # type: ignore[no-untyped-def]
+def _policy(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool, agent: Agent) -> Decide:
     agent.start(pool.num_envs)
     loud = np.zeros((pool.num_envs, 1), np.float32)
     loud[: len(wave), 0] = [not task.quiet for task in wave]
@@ -109,7 +120,7 @@ def _policy(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool, age
     return decide
 
 
-def _summary(episodes: list[Episode]) -> dict[str, object]:
+def _summary(episodes: list[Episode]) -> dict[str, Any]:
     return {
         "scores": [episode.score for episode in episodes],
         "frames": sum(episode.frames for episode in episodes),

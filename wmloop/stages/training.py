@@ -106,7 +106,7 @@ def fit(
         i += 1
         for name, value in values.items():
             means[name] = _MEMORY * means[name] + (1 - _MEMORY) * value if name in means else value
-        ctx.progress(i * units_per_step, lambda: means)
+        ctx.progress(i * units_per_step, means)
         if i < total:
             ctx.checkpoint(i, pack)
     return means

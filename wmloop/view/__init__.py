@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Literal, Protocol
+from typing import Protocol
 
 from wmloop.events import Event
 from wmloop.view.lines import LineView, json_line, timed
 from wmloop.view.state import ViewState
 
 __all__ = ["View", "ViewState", "open_view"]
-
-ProgressStyle = Literal["auto", "rich", "plain", "json", "none"]
 
 
 class View(Protocol):
@@ -41,8 +39,8 @@ class NoView(LineView):
         """Do nothing."""
 
 
-def open_view(style: ProgressStyle, state: ViewState) -> View:
-    """Return the view of this style; `auto` is rich on a terminal that can show it, else plain.
+def open_view(style: str, state: ViewState) -> View:
+    """Return the view `rich`, `plain`, `json` or `none`; `auto` is rich on a terminal that can show it, else plain.
 
     `state` is what the live view starts from.
     """
@@ -52,7 +50,9 @@ def open_view(style: ProgressStyle, state: ViewState) -> View:
         return LiveView(state)
     if style == "json":
         return LineView(sys.stdout, json_line, 1.0)
-    return NoView() if style == "none" else LineView(sys.stdout, timed, 10.0)
+    if style == "none":
+        return NoView()
+    return LineView(sys.stdout, timed, 10.0)
 
 
 def can_show_live() -> bool:

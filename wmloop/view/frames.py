@@ -71,4 +71,5 @@ def _resize(image: np.ndarray, size: int, axis: int) -> np.ndarray:
     shape = [1, 1, 1]
     shape[axis] = size
     sums: np.ndarray = np.add.reduceat(image.astype(np.float32), edges[:-1], axis)
-    return sums / np.diff(edges).reshape(shape)
+    sums /= np.diff(edges).reshape(shape)
+    return sums

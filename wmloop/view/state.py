@@ -111,7 +111,7 @@ class ViewState:
     @property
     def best(self) -> Score | None:
         """Return the evaluation whose triple is served: a confirmed one, else the one with the highest score."""
-        return max(self.scores, key=lambda s: (s.confirmed is not None, s.real), default=None)
+        return max(self.scores, key=lambda s: ((s.confirmed or -1.0) >= 0, s.real), default=None)
 
 
 def recall(state: ViewState, versions: Iterable[VersionCommitted], now: float) -> ViewState:

@@ -1,0 +1,131 @@
+"""`wmloop runs`, `wmloop log`, `wmloop verify`: what is on the disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from wmloop.cli.exits import guarded, say
+from wmloop.cli.opening import commits, open_run, stored_config
+from wmloop.cli.options import JsonOption, NameArgument, RunsOption
+from wmloop.errors import StoreCorruptError, WmloopError
+
+
+@guarded
+def runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
+    """List the runs, the one with the latest activity first."""
+    from wmloop.store import list_runs
+
+    found = [_summary(runs, name) for name in list_runs(runs)]
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    if not found:
+        say(f"there are no runs in {runs} yet; begin one with `wmloop start`")
+        return
+    rows = []
+    for run in found:
+        if "fault" in run:
+            rows.append([run["run"], "", "", "", "", run["fault"]])
+            continue
+        score = "" if run["best_score"] is None else f"{run['best_score']:.1f} (iteration {run['best_iteration']})"
+        done = f"{run['iterations']} of {run['iterations_at_most']}"
+        rows.append([run["run"], run["created"][:16].replace("T", " "), run["preset"], done, score, run["size"]])
+    _print_table(["run", "created (UTC)", "preset", "iterations", "best score", "size"], rows)
+
+
+@guarded
+def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
+    """List a run's versions: what, when, from what, its figures, its size and the seconds it took."""
+    from wmloop.view.words import figure, size, span
+
+    store = open_run(runs, name)
+    versions = store.versions()
+    if as_json:
+        records: list[dict[str, Any]] = [
+            {
+                "version": v.name, "created": v.created, "seconds": v.seconds, "bytes": v.num_bytes, "hash": v.hash,
+                "parents": dict(v.parents), "metrics": dict(v.metrics),
+            }
+            for v in versions
+        ]  # fmt: skip
+        print(json.dumps(records, indent=1))
+        return
+    if not versions:
+        say(f"the run {store.name} has no versions yet: `wmloop resume {store.name}` makes the first")
+        return
+    rows = []
+    for version in versions:
+        figures = " ".join(f"{name}={figure(version.metrics[name])}" for name in _told(version.stage, version.metrics))
+        when = version.created[:16].replace("T", " ")
+        parents = " ".join(sorted(version.parents))
+        rows.append([version.name, when, span(version.seconds), size(version.num_bytes), figures, parents])
+    _print_table(["version", "created (UTC)", "took", "size", "figures", "made from"], rows)
+
+
+@guarded
+def verify(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
+    """Read every stored byte of a run and compare it with the hashes; faults are listed, and the exit code is 65."""
+    from wmloop.view.words import size
+
+    store = open_run(runs, name)
+    faults = store.verify()
+    versions = store.versions()
+    total = sum(version.num_bytes for version in versions)
+    if as_json:
+        print(json.dumps({"run": store.name, "versions": len(versions), "bytes": total,
+                          "faults": [fault._asdict() for fault in faults]}, indent=1))  # fmt: skip
+    elif faults:
+        for fault in faults:
+            print(f"{fault.version}/{fault.file}: {fault.problem}")
+    else:
+        print(f"{store.name}: {len(versions)} versions, {size(total)}, every byte as it was committed")
+    if faults:
+        say(f"error: {len(faults)} faults in the run {store.name}; move a damaged version's folder away, "
+            f"and `wmloop resume {store.name}` makes it anew")  # fmt: skip
+        raise typer.Exit(StoreCorruptError.exit_code)
+
+
+def _summary(root: Path, name: str) -> dict[str, Any]:
+    from wmloop.store import Store
+    from wmloop.view.state import ViewState, recall
+    from wmloop.view.words import size
+
+    try:
+        store = Store.open(root / name)
+        config = stored_config(store)
+        versions = commits(store)
+    except WmloopError as error:
+        return {"run": name, "fault": str(error)}
+    best = recall(ViewState(), versions, 0.0).best
+    return {
+        "run": name,
+        "created": store.created,
+        "preset": config.preset,
+        "iterations": sum(version.stage == "evaluate" for version in versions),
+        "iterations_at_most": config.budget.iterations,
+        "versions": len(versions),
+        "best_iteration": best and best.iteration,
+        "best_score": best and best.real,
+        "bytes": sum(version.num_bytes for version in versions),
+        "size": size(sum(version.num_bytes for version in versions)),
+    }
+
+
+def _told(stage: str, metrics: Any) -> list[str]:
+    """Return the names of at most three figures, the most telling first."""
+    from wmloop.view.words import HEADLINES
+
+    first = [*HEADLINES.get(stage, ()), "score_std", "promised", "frames"]
+    return sorted(metrics, key=lambda name: (first.index(name) if name in first else len(first), name))[:3]
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head) - 1)]
+    for row in [head, *rows]:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        print("  ".join([*cells, row[-1]]).rstrip())

@@ -1,0 +1,46 @@
+"""Open runs by what people call them. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wmloop.errors import UsageError
+
+if TYPE_CHECKING:
+    from wmloop.config import RunConfig
+    from wmloop.events import VersionCommitted
+    from wmloop.store import Store
+
+
+def open_run(root: Path, name: str | None) -> Store:
+    """Open the run `name` in `root`, or the latest there; a path to a run will do as a name.
+
+    Raises:
+        UsageError: there is no such run (near names are listed), or none at all.
+        StoreCorruptError: it is damaged, or no run.
+    """
+    from wmloop.store import Store, latest_run
+
+    if name is None:
+        name = latest_run(root)
+        if name is None:
+            raise UsageError(f"there are no runs in {root} yet; begin one with `wmloop start`")
+    path = Path(name)
+    return Store.open(path if len(path.parts) > 1 or os.sep in name else root / name)
+
+
+def stored_config(store: Store) -> RunConfig:
+    """Return the settings the run was begun with."""
+    from wmloop.config import build_config, from_toml
+
+    table = from_toml(store.config_text, str(store.path / "config.toml"))
+    return build_config(str(table.get("preset", "laptop")), table)
+
+
+def commits(store: Store) -> list[VersionCommitted]:
+    """Return the events by which the run's versions were announced, in their order."""
+    from wmloop.events import VersionCommitted
+
+    return [VersionCommitted(v.iteration, v.stage, v.metrics, v.num_bytes, v.seconds) for v in store.versions()]

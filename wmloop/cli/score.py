@@ -1,0 +1,125 @@
+"""`wmloop eval`: score an agent on fresh tracks."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wmloop.cli.exits import guarded, say
+from wmloop.cli.opening import open_run, stored_config
+from wmloop.cli.options import Device, JsonOption, NameArgument, RunsOption, VersionOption
+
+_FEW = {1: 12.706, 2: 4.303}  # where the expansion below is not good enough
+
+
+@guarded
+def score(
+    name: NameArgument = None,
+    tracks: Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help="How many fresh tracks.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Which fresh tracks: each seed has its own.")] = 0,
+    version: VersionOption = None,
+    device: Annotated[Device, typer.Option(help="Where to compute; auto is cuda where there is one.")] = "auto",
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Score the agent on real tracks that no run has ever seen, without exploration noise.
+
+    Prints the mean and deviation over tracks, the 95% confidence interval of the mean, the worst, and every track's
+    score. The same seed gives the same tracks to every run.
+    """
+    store = open_run(runs, name)
+    config = stored_config(store)
+
+    from wmloop.device import resolve_device, resolve_threads, set_up
+    from wmloop.envs import EnvPool
+    from wmloop.play import choose
+    from wmloop.seeding import fresh_tracks
+    from wmloop.stages.collect import Task, waves
+    from wmloop.stages.evaluate import TrackResult, details, score_tracks, summarise
+    from wmloop.stages.weights import Triple
+
+    iteration, why = choose(store, version)
+    where = set_up(resolve_device(device), resolve_threads(0))
+    say(f"{store.name}, iteration {iteration} ({why}), {tracks} fresh tracks of seed {seed}")
+    results: list[TrackResult] = []
+    begun, frames, shown = time.monotonic(), 0, 0.0
+
+    def tick(count: int, _: object) -> None:
+        nonlocal frames, shown
+        frames += count
+        now = time.monotonic()
+        if sys.stderr.isatty() and now - shown > 0.5:
+            shown = now
+            mean = f", mean score {_mean(results):.1f}" if results else ""
+            rate = frames / (now - begun)
+            print(f"\r{len(results)} of {tracks} tracks{mean}, {rate:.0f} frames/s \x1b[K", end="", file=sys.stderr)
+
+    with EnvPool(config.env, min(config.env.num_envs, tracks)) as pool:
+        agent = Triple.of(store, iteration).agent(config, pool.action_low, pool.action_high, where)
+        for wave in waves([Task(track, 0) for track in fresh_tracks(tracks, seed)], pool.num_envs):
+            results += score_tracks(config, pool, agent, [task.seed for task in wave], tick)
+            if not sys.stderr.isatty() and len(results) < tracks:
+                say(f"{len(results)} of {tracks} tracks, mean score {_mean(results):.1f}")
+    if shown:
+        print("\r\x1b[K", end="", file=sys.stderr)
+    scores = [result.score for result in results]
+    report: dict[str, Any] = {
+        "run": store.name,
+        "iteration": iteration,
+        "seed": seed,
+        **summarise(results, config),
+        "score_ci95": interval(scores),
+        "seconds": time.monotonic() - begun,
+        "tracks": details(results),
+    }
+    if as_json:
+        print(json.dumps(report, indent=1))
+    else:
+        _print_report(report)
+
+
+def interval(scores: Sequence[float]) -> list[float] | None:
+    """Return the 95% confidence interval of the mean of independent scores by Student's t; None for a single one."""
+    count = len(scores)
+    if count < 2:
+        return None
+    mean = sum(scores) / count
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in scores) / (count - 1))
+    reach = student(count - 1) * deviation / math.sqrt(count)
+    return [mean - reach, mean + reach]
+
+
+def student(freedom: int) -> float:
+    """Return the 97.5% point of Student's t, to three digits (Abramowitz & Stegun 26.7.5)."""
+    if freedom in _FEW:
+        return _FEW[freedom]
+    x = 1.959964
+    g1 = (x**3 + x) / 4
+    g2 = (5 * x**5 + 16 * x**3 + 3 * x) / 96
+    g3 = (3 * x**7 + 19 * x**5 + 17 * x**3 - 15 * x) / 384
+    g4 = (79 * x**9 + 776 * x**7 + 1482 * x**5 - 1920 * x**3 - 945 * x) / 92160
+    return x + g1 / freedom + g2 / freedom**2 + g3 / freedom**3 + g4 / freedom**4
+
+
+def _mean(results: Sequence[Any]) -> float:
+    return float(sum(result.score for result in results) / len(results))
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    bounds = report["score_ci95"]
+    certain = f", 95% CI of the mean {bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else ""
+    print(f"score   {report['score']:.1f} +- {report['score_std']:.1f} over {len(report['tracks'])} tracks{certain}")
+    print(f"worst   {report['score_min']:.1f}")
+    if "promised" in report:
+        print(f"dream   promised {report['promised']:.1f} where reality paid {report['paid']:.1f} an episode")
+    print(f"frames  {report['frames']:,.0f} in {report['seconds']:.1f} s")
+    scores = [f"{track['score']:8.1f}" for track in report["tracks"]]
+    for i in range(0, len(scores), 10):
+        print(("tracks  " if i == 0 else "        ") + "".join(scores[i : i + 10]))

@@ -1,0 +1,153 @@
+"""One process at work on a run: its view, its log, and how it stops."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import typer
+
+from wmloop.cli.exits import say
+from wmloop.cli.opening import commits
+from wmloop.config import RunConfig, settings
+from wmloop.errors import EnvironmentFailedError
+from wmloop.events import Event, StageStarted
+from wmloop.store import Store
+from wmloop.view import View, ViewState, open_view
+from wmloop.view.lines import Throttle, stamped
+from wmloop.view.state import recall
+
+_LOG_SECONDS = 5.0
+_SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+
+
+class Stop:
+    """Turn the first Ctrl-C or SIGTERM into a wish, which `stop()` tells, and the second into an end.
+
+    Signals are read by a thread, from the pipe that Python writes them to as they arrive. So they are answered at once,
+    even while the main thread is deep inside a long computation.
+    """
+
+    def __init__(self, first: Callable[[int], None], second: Callable[[int], None]) -> None:
+        """Call `first(signum)` at the first signal, from another thread; at the second `second(signum)`, then exit."""
+        self.signum: int | None = None
+        self._first, self._second = first, second
+
+    def __call__(self) -> bool:
+        """Tell whether the run is to stop."""
+        return self.signum is not None
+
+    def __enter__(self) -> Stop:
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        self._old_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._old = {signum: signal.signal(signum, _do_nothing) for signum in _SIGNALS}
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for signum, handler in self._old.items():
+            signal.signal(signum, handler)
+        signal.set_wakeup_fd(self._old_fd)
+        self._writer.close()
+        self._thread.join()
+        self._reader.close()
+
+    def _listen(self) -> None:
+        while data := self._reader.recv(64):
+            for signum in data:
+                if signum not in _SIGNALS:
+                    continue
+                again, self.signum = self.signum is not None, self.signum or signum
+                with contextlib.suppress(Exception):  # whatever ails the view, the wish counts
+                    (self._second if again else self._first)(signum)
+                if again:
+                    os._exit(128 + signum)
+
+
+class Session:
+    """Work on a run with a view, its log and signals."""
+
+    def __init__(self, store: Store, config: RunConfig, progress: str, again: str) -> None:
+        """`again` is the command that goes on with the run."""
+        self._store, self._config, self._again = store, config, again
+        self._progress = progress
+        self._throttle = Throttle(_LOG_SECONDS)
+        self._place = "the run"
+        self._view: View | None = None
+
+    def run(self) -> None:
+        """Run the loop to one of its ends and say which.
+
+        Raises:
+            typer.Exit: it was stopped, with 130 or 143.
+            WmloopError: as the loop does.
+        """
+        from wmloop import loop, pipelines
+        from wmloop.device import set_up
+
+        device = set_up(self._config.device, self._config.threads)
+        state = ViewState(stages=tuple(stage.name for stage in pipelines.WORLD_MODEL))
+        with self._store.lock(), contextlib.ExitStack() as stack:
+            self._view = open_view(self._progress, recall(state, commits(self._store), time.monotonic()))
+            stack.callback(self._view.close)
+            stop = stack.enter_context(Stop(self._stopping, self._leaving))
+            try:
+                reason = loop.run(self._store, self._config, device, self._report, stop)
+            except EnvironmentFailedError:
+                if not stop():  # a SIGTERM to the whole process group ends the environments' workers too
+                    raise
+                reason = "interrupted"
+            except Exception as error:
+                error.add_note(f"All that was saved is safe: `{self._again}` goes on from there.")
+                raise
+        if reason == "interrupted":
+            say(f"stopped; all work is saved. Go on with\n  {self._again}")
+            raise typer.Exit(128 + (stop.signum or signal.SIGINT))
+
+    def _report(self, event: Event) -> None:
+        if isinstance(event, StageStarted):
+            self._place = f"{event.stage} of iteration {event.iteration}"
+        if self._throttle.passes(event, time.monotonic()):
+            self._store.append_event(stamped(event))
+        assert self._view is not None
+        self._view.report(event)
+
+    def _stopping(self, signum: int) -> None:
+        assert self._view is not None
+        again = "Ctrl-C again" if signum == signal.SIGINT else "once more"
+        self._view.notice(
+            f"{_SIGNALS[signal.Signals(signum)]}: saving {self._place}, then stopping ({again}: exit now)"
+        )
+
+    def _leaving(self, signum: int) -> None:
+        assert self._view is not None
+        self._view.abandon()
+        text = f"exiting now; what was not saved yet will be done again. Go on with\n  {self._again}\n"
+        with contextlib.suppress(OSError):
+            os.write(2, text.encode(errors="replace"))
+
+
+def resume_command(store: Store, stored: RunConfig, config: RunConfig, root: Path) -> str:
+    """Return the command that goes on with this run as it is going: with its folder and its changed budget."""
+    words = ["wmloop", "resume", store.name]
+    if root != Path(os.environ.get("WMLOOP_RUNS", "runs")):
+        words += ["--runs", str(root)]
+    old, new = settings(stored.budget), settings(config.budget)
+    for name in new:
+        if new[name] != old[name]:
+            words += [f"--{name}", str(new[name])] if new[name] is not None else ["--set", f"budget.{name}=none"]
+    return shlex.join(words)
+
+
+def _do_nothing(signum: int, frame: FrameType | None) -> None:
+    """Keep Python from raising: the thread of Stop reads the signal."""

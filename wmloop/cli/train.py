@@ -1,0 +1,158 @@
+"""`wmloop start` and `wmloop resume`: one begins a run, the other goes on with one; the work is the same."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from wmloop.cli.exits import guarded, say
+from wmloop.cli.opening import open_run, stored_config
+from wmloop.cli.options import (
+    Device,
+    GoalOption,
+    HoursOption,
+    IterationsOption,
+    NameArgument,
+    ProgressOption,
+    RunsOption,
+    SetOption,
+    budget,
+)
+from wmloop.errors import UsageError
+
+if TYPE_CHECKING:
+    from wmloop.config import RunConfig
+
+_HIDDEN = "Cannot change on resume."
+
+
+@guarded
+def start(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The new run's name; made up if absent.")] = None,
+    preset: Annotated[
+        Literal["smoke", "laptop", "gpu", "paper"] | None,
+        typer.Option(help="Where the settings start from; without it gpu on CUDA, else laptop."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings over the preset's.")] = None,
+    sets: SetOption = None,
+    iterations: IterationsOption = None,
+    hours: HoursOption = None,
+    goal: GoalOption = None,
+    device: Annotated[Device | None, typer.Option(help="Where to compute; auto is cuda where there is one.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The run's seed; random if absent, printed and stored.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads that learn; 0 is one per core.")] = None,
+    progress: ProgressOption = "auto",
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the settings as TOML with comments, and do nothing.")
+    ] = False,
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Begin a run and train until the goal is met or the budget is spent.
+
+    Ctrl-C saves everything; `wmloop resume` goes on. Settings come from --preset, then --config, then --set, then the
+    options; `--print-config` shows them all.
+    """
+    from wmloop.config import parse_setting, to_toml
+
+    flags = {"device": device, "seed": seed, "threads": threads}
+    layers = [_read(config)] if config else []
+    layers += [parse_setting(text) for text in sets or []]
+    layers += [budget(iterations, hours, goal), {key: value for key, value in flags.items() if value is not None}]
+    settled, why = _settle(preset, layers)
+    if print_config:
+        say(why)
+        print(to_toml(settled, comments=True), end="")
+        return
+
+    from wmloop.cli.session import Session, resume_command
+    from wmloop.device import machine_facts
+    from wmloop.envs import PixelEnv
+    from wmloop.store import Store, new_run_name
+
+    PixelEnv(settled.env).close()  # an environment that cannot be made is refused before there is a run
+    store = Store.create(runs, name or new_run_name(), to_toml(settled), machine_facts())
+    say(f"run {store.name} in {store.path}: {why}, {settled.threads} threads, seed {settled.seed}")
+    Session(store, settled, progress, resume_command(store, settled, settled, runs)).run()
+    _farewell(store.name)
+
+
+@guarded
+def resume(
+    name: NameArgument = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="budget.NAME=VALUE", help="Change a budget; repeatable.")
+    ] = None,
+    iterations: IterationsOption = None,
+    hours: HoursOption = None,
+    goal: GoalOption = None,
+    progress: ProgressOption = "auto",
+    runs: RunsOption = Path("runs"),
+    preset: Annotated[str | None, typer.Option(hidden=True, help=_HIDDEN)] = None,
+    device: Annotated[str | None, typer.Option(hidden=True, help=_HIDDEN)] = None,
+    seed: Annotated[int | None, typer.Option(hidden=True, help=_HIDDEN)] = None,
+    threads: Annotated[int | None, typer.Option(hidden=True, help=_HIDDEN)] = None,
+) -> None:
+    """Go on with a run where it stopped, also in the middle of a stage.
+
+    Only the budget may change (--iterations, --hours, --goal), and for this time only: the run keeps its own.
+    """
+    from wmloop.config import changed_settings, parse_setting, settings, with_settings
+
+    store = open_run(runs, name)
+    before = stored_config(store)
+    flags = {"preset": preset, "device": device, "seed": seed, "threads": threads}
+    after = before
+    for layer in [*map(parse_setting, sets or []), budget(iterations, hours, goal)]:
+        after = with_settings(after, layer)
+    after = with_settings(after, {key: value for key, value in flags.items() if value is not None})
+    if changed := changed_settings(before, after):
+        old, new = settings(before)[changed[0]], settings(after)[changed[0]]
+        raise UsageError(
+            f"{changed[0]} is {old!r} in the run {store.name} and cannot become {new!r}: the results would no longer be"
+            f" those of one run. Only budget.* may change; start a new run: `wmloop start --set {changed[0]}={new}`"
+        )
+
+    from wmloop.cli.session import Session, resume_command
+    from wmloop.device import resolve_device
+
+    resolve_device(before.device)
+    Session(store, after, progress, resume_command(store, before, after, runs)).run()
+    _farewell(store.name)
+
+
+def _settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[RunConfig, str]:
+    """Return the whole configuration, nothing left to choose in it, and why it has its preset and device."""
+    from wmloop.config import PRESETS, build_config
+    from wmloop.device import available_devices, resolve_device, resolve_threads
+
+    for layer in layers:
+        preset = preset or layer.get("preset")
+    draft = build_config(preset or next(iter(PRESETS)), *layers)
+    device = resolve_device(draft.device)
+    why = f"device {device}" if draft.device != "auto" else f"device {device} (here: {', '.join(available_devices())})"
+    if preset is None:
+        preset = "gpu" if device == "cuda" else "laptop"
+        why = f"preset {preset} (chosen by the device), {why}"
+    else:
+        why = f"preset {preset}, {why}"
+    chosen = {"device": device, "threads": resolve_threads(draft.threads)}
+    if not any("seed" in layer for layer in layers):
+        chosen["seed"] = secrets.randbelow(2**31)
+    return build_config(preset, *layers, chosen), why
+
+
+def _read(path: Path) -> dict[str, Any]:
+    from wmloop.config import from_toml
+
+    try:
+        return from_toml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the settings in {path}: {error}") from error
+
+
+def _farewell(name: str) -> None:
+    say(f"watch it: `wmloop play {name}`; score it on fresh tracks: `wmloop eval {name}`")

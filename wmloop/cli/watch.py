@@ -1,0 +1,64 @@
+"""`wmloop play`: watch the agent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from wmloop.cli.exits import guarded, say
+from wmloop.cli.opening import open_run, stored_config
+from wmloop.cli.options import NameArgument, RunsOption, VersionOption
+
+
+@guarded
+def play(
+    name: NameArgument = None,
+    place: Annotated[
+        Literal["real", "dream"], typer.Option("--in", help="In the real environment, or inside M's dream.")
+    ] = "real",
+    render: Annotated[
+        str, typer.Option(metavar="window|terminal|FILE.mp4", help="Where to show it; FILE.gif will do too.")
+    ] = "window",
+    episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Which tracks: 0, 1, 2 ... are all fresh.")] = 0,
+    version: VersionOption = None,
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Watch the agent drive: in reality, beside what V sees and M expects; or inside the dream it was trained in."""
+    store = open_run(runs, name)
+    config = stored_config(store)
+
+    from wmloop.device import set_up
+    from wmloop.envs import PixelEnv
+    from wmloop.play import FRAMES_PER_SECOND, choose, compose, dreamt_episode, load_agent, real_episode
+    from wmloop.seeding import fresh_tracks
+    from wmloop.view.showing import ClosedError, open_showing
+
+    iteration, why = choose(store, version)
+    device = set_up("cpu", 1)  # one small picture at a time: more threads would only wait for each other
+    env = PixelEnv(config.env, render_mode="rgb_array")
+    results: list[str] = []
+    try:
+        agent = load_agent(store, config, iteration, env, device)
+        say(f"{store.name}, iteration {iteration} ({why})")
+        showing = open_showing(render, FRAMES_PER_SECOND / config.env.action_repeat)
+        try:
+            for number, track in enumerate(fresh_tracks(episodes, seed)):
+                real = place == "real"
+                moments = real_episode(env, agent, track) if real else dreamt_episode(env, agent, config, track)
+                for moment in moments:
+                    state = f"{'score' if real else 'promised'} {moment.score:.1f}"
+                    about = f"{store.name} iteration {iteration} · {'reality' if real else 'a dream'} of track {track}"
+                    showing.show(compose(moment.pictures), f"{about} · {moment.frames} frames · {state}")
+                results.append(f"episode {number + 1} ({place}, track {track}): {state}, {moment.frames} frames,"
+                               f" {moment.ended}")  # fmt: skip
+        except ClosedError:
+            say("the window was closed")
+        finally:
+            showing.close()  # first: the terminal shows the results only when it has its own screen back
+            for line in results:
+                print(line)
+    finally:
+        env.close()

@@ -1,0 +1,198 @@
+"""Where moving pictures are shown: a window, the terminal, a video file. Each loads its library only when it opens."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from wmloop.errors import UsageError
+from wmloop.view.frames import Colours, half_blocks, size_within
+
+#: File names a video may end with, and the codec and pixel format of each.
+_FORMATS = {".mp4": ("libx264", "yuv420p"), ".gif": ("gif", "pal8")}
+_CHOICES = "`--render terminal` shows it here, `--render drive.mp4` writes a video"
+
+
+class ClosedError(Exception):
+    """Tell that the person watching closed the window."""
+
+
+class Showing(Protocol):
+    """Shows pictures (H, W, 3) uint8 of one size, each with a caption, at a pace."""
+
+    def show(self, picture: np.ndarray, caption: str) -> None:
+        """Show one; returns when the next is due."""
+
+    def close(self) -> None:
+        """Stop showing; a file is finished."""
+
+
+def open_showing(render: str, fps: float) -> Showing:
+    """Return the place that `render` names: `window`, `terminal`, or a file's name.
+
+    Raises:
+        UsageError: it cannot be had here; the message says what can.
+    """
+    if render == "window":
+        return Window(fps)
+    if render == "terminal":
+        return Terminal(fps)
+    return Video(Path(render), fps)
+
+
+class Window:
+    """A window of the desktop; space pauses, Esc or q closes."""
+
+    def __init__(self, fps: float) -> None:
+        anywhere = sys.platform in ("win32", "darwin") or os.environ.get("SDL_VIDEODRIVER")
+        if not (anywhere or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            raise UsageError(f"there is no display for a window: {_CHOICES}")
+        os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+        import pygame
+
+        self._pygame: Any = pygame
+        try:
+            pygame.display.init()
+        except pygame.error as error:
+            raise UsageError(f"no window can be opened ({error}): {_CHOICES}") from error
+        self._clock = pygame.time.Clock()
+        self._fps = fps
+        self._screen: Any = None
+
+    def show(self, picture: np.ndarray, caption: str) -> None:
+        """Draw it; raises ClosedError when the window was closed."""
+        pygame = self._pygame
+        size = (picture.shape[1], picture.shape[0])
+        if self._screen is None:
+            self._screen = pygame.display.set_mode(size, pygame.RESIZABLE | pygame.SCALED)
+        self._screen.blit(pygame.image.frombuffer(np.ascontiguousarray(picture).tobytes(), size, "RGB"), (0, 0))
+        pygame.display.set_caption(caption)
+        pygame.display.flip()
+        paused = self._pressed()
+        while paused:
+            self._clock.tick(20)
+            paused = not self._pressed()
+        self._clock.tick(self._fps)
+
+    def close(self) -> None:
+        """Close it."""
+        self._pygame.display.quit()
+
+    def _pressed(self) -> bool:
+        """Tell whether space was pressed."""
+        pygame, space = self._pygame, False
+        for event in pygame.event.get():
+            key = event.key if event.type == pygame.KEYDOWN else None
+            if event.type == pygame.QUIT or key in (pygame.K_ESCAPE, pygame.K_q):
+                raise ClosedError
+            space = space or key == pygame.K_SPACE
+        return space
+
+
+class Terminal:
+    """The terminal's other screen, two pixels a character."""
+
+    def __init__(self, fps: float) -> None:
+        if not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
+            raise UsageError("stdout is not a terminal that can show pictures: `--render drive.mp4` writes a video")
+        self._seconds, self._due = 1 / fps, time.monotonic()
+        self._colours = _colours()
+        sys.stdout.write("\x1b[?1049h\x1b[?25l\x1b[2J")
+
+    def show(self, picture: np.ndarray, caption: str) -> None:
+        """Draw it as large as it fits."""
+        columns, lines = os.get_terminal_size()
+        height, width = size_within(picture, lines - 1, columns)
+        drawn = half_blocks(picture, height // 2, width, self._colours)
+        text = "".join(f"{line}\x1b[K\r\n" for line in drawn)
+        sys.stdout.write(f"\x1b[H{text}{caption[: columns - 1]}\x1b[K\x1b[J")
+        sys.stdout.flush()
+        self._due = max(self._due + self._seconds, time.monotonic())
+        time.sleep(max(0.0, self._due - time.monotonic()))
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        sys.stdout.write("\x1b[?25h\x1b[?1049l")
+        sys.stdout.flush()
+
+
+class Video:
+    """A file, .mp4 or .gif."""
+
+    def __init__(self, path: Path, fps: float) -> None:
+        if path.suffix.lower() not in _FORMATS:
+            raise UsageError(
+                f"cannot render to {str(path)!r}: it is window, terminal, or a file ending in .mp4 or .gif"
+            )
+        if not path.parent.is_dir():
+            raise UsageError(f"there is no folder {str(path.parent)!r} for {path.name}")
+        try:
+            import av
+        except ModuleNotFoundError as error:
+            raise UsageError("writing a video needs PyAV: pip install 'wmloop[video]'") from error
+        self._av: Any = av
+        self._path = path
+        self._codec, self._pixels = _FORMATS[path.suffix.lower()]
+        self._container: Any = av.open(str(path), "w")
+        self._rate = Fraction(fps).limit_denominator(1000)
+        self._stream: Any = None
+        self._graph: Any = None
+
+    def show(self, picture: np.ndarray, caption: str) -> None:
+        """Add a frame; the caption is not in it."""
+        height, width = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
+        if self._stream is None:
+            self._stream = self._container.add_stream(self._codec, rate=self._rate)
+            self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, self._pixels
+            if self._pixels == "pal8":
+                self._graph = _palette(self._av, width, height, self._rate)
+        frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
+        if self._graph is None:
+            self._container.mux(self._stream.encode(frame))
+        else:
+            self._graph.push(frame)
+
+    def close(self) -> None:
+        """Write what is left and close the file."""
+        try:
+            if self._graph is not None:
+                self._graph.push(None)
+                self._drain()
+            if self._stream is not None:
+                self._container.mux(self._stream.encode())
+        finally:
+            self._container.close()
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                frame = self._graph.pull()
+            except (self._av.error.BlockingIOError, self._av.error.EOFError):
+                return
+            self._container.mux(self._stream.encode(frame))
+
+
+def _palette(av: Any, width: int, height: int, rate: Fraction) -> Any:
+    """Return a filter that finds the 256 colours that suit all frames best, which then come out in them."""
+    graph = av.filter.Graph()
+    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=1 / rate)
+    split, make, use, sink = (graph.add(name) for name in ("split", "palettegen", "paletteuse", "buffersink"))
+    source.link_to(split)
+    split.link_to(make, 0, 0)
+    split.link_to(use, 1, 0)
+    make.link_to(use, 0, 1)
+    use.link_to(sink)
+    graph.configure()
+    return graph
+
+
+def _colours() -> Colours:
+    if os.environ.get("NO_COLOR"):
+        return "none"
+    return "truecolor" if os.environ.get("COLORTERM") in ("truecolor", "24bit") else "256"
