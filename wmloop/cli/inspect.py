@@ -17,7 +17,7 @@ from wmloop.errors import StoreCorruptError, WmloopError
 
 @guarded
 def runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
-    """List the runs, the one with the latest activity first."""
+    """List the runs, latest activity first."""
     from wmloop.store import list_runs
 
     found = [_summary(runs, name) for name in list_runs(runs)]
@@ -40,7 +40,7 @@ def runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
 
 @guarded
 def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
-    """List a run's versions: what, when, from what, its figures, its size and the seconds it took."""
+    """List a run's versions and their figures."""
     from wmloop.view.words import figure, size, span
 
     store = open_run(runs, name)
@@ -69,7 +69,10 @@ def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: Jso
 
 @guarded
 def verify(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
-    """Read every stored byte of a run and compare it with the hashes; faults are listed, and the exit code is 65."""
+    """Check every stored byte against its hash.
+
+    Faults are listed, and the exit code is 65.
+    """
     from wmloop.view.words import size
 
     store = open_run(runs, name)

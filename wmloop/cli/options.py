@@ -12,7 +12,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 RunsOption = Annotated[Path, typer.Option("--runs", envvar="WMLOOP_RUNS", metavar="DIR", help="Where runs live.")]
 NameArgument = Annotated[
-    str | None, typer.Argument(metavar="[NAME]", help="The run; without a name the one with the latest activity.")
+    str | None, typer.Argument(metavar="NAME", help="The run; without a name the one with the latest activity.")
 ]
 VersionOption = Annotated[
     int | None,

@@ -29,9 +29,9 @@ def score(
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Score the agent on real tracks that no run has ever seen, without exploration noise.
+    """Score the agent on fresh real tracks.
 
-    Prints the mean and deviation over tracks, the 95% confidence interval of the mean, the worst, and every track's
+    No run trains or ranks itself on these tracks; there is no exploration noise. Prints the mean and deviation over tracks, the 95% confidence interval of the mean, the worst, and every track's
     score. The same seed gives the same tracks to every run.
     """
     store = open_run(runs, name)

@@ -113,6 +113,14 @@ class Session:
         if reason == "interrupted":
             say(f"stopped; all work is saved. Go on with\n  {self._again}")
             raise typer.Exit(128 + (stop.signum or signal.SIGINT))
+        name, budget = self._store.name, self._config.budget
+        more = {
+            "iterations": f"--iterations {2 * budget.iterations}",
+            "hours": f"--hours {2 * (budget.hours or 1):g}",
+            "goal": f"--goal {budget.goal + 10:g}",
+        }
+        say(f"watch it: wmloop play {name}; score it on fresh tracks: wmloop eval {name};"
+            f" go further: {self._again} {more.get(reason, '')}".rstrip())  # fmt: skip
 
     def _report(self, event: Event) -> None:
         if isinstance(event, StageStarted):

@@ -32,7 +32,7 @@ _HIDDEN = "Cannot change on resume."
 
 @guarded
 def start(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The new run's name; made up if absent.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The new run's name; made up if absent.")] = None,
     preset: Annotated[
         Literal["smoke", "laptop", "gpu", "paper"] | None,
         typer.Option(help="Where the settings start from; without it gpu on CUDA, else laptop."),
@@ -51,7 +51,7 @@ def start(
     ] = False,
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Begin a run and train until the goal is met or the budget is spent.
+    """Begin a run: train until a goal or a budget is met.
 
     Ctrl-C saves everything; `wmloop resume` goes on. Settings come from --preset, then --config, then --set, then the
     options; `--print-config` shows them all.
@@ -75,9 +75,8 @@ def start(
 
     PixelEnv(settled.env).close()  # an environment that cannot be made is refused before there is a run
     store = Store.create(runs, name or new_run_name(), to_toml(settled), machine_facts())
-    say(f"run {store.name} in {store.path}: {why}, {settled.threads} threads, seed {settled.seed}")
+    say(f"run {store.name} in {store.path}: {why}, threads {settled.threads}, seed {settled.seed}")
     Session(store, settled, progress, resume_command(store, settled, settled, runs)).run()
-    _farewell(store.name)
 
 
 @guarded
@@ -96,8 +95,9 @@ def resume(
     seed: Annotated[int | None, typer.Option(hidden=True, help=_HIDDEN)] = None,
     threads: Annotated[int | None, typer.Option(hidden=True, help=_HIDDEN)] = None,
 ) -> None:
-    """Go on with a run where it stopped, also in the middle of a stage.
+    """Go on with a run where it stopped.
 
+    A stage that was interrupted goes on from its last snapshot, and the results are those of a run that never stopped.
     Only the budget may change (--iterations, --hours, --goal), and for this time only: the run keeps its own.
     """
     from wmloop.config import changed_settings, parse_setting, settings, with_settings
@@ -121,7 +121,6 @@ def resume(
 
     resolve_device(before.device)
     Session(store, after, progress, resume_command(store, before, after, runs)).run()
-    _farewell(store.name)
 
 
 def _settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[RunConfig, str]:
@@ -133,7 +132,9 @@ def _settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[Ru
         preset = preset or layer.get("preset")
     draft = build_config(preset or next(iter(PRESETS)), *layers)
     device = resolve_device(draft.device)
-    why = f"device {device}" if draft.device != "auto" else f"device {device} (here: {', '.join(available_devices())})"
+    why = f"device {device}"
+    if draft.device == "auto":
+        why += f" (auto; here: {', '.join(available_devices())})"
     if preset is None:
         preset = "gpu" if device == "cuda" else "laptop"
         why = f"preset {preset} (chosen by the device), {why}"
@@ -152,7 +153,3 @@ def _read(path: Path) -> dict[str, Any]:
         return from_toml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the settings in {path}: {error}") from error
-
-
-def _farewell(name: str) -> None:
-    say(f"watch it: `wmloop play {name}`; score it on fresh tracks: `wmloop eval {name}`")

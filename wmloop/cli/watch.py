@@ -26,7 +26,10 @@ def play(
     version: VersionOption = None,
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Watch the agent drive: in reality, beside what V sees and M expects; or inside the dream it was trained in."""
+    """Watch the agent in reality or in its dream.
+
+    In reality the picture has what V sees and what M expected beside it; the dream is all M's, with C at the wheel.
+    """
     store = open_run(runs, name)
     config = stored_config(store)
 

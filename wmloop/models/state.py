@@ -59,7 +59,11 @@ def load_optimizer(optimizer: torch.optim.Optimizer, arrays: Mapping[str, np.nda
         number, _, slot = key.partition(".")
         if not number.isdigit() or int(number) >= len(parameters):
             raise StoreCorruptError(f"the optimizer's state names a parameter that is not there: {key!r}")
-        if slot != "step" and array.shape != tuple(parameters[int(number)].shape):
-            raise StoreCorruptError(f"the optimizer's state {key!r} has shape {list(array.shape)}, not its parameter's")
-        state.setdefault(int(number), {})[slot] = torch.from_numpy(np.array(array))
+        value, parameter = torch.from_numpy(np.array(array)), parameters[int(number)]
+        if slot != "step":
+            if value.shape != parameter.shape:
+                raise StoreCorruptError(f"the optimizer's state {key!r} has shape {list(array.shape)}, not its parameter's")
+            # In the parameter's own memory layout (V's is channels-last): the fused kernel walks both in storage order.
+            value = torch.empty_like(parameter, requires_grad=False).copy_(value)
+        state.setdefault(int(number), {})[slot] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -42,7 +42,7 @@ def descend(loss: Tensor, optimizer: torch.optim.Optimizer, max_grad_norm: float
     loss.backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], max_grad_norm)
     if not torch.isfinite(loss.detach() + norm):
-        raise DivergedError(f"loss {float(loss):.3g}, gradient norm {float(norm):.3g}")
+        raise DivergedError(f"loss {loss.item():.3g}, gradient norm {norm.item():.3g}")
     optimizer.step()
     return float(norm)
 

@@ -37,27 +37,31 @@ REASONS = {
 class Throttle:
     """Let through every event but pictures, and of Progress and Metrics one per stage every so many seconds.
 
-    The end of a stage's progress always passes, and so do the metrics that come with it.
+    The end of a stage's progress passes too, once, and so do the metrics that come with it.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._next = {Progress: -math.inf, Metrics: -math.inf}
-        self._complete = False
+        self._due = {Progress: -math.inf, Metrics: -math.inf}
+        self._ended = False
 
     def passes(self, event: Event, now: float) -> bool:
         """Tell whether `event`, which came at `now` seconds, is to be shown."""
-        if isinstance(event, Picture):
-            return False
-        if isinstance(event, StageStarted):
-            self._next = dict.fromkeys(self._next, now + self._seconds)
-            self._complete = False
-        elif isinstance(event, Progress | Metrics):
-            if isinstance(event, Progress):
-                self._complete = event.done >= event.total
-            if now < self._next[type(event)] and not self._complete:
+        match event:
+            case Picture():
                 return False
-            self._next[type(event)] = now + self._seconds
+            case StageStarted():
+                self._due = dict.fromkeys(self._due, now + self._seconds)
+                self._ended = False
+            case Progress() if event.done >= event.total:
+                first, self._ended = not self._ended, True
+                if first:
+                    self._due[Metrics] = now
+                return first
+            case Progress() | Metrics():
+                if now < self._due[type(event)]:
+                    return False
+                self._due[type(event)] = math.inf if self._ended else now + self._seconds
         return True
 
 

@@ -15,8 +15,9 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from wmloop.events import Event, Message
+from wmloop.events import Event, Message, RunFinished
 from wmloop.view.frames import half_blocks, terminal_colours
+from wmloop.view.lines import plain
 from wmloop.view.screen import PICTURES, render
 from wmloop.view.state import ViewState, reduce
 
@@ -46,6 +47,7 @@ class LiveView:
 
     def __init__(self, state: ViewState) -> None:
         self._state, self._notice = state, ""
+        self._end: RunFinished | None = None
         self._console = Console()
         self._colours = terminal_colours(None if self._console.no_color else self._console.color_system)
         self._painted: dict[tuple[int, int, int], tuple[np.ndarray, list[str]]] = {}
@@ -60,6 +62,8 @@ class LiveView:
 
     def report(self, event: Event) -> None:
         """Take in an event; nothing is drawn here."""
+        if isinstance(event, RunFinished):
+            self._end = event
         self._state = reduce(self._state, event, time.monotonic())
 
     def notice(self, text: str) -> None:
@@ -74,6 +78,8 @@ class LiveView:
         self._redirection.__exit__(None, None, None)
         with contextlib.suppress(OSError):
             sys.stderr.write("".join(f"{line}\n" for line in self._errors.lines))
+            if self._end is not None:
+                print(plain(self._end))
 
     def abandon(self) -> None:
         """Give the terminal back without waiting for anything: the process ends now."""
