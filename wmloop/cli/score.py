@@ -31,8 +31,9 @@ def score(
 ) -> None:
     """Score the agent on fresh real tracks.
 
-    No run trains or ranks itself on these tracks; there is no exploration noise. Prints the mean and deviation over tracks, the 95% confidence interval of the mean, the worst, and every track's
-    score. The same seed gives the same tracks to every run.
+    No run trains or ranks itself on these tracks, and there is no exploration noise. Prints the mean and deviation
+    over tracks, the 95% confidence interval of the mean, the worst, and every track's score. The same seed gives the
+    same tracks to every run.
     """
     store = open_run(runs, name)
     config = stored_config(store)

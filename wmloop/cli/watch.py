@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -41,27 +42,22 @@ def play(
 
     iteration, why = choose(store, version)
     device = set_up("cpu", 1)  # one small picture at a time: more threads would only wait for each other
-    env = PixelEnv(config.env, render_mode="rgb_array")
-    results: list[str] = []
-    try:
+    say(f"{store.name}, iteration {iteration} ({why})")
+    showing = open_showing(render, FRAMES_PER_SECOND / config.env.action_repeat)
+    real, results = place == "real", []
+    with contextlib.ExitStack() as stack:
+        stack.callback(lambda: print(*results, sep="\n", end="\n" if results else ""))
+        stack.callback(showing.close)  # first: a terminal can show the results only when it has its own screen back
+        env = stack.enter_context(contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")))
         agent = load_agent(store, config, iteration, env, device)
-        say(f"{store.name}, iteration {iteration} ({why})")
-        showing = open_showing(render, FRAMES_PER_SECOND / config.env.action_repeat)
-        try:
-            for number, track in enumerate(fresh_tracks(episodes, seed)):
-                real = place == "real"
-                moments = real_episode(env, agent, track) if real else dreamt_episode(env, agent, config, track)
-                for moment in moments:
-                    state = f"{'score' if real else 'promised'} {moment.score:.1f}"
-                    about = f"{store.name} iteration {iteration} · {'reality' if real else 'a dream'} of track {track}"
-                    showing.show(compose(moment.pictures), f"{about} · {moment.frames} frames · {state}")
-                results.append(f"episode {number + 1} ({place}, track {track}): {state}, {moment.frames} frames,"
-                               f" {moment.ended}")  # fmt: skip
-        except ClosedError:
-            say("the window was closed")
-        finally:
-            showing.close()  # first: the terminal shows the results only when it has its own screen back
-            for line in results:
-                print(line)
-    finally:
-        env.close()
+        for number, track in enumerate(fresh_tracks(episodes, seed), 1):
+            moments = real_episode(env, agent, track) if real else dreamt_episode(env, agent, config, track)
+            about = f"{store.name} iteration {iteration} · {'reality' if real else 'a dream'} of track {track}"
+            for moment in moments:
+                state = f"{'score' if real else 'promised'} {moment.score:.1f}, {moment.frames} frames"
+                try:
+                    showing.show(compose(moment.pictures), f"{about} · {state}")
+                except ClosedError:
+                    say("the window was closed")
+                    return
+            results.append(f"episode {number} ({place}, track {track}): {state}, {moment.ended}")

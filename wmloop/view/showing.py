@@ -182,7 +182,8 @@ def _palette(av: Any, width: int, height: int, rate: Fraction) -> Any:
     """Return a filter that finds the 256 colours that suit all frames best, which then come out in them."""
     graph = av.filter.Graph()
     source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=1 / rate)
-    split, make, use, sink = (graph.add(name) for name in ("split", "palettegen", "paletteuse", "buffersink"))
+    split, make, sink = (graph.add(name) for name in ("split", "palettegen", "buffersink"))
+    use = graph.add("paletteuse", "dither=none")  # dots would make the file four times as large
     source.link_to(split)
     split.link_to(make, 0, 0)
     split.link_to(use, 1, 0)
