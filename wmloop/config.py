@@ -128,7 +128,7 @@ class MemoryConfig(Part):
     learning_rate: Annotated[float, Field(gt=0, description="Adam; warms up and decays to a tenth")] = 1e-3
     first_steps: Annotated[int, Field(ge=1, description="gradient steps in iteration 0")] = 600
     steps: Annotated[int, Field(ge=0, description="gradient steps in each later iteration")] = 600
-    steps_growth: Annotated[float, Field(ge=1, description="factor by which `steps` grows each iteration")] = 1.0
+    steps_growth: Annotated[float, Field(ge=1, description="factor by which `steps` grows each iteration")] = 1.15
     input_noise: Annotated[float, Field(ge=0, description="noise on M's input z, in posterior standard deviations")] = (
         4.0
     )
@@ -166,7 +166,7 @@ class ControllerConfig(Part):
     updates: Annotated[int, Field(ge=0, description="PPO iterations in each later iteration")] = 100
     update_epochs: Annotated[int, Field(ge=1, description="passes over each batch of dreams")] = 3
     minibatch_size: Annotated[int, Field(ge=1, description="dream steps a gradient step")] = 2048
-    learning_rate: Annotated[float, Field(gt=0, description="Adam")] = 3e-4
+    learning_rate: Annotated[float, Field(gt=0, description="Adam; decays to a tenth within an iteration")] = 4e-4
     gamma: Annotated[float, Field(gt=0, le=1, description="discount per decision")] = 0.98
     gae_lambda: Annotated[float, Field(ge=0, le=1, description="GAE's lambda")] = 0.95
     clip_coef: Annotated[float, Field(gt=0, description="PPO's trust region")] = 0.2

@@ -67,7 +67,7 @@ def best_evaluation(store: Store) -> Version | None:
     evaluations = [version for version in store.versions() if version.stage == "evaluate"]
     return max(
         evaluations,
-        key=lambda v: (v.metrics.get("confirmed_score", float("-inf")) >= 0, v.metrics["score"]),
+        key=lambda v: ("confirmed_score" in v.metrics, v.metrics.get("confirmed_score", v.metrics["score"])),
         default=None,
     )
 
@@ -91,7 +91,12 @@ def _perform(
         return version
 
     needs = {name: known(name, iteration) for name in stage.needs}
-    carries = {name: known(name, iteration - 1) for name in stage.carries} if iteration else {}
+    carries = {}
+    if iteration:
+        carries = {name: known(name, iteration - 1) for name in stage.carries}
+        best = best_evaluation(store)
+        assert best is not None, "an iteration ends with its evaluation"
+        carries |= {name: known(name, best.iteration) for name in stage.carries_best}
     draft = store.draft(iteration, stage.name)
     context = StageContext(
         config, iteration, stage.name, device, needs, carries,

@@ -11,12 +11,17 @@ from wmloop.stages.context import StageContext
 
 @dataclass(frozen=True)
 class Stage:
-    """One row of the table: `needs` names stages of this iteration, `carries` stages of the one before (warm start)."""
+    """One row of the table: what a stage does, and the versions it reads.
+
+    `needs` names stages of this iteration, `carries` stages of the one before (warm start), and `carries_best` stages of
+    the iteration with the best real score so far: a change that reality did not like is not built upon.
+    """
 
     name: str
     run: Callable[[StageContext], dict[str, float]]
     needs: tuple[str, ...] = ()
     carries: tuple[str, ...] = ()
+    carries_best: tuple[str, ...] = ()
 
 
 #: The mission: Learning to Think's loop with C trained by PPO inside M.
@@ -24,6 +29,6 @@ WORLD_MODEL = (
     Stage("rollout", rollout.run, carries=("vision", "memory", "controller")),
     Stage("vision", vision.run, needs=("rollout",), carries=("vision",)),
     Stage("memory", memory.run, needs=("rollout", "vision"), carries=("memory",)),
-    Stage("controller", controller.run, needs=("vision", "memory"), carries=("controller",)),
+    Stage("controller", controller.run, needs=("vision", "memory"), carries_best=("controller",)),
     Stage("evaluate", evaluate.run, needs=("vision", "memory", "controller")),
 )

@@ -16,7 +16,7 @@ from wmloop.cli.exits import guarded, say
 from wmloop.cli.opening import open_run, stored_config
 from wmloop.cli.options import Device, JsonOption, NameArgument, RunsOption, VersionOption
 
-_FEW = {1: 12.706, 2: 4.303}  # where the expansion below is not good enough
+_FEW = {1: 12.706, 2: 4.303, 3: 3.182}  # where the expansion below is not good enough
 
 
 @guarded

@@ -40,10 +40,15 @@ class Stop:
         """Call `first(signum)` at the first signal, from another thread; at the second `second(signum)`, then exit."""
         self.signum: int | None = None
         self._first, self._second = first, second
+        self._asked = threading.Event()
 
     def __call__(self) -> bool:
         """Tell whether the run is to stop."""
         return self.signum is not None
+
+    def within(self, seconds: float) -> bool:
+        """Tell whether the run is to stop, if need be after waiting for a signal that is under way."""
+        return self._asked.wait(seconds)
 
     def __enter__(self) -> Stop:
         self._reader, self._writer = socket.socketpair()
@@ -68,6 +73,7 @@ class Stop:
                 if signum not in _SIGNALS:
                     continue
                 again, self.signum = self.signum is not None, self.signum or signum
+                self._asked.set()
                 with contextlib.suppress(Exception):  # whatever ails the view, the wish counts
                     (self._second if again else self._first)(signum)
                 if again:
@@ -104,14 +110,14 @@ class Session:
             try:
                 reason = loop.run(self._store, self._config, device, self._report, stop)
             except EnvironmentFailedError:
-                if not stop():  # a SIGTERM to the whole process group ends the environments' workers too
+                if not stop.within(0.3):  # a SIGTERM to the whole process group ends the workers too, and maybe first
                     raise
                 reason = "interrupted"
             except Exception as error:
                 error.add_note(f"All that was saved is safe: `{self._again}` goes on from there.")
                 raise
         if reason == "interrupted":
-            say(f"stopped; all work is saved. Go on with\n  {self._again}")
+            say(f"stopped; what was done is saved. Go on with\n  {self._again}")
             raise typer.Exit(128 + (stop.signum or signal.SIGINT))
         name, budget = self._store.name, self._config.budget
         more = {

@@ -43,8 +43,11 @@ def play(
     iteration, why = choose(store, version)
     device = set_up("cpu", 1)  # one small picture at a time: more threads would only wait for each other
     say(f"{store.name}, iteration {iteration} ({why})")
+    if place == "real":
+        say("left: reality; right: what V sees, and below it what M expected to see")
     showing = open_showing(render, FRAMES_PER_SECOND / config.env.action_repeat)
-    real, results = place == "real", []
+    real = place == "real"
+    results: list[str] = []
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: print(*results, sep="\n", end="\n" if results else ""))
         stack.callback(showing.close)  # first: a terminal can show the results only when it has its own screen back

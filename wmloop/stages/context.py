@@ -21,7 +21,7 @@ _PROGRESS_SECONDS = 0.2
 
 @dataclass
 class StageContext:
-    """One stage's world: `needs` holds versions of this iteration, `carries` those of the one before (warm start).
+    """One stage's world: `needs` holds versions of this iteration, `carries` earlier ones to start from (see Stage).
 
     `history(stage)` returns all committed versions of a stage up to this iteration. `draft` is the private folder the
     stage writes to; the loop publishes it.

@@ -12,12 +12,12 @@ from wmloop.models.state import module_arrays
 from wmloop.models.vision import Vision, to_frames
 from wmloop.stages.context import StageContext
 from wmloop.stages.memory import Experience, load_experience, remember
-from wmloop.stages.training import adam, fit
+from wmloop.stages.training import adam, fit, warmup_decay
 from wmloop.stages.weights import load, new_actor, new_critic, new_memory, new_vision
 
 
 def run(ctx: StageContext) -> dict[str, float]:
-    """Train C; write `actor` and `critic`, warm-started from the last iteration's."""
+    """Train C; write `actor` and `critic`, warm-started from the best so far by real score."""
     config = ctx.config.controller
     experience = load_experience(ctx, ctx.needs["vision"])
     actions = experience.actions.shape[-1]
@@ -51,7 +51,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     width = ctx.config.dream.num_dreams * ctx.config.dream.horizon
     metrics = fit(
         ctx, {"actor": actor, "critic": critic}, optimizer, updates, "dream steps",
-        lambda i: config.learning_rate, step, width,
+        lambda i: warmup_decay(config.learning_rate, i, updates), step, width,
     )  # fmt: skip
     ctx.draft.save_tensors("actor.safetensors", module_arrays(actor))
     ctx.draft.save_tensors("critic.safetensors", module_arrays(critic))

@@ -40,11 +40,11 @@ class NoView(LineView):
 
 
 def open_view(style: str, state: ViewState) -> View:
-    """Return the view `rich`, `plain`, `json` or `none`; `auto` is rich on a terminal that can show it, else plain.
+    """Return the view `rich`, `plain`, `json` or `none`; `rich` and `auto` are plain where no terminal can show more.
 
     `state` is what the live view starts from.
     """
-    if style == "rich" or (style == "auto" and can_show_live()):
+    if style in ("auto", "rich") and can_show_live():
         from wmloop.view.live import LiveView  # Rich loads only where it draws
 
         return LiveView(state)

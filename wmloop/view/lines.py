@@ -120,7 +120,7 @@ def plain(event: Event) -> str:
         case RunStarted():
             verb = "goes on" if event.resumed else "starts"
             hours = f", {event.hours:g} h at most" if event.hours else ""
-            return (f"run {event.run} {verb} at iteration {event.iteration} of {event.iterations} on {event.device}"
+            return (f"run {event.run} {verb} at iteration {event.iteration}, {event.iterations} at most, on {event.device}"
                     f" (goal {event.goal:g}{hours})")  # fmt: skip
         case StageStarted():
             return f"{_place(event)}  started: {number(event.total)} {event.unit}"

@@ -45,8 +45,8 @@ def render(
 
 def _header(state: ViewState, width: int, now: float) -> list[Row]:
     elapsed = state.spent + max(0.0, now - state.began)
-    right = f"iteration {state.iteration} of {state.iterations} · {state.device} · {span(elapsed)}"
-    facts = [f"goal {state.goal:g}"]
+    right = f"iteration {state.iteration} ({state.iteration + 1} of {state.iterations}) · {span(elapsed)}"
+    facts = [state.device, f"goal {state.goal:g}"]
     if state.hours is not None:
         facts.append(f"{state.hours:g} h at most")
     if state.best is not None:

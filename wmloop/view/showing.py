@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from wmloop.errors import UsageError
-from wmloop.view.frames import Colours, half_blocks, size_within
+from wmloop.view.frames import Colours, fit, half_blocks, size_within
 
 #: File names a video may end with, and the codec and pixel format of each.
 _FORMATS = {".mp4": ("libx264", "yuv420p"), ".gif": ("gif", "pal8")}
@@ -70,7 +70,7 @@ class Window:
         pygame = self._pygame
         size = (picture.shape[1], picture.shape[0])
         if self._screen is None:
-            self._screen = pygame.display.set_mode(size, pygame.RESIZABLE | pygame.SCALED)
+            self._screen = pygame.display.set_mode(size)
         self._screen.blit(pygame.image.frombuffer(np.ascontiguousarray(picture).tobytes(), size, "RGB"), (0, 0))
         pygame.display.set_caption(caption)
         pygame.display.flip()
@@ -141,11 +141,14 @@ class Video:
         self._codec, self._pixels = _FORMATS[path.suffix.lower()]
         self._container: Any = av.open(str(path), "w")
         self._rate = Fraction(fps).limit_denominator(1000)
+        self._count = 0
         self._stream: Any = None
         self._graph: Any = None
 
     def show(self, picture: np.ndarray, caption: str) -> None:
-        """Add a frame; the caption is not in it."""
+        """Add a frame; the caption is not in it. A GIF, which stores pictures badly, is half as large."""
+        if self._pixels == "pal8":
+            picture = fit(picture, picture.shape[0] // 2, picture.shape[1] // 2)
         height, width = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
         if self._stream is None:
             self._stream = self._container.add_stream(self._codec, rate=self._rate)
@@ -153,6 +156,8 @@ class Video:
             if self._pixels == "pal8":
                 self._graph = _palette(self._av, width, height, self._rate)
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
+        frame.pts, frame.time_base = self._count, 1 / self._rate
+        self._count += 1
         if self._graph is None:
             self._container.mux(self._stream.encode(frame))
         else:

@@ -40,9 +40,9 @@ def figure(value: float) -> str:
 
 
 def number(value: float) -> str:
-    """Return a count or a rate: `950`, `31.2k`, `4.10M`; below ten with a decimal."""
-    for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= scale * 9.9995:
+    """Return a count or a rate: `5.3`, `950`, `9500`, `31.2k`, `4.1M`."""
+    for unit, scale, least in (("G", 1e9, 1e9), ("M", 1e6, 1e6), ("k", 1e3, 1e4)):
+        if value >= least:
             return f"{value / scale:.{0 if value >= 100 * scale else 1}f}{unit}"
     return f"{value:.0f}" if abs(value) >= 10 or value == int(value) else f"{value:.1f}"
 

@@ -1,0 +1,540 @@
+"""The command line, as people and scripts meet it."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from tests.tiny_env import tiny_config
+from wmloop.cli import app
+from wmloop.cli.score import interval, student
+from wmloop.config import build_config, from_toml, to_toml
+from wmloop.errors import EnvironmentFailedError
+from wmloop.seeding import fresh_tracks
+from wmloop.store import Store
+
+ROOT = Path(__file__).parent.parent
+WMLOOP = [sys.executable, "-m", "wmloop"]
+
+
+@pytest.fixture(autouse=True)
+def _torch_as_it_was(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("WMLOOP_RUNS", raising=False)
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+    torch.set_flush_denormal(False)
+
+
+@pytest.fixture(scope="module")
+def tiny_toml(tmp_path_factory):
+    """Return a settings file of a small run: one iteration, two seconds of M."""
+    path = tmp_path_factory.mktemp("settings") / "tiny.toml"
+    settings = tiny_config() | {"budget": {"iterations": 1}, "seed": 7}
+    settings["memory"] = settings["memory"] | {"first_steps": 150}
+    path.write_text(to_toml(build_config("smoke", settings)))
+    return path
+
+
+def wmloop(*arguments, runs=None):
+    """Run a command in this process."""
+    place = [] if runs is None else ["--runs", str(runs)]
+    return CliRunner().invoke(app, [*map(str, arguments), *place])
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_toml, tmp_path_factory):
+    """Return the folder of a finished run called `tiny`, and what `start` said. Nobody writes to it."""
+    runs = tmp_path_factory.mktemp("finished")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    return runs, wmloop("start", "tiny", "--config", tiny_toml, "--progress", "plain", runs=runs)
+
+
+@pytest.fixture
+def runs(finished, tmp_path):
+    """Return a folder with a copy of that run, to write to."""
+    shutil.copytree(finished[0] / "tiny", tmp_path / "tiny")
+    return tmp_path
+
+
+# ---- asking
+
+
+def test_help_is_fast_and_loads_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['wmloop', '--help']\n"
+        "from wmloop.cli import main\n"
+        "try: main()\n"
+        "finally: print(*sorted({'torch', 'gymnasium', 'numpy', 'pydantic', 'rich'} & set(sys.modules)), file=sys.stderr)"
+    )
+    seconds = []
+    for _ in range(3):
+        begun = time.monotonic()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+        seconds.append(time.monotonic() - begun)
+    assert "Train a World Models agent" in done.stdout
+    assert done.stderr == "\n"
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize("command", ["start", "resume", "play", "eval", "runs", "log", "verify"])
+def test_every_command_explains_itself(command):
+    result = wmloop(command, "--help")
+    assert result.exit_code == 0
+    assert "--runs" in result.stdout
+    assert "WMLOOP_RUNS" in result.stdout
+
+
+def test_version_is_printed():
+    assert wmloop("--version").stdout.startswith("wmloop 0.")
+
+
+def test_a_mistyped_command_or_option_is_wrong_usage_with_a_suggestion():
+    result = wmloop("strat")
+    assert result.exit_code == 2
+    assert "start" in result.stderr
+    result = wmloop("start", "--presett", "smoke")
+    assert result.exit_code == 2
+    assert "--preset" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("memory.hiden=512", "did you mean 'memory.hidden'"),
+        ("memory.hidden=many", "memory.hidden"),
+        ("memory.hidden", "name=value"),
+        ("budget.hours=-1", "budget.hours"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_exit_2_and_makes_nothing(setting, said, tmp_path):
+    result = wmloop("start", "x", "--preset", "smoke", "--set", setting, runs=tmp_path)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_settings_file_that_cannot_be_read_is_wrong_usage(tmp_path):
+    assert "cannot read the settings" in wmloop("start", "--config", tmp_path / "no.toml", runs=tmp_path).stderr
+    (tmp_path / "bad.toml").write_text("memory = = 3")
+    result = wmloop("start", "--config", tmp_path / "bad.toml", runs=tmp_path)
+    assert result.exit_code == 2
+    assert "bad.toml is not valid TOML" in result.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA here")
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(tmp_path):
+    result = wmloop("start", "--preset", "smoke", "--device", "cuda", runs=tmp_path)
+    assert result.exit_code == 2
+    assert re.search(r"no device 'cuda' here.*this machine has cpu", result.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_environment_that_cannot_be_made_is_refused_before_there_is_a_run(tmp_path):
+    result = wmloop("start", "--preset", "smoke", "--set", "env.id=CarRacin-v3", runs=tmp_path)
+    assert result.exit_code == 2
+    assert "CarRacing-v3" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_printed_settings_make_the_same_settings_and_nothing_else(tmp_path):
+    arguments = ("start", "--preset", "smoke", "--set", "env.crop=none", "--hours", "2.5", "--goal", "800")
+    first = wmloop(*arguments, "--print-config", runs=tmp_path / "runs")
+    assert first.exit_code == 0
+    assert "# LSTM width" in first.stdout
+    (tmp_path / "printed.toml").write_text(first.stdout)
+    again = wmloop("start", "--config", tmp_path / "printed.toml", "--print-config", runs=tmp_path / "runs")
+    assert again.stdout == first.stdout
+    config = build_config("smoke", from_toml(first.stdout, "stdout"))
+    assert (config.env.crop, config.budget.hours, config.budget.goal) == (None, 2.5, 800.0)
+    assert (config.device, config.threads) == ("cpu" if not torch.cuda.is_available() else "cuda", 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["printed.toml"]
+
+
+def test_flags_win_over_set_and_set_over_the_file(tmp_path):
+    (tmp_path / "a.toml").write_text("[budget]\niterations = 3\n[memory]\nhidden = 64\nmixtures = 2\n")
+    printed = wmloop(
+        "start", "--print-config", "--preset", "smoke", "--config", tmp_path / "a.toml",
+        "--set", "memory.hidden=128", "--set", "budget.iterations=4", "--iterations", "5", "--seed", "9",
+    )  # fmt: skip
+    config = build_config("smoke", from_toml(printed.stdout, "stdout"))
+    assert (config.memory.mixtures, config.memory.hidden, config.budget.iterations, config.seed) == (2, 128, 5, 9)
+
+
+def test_without_a_preset_the_device_chooses_and_that_is_said(monkeypatch):
+    for there, preset in ((["cpu"], "laptop"), (["cpu", "mps"], "laptop"), (["cpu", "cuda"], "gpu")):
+        monkeypatch.setattr("wmloop.device.available_devices", lambda there=there: there)
+        result = wmloop("start", "--print-config")
+        assert f'preset = "{preset}"' in result.stdout
+        assert f"preset {preset} (chosen by the device)" in result.stderr
+
+
+def test_without_a_seed_every_run_has_its_own():
+    seeds = {re.search(r"^seed = (\d+)", wmloop("start", "--print-config").stdout, re.M)[1] for _ in range(2)}
+    assert len(seeds) == 2
+
+
+# ---- a whole run
+
+
+def test_start_trains_to_the_end_and_says_how_to_go_on(finished):
+    runs, result = finished
+    assert result.exit_code == 0, result.stderr
+    assert "run tiny ended: all iterations are done" in result.stdout
+    assert "0000/evaluate  committed: score" in result.stdout
+    assert "\x1b" not in result.stdout + result.stderr
+    assert f"preset smoke, device cpu, threads 1, seed 7" in result.stderr.replace(" (auto; here: cpu)", "")  # noqa: F541
+    assert f"wmloop resume tiny --runs {runs} --iterations 2" in result.stderr
+
+
+def test_the_run_keeps_what_it_was_made_with(finished):
+    store = Store.open(finished[0] / "tiny")
+    config = from_toml(store.config_text, "config.toml")
+    assert (config["device"], config["threads"], config["seed"]) == ("cpu", 1, 7)
+    assert store.facts["versions"]["torch"] == torch.__version__
+    assert {"argv", "python", "platform", "cpu"} <= set(store.facts)
+
+
+def test_the_log_of_events_is_small_and_has_a_time_in_every_line(finished):
+    records = list(Store.open(finished[0] / "tiny").events())
+    names = [record["event"] for record in records]
+    assert names[0] == "RunStarted"
+    assert names[-1] == "RunFinished"
+    assert names.count("VersionCommitted") == 5
+    assert "Picture" not in names
+    assert len(names) < 40
+    assert all(record["time"] for record in records)
+
+
+def test_an_existing_run_is_never_overwritten(runs):
+    before = (runs / "tiny" / "config.toml").read_bytes()
+    result = wmloop("start", "tiny", "--preset", "smoke", runs=runs)
+    assert result.exit_code == 2
+    assert "wmloop resume tiny" in result.stderr
+    assert (runs / "tiny" / "config.toml").read_bytes() == before
+
+
+def test_a_run_without_a_name_gets_one(tiny_toml, tmp_path, monkeypatch):
+    monkeypatch.setattr("wmloop.loop.run", lambda *arguments: "iterations")
+    assert wmloop("start", "--config", tiny_toml, runs=tmp_path).exit_code == 0
+    (name,) = [path.name for path in tmp_path.iterdir()]
+    assert re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{4}", name)
+
+
+def test_resume_goes_further_with_a_larger_budget_but_only_this_time(runs):
+    result = wmloop("resume", "--iterations", "2", "--progress", "json", runs=runs)  # no name: the latest run
+    assert result.exit_code == 0, result.stderr
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert records[0]["event"] == "RunStarted"
+    assert records[0]["resumed"] is True
+    assert [r["iteration"] for r in records if r["event"] == "VersionCommitted"] == [1] * 5
+    assert "iterations = 1" in (runs / "tiny" / "config.toml").read_text()
+    again = wmloop("resume", "tiny", "--progress", "none", runs=runs)
+    assert again.exit_code == 0
+    assert again.stdout == ""
+
+
+def test_a_resume_may_change_the_budget_by_set_and_nothing_else(runs, monkeypatch):
+    monkeypatch.setattr("wmloop.loop.run", lambda store, config, *rest: seen.append(config) or "hours")
+    seen = []
+    result = wmloop("resume", "--set", "budget.goal=5", "--hours", "3", runs=runs)
+    assert result.exit_code == 0, result.stderr
+    assert (seen[0].budget.goal, seen[0].budget.hours) == (5.0, 3.0)
+    assert "--goal 5.0" in result.stderr  # the next resume must say so again
+    for arguments in (["--set", "memory.hidden=512"], ["--device", "cuda"], ["--seed", "3"], ["--threads", "8"]):
+        result = wmloop("resume", *arguments, runs=runs)
+        assert result.exit_code == 2
+        assert "results would no longer be those of one run" in result.stderr
+        assert "start a new run" in result.stderr
+    assert "memory.hidden is 32" in wmloop("resume", "--set", "memory.hidden=512", runs=runs).stderr
+    assert len(seen) == 1
+
+
+def test_a_run_that_is_not_there_lists_those_that_are(runs):
+    for command in ("resume", "play", "eval", "log", "verify"):
+        result = wmloop(command, "tinny", runs=runs)
+        assert result.exit_code == 2
+        assert "did you mean 'tiny'" in result.stderr
+        assert wmloop(command, "zzz", runs=runs).stderr.count("tiny") == 1
+
+
+def test_without_any_run_the_way_to_begin_is_named(tmp_path):
+    for command in ("resume", "play", "eval", "log", "verify"):
+        result = wmloop(command, runs=tmp_path / "nowhere")
+        assert result.exit_code == 2
+        assert "wmloop start" in result.stderr
+    result = wmloop("runs", runs=tmp_path / "nowhere")
+    assert (result.exit_code, result.stdout) == (0, "")
+
+
+def test_a_run_somebody_writes_is_refused_with_75(runs):
+    with Store.open(runs / "tiny").lock():
+        result = wmloop("resume", "tiny", runs=runs)
+    assert result.exit_code == 75
+    assert str(os.getpid()) in result.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_74(tmp_path):
+    (tmp_path / "file").write_text("")
+    result = wmloop("start", "x", "--preset", "smoke", runs=tmp_path / "file" / "runs")
+    assert result.exit_code == 74
+    assert result.stderr.count("error: ") == 1
+
+
+def test_runs_are_listed_with_their_best_score_and_damaged_ones_too(runs):
+    shutil.copytree(runs / "tiny", runs / "broken")
+    (runs / "broken" / "config.toml").write_text("")
+    result = wmloop("runs", runs=runs)
+    assert result.exit_code == 0
+    assert re.search(r"tiny .* smoke .* 1 of 1 .* \(iteration 0\) .* MB", result.stdout)
+    assert re.search(r"broken .* not as the run wrote it", result.stdout)
+    listed = {run["run"]: run for run in json.loads(wmloop("runs", "--json", runs=runs).stdout)}
+    assert listed["tiny"]["best_iteration"] == 0
+    assert "fault" in listed["broken"]
+
+
+def test_the_log_lists_versions_with_parents_and_figures(finished):
+    result = wmloop("log", "tiny", runs=finished[0])
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [
+        "0000/rollout", "0000/vision", "0000/memory", "0000/controller", "0000/evaluate",
+    ]  # fmt: skip
+    assert lines[3].endswith("0000/rollout 0000/vision")
+    assert "nll=" in lines[3]
+    records = json.loads(wmloop("log", "--json", runs=finished[0]).stdout)
+    assert records[4]["metrics"]["score"] == Store.open(finished[0] / "tiny").version(0, "evaluate").metrics["score"]
+
+
+def test_verify_finds_a_flipped_bit_and_exits_65(runs):
+    assert wmloop("verify", runs=runs).exit_code == 0
+    victim = runs / "tiny" / "iterations" / "0000" / "memory" / "model.safetensors"
+    data = bytearray(victim.read_bytes())
+    data[-5] ^= 1
+    victim.write_bytes(data)
+    result = wmloop("verify", runs=runs)
+    assert result.exit_code == 65
+    assert "0000/memory/model.safetensors: its bytes" in result.stdout
+    assert json.loads(wmloop("verify", "--json", runs=runs).stdout)["faults"][0]["version"] == "0000/memory"
+    assert wmloop("eval", "--tracks", "2", runs=runs).exit_code == 65  # and nobody drives with it
+
+
+# ---- scoring and watching
+
+
+def test_eval_scores_fresh_tracks_and_the_same_seed_scores_the_same(finished):
+    results = [
+        wmloop("eval", "tiny", "--tracks", "6", "--seed", seed, "--json", runs=finished[0]) for seed in ("3", "3", "4")
+    ]
+    assert [result.exit_code for result in results] == [0, 0, 0]
+    one, two, other = (json.loads(result.stdout) for result in results)
+    scores = [track["score"] for track in one["tracks"]]
+    assert [track["seed"] for track in one["tracks"]] == fresh_tracks(6, 3)
+    assert one["score"] == pytest.approx(sum(scores) / 6)
+    assert one["score_min"] == min(scores)
+    assert one["score_ci95"] == pytest.approx(interval(scores))
+    assert one["frames"] == sum(track["frames"] for track in one["tracks"])
+    assert one["tracks"] == two["tracks"]
+    assert one["tracks"] != other["tracks"]
+    assert "the best" in results[0].stderr
+
+
+def test_eval_prints_what_people_ask_for(finished):
+    result = wmloop("eval", "--tracks", "2", "--version", "0", runs=finished[0])
+    assert re.search(
+        r"score +-?[\d.]+ \+- [\d.]+ over 2 tracks, 95% CI of the mean -?[\d.]+ to -?[\d.]+", result.stdout
+    )
+    assert "worst" in result.stdout
+    assert len(re.search(r"tracks +(.*)", result.stdout)[1].split()) == 2
+    assert wmloop("eval", "--version", "9", runs=finished[0]).exit_code == 2
+
+
+def test_the_confidence_interval_is_students():
+    assert interval([1.0]) is None
+    assert interval([1.0, 3.0]) == pytest.approx([2 - 12.706, 2 + 12.706])
+    table = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 9: 2.262, 19: 2.093, 99: 1.984, 999: 1.962}
+    assert {freedom: student(freedom) for freedom in table} == pytest.approx(table, abs=1e-3)
+
+
+@pytest.mark.parametrize("place", ["real", "dream"])
+def test_play_writes_a_video_and_tells_how_each_episode_went(finished, tmp_path, place, monkeypatch):
+    av = pytest.importorskip("av")
+    monkeypatch.setattr("wmloop.play.EPISODE_FRAMES", 30)
+    target = tmp_path / "drive.mp4"
+    result = wmloop(
+        "play", "tiny", "--in", place, "--render", target, "--episodes", "2", "--seed", "1", runs=finished[0]
+    )
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert len(lines) == 2
+    for track, line in zip(fresh_tracks(2, 1), lines, strict=True):
+        word = "score" if place == "real" else "promised"
+        assert re.search(rf"\({place}, track {track}\): {word} -?[\d.]+, \d+ frames, (time was up|ended by)", line)
+    with av.open(str(target)) as container:
+        assert sum(1 for _ in container.decode(video=0)) > 20
+
+
+def test_play_without_a_display_offers_the_others(finished, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    result = wmloop("play", runs=finished[0])
+    assert result.exit_code == 2
+    assert "--render terminal" in result.stderr
+    assert ".mp4" in result.stderr
+
+
+# ---- how it ends
+
+
+def test_a_bug_is_a_traceback_exit_1_and_the_way_to_go_on(runs, monkeypatch):
+    def fail(*arguments):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("wmloop.loop.run", fail)
+    result = wmloop("resume", runs=runs)
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+    assert f"wmloop resume tiny --runs {runs}" in result.stderr
+
+
+def test_a_fault_of_the_environment_is_one_line(runs, monkeypatch):
+    def fail(*arguments):
+        raise EnvironmentFailedError("copy 3 died")
+
+    monkeypatch.setattr("wmloop.loop.run", fail)
+    result = wmloop("resume", runs=runs)
+    assert (result.exit_code, result.stderr) == (1, "error: copy 3 died\n")
+
+
+def test_workers_that_a_sigterm_ended_first_are_no_fault(runs, monkeypatch):
+    def fail(*arguments):
+        threading.Timer(0.05, signal.raise_signal, [signal.SIGTERM]).start()
+        raise EnvironmentFailedError("copy 3 died")
+
+    monkeypatch.setattr("wmloop.loop.run", fail)
+    result = wmloop("resume", runs=runs)
+    assert result.exit_code == 143
+    assert "Go on with" in result.stderr
+
+
+def test_ctrl_c_in_eval_says_so_and_is_130(finished, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wmloop.stages.evaluate.score_tracks", interrupted)
+    result = wmloop("eval", "--tracks", "2", runs=finished[0])
+    assert result.exit_code == 130
+    assert result.stderr.endswith("interrupted\n")
+
+
+def test_a_reader_that_leaves_early_ends_the_command_quietly(finished):
+    with begin("log", "--runs", finished[0]) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
+def begin(*arguments):
+    """Run a command in a process of its own, to be used in a `with`."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*WMLOOP, *map(str, arguments)], cwd=ROOT, text=True, env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def await_line(stream, wanted):
+    for line in stream:
+        if wanted in line:
+            return line
+    raise AssertionError(f"{wanted!r} never came")
+
+
+def test_a_run_stopped_by_ctrl_c_and_then_by_sigterm_ends_as_one_that_never_stopped(finished, tiny_toml, tmp_path):
+    with begin("start", "tiny", "--config", tiny_toml, "--progress", "plain", "--runs", tmp_path) as process:
+        await_line(process.stdout, "0000/memory  started")
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        sent = time.monotonic()
+        said = await_line(process.stderr, "Ctrl-C")
+        assert time.monotonic() - sent < 0.5
+        assert "saving memory of iteration 0" in said
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"wmloop resume tiny --runs {tmp_path}" in err
+    assert "snapshot" in out
+    assert not (tmp_path / "tiny" / "iterations" / "0000" / "memory").exists()  # it was in the middle of it
+
+    with begin("resume", "--progress", "plain", "--runs", tmp_path) as process:
+        await_line(process.stdout, "0000/controller  started")
+        process.send_signal(signal.SIGTERM)
+        sent = time.monotonic()
+        await_line(process.stderr, "SIGTERM")
+        assert time.monotonic() - sent < 0.5
+        process.communicate(timeout=30)
+    assert process.returncode == 143
+
+    with begin("resume", "--progress", "plain", "--runs", tmp_path) as process:
+        process.stdout.close()  # nobody reads its lines: the run goes on all the same
+        assert "watch it" in process.stderr.read()
+    assert process.returncode == 0
+    for version in Store.open(finished[0] / "tiny").versions():
+        again = Store.open(tmp_path / "tiny").version(version.iteration, version.stage)
+        assert again.files == version.files, version.name  # names, sizes and SHA-256 of every file
+
+
+STUBBORN = """
+import sys, time, hashlib
+from wmloop.cli.session import Stop
+with Stop(lambda signum: print("first", signum, flush=True), lambda signum: print("second", signum, flush=True)) as stop:
+    print("ready", flush=True)
+    {work}
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "work", ["time.sleep(60)", "hashlib.pbkdf2_hmac('sha256', b'x', b'y', 10**9)"], ids=["asleep", "deep in C"]
+)
+def test_a_second_signal_ends_at_once_whatever_the_main_thread_does(number, work):
+    code = STUBBORN.format(work=work)
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE) as process:
+        await_line(process.stdout, "ready")
+        process.send_signal(number)
+        sent = time.monotonic()
+        await_line(process.stdout, f"first {int(number)}")
+        assert time.monotonic() - sent < 0.5
+        process.send_signal(number)
+        sent = time.monotonic()
+        assert process.wait(20) == 128 + number
+        assert time.monotonic() - sent < 1.0
+        assert "second" in process.stdout.read()
+
+
+def test_signals_are_python_s_own_again_after_the_run():
+    from wmloop.cli.session import Stop
+
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with Stop(lambda signum: None, lambda signum: None) as stop:
+        assert not stop()
+        signal.raise_signal(signal.SIGINT)
+        deadline = time.monotonic() + 5
+        while not stop() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert stop.signum == signal.SIGINT
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert signal.set_wakeup_fd(-1) == -1

@@ -1,0 +1,91 @@
+"""Stopped anywhere, by any signal, and resumed: the run is the one that was never stopped, bit for bit."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_env import tiny_config
+from wmloop.config import build_config, to_toml
+from wmloop.store import Store
+
+ROOT = Path(__file__).parent.parent
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
+
+
+def launch(arguments, runs):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "wmloop", *arguments, "--runs", str(runs), "--progress", "plain"],
+        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def finish(arguments, runs):
+    process = launch(arguments, runs)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output
+    return output
+
+
+def hashes(runs, name):
+    store = Store.open(runs / name)
+    assert store.verify() == []
+    return {f"{v.name}/{file}": record.sha256 for v in store.versions() for file, record in v.files.items()}
+
+
+def interrupt_until_done(begin, name, runs, signals, longest, chance):
+    """Begin the run and stop it after a random time, again and again; return which signals really struck."""
+    struck, command = [], begin
+    while True:
+        process = launch(command, runs)
+        wait = chance.uniform(0.1 * longest, longest)
+        try:
+            process.wait(wait)
+        except subprocess.TimeoutExpired:
+            chosen = signals[len(struck) % len(signals)]
+            process.send_signal(chosen)
+            output, _ = process.communicate(timeout=120)
+            if process.returncode != 0:
+                early = not (runs / name).exists() or not (runs / name / "config.toml").exists()
+                if not early:
+                    # a signal that strikes while Python itself is loading ends it as it ends any program
+                    assert process.returncode in (CODES[chosen], -chosen), output
+                    struck.append(chosen)
+                command = begin if early else ["resume", name]
+                if len(struck) >= 9:
+                    finish(["resume", name], runs)
+                    return struck
+                continue
+        assert process.returncode == 0, process.stdout.read()
+        return struck
+
+
+def test_a_tiny_run_killed_at_random_moments_ends_as_the_uninterrupted_one(tmp_path):
+    settings = tmp_path / "tiny.toml"
+    layer = tiny_config() | {"budget": {"iterations": 2}, "seed": 3, "store": {"snapshot_seconds": 0.0}}
+    layer["memory"] = layer["memory"] | {"first_steps": 120, "steps": 120}
+    settings.write_text(to_toml(build_config("smoke", layer)))
+    finish(["start", "whole", "--config", str(settings)], tmp_path / "whole")
+    begin = ["start", "torn", "--config", str(settings)]
+    signals = [signal.SIGKILL, signal.SIGINT, signal.SIGTERM]
+    begun = time.monotonic()
+    struck = interrupt_until_done(begin, "torn", tmp_path / "torn", signals, 6.0, random.Random(0))
+    assert len(struck) >= 1, f"no signal struck in {time.monotonic() - begun:.0f} s: the test shows nothing"
+    assert hashes(tmp_path / "torn", "torn") == hashes(tmp_path / "whole", "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_smoke_preset_on_the_real_carracing_ends_as_the_uninterrupted_one(tmp_path, signum):
+    begin = ["--preset", "smoke", "--seed", "0", "--threads", "2"]
+    finish(["start", "whole", *begin], tmp_path)
+    struck = interrupt_until_done(["start", "torn", *begin], "torn", tmp_path, [signum], 25.0, random.Random(signum))
+    assert len(struck) >= 3
+    assert hashes(tmp_path, "torn") == hashes(tmp_path, "whole")
