@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 
+from wmloop import __version__, envs
 from wmloop.config import RunConfig
 from wmloop.errors import Interrupted
 from wmloop.events import Reporter, RunFinished, RunStarted, VersionCommitted
@@ -106,5 +107,6 @@ def _perform(
     begun = time.monotonic()
     metrics = stage.run(context)
     seconds = time.monotonic() - begun
-    version = draft.commit([*needs.values(), *carries.values()], metrics, seconds, None)
+    made_with = {"wmloop": __version__, "torch": torch.__version__, **envs.versions()}
+    version = draft.commit([*needs.values(), *carries.values()], metrics, seconds, made_with)
     report(VersionCommitted(iteration, stage.name, version.metrics, version.num_bytes, seconds))

@@ -90,7 +90,7 @@ def verify(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: 
     if faults:
         say(f"error: {len(faults)} faults in the run {store.name}; move a damaged version's folder away, "
             f"and `wmloop resume {store.name}` makes it anew")  # fmt: skip
-        pass
+        raise typer.Exit(StoreCorruptError.exit_code)
 
 
 def _summary(root: Path, name: str) -> dict[str, Any]:
