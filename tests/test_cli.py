@@ -450,7 +450,7 @@ def test_a_reader_that_leaves_early_ends_the_command_quietly(finished):
 
 def begin(*arguments):
     """Run a command in a process of its own, to be used in a `with`."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"} | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [*WMLOOP, *map(str, arguments)], cwd=ROOT, text=True, env=environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -82,6 +82,9 @@ class LineView:
             self._file.write(self._line(event) + "\n")
             self._file.flush()
         except OSError:  # the reader went away (`| head`), or its disk is full: days of training go on without it
+            with contextlib.suppress(OSError):
+                # what is left in the buffer must go somewhere, or each later flush (as before a fork) fails again
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._file.fileno())
             self._file = None
 
     def notice(self, text: str) -> None:
