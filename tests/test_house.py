@@ -13,7 +13,7 @@ LAYERS = {
     "stages": 2,
     "loop": 3, "pipelines": 3, "view": 3, "play": 3, "device": 3,
     "cli": 4, "__main__": 4,
-    "__init__": 0,
+    "__init__": 4,
 }  # fmt: skip
 DOORS = {
     "typer": {"cli"},

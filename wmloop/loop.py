@@ -41,6 +41,8 @@ def run(
             reason = "iterations"
         elif out_of_time():
             reason = "hours"
+        elif should_stop():
+            reason = "interrupted"
         else:
             try:
                 _perform(store, config, device, WORLD_MODEL[place], iteration, report,

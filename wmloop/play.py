@@ -22,8 +22,7 @@ from wmloop.stages.weights import Triple
 from wmloop.store import Store
 from wmloop.view.frames import fit
 
-#: CarRacing's own, and the length of its episodes.
-FRAMES_PER_SECOND = 50
+#: A dream's length: that of CarRacing's episodes.
 EPISODE_FRAMES = 1000
 #: Real decisions before a dream branches off: M should know where it is, and CarRacing zooms in during the first 13.
 RUN_UP = 20

@@ -36,7 +36,7 @@ def play(
 
     from wmloop.device import set_up
     from wmloop.envs import PixelEnv
-    from wmloop.play import FRAMES_PER_SECOND, choose, compose, dreamt_episode, load_agent, real_episode
+    from wmloop.play import choose, compose, dreamt_episode, load_agent, real_episode
     from wmloop.seeding import fresh_tracks
     from wmloop.view.showing import ClosedError, open_showing
 
@@ -45,13 +45,13 @@ def play(
     say(f"{store.name}, iteration {iteration} ({why})")
     if place == "real":
         say("left: reality; right: what V sees, and below it what M expected to see")
-    showing = open_showing(render, FRAMES_PER_SECOND / config.env.action_repeat)
     real = place == "real"
     results: list[str] = []
     with contextlib.ExitStack() as stack:
+        env = stack.enter_context(contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")))
+        showing = open_showing(render, env.frames_per_second / config.env.action_repeat)
         stack.callback(lambda: print(*results, sep="\n", end="\n" if results else ""))
         stack.callback(showing.close)  # first: a terminal can show the results only when it has its own screen back
-        env = stack.enter_context(contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")))
         agent = load_agent(store, config, iteration, env, device)
         for number, track in enumerate(fresh_tracks(episodes, seed), 1):
             moments = real_episode(env, agent, track) if real else dreamt_episode(env, agent, config, track)

@@ -19,12 +19,14 @@ IMAGE_SIZE = 64
 
 CAR_RACING = "CarRacing-v3"
 
+_FRAMES_PER_SECOND = 30.0  # of an environment that does not say
+
 
 class PixelEnv:
     """Drive one environment by decisions: repeat the action, sum the rewards, look once, shrink the picture.
 
     `action_low` and `action_high` are (A,) float32. `render_mode="rgb_array"` lets `render` return the full picture,
-    and "human" opens the environment's own window.
+    and "human" opens the environment's own window. `frames_per_second` is the speed it is meant to be seen at.
 
     Raises:
         UsageError: the id is unknown, or the environment or the settings do not fit: see `_check`.
@@ -42,6 +44,7 @@ class PixelEnv:
         assert self._env.observation_space.shape is not None
         self.action_low = action_space.low.astype(np.float32)
         self.action_high = action_space.high.astype(np.float32)
+        self.frames_per_second = float(self._env.metadata.get("render_fps") or _FRAMES_PER_SECOND)
         self._repeat = config.action_repeat
         self._shrink = BoxFilter(self._env.observation_space.shape, config.crop)
         self._observe = getattr(self._env.unwrapped, "observe", None)  # CarRacing draws only when asked

@@ -30,7 +30,8 @@ def serve(
     Observations go to `pictures`, shared by all workers. `driven[me]` names the copy at work, so that the pool can
     tell which one a dead or hung worker was driving. A fault is sent as the exception itself, and ends the worker.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; only the parent decides
+    for signum in (signal.SIGINT, signal.SIGTERM):  # they may go to the whole group; only the parent decides
+        signal.signal(signum, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
         try:

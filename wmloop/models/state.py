@@ -62,7 +62,9 @@ def load_optimizer(optimizer: torch.optim.Optimizer, arrays: Mapping[str, np.nda
         value, parameter = torch.from_numpy(np.array(array)), parameters[int(number)]
         if slot != "step":
             if value.shape != parameter.shape:
-                raise StoreCorruptError(f"the optimizer's state {key!r} has shape {list(array.shape)}, not its parameter's")
+                raise StoreCorruptError(
+                    f"the optimizer's state {key!r} has shape {list(array.shape)}, not its parameter's"
+                )
             # In the parameter's own memory layout (V's is channels-last): the fused kernel walks both in storage order.
             value = torch.empty_like(parameter, requires_grad=False).copy_(value)
         state.setdefault(int(number), {})[slot] = value
