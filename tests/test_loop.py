@@ -31,10 +31,8 @@ def configure(*settings: str):
 
 
 def perform(path: Path, config, report=lambda event: None, should_stop=lambda: False) -> tuple[Store, str]:
-    if path.exists():
-        store = Store.open(path)
-    else:
-        store = Store.create(path.parent, path.name, to_toml(config), {})
+    known = path.exists()
+    store = Store.open(path) if known else Store.create(path.parent, path.name, to_toml(config), {})
     with store.lock():
         return store, loop.run(store, config, CPU, report, should_stop)
 

@@ -361,7 +361,8 @@ def _explain(fault: Any) -> str:
     path = [str(part) for part in fault["loc"]]
     name = ".".join(path)
     if fault["type"] == "extra_forbidden":
-        return f"unknown setting {name!r}{_did_you_mean(name, [*settings(RunConfig()), *RunConfig.model_fields])}; see `wmloop start --print-config`"
+        near = _did_you_mean(name, [*settings(RunConfig()), *RunConfig.model_fields])
+        return f"unknown setting {name!r}{near}; see `wmloop start --print-config`"
     return f"setting {name!r} does not accept {fault['input']!r}: {fault['msg']}"
 
 
