@@ -47,7 +47,7 @@ def area_average(picture: np.ndarray) -> np.ndarray:
     return rows.repeat(IMAGE_SIZE, 1).reshape(IMAGE_SIZE, IMAGE_SIZE, width, 3).mean(2)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 130), st.integers(1, 130), st.integers(0, 2**32 - 1))
 @example(84, 96, 0)
 @example(300, 260, 0)
@@ -57,7 +57,7 @@ def test_the_box_filter_is_the_area_average_rounded_to_nearest(height: int, widt
     assert np.abs(difference).max() <= 0.5 + 1e-9
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 255))
 def test_the_box_filter_leaves_a_constant_picture_constant(height: int, width: int, value: int) -> None:
     shrunk = BoxFilter((height, width, 3), None)(np.full((height, width, 3), value, np.uint8))

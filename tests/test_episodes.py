@@ -21,7 +21,7 @@ def episode(steps: int, seed: int = 0, terminated: bool = False) -> Episode:
     )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_episodes_survive_the_way_through_a_shard_bit_for_bit(lengths):
     episodes = [episode(steps, seed, seed % 3 == 0) for seed, steps in enumerate(lengths)]
@@ -58,7 +58,7 @@ def test_a_replay_row_holds_the_observation_its_action_and_what_that_paid():
     assert replay.batch_rows == [10, 3]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=5), st.integers(1, 12), st.integers(0, 99))
 def test_windows_stay_within_their_episode(lengths, sequence, seed):
     replay = Replay([[episode(n, i) for i, n in enumerate(lengths)]], LOW, HIGH)
@@ -75,7 +75,7 @@ def test_newer_episodes_are_drawn_more_often_by_their_age():
     np.testing.assert_allclose(drawn, [1 / 7, 2 / 7, 4 / 7], atol=0.02)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=3), st.integers(0, 3))
 def test_smoothing_keeps_an_episodes_sum_and_never_crosses_into_another(lengths, width):
     replay = Replay([[episode(n, i) for i, n in enumerate(lengths)]], LOW, HIGH)

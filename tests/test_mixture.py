@@ -40,7 +40,7 @@ def tempered(density, temperature):
     return weights, mean, (weights * (variance + density.mean.square())).sum(-1) - mean.square()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(mixtures(), temperatures, st.integers(0, 2**31))
 def test_samples_have_the_analytic_mean_and_variance_at_any_temperature(density, temperature, seed):
     count = 40_000
@@ -51,7 +51,7 @@ def test_samples_have_the_analytic_mean_and_variance_at_any_temperature(density,
     assert ((z.var(0) - variance).abs() <= 6 * (fourth / count).sqrt() + 1e-4).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(mixtures(), temperatures, st.integers(0, 2**31))
 def test_components_are_drawn_as_often_as_their_tempered_weights_say(density, temperature, seed):
     count = 20_000
@@ -65,7 +65,7 @@ def test_components_are_drawn_as_often_as_their_tempered_weights_say(density, te
         assert ((frequency - weights[:, k]).abs() <= bound).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(mixtures(), st.floats(-30, 30))
 def test_log_probability_equals_torch_mixture_same_family(density, value):
     z = torch.full((density.mean.shape[0],), value)
@@ -73,7 +73,7 @@ def test_log_probability_equals_torch_mixture_same_family(density, value):
     torch.testing.assert_close(mixture.log_prob(density, z), reference.log_prob(z), rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**31), st.floats(0, 1e30), st.floats(1e-6, 100))
 def test_everything_stays_finite_for_extreme_network_outputs(seed, scale, temperature):
     generator = torch.Generator().manual_seed(seed)
@@ -87,7 +87,7 @@ def test_everything_stays_finite_for_extreme_network_outputs(seed, scale, temper
         assert torch.isfinite(mixture.log_prob(density, near)).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(mixtures(), st.integers(0, 2**31))
 def test_a_vanishing_temperature_gives_the_most_probable_components_mean(density, seed):
     top = density.log_mix.sort(-1, descending=True).values
@@ -98,7 +98,7 @@ def test_a_vanishing_temperature_gives_the_most_probable_components_mean(density
     torch.testing.assert_close(z, mode.expand_as(z), rtol=0, atol=2e-4)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(mixtures(low=0.0, high=0.0), st.integers(0, 2**31))
 def test_a_higher_temperature_widens_a_mixture_around_one_centre(density, seed):
     one = mixture.Mixture(density.log_mix, density.mean, torch.full_like(density.log_std, 0.3))
@@ -107,7 +107,7 @@ def test_a_higher_temperature_widens_a_mixture_around_one_centre(density, seed):
     torch.testing.assert_close(spread[1], torch.full_like(spread[1], math.exp(0.3)), rtol=0.05, atol=0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(mixtures(latent=2), temperatures, st.integers(0, 2**31))
 def test_latent_dimensions_are_drawn_independently(density, temperature, seed):
     count = 30_000

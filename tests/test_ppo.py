@@ -103,7 +103,7 @@ def test_gae_equals_the_sum_of_discounted_temporal_differences(steps, last, gamm
         assert math.isclose(returns[t, 0], total + values[t], rel_tol=1e-6, abs_tol=1e-9)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31), st.integers(1, 12), st.integers(1, 4), st.floats(0.5, 1), st.floats(0, 1))
 def test_gae_equals_torchrls_on_episodes_with_real_ends(seed, steps, envs, gamma, lam):
     oracle = pytest.importorskip("torchrl.objectives.value.functional", exc_type=ImportError)
@@ -126,7 +126,7 @@ def test_a_terminated_step_does_not_look_at_the_value_behind_it_and_a_truncated_
     assert (ended.item(), stopped.item()) == (0.0, 9.0)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 1000), st.integers(1, 200), st.integers(1, 64))
 def test_minibatches_cover_every_sample_once(seed, size, minibatch_size):
     parts = list(ppo.minibatches(size, minibatch_size, torch.Generator().manual_seed(seed)))

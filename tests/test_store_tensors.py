@@ -49,7 +49,7 @@ def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.dictionaries(NAMES, arrays(), max_size=4),
     st.dictionaries(
@@ -230,14 +230,14 @@ def stays_in_bounds(data: bytearray) -> None:
     }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(hostile() | st.binary(max_size=200).map(bytearray))
 def test_no_bytes_make_the_reader_do_anything_but_read_or_refuse(data: bytearray) -> None:
     stays_in_bounds(data)
 
 
 @pytest.mark.slow
-@settings(max_examples=5000, deadline=None)
+@settings(max_examples=5000)
 @given(hostile() | st.binary(max_size=200).map(bytearray))
 def test_no_bytes_in_five_thousand_make_the_reader_do_anything_but_read_or_refuse(data: bytearray) -> None:
     stays_in_bounds(data)

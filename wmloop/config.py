@@ -166,14 +166,16 @@ class ControllerConfig(Part):
     updates: Annotated[int, Field(ge=0, description="PPO iterations in each later iteration")] = 100
     update_epochs: Annotated[int, Field(ge=1, description="passes over each batch of dreams")] = 3
     minibatch_size: Annotated[int, Field(ge=1, description="dream steps a gradient step")] = 2048
-    learning_rate: Annotated[float, Field(gt=0, description="Adam; decays to a tenth within an iteration")] = 4e-4
+    learning_rate: Annotated[
+        float, Field(gt=0, description="Adam; warms up, then decays to a tenth, within an iteration")
+    ] = 3e-4
     gamma: Annotated[float, Field(gt=0, le=1, description="discount per decision")] = 0.98
     gae_lambda: Annotated[float, Field(ge=0, le=1, description="GAE's lambda")] = 0.95
     clip_coef: Annotated[float, Field(gt=0, description="PPO's trust region")] = 0.2
     ent_coef: Annotated[float, Field(ge=0, description="entropy bonus")] = 0.003
     vf_coef: Annotated[float, Field(ge=0, description="value loss weight")] = 0.5
     max_grad_norm: Annotated[float, Field(gt=0, description="gradient norm bound")] = 0.5
-    target_kl: Annotated[float, Field(gt=0, description="epochs stop when approx_kl passes this")] = 0.045
+    target_kl: Annotated[float, Field(gt=0, description="an update stops where approx_kl passes this")] = 0.045
     log_std: Annotated[Range, Field(description="bounds of the policy's log standard deviation")] = (-3.0, 0.0)
 
 

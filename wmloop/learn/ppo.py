@@ -59,7 +59,9 @@ def update(
 ) -> dict[str, float]:  # fmt: skip
     """Improve actor and critic on one batch of dreams; return PPO's metrics.
 
-    Epochs stop early when approx_kl passes `target_kl`. Steps after a dream's end are left out.
+    The policy stays as it is from where approx_kl passes `target_kl`; the value goes on learning. Each has its own
+    bound on the gradient: under a common one a wrong value would drown the policy's. Steps after a dream's end are left
+    out. `epochs` counts the policy's passes.
 
     Raises:
         DivergedError: a loss or gradient is not finite; the weights are as the last good step left them.
@@ -71,42 +73,51 @@ def update(
     features = batch.features[:-1].flatten(0, 1)[kept]
     action, old_logprob = batch.action.flatten(0, 1)[kept], batch.logprob.flatten()[kept]
     advantages, returns = normalise(advantages.flatten()[kept]), returns.flatten()[kept]
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    sums: dict[str, Tensor] = {}
-    steps = epochs = 0
+    totals: dict[str, float] = {}
+    steps = moves = 0
+    moving = True
     for _ in range(config.update_epochs):
-        kl = 0.0
-        parts = list(minibatches(len(kept), config.minibatch_size, generator))
-        for index in parts:
-            policy = actor(features[index])
-            logprob = policy.logprob(action[index])
-            pg_loss = clipped_loss(logprob, old_logprob[index], advantages[index], config.clip_coef).mean()
+        for index in minibatches(len(kept), config.minibatch_size, generator):
             v_loss = 0.5 * (critic(features[index]) - returns[index]).square().mean()
-            entropy = policy.entropy().mean()
-            loss = pg_loss + config.vf_coef * v_loss - config.ent_coef * entropy
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
-            if not torch.isfinite(loss + norm):
-                raise DivergedError(
-                    "PPO's loss or gradient is not finite; resume with a smaller controller.learning_rate"
+            loss, metrics = config.vf_coef * v_loss, {"v_loss": float(v_loss.detach())}
+            if moving:
+                pg_loss, entropy, more = _policy_loss(
+                    actor, features[index], action[index], old_logprob[index], advantages[index], config.clip_coef
                 )
-            optimizer.step()
-            with torch.no_grad():
-                log_ratio = logprob - old_logprob[index]
-                approx_kl = (log_ratio.exp() - 1 - log_ratio).mean()
-                clip_frac = (log_ratio.exp() - 1).abs().gt(config.clip_coef).float().mean()
-                for name, part in (
-                    ("pg_loss", pg_loss), ("v_loss", v_loss), ("entropy", entropy),
-                    ("approx_kl", approx_kl), ("clip_frac", clip_frac),
-                ):  # fmt: skip
-                    sums[name] = sums.get(name, torch.zeros(())) + part.detach().cpu()
-            kl += float(approx_kl) / len(parts)
+                loss = loss + pg_loss - config.ent_coef * entropy
+                metrics |= more
+                moves += 1
+            _descend(loss, optimizer, (actor, critic), config.max_grad_norm)
+            moving = moving and metrics["approx_kl"] <= config.target_kl
             steps += 1
-        epochs += 1
-        if kl > config.target_kl:
-            break
-    metrics = {name: float(total) / steps for name, total in sums.items()}
-    variance = returns.var(correction=0)
-    explained = 1 - (returns - value[:-1].flatten()[kept]).var(correction=0) / (variance + 1e-8)
-    return metrics | {"epochs": float(epochs), "explained_variance": float(explained)}
+            for name, part in metrics.items():
+                totals[name] = totals.get(name, 0.0) + part
+    means = {name: total / (steps if name == "v_loss" else moves) for name, total in totals.items()}
+    error = returns - value[:-1].flatten()[kept]
+    explained = 1 - error.var(correction=0) / (returns.var(correction=0) + 1e-8)
+    return means | {"epochs": config.update_epochs * moves / steps, "explained_variance": float(explained)}
+
+
+def _policy_loss(
+    actor: nn.Module, features: Tensor, action: Tensor, old_logprob: Tensor, advantages: Tensor, clip_coef: float
+) -> tuple[Tensor, Tensor, dict[str, float]]:
+    policy = actor(features)
+    logprob, entropy = policy.logprob(action), policy.entropy().mean()
+    pg_loss = clipped_loss(logprob, old_logprob, advantages, clip_coef).mean()
+    with torch.no_grad():
+        log_ratio = logprob - old_logprob
+        approx_kl = (log_ratio.exp() - 1 - log_ratio).mean()
+        clip_frac = (log_ratio.exp() - 1).abs().gt(clip_coef).float().mean()
+    named = {"pg_loss": pg_loss, "entropy": entropy, "approx_kl": approx_kl, "clip_frac": clip_frac}
+    return pg_loss, entropy, {name: float(part.detach()) for name, part in named.items()}
+
+
+def _descend(
+    loss: Tensor, optimizer: torch.optim.Optimizer, networks: tuple[nn.Module, ...], max_grad_norm: float
+) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norms = [nn.utils.clip_grad_norm_(network.parameters(), max_grad_norm) for network in networks]
+    if not torch.isfinite(loss.detach() + sum(norms)):
+        raise DivergedError(f"PPO's loss is {loss.item():.3g}, its gradients' norms {[norm.item() for norm in norms]}")
+    optimizer.step()

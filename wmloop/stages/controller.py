@@ -15,6 +15,9 @@ from wmloop.stages.memory import Experience, load_experience, remember
 from wmloop.stages.training import adam, fit, warmup_decay
 from wmloop.stages.weights import load, new_actor, new_critic, new_memory, new_vision
 
+#: Adam's first steps are of full size whatever the gradient, and a nearly deterministic policy breaks under them.
+_WARMUP_UPDATES = 10
+
 
 def run(ctx: StageContext) -> dict[str, float]:
     """Train C; write `actor` and `critic`, warm-started from the best so far by real score."""
@@ -51,7 +54,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     width = ctx.config.dream.num_dreams * ctx.config.dream.horizon
     metrics = fit(
         ctx, {"actor": actor, "critic": critic}, optimizer, updates, "dream steps",
-        lambda i: warmup_decay(config.learning_rate, i, updates), step, width,
+        lambda i: warmup_decay(config.learning_rate, i, updates, _WARMUP_UPDATES), step, width,
     )  # fmt: skip
     ctx.draft.save_tensors("actor.safetensors", module_arrays(actor))
     ctx.draft.save_tensors("critic.safetensors", module_arrays(critic))
