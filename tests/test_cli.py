@@ -370,9 +370,8 @@ def test_the_confidence_interval_is_students():
 
 
 @pytest.mark.parametrize("place", ["real", "dream"])
-def test_play_writes_a_video_and_tells_how_each_episode_went(finished, tmp_path, place, monkeypatch):
+def test_play_writes_a_video_and_tells_how_each_episode_went(finished, tmp_path, place):
     av = pytest.importorskip("av")
-    monkeypatch.setattr("wmloop.play.EPISODE_FRAMES", 30)
     target = tmp_path / "drive.mp4"
     result = wmloop(
         "play", "tiny", "--in", place, "--render", target, "--episodes", "2", "--seed", "1", runs=finished[0]

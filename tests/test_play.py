@@ -148,7 +148,7 @@ def test_an_end_by_time_is_no_end_by_the_environment(env, agent):
 
 
 def test_a_dream_goes_on_without_the_environment_and_ends(run, env, agent, monkeypatch):
-    config = configure("env.action_repeat=50")  # 20 decisions make a thousand frames
+    config = configure("env.action_repeat=3")  # 20 decisions make an episode
     moments = play.dreamt_episode(env, agent, config, TRACK)
     first = next(moments)
     monkeypatch.setattr(env, "step", lambda action: pytest.fail("the dream stepped the real environment"))
@@ -156,7 +156,7 @@ def test_a_dream_goes_on_without_the_environment_and_ends(run, env, agent, monke
     assert (first.decision, first.score, first.frames) == (0, 0.0, 0)
     assert rest[-1].ended
     assert list(rest[-1].pictures) == ["dream"]
-    assert rest[-1].frames == rest[-1].decision * 50 <= play.EPISODE_FRAMES
+    assert rest[-1].frames == rest[-1].decision * 3 <= MAX_STEPS
     assert any((moment.pictures["dream"] != first.pictures["dream"]).any() for moment in rest)
 
 

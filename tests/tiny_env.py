@@ -89,6 +89,7 @@ def tiny_config() -> dict[str, Any]:
             "crop": None,
             "mirror": (),
             "num_envs": 4,
+            "episode_frames": MAX_STEPS,
             "highest_score": None,
             "driving": {
                 "mean": ((-0.2, 0.2), (0.2, 0.6)),

@@ -75,6 +75,9 @@ class EnvConfig(Part):
             description="action dimensions whose sign flips in a mirrored world; empty where mirroring is no symmetry"
         ),
     ] = (0,)
+    episode_frames: Annotated[
+        int, Field(ge=1, description="frames of a whole episode: what a dream promises is stated for so many")
+    ] = 1000
     highest_score: Annotated[
         float | None, Field(description="most an episode can pay; a dream that promises more raises an alarm")
     ] = 1000.0

@@ -22,8 +22,6 @@ from wmloop.stages.weights import Triple
 from wmloop.store import Store
 from wmloop.view.frames import fit
 
-#: A dream's length: that of CarRacing's episodes.
-EPISODE_FRAMES = 1000
 #: Real decisions before a dream branches off: M should know where it is, and CarRacing zooms in during the first 13.
 RUN_UP = 20
 
@@ -112,7 +110,7 @@ def dreamt_episode(env: PixelEnv, agent: Agent, config: RunConfig, seed: int) ->
     dream = Dream(agent.memory, config.dream.temperature, config.memory.done_weight)
     generator = torch.Generator(agent.device).manual_seed(derive_seed(seed, "play"))
     repeat = config.env.action_repeat
-    length = max(1, EPISODE_FRAMES // repeat)
+    length = max(1, config.env.episode_frames // repeat)
     score, ended = 0.0, ""
     for decision in range(length + 1):
         if decision == length and not ended:

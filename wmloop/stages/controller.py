@@ -37,7 +37,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     dream = Dream(memory, ctx.config.dream.temperature, ctx.config.memory.done_weight)
     optimizer = adam([*actor.parameters(), *critic.parameters()], config.learning_rate)
     per_decision = ctx.config.memory.reward_scale
-    per_episode = 1000 / ctx.config.env.action_repeat
+    per_episode = ctx.config.env.episode_frames / ctx.config.env.action_repeat
     updates = config.first_updates if ctx.iteration == 0 else config.updates
 
     def step(i: int) -> dict[str, float]:

@@ -46,13 +46,13 @@ def run(ctx: StageContext) -> dict[str, float]:
     tracks = evaluation_tracks(config.evaluate.tracks)
     with EnvPool(config.env, min(config.env.num_envs, len(tracks))) as pool:
         agent = triple.agent(config, pool.action_low, pool.action_high, ctx.device)
-        ctx.begin(len(tracks) * 1000, "frames")
+        ctx.begin(len(tracks) * config.env.episode_frames, "frames")
         results = _score(ctx, pool, agent, tracks, "tracks")
         metrics = summarise(results, config)
         if metrics["score"] >= config.budget.goal:
             ctx.say(f"goal met on {len(tracks)} tracks with {metrics['score']:.0f}: confirming on fresh ones")
             further = confirmation_tracks(config.evaluate.confirm_tracks)
-            ctx.begin(len(further) * 1000, "frames")
+            ctx.begin(len(further) * config.env.episode_frames, "frames")
             confirmed = summarise(_score(ctx, pool, agent, further, "confirm"), config)
             metrics |= {f"confirmed_{name}": confirmed[name] for name in ("score", "score_std", "frames")}
     highest = config.env.highest_score
@@ -81,8 +81,8 @@ def summarise(results: Sequence[TrackResult], config: RunConfig) -> dict[str, fl
     """Return the headline figures of scored tracks.
 
     `score`, `score_std`, `score_min`: per-track sums of official reward. `frames`: real frames driven. `promised`,
-    `paid`: rewards an episode of 1000 frames, as M promised C and as reality paid, from the same moments; `gap` is their
-    difference in parts of what was paid. `open_loop_correlation`, `open_loop_bias`: M's summed reward for
+    `paid`: rewards an episode of `env.episode_frames`, as M promised C and as reality paid, from the same moments; `gap`
+    is their difference in parts of what was paid. `open_loop_correlation`, `open_loop_bias`: M's summed reward for
     PROMISE_HORIZON real actions against the real sum.
     """
     scores = np.array([result.score for result in results])
@@ -97,7 +97,7 @@ def summarise(results: Sequence[TrackResult], config: RunConfig) -> dict[str, fl
         "frames": float(sum(result.frames for result in results)),
     }
     if len(paid):
-        episode = 1000 / (PROMISE_HORIZON * config.env.action_repeat)
+        episode = config.env.episode_frames / (PROMISE_HORIZON * config.env.action_repeat)
         metrics |= {
             "promised": float(promised.mean() * episode),
             "paid": float(paid.mean() * episode),
@@ -115,7 +115,7 @@ def _score(ctx: StageContext, pool: EnvPool, agent: Agent, tracks: Sequence[int]
         part = f"{name}-{number:04d}.json"
         if not ctx.draft.has(part):
             ctx.stop_here()
-            driven = len(results) * 1000
+            driven = len(results) * ctx.config.env.episode_frames
 
             def tick(frames: int, observation: np.ndarray) -> None:
                 nonlocal driven
@@ -127,7 +127,10 @@ def _score(ctx: StageContext, pool: EnvPool, agent: Agent, tracks: Sequence[int]
             scored = score_tracks(ctx.config, pool, agent, [task.seed for task in wave], tick)
             ctx.draft.save_json(part, [result._asdict() for result in scored])
         results += [TrackResult(**record) for record in ctx.draft.json(part)]
-        ctx.progress(len(results) * 1000, {"score": float(np.mean([result.score for result in results]))})
+        ctx.progress(
+            len(results) * ctx.config.env.episode_frames,
+            {"score": float(np.mean([result.score for result in results]))},
+        )
     return results
 
 
