@@ -1,5 +1,6 @@
 """The command line, as people and scripts meet it."""
 
+import errno
 import json
 import os
 import re
@@ -21,7 +22,7 @@ from wmloop.cli.score import interval, student
 from wmloop.config import build_config, from_toml, to_toml
 from wmloop.errors import EnvironmentFailedError
 from wmloop.seeding import fresh_tracks
-from wmloop.store import Store
+from wmloop.store import Store, atomic
 
 ROOT = Path(__file__).parent.parent
 WMLOOP = [sys.executable, "-m", "wmloop"]
@@ -537,3 +538,74 @@ def test_signals_are_python_s_own_again_after_the_run():
         assert stop.signum == signal.SIGINT
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     assert signal.set_wakeup_fd(-1) == -1
+
+
+# ---- when numbers or disks give out
+
+
+def test_a_run_that_diverges_is_one_line_and_exit_3(tiny_toml, tmp_path):
+    result = wmloop(
+        "start",
+        "wild",
+        "--config",
+        tiny_toml,
+        "--set",
+        "vision.learning_rate=1e30",
+        "--progress",
+        "none",
+        runs=tmp_path,
+    )
+    assert result.exit_code == 3
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("error: vision of iteration 0 diverged")
+    assert "smaller learning rate" in last
+    assert "Traceback" not in result.stderr
+    assert [v.stage for v in Store.open(tmp_path / "wild").versions()] == ["rollout"]
+
+
+def test_a_full_disk_is_one_line_and_74_and_resume_goes_on_once_there_is_room(
+    finished, tiny_toml, tmp_path, monkeypatch
+):
+    full = FullDisk(room=300_000)
+    monkeypatch.setattr(atomic, "disk", full)
+    result = wmloop("start", "tiny", "--config", tiny_toml, "--progress", "none", runs=tmp_path)
+    assert full.refused, "the disk never was full: the test shows nothing"
+    assert result.exit_code == 74
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("error:")
+    assert "bytes" in last
+    assert "wmloop resume tiny" in last
+    assert "Traceback" not in result.stderr
+    before = [v.name for v in Store.open(tmp_path / "tiny").versions()]
+    monkeypatch.undo()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert wmloop("resume", "tiny", "--progress", "none", runs=tmp_path).exit_code == 0
+    ours, theirs = Store.open(tmp_path / "tiny"), Store.open(finished[0] / "tiny")
+    assert [v.name for v in ours.versions()][: len(before)] == before
+    assert [v.files for v in ours.versions()] == [v.files for v in theirs.versions()]
+
+
+class FullDisk(atomic.FileSystem):
+    """A disk with so many bytes of room."""
+
+    def __init__(self, room):
+        self.room, self.refused = room, 0
+
+    def write(self, fd, data):
+        if len(data) > self.room:
+            self.refused += 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.room -= len(data)
+        return super().write(fd, data)
+
+
+def test_a_read_only_folder_is_one_line_and_74(tmp_path, tiny_toml, monkeypatch):
+    class ReadOnly(atomic.FileSystem):
+        def make_folder(self, path):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(atomic, "disk", ReadOnly())
+    result = wmloop("start", "tiny", "--config", tiny_toml, "--progress", "none", runs=tmp_path / "runs")
+    assert result.exit_code == 74
+    assert result.stderr.splitlines()[-1].startswith("error:")
+    assert "Traceback" not in result.stderr
