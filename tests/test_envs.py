@@ -497,3 +497,33 @@ def test_the_tiny_environment_ends_below_and_aside() -> None:
 def test_versions_name_what_decides_an_episode() -> None:
     assert set(versions()) == {"gymnasium", "box2d", "pygame-ce", "numpy"}
     assert "missing" not in versions().values()
+
+
+# ---- episodes that somebody stops
+
+
+def test_an_episode_is_truncated_after_its_decisions_and_idles_from_then_on() -> None:
+    with EnvPool(tiny(), 2) as pool:
+        pool.reset([0, 1], [3, None])
+        steps = [pool.step(np.zeros((2, 2), np.float32)) for _ in range(5)]
+    assert [bool(step.truncated[0]) for step in steps] == [False, False, True, False, False]
+    assert [int(step.frames[0]) for step in steps] == [1, 1, 1, 0, 0]
+    assert [int(step.frames[1]) for step in steps] == [1] * 5
+
+
+def test_patience_truncates_an_episode_that_earns_nothing_and_a_reward_renews_it() -> None:
+    right = np.float32([[1.0, 0.4]])
+    with EnvPool(tiny(), 1, patience=8) as pool:
+        pool.reset([0])
+        idle = [pool.step(np.float32([[0.0, 0.4]])) for _ in range(10)]
+        assert [bool(step.truncated[0]) for step in idle] == [False] * 7 + [True] + [False] * 2
+        rewarded = None
+        for seed in range(20):
+            pool.reset([seed])
+            steps = [pool.step(right) for _ in range(8)]
+            paid = [t for t, step in enumerate(steps) if step.reward[0] > 0]
+            if paid and not any(step.terminated[0] for step in steps):
+                rewarded = steps
+                break
+        assert rewarded is not None, "no seed starts near its gate: the test shows nothing"
+        assert not rewarded[-1].truncated[0]

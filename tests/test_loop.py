@@ -80,6 +80,15 @@ def test_a_controller_names_the_v_and_m_it_was_trained_with(whole):
         assert controller.parents[f"0001/{stage}"] == store.version(1, stage).hash
 
 
+def test_a_controller_goes_on_from_the_best_by_real_score_and_not_from_the_last(tmp_path):
+    store, _ = perform(tmp_path / "run", configure("budget.iterations=3"))
+    scores = [store.version(i, "evaluate").metrics["score"] for i in range(2)]
+    best = scores.index(max(scores))
+    parents = store.version(2, "controller").parents
+    assert parents[f"{best:04d}/controller"] == store.version(best, "controller").hash
+    assert sum(name.endswith("/controller") for name in parents) == 1
+
+
 def test_the_same_seed_gives_the_same_run_and_another_seed_does_not(whole, tmp_path):
     again, _ = perform(tmp_path / "again", configure())
     assert hashes(again) == hashes(whole[0])
