@@ -105,6 +105,7 @@ def test_actions_a_step_early_or_late_are_found_out(trained, shift):
     assert correlation(foreseen(*trained, shift)) < correlation(foreseen(*trained)) - 0.05
 
 
+@torch.no_grad()
 def test_m_foresees_the_latents_that_come_and_not_those_that_are(trained):
     _, memory, experience = trained
     replay = experience.replay
