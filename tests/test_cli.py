@@ -198,7 +198,7 @@ def test_start_trains_to_the_end_and_says_how_to_go_on(finished):
     assert "run tiny ended: all iterations are done" in result.stdout
     assert "0000/evaluate  committed: score" in result.stdout
     assert "\x1b" not in result.stdout + result.stderr
-    assert f"preset smoke, device cpu, threads 1, seed 7" in result.stderr.replace(" (auto; here: cpu)", "")  # noqa: F541
+    assert "preset smoke, device cpu, threads 1, seed 7" in result.stderr.replace(" (auto; here: cpu)", "")
     assert f"wmloop resume tiny --runs {runs} --iterations 2" in result.stderr
 
 
@@ -243,6 +243,7 @@ def test_resume_goes_further_with_a_larger_budget_but_only_this_time(runs):
     assert records[0]["event"] == "RunStarted"
     assert records[0]["resumed"] is True
     assert [r["iteration"] for r in records if r["event"] == "VersionCommitted"] == [1] * 5
+    assert f"go further: wmloop resume tiny --runs {runs} --iterations 4\n" in result.stderr
     assert "iterations = 1" in (runs / "tiny" / "config.toml").read_text()
     again = wmloop("resume", "tiny", "--progress", "none", runs=runs)
     assert again.exit_code == 0

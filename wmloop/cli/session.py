@@ -17,7 +17,7 @@ import typer
 
 from wmloop.cli.exits import say
 from wmloop.cli.opening import commits
-from wmloop.config import RunConfig, settings
+from wmloop.config import RunConfig, settings, with_settings
 from wmloop.errors import EnvironmentFailedError
 from wmloop.events import Event, StageStarted
 from wmloop.store import Store
@@ -83,9 +83,10 @@ class Stop:
 class Session:
     """Work on a run with a view, its log and signals."""
 
-    def __init__(self, store: Store, config: RunConfig, progress: str, again: str) -> None:
-        """`again` is the command that goes on with the run."""
-        self._store, self._config, self._again = store, config, again
+    def __init__(self, store: Store, stored: RunConfig, config: RunConfig, progress: str, root: Path) -> None:
+        """Take the run, its own settings `stored`, those it goes by now, and the folder of runs `root`."""
+        self._store, self._stored, self._config, self._root = store, stored, config, root
+        self._again = resume_command(store, stored, config, root)
         self._progress = progress
         self._throttle = Throttle(_LOG_SECONDS)
         self._place = "the run"
@@ -119,14 +120,19 @@ class Session:
         if reason == "interrupted":
             say(f"stopped; what was done is saved. Go on with\n  {self._again}")
             raise typer.Exit(128 + (stop.signum or signal.SIGINT))
-        name, budget = self._store.name, self._config.budget
+        say(f"watch it: wmloop play {self._store.name}; score it on fresh tracks: wmloop eval {self._store.name};"
+            f" go further: {self._further(reason)}")  # fmt: skip
+
+    def _further(self, reason: str) -> str:
+        """Return the command that goes on with a run that ended for `reason`: with more of what was spent."""
+        budget = self._config.budget
         more = {
-            "iterations": f"--iterations {2 * budget.iterations}",
-            "hours": f"--hours {2 * (budget.hours or 1):g}",
-            "goal": f"--goal {budget.goal + 10:g}",
+            "iterations": 2 * budget.iterations,
+            "hours": 2 * (budget.hours or 1),
+            "goal": budget.goal + 10,
         }
-        say(f"watch it: wmloop play {name}; score it on fresh tracks: wmloop eval {name};"
-            f" go further: {self._again} {more.get(reason, '')}".rstrip())  # fmt: skip
+        larger = with_settings(self._config, {"budget": {reason: more[reason]}})
+        return resume_command(self._store, self._stored, larger, self._root)
 
     def _report(self, event: Event) -> None:
         if isinstance(event, StageStarted):

@@ -68,7 +68,7 @@ def start(
         print(to_toml(settled, comments=True), end="")
         return
 
-    from wmloop.cli.session import Session, resume_command
+    from wmloop.cli.session import Session
     from wmloop.device import machine_facts
     from wmloop.envs import PixelEnv
     from wmloop.store import Store, new_run_name
@@ -76,7 +76,7 @@ def start(
     PixelEnv(settled.env).close()  # an environment that cannot be made is refused before there is a run
     store = Store.create(runs, name or new_run_name(), to_toml(settled), machine_facts())
     say(f"run {store.name} in {store.path}: {why}, threads {settled.threads}, seed {settled.seed}")
-    Session(store, settled, progress, resume_command(store, settled, settled, runs)).run()
+    Session(store, settled, settled, progress, runs).run()
 
 
 @guarded
@@ -116,11 +116,11 @@ def resume(
             f" those of one run. Only budget.* may change; start a new run: `wmloop start --set {changed[0]}={new}`"
         )
 
-    from wmloop.cli.session import Session, resume_command
+    from wmloop.cli.session import Session
     from wmloop.device import resolve_device
 
     resolve_device(before.device)
-    Session(store, after, progress, resume_command(store, before, after, runs)).run()
+    Session(store, before, after, progress, runs).run()
 
 
 def _settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[RunConfig, str]:
