@@ -32,7 +32,7 @@ class RandomDriving(Part):
 
     Each tuple has one (low, high) pair per action dimension; an episode draws its own value from it. The defaults
     are CarRacing's (steer, gas, brake): gentle steering, a gas bias, and almost no brake. White noise would creep,
-    because its mean gas equals its mean brake (FIELD.md, 3.7).
+    because its mean gas equals its mean brake.
     """
 
     mean: Annotated[tuple[Range, ...], Field(description="range of the episode's mean action, per dimension")] = (

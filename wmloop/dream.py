@@ -74,7 +74,7 @@ class Dream:
     one matrix product, which is why weights are stacked here once: build a new Dream when M's weights have changed.
 
     An end is an expectation as long as it is unlikely: the reward is (1 - p) r + p r_end and the future counts 1 - p.
-    Where p passes one half the dream ends (thresholding proved more stable than sampling, FIELD.md 3.4).
+    Where p passes one half the dream ends (others found thresholding more stable than sampling).
     """
 
     def __init__(self, memory: Memory, temperature: float, done_weight: float) -> None:

@@ -122,7 +122,7 @@ def draw(ctx: StageContext, experience: Experience, states: State, index: int) -
     """Draw training batch `index`: M's inputs z (B, T, Z) and actions (B, T, A), its starting state, its targets.
 
     The input z is the posterior's mean with noise of `input_noise` posterior deviations (which made M far better open
-    loop, RECIPE.md); the target z' is drawn from the posterior, so that M learns V's uncertainty too.
+    loop, docs/experiments.md); the target z' is drawn from the posterior, so that M learns V's uncertainty too.
     """
     config, replay, device = ctx.config.memory, experience.replay, ctx.device
     rng, generator = ctx.rng("windows", index), ctx.generator("noise", index)
