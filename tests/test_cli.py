@@ -610,3 +610,23 @@ def test_a_read_only_folder_is_one_line_and_74(tmp_path, tiny_toml, monkeypatch)
     assert result.exit_code == 74
     assert result.stderr.splitlines()[-1].startswith("error:")
     assert "Traceback" not in result.stderr
+
+
+# ---- the agent that comes along
+
+
+def test_the_demo_is_whole_and_drives_a_fresh_track_well_without_any_training(tmp_path):
+    assert wmloop("verify", "demo", runs=tmp_path).exit_code == 0
+    result = wmloop("eval", "demo", "--tracks", "2", "--seed", "0", "--json", runs=tmp_path)
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["score"] > 600
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_cannot_be_resumed_and_a_run_of_that_name_comes_first(runs, tmp_path):
+    result = wmloop("resume", "demo", runs=tmp_path / "none")
+    assert result.exit_code == 2
+    assert "wmloop start" in result.stderr
+    shutil.copytree(runs / "tiny", runs / "demo")
+    assert "0000/rollout" in wmloop("log", "demo", runs=runs).stdout, "the demo that ships has no rollout"
+    assert "0000/rollout" not in wmloop("log", "demo", runs=tmp_path / "none").stdout

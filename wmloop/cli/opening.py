@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from wmloop.store import Store
 
 
+#: The run that comes with wmloop: a trained agent to play and to eval, with nothing to go on from.
+DEMO = Path(__file__).parent.parent / "demo"
+
+
 def open_run(root: Path, name: str | None) -> Store:
-    """Open the run `name` in `root`, or the latest there; a path to a run will do as a name.
+    """Open the run `name` in `root`, or the latest there; a path to a run will do as a name, and so will `demo`.
 
     Raises:
         UsageError: there is no such run (near names are listed), or none at all.
@@ -28,6 +32,8 @@ def open_run(root: Path, name: str | None) -> Store:
         if name is None:
             raise UsageError(f"there are no runs in {root} yet; begin one with `wmloop start`")
     path = Path(name)
+    if name == DEMO.name and not (root / name).exists():
+        return Store.open(DEMO)
     return Store.open(path if len(path.parts) > 1 or os.sep in name else root / name)
 
 
