@@ -82,8 +82,9 @@ def unpack(arrays: Mapping[str, np.ndarray]) -> list[Episode]:
 class Replay:
     """All episodes so far, side by side in flat arrays of R rows; an episode of T decisions owns T+1 rows.
 
-    Row `first[e] + t` holds obs[t], action[t] and reward[t] of episode e; the last row of an episode has only an
-    observation, its action and reward are zeros. `age` (E,) counts the iterations since an episode was collected.
+    Row `first[e] + t` is that of obs[t], whose latents V keeps in the same order, and holds action[t] and reward[t] of
+    episode e; the last row of an episode has only an observation, its action and reward are zeros. `age` (E,)
+    counts the iterations since an episode was collected.
     """
 
     def __init__(self, batches: Sequence[Sequence[Episode]], low: np.ndarray, high: np.ndarray) -> None:
@@ -93,7 +94,6 @@ class Replay:
         self.first = np.concatenate([[0], np.cumsum(self.length + 1)[:-1]]).astype(np.int64)
         rows = int((self.length + 1).sum())
         self.age = np.concatenate([np.full(len(b), len(batches) - 1 - i, np.int64) for i, b in enumerate(batches)])
-        self.frames = np.concatenate([episode.observations for episode in episodes])
         self.actions = np.zeros((rows, len(low)), np.float32)
         self.rewards = np.zeros(rows, np.float32)
         self.terminated = np.zeros(rows, np.float32)
@@ -102,7 +102,6 @@ class Replay:
             self.actions[steps] = (episode.actions - low) / (high - low) * 2 - 1
             self.rewards[steps] = episode.rewards
             self.terminated[start + len(episode) - 1] = episode.terminated
-        self.batch_rows = [int(sum(len(episode) + 1 for episode in batch)) for batch in batches]
 
     def __len__(self) -> int:
         """Return the number of rows R."""
