@@ -179,6 +179,9 @@ class ControllerConfig(Part):
     vf_coef: Annotated[float, Field(ge=0, description="value loss weight")] = 0.5
     max_grad_norm: Annotated[float, Field(gt=0, description="gradient norm bound")] = 0.5
     target_kl: Annotated[float, Field(gt=0, description="an update stops where approx_kl passes this")] = 0.045
+    anchor_coef: Annotated[
+        float, Field(ge=0, description="weight of the KL divergence (nats) from the policy the stage began with")
+    ] = 0.03
     log_std: Annotated[Range, Field(description="bounds of the policy's log standard deviation")] = (-3.0, 0.0)
 
 

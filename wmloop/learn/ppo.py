@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from wmloop.config import ControllerConfig
 from wmloop.dream import DreamBatch
 from wmloop.errors import DivergedError
+from wmloop.models.controller import Policy
 
 
 def gae(
@@ -54,24 +55,26 @@ def minibatches(size: int, minibatch_size: int, generator: torch.Generator) -> I
 
 
 def update(
-    actor: nn.Module, critic: nn.Module, optimizer: torch.optim.Optimizer, batch: DreamBatch,
+    actor: nn.Module, critic: nn.Module, anchor: nn.Module, optimizer: torch.optim.Optimizer, batch: DreamBatch,
     config: ControllerConfig, generator: torch.Generator,
 ) -> dict[str, float]:  # fmt: skip
     """Improve actor and critic on one batch of dreams; return PPO's metrics.
 
     The policy stays as it is from where approx_kl passes `target_kl`; the value goes on learning. Each has its own
     bound on the gradient: under a common one a wrong value would drown the policy's. Steps after a dream's end are left
-    out. `epochs` counts the policy's passes.
+    out. `epochs` counts the policy's passes, `anchor_kl` is the distance in nats from the policy `anchor`, whose weight in
+    the loss is `anchor_coef`.
 
     Raises:
         DivergedError: a loss or gradient is not finite; the weights are as the last good step left them.
     """
     with torch.no_grad():
-        value = critic(batch.features)
+        value, held = critic(batch.features), anchor(batch.features[:-1])
     advantages, returns = gae(batch.reward, batch.goes_on, value[:-1], value[-1], config.gamma, config.gae_lambda)
     kept = batch.alive.flatten().nonzero().squeeze(1)
     features = batch.features[:-1].flatten(0, 1)[kept]
     action, old_logprob = batch.action.flatten(0, 1)[kept], batch.logprob.flatten()[kept]
+    held = Policy(held.mean.flatten(0, 1)[kept], held.log_std.flatten(0, 1)[kept])
     advantages, returns = normalise(advantages.flatten()[kept]), returns.flatten()[kept]
     totals: dict[str, float] = {}
     steps = moves = 0
@@ -81,10 +84,12 @@ def update(
             v_loss = 0.5 * (critic(features[index]) - returns[index]).square().mean()
             loss, metrics = config.vf_coef * v_loss, {"v_loss": float(v_loss.detach())}
             if moving:
-                pg_loss, entropy, more = _policy_loss(
-                    actor, features[index], action[index], old_logprob[index], advantages[index], config.clip_coef
-                )
-                loss = loss + pg_loss - config.ent_coef * entropy
+                policy = actor(features[index])
+                policy_loss, more = _policy_loss(
+                    policy, action[index], old_logprob[index], advantages[index],
+                    Policy(held.mean[index], held.log_std[index]), config,
+                )  # fmt: skip
+                loss = loss + policy_loss
                 metrics |= more
                 moves += 1
             _descend(loss, optimizer, (actor, critic), config.max_grad_norm)
@@ -99,17 +104,17 @@ def update(
 
 
 def _policy_loss(
-    actor: nn.Module, features: Tensor, action: Tensor, old_logprob: Tensor, advantages: Tensor, clip_coef: float
-) -> tuple[Tensor, Tensor, dict[str, float]]:
-    policy = actor(features)
-    logprob, entropy = policy.logprob(action), policy.entropy().mean()
-    pg_loss = clipped_loss(logprob, old_logprob, advantages, clip_coef).mean()
+    policy: Policy, action: Tensor, old_logprob: Tensor, advantages: Tensor, held: Policy, config: ControllerConfig
+) -> tuple[Tensor, dict[str, float]]:
+    logprob, entropy, anchor_kl = policy.logprob(action), policy.entropy().mean(), policy.kl(held).mean()
+    pg_loss = clipped_loss(logprob, old_logprob, advantages, config.clip_coef).mean()
     with torch.no_grad():
         log_ratio = logprob - old_logprob
         approx_kl = (log_ratio.exp() - 1 - log_ratio).mean()
-        clip_frac = (log_ratio.exp() - 1).abs().gt(clip_coef).float().mean()
-    named = {"pg_loss": pg_loss, "entropy": entropy, "approx_kl": approx_kl, "clip_frac": clip_frac}
-    return pg_loss, entropy, {name: float(part.detach()) for name, part in named.items()}
+        clip_frac = (log_ratio.exp() - 1).abs().gt(config.clip_coef).float().mean()
+    parts = {"pg_loss": pg_loss, "entropy": entropy, "approx_kl": approx_kl, "clip_frac": clip_frac}
+    loss = pg_loss - config.ent_coef * entropy + config.anchor_coef * anchor_kl
+    return loss, {name: float(part.detach()) for name, part in {**parts, "anchor_kl": anchor_kl}.items()}
 
 
 def _descend(

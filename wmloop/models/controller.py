@@ -25,6 +25,12 @@ class Policy(NamedTuple):
         deviation = (action - self.mean) * torch.exp(-self.log_std)
         return (-0.5 * deviation.square() - self.log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
 
+    def kl(self, other: Policy) -> Tensor:
+        """Return the divergence KL(self || other) (...,) in nats."""
+        spread = torch.exp(2 * (self.log_std - other.log_std))
+        shift = ((self.mean - other.mean) * torch.exp(-other.log_std)).square()
+        return (0.5 * (spread + shift - 1) + other.log_std - self.log_std).sum(-1)
+
     def entropy(self) -> Tensor:
         """Return the entropy (...,) in nats."""
         return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)

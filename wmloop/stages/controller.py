@@ -1,6 +1,12 @@
-"""Controller: train C with PPO, only inside M: short dreams branched from real, remembered states."""
+"""Controller: train C with PPO, only inside M: short dreams branched from real, remembered states.
+
+M knows what was driven. PPO is therefore held near the policy the stage began with: where that one is wide, C may move
+far, where it is sharp, only a little, and the next rollouts teach M what lies a step beyond (docs/recipe.md).
+"""
 
 from __future__ import annotations
+
+import copy
 
 import numpy as np
 import torch
@@ -33,6 +39,7 @@ def run(ctx: StageContext) -> dict[str, float]:
         load(critic, ctx.carries["controller"], "critic")
     else:  # begin with what was driven so far: of other actions M knows nothing yet
         actor.lean(experience.actions[0].mean(0))
+    anchor = copy.deepcopy(actor).requires_grad_(False)
     states = remember(memory, experience)
     dream = Dream(memory, ctx.config.dream.temperature, ctx.config.memory.done_weight)
     optimizer = adam([*actor.parameters(), *critic.parameters()], config.learning_rate)
@@ -45,7 +52,7 @@ def run(ctx: StageContext) -> dict[str, float]:
         noise = Noise.draw(ctx.config.dream.horizon, len(start.z), start.z.shape[1], actions, ctx.generator("dream", i))
         batch = dream.rollout(actor, start, noise)
         shuffle = torch.Generator(ctx.device).manual_seed(ctx.seed("minibatches", i))
-        metrics = ppo.update(actor, critic, optimizer, batch, config, shuffle)
+        metrics = ppo.update(actor, critic, anchor, optimizer, batch, config, shuffle)
         _show(ctx, vision, batch.features[-1, 0, : start.z.shape[1]])
         alive = batch.alive
         promise = float(batch.reward[alive].mean()) * per_decision * per_episode
