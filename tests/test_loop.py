@@ -1,6 +1,7 @@
 """The loop on a tiny environment: whole runs in seconds, interrupted anywhere, and always the same run."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,12 @@ import pytest
 import torch
 
 from tests.tiny_env import tiny_config
-from wmloop import loop
+from wmloop import loop, ranking
 from wmloop.config import build_config, parse_setting, to_toml
 from wmloop.errors import DivergedError
 from wmloop.events import Message, Picture, Progress, RunFinished, Snapshot, VersionCommitted
 from wmloop.pipelines import WORLD_MODEL
+from wmloop.stages import evaluate
 from wmloop.store import Store
 
 CPU = torch.device("cpu")
@@ -73,6 +75,15 @@ def test_metrics_are_stored_with_their_version(whole):
     assert {"frames", "episodes"} <= store.version(0, "rollout").metrics.keys()
 
 
+def test_an_automatic_temperature_begins_at_one_and_follows_the_measured_gap(tmp_path):
+    store, _ = perform(tmp_path / "run", configure("dream.temperature=auto"))
+    gap = store.version(0, "evaluate").metrics["gap"]
+    assert store.version(0, "controller").metrics["temperature"] == 1
+    moved = store.version(1, "controller").metrics["temperature"]
+    assert moved == pytest.approx(min(max(math.exp(min(max(gap, -1), 1) / 2), 0.5), 2))
+    assert moved != 1
+
+
 def test_a_controller_names_the_v_and_m_it_was_trained_with(whole):
     store, _, _ = whole
     controller = store.version(1, "controller")
@@ -80,12 +91,11 @@ def test_a_controller_names_the_v_and_m_it_was_trained_with(whole):
         assert controller.parents[f"0001/{stage}"] == store.version(1, stage).hash
 
 
-def test_a_controller_goes_on_from_the_best_by_real_score_and_not_from_the_last(tmp_path):
+def test_a_controller_goes_on_from_the_newest_that_reality_has_not_rejected(tmp_path):
     store, _ = perform(tmp_path / "run", configure("budget.iterations=3"))
-    scores = [store.version(i, "evaluate").metrics["score"] for i in range(2)]
-    best = scores.index(max(scores))
+    accepted = ranking.newest_accepted([store.version(i, "evaluate").metrics for i in range(2)])
     parents = store.version(2, "controller").parents
-    assert parents[f"{best:04d}/controller"] == store.version(best, "controller").hash
+    assert parents[f"{accepted:04d}/controller"] == store.version(accepted, "controller").hash
     assert sum(name.endswith("/controller") for name in parents) == 1
 
 
@@ -203,3 +213,11 @@ def test_episodes_on_disk_are_what_the_environment_gives_for_their_seed_and_acti
 def test_json_beside_the_tensors_is_plain(whole):
     results = json.loads((whole[0].version(0, "evaluate").path / "tracks-0000.json").read_text())
     assert {"seed", "score", "frames", "terminated", "promised", "paid", "foreseen"} == results[0].keys()
+
+
+def test_m_is_asked_only_where_rollouts_would_still_drive():
+    rewards = np.zeros(200, np.float32)
+    rewards[:50] = 1
+    assert evaluate.moments(rewards, None) == list(range(10, 176, 10))
+    assert evaluate.moments(rewards, 30) == [10, 20, 30, 40, 50, 60, 70]
+    assert evaluate.moments(rewards[:30], 30) == []

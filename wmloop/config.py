@@ -67,8 +67,8 @@ class EnvConfig(Part):
     action_repeat: Annotated[int, Field(ge=1, description="frames per decision; rewards are summed over them")] = 4
     crop: Annotated[
         tuple[int, int, int, int] | None,
-        Field(description="rows and columns kept: top, bottom, left, right; then area-averaged to 64x64"),
-    ] = (0, 84, 0, 96)
+        Field(description="rows and columns kept: top, bottom, left, right (none: all); then area-averaged to 64x64"),
+    ] = None
     mirror: Annotated[
         tuple[int, ...],
         Field(
@@ -154,7 +154,10 @@ class DreamConfig(Part):
 
     num_dreams: Annotated[int, Field(ge=1, description="dreams side by side")] = 512
     horizon: Annotated[int, Field(ge=1, description="decisions dreamt before the value bootstraps")] = 24
-    temperature: Annotated[float, Field(gt=0, description="mixture temperature: logits/tau, sigma*sqrt(tau)")] = 1.15
+    temperature: Annotated[
+        Annotated[float, Field(gt=0)] | Literal["auto"],
+        Field(description="mixture temperature: logits/tau, sigma*sqrt(tau); auto follows the measured dream-real gap"),
+    ] = 1.15
     warmup: Annotated[int, Field(ge=0, description="real decisions M has seen before a dream branches off")] = 4
 
 
@@ -249,7 +252,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "paper": {
         "budget": {"iterations": 4},
-        "env": {"action_repeat": 1, "num_envs": 16, "mirror": ()},
+        "env": {"action_repeat": 1, "num_envs": 16, "mirror": (), "crop": (0, 84, 0, 96)},
         "rollout": {"first": ((10_000, 1_000),), "frames": 1_000_000, "patience": None},
         "vision": {
             "network": "ha2018",

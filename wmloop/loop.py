@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
 import torch
 
-from wmloop import __version__, envs
+from wmloop import __version__, envs, ranking
 from wmloop.config import RunConfig
 from wmloop.errors import Interrupted
 from wmloop.events import Reporter, RunFinished, RunStarted, VersionCommitted
@@ -65,22 +66,22 @@ def next_position(store: Store) -> tuple[int, int]:
     raise AssertionError("an iteration beyond the last has no versions")
 
 
+def evaluations(store: Store) -> list[Version]:
+    """Return the evaluations so far, one an iteration."""
+    return [version for version in store.versions() if version.stage == "evaluate"]
+
+
 def best_evaluation(store: Store) -> Version | None:
-    """Return the evaluation whose triple `play` and `eval` serve: the highest confirmed score, else the highest score."""
-    evaluations = [version for version in store.versions() if version.stage == "evaluate"]
-    return max(
-        evaluations,
-        key=lambda v: ("confirmed_score" in v.metrics, v.metrics.get("confirmed_score", v.metrics["score"])),
-        default=None,
-    )
+    """Return the evaluation whose triple `play` and `eval` serve (see ranking.merit)."""
+    scored = evaluations(store)
+    place = ranking.best([version.metrics for version in scored])
+    return None if place is None else scored[place]
 
 
 def goal_met(store: Store, config: RunConfig) -> bool:
     """Return whether some evaluation reached the goal and the further tracks confirmed it."""
     return any(
-        version.metrics.get("confirmed_score", float("-inf")) >= config.budget.goal
-        for version in store.versions()
-        if version.stage == "evaluate"
+        version.metrics.get("confirmed_score", -math.inf) >= config.budget.goal for version in evaluations(store)
     )
 
 
@@ -97,9 +98,8 @@ def _perform(
     carries = {}
     if iteration:
         carries = {name: known(name, iteration - 1) for name in stage.carries}
-        best = best_evaluation(store)
-        assert best is not None, "an iteration ends with its evaluation"
-        carries |= {name: known(name, best.iteration) for name in stage.carries_best}
+        accepted = ranking.newest_accepted([version.metrics for version in evaluations(store)])
+        carries |= {name: known(name, accepted) for name in stage.carries_accepted}
     draft = store.draft(iteration, stage.name)
     context = StageContext(
         config, iteration, stage.name, device, needs, carries,

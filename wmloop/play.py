@@ -107,7 +107,7 @@ def dreamt_episode(env: PixelEnv, agent: Agent, config: RunConfig, seed: int) ->
             raise UsageError(f"the real episode of seed {seed} ends before a dream can branch off: try another --seed")
     agent.act(observation[None])
     state = DreamState(agent.z, agent.h, agent.c)
-    dream = Dream(agent.memory, config.dream.temperature, config.memory.done_weight)
+    dream = Dream(agent.memory, 1.0, config.memory.done_weight)
     generator = torch.Generator(agent.device).manual_seed(derive_seed(seed, "play"))
     repeat = config.env.action_repeat
     length = max(1, config.env.episode_frames // repeat)

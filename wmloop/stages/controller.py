@@ -23,6 +23,8 @@ from wmloop.stages.weights import load, new_actor, new_critic, new_memory, new_v
 
 #: Adam's first steps are of full size whatever the gradient, and a nearly deterministic policy breaks under them.
 _WARMUP_UPDATES = 10
+#: Between these `auto` moves: outside, dreams are frozen or noise.
+_TEMPERATURES = (0.5, 2.0)
 
 
 def run(ctx: StageContext) -> dict[str, float]:
@@ -41,7 +43,8 @@ def run(ctx: StageContext) -> dict[str, float]:
         actor.lean(experience.actions[0].mean(0))
     anchor = copy.deepcopy(actor).requires_grad_(False)
     states = remember(memory, experience)
-    dream = Dream(memory, ctx.config.dream.temperature, ctx.config.memory.done_weight)
+    tau = temperature(ctx)
+    dream = Dream(memory, tau, ctx.config.memory.done_weight)
     optimizer = adam([*actor.parameters(), *critic.parameters()], config.learning_rate)
     per_decision = ctx.config.memory.reward_scale
     per_episode = ctx.config.env.episode_frames / ctx.config.env.action_repeat
@@ -65,7 +68,23 @@ def run(ctx: StageContext) -> dict[str, float]:
     )  # fmt: skip
     ctx.draft.save_tensors("actor.safetensors", module_arrays(actor))
     ctx.draft.save_tensors("critic.safetensors", module_arrays(critic))
-    return metrics
+    return metrics | {"temperature": tau}
+
+
+def temperature(ctx: StageContext) -> float:
+    """Return the temperature to dream at: as configured, or `auto`.
+
+    Auto begins at 1, M's own belief. After each evaluation tau is multiplied by exp(gap / 2), within [0.5, 2]: promises
+    that reality did not keep make the next dreams less certain, and a M that promised too little may be trusted more.
+    """
+    configured = ctx.config.dream.temperature
+    if configured != "auto":
+        return configured
+    if "evaluate" not in ctx.carries:
+        return 1.0
+    scored = ctx.carries["evaluate"].metrics
+    gap = float(np.clip(scored.get("gap", 0.0), -1.0, 1.0))
+    return float(np.clip(scored["temperature"] * np.exp(gap / 2), *_TEMPERATURES))
 
 
 def branch(ctx: StageContext, experience: Experience, states: State, index: int) -> DreamState:

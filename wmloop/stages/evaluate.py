@@ -48,13 +48,14 @@ def run(ctx: StageContext) -> dict[str, float]:
         agent = triple.agent(config, pool.action_low, pool.action_high, ctx.device)
         ctx.begin(len(tracks) * config.env.episode_frames, "frames")
         results = _score(ctx, pool, agent, tracks, "tracks")
-        metrics = summarise(results, config)
+        metrics = summarise(results, config) | {"temperature": triple.controller.metrics["temperature"]}
         if metrics["score"] >= config.budget.goal:
             ctx.say(f"goal met on {len(tracks)} tracks with {metrics['score']:.0f}: confirming on fresh ones")
             further = confirmation_tracks(config.evaluate.confirm_tracks)
             ctx.begin(len(further) * config.env.episode_frames, "frames")
             confirmed = summarise(_score(ctx, pool, agent, further, "confirm"), config)
-            metrics |= {f"confirmed_{name}": confirmed[name] for name in ("score", "score_std", "frames")}
+            kept = ("score", "score_std", "score_error", "score_min", "frames")
+            metrics |= {f"confirmed_{name}": confirmed[name] for name in kept}
     highest = config.env.highest_score
     if highest is not None and metrics.get("promised", highest) > highest:
         ctx.say(f"M promises {metrics['promised']:.0f} an episode, which no real episode can pay", "alarm")
@@ -80,10 +81,10 @@ def score_tracks(
 def summarise(results: Sequence[TrackResult], config: RunConfig) -> dict[str, float]:
     """Return the headline figures of scored tracks.
 
-    `score`, `score_std`, `score_min`: per-track sums of official reward. `frames`: real frames driven. `promised`,
-    `paid`: rewards an episode of `env.episode_frames`, as M promised C and as reality paid, from the same moments; `gap`
-    is their difference in parts of what was paid. `open_loop_correlation`, `open_loop_bias`: M's summed reward for
-    PROMISE_HORIZON real actions against the real sum.
+    `score`, `score_std`, `score_min`: per-track sums of official reward; `score_error`: the standard error of their mean.
+    `frames`: real frames driven. `promised`, `paid`: rewards an episode of `env.episode_frames`, as M promised C and as
+    reality paid, from the same moments; `gap` is their difference in parts of what was paid. `open_loop_correlation`,
+    `open_loop_bias`: M's summed reward for PROMISE_HORIZON real actions against the real sum.
     """
     scores = np.array([result.score for result in results])
     promised, foreseen, paid = (
@@ -93,6 +94,7 @@ def summarise(results: Sequence[TrackResult], config: RunConfig) -> dict[str, fl
     metrics = {
         "score": float(scores.mean()),
         "score_std": float(scores.std()),
+        "score_error": float(scores.std() / np.sqrt(len(scores))),
         "score_min": float(scores.min()),
         "frames": float(sum(result.frames for result in results)),
     }
@@ -134,11 +136,21 @@ def _score(ctx: StageContext, pool: EnvPool, agent: Agent, tracks: Sequence[int]
     return results
 
 
+def moments(rewards: np.ndarray, patience: int | None) -> list[int]:
+    """Return the decisions of an episode at which M is asked what the next PROMISE_HORIZON will pay, given rewards (T,).
+
+    Where nothing has paid for `patience` decisions rollouts stop, so of what comes then M knows nothing: most such
+    moments are a car that missed a tile and drives its second lap, over tiles that have paid already.
+    """
+    asked = range(_PROMISE_EVERY, len(rewards) - PROMISE_HORIZON + 1, _PROMISE_EVERY)
+    return [t for t in asked if patience is None or (rewards[max(0, t - patience) : t] > 0).any()]
+
+
 @torch.inference_mode()
 def _result(
     config: RunConfig, agent: Agent, episode: Episode, trace: list[tuple[torch.Tensor, ...]], index: int
 ) -> TrackResult:
-    starts = list(range(_PROMISE_EVERY, len(episode) - PROMISE_HORIZON + 1, _PROMISE_EVERY))
+    starts = moments(episode.rewards, config.rollout.patience)
     facts = (episode.seed, episode.score, episode.frames, episode.terminated)
     if not starts:
         return TrackResult(*facts, [], [], [])

@@ -20,6 +20,7 @@ from wmloop.events import (
     StageStarted,
     VersionCommitted,
 )
+from wmloop.ranking import merit
 from wmloop.view.words import headline
 
 #: Into so many stretches of its progress a stage's curves are divided.
@@ -60,12 +61,16 @@ class Finished:
 
 @dataclass(frozen=True)
 class Score:
-    """One evaluation: the mean real score and its deviation over tracks, and what M had promised for an episode."""
+    """One evaluation: the mean real score and its deviation over tracks, and what M had promised for an episode.
+
+    `merit` is what versions are ranked by (see ranking.merit).
+    """
 
     iteration: int
     real: float
     std: float
     promised: float
+    merit: float
     confirmed: float | None = None
 
 
@@ -110,8 +115,8 @@ class ViewState:
 
     @property
     def best(self) -> Score | None:
-        """Return the evaluation whose triple is served: a confirmed one, else the one with the highest score."""
-        return max(self.scores, key=lambda s: ((s.confirmed or -1.0) >= 0, s.real), default=None)
+        """Return the evaluation whose triple is served."""
+        return max(self.scores, key=lambda s: s.merit, default=None)
 
 
 def recall(state: ViewState, versions: Iterable[VersionCommitted], now: float) -> ViewState:
@@ -181,7 +186,7 @@ def _with_commit(state: ViewState, event: VersionCommitted, now: float) -> ViewS
     if event.stage == "evaluate" and "score" in metrics:
         score = Score(
             event.iteration, metrics["score"], metrics.get("score_std", math.nan), metrics.get("promised", math.nan),
-            metrics.get("confirmed_score"),
+            merit(metrics), metrics.get("confirmed_score"),
         )  # fmt: skip
         return replace(state, scores=(*(s for s in state.scores if s.iteration != event.iteration), score))
     return state

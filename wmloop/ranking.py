@@ -1,0 +1,38 @@
+"""Which agent is better? Mean scores over tracks, weighed by how sure they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+#: Standard errors by which a score must fall short of the best to count as clearly worse.
+_CLEARLY = 3.0
+
+
+def merit(metrics: Mapping[str, float]) -> float:
+    """Return what an evaluation's agent is worth: its mean score less one standard error, on the most tracks it drove.
+
+    The highest of many means is partly luck, and the more so the fewer and the more different its tracks were; the
+    error also prefers, of two equal means, the agent that loses no track. `metrics` are those of the stage evaluate.
+    """
+    kind = "confirmed_score" if "confirmed_score" in metrics else "score"
+    return metrics[kind] - metrics.get(f"{kind}_error", 0.0)
+
+
+def best(evaluations: Sequence[Mapping[str, float]]) -> int | None:
+    """Return the place of the evaluation of highest merit, the first of equals; None where there is none."""
+    return max(range(len(evaluations)), key=lambda i: merit(evaluations[i]), default=None)
+
+
+def newest_accepted(evaluations: Sequence[Mapping[str, float]]) -> int:
+    """Return the place of the newest evaluation that is not clearly below the best mean score.
+
+    Going on from the best alone would undo what was learnt since whenever one score was lucky.
+    """
+    first = max(evaluations, key=lambda metrics: metrics["score"])
+
+    def accepted(metrics: Mapping[str, float]) -> bool:
+        error = math.hypot(metrics.get("score_error", 0.0), first.get("score_error", 0.0))
+        return first["score"] - metrics["score"] <= _CLEARLY * error
+
+    return max(i for i, metrics in enumerate(evaluations) if accepted(metrics))
