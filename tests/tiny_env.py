@@ -90,7 +90,6 @@ def tiny_config() -> dict[str, Any]:
             "mirror": (),
             "num_envs": 4,
             "episode_frames": MAX_STEPS,
-            "highest_score": None,
             "driving": {
                 "mean": ((-0.2, 0.2), (0.2, 0.6)),
                 "scale": ((0.3, 0.8), (0.1, 0.4)),

@@ -78,9 +78,6 @@ class EnvConfig(Part):
     episode_frames: Annotated[
         int, Field(ge=1, description="frames of a whole episode: what a dream promises is stated for so many")
     ] = 1000
-    highest_score: Annotated[
-        float | None, Field(description="most an episode can pay; a dream that promises more raises an alarm")
-    ] = 1000.0
     driving: Annotated[RandomDriving, Field(description="the random policy of iteration 0")] = RandomDriving()
     num_envs: Annotated[int, Field(ge=1, description="copies driven side by side")] = 16
     timeout: Annotated[float, Field(gt=0, description="seconds after which a worker counts as hung")] = 120.0
@@ -129,11 +126,11 @@ class MemoryConfig(Part):
     sequence: Annotated[int, Field(ge=1, description="decisions per training sequence")] = 32
     batch: Annotated[int, Field(ge=1, description="sequences a step")] = 32
     learning_rate: Annotated[float, Field(gt=0, description="Adam; warms up and decays to a tenth")] = 1e-3
-    first_steps: Annotated[int, Field(ge=1, description="gradient steps in iteration 0")] = 600
-    steps: Annotated[int, Field(ge=0, description="gradient steps in each later iteration")] = 600
-    steps_growth: Annotated[float, Field(ge=1, description="factor by which `steps` grows each iteration")] = 1.15
+    first_steps: Annotated[int, Field(ge=1, description="gradient steps in iteration 0")] = 800
+    steps: Annotated[int, Field(ge=0, description="gradient steps in each later iteration")] = 1000
+    steps_growth: Annotated[float, Field(ge=1, description="factor by which `steps` grows each iteration")] = 1.05
     input_noise: Annotated[float, Field(ge=0, description="noise on M's input z, in posterior standard deviations")] = (
-        4.0
+        1.0
     )
     reward_scale: Annotated[float, Field(gt=0, description="rewards are divided by this for the reward head")] = 5.0
     reward_floor: Annotated[float, Field(description="smallest reward the reward head is asked to predict")] = -10.0
@@ -152,8 +149,8 @@ class MemoryConfig(Part):
 class DreamConfig(Part):
     """Imagined episodes inside M."""
 
-    num_dreams: Annotated[int, Field(ge=1, description="dreams side by side")] = 512
-    horizon: Annotated[int, Field(ge=1, description="decisions dreamt before the value bootstraps")] = 24
+    num_dreams: Annotated[int, Field(ge=1, description="dreams side by side")] = 1024
+    horizon: Annotated[int, Field(ge=1, description="decisions dreamt before the value bootstraps")] = 12
     temperature: Annotated[
         Annotated[float, Field(gt=0)] | Literal["auto"],
         Field(description="mixture temperature: logits/tau, sigma*sqrt(tau); auto follows the measured dream-real gap"),
@@ -204,7 +201,7 @@ class StoreConfig(Part):
 class BudgetConfig(Part):
     """When the loop ends. These alone may change on resume."""
 
-    iterations: Annotated[int, Field(ge=1, description="outer iterations at most")] = 12
+    iterations: Annotated[int, Field(ge=1, description="outer iterations at most")] = 60
     hours: Annotated[float | None, Field(gt=0, description="wall-clock hours at most")] = None
     goal: Annotated[float, Field(description="mean real score over the evaluation tracks that ends the run")] = 900.0
 

@@ -84,7 +84,7 @@ def temperature(ctx: StageContext) -> float:
         return 1.0
     scored = ctx.carries["evaluate"].metrics
     gap = float(np.clip(scored.get("gap", 0.0), -1.0, 1.0))
-    return float(np.clip(scored["temperature"] * np.exp(gap / 2), *_TEMPERATURES))
+    return float(np.clip(scored.get("temperature", 1.0) * np.exp(gap / 2), *_TEMPERATURES))
 
 
 def branch(ctx: StageContext, experience: Experience, states: State, index: int) -> DreamState:
