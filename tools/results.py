@@ -1,0 +1,81 @@
+"""Results as text and plots: what docs/results and docs/pictures hold, made again from a run or from the text.
+
+    python tools/results.py table RUN COMMAND > docs/results/NAME-run.csv       a run's iterations, one a line
+    python tools/results.py plot docs/results/*-run.csv docs/pictures/scores.svg   real score and promise over hours
+
+The plot needs matplotlib (pip install -e '.[docs]').
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+from wmloop.pipelines import WORLD_MODEL
+from wmloop.store import Store
+
+FIGURES = (
+    "score", "score_std", "score_min", "confirmed_score", "confirmed_score_std", "confirmed_score_min",
+    "promised", "paid", "gap", "open_loop_bias", "open_loop_correlation",
+)  # fmt: skip
+
+
+def table(run: Path, command: str) -> None:
+    """Print one line an iteration; minutes and frames are those of all stages so far."""
+    store = Store.open(run)
+    versions = {(v.iteration, v.stage): v for v in store.versions()}
+    print(f"# {command}   ({versions[0, 'rollout'].created[:10]})")
+    stages = [stage.name for stage in WORLD_MODEL]
+    rows = csv.writer(sys.stdout, lineterminator="\n")
+    rows.writerow(
+        ["iteration", "minutes", "frames_collected", "frames_evaluated", *FIGURES, *(f"{s}_s" for s in stages)]
+    )
+    seconds = collected = evaluated = 0.0
+    for iteration in store.iterations():
+        done = [versions.get((iteration, stage)) for stage in stages]
+        if None in done:
+            break
+        took = [version.seconds for version in done if version]
+        metrics = versions[iteration, "evaluate"].metrics
+        seconds += sum(took)
+        collected += versions[iteration, "rollout"].metrics["frames"]
+        evaluated += metrics["frames"] + metrics.get("confirmed_frames", 0.0)
+        figures = [f"{metrics[name]:.3f}" if name in metrics else "" for name in FIGURES]
+        totals = [iteration, f"{seconds / 60:.1f}", round(collected), round(evaluated)]
+        rows.writerow([*totals, *figures, *(round(s) for s in took)])
+
+
+def plot(tables: list[Path], target: Path) -> None:
+    """Draw the real score (mean, and one standard deviation over tracks) and the dream's promise over minutes."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "wmloop"
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for path in tables:
+        lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+        rows = list(csv.DictReader(lines))
+        minutes, score, std = ([float(row[name]) for row in rows] for name in ("minutes", "score", "score_std"))
+        (line,) = left.plot(minutes, score, marker=".", label=path.stem)
+        low, high = ([a + sign * b for a, b in zip(score, std, strict=True)] for sign in (-1, 1))
+        left.fill_between(minutes, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        right.plot(minutes, [float(row["promised"]) for row in rows], color=line.get_color(), linestyle="--")
+        right.plot(minutes, [float(row["paid"]) for row in rows], color=line.get_color(), marker=".")
+    left.axhline(900, color="grey", linewidth=0.8)
+    left.set(title="real score on 20 held-out tracks", xlabel="minutes", ylabel="score (mean ± std over tracks)")
+    right.set(title="reward in 1000 frames: promised (dashed), paid", xlabel="minutes")
+    left.legend(loc="lower right")
+    figure.savefig(target, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["table", run, command]:
+            table(Path(run), command)
+        case ["plot", *tables, target]:
+            plot(list(map(Path, tables)), Path(target))
+        case _:
+            sys.exit(__doc__)
