@@ -14,7 +14,6 @@ from wmloop.config import build_config, parse_setting, to_toml
 from wmloop.errors import DivergedError
 from wmloop.events import Message, Picture, Progress, RunFinished, Snapshot, VersionCommitted
 from wmloop.pipelines import WORLD_MODEL
-from wmloop.stages import evaluate
 from wmloop.store import Store
 
 CPU = torch.device("cpu")
@@ -213,11 +212,3 @@ def test_episodes_on_disk_are_what_the_environment_gives_for_their_seed_and_acti
 def test_json_beside_the_tensors_is_plain(whole):
     results = json.loads((whole[0].version(0, "evaluate").path / "tracks-0000.json").read_text())
     assert {"seed", "score", "frames", "terminated", "promised", "paid", "foreseen"} == results[0].keys()
-
-
-def test_m_is_asked_only_where_rollouts_would_still_drive():
-    rewards = np.zeros(200, np.float32)
-    rewards[:50] = 1
-    assert evaluate.moments(rewards, None) == list(range(10, 176, 10))
-    assert evaluate.moments(rewards, 30) == [10, 20, 30, 40, 50, 60, 70]
-    assert evaluate.moments(rewards[:30], 30) == []

@@ -40,15 +40,21 @@ from wmloop.view.words import figure, headline, number, size, span, sparkline
 STAGES = ("rollout", "vision", "memory", "controller", "evaluate")
 PICTURE = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
 ESCAPE = "\x1b"
+FORESIGHT = {"open_loop_correlation": 0.84, "open_loop_bias": -0.12}
 
 
 def past(iterations=4):
     """Return the commits of whole iterations whose scores were -32, 215, 612 and 540."""
     events = []
     for i in range(iterations):
-        score = {"score": (-32.0, 215.0, 612.0, 540.0)[i], "score_std": 40.0, "promised": 200.0 + 150 * i}
+        score = {
+            "score": (-32.0, 215.0, 612.0, 540.0)[i],
+            "score_std": 40.0,
+            "promised": 200.0 + 150 * i,
+            "gap": 0.2 - 0.1 * i,
+        }
         events += [
-            VersionCommitted(i, "rollout", {"frames": 16000.0, "score": 40.0 * i}, 7_000_000, 38.2),
+            VersionCommitted(i, "rollout", {"frames": 16000.0, "score": 40.0 * i, **FORESIGHT}, 7_000_000, 38.2),
             VersionCommitted(i, "vision", {"recon_loss": 61.0, "kl_loss": 62.0}, 1_700_000, 45.0),
             VersionCommitted(i, "memory", {"nll": 38.6}, 1_700_000, 62.0),
             VersionCommitted(i, "controller", {"dream_return": 120.0}, 400_000, 70.0),
@@ -138,9 +144,19 @@ def test_the_best_evaluation_is_marked_and_it_alone():
     assert "612" in rows[0]
 
 
-def test_a_confirmed_score_is_better_than_a_higher_one():
-    confirmed = VersionCommitted(4, "evaluate", {"score": 600.0, "confirmed_score": 590.0}, 0, 1.0)
-    assert after([confirmed], at_work()).best.iteration == 4
+def test_the_screen_marks_the_version_that_is_served():
+    lucky = VersionCommitted(4, "evaluate", {"score": 640.0, "score_error": 40.0, "gap": 0.2}, 0, 1.0)
+    assert after([lucky], at_work()).best.iteration == 2
+    sure = VersionCommitted(
+        4, "evaluate", {"score": 640.0, "confirmed_score": 620.0, "confirmed_score_error": 5.0}, 0, 1.0
+    )
+    assert after([sure], at_work()).best.iteration == 4
+
+
+def test_the_gap_and_ms_foresight_are_on_the_screen():
+    text = "\n".join(drawn(at_work(), 80, 30))
+    assert "-10%" in text
+    assert "r 0.84  bias -12%" in text
 
 
 def test_an_alarm_hides_later_messages_for_a_while_and_a_notice_hides_both():

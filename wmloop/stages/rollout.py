@@ -10,15 +10,15 @@ import numpy as np
 
 from wmloop.envs import EnvPool, random_driving
 from wmloop.episodes import Episode, pack
-from wmloop.models.agent import Agent
 from wmloop.seeding import training_track
 from wmloop.stages.collect import UNLIMITED, Decide, Task, drive
 from wmloop.stages.context import StageContext
+from wmloop.stages.promises import Promises, Trace, compare
 from wmloop.stages.weights import Triple
 
 
 def run(ctx: StageContext) -> dict[str, float]:
-    """Collect this iteration's episodes into the draft, a shard a wave; return counts and the mean score.
+    """Collect this iteration's episodes into the draft, a shard a wave; return counts, the mean score and M's foresight.
 
     A wave runs to its end before the next begins, and whether there is a next depends on finished waves alone. So what
     is driven depends on its place only, and an interrupted run drives its unfinished wave again with the same result.
@@ -27,6 +27,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     first = ctx.iteration == 0
     goal = _frames_of_first(ctx) if first else config.rollout.frames
     scores: list[float] = []
+    promises: list[Promises] = []
     frames = decisions = paying = episodes = 0
     with EnvPool(config.env, config.env.num_envs, None if first else config.rollout.patience) as pool:
         agent = None
@@ -40,9 +41,11 @@ def run(ctx: StageContext) -> dict[str, float]:
             shard, summary_file = f"episodes-{number:04d}.safetensors", f"summary-{number:04d}.json"
             if not ctx.draft.has(shard):
                 ctx.stop_here()
-                decide = _random(ctx, number, wave, pool) if agent is None else _policy(ctx, number, wave, pool, agent)
+                trace = Trace(agent) if agent else None
+                decide = _policy(ctx, number, wave, pool, trace) if trace else _random(ctx, number, wave, pool)
                 driven = drive(pool, wave, decide, _Ticker(ctx, frames, goal))
-                ctx.draft.save_json(summary_file, _summary(driven))
+                told = [trace.promises(config, episode, i) for i, episode in enumerate(driven)] if trace else []
+                ctx.draft.save_json(summary_file, _summary(driven, told))
                 ctx.draft.save_tensors(shard, pack(driven))
             summary = ctx.draft.json(summary_file)
             scores += summary["scores"]
@@ -50,6 +53,7 @@ def run(ctx: StageContext) -> dict[str, float]:
             decisions += summary["decisions"]
             paying += summary["paying"]
             episodes += len(wave)
+            promises += [Promises(*lists) for lists in summary["promises"]]
             ctx.progress(min(frames, goal), {"score": float(np.mean(scores)), "frames": float(frames)})
         bounds = {"low": pool.action_low.tolist(), "high": pool.action_high.tolist()}
         ctx.draft.save_json("actions.json", bounds)
@@ -60,7 +64,7 @@ def run(ctx: StageContext) -> dict[str, float]:
         "decisions": float(decisions),
         "score": float(np.mean(scores)),
         "paying_fraction": paying / decisions,
-    }
+    } | compare(promises, config)
 
 
 class _Ticker:
@@ -107,7 +111,8 @@ def _random(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool) -> 
     return lambda t, frames: plans[t]
 
 
-def _policy(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool, agent: Agent) -> Decide:
+def _policy(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool, trace: Trace) -> Decide:
+    agent = trace.agent
     agent.start(pool.num_envs)
     loud = np.zeros((pool.num_envs, 1), np.float32)
     loud[: len(wave), 0] = [not task.quiet for task in wave]
@@ -115,15 +120,18 @@ def _policy(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool, age
 
     def decide(t: int, frames: np.ndarray) -> np.ndarray:
         noise = ctx.rng("noise", number, t).standard_normal((pool.num_envs, actions), np.float32)
-        return agent.act(frames, noise * loud)
+        action = agent.act(frames, noise * loud)
+        trace.note()
+        return action
 
     return decide
 
 
-def _summary(episodes: list[Episode]) -> dict[str, Any]:
+def _summary(episodes: list[Episode], promises: list[Promises]) -> dict[str, Any]:
     return {
         "scores": [episode.score for episode in episodes],
         "frames": sum(episode.frames for episode in episodes),
         "decisions": sum(len(episode) for episode in episodes),
         "paying": sum(int((episode.rewards > 0).sum()) for episode in episodes),
+        "promises": promises,
     }

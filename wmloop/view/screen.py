@@ -138,17 +138,24 @@ def _scores(state: ViewState, width: int, room: int) -> list[Row]:
         [Span("real  ", "real"), Span(f"{figure(real[-1]):>7}  "), Span(sparkline(real, bars, *bounds), "real")],
         [Span("dream ", "dream"), Span(f"{figure(dream[-1]):>7}  "), Span(sparkline(dream, bars, *bounds), "dream")],
     ]
-    shown = sorted(scores[-max(0, room - 2) :], key=lambda s: -s.iteration) if room > 2 else []
+    if state.foresight is not None:
+        correlation, bias = state.foresight
+        rows.append(
+            [Span("M     ", "dream"), Span(f"   r {correlation:.2f}  bias {bias:+.0%}  ahead on fresh episodes", "dim")]
+        )
+    left = room - len(rows)
+    shown = sorted(scores[-left:], key=lambda s: -s.iteration) if left > 0 else []
     return [*rows, *(_score_row(score, score is state.best) for score in shown)][:room]
 
 
 def _score_row(score: Score, best: bool) -> Row:
     confirmed = "" if score.confirmed is None else f" confirmed {figure(score.confirmed)}"
+    gap = "" if math.isnan(score.gap) else f" {score.gap:+.0%}"
     deviation = "" if math.isnan(score.std) else f" ±{figure(score.std)}"
     return [
         Span(f"{score.iteration:4d}  ", "dim"),
         Span(f"{figure(score.real)}{deviation}", "real" if best else ""),
-        Span(f"  dream {figure(score.promised)}", "dream"),
+        Span(f"  dream {figure(score.promised)}{gap}", "dream"),
         Span(confirmed, "good"),
         Span("  best" if best else "", "real"),
     ]

@@ -63,13 +63,14 @@ class Finished:
 class Score:
     """One evaluation: the mean real score and its deviation over tracks, and what M had promised for an episode.
 
-    `merit` is what versions are ranked by (see ranking.merit).
+    `merit` is what versions are ranked by (see ranking.merit), `gap` the dream's promise against reality in parts.
     """
 
     iteration: int
     real: float
     std: float
     promised: float
+    gap: float
     merit: float
     confirmed: float | None = None
 
@@ -87,7 +88,8 @@ class Note:
 class ViewState:
     """All that the view shows. Times are monotonic seconds.
 
-    `spent` counts the seconds of earlier processes. `curves` maps a loss of stage `curves_of` to its value in each of
+    `spent` counts the seconds of earlier processes. `foresight` are M's correlation and bias, open loop on the newest real
+    episodes. `curves` maps a loss of stage `curves_of` to its value in each of
     BINS stretches of the stage's progress, as far as it was seen. `rates` are each stage's last units a second.
     """
 
@@ -107,6 +109,7 @@ class ViewState:
     curves_of: str = ""
     curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     scores: tuple[Score, ...] = ()
+    foresight: tuple[float, float] | None = None
     commit: tuple[VersionCommitted, float] | None = None
     snapshot: tuple[Snapshot, float] | None = None
     notes: tuple[Note, ...] = ()
@@ -181,12 +184,14 @@ def _with_commit(state: ViewState, event: VersionCommitted, now: float) -> ViewS
     metrics = event.metrics
     finished = {**state.finished, event.stage: Finished(event.seconds, headline(event.stage, metrics))}
     state = replace(state, finished=finished, commit=(event, now), snapshot=None, running=None)
+    if "open_loop_correlation" in metrics:
+        state = replace(state, foresight=(metrics["open_loop_correlation"], metrics["open_loop_bias"]))
     if event.stage == "rollout":
         return replace(state, frames=state.frames + metrics.get("frames", 0.0))
     if event.stage == "evaluate" and "score" in metrics:
         score = Score(
             event.iteration, metrics["score"], metrics.get("score_std", math.nan), metrics.get("promised", math.nan),
-            merit(metrics), metrics.get("confirmed_score"),
+            metrics.get("gap", math.nan), merit(metrics), metrics.get("confirmed_score"),
         )  # fmt: skip
         return replace(state, scores=(*(s for s in state.scores if s.iteration != event.iteration), score))
     return state

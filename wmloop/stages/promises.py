@@ -1,0 +1,113 @@
+"""Promises: what M says the next decisions of a real episode will pay, held against what reality paid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wmloop.config import RunConfig
+from wmloop.dream import Dream, DreamState, Noise
+from wmloop.episodes import Episode
+from wmloop.models.agent import Agent
+from wmloop.seeding import derive_seed
+
+#: Decisions over which a promise is compared, and decisions between two comparisons.
+HORIZON = 25
+_EVERY = 10
+#: M's word is a distribution: dreams averaged for each moment.
+_DREAMS = 4
+
+
+class Promises(NamedTuple):
+    """Reward sums over HORIZON decisions from the same M moments of one episode, in the environment's units.
+
+    `promised` is dreamt with C acting inside M, `foreseen` is dreamt with the actions that were really taken, `paid` is
+    what reality paid for these.
+    """
+
+    promised: list[float]
+    foreseen: list[float]
+    paid: list[float]
+
+
+class Trace:
+    """What an agent saw and did at each decision of a wave of episodes."""
+
+    def __init__(self, agent: Agent) -> None:
+        """Begin a trace of `agent`."""
+        self.agent = agent
+        self._moments: list[tuple[Tensor, ...]] = []
+
+    def note(self) -> None:
+        """Keep the agent's latest decision."""
+        self._moments.append((self.agent.z, self.agent.h, self.agent.c, self.agent.action))
+
+    @torch.inference_mode()
+    def promises(self, config: RunConfig, episode: Episode, index: int) -> Promises:
+        """Return M's promises over `episode`, which copy `index` of the wave drove from the trace's beginning."""
+        starts = moments(episode.rewards, config.rollout.patience)
+        if not starts:
+            return Promises([], [], [])
+        agent = self.agent
+        z, h, c, action = (torch.stack([m[k][index] for m in self._moments[: len(episode)]]) for k in range(4))
+        begins = np.repeat(starts, _DREAMS)
+        begin = DreamState(z[begins], h[begins], c[begins])
+        taken = torch.stack([action[t : t + HORIZON] for t in begins], 1)
+        generator = torch.Generator(agent.device).manual_seed(derive_seed(episode.seed, "promise"))
+        noise = Noise.draw(HORIZON, len(begins), z.shape[1], action.shape[1], generator)
+        dream = Dream(agent.memory, 1.0, config.memory.done_weight)
+        batch = dream.rollout(agent.actor, begin, noise._replace(action=torch.zeros_like(noise.action)))
+        promised = (batch.reward * batch.alive).sum(0)
+        foreseen, state, alive = torch.zeros_like(promised), begin, torch.ones_like(promised)
+        for t in range(HORIZON):
+            state, outcome = dream.step(state, taken[t], noise.uniform[t], noise.normal[t])
+            foreseen += outcome.reward * alive
+            alive *= outcome.done < 1
+        means = (x.unflatten(0, (-1, _DREAMS)).mean(1) * config.memory.reward_scale for x in (promised, foreseen))
+        paid = [float(episode.rewards[t : t + HORIZON].sum()) for t in starts]
+        return Promises(*(x.cpu().tolist() for x in means), paid)
+
+
+def moments(rewards: np.ndarray, patience: int | None) -> list[int]:
+    """Return the decisions of an episode at which M is asked what the next HORIZON will pay, given rewards (T,).
+
+    Where nothing has paid for `patience` decisions rollouts stop, so of what comes then M knows nothing: most such
+    moments are a car that missed a tile and drives its second lap, over tiles that have paid already.
+    """
+    asked = range(_EVERY, len(rewards) - HORIZON + 1, _EVERY)
+    return [t for t in asked if patience is None or (rewards[max(0, t - patience) : t] > 0).any()]
+
+
+def compare(promises: Sequence[Promises], config: RunConfig) -> dict[str, float]:
+    """Return how M's word stood against reality over several episodes; nothing where there was no moment to ask.
+
+    `promised`, `paid`: rewards an episode of `env.episode_frames`; `paid_best`: those of the episode that paid most.
+    `gap`: the difference of promised and paid in parts of what was paid; `gap_error`: its standard error (a ratio of
+    means, episodes being independent). `open_loop_correlation`, `open_loop_bias`: M's sum for the actions that were
+    really taken against the real sum, as correlation over moments and as difference in parts of what was paid.
+    """
+    told = [episode for episode in promises if episode.paid]
+    if not told:
+        return {}
+    promised, foreseen, paid = (np.array([sum(episode[k]) for episode in told]) for k in range(3))
+    count, total = sum(len(episode.paid) for episode in told), max(abs(paid.sum()), 1e-6)
+    scale = config.env.episode_frames / (HORIZON * config.env.action_repeat)
+    gap = (promised.sum() - paid.sum()) / total
+    residual = promised - (1 + gap) * paid
+    metrics = {
+        "promised": promised.sum() / count * scale,
+        "paid": paid.sum() / count * scale,
+        "paid_best": max(np.mean(episode.paid) for episode in told) * scale,
+        "gap": gap,
+        "gap_error": math.sqrt(len(told)) * residual.std() / total,
+        "open_loop_bias": (foreseen.sum() - paid.sum()) / total,
+    }
+    each_foreseen, each_paid = (np.concatenate([episode[k] for episode in told]) for k in (1, 2))
+    if each_foreseen.std() > 0 and each_paid.std() > 0:
+        metrics["open_loop_correlation"] = np.corrcoef(each_foreseen, each_paid)[0, 1]
+    return {name: float(value) for name, value in metrics.items()}
