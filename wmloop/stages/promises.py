@@ -68,9 +68,12 @@ class Trace:
             state, outcome = dream.step(state, taken[t], noise.uniform[t], noise.normal[t])
             foreseen += outcome.reward * alive
             alive *= outcome.done < 1
-        means = (x.unflatten(0, (-1, _DREAMS)).mean(1) * config.memory.reward_scale for x in (promised, foreseen))
         paid = [float(episode.rewards[t : t + HORIZON].sum()) for t in starts]
-        return Promises(*(x.cpu().tolist() for x in means), paid)
+        promises, foresight = (
+            (sums.view(-1, _DREAMS).mean(1) * config.memory.reward_scale).cpu().tolist()
+            for sums in (promised, foreseen)
+        )
+        return Promises(promises, foresight, paid)
 
 
 def moments(rewards: np.ndarray, patience: int | None) -> list[int]:
