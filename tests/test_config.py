@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wmloop.config import (
-    PRESETS,
     build_config,
     changed_settings,
     from_toml,
@@ -15,6 +14,7 @@ from wmloop.config import (
     with_settings,
 )
 from wmloop.errors import UsageError
+from wmloop.presets import PRESETS
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "wmloop"
 #: A module may import modules of its own layer and of those below it.
 LAYERS = {
-    "config": 0, "errors": 0, "events": 0, "ranking": 0, "seeding": 0,
+    "config": 0, "errors": 0, "events": 0, "presets": 0, "ranking": 0, "seeding": 0,
     "dream": 1, "learn": 1, "models": 1, "episodes": 1, "envs": 1, "store": 1,
     "stages": 2,
     "loop": 3, "pipelines": 3, "view": 3, "play": 3, "device": 3,

@@ -14,6 +14,7 @@ from wmloop.config import build_config, parse_setting, to_toml
 from wmloop.errors import DivergedError
 from wmloop.events import Message, Picture, Progress, RunFinished, Snapshot, VersionCommitted
 from wmloop.pipelines import WORLD_MODEL
+from wmloop.stages import evaluate
 from wmloop.store import Store
 
 CPU = torch.device("cpu")
@@ -81,6 +82,15 @@ def test_an_automatic_temperature_begins_at_one_and_follows_the_measured_gap(tmp
     moved = store.version(1, "controller").metrics["temperature"]
     assert moved == pytest.approx(min(max(math.exp(min(max(gap, -1), 1) / 2), 0.5), 2))
     assert moved != 1
+
+
+@pytest.mark.parametrize(("promised", "alarms"), [(9.0, 0), (11.0, 1)])
+def test_a_promise_beyond_the_best_real_track_raises_an_alarm(tmp_path, monkeypatch, promised, alarms):
+    figures = {"score": 1.0, "score_std": 0.0, "promised": promised, "paid_best": 10.0}
+    monkeypatch.setattr(evaluate, "summarise", lambda results, config: figures)
+    events = []
+    perform(tmp_path / "run", configure("budget.iterations=1"), events.append)
+    assert len([e for e in events if isinstance(e, Message) and e.level == "alarm"]) == alarms
 
 
 def test_a_controller_names_the_v_and_m_it_was_trained_with(whole):

@@ -1,7 +1,7 @@
 """Results as text and plots: what docs/results and docs/pictures hold, made again from a run or from the text.
 
     python tools/results.py table RUN COMMAND > docs/results/NAME-run.csv       a run's iterations, one a line
-    python tools/results.py plot docs/results/*-run.csv docs/pictures/scores.svg   real score and promise over hours
+    python tools/results.py plot docs/results/*-run.csv docs/pictures/scores.svg   real score and promise over time
 
 The plot needs matplotlib (pip install -e '.[docs]').
 """

@@ -129,8 +129,9 @@ def resume(
 
 def _settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[RunConfig, str]:
     """Return the whole configuration, nothing left to choose in it, and why it has its preset and device."""
-    from wmloop.config import PRESETS, build_config
+    from wmloop.config import build_config
     from wmloop.device import available_devices, resolve_device, resolve_threads
+    from wmloop.presets import PRESETS
 
     for layer in layers:
         preset = preset or layer.get("preset")

@@ -121,8 +121,9 @@ def run(ctx: StageContext) -> dict[str, float]:
 def draw(ctx: StageContext, experience: Experience, states: State, index: int) -> tuple[Tensor, Tensor, State, Targets]:
     """Draw training batch `index`: M's inputs z (B, T, Z) and actions (B, T, A), its starting state, its targets.
 
-    The input z is the posterior's mean with noise of `input_noise` posterior deviations (which made M far better open
-    loop, docs/experiments.md); the target z' is drawn from the posterior, so that M learns V's uncertainty too.
+    The input z is the posterior's mean with noise of `input_noise` posterior deviations: at 1 M reads what a dream will
+    feed it; with more it reads the road off C's action (docs/experiments.md). The target z' is drawn from the posterior,
+    so that M learns V's uncertainty too.
     """
     config, replay, device = ctx.config.memory, experience.replay, ctx.device
     rng, generator = ctx.rng("windows", index), ctx.generator("noise", index)

@@ -24,7 +24,7 @@ _DREAMS = 4
 
 
 class Promises(NamedTuple):
-    """Reward sums over HORIZON decisions from the same M moments of one episode, in the environment's units.
+    """Reward sums over HORIZON decisions from the same moments of one episode, in the environment's units.
 
     `promised` is dreamt with C acting inside M, `foreseen` is dreamt with the actions that were really taken, `paid` is
     what reality paid for these.
