@@ -20,8 +20,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.tiny_env import FALL, MARKS, MAX_STEPS, SPEED, TinyDrive, tiny_config
-from wmloop.config import EnvConfig, RandomDriving, build_config
-from wmloop.envs import IMAGE_SIZE, EnvPool, PixelEnv, random_driving, versions
+from wmloop.config import EnvConfig, RandomDriving, RolloutConfig, build_config
+from wmloop.envs import IMAGE_SIZE, EnvPool, PixelEnv, Pushes, random_driving, versions
 from wmloop.envs.pixels import BoxFilter
 from wmloop.errors import EnvironmentFailedError, UsageError
 
@@ -242,6 +242,39 @@ def test_episodes_of_random_driving_differ_in_their_mean() -> None:
         for s in range(20)
     ]
     assert np.std(means) > 0.05
+
+
+# pushes
+
+
+def pushed(config: RolloutConfig, decisions: int, drivers: int = 1) -> np.ndarray:
+    """Return (decisions, drivers, 2) offsets."""
+    pushes = Pushes(config, 2, [np.random.default_rng(i) for i in range(drivers)])
+    return np.stack([pushes().copy() for _ in range(decisions)])
+
+
+def test_pushes_come_at_their_rate_are_held_and_end() -> None:
+    config = RolloutConfig(push_rate=0.05, push_decisions=(3, 6), push_scale=0.5)
+    offsets = pushed(config, 20_000)[:, 0]
+    edges = np.flatnonzero((np.diff(offsets, axis=0) != 0).any(1)) + 1
+    parts = np.split(offsets, edges)[1:-1]
+    pushes = [part for part in parts if part[0].any()]
+    lengths = [len(part) for part in pushes]
+    assert min(lengths) == 3
+    assert max(lengths) == 6
+    free = sum(len(part) for part in parts if not part[0].any())
+    assert len(pushes) / free == pytest.approx(0.05, rel=0.15)
+    assert np.std([part[0] for part in pushes]) == pytest.approx(0.5, rel=0.1)
+
+
+def test_each_driver_is_pushed_by_its_own_generator_alone() -> None:
+    config = RolloutConfig(push_rate=0.2)
+    np.testing.assert_array_equal(pushed(config, 50, drivers=3)[:, 0], pushed(config, 50)[:, 0])
+    assert (pushed(config, 50, drivers=2)[:, 0] != pushed(config, 50, drivers=2)[:, 1]).any()
+
+
+def test_a_rate_of_zero_pushes_nobody() -> None:
+    assert not pushed(RolloutConfig(push_rate=0), 500).any()
 
 
 # many environments

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from wmloop.errors import StoreCorruptError
@@ -166,6 +168,22 @@ def test_the_policys_density_is_torchs_normal():
     normal = torch.distributions.Normal(policy.mean, policy.log_std.exp())
     torch.testing.assert_close(policy.logprob(action), normal.log_prob(action).sum(-1))
     torch.testing.assert_close(policy.entropy(), normal.entropy().sum(-1))
+
+
+@given(st.floats(-1, 1), st.floats(-3, 0.5))
+def test_the_deterministic_action_is_the_average_of_what_clipped_samples_do(mean, log_std):
+    policy = Policy(torch.tensor([mean]).double(), torch.tensor([log_std]).double())
+    quantiles = (torch.arange(5_000).double() + 0.5) / 5_000  # samples without chance
+    actions = policy.sample(torch.special.ndtri(quantiles)).clamp(-1, 1)
+    assert policy.expected().item() == pytest.approx(actions.mean().item(), abs=1e-3)
+
+
+def test_the_deterministic_action_is_the_mean_where_no_bound_is_near_and_keeps_its_distance_from_one():
+    policy = Policy(torch.tensor([0.3, -1.0, 1.0]), torch.tensor([-3.0, -1.5, -1.5]))
+    middle, low, high = policy.expected().tolist()
+    assert middle == pytest.approx(0.3, abs=1e-6)
+    # half of a centred normal is clipped; the mean of the other half is sigma / sqrt(2 pi)
+    assert (low, high) == (pytest.approx(-1 + math.exp(-1.5) / math.sqrt(2 * math.pi)), pytest.approx(-low))
 
 
 @pytest.mark.parametrize("kind", ["mlp", "linear"])

@@ -97,8 +97,15 @@ class RolloutConfig(Part):
         Field(ge=1, description="decisions without any positive reward after which C's episode is stopped (truncated)"),
     ] = 30
     quiet_fraction: Annotated[
-        float, Field(ge=0, le=1, description="share of them driven without exploration noise")
+        float, Field(ge=0, le=1, description="share of them driven without exploration noise and pushes")
     ] = 0.25
+    push_rate: Annotated[
+        float, Field(ge=0, le=1, description="chance per decision that a push begins: a held offset to C's action")
+    ] = 0.03
+    push_decisions: Annotated[tuple[int, int], Field(description="shortest and longest push")] = (2, 12)
+    push_scale: Annotated[
+        float, Field(ge=0, description="standard deviation of a push per action dimension, in units of half its range")
+    ] = 0.8
 
 
 class VisionConfig(Part):

@@ -149,7 +149,7 @@ def _expected(agent: Agent) -> Tensor:
 
 @torch.inference_mode()
 def _dream_on(agent: Agent, dream: Dream, state: DreamState, generator: torch.Generator) -> tuple[DreamState, Outcome]:
-    action = agent.actor(state.features).mean.clamp(-1, 1)
+    action = agent.policy(state.features).mean
     uniform = torch.rand(state.z.shape, generator=generator, device=agent.device)
     normal = torch.randn(state.z.shape, generator=generator, device=agent.device)
     return dream.step(state, action, uniform, normal)

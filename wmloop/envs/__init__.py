@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 
-from wmloop.envs.driving import random_driving
+from wmloop.envs.driving import Pushes, random_driving
 from wmloop.envs.pixels import IMAGE_SIZE, PixelEnv
 from wmloop.envs.pool import EnvPool, PoolStep
 
-__all__ = ["IMAGE_SIZE", "EnvPool", "PixelEnv", "PoolStep", "random_driving", "versions"]
+__all__ = ["IMAGE_SIZE", "EnvPool", "PixelEnv", "PoolStep", "Pushes", "random_driving", "versions"]
 
 
 def versions() -> dict[str, str]:

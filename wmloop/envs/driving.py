@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from wmloop.config import RandomDriving
+from wmloop.config import RandomDriving, RolloutConfig
 
 
 def random_driving(
@@ -31,3 +33,29 @@ def random_driving(
     fading = np.clip(1 - np.arange(decisions) / span, 0, None) if span else np.zeros(decisions)
     actions: np.ndarray = mean + fading[:, None] * np.array(config.boost) + scale * walk
     return np.asarray(np.clip(actions, low, high), np.float32)
+
+
+class Pushes:
+    """Push N drivers off their line now and then: an offset to the action, held for a while, then gone.
+
+    A good driver's own data never shows how to find back, and in it every action follows from the road, so that M could
+    read the road off the action. A push breaks both: it is drawn from nothing, and what follows is a recovery.
+    """
+
+    def __init__(self, config: RolloutConfig, actions: int, rngs: Sequence[np.random.Generator]) -> None:
+        """Prepare one driver per generator; `actions` is A."""
+        self._config, self._rngs = config, rngs
+        self._left = np.zeros(len(rngs), np.int64)
+        self._offset = np.zeros((len(rngs), actions), np.float32)
+
+    def __call__(self) -> np.ndarray:
+        """Return the offsets of the next decision, (N, A) float32 in units of half the action's range."""
+        config = self._config
+        for i, rng in enumerate(self._rngs):
+            if self._left[i] == 0 and rng.random() < config.push_rate:
+                low, high = config.push_decisions
+                self._left[i] = rng.integers(low, high + 1) + 1
+                self._offset[i] = config.push_scale * rng.standard_normal(self._offset.shape[1])
+        self._left = np.maximum(self._left - 1, 0)
+        self._offset[self._left == 0] = 0.0
+        return self._offset

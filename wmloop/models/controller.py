@@ -20,6 +20,18 @@ class Policy(NamedTuple):
         """Return an unclipped action for standard normal noise (..., A)."""
         return self.mean + self.log_std.exp() * noise
 
+    def expected(self) -> Tensor:
+        """Return the mean (..., A) of the sampled action once it is clipped to [-1, 1]: what C does on average.
+
+        This is the deterministic policy. `mean` is not: where it lies near a bound, the noise that PPO trained under moves
+        the average away from it, so that an agent driven by `mean` brakes less than the one that was trained.
+        """
+        std = self.log_std.exp()
+        low, high = (-1 - self.mean) / std, (1 - self.mean) / std
+        below, above = torch.special.ndtr(low), torch.special.ndtr(-high)
+        density = [torch.exp(-0.5 * edge.square()) / math.sqrt(2 * math.pi) for edge in (low, high)]
+        return above - below + self.mean * (1 - above - below) + std * (density[0] - density[1])
+
     def logprob(self, action: Tensor) -> Tensor:
         """Return the log density (...,) of an unclipped action (..., A)."""
         deviation = (action - self.mean) * torch.exp(-self.log_std)

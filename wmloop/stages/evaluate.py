@@ -14,7 +14,7 @@ from wmloop.models.agent import Agent
 from wmloop.seeding import confirmation_tracks, evaluation_tracks
 from wmloop.stages.collect import UNLIMITED, Task, drive, waves
 from wmloop.stages.context import StageContext
-from wmloop.stages.promises import Promises, Trace, compare
+from wmloop.stages.promises import Promises, Trace, foresight, gap
 from wmloop.stages.weights import Triple
 
 
@@ -78,16 +78,18 @@ def summarise(results: Sequence[TrackResult], config: RunConfig) -> dict[str, fl
     """Return the headline figures of scored tracks.
 
     `score`, `score_std`, `score_min`: per-track sums of official reward; `score_error`: the standard error of their mean.
-    `frames`: real frames driven. The rest is M's word against reality's (see promises.compare).
+    `frames`: real frames driven. The rest is M's word against reality's (see promises.gap, promises.foresight).
     """
+    promises = [Promises(result.promised, result.foreseen, result.paid) for result in results]
     scores = np.array([result.score for result in results])
-    return {
+    figures = {
         "score": float(scores.mean()),
         "score_std": float(scores.std()),
         "score_error": float(scores.std() / np.sqrt(len(scores))),
         "score_min": float(scores.min()),
         "frames": float(sum(result.frames for result in results)),
-    } | compare([Promises(result.promised, result.foreseen, result.paid) for result in results], config)
+    }
+    return figures | gap(promises, config) | foresight(promises)
 
 
 def _score(ctx: StageContext, pool: EnvPool, agent: Agent, tracks: Sequence[int], name: str) -> list[TrackResult]:

@@ -61,7 +61,7 @@ class Trace:
         generator = torch.Generator(agent.device).manual_seed(derive_seed(episode.seed, "promise"))
         noise = Noise.draw(HORIZON, len(begins), z.shape[1], action.shape[1], generator)
         dream = Dream(agent.memory, 1.0, config.memory.done_weight)
-        batch = dream.rollout(agent.actor, begin, noise._replace(action=torch.zeros_like(noise.action)))
+        batch = dream.rollout(agent.policy, begin, noise._replace(action=torch.zeros_like(noise.action)))
         promised = (batch.reward * batch.alive).sum(0)
         foreseen, state, alive = torch.zeros_like(promised), begin, torch.ones_like(promised)
         for t in range(HORIZON):
@@ -86,31 +86,40 @@ def moments(rewards: np.ndarray, patience: int | None) -> list[int]:
     return [t for t in asked if patience is None or (rewards[max(0, t - patience) : t] > 0).any()]
 
 
-def compare(promises: Sequence[Promises], config: RunConfig) -> dict[str, float]:
-    """Return how M's word stood against reality over several episodes; nothing where there was no moment to ask.
+def gap(promises: Sequence[Promises], config: RunConfig) -> dict[str, float]:
+    """Return how the dream's promises stood against reality over several episodes; nothing where no moment was asked.
 
-    `promised`, `paid`: rewards an episode of `env.episode_frames`; `paid_best`: those of the episode that paid most.
-    `gap`: the difference of promised and paid in parts of what was paid; `gap_error`: its standard error (a ratio of
-    means, episodes being independent). `open_loop_correlation`, `open_loop_bias`: M's sum for the actions that were
-    really taken against the real sum, as correlation over moments and as difference in parts of what was paid.
+    Only episodes without exploration: C did there what it did in the dream. `promised`, `paid`: rewards an episode of
+    `env.episode_frames`; `paid_best`: those of the episode that paid most. `gap`: the difference of promised and paid in
+    parts of what was paid; `gap_error`: its standard error (a ratio of means, episodes being independent).
     """
     told = [episode for episode in promises if episode.paid]
     if not told:
         return {}
-    promised, foreseen, paid = (np.array([sum(episode[k]) for episode in told]) for k in range(3))
+    promised, paid = (np.array([sum(episode[k]) for episode in told]) for k in (0, 2))
     count, total = sum(len(episode.paid) for episode in told), max(abs(paid.sum()), 1e-6)
     scale = config.env.episode_frames / (HORIZON * config.env.action_repeat)
-    gap = (promised.sum() - paid.sum()) / total
-    residual = promised - (1 + gap) * paid
+    ratio = (promised.sum() - paid.sum()) / total
+    residual = promised - (1 + ratio) * paid
     metrics = {
         "promised": promised.sum() / count * scale,
         "paid": paid.sum() / count * scale,
         "paid_best": max(np.mean(episode.paid) for episode in told) * scale,
-        "gap": gap,
+        "gap": ratio,
         "gap_error": math.sqrt(len(told)) * residual.std() / total,
-        "open_loop_bias": (foreseen.sum() - paid.sum()) / total,
     }
-    each_foreseen, each_paid = (np.concatenate([episode[k] for episode in told]) for k in (1, 2))
-    if each_foreseen.std() > 0 and each_paid.std() > 0:
-        metrics["open_loop_correlation"] = np.corrcoef(each_foreseen, each_paid)[0, 1]
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def foresight(promises: Sequence[Promises]) -> dict[str, float]:
+    """Return how well M foresaw what the actions that were really taken would pay, explored or not; nothing if unasked.
+
+    `open_loop_bias` is the difference in parts of what was paid, `open_loop_correlation` that over moments.
+    """
+    foreseen, paid = (np.array([value for episode in promises for value in episode[k]]) for k in (1, 2))
+    if not len(paid):
+        return {}
+    metrics = {"open_loop_bias": (foreseen.sum() - paid.sum()) / max(abs(paid.sum()), 1e-6)}
+    if foreseen.std() > 0 and paid.std() > 0:
+        metrics["open_loop_correlation"] = np.corrcoef(foreseen, paid)[0, 1]
     return {name: float(value) for name, value in metrics.items()}

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from wmloop.envs import EnvPool, random_driving
+from wmloop.envs import EnvPool, Pushes, random_driving
 from wmloop.episodes import Episode, pack
+from wmloop.models.agent import Exploration
 from wmloop.seeding import training_track
 from wmloop.stages.collect import UNLIMITED, Decide, Task, drive
 from wmloop.stages.context import StageContext
-from wmloop.stages.promises import Promises, Trace, compare
+from wmloop.stages.promises import Promises, Trace, foresight, gap
 from wmloop.stages.weights import Triple
 
 
@@ -28,6 +29,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     goal = _frames_of_first(ctx) if first else config.rollout.frames
     scores: list[float] = []
     promises: list[Promises] = []
+    quiet: list[bool] = []
     frames = decisions = paying = episodes = 0
     with EnvPool(config.env, config.env.num_envs, None if first else config.rollout.patience) as pool:
         agent = None
@@ -54,17 +56,20 @@ def run(ctx: StageContext) -> dict[str, float]:
             paying += summary["paying"]
             episodes += len(wave)
             promises += [Promises(*lists) for lists in summary["promises"]]
+            quiet += [task.quiet for task in wave]
             ctx.progress(min(frames, goal), {"score": float(np.mean(scores)), "frames": float(frames)})
         bounds = {"low": pool.action_low.tolist(), "high": pool.action_high.tolist()}
         ctx.draft.save_json("actions.json", bounds)
     ctx.progress(goal)
-    return {
+    as_dreamt = [promise for promise, undisturbed in zip(promises, quiet, strict=False) if undisturbed]
+    counts = {
         "frames": float(frames),
         "episodes": float(episodes),
         "decisions": float(decisions),
         "score": float(np.mean(scores)),
         "paying_fraction": paying / decisions,
-    } | compare(promises, config)
+    }
+    return counts | gap(as_dreamt, config) | foresight(promises)
 
 
 class _Ticker:
@@ -108,23 +113,30 @@ def _random(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool) -> 
     for i, task in enumerate(wave):
         rng = ctx.rng("driving", number, i)
         plans[: task.decisions, i] = random_driving(ctx.config.env.driving, low, high, task.decisions, rng)
-    return lambda t, frames: plans[t]
+    pushes = _pushes(ctx, number, pool)
+    return lambda t, frames: np.clip(plans[t] + pushes() * (high - low) / 2, low, high)
 
 
 def _policy(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool, trace: Trace) -> Decide:
     agent = trace.agent
     agent.start(pool.num_envs)
-    loud = np.zeros((pool.num_envs, 1), np.float32)
-    loud[: len(wave), 0] = [not task.quiet for task in wave]
+    loud = np.zeros(pool.num_envs, np.bool_)
+    loud[: len(wave)] = [not task.quiet for task in wave]
     actions = len(pool.action_low)
+    pushes = _pushes(ctx, number, pool)
 
     def decide(t: int, frames: np.ndarray) -> np.ndarray:
         noise = ctx.rng("noise", number, t).standard_normal((pool.num_envs, actions), np.float32)
-        action = agent.act(frames, noise * loud)
+        action = agent.act(frames, Exploration(noise, pushes(), loud))
         trace.note()
         return action
 
     return decide
+
+
+def _pushes(ctx: StageContext, number: int, pool: EnvPool) -> Pushes:
+    rngs = [ctx.rng("push", number, i) for i in range(pool.num_envs)]
+    return Pushes(ctx.config.rollout, len(pool.action_low), rngs)
 
 
 def _summary(episodes: list[Episode], promises: list[Promises]) -> dict[str, Any]:
