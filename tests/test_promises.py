@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tiny_env import tiny_config
 from wmloop.config import build_config
+from wmloop.dream import DreamState, Outcome
+from wmloop.models.controller import Policy
 from wmloop.stages import promises
 from wmloop.stages.promises import Promises, foresight, gap
 
@@ -55,6 +58,37 @@ def test_foresight_that_is_perfect_correlates_fully_without_bias_and_no_moments_
 def test_m_is_asked_only_where_rollouts_would_still_drive():
     rewards = np.zeros(200, np.float32)
     rewards[:50] = 1
-    assert promises.moments(rewards, None) == list(range(10, 176, 10))
-    assert promises.moments(rewards, 30) == [10, 20, 30, 40, 50, 60, 70]
+    assert promises.moments(rewards, None) == list(range(20, 176, 20))
+    assert promises.moments(rewards, 30) == [20, 40, 60]
     assert promises.moments(rewards[:30], 30) == []
+
+
+class Fork:
+    """A dream that turns left or right once, by chance, and is paid +1 or -1 a step for it from then on."""
+
+    def step(self, state, action, uniform, normal):
+        side = torch.where(state.z == 0, torch.where(uniform < 0.5, -0.5, 0.5), state.z)
+        return DreamState(side, state.h, state.c), Outcome(2 * side[:, 0], torch.zeros(len(side)))
+
+
+@pytest.mark.parametrize(("taken", "expected"), [(0.5, 6), (-0.5, -6)])
+def test_actions_are_evidence_of_where_the_road_went(taken, expected):
+    def follows_the_road(features):
+        return Policy(features[:, :1], torch.full((len(features), 1), -2.0))
+
+    assert foresee_fork(follows_the_road, taken) == pytest.approx(expected, abs=0.3)
+
+
+def test_actions_that_say_nothing_about_the_road_leave_both_ways_as_likely_as_before():
+    def drives_blind(features):
+        return Policy(torch.zeros(len(features), 1), torch.zeros(len(features), 1))
+
+    assert foresee_fork(drives_blind, 0.5) == pytest.approx(0, abs=0.5)
+
+
+def foresee_fork(policy, taken):
+    moments, steps = 400, 6
+    begin = DreamState(*(torch.zeros(moments, 1) for _ in range(3)))
+    actions = torch.full((steps, moments, 1), taken)
+    actions[0] = 0
+    return promises.foresee(Fork(), policy, begin, actions, torch.Generator().manual_seed(0)).mean().item()

@@ -182,6 +182,12 @@ class ControllerConfig(Part):
     ] = 3e-4
     gamma: Annotated[float, Field(gt=0, le=1, description="discount per decision")] = 0.98
     gae_lambda: Annotated[float, Field(ge=0, le=1, description="GAE's lambda")] = 0.95
+    reward_ceiling: Annotated[
+        float | None,
+        Field(
+            gt=0, description="reward of a decision beyond which more is worth nothing to C (none: all is worth alike)"
+        ),
+    ] = 4.0
     clip_coef: Annotated[float, Field(gt=0, description="PPO's trust region")] = 0.2
     ent_coef: Annotated[float, Field(ge=0, description="entropy bonus")] = 0.003
     vf_coef: Annotated[float, Field(ge=0, description="value loss weight")] = 0.5

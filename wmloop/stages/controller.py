@@ -46,7 +46,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     tau = temperature(ctx)
     dream = Dream(memory, tau, ctx.config.memory.done_weight)
     optimizer = adam([*actor.parameters(), *critic.parameters()], config.learning_rate)
-    per_decision = ctx.config.memory.reward_scale
+    per_decision, ceiling = ctx.config.memory.reward_scale, config.reward_ceiling
     per_episode = ctx.config.env.episode_frames / ctx.config.env.action_repeat
     updates = config.first_updates if ctx.iteration == 0 else config.updates
 
@@ -55,7 +55,8 @@ def run(ctx: StageContext) -> dict[str, float]:
         noise = Noise.draw(ctx.config.dream.horizon, len(start.z), start.z.shape[1], actions, ctx.generator("dream", i))
         batch = dream.rollout(actor, start, noise)
         shuffle = torch.Generator(ctx.device).manual_seed(ctx.seed("minibatches", i))
-        metrics = ppo.update(actor, critic, anchor, optimizer, batch, config, shuffle)
+        worth = batch.reward if ceiling is None else ppo.saturated(batch.reward, ceiling / per_decision)
+        metrics = ppo.update(actor, critic, anchor, optimizer, batch._replace(reward=worth), config, shuffle)
         _show(ctx, vision, batch.features[-1, 0, : start.z.shape[1]])
         alive = batch.alive
         promise = float(batch.reward[alive].mean()) * per_decision * per_episode

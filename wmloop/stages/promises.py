@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,20 +14,23 @@ from wmloop.config import RunConfig
 from wmloop.dream import Dream, DreamState, Noise
 from wmloop.episodes import Episode
 from wmloop.models.agent import Agent
+from wmloop.models.controller import Policy
 from wmloop.seeding import derive_seed
 
 #: Decisions over which a promise is compared, and decisions between two comparisons.
 HORIZON = 25
-_EVERY = 10
-#: M's word is a distribution: dreams averaged for each moment.
-_DREAMS = 4
+_EVERY = 20
+#: M's word is a distribution: dreams averaged for each moment, of C's own driving and given what was really done.
+_DREAMS, _FORESEEING = 4, 16
+#: With so few dreams none has just the real action: C's deviations count so many times, and no dream is impossible.
+_SLACK, _FLOOR = 2.0, 0.02
 
 
 class Promises(NamedTuple):
     """Reward sums over HORIZON decisions from the same moments of one episode, in the environment's units.
 
-    `promised` is dreamt with C acting inside M, `foreseen` is dreamt with the actions that were really taken, `paid` is
-    what reality paid for these.
+    `promised` is dreamt with C acting inside M, `foreseen` is what M expects given the actions that were really taken
+    (see `foresee`), `paid` is what reality paid for these.
     """
 
     promised: list[float]
@@ -55,25 +58,46 @@ class Trace:
             return Promises([], [], [])
         agent = self.agent
         z, h, c, action = (torch.stack([m[k][index] for m in self._moments[: len(episode)]]) for k in range(4))
-        begins = np.repeat(starts, _DREAMS)
-        begin = DreamState(z[begins], h[begins], c[begins])
-        taken = torch.stack([action[t : t + HORIZON] for t in begins], 1)
+        taken = torch.stack([action[t : t + HORIZON] for t in starts], 1)
         generator = torch.Generator(agent.device).manual_seed(derive_seed(episode.seed, "promise"))
-        noise = Noise.draw(HORIZON, len(begins), z.shape[1], action.shape[1], generator)
         dream = Dream(agent.memory, 1.0, config.memory.done_weight)
+        begins = np.repeat(starts, _DREAMS)
+        noise = Noise.draw(HORIZON, len(begins), z.shape[1], action.shape[1], generator)
+        begin = DreamState(z[begins], h[begins], c[begins])
         batch = dream.rollout(agent.policy, begin, noise._replace(action=torch.zeros_like(noise.action)))
-        promised = (batch.reward * batch.alive).sum(0)
-        foreseen, state, alive = torch.zeros_like(promised), begin, torch.ones_like(promised)
-        for t in range(HORIZON):
-            state, outcome = dream.step(state, taken[t], noise.uniform[t], noise.normal[t])
-            foreseen += outcome.reward * alive
-            alive *= outcome.done < 1
+        promised = (batch.reward * batch.alive).sum(0).view(-1, _DREAMS).mean(1)
+        foreseen = foresee(dream, agent.actor, DreamState(z[starts], h[starts], c[starts]), taken, generator)
+        promises, foresight = (sums * config.memory.reward_scale for sums in (promised, foreseen))
         paid = [float(episode.rewards[t : t + HORIZON].sum()) for t in starts]
-        promises, foresight = (
-            (sums.view(-1, _DREAMS).mean(1) * config.memory.reward_scale).cpu().tolist()
-            for sums in (promised, foreseen)
-        )
-        return Promises(promises, foresight, paid)
+        return Promises(promises.cpu().tolist(), foresight.cpu().tolist(), paid)
+
+
+def foresee(
+    dream: Dream, policy: Callable[[Tensor], Policy], begin: DreamState, taken: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Return the reward sum M expects from `begin` (N) given the actions really taken (T, N, A), (N,), open loop.
+
+    A driver's actions are evidence of the road that called for them: a dream whose road bends elsewhere would be driven
+    off it by them. So each moment's dreams are drawn again at every decision, in proportion to how probable `policy`
+    makes the real action where each dream is (a particle filter, Gordon et al. 1993). No real picture is seen.
+    """
+    count, dreams, device = len(begin.z), _FORESEEING, begin.z.device
+    first = torch.arange(count, device=device).unsqueeze(1) * dreams
+    state = DreamState(*(part.repeat_interleave(dreams, 0) for part in begin))
+    noise = Noise.draw(len(taken), count * dreams, state.z.shape[1], taken.shape[2], generator)
+    total, alive = torch.zeros(count * dreams, device=device), torch.ones(count * dreams, device=device)
+    for t, action in enumerate(taken.repeat_interleave(dreams, 1)):
+        chosen = policy(state.features)
+        likely = Policy(chosen.expected(), chosen.log_std + math.log(_SLACK)).logprob(action).exp()
+        weight = ((1 - _FLOOR) * likely + _FLOOR * 0.5 ** action.shape[1]).view(count, dreams).cumsum(1)
+        at = torch.rand(count, 1, generator=generator, device=device) + torch.arange(dreams, device=device)
+        drawn = torch.searchsorted(weight, at / dreams * weight[:, -1:]).clamp_(max=dreams - 1)
+        drawn = (first + drawn).flatten()
+        state, total, alive = DreamState(*(part[drawn] for part in state)), total[drawn], alive[drawn]
+        state, outcome = dream.step(state, action, noise.uniform[t], noise.normal[t])
+        total += outcome.reward * alive
+        alive *= outcome.done < 1
+    return total.view(count, dreams).mean(1)
 
 
 def moments(rewards: np.ndarray, patience: int | None) -> list[int]:

@@ -1,0 +1,44 @@
+"""Do one stage of a run again with other settings, and nothing before it: for paired experiments.
+
+    python tools/fork.py RUN NEW ITERATION STAGE [NAME=VALUE ...]
+
+copies RUN's versions before ITERATION's STAGE into the new run NEW beside it, with the settings changed; then
+`wmloop resume NEW --iterations N` goes on from there as the loop would.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from wmloop.cli.opening import stored_config
+from wmloop.config import parse_setting, to_toml, with_settings
+from wmloop.pipelines import WORLD_MODEL
+from wmloop.store import Store
+from wmloop.store.names import ITERATIONS
+
+
+def main(run: Path, name: str, iteration: int, stage: str, changes: list[str]) -> None:
+    """Make the fork; its facts name where it comes from."""
+    stages = [row.name for row in WORLD_MODEL]
+    place = iteration, stages.index(stage)
+    source = Store.open(run)
+    config = stored_config(source)
+    for change in changes:
+        config = with_settings(config, parse_setting(change))
+    origin = {"forked_from": f"{source.name}, before {stage} of iteration {iteration}", "changed": changes}
+    fork = Store.create(run.parent, name, to_toml(config), {**source.facts, **origin})
+    for version in source.versions():
+        if (version.iteration, stages.index(version.stage)) < place:
+            folder = Path(ITERATIONS) / version.name
+            shutil.copytree(source.path / folder, fork.path / folder)
+    print(
+        f"{fork.path}: {len(fork.versions())} versions; go on with `wmloop resume {name} --iterations {iteration + 1}`"
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 5:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5:])
