@@ -49,7 +49,7 @@ def test_a_setting_on_the_command_line_is_typed(text, value):
     ("text", "words"),
     [("memory.hiden=3", "did you mean 'memory.hidden'"), ("memory.hidden=many", "memory.hidden"),
      ("memory.hidden=0", "greater than"), ("hidden", "name=value"), ("dream.temperature=nan", "finite"),
-     ("vision.network=ha2017", "ha2018")],
+     ("vision.network=ha2017", "ha2018"), ("rollout.push_decisions=[5,2]", "must not be above")],
 )  # fmt: skip
 def test_a_setting_that_does_not_fit_is_answered_with_what_would(text, words):
     with pytest.raises(UsageError, match=words):

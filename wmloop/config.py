@@ -8,12 +8,19 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from wmloop.errors import UsageError
 from wmloop.presets import PRESETS
 
-Range = tuple[float, float]
+
+def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError("the first number must not be above the second")
+    return bounds
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
 
 
 class Part(BaseModel):
@@ -102,7 +109,11 @@ class RolloutConfig(Part):
     push_rate: Annotated[
         float, Field(ge=0, le=1, description="chance per decision that a push begins: a held offset to C's action")
     ] = 0.03
-    push_decisions: Annotated[tuple[int, int], Field(description="shortest and longest push")] = (2, 12)
+    push_decisions: Annotated[
+        tuple[Annotated[int, Field(ge=1)], int],
+        AfterValidator(_ascending),
+        Field(description="shortest and longest push"),
+    ] = (2, 12)
     push_scale: Annotated[
         float, Field(ge=0, description="standard deviation of a push per action dimension, in units of half its range")
     ] = 0.8

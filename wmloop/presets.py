@@ -30,7 +30,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "budget": {"iterations": 4},
         "env": {"action_repeat": 1, "num_envs": 16, "mirror": (), "crop": (0, 84, 0, 96)},
-        "rollout": {"first": ((10_000, 1_000),), "frames": 1_000_000, "patience": None},
+        "rollout": {"first": ((10_000, 1_000),), "frames": 1_000_000, "patience": None, "push_rate": 0.0},
         "vision": {
             "network": "ha2018",
             "recon_weight": 1.0,
@@ -51,7 +51,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "age_decay": 1.0,
         },
         "dream": {"horizon": 50},
-        "controller": {"gamma": 0.99, "critic": "attention"},
+        "controller": {"gamma": 0.99, "critic": "attention", "reward_ceiling": None},
         "evaluate": {"tracks": 100},
     },
 }
