@@ -35,3 +35,10 @@ def test_a_score_within_three_standard_errors_is_gone_on_from_and_a_clearly_wors
     assert ranking.newest_accepted([best, scored(850, 12)]) == 1
     assert ranking.newest_accepted([best, scored(405, 37)]) == 0
     assert ranking.newest_accepted([best, scored(880, 6), scored(300, 40)]) == 1
+
+
+@given(scores, st.floats(0, 50), st.floats(-100, 1000))
+def test_a_goal_is_confirmed_by_the_further_tracks_alone_and_only_where_their_lower_bound_reaches_it(mean, error, goal):
+    further = {"confirmed_score": mean, "confirmed_score_error": error}
+    assert ranking.confirms(scored(2000), goal) is False
+    assert ranking.confirms(scored(-2000, **further), goal) == (mean - 1.645 * error >= goal)

@@ -46,7 +46,7 @@ class RandomDriving(Part):
     mean: Annotated[tuple[Range, ...], Field(description="range of the episode's mean action, per dimension")] = (
         (0.0, 0.0),
         (0.05, 0.4),
-        (-0.3, -0.1),
+        (-0.3, 0.2),
     )
     scale: Annotated[tuple[Range, ...], Field(description="range of the episode's noise scale, per dimension")] = (
         (0.05, 0.35),
@@ -228,7 +228,9 @@ class BudgetConfig(Part):
 
     iterations: Annotated[int, Field(ge=1, description="outer iterations at most")] = 60
     hours: Annotated[float | None, Field(gt=0, description="wall-clock hours at most")] = None
-    goal: Annotated[float, Field(description="mean real score over the evaluation tracks that ends the run")] = 900.0
+    goal: Annotated[
+        float, Field(description="mean real score that ends the run, once further tracks confirm it with 95% certainty")
+    ] = 900.0
 
 
 class RunConfig(Part):

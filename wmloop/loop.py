@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 
@@ -80,9 +79,7 @@ def best_evaluation(store: Store) -> Version | None:
 
 def goal_met(store: Store, config: RunConfig) -> bool:
     """Return whether some evaluation reached the goal and the further tracks confirmed it."""
-    return any(
-        version.metrics.get("confirmed_score", -math.inf) >= config.budget.goal for version in evaluations(store)
-    )
+    return any(ranking.confirms(version.metrics, config.budget.goal) for version in evaluations(store))
 
 
 def _perform(

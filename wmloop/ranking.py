@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 #: Standard errors by which a score must fall short of the best to count as clearly worse.
 _CLEARLY = 3.0
+#: One-sided 95% point of the normal distribution.
+_SURELY = 1.645
 
 
 def merit(metrics: Mapping[str, float]) -> float:
@@ -17,6 +19,16 @@ def merit(metrics: Mapping[str, float]) -> float:
     """
     kind = "confirmed_score" if "confirmed_score" in metrics else "score"
     return metrics[kind] - metrics.get(f"{kind}_error", 0.0)
+
+
+def confirms(metrics: Mapping[str, float], goal: float) -> bool:
+    """Return whether an evaluation's further tracks put its agent's true mean above `goal` with 95% certainty.
+
+    A mean just above it would be below on the next hundred tracks as often as not.
+    """
+    if "confirmed_score" not in metrics:
+        return False
+    return metrics["confirmed_score"] - _SURELY * metrics.get("confirmed_score_error", 0.0) >= goal
 
 
 def best(evaluations: Sequence[Mapping[str, float]]) -> int | None:

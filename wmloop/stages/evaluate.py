@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from wmloop import ranking
 from wmloop.config import RunConfig
 from wmloop.envs import EnvPool
 from wmloop.models.agent import Agent
@@ -47,6 +48,10 @@ def run(ctx: StageContext) -> dict[str, float]:
             confirmed = summarise(_score(ctx, pool, agent, further, "confirm"), config)
             kept = ("score", "score_std", "score_error", "score_min", "frames")
             metrics |= {f"confirmed_{name}": confirmed[name] for name in kept}
+            verdict = "confirmed" if ranking.confirms(metrics, config.budget.goal) else "not sure yet, so it goes on"
+            ctx.say(
+                f"{confirmed['score']:.1f} on {len(further)} fresh tracks, error {confirmed['score_error']:.1f}: {verdict}"
+            )
     if metrics.get("promised", 0.0) > metrics.get("paid_best", math.inf):
         ctx.say(
             f"M promises {metrics['promised']:.0f} in {config.env.episode_frames} frames,"
