@@ -46,7 +46,7 @@ class RandomDriving(Part):
     mean: Annotated[tuple[Range, ...], Field(description="range of the episode's mean action, per dimension")] = (
         (0.0, 0.0),
         (0.05, 0.4),
-        (-0.3, 0.2),
+        (-0.3, -0.1),
     )
     scale: Annotated[tuple[Range, ...], Field(description="range of the episode's noise scale, per dimension")] = (
         (0.05, 0.35),
@@ -196,7 +196,8 @@ class ControllerConfig(Part):
     reward_ceiling: Annotated[
         float | None,
         Field(
-            gt=0, description="reward of a decision beyond which more is worth nothing to C (none: all is worth alike)"
+            gt=0,
+            description="reward of a decision beyond which more is worth nothing, once reality pays C that (or none)",
         ),
     ] = 4.0
     clip_coef: Annotated[float, Field(gt=0, description="PPO's trust region")] = 0.2

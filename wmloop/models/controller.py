@@ -73,15 +73,15 @@ class Actor(nn.Module):
                     head.bias.zero_()
 
     def lean(self, action: Tensor) -> None:
-        """Let the untrained policy's mean be near `action` (A,), at most 0.95 towards a bound."""
+        """Let the untrained policy's mean be near `action` (A,), at most 0.8 towards a bound."""
         with torch.no_grad():
-            self.mean.bias.copy_(torch.atanh(action.clamp(-0.95, 0.95)))
+            self.mean.bias.copy_(torch.atanh(action.clamp(-0.8, 0.8)))
 
     def forward(self, features: Tensor) -> Policy:
         """Return the Policy for features (..., Z + D)."""
         x = self.trunk(features)
         low, high = self.log_std_bounds
-        log_std = low + (high - low) * torch.sigmoid(self.spread(x))
+        log_std = low + (high - low) * torch.sigmoid(self.spread(x) + 1.0)
         return Policy(torch.tanh(self.mean(x)), log_std)
 
 

@@ -46,8 +46,9 @@ def run(ctx: StageContext) -> dict[str, float]:
     tau = temperature(ctx)
     dream = Dream(memory, tau, ctx.config.memory.done_weight)
     optimizer = adam([*actor.parameters(), *critic.parameters()], config.learning_rate)
-    per_decision, ceiling = ctx.config.memory.reward_scale, config.reward_ceiling
+    per_decision = ctx.config.memory.reward_scale
     per_episode = ctx.config.env.episode_frames / ctx.config.env.action_repeat
+    ceiling = reward_ceiling(ctx)
     updates = config.first_updates if ctx.iteration == 0 else config.updates
 
     def step(i: int) -> dict[str, float]:
@@ -69,7 +70,21 @@ def run(ctx: StageContext) -> dict[str, float]:
     )  # fmt: skip
     ctx.draft.save_tensors("actor.safetensors", module_arrays(actor))
     ctx.draft.save_tensors("critic.safetensors", module_arrays(critic))
-    return metrics | {"temperature": tau}
+    return metrics | {"temperature": tau, "saturated": float(ceiling is not None)}
+
+
+def reward_ceiling(ctx: StageContext) -> float | None:
+    """Return the reward of a decision beyond which more is worth nothing; None while C still has to become faster.
+
+    The ceiling holds where the C that training goes on from was paid as much in reality, and not below: from the start
+    on it would make C careful before it is able (docs/experiments.md).
+    """
+    ceiling = ctx.config.controller.reward_ceiling
+    if ceiling is None or "controller" not in ctx.carries:
+        return None
+    begun_with = ctx.carries["controller"].iteration
+    paid = next(v.metrics.get("paid", 0.0) for v in ctx.history("evaluate") if v.iteration == begun_with)
+    return ceiling if paid >= ceiling * ctx.config.env.episode_frames / ctx.config.env.action_repeat else None
 
 
 def temperature(ctx: StageContext) -> float:
