@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny_env import tiny_config
+from tests.tiny_env import MAX_STEPS, tiny_config
 from wmloop import loop, ranking
 from wmloop.config import build_config, parse_setting, to_toml
 from wmloop.errors import DivergedError
@@ -82,6 +82,14 @@ def test_an_automatic_temperature_begins_at_one_and_follows_the_measured_gap(tmp
     moved = store.version(1, "controller").metrics["temperature"]
     assert moved == pytest.approx(min(max(math.exp(min(max(gap, -1), 1) / 2), 0.5), 2))
     assert moved != 1
+
+
+@pytest.mark.parametrize(("rate", "saturated"), [(0.4, 0), (0.5, 1)])
+def test_the_ceiling_holds_once_reality_pays_as_much_and_never_at_first(tmp_path, monkeypatch, rate, saturated):
+    figures = {"score": 1.0, "score_std": 0.0, "paid": rate * MAX_STEPS}
+    monkeypatch.setattr(evaluate, "summarise", lambda results, config: figures)
+    store, _ = perform(tmp_path / "run", configure("controller.reward_ceiling=0.5"))
+    assert [store.version(i, "controller").metrics["saturated"] for i in range(2)] == [0, saturated]
 
 
 @pytest.mark.parametrize(("promised", "alarms"), [(9.0, 0), (11.0, 1)])

@@ -113,8 +113,7 @@ def _random(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool) -> 
     for i, task in enumerate(wave):
         rng = ctx.rng("driving", number, i)
         plans[: task.decisions, i] = random_driving(ctx.config.env.driving, low, high, task.decisions, rng)
-    pushes = _pushes(ctx, number, pool)
-    return lambda t, frames: np.clip(plans[t] + pushes() * (high - low) / 2, low, high)
+    return lambda t, frames: plans[t]
 
 
 def _policy(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool, trace: Trace) -> Decide:
@@ -123,7 +122,8 @@ def _policy(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool, tra
     loud = np.zeros(pool.num_envs, np.bool_)
     loud[: len(wave)] = [not task.quiet for task in wave]
     actions = len(pool.action_low)
-    pushes = _pushes(ctx, number, pool)
+    rngs = [ctx.rng("push", number, i) for i in range(pool.num_envs)]
+    pushes = Pushes(ctx.config.rollout, actions, rngs)
 
     def decide(t: int, frames: np.ndarray) -> np.ndarray:
         noise = ctx.rng("noise", number, t).standard_normal((pool.num_envs, actions), np.float32)
@@ -132,11 +132,6 @@ def _policy(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool, tra
         return action
 
     return decide
-
-
-def _pushes(ctx: StageContext, number: int, pool: EnvPool) -> Pushes:
-    rngs = [ctx.rng("push", number, i) for i in range(pool.num_envs)]
-    return Pushes(ctx.config.rollout, len(pool.action_low), rngs)
 
 
 def _summary(episodes: list[Episode], promises: list[Promises]) -> dict[str, Any]:
