@@ -199,7 +199,7 @@ class ControllerConfig(Part):
             gt=0,
             description="reward of a decision beyond which more is worth nothing, once reality pays C that (or none)",
         ),
-    ] = 4.0
+    ] = 4.5
     clip_coef: Annotated[float, Field(gt=0, description="PPO's trust region")] = 0.2
     ent_coef: Annotated[float, Field(ge=0, description="entropy bonus")] = 0.003
     vf_coef: Annotated[float, Field(ge=0, description="value loss weight")] = 0.5
