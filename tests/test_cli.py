@@ -41,10 +41,10 @@ def _torch_as_it_was(monkeypatch):
 
 @pytest.fixture(scope="module")
 def tiny_toml(tmp_path_factory):
-    """Return a settings file of a small run: one iteration, two seconds of M."""
+    """Return a settings file of a small run: one iteration, a second of M at least."""
     path = tmp_path_factory.mktemp("settings") / "tiny.toml"
     settings = tiny_config() | {"budget": {"iterations": 1}, "seed": 7}
-    settings["memory"] = settings["memory"] | {"first_steps": 150}
+    settings["memory"] = settings["memory"] | {"first_steps": 600}
     path.write_text(to_toml(build_config("smoke", settings)))
     return path
 

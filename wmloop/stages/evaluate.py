@@ -73,9 +73,10 @@ def score_tracks(
         return action
 
     episodes = drive(pool, [Task(seed, UNLIMITED) for seed in tracks], decide, tick)
+    told = trace.promises(config, episodes)
     return [
-        TrackResult(e.seed, e.score, e.frames, e.terminated, *trace.promises(config, e, i))
-        for i, e in enumerate(episodes)
+        TrackResult(e.seed, e.score, e.frames, e.terminated, *promises)
+        for e, promises in zip(episodes, told, strict=True)
     ]
 
 

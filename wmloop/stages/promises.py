@@ -51,25 +51,30 @@ class Trace:
         self._moments.append((self.agent.z, self.agent.h, self.agent.c, self.agent.action))
 
     @torch.inference_mode()
-    def promises(self, config: RunConfig, episode: Episode, index: int) -> Promises:
-        """Return M's promises over `episode`, which copy `index` of the wave drove from the trace's beginning."""
-        starts = moments(episode.rewards, config.rollout.patience)
+    def promises(self, config: RunConfig, episodes: Sequence[Episode]) -> list[Promises]:
+        """Return M's promises over each of `episodes`, those of the wave in order, driven from the trace's beginning."""
+        asked = [moments(episode.rewards, config.rollout.patience) for episode in episodes]
+        starts = [(t, i) for i, times in enumerate(asked) for t in times]
+        told = [Promises([], [], []) for _ in episodes]
         if not starts:
-            return Promises([], [], [])
+            return told
         agent = self.agent
-        z, h, c, action = (torch.stack([m[k][index] for m in self._moments[: len(episode)]]) for k in range(4))
-        taken = torch.stack([action[t : t + HORIZON] for t in starts], 1)
-        generator = torch.Generator(agent.device).manual_seed(derive_seed(episode.seed, "promise"))
+        begin = DreamState(*(torch.stack([self._moments[t][k][i] for t, i in starts]) for k in range(3)))
+        driven = torch.stack([moment[3] for moment in self._moments])
+        taken = torch.stack([driven[t : t + HORIZON, i] for t, i in starts], 1)
+        generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "promise"))
         dream = Dream(agent.memory, 1.0, config.memory.done_weight)
-        begins = np.repeat(starts, _DREAMS)
-        noise = Noise.draw(HORIZON, len(begins), z.shape[1], action.shape[1], generator)
-        begin = DreamState(z[begins], h[begins], c[begins])
-        batch = dream.rollout(agent.policy, begin, noise._replace(action=torch.zeros_like(noise.action)))
+        begins = DreamState(*(part.repeat_interleave(_DREAMS, 0) for part in begin))
+        noise = Noise.draw(HORIZON, len(begins.z), begin.z.shape[1], driven.shape[2], generator)
+        batch = dream.rollout(agent.policy, begins, noise._replace(action=torch.zeros_like(noise.action)))
         promised = (batch.reward * batch.alive).sum(0).view(-1, _DREAMS).mean(1)
-        foreseen = foresee(dream, agent.actor, DreamState(z[starts], h[starts], c[starts]), taken, generator)
-        promises, foresight = (sums * config.memory.reward_scale for sums in (promised, foreseen))
-        paid = [float(episode.rewards[t : t + HORIZON].sum()) for t in starts]
-        return Promises(promises.cpu().tolist(), foresight.cpu().tolist(), paid)
+        foreseen = foresee(dream, agent.actor, begin, taken, generator)
+        sums = torch.stack([promised, foreseen], 1) * config.memory.reward_scale
+        for (t, i), (promise, foresight) in zip(starts, sums.cpu().tolist(), strict=True):
+            told[i].promised.append(promise)
+            told[i].foreseen.append(foresight)
+            told[i].paid.append(float(episodes[i].rewards[t : t + HORIZON].sum()))
+        return told
 
 
 def foresee(
