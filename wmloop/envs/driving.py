@@ -1,4 +1,4 @@
-"""Random driving: the first policy, whose actions hang together long enough to get somewhere."""
+"""Random driving, whose actions hang together long enough to get somewhere, and the pushes that later drivers get."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Pushes:
         self._offset = np.zeros((len(rngs), actions), np.float32)
 
     def __call__(self) -> np.ndarray:
-        """Return the offsets of the next decision, (N, A) float32 in units of half the action's range."""
+        """Return the offsets of the next decision, (N, A) float32 in units of half the action's range, until the next call."""
         config = self._config
         for i, rng in enumerate(self._rngs):
             if self._left[i] == 0 and rng.random() < config.push_rate:

@@ -42,7 +42,7 @@ def run(ctx: StageContext) -> dict[str, float]:
         results = _score(ctx, pool, agent, tracks, "tracks")
         metrics = summarise(results, config) | {"temperature": triple.controller.metrics.get("temperature", 1.0)}
         if metrics["score"] >= config.budget.goal:
-            ctx.say(f"goal met on {len(tracks)} tracks with {metrics['score']:.0f}: confirming on fresh ones")
+            ctx.say(f"goal met on {len(tracks)} tracks with {metrics['score']:.0f}: confirming on further ones")
             further = confirmation_tracks(config.evaluate.confirm_tracks)
             ctx.begin(len(further) * config.env.episode_frames, "frames")
             confirmed = summarise(_score(ctx, pool, agent, further, "confirm"), config)
@@ -50,7 +50,7 @@ def run(ctx: StageContext) -> dict[str, float]:
             metrics |= {f"confirmed_{name}": confirmed[name] for name in kept}
             verdict = "confirmed" if ranking.confirms(metrics, config.budget.goal) else "not sure yet, so it goes on"
             ctx.say(
-                f"{confirmed['score']:.1f} on {len(further)} fresh tracks, error {confirmed['score_error']:.1f}: {verdict}"
+                f"{confirmed['score']:.1f} on {len(further)} further tracks, error {confirmed['score_error']:.1f}: {verdict}"
             )
     if metrics.get("promised", 0.0) > metrics.get("paid_best", math.inf):
         ctx.say(

@@ -70,9 +70,9 @@ class Trace:
         promised = (batch.reward * batch.alive).sum(0).view(-1, _DREAMS).mean(1)
         foreseen = foresee(dream, agent.actor, begin, taken, generator)
         sums = torch.stack([promised, foreseen], 1) * config.memory.reward_scale
-        for (t, i), (promise, foresight) in zip(starts, sums.cpu().tolist(), strict=True):
+        for (t, i), (promise, expected) in zip(starts, sums.cpu().tolist(), strict=True):
             told[i].promised.append(promise)
-            told[i].foreseen.append(foresight)
+            told[i].foreseen.append(expected)
             told[i].paid.append(float(episodes[i].rewards[t : t + HORIZON].sum()))
         return told
 
