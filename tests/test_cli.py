@@ -266,6 +266,60 @@ def test_a_resume_may_change_the_budget_by_set_and_nothing_else(runs, monkeypatc
     assert len(seen) == 1
 
 
+def hashes(store, iteration):
+    return {
+        (v.stage, file): r.sha256 for v in store.versions() if v.iteration == iteration for file, r in v.files.items()
+    }
+
+
+def test_a_fork_repeats_the_run_or_goes_another_way_and_leaves_it_as_it_was(runs):
+    assert wmloop("resume", "tiny", "--iterations", "2", "--progress", "none", runs=runs).exit_code == 0
+    before = {path: path.read_bytes() for path in (runs / "tiny").rglob("*") if path.is_file()}
+    result = wmloop("resume", "tiny", "--from", "0", "--iterations", "2", "--progress", "none", runs=runs)
+    assert result.exit_code == 0, result.stderr
+    assert "run tiny-from-0 in" in result.stderr
+    origin, twin = Store.open(runs / "tiny"), Store.open(runs / "tiny-from-0")
+    assert (twin.facts["forked_from"]["run"], twin.facts["forked_from"]["iteration"]) == ("tiny", 0)
+    assert [v.hash for v in twin.versions()[:5]] == [v.hash for v in origin.versions()[:5]]
+    assert hashes(twin, 1) == hashes(origin, 1)
+    assert twin.verify() == []
+    changes = ["--set", "controller.updates=1", "--iterations", "2", "--as", "other"]
+    result = wmloop("resume", "tiny", "--from", "0", *changes, "--progress", "none", runs=runs)
+    assert result.exit_code == 0, result.stderr
+    other = Store.open(runs / "other")
+    same = {key for key, value in hashes(other, 1).items() if hashes(origin, 1).get(key) == value}
+    assert ("memory", "model.safetensors") in same
+    assert ("controller", "actor.safetensors") not in same
+    assert {path: path.read_bytes() for path in (runs / "tiny").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--from", "1"], 2, "its finished iterations are 0 to 0"),
+        (["--from", "0", "--as", "tiny"], 2, "choose another name"),
+        (["--as", "new"], 2, "--from"),
+        (["--from", "0", "--preset", "gpu"], 2, "preset"),
+    ],
+)
+def test_a_fork_that_cannot_be_is_refused_and_makes_no_run(runs, arguments, code, said):
+    result = wmloop("resume", "tiny", *arguments, runs=runs)
+    assert result.exit_code == code
+    assert said in result.stderr
+    assert [path.name for path in runs.iterdir()] == ["tiny"]
+
+
+def test_a_fork_of_damaged_versions_names_the_file_and_makes_no_run(runs):
+    path = runs / "tiny" / "iterations" / "0000" / "memory" / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    result = wmloop("resume", "tiny", "--from", "0", "--iterations", "2", runs=runs)
+    assert result.exit_code == 65
+    assert str(path) in result.stderr
+    assert [path.name for path in runs.iterdir()] == ["tiny"]
+
+
 def test_a_run_that_is_not_there_lists_those_that_are(runs):
     for command in ("resume", "play", "eval", "log", "verify"):
         result = wmloop(command, "tinny", runs=runs)

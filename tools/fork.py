@@ -8,7 +8,6 @@ copies RUN's versions before ITERATION's STAGE into the new run NEW beside it, w
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from wmloop.cli.opening import stored_config
 from wmloop.config import parse_setting, to_toml, with_settings
 from wmloop.pipelines import WORLD_MODEL
 from wmloop.store import Store
-from wmloop.store.names import ITERATIONS
 
 
 def main(run: Path, name: str, iteration: int, stage: str, changes: list[str]) -> None:
@@ -28,14 +26,9 @@ def main(run: Path, name: str, iteration: int, stage: str, changes: list[str]) -
     for change in changes:
         config = with_settings(config, parse_setting(change))
     origin = {"forked_from": f"{source.name}, before {stage} of iteration {iteration}", "changed": changes}
-    fork = Store.create(run.parent, name, to_toml(config), {**source.facts, **origin})
-    for version in source.versions():
-        if (version.iteration, stages.index(version.stage)) < place:
-            folder = Path(ITERATIONS) / version.name
-            shutil.copytree(source.path / folder, fork.path / folder)
-    print(
-        f"{fork.path}: {len(fork.versions())} versions; go on with `wmloop resume {name} --iterations {iteration + 1}`"
-    )
+    kept = [version for version in source.versions() if (version.iteration, stages.index(version.stage)) < place]
+    fork = Store.create(run.parent, name, to_toml(config), {**source.facts, **origin}, kept)
+    print(f"{fork.path}: {len(kept)} versions; go on with `wmloop resume {name} --iterations {iteration + 1}`")
 
 
 if __name__ == "__main__":

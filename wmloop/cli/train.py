@@ -26,6 +26,7 @@ from wmloop.errors import UsageError
 
 if TYPE_CHECKING:
     from wmloop.config import RunConfig
+    from wmloop.store import Store
 
 _HIDDEN = "Cannot change on resume."
 
@@ -88,6 +89,13 @@ def resume(
     iterations: IterationsOption = None,
     hours: HoursOption = None,
     goal: GoalOption = None,
+    fork_from: Annotated[
+        int | None,
+        typer.Option("--from", metavar="ITERATION", min=0, help="Go on after this iteration, in a new run of its own."),
+    ] = None,
+    fork_name: Annotated[
+        str | None, typer.Option("--as", metavar="NEW", help="The new run's name with --from; made up if absent.")
+    ] = None,
     progress: ProgressOption = "auto",
     runs: RunsOption = Path("runs"),
     preset: Annotated[str | None, typer.Option(hidden=True, help=_HIDDEN)] = None,
@@ -99,8 +107,11 @@ def resume(
 
     A stage that was interrupted goes on from its last snapshot, and the results are those of a run that never stopped.
     Only the budget may change (--iterations, --hours, --goal), and for this time only: the run keeps its own.
+
+    With --from a new run begins with a copy of what this one did up to and including that iteration, and the old one
+    stays as it is. There every setting may change (--set, --seed); where none does, it repeats the old run.
     """
-    from wmloop.config import changed_settings, parse_setting, settings, with_settings
+    from wmloop.config import changed_settings, parse_setting, settings, to_toml, with_settings
 
     store = open_run(runs, name)
     if store.path == DEMO:
@@ -113,11 +124,17 @@ def resume(
     for layer in [*map(parse_setting, sets or []), budget(iterations, hours, goal)]:
         after = with_settings(after, layer)
     after = with_settings(after, {key: value for key, value in flags.items() if value is not None})
+    if fork_from is not None and before.preset == after.preset:  # a preset is where settings start from, not one itself
+        store = _fork(store, fork_from, fork_name, to_toml(after), runs)
+        before = after
+    elif fork_name is not None:
+        raise UsageError("--as names a new run, and without --from ITERATION there is none")
     if changed := changed_settings(before, after):
         old, new = settings(before)[changed[0]], settings(after)[changed[0]]
         raise UsageError(
             f"{changed[0]} is {old!r} in the run {store.name} and cannot become {new!r}: the results would no longer be"
-            f" those of one run. Only budget.* may change; start a new run: `wmloop start --set {changed[0]}={new}`"
+            f" those of one run. Only budget.* may change; with --from ITERATION another run does; or start a new run:"
+            f" `wmloop start --set {changed[0]}={new}`"
         )
 
     from wmloop.cli.session import Session
@@ -125,6 +142,31 @@ def resume(
 
     resolve_device(before.device)
     Session(store, before, after, progress, runs).run()
+
+
+def _fork(source: Store, iteration: int, name: str | None, config: str, runs: Path) -> Store:
+    """Make a new run of everything that `source` did up to and including `iteration`, and say so.
+
+    Raises:
+        UsageError: that iteration is not finished, or the name is taken.
+        StoreCorruptError: what would be copied is damaged.
+    """
+    from wmloop.device import machine_facts
+    from wmloop.loop import next_position
+    from wmloop.store import Store, list_runs
+
+    finished, _ = next_position(source)
+    if iteration >= finished:
+        has = f"its finished iterations are 0 to {finished - 1}" if finished else "none of its iterations is finished"
+        raise UsageError(f"cannot go on from iteration {iteration} of the run {source.name}: {has}")
+    if name is None:
+        stem, taken = f"{source.name}-from-{iteration}", set(list_runs(runs))
+        name = next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+    kept = [version for version in source.versions() if version.iteration <= iteration]
+    origin = {"run": source.name, "iteration": iteration, "created": source.created}
+    fork = Store.create(runs, name, config, {**machine_facts(), "forked_from": origin}, kept)
+    say(f"run {fork.name} in {fork.path}: {len(kept)} versions of {source.name}, up to iteration {iteration}")
+    return fork
 
 
 def _settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[RunConfig, str]:

@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +49,17 @@ class Store:
         return self.path.name
 
     @classmethod
-    def create(cls, root: Path, name: str, config_toml: str, facts: Mapping[str, Any]) -> Store:
+    def create(
+        cls, root: Path, name: str, config_toml: str, facts: Mapping[str, Any], versions: Sequence[Version] = ()
+    ) -> Store:
         """Make the run `name` in `root`, whole or not at all, and open it.
 
-        `facts` is any JSON table about how it began (command line, git revision, library versions).
+        `facts` is any JSON table about how it began (command line, git revision, library versions). Copies of
+        `versions`, of another run, are what it begins with; their manifests, and so their hashes, stay the same.
 
         Raises:
             UsageError: the name does not do, or is taken.
+            StoreCorruptError: a version is damaged; there is no such run.
             StorageError: the file system refuses; there is no such run.
         """
         check_run_name(name)
@@ -71,9 +75,12 @@ class Store:
         try:
             atomic.write_file(draft / CONFIG, config)
             atomic.write_file(draft / FACTS, notes)
+            atomic.require_space(draft, sum(version.num_bytes for version in versions))
+            for version in versions:
+                _copy(version, draft / ITERATIONS / version.name)
             atomic.write_file(draft / HEADER, _header(sha256(config), sha256(notes)).encode())
             atomic.publish_folder(draft, path)
-        except StorageError as error:
+        except (StorageError, StoreCorruptError) as error:
             shutil.rmtree(draft, ignore_errors=True)
             cause = error.__cause__
             if isinstance(cause, OSError) and cause.errno in (errno.EEXIST, errno.ENOTEMPTY):
@@ -222,6 +229,17 @@ class Store:
 
     def _stages(self, iteration: int) -> list[str]:
         return [name for name in list_folder(self._folder(iteration)) if is_stage_name(name)]
+
+
+def _copy(version: Version, folder: Path) -> None:
+    """Write a version's files and its manifest, each as it was committed, into a new folder that nobody sees yet."""
+    manifest = read_regular(version.path / MANIFEST)
+    if sha256(manifest) != version.hash:
+        raise StoreCorruptError(f"{version.path / MANIFEST} has changed since it was read")
+    atomic.make_folder(folder)
+    for file in version.files:
+        atomic.write_file(folder / file, version.bytes(file))
+    atomic.write_file(folder / MANIFEST, manifest)
 
 
 def _is(version: Version | None, digest: str) -> bool:
