@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from wmloop import __version__
+from wmloop.cli.exchange import export, import_
 from wmloop.cli.inspect import log, runs, verify
 from wmloop.cli.score import score
 from wmloop.cli.train import resume, start
@@ -46,6 +47,8 @@ app.command("eval")(score)
 app.command()(runs)
 app.command()(log)
 app.command()(verify)
+app.command()(export)
+app.command("import")(import_)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import DEMO, open_run, stored_config
+from wmloop.cli.opening import open_run, stored_config
 from wmloop.cli.options import (
     Device,
     GoalOption,
@@ -114,9 +114,9 @@ def resume(
     from wmloop.config import changed_settings, parse_setting, settings, to_toml, with_settings
 
     store = open_run(runs, name)
-    if store.path == DEMO:
+    if "imported" in store.facts:
         raise UsageError(
-            "the demo is there to play and to eval, without what it learnt from; `wmloop start` trains your own"
+            f"{store.name} is there to play and to eval, without what it learnt from; `wmloop start` trains your own"
         )
     before = stored_config(store)
     flags = {"preset": preset, "device": device, "seed": seed, "threads": threads}

@@ -1,0 +1,157 @@
+"""An agent as one file: what goes out comes in again, and nothing else does."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from typer.testing import CliRunner
+
+from tests.tiny_env import tiny_config
+from wmloop import bundle
+from wmloop.cli import app
+from wmloop.config import build_config, to_toml
+from wmloop.device import machine_facts
+from wmloop.errors import StoreCorruptError, UsageError
+from wmloop.stages.weights import Triple
+from wmloop.store import Store
+from wmloop.store.tensors import encode, read
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return the folder of runs with one finished run `tiny`."""
+    runs = tmp_path_factory.mktemp("bundle")
+    settings = runs / "tiny.toml"
+    settings.write_text(
+        to_toml(build_config("smoke", tiny_config() | {"budget": {"iterations": 1}, "seed": 7, "threads": 1}))
+    )
+    threads = torch.get_num_threads()
+    result = wmloop(runs, "start", "tiny", "--config", settings, "--progress", "none")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+    torch.set_flush_denormal(False)
+    assert result.exit_code == 0, result.stderr
+    return runs
+
+
+@pytest.fixture(scope="module")
+def exported(trained):
+    path = trained / "agent.safetensors"
+    result = wmloop(trained, "export", "tiny", "--to", path)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == f"{path}\n"
+    return path
+
+
+def wmloop(runs, *arguments):
+    return CliRunner().invoke(app, [*map(str, arguments), "--runs", str(runs)])
+
+
+def changed(exported, tmp_path, change):
+    """Return a copy of the file after `change(tensors, notes)`."""
+    tensors, notes = read(exported)
+    change(tensors, notes)
+    path = tmp_path / "changed.safetensors"
+    path.write_bytes(encode(tensors, notes))
+    return path
+
+
+def test_an_exported_agent_comes_back_bit_for_bit_with_its_score_and_its_settings(trained, exported, tmp_path):
+    result = wmloop(tmp_path, "import", exported, "guest")
+    assert result.exit_code == 0, result.stderr
+    origin, guest = Store.open(trained / "tiny"), Store.open(tmp_path / "guest")
+    assert guest.verify() == []
+    assert guest.config_text == origin.config_text
+    assert guest.facts["imported"]["run"] == "tiny"
+    ours, theirs = Triple.of(origin, 0)._asdict(), Triple.of(guest, 0)._asdict()
+    for stage, file in (("vision", "model"), ("memory", "model"), ("controller", "actor")):
+        before, after = (t[stage].tensors(f"{file}.safetensors") for t in (ours, theirs))
+        assert before.keys() == after.keys()
+        assert all(np.array_equal(before[name], after[name]) for name in before)
+    for stage in ("vision", "memory", "controller", "evaluate"):
+        assert guest.version(0, stage).metrics == origin.version(0, stage).metrics
+    played = [
+        wmloop(runs, "eval", name, "--tracks", "2", "--json") for runs, name in ((trained, "tiny"), (tmp_path, "guest"))
+    ]
+    assert [result.exit_code for result in played] == [0, 0]
+    first, second = (json.loads(result.stdout)["tracks"] for result in played)
+    assert first == second
+
+
+def test_others_read_the_file_with_the_library_alone(exported):
+    with safe_open(exported, "numpy") as file:
+        notes = file.metadata()
+        assert {name.split(".")[0] for name in file.keys()} == {"vision", "memory", "actor"}  # noqa: SIM118
+    assert notes["format"] == bundle.FORMAT
+    assert json.loads(notes["origin"])["metrics"]["evaluate"]["score_std"] >= 0
+
+
+def test_an_imported_agent_cannot_be_resumed_and_names_are_not_taken_twice(exported, tmp_path):
+    assert wmloop(tmp_path, "import", exported).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny-0"]
+    result = wmloop(tmp_path, "resume", "tiny-0")
+    assert (result.exit_code, "to play and to eval" in result.stderr) == (2, True)
+    result = wmloop(tmp_path, "import", exported)
+    assert (result.exit_code, "choose another name" in result.stderr) == (2, True)
+
+
+def test_an_existing_file_is_never_overwritten(trained, exported):
+    before = exported.read_bytes()
+    result = wmloop(trained, "export", "tiny", "--to", exported)
+    assert (result.exit_code, "there already" in result.stderr) == (2, True)
+    assert exported.read_bytes() == before
+
+
+def _forget(name):
+    return lambda tensors, notes: tensors.pop(name)
+
+
+def _note(key, value):
+    return lambda tensors, notes: notes.update({key: value})
+
+
+def _wider(tensors, notes):
+    tensors["memory.mixture_head.bias"] = np.zeros(1 + len(tensors["memory.mixture_head.bias"]), np.float32)
+
+
+def _doubled(tensors, notes):
+    tensors["vision.mu.weight"] = tensors["vision.mu.weight"].astype(np.float64)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _forget("memory.lstm.weight_ih_l0"), _forget("vision.mu.bias"), _wider, _doubled,
+        _note("format", "wmloop-agent-99"), _note("config", "not toml ["), _note("origin", "[]"),
+        _note("config", "[memory]\nhidden = 1000000000\n"), _note("config", "[memory]\nhiden = 3\n"),
+        _note("origin", '{"run": "x", "iteration": 0, "metrics": {"evaluate": {"score": "much"}}}'),
+        _note("origin", '{"run": "x", "iteration": 0, "metrics": {"evaluate": {"gap": 1.0}}}'),
+        _note("origin", '{"run": "x", "iteration": 0, "metrics": {"memory": {"nll": NaN}}}'),
+        _note("origin", '{"run": "x", "iteration": "one", "metrics": {}}'),
+        _note("origin", "[" * 100_000),
+    ],
+    ids=lambda change: change.__name__,
+)  # fmt: skip
+def test_a_file_that_is_no_whole_agent_is_refused_and_makes_no_run(exported, tmp_path, change):
+    path = changed(exported, tmp_path, change)
+    with pytest.raises(StoreCorruptError, match=r"changed\.safetensors"):
+        bundle.unpack(path, tmp_path / "runs", "guest", machine_facts())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_name_from_the_file_cannot_leave_the_folder_of_runs(exported, tmp_path):
+    path = changed(exported, tmp_path, _note("origin", '{"run": "../../x", "iteration": 0, "metrics": {}}'))
+    with pytest.raises(UsageError, match="cannot name a run"):
+        bundle.unpack(path, tmp_path / "runs", None, machine_facts())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_bytes_that_are_no_tensors_and_files_that_are_not_there_are_refused(tmp_path):
+    path = tmp_path / "x.safetensors"
+    assert wmloop(tmp_path / "runs", "import", path).exit_code == 2
+    path.write_bytes(b"\x80\x04pickle")
+    assert wmloop(tmp_path / "runs", "import", path).exit_code == 65
+    shutil.rmtree(tmp_path / "runs", ignore_errors=True)

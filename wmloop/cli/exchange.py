@@ -1,0 +1,57 @@
+"""`wmloop export` and `wmloop import`: an agent as one file, out of a run and into a new one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wmloop.cli.exits import guarded, say
+from wmloop.cli.opening import open_run
+from wmloop.cli.options import NameArgument, RunsOption, VersionOption
+
+
+@guarded
+def export(
+    name: NameArgument = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE.safetensors", help="The file; NAME-ITERATION if absent.")
+    ] = None,
+    version: VersionOption = None,
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Write an agent, V, M and C, to one safetensors file with its settings and score.
+
+    `wmloop import` makes a run of it, anywhere; any safetensors library reads it.
+    """
+    store = open_run(runs, name)
+
+    from wmloop import bundle
+    from wmloop.play import choose
+    from wmloop.view.words import size
+
+    iteration, why = choose(store, version)
+    path = to or Path(f"{store.name}-{iteration}.safetensors")
+    written = bundle.write(store, iteration, path)
+    say(f"{store.name}, iteration {iteration} ({why}): {size(written)}")
+    print(path)
+
+
+@guarded
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `wmloop export` wrote.")],
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="The new run's name; its old one if absent.")
+    ] = None,
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Make a run of an exported agent, to play and to eval.
+
+    Nothing in the file is executed, and every tensor is checked. There is no experience in it to go on from.
+    """
+    from wmloop import bundle
+    from wmloop.device import machine_facts
+
+    store = bundle.unpack(file, runs, name, machine_facts())
+    say(f"run {store.name} in {store.path}; watch it: wmloop play {store.name}; score it: wmloop eval {store.name}")
