@@ -193,3 +193,19 @@ def test_drawing_one_frame_in_four_is_at_least_five_and_a_half_times_as_fast_as_
     due = max(frames_per_second(OnDemandCarRacing(lazy=True), 800, 4) for _ in range(2))
     assert due > 5.5 * plain
     assert every > 2.2 * plain
+
+
+def test_road_that_has_paid_is_painted_in_one_grey_and_the_rest_in_three_a_few_levels_apart() -> None:
+    # A picture does tell a second lap from a first, if only by a few grey levels (docs/experiments.md).
+    car = OnDemandCarRacing(lazy=True)
+    car.reset(seed=5)
+    for action in drive("walk", 5, 120):
+        car.step(action)
+    paid, unpaid = (
+        {tuple(map(int, tile.color)) for tile in car.road if tile.road_visited is visited} for visited in (True, False)
+    )
+    assert len(paid) == 1
+    assert len(unpaid) == 3
+    assert paid < unpaid
+    shades = [shade for (shade, _, _) in unpaid]
+    assert 0 < max(shades) - min(shades) < 8

@@ -46,7 +46,7 @@ def test_the_linear_controller_has_867_parameters_beside_its_free_spread():
     assert count(actor) == 867 + 3
 
 
-@pytest.mark.parametrize("network", ["light", "ha2018"])
+@pytest.mark.parametrize("network", ["equalised", "light", "ha2018"])
 def test_vision_maps_64x64_pictures_to_latents_and_back_into_the_unit_range(network):
     vision = Vision(network, 32)
     frames = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
@@ -63,12 +63,12 @@ def test_frames_survive_the_way_to_images_and_back():
 
 
 def test_the_vaes_kl_is_zero_at_the_prior_and_its_error_is_summed_over_a_picture():
-    vision = Vision("light", 4)
+    vision = Vision("equalised", 4)
     for head in (vision.mu, vision.logvar):
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
     images = torch.rand(2, 3, 64, 64)
-    loss, parts = vae_loss(vision, images, torch.zeros(2, 4), recon_weight=2.0, kl_tolerance=0.0)
+    loss, _, parts = vae_loss(vision, images, torch.zeros(2, 4), recon_weight=2.0, kl_tolerance=0.0)
     error = (vision.decode(torch.zeros(2, 4)) - images).square().sum() / 2
     assert parts["kl_loss"] == 0
     torch.testing.assert_close(parts["recon_loss"], error.detach())
@@ -76,12 +76,12 @@ def test_the_vaes_kl_is_zero_at_the_prior_and_its_error_is_summed_over_a_picture
 
 
 def test_the_free_nats_hide_a_small_kl_from_the_loss_but_not_from_the_metric():
-    vision = Vision("light", 4)
+    vision = Vision("equalised", 4)
     for head, value in ((vision.mu, 0.5), (vision.logvar, 0.0)):
         nn.init.zeros_(head.weight)
         nn.init.constant_(head.bias, value)
     images = torch.rand(1, 3, 64, 64)
-    loss, parts = vae_loss(vision, images, torch.zeros(1, 4), 1.0, kl_tolerance=0.5)
+    loss, _, parts = vae_loss(vision, images, torch.zeros(1, 4), 1.0, kl_tolerance=0.5)
     torch.testing.assert_close(parts["kl_loss"], torch.tensor(4 * 0.5 * 0.25))
     torch.testing.assert_close(loss - parts["recon_loss"], torch.tensor(2.0))
 

@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 from tests.tiny_env import tiny_config
 from wmloop.config import build_config
 from wmloop.dream import DreamState, Outcome
+from wmloop.episodes import Episode
+from wmloop.models.agent import Agent
 from wmloop.models.controller import Policy
 from wmloop.stages import promises
 from wmloop.stages.promises import Promises, foresight, gap
+from wmloop.stages.weights import new_actor, new_memory, new_vision
 
+CPU = torch.device("cpu")
 CONFIG = build_config("smoke", tiny_config())
 sums = st.floats(1, 100)
 rows = st.lists(st.lists(st.tuples(sums, sums, sums), min_size=1, max_size=5), min_size=2, max_size=6)
@@ -61,6 +65,26 @@ def test_m_is_asked_only_where_rollouts_would_still_drive():
     assert promises.moments(rewards, None) == list(range(20, 176, 20))
     assert promises.moments(rewards, 30) == [20, 40, 60]
     assert promises.moments(rewards[:30], 30) == []
+
+
+@pytest.mark.parametrize("foreseeing", [False, True])
+def test_a_trace_tells_of_every_moment_asked_and_foresees_only_if_told_to(foreseeing):
+    agent = Agent(
+        new_vision(CONFIG, CPU), new_memory(CONFIG, 2, CPU), new_actor(CONFIG, 2, CPU), -np.ones(2), np.ones(2)
+    )
+    agent.start(2)
+    trace = promises.Trace(agent)
+    rng = np.random.default_rng(0)
+    for _ in range(70):
+        agent.act(rng.integers(0, 256, (2, 64, 64, 3), np.uint8))
+        trace.note()
+    rewards = [np.arange(1, length + 1, dtype=np.float32) for length in (70, 30)]
+    driven = [Episode(np.zeros(0), np.zeros(0), reward, False, True, i, 0) for i, reward in enumerate(rewards)]
+    long, short = trace.promises(CONFIG, driven, foreseeing)
+    assert long.paid == [rewards[0][t : t + 25].sum() for t in (20, 40)]
+    assert len(long.promised) == 2
+    assert len(long.foreseen) == 2 * foreseeing
+    assert short == Promises([], [], [])
 
 
 class Fork:

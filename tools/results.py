@@ -37,10 +37,11 @@ def table(run: Path, command: str) -> None:
         if None in done:
             break
         took = [version.seconds for version in done if version]
-        metrics = versions[iteration, "evaluate"].metrics
+        # M's foresight is that of the M before, on the rollouts it had not seen.
+        metrics = {**versions[iteration, "rollout"].metrics, **versions[iteration, "evaluate"].metrics}
         seconds += sum(took)
         collected += versions[iteration, "rollout"].metrics["frames"]
-        evaluated += metrics["frames"] + metrics.get("confirmed_frames", 0.0)
+        evaluated += versions[iteration, "evaluate"].metrics["frames"] + metrics.get("confirmed_frames", 0.0)
         figures = [f"{metrics[name]:.3f}" if name in metrics else "" for name in FIGURES]
         totals = [iteration, f"{seconds / 60:.1f}", round(collected), round(evaluated)]
         rows.writerow([*totals, *figures, *(round(s) for s in took)])

@@ -123,11 +123,14 @@ class VisionConfig(Part):
     """V, the convolutional VAE: 64x64x3 -> z."""
 
     network: Annotated[
-        Literal["light", "ha2018"],
-        Field(description="light: four normalised convolutions; ha2018: the paper's, exactly"),
-    ] = "light"
+        Literal["equalised", "light", "ha2018"],
+        Field(description="light: four normalised convolutions; equalised: they see ranks too; ha2018: the paper's"),
+    ] = "equalised"
     latent: Annotated[int, Field(ge=1, description="size of z")] = 32
     recon_weight: Annotated[float, Field(gt=0, description="weight of the summed squared error against the KL")] = 30.0
+    reward_weight: Annotated[
+        float, Field(ge=0, description="weight of the squared error of the next decisions' rewards, told from z alone")
+    ] = 1000.0
     kl_tolerance: Annotated[float, Field(ge=0, description="free nats per latent dimension (HS18: 0.5)")] = 0.0
     batch: Annotated[int, Field(ge=1, description="images a step")] = 32
     learning_rate: Annotated[float, Field(gt=0, description="Adam, iteration 0; decays to a tenth")] = 1e-3

@@ -34,6 +34,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "vision": {
             "network": "ha2018",
             "recon_weight": 1.0,
+            "reward_weight": 0.0,
             "kl_tolerance": 0.5,
             "batch": 100,
             "learning_rate": 1e-4,

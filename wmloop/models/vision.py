@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def to_images(frames: Tensor) -> Tensor:
@@ -22,19 +23,29 @@ def to_frames(images: Tensor) -> Tensor:
 class Vision(nn.Module):
     """A VAE with a diagonal Gaussian posterior q(z | x) = N(mu, exp(logvar)) and a pixel-wise decoder.
 
-    `network` is `light` (the default of the small presets: stride-2 convolutions with GroupNorm(1), which
-    learns several times more per second) or `ha2018` (the paper's layers, 4,348,547 parameters at latent 32).
+    `network` is `equalised` (the default: sees ranks beside the values, see Equaliser; stride-2 convolutions with
+    GroupNorm(1), which learn several times more per second), `light` (the same without ranks, which older runs have) or
+    `ha2018` (the paper's layers, 4,348,547 parameters at latent 32).
     """
 
-    def __init__(self, network: Literal["light", "ha2018"] = "light", latent: int = 32) -> None:
+    def __init__(self, network: Literal["equalised", "light", "ha2018"] = "equalised", latent: int = 32) -> None:
         super().__init__()
         self.latent = latent
-        build = {"light": _light, "ha2018": _ha2018}[network]
-        self.encoder, self.mu, self.logvar, self.dense, self.decoder = build(latent)
+        self.equaliser = Equaliser() if network == "equalised" else None
+        layers = _ha2018(latent) if network == "ha2018" else _light(latent, 3 if self.equaliser is None else 6)
+        self.encoder, self.mu, self.logvar, self.dense, self.decoder = layers
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.no_grad()
+    def look(self, frames: Tensor) -> None:
+        """Adapt to what the world's pictures look like, once, before training: frames (B, 64, 64, 3) uint8."""
+        if self.equaliser is not None:
+            self.equaliser.adapt(frames)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and logvar, both (B, Z), of images (B, 3, 64, 64) in [0, 1]."""
+        if self.equaliser is not None:
+            images = torch.cat([images, self.equaliser(images)], 1).contiguous(memory_format=torch.channels_last)
         features = self.encoder(images).flatten(1)
         # Bounds far outside of what training reaches keep exp(logvar) finite on alien pictures.
         return self.mu(features), self.logvar(features).clamp(-12.0, 8.0)
@@ -44,20 +55,64 @@ class Vision(nn.Module):
         return torch.sigmoid(self.decoder(self.dense(z)))
 
 
+class Equaliser(nn.Module):
+    """Each channel's ranks, spread over [-1, 1], by a fixed table: histogram equalisation.
+
+    What matters may be painted in a few grey levels, as CarRacing's visited road is. Equally frequent values become
+    equally far apart, so that convolutions can see them. Until `adapt` the ranks are the values themselves.
+    """
+
+    ranks: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("ranks", torch.linspace(-1, 1, 256).repeat(3, 1))
+
+    def adapt(self, frames: Tensor) -> None:
+        """Take the table from the values of frames (B, H, W, 3) uint8: twice the share of pixels below, less one."""
+        for ranks, values in zip(self.ranks, frames.flatten(0, -2).unbind(-1), strict=True):
+            share = torch.bincount(values.int(), minlength=256).double() / len(values)
+            ranks.copy_(2 * (share.cumsum(0) - share / 2) - 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the ranks of images (B, 3, H, W) in [0, 1], as large."""
+        values = images.mul(255).round().int()
+        return torch.stack([table[channel] for table, channel in zip(self.ranks, values.unbind(1), strict=True)], 1)
+
+
+class Foretaste(nn.Module):
+    """Guess the rewards of the next H decisions, (..., H), from z alone (..., Z). Only V's training asks it."""
+
+    def __init__(self, latent: int, decisions: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(latent, 64), nn.SiLU(), nn.Linear(64, decisions))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the guess."""
+        rewards: Tensor = self.layers(z)
+        return rewards
+
+
+def foretaste_loss(guess: Tensor, rewards: Tensor, known: Tensor) -> Tensor:
+    """Return the squared error of a guess (B, H), the mean over the rewards that are `known` (B, H), 1 or 0."""
+    return (F.mse_loss(guess, rewards, reduction="none") * known).sum() / known.sum().clamp(min=1.0)
+
+
 def vae_loss(
     vision: Vision, images: Tensor, noise: Tensor, recon_weight: float, kl_tolerance: float
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the loss of a batch and its parts: weighted summed squared error plus KL to N(0, I), mean over images.
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Return a batch's loss, z (B, Z) and the loss's parts: weighted summed squared error plus KL, mean over images.
 
-    `noise` (B, Z) is standard normal. `kl_tolerance` is the free nats per latent dimension (HS18 uses 0.5 with
-    `max(KL, 0.5 * Z)`). `recon_loss` is squared error summed over a picture; `kl_loss` is nats per picture.
+    The KL is to N(0, I). `noise` (B, Z) is standard normal. `kl_tolerance` is the free nats per latent dimension
+    (HS18: 0.5 with `max(KL, 0.5 * Z)`). `recon_loss` is squared error summed over a picture; `kl_loss` is nats per picture.
     """
     mu, logvar = vision.encode(images)
-    recon = vision.decode(mu + torch.exp(0.5 * logvar) * noise)
+    z = mu + torch.exp(0.5 * logvar) * noise
+    recon = vision.decode(z)
     recon_loss = (recon - images).square().sum((1, 2, 3)).mean()
     kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(1)
     kl_loss = kl.clamp(min=kl_tolerance * mu.shape[1]).mean()
-    return recon_weight * recon_loss + kl_loss, {"recon_loss": recon_loss.detach(), "kl_loss": kl.mean().detach()}
+    return recon_weight * recon_loss + kl_loss, z, {"recon_loss": recon_loss.detach(), "kl_loss": kl.mean().detach()}
 
 
 _Layers = tuple[nn.Module, nn.Module, nn.Module, nn.Module, nn.Module]
@@ -76,9 +131,9 @@ def _ha2018(latent: int) -> _Layers:
     return encoder, nn.Linear(1024, latent), nn.Linear(1024, latent), dense, decoder
 
 
-def _light(latent: int, widths: Sequence[int] = (16, 32, 64, 128)) -> _Layers:
+def _light(latent: int, channels: int, widths: Sequence[int] = (16, 32, 64, 128)) -> _Layers:
     down: list[nn.Module] = []
-    for inputs, outputs in zip((3, *widths), widths, strict=False):
+    for inputs, outputs in zip((channels, *widths), widths, strict=False):
         down += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.GroupNorm(1, outputs), nn.SiLU()]
     up: list[nn.Module] = []
     for inputs, outputs in zip(widths[:0:-1], widths[-2::-1], strict=True):

@@ -15,7 +15,7 @@ from wmloop.models.agent import Agent
 from wmloop.seeding import confirmation_tracks, evaluation_tracks
 from wmloop.stages.collect import UNLIMITED, Task, drive, waves
 from wmloop.stages.context import StageContext
-from wmloop.stages.promises import Promises, Trace, foresight, gap
+from wmloop.stages.promises import Promises, Trace, gap
 from wmloop.stages.weights import Triple
 
 
@@ -27,7 +27,6 @@ class TrackResult(NamedTuple):
     frames: int
     terminated: bool
     promised: list[float]
-    foreseen: list[float]
     paid: list[float]
 
 
@@ -75,7 +74,7 @@ def score_tracks(
     episodes = drive(pool, [Task(seed, UNLIMITED) for seed in tracks], decide, tick)
     told = trace.promises(config, episodes)
     return [
-        TrackResult(e.seed, e.score, e.frames, e.terminated, *promises)
+        TrackResult(e.seed, e.score, e.frames, e.terminated, promises.promised, promises.paid)
         for e, promises in zip(episodes, told, strict=True)
     ]
 
@@ -84,9 +83,9 @@ def summarise(results: Sequence[TrackResult], config: RunConfig) -> dict[str, fl
     """Return the headline figures of scored tracks.
 
     `score`, `score_std`, `score_min`: per-track sums of official reward; `score_error`: the standard error of their mean.
-    `frames`: real frames driven. The rest is M's word against reality's (see promises.gap, promises.foresight).
+    `frames`: real frames driven. The rest is M's word against reality's (see promises.gap).
     """
-    promises = [Promises(result.promised, result.foreseen, result.paid) for result in results]
+    promises = [Promises(result.promised, [], result.paid) for result in results]
     scores = np.array([result.score for result in results])
     figures = {
         "score": float(scores.mean()),
@@ -95,7 +94,7 @@ def summarise(results: Sequence[TrackResult], config: RunConfig) -> dict[str, fl
         "score_min": float(scores.min()),
         "frames": float(sum(result.frames for result in results)),
     }
-    return figures | gap(promises, config) | foresight(promises)
+    return figures | gap(promises, config)
 
 
 def _score(ctx: StageContext, pool: EnvPool, agent: Agent, tracks: Sequence[int], name: str) -> list[TrackResult]:

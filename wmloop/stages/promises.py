@@ -21,7 +21,7 @@ from wmloop.seeding import derive_seed
 HORIZON = 25
 _EVERY = 20
 #: M's word is a distribution: dreams averaged for each moment, of C's own driving and given what was really done.
-_DREAMS, _FORESEEING = 4, 16
+_DREAMS, _FORESEEING = 4, 64
 #: With so few dreams none has just the real action: C's deviations count so many times, and no dream is impossible.
 _SLACK, _FLOOR = 2.0, 0.02
 
@@ -30,7 +30,7 @@ class Promises(NamedTuple):
     """Reward sums over HORIZON decisions from the same moments of one episode, in the environment's units.
 
     `promised` is dreamt with C acting inside M, `foreseen` is what M expects given the actions that were really taken
-    (see `foresee`), `paid` is what reality paid for these.
+    (see `foresee`; nothing where that was not asked), `paid` is what reality paid for these.
     """
 
     promised: list[float]
@@ -51,8 +51,11 @@ class Trace:
         self._moments.append((self.agent.z, self.agent.h, self.agent.c, self.agent.action))
 
     @torch.inference_mode()
-    def promises(self, config: RunConfig, episodes: Sequence[Episode]) -> list[Promises]:
-        """Return M's promises over each of `episodes`, those of the wave in order, driven from the trace's beginning."""
+    def promises(self, config: RunConfig, episodes: Sequence[Episode], foreseeing: bool = False) -> list[Promises]:
+        """Return M's promises over each of `episodes`, those of the wave in order, driven from the trace's beginning.
+
+        What M foresees of the actions really taken is asked only if `foreseeing`: it takes many dreams.
+        """
         asked = [moments(episode.rewards, config.rollout.patience) for episode in episodes]
         starts = [(t, i) for i, times in enumerate(asked) for t in times]
         told = [Promises([], [], []) for _ in episodes]
@@ -68,12 +71,14 @@ class Trace:
         noise = Noise.draw(HORIZON, len(begins.z), begin.z.shape[1], driven.shape[2], generator)
         batch = dream.rollout(agent.policy, begins, noise._replace(action=torch.zeros_like(noise.action)))
         promised = (batch.reward * batch.alive).sum(0).view(-1, _DREAMS).mean(1)
-        foreseen = foresee(dream, agent.actor, begin, taken, generator)
-        sums = torch.stack([promised, foreseen], 1) * config.memory.reward_scale
-        for (t, i), (promise, expected) in zip(starts, sums.cpu().tolist(), strict=True):
+        scale = config.memory.reward_scale
+        for (t, i), promise in zip(starts, (promised * scale).tolist(), strict=True):
             told[i].promised.append(promise)
-            told[i].foreseen.append(expected)
             told[i].paid.append(float(episodes[i].rewards[t : t + HORIZON].sum()))
+        if foreseeing:
+            foreseen = foresee(dream, agent.actor, begin, taken, generator) * scale
+            for (_, i), expected in zip(starts, foreseen.tolist(), strict=True):
+                told[i].foreseen.append(expected)
         return told
 
 
@@ -125,7 +130,8 @@ def gap(promises: Sequence[Promises], config: RunConfig) -> dict[str, float]:
     told = [episode for episode in promises if episode.paid]
     if not told:
         return {}
-    promised, paid = (np.array([sum(episode[k]) for episode in told]) for k in (0, 2))
+    promised = np.array([sum(episode.promised) for episode in told])
+    paid = np.array([sum(episode.paid) for episode in told])
     count, total = sum(len(episode.paid) for episode in told), max(abs(paid.sum()), 1e-6)
     scale = config.env.episode_frames / (HORIZON * config.env.action_repeat)
     ratio = (promised.sum() - paid.sum()) / total
@@ -145,9 +151,10 @@ def foresight(promises: Sequence[Promises]) -> dict[str, float]:
 
     `open_loop_bias` is the difference in parts of what was paid, `open_loop_correlation` that over moments.
     """
-    foreseen, paid = (np.array([value for episode in promises for value in episode[k]]) for k in (1, 2))
-    if not len(paid):
+    told = [pair for episode in promises for pair in zip(episode.foreseen, episode.paid, strict=False)]
+    if not told:
         return {}
+    foreseen, paid = np.array(told).T
     metrics = {"open_loop_bias": (foreseen.sum() - paid.sum()) / max(abs(paid.sum()), 1e-6)}
     if foreseen.std() > 0 and paid.std() > 0:
         metrics["open_loop_correlation"] = np.corrcoef(foreseen, paid)[0, 1]

@@ -1,35 +1,47 @@
-"""Vision: train V on all episodes, warm-started, then see all of them once: their latents are stored beside V."""
+"""Vision: train V on all episodes, warm-started, then see all of them once: their latents are stored beside V.
+
+A picture's error weighs large things, and what decides over reward may be faint. So z must also tell what the next
+decisions paid (`Foretaste`); pixels alone left out which road has paid already (docs/experiments.md).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from wmloop.config import MemoryConfig
 from wmloop.episodes import Episode
 from wmloop.models.state import module_arrays
-from wmloop.models.vision import Vision, to_frames, to_images, vae_loss
+from wmloop.models.vision import Foretaste, Vision, foretaste_loss, to_frames, to_images, vae_loss
 from wmloop.stages.context import StageContext
 from wmloop.stages.training import adam, descend, fit, warmup_decay
 from wmloop.stages.weights import load, load_episodes, new_vision
 
 _ENCODE_BATCH = 256
 _SHOW_EVERY = 50
+#: Decisions ahead whose rewards z must tell: about as far as the road in a picture reaches.
+_AHEAD = 8
 
 
 def run(ctx: StageContext) -> dict[str, float]:
-    """Train or freeze V as configured; write `model`, and `latents-NNNN` for each iteration's episodes."""
+    """Train or freeze V as configured; write `model`, `foretaste`, and `latents-NNNN` for each iteration's episodes."""
     config = ctx.config.vision
     torch.manual_seed(ctx.seed("init"))
     vision = new_vision(ctx.config, ctx.device)
+    foretaste = Foretaste(config.latent, _AHEAD).to(ctx.device)
     rollouts = ctx.history("rollout")
     images = config.first_images if ctx.iteration == 0 else config.tune_images
     moves = ctx.iteration <= config.tune_iterations and images > 0
     if "vision" in ctx.carries:
         load(vision, ctx.carries["vision"])
+        if "foretaste.safetensors" in ctx.carries["vision"].files:  # runs of earlier days have none
+            load(foretaste, ctx.carries["vision"], "foretaste")
     if moves:
         batches = load_episodes(rollouts)
-        metrics = _train(ctx, vision, [e for batch in batches for e in batch], images)
+        metrics = _train(ctx, vision, foretaste, [e for batch in batches for e in batch], images)
         known = 0
     else:
         known = len(rollouts) - 1
@@ -45,6 +57,7 @@ def run(ctx: StageContext) -> dict[str, float]:
             ctx.stop_here()
             ctx.draft.save_tensors(name, see(vision, batch, bool(ctx.config.env.mirror)))
     ctx.draft.save_tensors("model.safetensors", module_arrays(vision))
+    ctx.draft.save_tensors("foretaste.safetensors", module_arrays(foretaste))
     return metrics | {"moved": float(moves)} | _check(vision, batches[-1])
 
 
@@ -68,31 +81,53 @@ def see(vision: Vision, episodes: list[Episode], mirror: bool) -> dict[str, np.n
     return {"mu": mu, "logvar": logvar}
 
 
-def _train(ctx: StageContext, vision: Vision, episodes: list[Episode], images: int) -> dict[str, float]:
+def _train(
+    ctx: StageContext, vision: Vision, foretaste: Foretaste, episodes: list[Episode], images: int
+) -> dict[str, float]:
     config = ctx.config.vision
     frames = np.concatenate([episode.observations for episode in episodes])
+    rewards, known = (torch.from_numpy(array).to(ctx.device) for array in ahead(episodes, ctx.config.memory))
     steps = max(1, images // config.batch)
+    if ctx.iteration == 0:
+        vision.look(torch.from_numpy(frames))
     rate = config.learning_rate if ctx.iteration == 0 else config.tune_learning_rate
-    optimizer = adam(list(vision.parameters()), rate)
+    optimizer = adam([*vision.parameters(), *foretaste.parameters()], rate)
     vision.train()
 
     def step(i: int) -> dict[str, float]:
         rng = ctx.rng("batch", i)
-        chosen = frames[rng.integers(0, len(frames), config.batch)]
-        batch = to_images(torch.from_numpy(chosen).to(ctx.device))
+        chosen = rng.integers(0, len(frames), config.batch)
+        batch = to_images(torch.from_numpy(frames[chosen]).to(ctx.device))
         if ctx.config.env.mirror and rng.random() < 0.5:
             batch = batch.flip(3)
         noise = torch.randn(config.batch, config.latent, generator=ctx.generator("noise", i), device=ctx.device)
-        loss, parts = vae_loss(vision, batch, noise, config.recon_weight, config.kl_tolerance)
-        descend(loss, optimizer)
+        loss, z, parts = vae_loss(vision, batch, noise, config.recon_weight, config.kl_tolerance)
+        rows = torch.from_numpy(chosen).to(ctx.device)
+        parts["foretaste_loss"] = foretaste_loss(foretaste(z), rewards[rows], known[rows])
+        descend(loss + config.reward_weight * parts["foretaste_loss"], optimizer)
         if i % _SHOW_EVERY == 0:
             _show(ctx, vision, batch[:1])
-        return {name: float(part) for name, part in parts.items()}
+        return {name: float(part.detach()) for name, part in parts.items()}
 
     return fit(
-        ctx, {"vision": vision}, optimizer, steps, "images",
+        ctx, {"vision": vision, "foretaste": foretaste}, optimizer, steps, "images",
         lambda i: warmup_decay(rate, i, steps), step, config.batch,
     )  # fmt: skip
+
+
+def ahead(episodes: Sequence[Episode], config: MemoryConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the decisions from each observation on paid, (R, H) in units of reward_scale, and 1 where one was made.
+
+    R counts T+1 rows an episode, as `see` does. Rewards are floored as M's are.
+    """
+    rewards, known = [], []
+    for episode in episodes:
+        steps = np.arange(len(episode) + 1)[:, None] + np.arange(_AHEAD)
+        made = steps < len(episode)
+        paid = np.maximum(episode.rewards, config.reward_floor) / config.reward_scale
+        rewards.append(np.where(made, paid[np.minimum(steps, len(episode) - 1)], 0))
+        known.append(made)
+    return np.concatenate(rewards).astype(np.float32), np.concatenate(known).astype(np.float32)
 
 
 @torch.no_grad()
