@@ -38,10 +38,11 @@ def table(run: Path, command: str) -> None:
             break
         took = [version.seconds for version in done if version]
         # M's foresight is that of the M before, on the rollouts it had not seen.
-        metrics = {**versions[iteration, "rollout"].metrics, **versions[iteration, "evaluate"].metrics}
+        foreseen = {k: v for k, v in versions[iteration, "rollout"].metrics.items() if k.startswith("open_loop")}
+        metrics = {**versions[iteration, "evaluate"].metrics, **foreseen}
         seconds += sum(took)
         collected += versions[iteration, "rollout"].metrics["frames"]
-        evaluated += versions[iteration, "evaluate"].metrics["frames"] + metrics.get("confirmed_frames", 0.0)
+        evaluated += metrics["frames"] + metrics.get("confirmed_frames", 0.0)
         figures = [f"{metrics[name]:.3f}" if name in metrics else "" for name in FIGURES]
         totals = [iteration, f"{seconds / 60:.1f}", round(collected), round(evaluated)]
         rows.writerow([*totals, *figures, *(round(s) for s in took)])
