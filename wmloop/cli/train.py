@@ -84,7 +84,10 @@ def start(
 def resume(
     name: NameArgument = None,
     sets: Annotated[
-        list[str] | None, typer.Option("--set", metavar="budget.NAME=VALUE", help="Change a budget; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="budget.NAME=VALUE", help="Change a budget, with --from any setting; repeatable."
+        ),
     ] = None,
     iterations: IterationsOption = None,
     hours: HoursOption = None,
