@@ -1,7 +1,6 @@
 """An agent as one file: what goes out comes in again, and nothing else does."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -154,4 +153,3 @@ def test_bytes_that_are_no_tensors_and_files_that_are_not_there_are_refused(tmp_
     assert wmloop(tmp_path / "runs", "import", path).exit_code == 2
     path.write_bytes(b"\x80\x04pickle")
     assert wmloop(tmp_path / "runs", "import", path).exit_code == 65
-    shutil.rmtree(tmp_path / "runs", ignore_errors=True)
