@@ -114,7 +114,8 @@ def _score(ctx: StageContext, pool: EnvPool, agent: Agent, tracks: Sequence[int]
 
             scored = score_tracks(ctx.config, pool, agent, [task.seed for task in wave], tick)
             ctx.draft.save_json(part, [result._asdict() for result in scored])
-        results += [TrackResult(**record) for record in ctx.draft.json(part)]
+        # By name: what an older program saved may say more.
+        results += [TrackResult(*(record[name] for name in TrackResult._fields)) for record in ctx.draft.json(part)]
         ctx.progress(
             len(results) * ctx.config.env.episode_frames,
             {"score": float(np.mean([result.score for result in results]))},
