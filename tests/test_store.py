@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from wmloop.errors import DivergedError, StorageError, StoreCorruptError, UsageError
-from wmloop.store import Store, Version, atomic, latest_run, list_runs, new_run_name
+from wmloop.store import FORMAT, Store, Version, atomic, latest_run, list_runs, new_run_name
 
 WEIGHTS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3).T, "step": np.array(7)}
 
@@ -143,10 +143,10 @@ def test_a_foreign_folder_is_no_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("format = 1", "format = 2", r"run\.toml has store format 2, .* up to 1: upgrade wmloop"),
-        ("format = 1", "format = '1'", "names no store format"),
+        ("format = 2", "format = 3", r"run\.toml has store format 3, .* up to 2: upgrade wmloop"),
+        ("format = 2", "format = '1'", "names no store format"),
         ("[wmloop]", "[other]", "names no store format"),
-        ("format = 1", "format = ", r"run\.toml is damaged"),
+        ("format = 2", "format = ", r"run\.toml is damaged"),
     ],
 )
 def test_a_run_of_another_format_is_refused(store: Store, old: str, new: str, reason: str) -> None:
@@ -345,7 +345,7 @@ def test_a_linked_version_is_no_version(store: Store) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"format": 2}, "has store format 2"),
+        ({"format": 3}, "has store format 3"),
         ({"format": None}, "names no store format"),
         ({"stage": "memory"}, "belongs to 0/memory"),
         ({"iteration": 4}, "belongs to 4/vision"),
@@ -578,5 +578,5 @@ def test_only_atomic_renames_syncs_and_removes() -> None:
 
 def test_manifests_are_plain_json(store: Store) -> None:
     manifest = json.loads((commit(store, loss=1.0).path / "manifest.json").read_text())
-    assert manifest["format"] == 1
+    assert manifest["format"] == FORMAT
     assert manifest["files"].keys() == {"config.json", "curve.png", "model.safetensors"}

@@ -19,7 +19,7 @@ from wmloop.store import atomic
 from wmloop.store.files import hash_file, is_file_name, list_folder, read_regular
 from wmloop.store.jsontext import dump_json, dump_line, parse_json
 from wmloop.store.tensors import Expected, Tensors, encode, read
-from wmloop.store.version import FORMAT, MANIFEST, Version, load_version, seal, version_name
+from wmloop.store.version import FORMAT, MANIFEST, PRUNED, Version, load_version, seal, version_name
 
 KEPT_SNAPSHOTS = 2
 _SNAPSHOT = re.compile(r"snapshot-([0-9]{12})\.safetensors")
@@ -173,7 +173,7 @@ def utc_now() -> str:
 
 
 def _is_reserved(file: str) -> bool:
-    return file == MANIFEST or file.startswith("snapshot-")
+    return file in (MANIFEST, PRUNED) or file.startswith("snapshot-")
 
 
 def _digest(done: int, tensors: Mapping[str, np.ndarray], state: str) -> str:

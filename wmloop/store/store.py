@@ -6,10 +6,11 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from wmloop.store.names import CONFIG, EVENTS, FACTS, HEADER, ITERATIONS, check_
 from wmloop.store.version import (
     FORMAT,
     MANIFEST,
+    PRUNED,
     Fault,
     Version,
     check_format,
@@ -127,12 +129,15 @@ class Store:
             atomic.remove_strays(self.path)
             iterations = self.path / ITERATIONS
             if iterations.is_dir():
-                for draft in iterations.glob("*/.draft-*"):
-                    atomic.remove_strays(draft)
+                for folder in {stray.parent for stray in iterations.glob(f"*/*/{atomic.TEMP_PREFIX}*")}:
+                    atomic.remove_strays(folder)
                 # The last process may have ended between a rename and its fsync: what we build on must stay.
                 for number in self.iterations()[-1:]:
                     atomic.sync_folder(self._folder(number))
                 atomic.sync_folder(iterations)
+                for note in iterations.glob(f"*/*/{PRUNED}"):
+                    self._sweep(note)
+            self._migrate()
             yield
 
     def version(self, iteration: int, stage: str) -> Version | None:
@@ -141,12 +146,20 @@ class Store:
         Whole means: a manifest of this format and place, every file regular and of its size. Hashes are verified when a
         file is read, and by `verify`.
         """
+        folder = self.path / ITERATIONS / version_name(iteration, stage)
         try:
-            version = load_version(self.path / ITERATIONS / version_name(iteration, stage), iteration, stage)
-            version.check()
+            version = load_version(folder, iteration, stage)
+            while True:
+                try:
+                    version.check()
+                    return version
+                except StoreCorruptError:
+                    again = load_version(folder, iteration, stage)
+                    if again.pruned.keys() == version.pruned.keys():
+                        return None
+                    version = again  # it was pruned between our two looks
         except StoreCorruptError:
             return None
-        return version
 
     def versions(self) -> list[Version]:
         """Return every whole version, by iteration, and within one each after those it was made from."""
@@ -182,6 +195,23 @@ class Store:
                 ) from None
             raise StoreCorruptError(f"{folder} is committed already, and a version never changes")
         return Draft(self._folder(iteration), iteration, stage)
+
+    def prune(self, version: Version, files: Iterable[str]) -> int:
+        """Remove `files` of a version for good, to free their bytes, and return how many; its manifest stays.
+
+        Their names are noted first, durably. So a version that was pruned is never taken for a damaged one, and the next
+        `lock()` finishes what a crash cut short.
+
+        Raises:
+            StorageError: the file system refuses; what it did not remove yet goes with the next `lock()`.
+        """
+        files = [file for file in files if file in version.files]
+        if files:
+            note = version.path / PRUNED
+            atomic.write_file(note, dump_json(sorted([*version.pruned, *files]), f"{version.name}/{PRUNED}"))
+            for file in files:
+                atomic.remove_file(version.path / file)
+        return sum(version.files[file].size for file in files)
 
     def append_event(self, record: Mapping[str, Any]) -> None:
         """Append one record to the log for people and plots; raises StorageError. Nothing decides by what is in it."""
@@ -224,6 +254,25 @@ class Store:
         """Raise StorageError unless the run's file system has `num_bytes` free."""
         atomic.require_space(self.path, num_bytes)
 
+    def _migrate(self) -> None:
+        """Bring a run of an older format up to this one, so that older programs refuse it by name from now on.
+
+        From 1 to 2 only `pruned.json` came in: whatever is there can stay, and the number in run.toml says the rest.
+        """
+        path = self.path / HEADER
+        text = read_regular(path).decode()
+        number = tomllib.loads(text)["wmloop"]["format"]
+        if number < FORMAT:
+            atomic.write_file(path, re.sub(r"(?m)^format = [0-9]+$", f"format = {FORMAT}", text, count=1).encode())
+
+    def _sweep(self, note: Path) -> None:
+        """Remove what a pruning that was cut short left of the version beside whose manifest `note` is."""
+        number, stage = note.parent.parent.name, note.parent.name
+        if is_iteration_name(number) and is_stage_name(stage):
+            with contextlib.suppress(StoreCorruptError):  # a damaged version is not ours to touch
+                for file in load_version(note.parent, int(number), stage).pruned:
+                    atomic.remove_file(note.parent / file)
+
     def _folder(self, iteration: int) -> Path:
         return self.path / ITERATIONS / f"{iteration:04d}"
 
@@ -237,6 +286,8 @@ def _copy(version: Version, folder: Path) -> None:
     if sha256(manifest) != version.hash:
         raise StoreCorruptError(f"{version.path / MANIFEST} has changed since it was read")
     atomic.make_folder(folder)
+    if version.pruned:
+        atomic.write_file(folder / PRUNED, dump_json(sorted(version.pruned), f"{version.name}/{PRUNED}"))
     for file in version.files:
         atomic.write_file(folder / file, version.bytes(file))
     atomic.write_file(folder / MANIFEST, manifest)

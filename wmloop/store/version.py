@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import stat
 from collections.abc import Mapping
@@ -12,15 +13,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wmloop.errors import StorageError, StoreCorruptError
+from wmloop.errors import StorageError, StoreCorruptError, UsageError
 from wmloop.store.atomic import storage_errors
 from wmloop.store.files import hash_file, is_file_name, list_folder, read_regular, sha256
 from wmloop.store.jsontext import dump_json, parse_json
 from wmloop.store.tensors import Expected, decode
 
-#: The number of the format in docs/store-format.md, in every run.toml and every manifest.
-FORMAT = 1
+#: The number of the format in docs/store-format.md, in every run.toml and every manifest; older ones are read too.
+FORMAT = 2
 MANIFEST = "manifest.json"
+#: Beside the manifest of a version that lost files to `Store.prune`: their names.
+PRUNED = "pruned.json"
 
 _STAGE = re.compile(r"[a-z][a-z0-9_\-]{0,31}")
 _ITERATION = re.compile(r"[0-9]{4,9}")
@@ -52,6 +55,9 @@ class Version:
     own. `seconds` is the work it took, `created` the UTC time of the commit (ISO 8601, for people only: clocks jump).
     Each read verifies the whole file's SHA-256 before it parses anything, and raises StoreCorruptError naming the file
     if it is not what was committed.
+
+    `files` are those of the manifest that are there; those that were pruned since are in `pruned`, and reading one of them
+    raises UsageError. Its manifest, and so its figures and its hash, stay.
     """
 
     iteration: int
@@ -62,6 +68,7 @@ class Version:
     metrics: Mapping[str, float] = field(repr=False)
     parents: Mapping[str, str] = field(repr=False)
     files: Mapping[str, FileRecord] = field(repr=False)
+    pruned: Mapping[str, FileRecord] = field(repr=False)
     created: str
     seconds: float
 
@@ -124,11 +131,15 @@ class Version:
                 faults.append(Fault(self.name, file, f"has {size:,} bytes, not {record.size:,}"))
             elif digest != record.sha256:
                 faults.append(Fault(self.name, file, "its bytes are not those that were committed"))
-        for file in sorted(set(list_folder(self.path)) - self.files.keys() - {MANIFEST}):
+        for file in sorted(set(list_folder(self.path)) - self.files.keys() - self.pruned.keys() - {MANIFEST, PRUNED}):
             faults.append(Fault(self.name, file, "is not named by the manifest"))
         return faults
 
     def _read(self, file: str) -> bytearray:
+        if file in self.pruned:
+            raise UsageError(
+                f"{file} of {self.name} was pruned: only its figures are kept; `wmloop log` lists what is there"
+            )
         if file not in self.files:
             raise StoreCorruptError(f"{self.path} has no file {file!r}: it has {', '.join(self.files) or 'none'}")
         data = read_regular(self.path / file, self.files[file].size)
@@ -165,7 +176,7 @@ def seal(manifest: Mapping[str, Any], name: str) -> bytes:
 
 
 def load_version(folder: Path, iteration: int, stage: str) -> Version:
-    """Read the manifest of the committed folder of (iteration, stage); its files are not looked at.
+    """Read the manifest of the committed folder of (iteration, stage), and what was pruned; its files are not looked at.
 
     Raises:
         StoreCorruptError: no folder, a symlink, or a manifest that is missing, damaged, newer or of another place.
@@ -185,6 +196,8 @@ def load_version(folder: Path, iteration: int, stage: str) -> Version:
     if (manifest.get("iteration"), manifest.get("stage")) != (iteration, stage):
         raise StoreCorruptError(f"{path} belongs to {manifest.get('iteration')}/{manifest.get('stage')}, not here")
     try:
+        files = _files(manifest["files"])
+        gone = _pruned(folder)
         return Version(
             iteration=iteration,
             stage=stage,
@@ -193,7 +206,8 @@ def load_version(folder: Path, iteration: int, stage: str) -> Version:
             hash=sha256(data),
             metrics={name: _finite(value) for name, value in manifest["metrics"].items()},
             parents={_match(_NAME, name): _match(_HASH, digest) for name, digest in manifest["parents"].items()},
-            files=_files(manifest["files"]),
+            files={file: record for file, record in files.items() if file not in gone},
+            pruned={file: files[file] for file in gone},
             created=str(manifest["created"]),
             seconds=_finite(manifest["seconds"]),
         )
@@ -214,12 +228,24 @@ def check_format(number: Any, path: Path) -> None:
 def _files(table: Mapping[str, Any]) -> dict[str, FileRecord]:
     files = {}
     for name, record in table.items():
-        if not is_file_name(name) or name == MANIFEST:
+        if not is_file_name(name) or name in (MANIFEST, PRUNED):
             raise ValueError(f"{name!r} is no file name")
         if type(record["size"]) is not int or record["size"] < 0:
             raise ValueError(f"{name!r} has no size")
         files[name] = FileRecord(record["size"], _match(_HASH, record["sha256"]))
     return files
+
+
+def _pruned(folder: Path) -> list[str]:
+    """Return what `Store.prune` noted beside the manifest."""
+    path = folder / PRUNED
+    with storage_errors("read", path):
+        if not os.path.lexists(path):
+            return []
+    names = parse_json(read_regular(path), path)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path} does not list file names")
+    return names
 
 
 def _match(pattern: re.Pattern[str], text: str) -> str:
