@@ -11,7 +11,9 @@ from wmloop import __version__, envs, ranking
 from wmloop.config import RunConfig
 from wmloop.errors import Interrupted
 from wmloop.events import Reporter, RunFinished, RunStarted, VersionCommitted
+from wmloop.history import History
 from wmloop.pipelines import WORLD_MODEL, Stage
+from wmloop.retention import Retention, prune
 from wmloop.stages.context import StageContext
 from wmloop.store import Store, Version
 
@@ -25,17 +27,18 @@ def run(
     current process. The reason is `goal`, `iterations`, `hours` or `interrupted`; after the last, resume goes on.
     """
     begun = time.monotonic()
-    spent = sum(version.seconds for version in store.versions())
+    history = History(store)
+    spent = sum(version.seconds for stage in WORLD_MODEL for version in history.all(stage.name))
 
     def out_of_time() -> bool:
         return config.budget.hours is not None and spent + time.monotonic() - begun >= config.budget.hours * 3600
 
-    first = next_position(store)
+    first = history.next_position()
     report(RunStarted(store.name, first[0], config.budget.iterations, config.budget.goal, str(device),
                       first != (0, 0), config.budget.hours))  # fmt: skip
     while True:
-        iteration, place = next_position(store)
-        if place == 0 and goal_met(store, config):
+        iteration, place = history.next_position()
+        if place == 0 and _goal_met(history, config):
             reason = "goal"
         elif iteration >= config.budget.iterations:
             reason = "iterations"
@@ -45,49 +48,38 @@ def run(
             reason = "interrupted"
         else:
             try:
-                _perform(store, config, device, WORLD_MODEL[place], iteration, report,
-                         lambda: should_stop() or out_of_time())  # fmt: skip
+                version = _perform(store, history, config, device, WORLD_MODEL[place], iteration, report,
+                                   lambda: should_stop() or out_of_time())  # fmt: skip
+                history.add(version)
+                if place == len(WORLD_MODEL) - 1:
+                    _make_room(store, history, config)
                 continue
             except Interrupted:
                 reason = "interrupted" if should_stop() else "hours"
-        best = best_evaluation(store)
+        best = history.best_evaluation()
         served = (best.iteration, best.metrics["score"]) if best else (None, None)
         report(RunFinished(store.name, reason, *served))
         return reason
 
 
-def next_position(store: Store) -> tuple[int, int]:
-    """Return the first (iteration, place in the table) without a committed version: a scan, there is no pointer."""
-    for iteration in range(len(store.iterations()) + 1):
-        for place, stage in enumerate(WORLD_MODEL):
-            if store.version(iteration, stage.name) is None:
-                return iteration, place
-    raise AssertionError("an iteration beyond the last has no versions")
-
-
-def evaluations(store: Store) -> list[Version]:
-    """Return the evaluations so far, one an iteration."""
-    return [version for version in store.versions() if version.stage == "evaluate"]
-
-
-def best_evaluation(store: Store) -> Version | None:
-    """Return the evaluation whose triple `play` and `eval` serve (see ranking.merit)."""
-    scored = evaluations(store)
-    place = ranking.best([version.metrics for version in scored])
-    return None if place is None else scored[place]
-
-
-def goal_met(store: Store, config: RunConfig) -> bool:
+def _goal_met(history: History, config: RunConfig) -> bool:
     """Return whether some evaluation reached the goal and the further tracks confirmed it."""
-    return any(ranking.confirms(version.metrics, config.budget.goal) for version in evaluations(store))
+    return any(ranking.confirms(version.metrics, config.budget.goal) for version in history.all("evaluate"))
+
+
+def _make_room(store: Store, history: History, config: RunConfig) -> None:
+    """Prune what the settings do not keep."""
+    keep = config.store
+    if keep.keep_last is not None:
+        prune(store, history, Retention(keep.keep_last, keep.keep_best, keep.keep_every), config.rollout.replay)
 
 
 def _perform(
-    store: Store, config: RunConfig, device: torch.device, stage: Stage, iteration: int, report: Reporter,
-    should_stop: Callable[[], bool],
-) -> None:  # fmt: skip
+    store: Store, history: History, config: RunConfig, device: torch.device, stage: Stage, iteration: int,
+    report: Reporter, should_stop: Callable[[], bool],
+) -> Version:  # fmt: skip
     def known(name: str, at: int) -> Version:
-        version = store.version(at, name)
+        version = history.version(at, name)
         assert version is not None, f"{name} of iteration {at} comes earlier in the table"
         return version
 
@@ -95,13 +87,12 @@ def _perform(
     carries = {}
     if iteration:
         carries = {name: known(name, iteration - 1) for name in stage.carries}
-        accepted = ranking.newest_accepted([version.metrics for version in evaluations(store)])
+        accepted = history.newest_accepted(iteration)
         carries |= {name: known(name, accepted) for name in stage.carries_accepted}
     draft = store.draft(iteration, stage.name)
     context = StageContext(
-        config, iteration, stage.name, device, needs, carries,
-        lambda name: [known(name, at) for at in range(iteration + 1) if at < iteration or store.version(at, name)],
-        draft, report, should_stop,
+        config, iteration, stage.name, device, needs, carries, lambda name: history.all(name, iteration + 1), draft,
+        report, should_stop,
     )  # fmt: skip
     begun = time.monotonic()
     metrics = stage.run(context)
@@ -109,3 +100,4 @@ def _perform(
     made_with = {"wmloop": __version__, "torch": torch.__version__, **envs.versions()}
     version = draft.commit([*needs.values(), *carries.values()], metrics, seconds, made_with)
     report(VersionCommitted(iteration, stage.name, version.metrics, version.num_bytes, seconds))
+    return version

@@ -14,7 +14,7 @@ from wmloop.config import RunConfig
 from wmloop.dream import Dream, DreamState, Outcome
 from wmloop.envs import PixelEnv
 from wmloop.errors import UsageError
-from wmloop.loop import best_evaluation
+from wmloop.history import History
 from wmloop.models.agent import Agent
 from wmloop.models.vision import to_frames
 from wmloop.seeding import derive_seed
@@ -47,7 +47,8 @@ def choose(store: Store, iteration: int | None) -> tuple[int, str]:
     Raises:
         UsageError: that iteration has no controller (those that have one are listed), or none has.
     """
-    trained = [version.iteration for version in store.versions() if version.stage == "controller"]
+    history = History(store)
+    trained = [version.iteration for version in history.all("controller") if not version.pruned]
     if not trained:
         raise UsageError(
             f"the run {store.name} has no controller yet: `wmloop resume {store.name}` goes on to train its first"
@@ -57,7 +58,7 @@ def choose(store: Store, iteration: int | None) -> tuple[int, str]:
             there = ", ".join(map(str, trained))
             raise UsageError(f"the run {store.name} has no controller of iteration {iteration}: it has {there}")
         return iteration, "as asked"
-    best = best_evaluation(store)
+    best = history.best_evaluation()
     if best is None:
         return trained[-1], "the newest; none is evaluated yet"
     return best.iteration, f"the best, {best.metrics['score']:.1f} on {store.name}'s own tracks"

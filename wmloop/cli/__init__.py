@@ -18,6 +18,7 @@ import typer
 from wmloop import __version__
 from wmloop.cli.exchange import export, import_
 from wmloop.cli.inspect import log, runs, verify
+from wmloop.cli.prune import prune
 from wmloop.cli.score import score
 from wmloop.cli.train import resume, start
 from wmloop.cli.watch import play
@@ -47,6 +48,7 @@ app.command("eval")(score)
 app.command()(runs)
 app.command()(log)
 app.command()(verify)
+app.command()(prune)
 app.command()(export)
 app.command("import")(import_)
 

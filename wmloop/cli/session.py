@@ -158,7 +158,7 @@ class Session:
 
 
 def resume_command(store: Store, stored: RunConfig, config: RunConfig, root: Path) -> str:
-    """Return the command that goes on with this run as it is going: with its folder and its changed budget."""
+    """Return the command that goes on with this run as it is going: with its folder and what was changed."""
     words = ["wmloop", "resume", store.name]
     if root != Path(os.environ.get("WMLOOP_RUNS", "runs")):
         words += ["--runs", str(root)]
@@ -166,6 +166,10 @@ def resume_command(store: Store, stored: RunConfig, config: RunConfig, root: Pat
     for name in new:
         if new[name] != old[name]:
             words += [f"--{name}", str(new[name])] if new[name] is not None else ["--set", f"budget.{name}=none"]
+    old, new = settings(stored.store, "store."), settings(config.store, "store.")
+    for name in new:
+        if new[name] != old[name]:
+            words += ["--set", f"{name}={'none' if new[name] is None else new[name]}"]
     return shlex.join(words)
 
 

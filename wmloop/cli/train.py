@@ -86,7 +86,7 @@ def resume(
     sets: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="budget.NAME=VALUE", help="Change a budget, with --from any setting; repeatable."
+            "--set", metavar="NAME=VALUE", help="Change budget.* or store.*, with --from any setting; repeatable."
         ),
     ] = None,
     iterations: IterationsOption = None,
@@ -109,7 +109,8 @@ def resume(
     """Go on with a run where it stopped.
 
     A stage that was interrupted goes on from its last snapshot, and the results are those of a run that never stopped.
-    Only the budget may change (--iterations, --hours, --goal), and for this time only: the run keeps its own.
+    Only the budget (--iterations, --hours, --goal) and what is kept (--set store.keep_last=5) may change, and for this
+    time only: the run keeps its own.
 
     With --from a new run begins with a copy of what this one did up to and including that iteration, and the old one
     stays as it is. There every setting may change (--set, --seed); where none does, it repeats the old run.
@@ -136,8 +137,8 @@ def resume(
         old, new = settings(before)[changed[0]], settings(after)[changed[0]]
         raise UsageError(
             f"{changed[0]} is {old!r} in the run {store.name} and cannot become {new!r}: the results would no longer be"
-            f" those of one run. Only budget.* may change; with --from ITERATION another run does; or start a new run:"
-            f" `wmloop start --set {changed[0]}={new}`"
+            f" those of one run. Only budget.* and store.* may change; with --from ITERATION another run does;"
+            f" or start a new run: `wmloop start --set {changed[0]}={new}`"
         )
 
     from wmloop.cli.session import Session
@@ -155,13 +156,21 @@ def _fork(source: Store, iteration: int, name: str | None, config: str, runs: Pa
         StoreCorruptError: what would be copied is damaged.
     """
     from wmloop.device import machine_facts
-    from wmloop.loop import next_position
+    from wmloop.history import History
+    from wmloop.retention import read_after
     from wmloop.store import Store, list_runs
 
-    finished, _ = next_position(source)
+    history = History(source)
+    finished, _ = history.next_position()
     if iteration >= finished:
         has = f"its finished iterations are 0 to {finished - 1}" if finished else "none of its iterations is finished"
         raise UsageError(f"cannot go on from iteration {iteration} of the run {source.name}: {has}")
+    read = read_after(history, iteration, stored_config(source).rollout.replay)
+    if lost := [version for version in read if version.pruned]:
+        raise UsageError(
+            f"cannot go on from iteration {iteration} of the run {source.name}: {lost[0].name} was pruned,"
+            f" and training would read it"
+        )
     if name is None:
         stem, taken = f"{source.name}-from-{iteration}", set(list_runs(runs))
         name = next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))) if n not in taken)

@@ -1,0 +1,60 @@
+"""What a run has done so far, as the loop and its readers ask for it."""
+
+from __future__ import annotations
+
+import math
+
+from wmloop import ranking
+from wmloop.pipelines import WORLD_MODEL
+from wmloop.store import Store, Version
+
+
+class History:
+    """The committed versions of a run: one scan of its folder, which is the truth, then what its one writer adds.
+
+    A run of a thousand iterations has five thousand manifests, and the loop asks for some of them at every stage.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Scan the run."""
+        self._versions: dict[str, dict[int, Version]] = {stage.name: {} for stage in WORLD_MODEL}
+        for version in store.versions():
+            self.add(version)
+
+    def add(self, version: Version) -> None:
+        """Take in a version that was committed since, or has lost files to a pruning."""
+        self._versions.setdefault(version.stage, {})[version.iteration] = version
+
+    def version(self, iteration: int, stage: str) -> Version | None:
+        """Return the version of (iteration, stage), or None."""
+        return self._versions[stage].get(iteration)
+
+    def all(self, stage: str, before: float = math.inf) -> list[Version]:
+        """Return the versions of a stage by iteration, those before an iteration if one is given."""
+        return [version for iteration, version in sorted(self._versions[stage].items()) if iteration < before]
+
+    def everything(self) -> list[Version]:
+        """Return all versions by iteration and stage."""
+        stages = self._versions.values()
+        iterations = sorted({iteration for versions in stages for iteration in versions})
+        return [versions[iteration] for iteration in iterations for versions in stages if iteration in versions]
+
+    def next_position(self) -> tuple[int, int]:
+        """Return the first (iteration, place in the table) without a version: what is to be done next."""
+        iteration = 0
+        while True:
+            for place, stage in enumerate(WORLD_MODEL):
+                if iteration not in self._versions[stage.name]:
+                    return iteration, place
+            iteration += 1
+
+    def best_evaluation(self) -> Version | None:
+        """Return the evaluation whose triple `play` and `eval` serve (see ranking.merit)."""
+        scored = self.all("evaluate")
+        place = ranking.best([version.metrics for version in scored])
+        return None if place is None else scored[place]
+
+    def newest_accepted(self, before: int) -> int:
+        """Return the iteration whose C the training of `before` goes on from (see ranking.newest_accepted)."""
+        scored = self.all("evaluate", before)
+        return scored[ranking.newest_accepted([version.metrics for version in scored])].iteration

@@ -1,0 +1,70 @@
+"""What of a run may go when its disk is to hold only so much: pictures and learners first, agents last, figures never."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from wmloop import ranking
+from wmloop.history import History
+from wmloop.store import Store, Version
+
+#: What of a stage's files an agent drives with; all others serve to learn on.
+_DRIVES = {"vision": {"model.safetensors"}, "memory": {"model.safetensors"}, "controller": {"actor.safetensors"}}
+
+
+class Retention(NamedTuple):
+    """What is kept of a run.
+
+    From each of the newest `keep_last` iterations training can go on: all that the next one reads stays whole. Of the
+    `keep_best` by merit and of every `keep_every`-th iteration (none if 0) the agents stay, V, M and C together. All JSON,
+    and so every figure, always stays.
+    """
+
+    keep_last: int
+    keep_best: int = 1
+    keep_every: int = 0
+
+    def goes(self, history: History, replay: int) -> list[tuple[Version, list[str]]]:
+        """Return the files that are not kept, by version, the oldest first. The best agent always stays."""
+        upcoming = history.next_position()[0]
+        last = range(max(0, upcoming - max(1, self.keep_last)), upcoming)
+        whole = {version.name for iteration in last for version in read_after(history, iteration, replay)}
+        scored = sorted(history.all("evaluate"), key=lambda v: (-ranking.merit(v.metrics), v.iteration))
+        agents = {*last, *(version.iteration for version in scored[: max(1, self.keep_best)])}
+        if self.keep_every:
+            agents |= set(range(0, upcoming, self.keep_every))
+        gone = []
+        for version in history.everything():
+            if version.iteration == upcoming or version.name in whole:
+                continue
+            kept = _DRIVES.get(version.stage, set()) if version.iteration in agents else set()
+            files = [name for name in version.files if name not in kept and not name.endswith(".json")]
+            if files:
+                gone.append((version, files))
+        return gone
+
+
+def read_after(history: History, iteration: int, replay: int) -> list[Version]:
+    """Return the versions that the iteration after the finished `iteration` reads: what training goes on from there needs.
+
+    `replay` is the number of iterations whose rollouts are learnt from, the reading one among them.
+    """
+    accepted = history.version(history.newest_accepted(iteration + 1), "controller")
+    rollouts = [v for v in history.all("rollout", iteration + 1) if v.iteration > iteration + 1 - replay]
+    before = [version for version in history.everything() if version.iteration == iteration]
+    return [*rollouts, *before, *([accepted] if accepted else [])]
+
+
+def prune(store: Store, history: History, retention: Retention, replay: int) -> int:
+    """Remove what `retention` does not keep, from a run that this process may write; return the bytes freed.
+
+    Raises:
+        StorageError: the file system refuses; the rest goes the next time.
+    """
+    freed = 0
+    for version, files in retention.goes(history, replay):
+        freed += store.prune(version, files)
+        left = store.version(version.iteration, version.stage)
+        assert left is not None, f"{version.name} was whole before it was pruned"
+        history.add(left)
+    return freed
