@@ -11,7 +11,7 @@ from wmloop.episodes import Replay
 from wmloop.pipelines import WORLD_MODEL
 from wmloop.stages.context import StageContext
 from wmloop.stages.memory import Experience, action_bounds
-from wmloop.stages.weights import load, load_episodes, new_memory
+from wmloop.stages.weights import episodes_of, load, new_memory
 from wmloop.store import Store
 
 CPU = torch.device("cpu")
@@ -39,7 +39,7 @@ def trained(tmp_path_factory):
             )  # fmt: skip
             context.draft.commit([], stage.run(context), 0.0, None)
     rollout = folder.version(0, "rollout")
-    episodes = load_episodes([rollout])[0][:HELD_OUT]
+    episodes = list(episodes_of(rollout))[:HELD_OUT]
     replay = Replay([episodes], *action_bounds(rollout))
     memory = load(new_memory(config, 2, CPU), store.version(0, "memory"))
     return config, memory, look(config, store, episodes, replay)

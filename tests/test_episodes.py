@@ -35,9 +35,25 @@ def test_episodes_survive_the_way_through_a_shard_bit_for_bit(lengths):
 
 def test_a_shard_whose_stream_is_too_short_is_refused():
     arrays = pack([episode(3)])
+    arrays["0000.observations.zlib"] = pack([episode(2)])["0000.observations.zlib"]
+    with pytest.raises(ValueError, match="observations of episode 0"):
+        list(unpack(arrays))
+
+
+def test_a_shard_whose_parts_disagree_about_the_number_of_decisions_is_refused():
+    arrays = pack([episode(3)])
     arrays["0000.shape"] = np.array([5, 64, 64, 3], np.int64)
-    with pytest.raises(ValueError, match="episode 0"):
-        unpack(arrays)
+    with pytest.raises(ValueError, match="episode 0 has 3 decisions"):
+        list(unpack(arrays, observed=False))
+
+
+def test_what_is_unpacked_without_observations_is_otherwise_the_same_and_keeps_nothing_of_the_shard():
+    arrays = pack([episode(3), episode(7, 1)])
+    for full, bare in zip(unpack(arrays), unpack(arrays, observed=False), strict=True):
+        assert bare.observations.shape == (0, 64, 64, 3)
+        assert np.array_equal(full.actions, bare.actions)
+        assert np.array_equal(full.rewards, bare.rewards)
+        assert not any(np.shares_memory(bare.actions, array) for array in arrays.values())
 
 
 def test_a_replay_row_holds_the_observation_its_action_and_what_that_paid():

@@ -13,6 +13,7 @@ from wmloop import loop, ranking
 from wmloop.config import build_config, parse_setting, to_toml
 from wmloop.errors import DivergedError
 from wmloop.events import Message, Picture, Progress, RunFinished, Snapshot, VersionCommitted
+from wmloop.history import History
 from wmloop.pipelines import WORLD_MODEL
 from wmloop.stages import evaluate
 from wmloop.store import Store
@@ -199,7 +200,7 @@ def test_the_best_evaluation_is_served_and_not_the_newest(tmp_path):
         draft = store.draft(iteration, "evaluate")
         draft.save_json("tracks-0000.json", [])
         draft.commit([], {"score": score}, 0.0, None)
-    assert loop.best_evaluation(store).iteration == 1
+    assert History(store).best_evaluation().iteration == 1
 
 
 def test_a_loss_that_is_not_finite_is_never_committed_and_named_after_three_rollbacks(tmp_path):
@@ -213,10 +214,10 @@ def test_a_loss_that_is_not_finite_is_never_committed_and_named_after_three_roll
 
 def test_episodes_on_disk_are_what_the_environment_gives_for_their_seed_and_actions(whole):
     from wmloop.envs import PixelEnv
-    from wmloop.stages.weights import load_episodes
+    from wmloop.stages.weights import episodes_of
 
     store = whole[0]
-    episode = load_episodes([store.version(1, "rollout")])[0][0]
+    episode = next(episodes_of(store.version(1, "rollout")))
     env = PixelEnv(configure().env)
     observation = env.reset(episode.seed)
     assert np.array_equal(observation, episode.observations[0])
@@ -230,3 +231,12 @@ def test_episodes_on_disk_are_what_the_environment_gives_for_their_seed_and_acti
 def test_json_beside_the_tensors_is_plain(whole):
     results = json.loads((whole[0].version(0, "evaluate").path / "tracks-0000.json").read_text())
     assert {"seed", "score", "frames", "terminated", "promised", "paid"} == results[0].keys()
+
+
+def test_frames_are_gathered_by_their_rows_over_all_episodes(whole):
+    from wmloop.stages.weights import episodes_of, gather_frames
+
+    rollouts = [whole[0].version(i, "rollout") for i in range(2)]
+    everything = np.concatenate([e.observations for version in rollouts for e in episodes_of(version)])
+    rows = np.random.default_rng(0).integers(0, len(everything), 100)
+    assert np.array_equal(gather_frames(rollouts, rows), everything[rows])

@@ -17,7 +17,7 @@ def test_ranks_follow_the_order_of_values_and_say_how_many_lie_below(values, see
     shades = np.array(values, np.uint8)
     pictures = np.stack([np.random.default_rng(seed + channel).permutation(shades) for channel in range(3)], -1)
     equaliser = Equaliser()
-    equaliser.adapt(torch.from_numpy(pictures[None, None]))
+    equaliser.adapt([torch.from_numpy(pictures[None, None])])
     below = (np.array(values)[:, None] > values).mean(1)
     equal = (np.array(values)[:, None] == values).mean(1)
     asked = torch.from_numpy(shades).view(1, 1, 1, -1).expand(1, 3, 1, -1).float() / 255
@@ -31,7 +31,7 @@ def test_two_common_greys_five_levels_apart_stand_far_apart_in_what_v_sees():
     frames = torch.full((4, 64, 64, 3), 100, dtype=torch.uint8)
     frames[2:] = 105
     vision = Vision("equalised", 4)
-    vision.look(frames)
+    vision.look(frames.split(1))
     images = to_images(frames)
     ranks = vision.equaliser(images)
     assert abs(images[0] - images[3]).max() < 0.02

@@ -99,6 +99,7 @@ class RolloutConfig(Part):
         Field(description="iteration 0: (episodes, decisions at most) of random driving"),
     ] = ((64, 50), (48, 80), (16, 150))
     frames: Annotated[int, Field(ge=1, description="real frames C drives in each later iteration, at least")] = 32_000
+    replay: Annotated[int, Field(ge=1, description="newest iterations whose episodes are learnt from")] = 30
     patience: Annotated[
         int | None,
         Field(ge=1, description="decisions without any positive reward after which C's episode is stopped (truncated)"),
@@ -135,6 +136,7 @@ class VisionConfig(Part):
     batch: Annotated[int, Field(ge=1, description="images a step")] = 32
     learning_rate: Annotated[float, Field(gt=0, description="Adam, iteration 0; decays to a tenth")] = 1e-3
     tune_learning_rate: Annotated[float, Field(gt=0, description="Adam, later iterations")] = 5e-4
+    frame_cache: Annotated[int, Field(ge=1, description="images unpacked at a time, 12 KiB each")] = 40_000
     first_images: Annotated[int, Field(ge=1, description="images trained on in iteration 0")] = 40_000
     tune_images: Annotated[int, Field(ge=0, description="images trained on in each later iteration")] = 12_000
     tune_iterations: Annotated[int, Field(ge=0, description="later iterations in which V still moves; then frozen")] = 3
@@ -222,13 +224,21 @@ class EvaluateConfig(Part):
 
 
 class StoreConfig(Part):
-    """How often a long stage saves itself."""
+    """How often a long stage saves itself, and what stays on the disk. These may change on resume."""
 
     snapshot_seconds: Annotated[float, Field(ge=0, description="seconds between snapshots inside a stage")] = 30.0
+    keep_last: Annotated[
+        int | None,
+        Field(
+            ge=1, description="newest iterations that training can go on from; older ones are pruned (none: all stay)"
+        ),
+    ] = None
+    keep_best: Annotated[int, Field(ge=1, description="best agents that are never pruned")] = 1
+    keep_every: Annotated[int, Field(ge=0, description="every so many-th agent is never pruned; 0: none")] = 0
 
 
 class BudgetConfig(Part):
-    """When the loop ends. These alone may change on resume."""
+    """When the loop ends. These may change on resume."""
 
     iterations: Annotated[int, Field(ge=1, description="outer iterations at most")] = 60
     hours: Annotated[float | None, Field(gt=0, description="wall-clock hours at most")] = None
@@ -322,9 +332,9 @@ def settings(config: BaseModel, prefix: str = "") -> dict[str, Any]:
 
 
 def changed_settings(old: RunConfig, new: RunConfig) -> list[str]:
-    """Return the dotted names of settings outside `budget` that differ: what a resume may not change."""
+    """Return the dotted names of settings outside `budget` and `store` that differ: what a resume may not change."""
     before, after = settings(old), settings(new)
-    return [name for name in after if before[name] != after[name] and not name.startswith("budget.")]
+    return [name for name in after if before[name] != after[name] and not name.startswith(("budget.", "store."))]
 
 
 def _overlay(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:

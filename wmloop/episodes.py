@@ -8,7 +8,7 @@ The convention is stated here once, and everything else in wmloop follows it.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,7 @@ class Episode:
     `observations` (T+1, 64, 64, 3) uint8; `actions` (T, A) float32 in the environment's own units; `rewards` (T,)
     float32, the official reward summed over the action repeat; `frames` the real frames it took; `quiet` says that C
     drove without exploration noise. `terminated` is the environment's word; `truncated` that somebody stopped it.
+    Where the observations were not asked for there are none of them, (0, 64, 64, 3).
     """
 
     observations: np.ndarray = field(repr=False)
@@ -56,27 +57,29 @@ def pack(episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def unpack(arrays: Mapping[str, np.ndarray]) -> list[Episode]:
-    """Return the episodes of a shard made by `pack`.
+def unpack(arrays: Mapping[str, np.ndarray], observed: bool = True) -> Iterator[Episode]:
+    """Yield the episodes of a shard made by `pack`, with their observations only if `observed`: these are large.
+
+    An episode keeps nothing of `arrays`.
 
     Raises:
         ValueError: the arrays are not such a shard (a stream does not decompress to its own shape).
     """
-    episodes = []
     for i in range(len(arrays) // 5):
         shape = tuple(int(n) for n in arrays[f"{i:04d}.shape"])
-        size = int(np.prod(shape))
-        raw = zlib.decompressobj().decompress(arrays[f"{i:04d}.observations.zlib"].tobytes(), size)
-        if len(raw) != size:
-            raise ValueError(f"observations of episode {i} do not decompress to {shape}")
+        actions, rewards = (arrays[f"{i:04d}.{name}"].copy() for name in ("actions", "rewards"))
+        if shape[0] != len(rewards) + 1:
+            raise ValueError(f"episode {i} has {len(rewards)} decisions and observations of shape {shape}")
+        if observed:
+            size = int(np.prod(shape))
+            raw = zlib.decompressobj().decompress(arrays[f"{i:04d}.observations.zlib"].tobytes(), size)
+            if len(raw) != size:
+                raise ValueError(f"observations of episode {i} do not decompress to {shape}")
+            observations = np.frombuffer(raw, np.uint8).reshape(shape)
+        else:
+            observations = np.zeros((0, *shape[1:]), np.uint8)
         terminated, truncated, seed, frames, quiet = (int(n) for n in arrays[f"{i:04d}.facts"])
-        episodes.append(
-            Episode(
-                np.frombuffer(raw, np.uint8).reshape(shape), arrays[f"{i:04d}.actions"], arrays[f"{i:04d}.rewards"],
-                bool(terminated), bool(truncated), seed, frames, bool(quiet),
-            )
-        )  # fmt: skip
-    return episodes
+        yield Episode(observations, actions, rewards, bool(terminated), bool(truncated), seed, frames, bool(quiet))
 
 
 class Replay:

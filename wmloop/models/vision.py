@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -37,10 +37,10 @@ class Vision(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.no_grad()
-    def look(self, frames: Tensor) -> None:
-        """Adapt to what the world's pictures look like, once, before training: frames (B, 64, 64, 3) uint8."""
+    def look(self, batches: Iterable[Tensor]) -> None:
+        """Adapt to what the world's pictures look like, once, before training: batches of (B, 64, 64, 3) uint8."""
         if self.equaliser is not None:
-            self.equaliser.adapt(frames)
+            self.equaliser.adapt(batches)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and logvar, both (B, Z), of images (B, 3, 64, 64) in [0, 1]."""
@@ -68,10 +68,14 @@ class Equaliser(nn.Module):
         super().__init__()
         self.register_buffer("ranks", torch.linspace(-1, 1, 256).repeat(3, 1))
 
-    def adapt(self, frames: Tensor) -> None:
-        """Take the table from the values of frames (B, H, W, 3) uint8: twice the share of pixels below, less one."""
-        for ranks, values in zip(self.ranks, frames.flatten(0, -2).unbind(-1), strict=True):
-            share = torch.bincount(values.int(), minlength=256).double() / len(values)
+    def adapt(self, batches: Iterable[Tensor]) -> None:
+        """Take the table from all values of batches (B, H, W, 3) uint8: twice the share of pixels below, less one."""
+        counts = torch.zeros(3, 256, dtype=torch.long)
+        for frames in batches:
+            for count, values in zip(counts, frames.flatten(0, -2).unbind(-1), strict=True):
+                count += torch.bincount(values.int(), minlength=256)
+        for ranks, count in zip(self.ranks, counts, strict=True):
+            share = count.double() / count.sum()
             ranks.copy_(2 * (share.cumsum(0) - share / 2) - 1)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -41,6 +41,10 @@ class StageContext:
     _shown: float = field(default=0.0, repr=False)
     _saved: float = field(default=0.0, repr=False)
 
+    def rollouts(self) -> list[Version]:
+        """Return the rollouts that are learnt from: this iteration's and the newest before it, as configured."""
+        return self.history("rollout")[-self.config.rollout.replay :]
+
     def seed(self, *position: int | str) -> int:
         """Return the seed of a place within this stage: a function of position, never of history."""
         return derive_seed(self.config.seed, self.iteration, self.stage, *position)

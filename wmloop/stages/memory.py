@@ -14,7 +14,7 @@ from wmloop.models.memory import Memory, State, Targets, memory_loss
 from wmloop.models.state import module_arrays
 from wmloop.stages.context import StageContext
 from wmloop.stages.training import adam, descend, fit, warmup_decay
-from wmloop.stages.weights import load, load_episodes, new_memory
+from wmloop.stages.weights import episodes_of, load, new_memory
 from wmloop.store import Version
 
 _WARMUP_STEPS = 50
@@ -58,9 +58,10 @@ def action_bounds(rollout: Version) -> tuple[np.ndarray, np.ndarray]:
 
 
 def load_experience(ctx: StageContext, vision: Version) -> Experience:
-    """Return all experience up to this iteration with the latents of `vision`."""
-    rollouts = ctx.history("rollout")
-    replay = Replay(load_episodes(rollouts), *action_bounds(rollouts[-1]))
+    """Return the experience that is learnt from in this iteration, with the latents of `vision`."""
+    rollouts = ctx.rollouts()
+    batches = [list(episodes_of(version, observed=False)) for version in rollouts]
+    replay = Replay(batches, *action_bounds(rollouts[-1]))
     return Experience.of(ctx.config, replay, vision, ctx.device)
 
 

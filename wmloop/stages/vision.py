@@ -6,19 +6,21 @@ decisions paid (`Foretaste`); pixels alone left out which road has paid already 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from wmloop.config import MemoryConfig
+from wmloop.envs import IMAGE_SIZE
 from wmloop.episodes import Episode
 from wmloop.models.state import module_arrays
 from wmloop.models.vision import Foretaste, Vision, foretaste_loss, to_frames, to_images, vae_loss
 from wmloop.stages.context import StageContext
 from wmloop.stages.training import adam, descend, fit, warmup_decay
-from wmloop.stages.weights import load, load_episodes, new_vision
+from wmloop.stages.weights import episodes_of, gather_frames, load, new_vision
+from wmloop.store import Version
 
 _ENCODE_BATCH = 256
 _SHOW_EVERY = 50
@@ -32,7 +34,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     torch.manual_seed(ctx.seed("init"))
     vision = new_vision(ctx.config, ctx.device)
     foretaste = Foretaste(config.latent, _AHEAD).to(ctx.device)
-    rollouts = ctx.history("rollout")
+    rollouts = ctx.rollouts()
     images = config.first_images if ctx.iteration == 0 else config.tune_images
     moves = ctx.iteration <= config.tune_iterations and images > 0
     if "vision" in ctx.carries:
@@ -40,65 +42,77 @@ def run(ctx: StageContext) -> dict[str, float]:
         if "foretaste.safetensors" in ctx.carries["vision"].files:  # runs of earlier days have none
             load(foretaste, ctx.carries["vision"], "foretaste")
     if moves:
-        batches = load_episodes(rollouts)
-        metrics = _train(ctx, vision, foretaste, [e for batch in batches for e in batch], images)
-        known = 0
+        metrics = _train(ctx, vision, foretaste, rollouts, images)
     else:
-        known = len(rollouts) - 1
-        batches = load_episodes(rollouts[known:])
-        ctx.begin(sum(len(e) + 1 for batch in batches for e in batch), "images")
         metrics = {}
-    for i in range(known):  # a frozen V sees what it saw before
-        name = f"latents-{i:04d}.safetensors"
-        ctx.draft.save_bytes(name, ctx.carries["vision"].bytes(name))
-    for i, batch in enumerate(batches, start=known):
-        name = f"latents-{i:04d}.safetensors"
-        if not ctx.draft.has(name):
-            ctx.stop_here()
-            ctx.draft.save_tensors(name, see(vision, batch, bool(ctx.config.env.mirror)))
+        ctx.begin(int(rollouts[-1].metrics["decisions"]), "images")
+    for version in rollouts:
+        name = f"latents-{version.iteration:04d}.safetensors"
+        if ctx.draft.has(name):
+            continue
+        ctx.stop_here()
+        if not moves and version.iteration < ctx.iteration:  # a frozen V sees what it saw before
+            ctx.draft.save_bytes(name, ctx.carries["vision"].bytes(name))
+        else:
+            ctx.draft.save_tensors(name, see(vision, episodes_of(version), bool(ctx.config.env.mirror)))
     ctx.draft.save_tensors("model.safetensors", module_arrays(vision))
     ctx.draft.save_tensors("foretaste.safetensors", module_arrays(foretaste))
-    return metrics | {"moved": float(moves)} | _check(vision, batches[-1])
+    return metrics | {"moved": float(moves)} | _check(vision, rollouts[-1])
 
 
-def see(vision: Vision, episodes: list[Episode], mirror: bool) -> dict[str, np.ndarray]:
+def see(vision: Vision, episodes: Iterable[Episode], mirror: bool) -> dict[str, np.ndarray]:
     """Return the posterior of every observation of `episodes`, in order, float16: `mu`, `logvar` (S, R, Z).
 
     S is 2 where the mirror images are seen too, else 1; R counts T+1 rows an episode.
     """
     device = next(vision.parameters()).device
     vision.eval()
-    frames = np.concatenate([episode.observations for episode in episodes])
-    sides = []
+    sides: list[list[Tensor]] = [[], []] if mirror else [[]]
     with torch.inference_mode():
-        for flipped in (False, True) if mirror else (False,):
-            parts = []
-            for start in range(0, len(frames), _ENCODE_BATCH):
-                images = to_images(torch.from_numpy(frames[start : start + _ENCODE_BATCH]).to(device))
-                parts.append(torch.stack(vision.encode(images.flip(3) if flipped else images)).half().cpu())
-            sides.append(torch.cat(parts, 1))
-    mu, logvar = torch.stack(sides, 1).numpy()
+        for frames in _batches(episodes):
+            images = to_images(torch.from_numpy(frames).to(device))
+            for flipped, side in enumerate(sides):
+                side.append(torch.stack(vision.encode(images.flip(3) if flipped else images)).half().cpu())
+    mu, logvar = torch.stack([torch.cat(side, 1) for side in sides], 1).numpy()
     return {"mu": mu, "logvar": logvar}
 
 
+def _batches(episodes: Iterable[Episode]) -> Iterator[np.ndarray]:
+    """Yield the observations of `episodes` in order, some hundred at a time."""
+    waiting: list[np.ndarray] = []
+    for episode in episodes:
+        waiting.append(episode.observations)
+        while sum(map(len, waiting)) >= _ENCODE_BATCH:
+            frames = np.concatenate(waiting)
+            yield frames[:_ENCODE_BATCH]
+            waiting = [frames[_ENCODE_BATCH:]]
+    if waiting:
+        yield np.concatenate(waiting)
+
+
 def _train(
-    ctx: StageContext, vision: Vision, foretaste: Foretaste, episodes: list[Episode], images: int
+    ctx: StageContext, vision: Vision, foretaste: Foretaste, rollouts: Sequence[Version], images: int
 ) -> dict[str, float]:
     config = ctx.config.vision
-    frames = np.concatenate([episode.observations for episode in episodes])
-    rewards, known = (torch.from_numpy(array).to(ctx.device) for array in ahead(episodes, ctx.config.memory))
+    driven = (episode for version in rollouts for episode in episodes_of(version, observed=False))
+    rewards, known = (torch.from_numpy(array).to(ctx.device) for array in ahead(driven, ctx.config.memory))
     steps = max(1, images // config.batch)
     if ctx.iteration == 0:
-        vision.look(torch.from_numpy(frames))
+        vision.look(map(torch.from_numpy, _batches(episodes_of(rollouts[0]))))
     rate = config.learning_rate if ctx.iteration == 0 else config.tune_learning_rate
     optimizer = adam([*vision.parameters(), *foretaste.parameters()], rate)
     vision.train()
 
-    def step(i: int) -> dict[str, float]:
+    def draw(i: int) -> tuple[np.ndarray, bool]:
         rng = ctx.rng("batch", i)
-        chosen = rng.integers(0, len(frames), config.batch)
-        batch = to_images(torch.from_numpy(frames[chosen]).to(ctx.device))
-        if ctx.config.env.mirror and rng.random() < 0.5:
+        return rng.integers(0, len(known), config.batch), bool(ctx.config.env.mirror) and rng.random() < 0.5
+
+    frames = _Frames(rollouts, min(steps, config.frame_cache // config.batch), lambda i: draw(i)[0])
+
+    def step(i: int) -> dict[str, float]:
+        chosen, mirrored = draw(i)
+        batch = to_images(torch.from_numpy(frames.of(i)).to(ctx.device))
+        if mirrored:
             batch = batch.flip(3)
         noise = torch.randn(config.batch, config.latent, generator=ctx.generator("noise", i), device=ctx.device)
         loss, z, parts = vae_loss(vision, batch, noise, config.recon_weight, config.kl_tolerance)
@@ -115,7 +129,26 @@ def _train(
     )  # fmt: skip
 
 
-def ahead(episodes: Sequence[Episode], config: MemoryConfig) -> tuple[np.ndarray, np.ndarray]:
+class _Frames:
+    """The pictures of training batches, those of `steps` batches unpacked at a time: memory does not grow with a run."""
+
+    def __init__(self, rollouts: Sequence[Version], steps: int, rows: Callable[[int], np.ndarray]) -> None:
+        self._rollouts, self._steps, self._rows = rollouts, max(1, steps), rows
+        self._first, self._held = -1, np.empty(0, np.uint8)
+
+    def of(self, step: int) -> np.ndarray:
+        """Return the pictures (B, 64, 64, 3) uint8 of the batch of `step`."""
+        first = step - step % self._steps
+        if first != self._first:
+            rows = [self._rows(i) for i in range(first, first + self._steps)]
+            self._first, self._held = first, np.empty(0, np.uint8)
+            self._held = gather_frames(self._rollouts, np.concatenate(rows)).reshape(
+                self._steps, -1, IMAGE_SIZE, IMAGE_SIZE, 3
+            )
+        return self._held[step - first]
+
+
+def ahead(episodes: Iterable[Episode], config: MemoryConfig) -> tuple[np.ndarray, np.ndarray]:
     """Return what the decisions from each observation on paid, (R, H) in units of reward_scale, and 1 where one was made.
 
     R counts T+1 rows an episode, as `see` does. Rewards are floored as M's are.
@@ -137,11 +170,11 @@ def _show(ctx: StageContext, vision: Vision, image: Tensor) -> None:
 
 
 @torch.no_grad()
-def _check(vision: Vision, episodes: list[Episode]) -> dict[str, float]:
+def _check(vision: Vision, newest: Version) -> dict[str, float]:
     """Return the reconstruction error on (up to 256 of) the newest episodes' frames, from the posterior's mean."""
     vision.eval()
-    frames = np.concatenate([episode.observations for episode in episodes])
-    frames = frames[:: max(1, len(frames) // 256)][:256]
+    rows = int(newest.metrics["decisions"] + newest.metrics["episodes"])
+    frames = gather_frames([newest], np.arange(0, rows, max(1, rows // 256))[:256])
     images = to_images(torch.from_numpy(frames).to(next(vision.parameters()).device))
     error = (vision.decode(vision.encode(images)[0]) - images).square().sum((1, 2, 3)).mean()
     return {"newest_recon_loss": float(error)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -52,23 +53,34 @@ def load(net: _Net, version: Version, name: str = "model") -> _Net:
     return net
 
 
-def load_episodes(versions: Sequence[Version]) -> list[list[Episode]]:
-    """Return the episodes of each rollout version.
+def episodes_of(version: Version, observed: bool = True) -> Iterator[Episode]:
+    """Yield the episodes of a rollout version in order; one shard is held at a time.
 
     Raises:
         StoreCorruptError: a shard does not hold what its names promise.
     """
-    batches = []
-    for version in versions:
-        shards = sorted(name for name in version.files if name.startswith("episodes-"))
+    for shard in sorted(name for name in version.files if name.startswith("episodes-")):
         try:
-            batches.append([e for shard in shards for e in unpack(version.tensors(shard))])
-        except (KeyError, ValueError) as error:
-            raise StoreCorruptError(f"{version.name} holds a damaged shard of episodes: {error}") from error
-        for episode in batches[-1]:
-            if episode.observations.shape != (len(episode) + 1, IMAGE_SIZE, IMAGE_SIZE, 3):
-                raise StoreCorruptError(f"{version.name} holds an episode of the wrong shape")
-    return batches
+            for episode in unpack(version.tensors(shard), observed):
+                if episode.observations.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3):
+                    raise ValueError(f"its pictures have the shape {episode.observations.shape[1:]}")
+                yield episode
+        except (KeyError, IndexError, ValueError, zlib.error) as error:
+            raise StoreCorruptError(f"{version.name}/{shard} is no shard of episodes: {error}") from error
+
+
+def gather_frames(versions: Sequence[Version], rows: np.ndarray) -> np.ndarray:
+    """Return the observations (N, 64, 64, 3) uint8 of `rows` (N,), counted over rollout versions as in episodes.Replay."""
+    order = np.argsort(rows, kind="stable")
+    ascending = rows[order]
+    frames = np.empty((len(rows), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    first = 0
+    for version in versions:
+        for episode in episodes_of(version):
+            here = slice(*np.searchsorted(ascending, (first, first + len(episode) + 1)))
+            frames[order[here]] = episode.observations[ascending[here] - first]
+            first += len(episode) + 1
+    return frames
 
 
 class Triple(NamedTuple):
