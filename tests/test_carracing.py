@@ -12,7 +12,7 @@ from gymnasium.envs.box2d.car_racing import PLAYFIELD, CarRacing
 
 from wmloop.envs import carracing
 from wmloop.envs.carracing import OnDemandCarRacing
-from wmloop.errors import EnvironmentFailedError
+from wmloop.errors import DivergedError
 
 
 class SampledCarRacing(CarRacing):
@@ -166,7 +166,7 @@ def test_a_picture_is_not_overwritten_by_the_next_one() -> None:
 def test_actions_that_are_not_finite_are_refused(bad: float) -> None:
     env = OnDemandCarRacing(lazy=True)
     env.reset(seed=1)
-    with pytest.raises(EnvironmentFailedError, match="finite"):
+    with pytest.raises(DivergedError, match="finite"):
         env.step(np.array([0, bad, 0], np.float32))
 
 

@@ -23,7 +23,7 @@ from tests.tiny_env import FALL, MARKS, MAX_STEPS, SPEED, TinyDrive, tiny_config
 from wmloop.config import EnvConfig, RandomDriving, RolloutConfig, build_config
 from wmloop.envs import IMAGE_SIZE, EnvPool, PixelEnv, Pushes, random_driving, versions
 from wmloop.envs.pixels import BoxFilter
-from wmloop.errors import EnvironmentFailedError, UsageError
+from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError
 
 ROOT = Path(__file__).parent.parent
 TINY = build_config("smoke", tiny_config()).env
@@ -143,7 +143,7 @@ def test_observations_are_small_and_renderings_are_full_size() -> None:
 def test_an_action_that_is_not_finite_is_refused(bad: float) -> None:
     env = PixelEnv(tiny())
     env.reset(1)
-    with pytest.raises(EnvironmentFailedError, match="finite"):
+    with pytest.raises(DivergedError, match="finite"):
         env.step(np.array([0, bad], np.float32))
 
 
@@ -151,7 +151,7 @@ def test_a_reward_that_is_not_finite_is_refused(monkeypatch: pytest.MonkeyPatch)
     env = PixelEnv(tiny())
     env.reset(1)
     monkeypatch.setattr(TinyDrive, "step", lambda self, action: (self._picture(), np.nan, False, False, {}))
-    with pytest.raises(EnvironmentFailedError, match="reward nan"):
+    with pytest.raises(DivergedError, match="reward nan"):
         env.step(np.zeros(2, np.float32))
 
 
@@ -423,7 +423,7 @@ def test_an_error_inside_the_environment_names_copy_and_cause() -> None:
 def test_an_action_that_is_not_finite_is_refused_by_the_pool() -> None:
     with EnvPool(tiny(), 2) as pool:
         pool.reset([1, 2])
-        with pytest.raises(EnvironmentFailedError, match=r"copy 1 .*nan"):
+        with pytest.raises(DivergedError, match=r"copy 1 .*nan"):
             pool.step(np.array([[0, 0], [0, np.nan]], np.float32))
 
 

@@ -24,7 +24,7 @@ from gymnasium.envs.box2d.car_racing import (
 )
 from pygame import gfxdraw
 
-from wmloop.errors import EnvironmentFailedError
+from wmloop.errors import DivergedError
 
 #: Gymnasium versions whose pictures `OnDemandCarRacing` was proven to reproduce byte for byte. Any other version
 #: draws by its own code, still only when asked.
@@ -65,10 +65,10 @@ class OnDemandCarRacing(CarRacing):
         """Advance one frame, as gymnasium does.
 
         Raises:
-            EnvironmentFailedError: the action holds NaN or infinity, which gymnasium would drive with silently.
+            DivergedError: the action holds NaN or infinity, which gymnasium would drive with silently.
         """
         if action is not None and not np.isfinite(action).all():
-            raise EnvironmentFailedError(f"CarRacing was given the action {action}: every entry must be finite")
+            raise DivergedError(f"CarRacing was given the action {action}: every entry must be finite")
         frame, reward, terminated, truncated, info = super().step(action)
         return frame, float(reward), terminated, truncated, info
 

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 
 from wmloop.config import EnvConfig
-from wmloop.errors import EnvironmentFailedError, UsageError
+from wmloop.errors import DivergedError, UsageError
 
 #: Side of every picture wmloop learns from (Ha & Schmidhuber 2018).
 IMAGE_SIZE = 64
@@ -61,10 +61,10 @@ class PixelEnv:
         frames driven, of which there are fewer than `action_repeat` only where the episode ended.
 
         Raises:
-            EnvironmentFailedError: the action holds NaN or infinity, or the reward does.
+            DivergedError: the action holds NaN or infinity, or the reward does.
         """
         if not np.isfinite(action).all():
-            raise EnvironmentFailedError(f"the environment was given the action {action}: every entry must be finite")
+            raise DivergedError(f"the environment was given the action {action}: every entry must be finite")
         action = np.clip(action, self.action_low, self.action_high, dtype=np.float32)
         total, frames, terminated, truncated = 0.0, 0, False, False
         picture: Any = None
@@ -73,7 +73,7 @@ class PixelEnv:
             total += float(reward)
             frames += 1
         if not math.isfinite(total):
-            raise EnvironmentFailedError(f"the environment returned the reward {total}; nothing can be learnt from it")
+            raise DivergedError(f"the environment returned the reward {total}; nothing can be learnt from it")
         obs = self._shrink(self._observe() if self._observe else picture)
         return obs, total, bool(terminated), bool(truncated), frames
 

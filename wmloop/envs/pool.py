@@ -18,7 +18,7 @@ import numpy as np
 from wmloop.config import EnvConfig
 from wmloop.envs.pixels import CAR_RACING, IMAGE_SIZE
 from wmloop.envs.worker import serve, view_pictures
-from wmloop.errors import EnvironmentFailedError
+from wmloop.errors import DivergedError, EnvironmentFailedError
 
 _GRACE = 2.0  # seconds a worker gets to leave by itself
 UNLIMITED = sys.maxsize  # more decisions than any episode has
@@ -100,14 +100,15 @@ class EnvPool:
         """Take one decision in every copy; `actions` is (N, A) and is clipped to the environment's Box.
 
         Raises:
-            EnvironmentFailedError: an action is not finite, a worker died, or did not answer within the timeout.
+            DivergedError: an action, or what it was paid, is not finite.
+            EnvironmentFailedError: a worker died, or did not answer within the timeout.
         """
         actions = np.asarray(actions, np.float32)
         assert actions.shape == (self.num_envs, len(self.action_low))
         if not np.isfinite(actions).all():
             bad = int(np.flatnonzero(~np.isfinite(actions).all(1))[0])
             self.close()
-            raise EnvironmentFailedError(f"environment copy {bad} was given the action {actions[bad]}: not finite")
+            raise DivergedError(f"environment copy {bad} was given the action {actions[bad]}: not finite")
         answers: list[Any] = [None] * self.num_envs
         for copies, part in zip(self._copies, self._ask("step", actions), strict=True):
             answers[copies.start :: copies.step] = part

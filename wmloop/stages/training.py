@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from wmloop.errors import DivergedError
 from wmloop.models.state import load_module, load_optimizer, module_arrays, optimizer_arrays
@@ -62,6 +63,7 @@ def fit(
         Interrupted: the run is to stop; a snapshot is on disk.
     """
     means: dict[str, float] = {}
+    parameters = [p.detach() for module in modules.values() for p in module.parameters()]
     start, scale, rollbacks = 0, 1.0, 0
 
     def pack() -> tuple[dict[str, np.ndarray], dict[str, object]]:
@@ -89,6 +91,8 @@ def fit(
             group["lr"] = learning_rate(i) * scale
         try:
             values = step(i)
+            if not torch.isfinite(get_total_norm(parameters)):
+                raise DivergedError("a weight is not finite")
         except DivergedError as fault:
             if rollbacks == _MAX_ROLLBACKS:
                 raise DivergedError(

@@ -15,6 +15,7 @@ from torch import Tensor
 from wmloop.config import MemoryConfig
 from wmloop.envs import IMAGE_SIZE
 from wmloop.episodes import Episode
+from wmloop.errors import DivergedError
 from wmloop.models.state import module_arrays
 from wmloop.models.vision import Foretaste, Vision, foretaste_loss, to_frames, to_images, vae_loss
 from wmloop.stages.context import StageContext
@@ -64,6 +65,9 @@ def see(vision: Vision, episodes: Iterable[Episode], mirror: bool) -> dict[str, 
     """Return the posterior of every observation of `episodes`, in order, float16: `mu`, `logvar` (S, R, Z).
 
     S is 2 where the mirror images are seen too, else 1; R counts T+1 rows an episode.
+
+    Raises:
+        DivergedError: a latent is not finite.
     """
     device = next(vision.parameters()).device
     vision.eval()
@@ -74,6 +78,8 @@ def see(vision: Vision, episodes: Iterable[Episode], mirror: bool) -> dict[str, 
             for flipped, side in enumerate(sides):
                 side.append(torch.stack(vision.encode(images.flip(3) if flipped else images)).half().cpu())
     mu, logvar = torch.stack([torch.cat(side, 1) for side in sides], 1).numpy()
+    if not (np.isfinite(mu).all() and np.isfinite(logvar).all()):
+        raise DivergedError("V sees latents that are not finite; start a new run with a smaller vision.learning_rate")
     return {"mu": mu, "logvar": logvar}
 
 
