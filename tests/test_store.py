@@ -511,11 +511,16 @@ def test_a_run_that_cannot_be_created_does_not_exist(tmp_path: Path, monkeypatch
 
 
 def test_work_that_cannot_fit_is_refused_before_it_starts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.require_space(1)
+    draft = store.draft(0, "vision")
+    draft.require_space(1)
     monkeypatch.setattr(atomic.FileSystem, "free_bytes", lambda *_: 999)
-    store.require_space(999)
+    draft.require_space(999)
     with pytest.raises(StorageError, match="needs 1,000 bytes and 999 are free; free space, then `wmloop resume one`"):
-        store.require_space(1000)
+        draft.require_space(1000)
+    draft.save_bytes("shard.bin", b"x" * 400)  # of the same work, and there already
+    draft.require_space(1399)
+    with pytest.raises(StorageError, match="needs 1,000 bytes"):
+        draft.require_space(1400)
 
 
 def test_files_get_the_mode_of_the_umask(store: Store) -> None:

@@ -17,6 +17,9 @@ from wmloop.stages.context import StageContext
 from wmloop.stages.promises import Promises, Trace, foresight, gap
 from wmloop.stages.weights import Triple
 
+#: A little more than a compressed picture of CarRacing takes on the disk.
+_BYTES_A_DECISION = 2048
+
 
 def run(ctx: StageContext) -> dict[str, float]:
     """Collect this iteration's episodes into the draft, a shard a wave; return counts, the mean score and M's foresight.
@@ -37,6 +40,7 @@ def run(ctx: StageContext) -> dict[str, float]:
             carried = Triple(ctx.carries["vision"], ctx.carries["memory"], ctx.carries["controller"])
             agent = carried.agent(config, pool.action_low, pool.action_high, ctx.device)
         ctx.begin(goal, "frames")
+        ctx.draft.require_space(goal // config.env.action_repeat * _BYTES_A_DECISION)
         for number, wave in enumerate(_first_waves(ctx) if first else _policy_waves(ctx)):
             if not first and frames >= goal:
                 break

@@ -12,6 +12,7 @@ from torch.nn.utils import get_total_norm
 from wmloop.errors import DivergedError
 from wmloop.models.state import load_module, load_optimizer, module_arrays, optimizer_arrays
 from wmloop.stages.context import StageContext
+from wmloop.store import KEPT_SNAPSHOTS
 
 _MAX_ROLLBACKS = 3
 _MEMORY = 0.98
@@ -60,6 +61,7 @@ def fit(
 
     Raises:
         DivergedError: it diverged again after the last rollback.
+        StorageError: the disk has no room for the snapshots and the result.
         Interrupted: the run is to stop; a snapshot is on disk.
     """
     means: dict[str, float] = {}
@@ -71,6 +73,9 @@ def fit(
         arrays |= {f"optimizer.{key}": a for key, a in optimizer_arrays(optimizer).items()}
         return arrays, {"means": means, "scale": scale, "rollbacks": rollbacks}
 
+    # Weights and Adam's two moments, in the snapshots that are kept and the one being written; and the weights committed.
+    size = sum(array.nbytes for array in pack()[0].values())
+    ctx.draft.require_space(3 * (KEPT_SNAPSHOTS + 1) * size + size)
     beginning = {key: array.copy() for key, array in pack()[0].items()}
 
     def restore(arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,13 +1,14 @@
 """The store: runs on disk as folders of versions that exist whole or not at all."""
 
 from wmloop.store.atomic import UnknownOutcomeError
-from wmloop.store.draft import Draft
+from wmloop.store.draft import KEPT_SNAPSHOTS, Draft
 from wmloop.store.names import check_run_name, latest_run, list_runs, new_run_name
 from wmloop.store.store import Store
 from wmloop.store.version import FORMAT, Fault, FileRecord, Version
 
 __all__ = [
     "FORMAT",
+    "KEPT_SNAPSHOTS",
     "Draft",
     "Fault",
     "FileRecord",

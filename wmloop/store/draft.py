@@ -46,6 +46,11 @@ class Draft:
         # A commit that died before its rename left a manifest of files that may now change.
         atomic.remove_file(self.path / MANIFEST)
 
+    def require_space(self, num_bytes: int) -> None:
+        """Raise StorageError unless the disk has room for `num_bytes` in this draft, what is saved already among them."""
+        saved = sum((self.path / name).lstat().st_size for name in list_folder(self.path))
+        atomic.require_space(self.path, max(0, num_bytes - saved))
+
     def save_tensors(
         self, file: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
     ) -> None:

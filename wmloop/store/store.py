@@ -250,10 +250,6 @@ class Store:
                     faults.append(Fault(name, MANIFEST, f"its parent {parent} is not the one it was made from"))
         return faults
 
-    def require_space(self, num_bytes: int) -> None:
-        """Raise StorageError unless the run's file system has `num_bytes` free."""
-        atomic.require_space(self.path, num_bytes)
-
     def _migrate(self) -> None:
         """Bring a run of an older format up to this one, so that older programs refuse it by name from now on.
 
