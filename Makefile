@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: start test slow clean
+.PHONY: start test slow faults clean
 
 # Installed again whenever pyproject.toml changes; the stamp is written last, so a broken install is repeated.
 $(VENV)/.installed: pyproject.toml
@@ -29,6 +29,10 @@ test: $(VENV)/.installed-test
 
 slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow
+
+# The figures in docs/reliability.md, about an hour; `make test` runs a short form of each.
+faults: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m faults --durations=0
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -454,7 +454,8 @@ def start_writer(store: Store) -> tuple[int, int]:
     return process, read
 
 
-def kill_writers(store: Store, kills: int, dice: random.Random) -> None:
+def kill_writers(store: Store, kills: int, dice: random.Random) -> int:
+    """Kill the writer so often and return how many kills came in the middle of a version."""
     committed, in_the_middle = 1, 0
     for _ in range(kills):
         process, pipe = start_writer(store)
@@ -481,31 +482,36 @@ def kill_writers(store: Store, kills: int, dice: random.Random) -> None:
     assert store.verify() == []
     with store.lock():
         assert_whole(write_version(store, committed))
+    return in_the_middle
 
 
+@pytest.mark.parametrize("kills", [10, pytest.param(1000, marks=pytest.mark.faults)])
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_ten_kills_at_random_moments_lose_no_committed_version_and_show_no_half_one(store: Store) -> None:
-    kill_writers(store, 10, random.Random(0))
+def test_kills_at_random_moments_lose_no_committed_version_and_show_no_half_one(
+    store: Store, kills: int, figure: Callable[[str, str], None]
+) -> None:
+    in_the_middle = kill_writers(store, kills, random.Random(kills))
+    figure(
+        "kill -9 of the store's writer", f"{kills} kills, {in_the_middle} inside a version; 0 lost, 0 half ones seen"
+    )
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("reads", [50, pytest.param(1000, marks=pytest.mark.faults)])
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_thousand_kills_at_random_moments_lose_no_committed_version_and_show_no_half_one(store: Store) -> None:
-    kill_writers(store, 1000, random.Random(1))
-
-
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_reader_beside_the_writer_never_sees_a_torn_version(store: Store) -> None:
+def test_a_reader_beside_the_writer_never_sees_a_torn_version(
+    store: Store, reads: int, figure: Callable[[str, str], None]
+) -> None:
     process, pipe = start_writer(store)
     try:
-        seen, end = set(), time.monotonic() + 1.5
-        while time.monotonic() < end:
+        seen, done = set(), 0
+        while done < reads or len(seen) <= 3:
             newest = store.iterations()[-2:]
             for version in filter(None, (store.version(iteration, "memory") for iteration in newest)):
                 assert_whole(version)
                 seen.add(version.iteration)
+                done += 1
     finally:
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
         os.close(pipe)
-    assert len(seen) > 3
+    figure("readers during commits", f"{done} reads while {len(seen)} versions were committed, 0 torn")

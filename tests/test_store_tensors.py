@@ -236,7 +236,7 @@ def test_no_bytes_make_the_reader_do_anything_but_read_or_refuse(data: bytearray
     stays_in_bounds(data)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @settings(max_examples=5000)
 @given(hostile() | st.binary(max_size=200).map(bytearray))
 def test_no_bytes_in_five_thousand_make_the_reader_do_anything_but_read_or_refuse(data: bytearray) -> None:
