@@ -684,3 +684,71 @@ def test_the_demo_cannot_be_resumed_and_a_run_of_that_name_comes_first(runs, tmp
     shutil.copytree(runs / "tiny", runs / "demo")
     assert "0000/rollout" in wmloop("log", "demo", runs=runs).stdout, "the demo that ships has no rollout"
     assert "0000/rollout" not in wmloop("log", "demo", runs=tmp_path / "none").stdout
+
+
+# ---- making room
+
+
+@pytest.fixture(scope="module")
+def three(tiny_toml, tmp_path_factory):
+    """Return the folder of a finished run of three iterations called `long`."""
+    runs = tmp_path_factory.mktemp("three")
+    result = wmloop("start", "long", "--config", tiny_toml, "--set", "memory.first_steps=10", "--set", "rollout.replay=1",
+                    "--iterations", "3", "--progress", "none", runs=runs)  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    return runs
+
+
+def test_prune_tells_first_then_frees_and_the_run_goes_on_as_if_nothing_had_gone(three, tmp_path):
+    for name in ("whole", "less"):
+        shutil.copytree(three / "long", tmp_path / name)
+    before = {path: path.read_bytes() for path in (tmp_path / "less").rglob("*") if path.is_file()}
+    told = wmloop("prune", "less", "--dry-run", runs=tmp_path)
+    assert told.exit_code == 0, told.stderr
+    assert "0000/rollout: episodes-0000.safetensors" in told.stdout
+    assert {path: path.read_bytes() for path in (tmp_path / "less").rglob("*") if path.is_file()} == before
+    done = wmloop("prune", "less", runs=tmp_path)
+    assert done.exit_code == 0, done.stderr
+    freed = re.search(r"less: (\S+ \S+) freed", done.stderr)
+    assert freed
+    assert f"less: {freed[1]} would be freed" in told.stderr
+    assert "less: 0 B freed" in wmloop("prune", "less", runs=tmp_path).stderr
+    assert wmloop("verify", "less", runs=tmp_path).exit_code == 0
+    for name in ("whole", "less"):
+        result = wmloop("resume", name, "--iterations", "4", "--progress", "none", runs=tmp_path)
+        assert result.exit_code == 0, result.stderr
+    whole, less = (Store.open(tmp_path / name) for name in ("whole", "less"))
+    newest = [version.files for version in whole.versions() if version.iteration == 3]
+    assert [version.files for version in less.versions() if version.iteration == 3] == newest
+
+
+def test_a_fork_from_where_too_much_was_pruned_is_refused_and_play_names_what_is_left(three, tmp_path):
+    shutil.copytree(three / "long", tmp_path / "long")
+    assert wmloop("prune", "long", runs=tmp_path).exit_code == 0
+    result = wmloop("resume", "long", "--from", "0", runs=tmp_path)
+    assert result.exit_code == 2
+    assert "cannot go on from iteration 0 of the run long: 0000/rollout was pruned" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["long"]
+    store = Store.open(tmp_path / "long")
+    gone = next(v.iteration for v in store.versions() if v.stage == "controller" and v.pruned)
+    result = wmloop("eval", "long", "--version", str(gone), runs=tmp_path)
+    assert result.exit_code == 2
+    assert f"no controller of iteration {gone}: it has" in result.stderr
+
+
+def test_what_is_kept_may_change_on_resume_and_is_repeated_in_the_next_command(three, tmp_path):
+    shutil.copytree(three / "long", tmp_path / "long")
+    result = wmloop(
+        "resume", "long", "--iterations", "4", "--set", "store.keep_last=1", "--progress", "none", runs=tmp_path
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "--set store.keep_last=1" in result.stderr
+    store = Store.open(tmp_path / "long")
+    assert any(version.pruned for version in store.versions())
+    assert store.verify() == []
+
+
+def test_a_run_that_is_being_written_is_not_pruned(three, tmp_path):
+    shutil.copytree(three / "long", tmp_path / "long")
+    with Store.open(tmp_path / "long").lock():
+        assert wmloop("prune", "long", runs=tmp_path).exit_code == 75
