@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import errno
 import json
 import os
@@ -14,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from wmloop.errors import DivergedError, StorageError, StoreCorruptError, UsageError
 from wmloop.store import FORMAT, Store, Version, atomic, latest_run, list_runs, new_run_name
@@ -369,6 +372,85 @@ def test_a_forged_manifest_is_refused(store: Store, change: dict[str, Any], reas
     (fault,) = store.verify()
     assert fault.file == "manifest.json"
     assert reason in fault.problem
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["", "../..", "/etc/passwd", "model.safetensors", "0000/rollout", "0" * 64, "a" * 5000]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["size", "sha256", "../x", "config.json", "loss", "0000/vision"]), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+def hostile_manifest(data: st.DataObject, manifest: dict[str, Any]) -> bytes:
+    """Return bytes that a stranger may have put in the place of a manifest, most of them with a checksum that fits."""
+    from wmloop.store.version import seal
+
+    forged = {key: value for key, value in manifest.items() if key != "checksum"}
+    for _ in range(data.draw(st.integers(1, 3))):
+        key = data.draw(st.sampled_from([*forged, "files", "files", "parents", "extra"]))
+        if key == "files" and data.draw(st.booleans()):
+            name = data.draw(
+                st.sampled_from(["model.safetensors", "../model.safetensors", "manifest.json", "pruned.json"])
+            )
+            forged["files"] = {**manifest["files"], name: data.draw(ANYTHING)}
+        else:
+            forged[key] = data.draw(ANYTHING)
+    sealed = bytearray(seal(forged, "forged"))
+    if data.draw(st.booleans()) and data.draw(st.booleans()):
+        sealed[data.draw(st.integers(0, len(sealed) - 1))] = data.draw(st.integers(0, 255))
+    return bytes(sealed)
+
+
+def everything_below(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def read_all_of(version: Version) -> None:
+    for file in [*version.files, "manifest.json", "../../../config.toml"]:
+        for read in (version.bytes, version.json, version.tensors, version.metadata):
+            with contextlib.suppress(StoreCorruptError, UsageError):
+                read(file)
+
+
+@pytest.mark.parametrize(
+    "count", [pytest.param(150, id="150"), pytest.param(5000, id="5000", marks=pytest.mark.faults)]
+)
+def test_no_manifest_makes_a_reader_do_anything_but_read_or_refuse(
+    tmp_path_factory: pytest.TempPathFactory, count: int, figure: Any
+) -> None:
+    root = tmp_path_factory.mktemp("hostile")
+    store = Store.create(root, "one", "seed = 1\n", {})
+    true = commit(store)
+    whole = true.manifest
+    before, refused = everything_below(root), 0
+
+    @settings(max_examples=count, database=None)
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        nonlocal refused
+        place = true.path / "manifest.json"
+        place.write_bytes(hostile_manifest(data, whole))
+        version = store.version(0, "vision")
+        refused += version is None
+        store.verify()
+        store.versions()
+        if version is not None:
+            read_all_of(version)
+        place.write_bytes(before[place])
+        assert everything_below(root) == before
+
+    check()
+    assert refused > count // 4
+    figure("hostile manifests", f"{count} cases, {refused} refused, the others read as they say; nothing else touched")
+
+
+def test_a_table_that_has_a_name_twice_is_refused(tmp_path: Path) -> None:
+    from wmloop.store.jsontext import parse_json
+
+    with pytest.raises(StoreCorruptError, match="twice"):
+        parse_json(b'{"files": {"a": 1, "a": 2}}', tmp_path / "x.json")
 
 
 def test_a_parent_that_is_gone_or_another_is_a_fault(store: Store) -> None:

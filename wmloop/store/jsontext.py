@@ -30,11 +30,18 @@ def dump_line(value: Any) -> bytes:
 
 
 def parse_json(data: bytes | bytearray, path: Path) -> Any:
-    """Parse the bytes of a JSON file; raises StoreCorruptError naming `path`."""
+    """Parse the bytes of a JSON file; raises StoreCorruptError naming `path`, also where a table has a name twice."""
     try:
-        return json.loads(data)
+        return json.loads(data, object_pairs_hook=_table)
     except (ValueError, RecursionError) as error:
         raise StoreCorruptError(f"{path} is not JSON: {error}") from None
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("a name stands twice in one table")
+    return table
 
 
 def _plain(value: Any) -> Any:
