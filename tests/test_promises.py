@@ -83,8 +83,14 @@ def test_a_trace_tells_of_every_moment_asked_and_foresees_only_if_told_to(forese
     long, short = trace.promises(CONFIG, driven, foreseeing)
     assert long.paid == [rewards[0][t : t + 25].sum() for t in (20, 40)]
     assert len(long.promised) == 2
-    assert len(long.foreseen) == 2 * foreseeing
+    assert [value is None for value in long.foreseen] == [False, True] * foreseeing  # every second moment
     assert short == Promises([], [], [])
+
+
+def test_foresight_is_told_of_the_moments_that_were_asked_alone():
+    told = [Promises([0, 0, 0], [10, None, 30], [11, 900, 28]), Promises([0], [], [500])]
+    assert promises.foresight(told) == pytest.approx({"open_loop_bias": 1 / 39, "open_loop_correlation": 1.0})
+    assert promises.foresight([Promises([0], [], [500])]) == {}
 
 
 class Fork:

@@ -138,8 +138,10 @@ class VisionConfig(Part):
     tune_learning_rate: Annotated[float, Field(gt=0, description="Adam, later iterations")] = 5e-4
     frame_cache: Annotated[int, Field(ge=1, description="images unpacked at a time, 12 KiB each")] = 40_000
     first_images: Annotated[int, Field(ge=1, description="images trained on in iteration 0")] = 40_000
-    tune_images: Annotated[int, Field(ge=0, description="images trained on in each later iteration")] = 12_000
-    tune_iterations: Annotated[int, Field(ge=0, description="later iterations in which V still moves; then frozen")] = 3
+    tune_images: Annotated[int, Field(ge=0, description="images trained on in each later iteration")] = 24_000
+    tune_iterations: Annotated[
+        int | None, Field(ge=0, description="later iterations in which V still moves, then it is frozen (none: never)")
+    ] = None
 
 
 class MemoryConfig(Part):
@@ -204,7 +206,7 @@ class ControllerConfig(Part):
             gt=0,
             description="reward of a decision beyond which more is worth nothing, once reality pays C that (or none)",
         ),
-    ] = 4.5
+    ] = 5.0
     clip_coef: Annotated[float, Field(gt=0, description="PPO's trust region")] = 0.2
     ent_coef: Annotated[float, Field(ge=0, description="entropy bonus")] = 0.003
     vf_coef: Annotated[float, Field(ge=0, description="value loss weight")] = 0.5

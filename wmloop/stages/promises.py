@@ -21,7 +21,9 @@ from wmloop.seeding import derive_seed
 HORIZON = 25
 _EVERY = 20
 #: M's word is a distribution: dreams averaged for each moment, of C's own driving and given what was really done.
-_DREAMS, _FORESEEING = 4, 64
+_DREAMS, _FORESEEING = 4, 256
+#: These are many, so they are dreamt for every second moment.
+_FORESEEN_EVERY = 2 * _EVERY
 #: With so few dreams none has just the real action: C's deviations count so many times, and no dream is impossible.
 _SLACK, _FLOOR = 2.0, 0.02
 
@@ -30,11 +32,11 @@ class Promises(NamedTuple):
     """Reward sums over HORIZON decisions from the same moments of one episode, in the environment's units.
 
     `promised` is dreamt with C acting inside M, `foreseen` is what M expects given the actions that were really taken
-    (see `foresee`; nothing where that was not asked), `paid` is what reality paid for these.
+    (see `foresee`; None, or nothing at all, where that was not asked), `paid` is what reality paid for these.
     """
 
     promised: list[float]
-    foreseen: list[float]
+    foreseen: list[float | None]
     paid: list[float]
 
 
@@ -75,10 +77,12 @@ class Trace:
         for (t, i), promise in zip(starts, (promised * scale).tolist(), strict=True):
             told[i].promised.append(promise)
             told[i].paid.append(float(episodes[i].rewards[t : t + HORIZON].sum()))
-        if foreseeing:
-            foreseen = foresee(dream, agent.actor, begin, taken, generator) * scale
-            for (_, i), expected in zip(starts, foreseen.tolist(), strict=True):
-                told[i].foreseen.append(expected)
+        chosen = [k for k, (t, _) in enumerate(starts) if t % _FORESEEN_EVERY == _EVERY]
+        if foreseeing and chosen:
+            begin = DreamState(*(part[chosen] for part in begin))
+            foreseen = iter((foresee(dream, agent.actor, begin, taken[:, chosen], generator) * scale).tolist())
+            for t, i in starts:
+                told[i].foreseen.append(next(foreseen) if t % _FORESEEN_EVERY == _EVERY else None)
         return told
 
 
@@ -152,9 +156,10 @@ def foresight(promises: Sequence[Promises]) -> dict[str, float]:
     `open_loop_bias` is the difference in parts of what was paid, `open_loop_correlation` that over moments.
     """
     told = [pair for episode in promises for pair in zip(episode.foreseen, episode.paid, strict=False)]
-    if not told:
+    asked = [(foreseen, paid) for foreseen, paid in told if foreseen is not None]
+    if not asked:
         return {}
-    foreseen, paid = np.array(told).T
+    foreseen, paid = np.array(asked).T
     metrics = {"open_loop_bias": (foreseen.sum() - paid.sum()) / max(abs(paid.sum()), 1e-6)}
     if foreseen.std() > 0 and paid.std() > 0:
         metrics["open_loop_correlation"] = np.corrcoef(foreseen, paid)[0, 1]

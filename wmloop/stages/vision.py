@@ -37,7 +37,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     foretaste = Foretaste(config.latent, _AHEAD).to(ctx.device)
     rollouts = ctx.rollouts()
     images = config.first_images if ctx.iteration == 0 else config.tune_images
-    moves = ctx.iteration <= config.tune_iterations and images > 0
+    moves = images > 0 and (config.tune_iterations is None or ctx.iteration <= config.tune_iterations)
     if "vision" in ctx.carries:
         load(vision, ctx.carries["vision"])
         if "foretaste.safetensors" in ctx.carries["vision"].files:  # runs of earlier days have none
