@@ -49,7 +49,7 @@ def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: Jso
         records: list[dict[str, Any]] = [
             {
                 "version": v.name, "created": v.created, "seconds": v.seconds, "bytes": v.num_bytes, "hash": v.hash,
-                "parents": dict(v.parents), "metrics": dict(v.metrics),
+                "pruned": sorted(v.pruned), "parents": dict(v.parents), "metrics": dict(v.metrics),
             }
             for v in versions
         ]  # fmt: skip
@@ -63,7 +63,8 @@ def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: Jso
         figures = " ".join(f"{name}={figure(version.metrics[name])}" for name in _told(version.stage, version.metrics))
         when = version.created[:16].replace("T", " ")
         parents = " ".join(sorted(version.parents))
-        rows.append([version.name, when, span(version.seconds), size(version.num_bytes), figures, parents])
+        there = "pruned" if version.pruned and not version.num_bytes else size(version.num_bytes)
+        rows.append([version.name, when, span(version.seconds), there, figures, parents])
     _print_table(["version", "created (UTC)", "took", "size", "figures", "made from"], rows)
 
 
