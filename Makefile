@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: start test slow faults clean
+.PHONY: start test slow faults bench clean
 
 # Installed again whenever pyproject.toml changes; the stamp is written last, so a broken install is repeated.
 $(VENV)/.installed: pyproject.toml
@@ -33,6 +33,10 @@ slow: $(VENV)/.installed-test
 # The figures in docs/reliability.md, about an hour; `make test` runs a short form of each.
 faults: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m faults --durations=0
+
+# Ratios of two things timed in one process; keep the machine idle.
+bench: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

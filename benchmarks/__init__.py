@@ -1,0 +1,1 @@
+"""How fast wmloop is, as ratios of two things timed in one process: `python -m benchmarks`."""

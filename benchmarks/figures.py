@@ -1,0 +1,254 @@
+"""The figures: what is timed against what. Sizes are those of preset laptop."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+
+import gymnasium
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.pairs import Ratio, Work, compare, matrix_product
+from benchmarks.plain import PlainActor, PlainMemory, plain_ppo
+from wmloop.config import RunConfig
+from wmloop.dream import Dream, DreamState, Noise
+from wmloop.envs import EnvPool
+from wmloop.envs.carracing import OnDemandCarRacing
+from wmloop.episodes import pack
+from wmloop.learn import ppo
+from wmloop.models.agent import Agent
+from wmloop.models.controller import PlainCritic
+from wmloop.models.memory import Targets, memory_loss
+from wmloop.models.vision import Vision, to_images, vae_loss
+from wmloop.stages.collect import Task, drive
+from wmloop.stages.training import adam, descend
+from wmloop.stages.weights import new_actor, new_critic, new_memory, new_vision
+from wmloop.store.tensors import encode
+
+CONFIG = RunConfig()
+CPU = torch.device("cpu")
+ACTIONS = 3
+#: FLOPs of one dream step with its policy: two per multiply-add of M's gates, mixture and outcome layers and C's actor.
+DREAM_FLOP = 2 * (
+    (32 + 3 + 256) * 4 * 256 + 256 * 3 * 5 * 32 + 256 * 128 + 128 * 6 + 288 * 256 + 256 * 256 + 256 * 128 + 128 * 64 + 64 * 6
+)  # fmt: skip
+
+
+def _dream(num_dreams: int = CONFIG.dream.num_dreams) -> Work:
+    memory, actor = new_memory(CONFIG, ACTIONS, CPU).eval(), new_actor(CONFIG, ACTIONS, CPU).eval()
+    dream, horizon = Dream(memory, 1.15, CONFIG.memory.done_weight), CONFIG.dream.horizon
+    start = DreamState(torch.randn(num_dreams, 32), *memory.start(num_dreams))
+    generator = torch.Generator().manual_seed(0)
+
+    def work() -> float:
+        dream.rollout(actor, start, Noise.draw(horizon, num_dreams, 32, ACTIONS, generator))
+        return num_dreams * horizon
+
+    return work
+
+
+def _flops(work: Work) -> Work:
+    return lambda: work() * DREAM_FLOP
+
+
+def _plain_dream(num_dreams: int) -> Work:
+    memory, actor = PlainMemory(), PlainActor()
+
+    def work() -> float:
+        with torch.no_grad():
+            memory.dream(actor, num_dreams, CONFIG.dream.horizon)
+        return num_dreams * CONFIG.dream.horizon
+
+    return work
+
+
+def _trained() -> Work:
+    """Return dream steps with all epochs of PPO on them."""
+    num_dreams, horizon = CONFIG.dream.num_dreams, CONFIG.dream.horizon
+    memory = new_memory(CONFIG, ACTIONS, CPU).eval()
+    actor, critic = new_actor(CONFIG, ACTIONS, CPU), new_critic(CONFIG, CPU)
+    anchor = copy.deepcopy(actor).requires_grad_(False)
+    config = CONFIG.controller.model_copy(update={"update_epochs": 4, "target_kl": 1e9})
+    optimizer = adam([*actor.parameters(), *critic.parameters()], 3e-4)
+    dream = Dream(memory, 1.15, CONFIG.memory.done_weight)
+    start = DreamState(torch.randn(num_dreams, 32), *memory.start(num_dreams))
+    generator = torch.Generator().manual_seed(0)
+
+    def work() -> float:
+        batch = dream.rollout(actor, start, Noise.draw(horizon, num_dreams, 32, ACTIONS, generator))
+        ppo.update(actor, critic, anchor, optimizer, batch, config, generator)
+        return num_dreams * horizon
+
+    return work
+
+
+def _plain_trained() -> Work:
+    num_dreams, horizon = CONFIG.dream.num_dreams, CONFIG.dream.horizon
+    actor, critic = PlainActor(), PlainCritic()
+    optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], 3e-4)
+    dream = _plain_dream(num_dreams)
+
+    def work() -> float:
+        dream()
+        features = torch.randn(num_dreams * horizon, 288)
+        with torch.no_grad():
+            policy = actor.policy(features)
+            action = policy.sample()
+            logprob = policy.log_prob(action).sum(-1)
+        gain = torch.randn(len(features))
+        plain_ppo(actor, critic, optimizer, features, action, logprob, gain, gain, 4, 2048)
+        return num_dreams * horizon
+
+    return work
+
+
+def _memory() -> Work:
+    memory, config = new_memory(CONFIG, ACTIONS, CPU), CONFIG.memory
+    optimizer = adam([p for p in memory.parameters() if p.requires_grad], 1e-3)
+    size = config.batch, config.sequence
+    ones = torch.ones(size)
+    z, action = torch.randn(*size, 32), torch.rand(*size, ACTIONS)
+    targets = Targets(torch.randn(*size, 32), torch.randn(size), torch.zeros(size), action, ones, ones)
+
+    def work() -> float:
+        hidden, _ = memory(z, action, memory.start(config.batch))
+        loss, _ = memory_loss(memory.predict(hidden), targets, 2.0, 10.0, 0.1)
+        descend(loss, optimizer, 1.0)
+        return config.batch * config.sequence
+
+    return work
+
+
+def _plain_memory() -> Work:
+    memory, config = PlainMemory(), CONFIG.memory
+    optimizer = torch.optim.Adam(memory.parameters(), 1e-3)
+    size = config.batch, config.sequence
+    z, action, target = torch.randn(*size, 32), torch.rand(*size, ACTIONS), torch.randn(*size, 32)
+    reward, done = torch.randn(size), torch.zeros(size)
+
+    def work() -> float:
+        loss = memory.loss(z, action, target, reward, done)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(memory.parameters(), 1.0)
+        optimizer.step()
+        return config.batch * config.sequence
+
+    return work
+
+
+def _vision(vision: Vision, channels_last: bool = True) -> Work:
+    batch = CONFIG.vision.batch
+    frames = torch.randint(0, 256, (batch, 64, 64, 3), dtype=torch.uint8)
+    vision.look([frames])
+    if channels_last:
+        optimizer = adam(list(vision.parameters()), 1e-3)
+    else:  # as people write it: NCHW, the ordinary Adam
+        vision.to(memory_format=torch.contiguous_format)
+        optimizer = torch.optim.Adam(vision.parameters(), 1e-3)
+
+    def work() -> float:
+        images = to_images(frames)
+        if not channels_last:
+            images = images.contiguous()
+        loss, _, _ = vae_loss(vision, images, torch.randn(batch, vision.latent), 30.0, 0.0)
+        descend(loss, optimizer)
+        return batch
+
+    return work
+
+
+def _gymnasium(lazy: int = 0) -> Iterator[Work]:
+    """Yield frames of one environment under random actions: gymnasium's, or with `lazy` ours, seen every so many frames."""
+    env = OnDemandCarRacing(lazy=lazy > 1) if lazy else gymnasium.make("CarRacing-v3").unwrapped
+    env.reset(seed=1)
+    rng = np.random.default_rng(0)
+
+    def work() -> float:
+        for t in range(40):
+            _, _, terminated, truncated, _ = env.step(rng.uniform([-0.3, 0.1, 0], [0.3, 0.5, 0.1]).astype(np.float32))
+            if lazy > 1 and t % lazy == lazy - 1:
+                env.observe()
+            if terminated or truncated:
+                env.reset()
+        return 40
+
+    yield work
+    env.close()
+
+
+def _rollouts(policy: bool) -> Iterator[Work]:
+    """Yield real frames by decisions, 16 copies on all cores, packed for the disk; by C through V and M, or at random."""
+    num_envs = CONFIG.env.num_envs
+    with EnvPool(CONFIG.env, num_envs) as pool:
+        low, high = pool.action_low, pool.action_high
+        agent = Agent(
+            new_vision(CONFIG, CPU), new_memory(CONFIG, ACTIONS, CPU), new_actor(CONFIG, ACTIONS, CPU), low, high
+        )
+        rng = np.random.default_rng(0)
+        seeds = iter(range(10**6))
+
+        def decide(t: int, frames: np.ndarray) -> np.ndarray:
+            if policy:
+                return agent.act(frames)
+            return rng.uniform(low, high, (num_envs, ACTIONS)).astype(np.float32)
+
+        def work() -> float:
+            agent.start(num_envs)
+            episodes = drive(
+                pool, [Task(next(seeds), 60) for _ in range(num_envs)], decide, lambda frames, picture: None
+            )
+            encode(pack(episodes))
+            return sum(episode.frames for episode in episodes)
+
+        yield work
+
+
+Figure = Callable[[], Ratio]
+
+
+def _pair(
+    name: str, unit: str, ours: Callable[[], Work | Iterator[Work]], theirs: Callable[[], Work | Iterator[Work]],
+    seconds: float = 0.5,
+) -> Figure:  # fmt: skip
+    def run() -> Ratio:
+        torch.manual_seed(0)
+        made = [side() for side in (ours, theirs)]
+        works = [next(side) if isinstance(side, Iterator) else side for side in made]
+        ratio = compare(name, unit, works[0], works[1], seconds=seconds)
+        for side in made:
+            if isinstance(side, Iterator):
+                next(side, None)
+        return ratio
+
+    return run
+
+
+def _light() -> Vision:
+    return new_vision(CONFIG, CPU).train()
+
+
+#: Name -> how to measure it, in the order of the table in docs/performance.md.
+FIGURES: dict[str, Figure] = {
+    name: _pair(name, unit, ours, theirs, seconds)
+    for name, unit, ours, theirs, seconds in (
+        ("dream steps / frames of one gymnasium environment", "steps", _dream, _gymnasium, 0.5),
+        ("dream FLOP/s / fp32 roofline", "FLOP", lambda: _flops(_dream()), matrix_product, 0.5),
+        ("dream / plain, one dream at a time", "steps", _dream, lambda: _plain_dream(1), 0.5),
+        ("dream / plain, as many at a time", "steps", _dream, lambda: _plain_dream(CONFIG.dream.num_dreams), 0.5),
+        ("trained dream steps, 4 epochs / plain PPO", "steps", _trained, _plain_trained, 1.0),
+        ("real frames with policy and storing / one gymnasium environment", "frames",
+         lambda: _rollouts(policy=True), _gymnasium, 1.0),
+        ("CarRacing on demand, every frame / gymnasium", "frames", lambda: _gymnasium(1), _gymnasium, 0.5),
+        ("CarRacing on demand, every 4th / gymnasium", "frames", lambda: _gymnasium(4), _gymnasium, 0.5),
+        ("rollouts with the policy / with random actions", "frames",
+         lambda: _rollouts(policy=True), lambda: _rollouts(policy=False), 1.0),
+        ("V images / the same network, NCHW, eager", "images",
+         lambda: _vision(_light()), lambda: _vision(_light(), channels_last=False), 0.5),
+        ("V images / Ha's network, NCHW, eager", "images",
+         lambda: _vision(_light()), lambda: _vision(Vision("ha2018"), channels_last=False), 0.5),
+        ("M sequence-steps / nn.LSTM and MixtureSameFamily", "steps", _memory, _plain_memory, 0.5),
+    )
+}  # fmt: skip
