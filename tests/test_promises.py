@@ -75,15 +75,15 @@ def test_a_trace_tells_of_every_moment_asked_and_foresees_only_if_told_to(forese
     agent.start(2)
     trace = promises.Trace(agent)
     rng = np.random.default_rng(0)
-    for _ in range(70):
+    for _ in range(90):
         agent.act(rng.integers(0, 256, (2, 64, 64, 3), np.uint8))
         trace.note()
-    rewards = [np.arange(1, length + 1, dtype=np.float32) for length in (70, 30)]
+    rewards = [np.arange(1, length + 1, dtype=np.float32) for length in (90, 30)]
     driven = [Episode(np.zeros(0), np.zeros(0), reward, False, True, i, 0) for i, reward in enumerate(rewards)]
     long, short = trace.promises(CONFIG, driven, foreseeing)
-    assert long.paid == [rewards[0][t : t + 25].sum() for t in (20, 40)]
-    assert len(long.promised) == 2
-    assert [value is None for value in long.foreseen] == [False, True] * foreseeing  # every second moment
+    assert long.paid == [rewards[0][t : t + 25].sum() for t in (20, 40, 60)]
+    assert len(long.promised) == 3
+    assert [value is None for value in long.foreseen] == [False, True, True] * foreseeing  # every third moment
     assert short == Promises([], [], [])
 
 

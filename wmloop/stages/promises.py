@@ -22,8 +22,8 @@ HORIZON = 25
 _EVERY = 20
 #: M's word is a distribution: dreams averaged for each moment, of C's own driving and given what was really done.
 _DREAMS, _FORESEEING = 4, 256
-#: These are many, so they are dreamt for every second moment.
-_FORESEEN_EVERY = 2 * _EVERY
+#: These are many, so they are dreamt for every third moment.
+_FORESEEN_EVERY = 3 * _EVERY
 #: With so few dreams none has just the real action: C's deviations count so many times, and no dream is impossible.
 _SLACK, _FLOOR = 2.0, 0.02
 
