@@ -145,7 +145,7 @@ def p99(seconds: list[float]) -> float:
 def test_the_smoke_loop_killed_twenty_times_ends_bit_for_bit_as_the_uninterrupted_one(
     tmp_path: Path, seed: int, figure: Figure
 ) -> None:
-    begin = ["--preset", "smoke", "--seed", str(seed), "--threads", "2", "--set", "store.snapshot_seconds=1"]
+    begin = ["--preset", "smoke", "--seed", str(seed), "--threads", "1", "--set", "store.snapshot_seconds=1"]
     finish(["start", "whole", *begin], tmp_path)
     targets = moments(tmp_path, "whole", 20, random.Random(seed))
     struck = strike_all(["start", "torn", *begin], "torn", tmp_path, targets, signal.SIGKILL)
@@ -165,7 +165,7 @@ def test_sigterm_at_random_moments_of_every_stage_stops_in_time_and_loses_nothin
     if short:
         begin = ["--config", str(tiny_settings(tmp_path / "tiny.toml"))]
     else:
-        begin = ["--preset", "smoke", "--seed", "0", "--threads", "2"]
+        begin = ["--preset", "smoke", "--seed", "0", "--threads", "1"]
     finish(["start", "whole", *begin], tmp_path)
     targets = moments(tmp_path, "whole", count, random.Random(1), each=True)[: 5 if short else None]
     struck = strike_all(["start", "torn", *begin], "torn", tmp_path, targets, signal.SIGTERM)
@@ -180,7 +180,7 @@ def test_sigterm_at_random_moments_of_every_stage_stops_in_time_and_loses_nothin
 
 @LONG
 def test_ctrl_c_is_answered_at_once_and_a_second_one_ends_the_process(tmp_path: Path, figure: Figure) -> None:
-    begin = ["--preset", "smoke", "--seed", "0", "--threads", "2"]
+    begin = ["--preset", "smoke", "--seed", "0", "--threads", "1"]
     finish(["start", "whole", *begin], tmp_path)
     targets = moments(tmp_path, "whole", 4, random.Random(2), each=True)
     struck = strike_all(["start", "torn", *begin], "torn", tmp_path, targets, signal.SIGINT, twice=True)
