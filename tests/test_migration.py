@@ -35,8 +35,7 @@ def make(root: Path) -> None:
                 draft.save_tensors("model.safetensors", weights(10 * iteration + place), {"kind": stage})
                 draft.save_json("summary-0000.json", {"scores": [1.5, -2], "what": "ä"})
                 versions.append(draft.commit(versions[-2:], {"score": 1.0 + iteration}, 2.5, {"wmloop": "golden"}))
-        if hasattr(store, "prune"):
-            store.prune(store.versions()[0], ["model.safetensors"])
+        store.prune(store.versions()[0], ["model.safetensors"])
         draft = store.draft(2, "rollout")
         draft.save_bytes("shard.bin", b"begun")
         for done in (10, 20):

@@ -197,6 +197,21 @@ def test_a_damaged_or_hostile_note_of_what_was_pruned_hides_its_version_and_touc
     assert (store.path / "run.toml").exists()
 
 
+@pytest.mark.parametrize("link", ["iterations/0001", "iterations/0000/memory"])
+def test_taking_the_lock_follows_no_link_out_of_the_run(tmp_path: Path, link: str) -> None:
+    victim, store = a_run(tmp_path / "victim"), Store.create(tmp_path, "run", "", {})
+    (store.path / link).parent.mkdir(parents=True)
+    target = victim.path / link
+    version = victim.version(1 if link.endswith("1") else 0, "memory")
+    (version.path / "pruned.json").write_text('["model.safetensors"]')
+    (version.path / ".tmp-x").write_text("")
+    (store.path / link).symlink_to(target)
+    before = {path: path.read_bytes() for path in victim.path.rglob("*") if path.is_file()}
+    with store.lock():
+        assert store.versions() == []
+    assert {path: path.read_bytes() for path in victim.path.rglob("*") if path.is_file()} == before
+
+
 def test_a_fork_copies_what_was_pruned_as_pruned(tmp_path: Path) -> None:
     store = a_run(tmp_path)
     with store.lock():

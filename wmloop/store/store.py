@@ -129,14 +129,12 @@ class Store:
             atomic.remove_strays(self.path)
             iterations = self.path / ITERATIONS
             if iterations.is_dir():
-                for folder in {stray.parent for stray in iterations.glob(f"*/*/{atomic.TEMP_PREFIX}*")}:
-                    atomic.remove_strays(folder)
+                for folder in map(self._folder, self.iterations()):
+                    self._sweep(folder)
                 # The last process may have ended between a rename and its fsync: what we build on must stay.
                 for number in self.iterations()[-1:]:
                     atomic.sync_folder(self._folder(number))
                 atomic.sync_folder(iterations)
-                for note in iterations.glob(f"*/*/{PRUNED}"):
-                    self._sweep(note)
             self._migrate()
             yield
 
@@ -174,9 +172,11 @@ class Store:
         return sorted(versions.values(), key=lambda version: (version.iteration, depth(version), version.name))
 
     def iterations(self) -> list[int]:
-        """Return the numbers of the iterations that were begun, in order."""
-        folder = self.path / ITERATIONS
-        return sorted(int(name) for name in list_folder(folder) if is_iteration_name(name) and (folder / name).is_dir())
+        """Return the numbers of the iterations that were begun, in order; a link is none, for it may leave the run."""
+        paths = [
+            self.path / ITERATIONS / name for name in list_folder(self.path / ITERATIONS) if is_iteration_name(name)
+        ]
+        return sorted(int(path.name) for path in paths if path.is_dir() and not path.is_symlink())
 
     def draft(self, iteration: int, stage: str) -> Draft:
         """Return the private folder for the version of (iteration, stage), with all that an interrupted attempt saved.
@@ -261,13 +261,18 @@ class Store:
         if number < FORMAT:
             atomic.write_file(path, re.sub(r"(?m)^format = [0-9]+$", f"format = {FORMAT}", text, count=1).encode())
 
-    def _sweep(self, note: Path) -> None:
-        """Remove what a pruning that was cut short left of the version beside whose manifest `note` is."""
-        number, stage = note.parent.parent.name, note.parent.name
-        if is_iteration_name(number) and is_stage_name(stage):
-            with contextlib.suppress(StoreCorruptError):  # a damaged version is not ours to touch
-                for file in load_version(note.parent, int(number), stage).pruned:
-                    atomic.remove_file(note.parent / file)
+    def _sweep(self, iteration_folder: Path) -> None:
+        """Remove what interrupted writes and a pruning that was cut short left in an iteration."""
+        for stray in iteration_folder.glob(f"*/{atomic.TEMP_PREFIX}*"):
+            if not stray.parent.is_symlink():
+                atomic.remove_file(stray)
+        for note in iteration_folder.glob(f"*/{PRUNED}"):
+            with contextlib.suppress(
+                StoreCorruptError, ValueError
+            ):  # what is damaged or no version is not ours to touch
+                version = load_version(note.parent, int(iteration_folder.name), note.parent.name)
+                for file in version.pruned:
+                    atomic.remove_file(version.path / file)
 
     def _folder(self, iteration: int) -> Path:
         return self.path / ITERATIONS / f"{iteration:04d}"
