@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
-    set_up("cpu", options.threads)
+    set_up("cpu", resolve_threads(options.threads))
     console = Console()
     console.print(
         f"{machine_facts()['cpu']}, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}, {torch.get_num_threads()} threads"

@@ -19,7 +19,7 @@ from typing import Any
 
 from wmloop import loop
 from wmloop.config import build_config, to_toml
-from wmloop.device import set_up
+from wmloop.device import resolve_threads, set_up
 from wmloop.store import Draft, Store
 
 _spent: collections.Counter[str] = collections.Counter()
@@ -52,7 +52,7 @@ def main() -> None:
     for name in ("snapshot", "save_bytes", "commit"):  # the other saves are save_bytes with a coat
         setattr(Draft, name, clocked(name, getattr(Draft, name)))
     layer = {
-        "seed": 0, "threads": options.threads,
+        "seed": 0, "threads": resolve_threads(options.threads),
         "budget": {"iterations": options.iterations, "goal": 1e9},
         "store": {"snapshot_seconds": options.snapshot_seconds},
     }  # fmt: skip

@@ -8,6 +8,7 @@ from tests.tiny_env import tiny_config
 from wmloop.config import build_config, parse_setting, to_toml
 from wmloop.dream import Dream, DreamState
 from wmloop.episodes import Replay
+from wmloop.models import mixture
 from wmloop.pipelines import WORLD_MODEL
 from wmloop.stages.context import StageContext
 from wmloop.stages.memory import Experience, action_bounds
@@ -113,8 +114,7 @@ def test_m_foresees_the_latents_that_come_and_not_those_that_are(trained):
     for first, length in zip(replay.first, replay.length, strict=True):
         rows = torch.arange(first, first + length)
         hidden, _ = memory(experience.mu[0, rows][None], experience.actions[0, rows][None], memory.start(1))
-        density = memory.predict(hidden[0]).mixture
-        mean = (density.log_mix.exp() * density.mean).sum(-1)
+        mean = mixture.expected(memory.predict(hidden[0]).mixture)
         near += float((mean - experience.mu[0, rows + 1]).square().mean())
         far += float((mean - experience.mu[0, rows]).square().mean())
     assert near < far

@@ -103,7 +103,7 @@ def example(steps: int = 4) -> tuple[Prediction, Targets]:
     def draw(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator)
 
-    density = mixture.from_logits(draw(2, steps, 3 * 4 * 5), 4, 5)
+    density = mixture.from_outputs(draw(2, steps, 3 * 4 * 5), 4, 5)
     prediction = Prediction(density, draw(2, steps), draw(2, steps), draw(2, steps), draw(2, steps, 3))
     terminated = torch.zeros(2, steps)
     terminated[0, -1] = 1
@@ -150,7 +150,7 @@ def test_the_done_head_is_calibrated_although_ends_weigh_ten_times(rate):
     logit = torch.zeros(1, requires_grad=True)
     terminated = (torch.arange(1000) < 1000 * rate).float()[None]
     zeros, ones = torch.zeros(1, 1000), torch.ones(1, 1000)
-    density = mixture.from_logits(torch.zeros(1, 1000, 3), 1, 1)
+    density = mixture.from_outputs(torch.zeros(1, 1000, 3), 1, 1)
     targets = Targets(torch.zeros(1, 1000, 1), zeros, terminated, torch.zeros(1, 1000, 1), ones, ones)
     optimizer = torch.optim.Adam([logit], 0.05)
     for _ in range(400):

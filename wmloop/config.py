@@ -154,7 +154,7 @@ class MemoryConfig(Part):
     learning_rate: Annotated[float, Field(gt=0, description="Adam; warms up and decays to a tenth")] = 1e-3
     first_steps: Annotated[int, Field(ge=1, description="gradient steps in iteration 0")] = 800
     steps: Annotated[int, Field(ge=0, description="gradient steps in each later iteration")] = 1000
-    steps_growth: Annotated[float, Field(ge=1, description="factor by which `steps` grows each iteration")] = 1.05
+    steps_growth: Annotated[float, Field(ge=1, description="factor of `steps` for each iteration in the replay")] = 1.05
     input_noise: Annotated[float, Field(ge=0, description="noise on M's input z, in posterior standard deviations")] = (
         1.0
     )

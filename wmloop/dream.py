@@ -82,11 +82,12 @@ class Dream:
         from_za, from_h, bias = memory.gate_weights()
         first, second = memory.outcome_linears()
         with torch.no_grad():
-            self._from_h = torch.cat([from_h, memory.mixture_head.weight, first.weight]).t()
-            self._bias = torch.cat([bias, memory.mixture_head.bias, first.bias])
+            to_mixture, mixture_bias = memory.mixture_linear()
+            self._from_h = torch.cat([from_h, to_mixture, first.weight]).t()
+            self._bias = torch.cat([bias, mixture_bias, first.bias])
             self._from_za = from_za.detach().t()
             self._outcome = (second.weight.detach(), second.bias.detach())
-        self._sizes = [4 * memory.hidden, len(memory.mixture_head.bias), len(first.bias)]
+        self._sizes = [4 * memory.hidden, len(mixture_bias), len(first.bias)]
 
     @torch.no_grad()
     def step(self, state: DreamState, action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[DreamState, Outcome]:
@@ -127,7 +128,7 @@ class Dream:
     ) -> tuple[DreamState, Outcome, Tensor]:
         h, c = gated(torch.addmm(gates, torch.cat([state.z, action], -1), self._from_za), state.c)
         gates, raw_mixture, raw_outcome = self._fan_out(h)
-        density = mixture.from_logits(raw_mixture, self.memory.latent, self.memory.mixtures)
+        density = mixture.from_outputs(raw_mixture, self.memory.latent, self.memory.mixtures)
         z = mixture.sample(density, uniform, normal, self.temperature)
         outcome = torch.nn.functional.linear(torch.nn.functional.silu(raw_outcome), *self._outcome)
         done = done_probability(outcome[:, 2], self.done_weight)

@@ -15,6 +15,7 @@ from wmloop.dream import Dream, DreamState, Outcome
 from wmloop.envs import PixelEnv
 from wmloop.errors import UsageError
 from wmloop.history import History
+from wmloop.models import mixture
 from wmloop.models.agent import Agent
 from wmloop.models.vision import to_frames
 from wmloop.seeding import derive_seed
@@ -144,8 +145,7 @@ def _decode(agent: Agent, z: Tensor) -> np.ndarray:
 @torch.inference_mode()
 def _expected(agent: Agent) -> Tensor:
     """Return the mean of M's mixture over the next z, (1, Z), after the decision the agent has just made."""
-    mixture = agent.memory.predict(agent.state[0]).mixture
-    return (mixture.log_mix.exp() * mixture.mean).sum(-1)
+    return mixture.expected(agent.memory.predict(agent.state[0]).mixture)
 
 
 @torch.inference_mode()

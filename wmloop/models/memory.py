@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wmloop.models.mixture import Mixture, from_logits, log_prob
+from wmloop.models.mixture import Mixture, from_outputs, log_prob
 
 State = tuple[Tensor, Tensor]
 """The LSTM's (h, c), each (B, D)."""
@@ -80,6 +80,12 @@ class Memory(nn.Module):
         from_input, from_h, bias = map(self.lstm.get_parameter, names)
         return from_input, from_h, bias
 
+    def mixture_linear(self) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of the mixture head with outputs in the order (3, K, Z); it is stored as (3, Z, K)."""
+        shape = (3, self.latent, self.mixtures)
+        weight = self.mixture_head.weight.unflatten(0, shape).transpose(1, 2).flatten(0, 2)
+        return weight, self.mixture_head.bias.unflatten(0, shape).transpose(1, 2).flatten()
+
     def outcome_linears(self) -> tuple[nn.Linear, nn.Linear]:
         """Return the two layers of the outcome head, which a dream stacks with the rest."""
         first, _, second = self.outcome_head
@@ -89,7 +95,7 @@ class Memory(nn.Module):
 
     def predict(self, hidden: Tensor) -> Prediction:
         """Return what M believes after hidden states (..., D)."""
-        mixture = from_logits(self.mixture_head(hidden), self.latent, self.mixtures)
+        mixture = from_outputs(F.linear(hidden, *self.mixture_linear()), self.latent, self.mixtures)
         outcome = self.outcome_head(hidden).float()
         return Prediction(mixture, outcome[..., 0], outcome[..., 1], outcome[..., 2], outcome[..., 3:])
 

@@ -14,17 +14,20 @@ _LOG_STD_BOUNDS = (-8.0, 6.0)
 
 
 class Mixture(NamedTuple):
-    """K Gaussians for each of Z latent dimensions: all fields (..., Z, K); `log_mix` is normalised over K."""
+    """K Gaussians for each of Z latent dimensions: all fields (..., K, Z), Z in a row so that vector units run along it.
 
-    log_mix: Tensor
+    `logits` are the log weights up to a constant: softmax over K normalises them.
+    """
+
+    logits: Tensor
     mean: Tensor
     log_std: Tensor
 
 
-def from_logits(raw: Tensor, latent: int, mixtures: int) -> Mixture:
-    """Read a network's (..., 3 * Z * K) outputs as a Mixture in float32; log_std is kept within finite bounds."""
-    logits, mean, log_std = raw.float().unflatten(-1, (3, latent, mixtures)).unbind(-3)
-    return Mixture(torch.log_softmax(logits, -1), mean, log_std.clamp(*_LOG_STD_BOUNDS))
+def from_outputs(raw: Tensor, latent: int, mixtures: int) -> Mixture:
+    """Read a network's (..., 3 * K * Z) outputs as a Mixture in float32; log_std is kept within finite bounds."""
+    logits, mean, log_std = raw.float().unflatten(-1, (3, mixtures, latent)).unbind(-3)
+    return Mixture(logits, mean, log_std.clamp(*_LOG_STD_BOUNDS))
 
 
 def log_prob(mixture: Mixture, z: Tensor) -> Tensor:
@@ -32,8 +35,9 @@ def log_prob(mixture: Mixture, z: Tensor) -> Tensor:
 
     Equals `torch.distributions.MixtureSameFamily` (a test holds this) without building its objects.
     """
-    deviation = (z.unsqueeze(-1) - mixture.mean) * torch.exp(-mixture.log_std)
-    return torch.logsumexp(mixture.log_mix - mixture.log_std - 0.5 * deviation.square() - _HALF_LOG_TAU, -1)
+    deviation = (z.unsqueeze(-2) - mixture.mean) * torch.exp(-mixture.log_std)
+    joint = torch.logsumexp(mixture.logits - mixture.log_std - 0.5 * deviation.square(), -2)
+    return joint - torch.logsumexp(mixture.logits, -2) - _HALF_LOG_TAU
 
 
 def sample(mixture: Mixture, uniform: Tensor, normal: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
@@ -45,13 +49,21 @@ def sample(mixture: Mixture, uniform: Tensor, normal: Tensor, temperature: float
     `uniform` in [0, 1) chooses the component by inverting the cumulative weights, `normal` is standard noise; both
     are (..., Z). Noise comes in as tensors so that eager, compiled and CUDA paths can be compared draw by draw.
     """
-    cumulative = torch.softmax(mixture.log_mix / temperature, -1).cumsum(-1)
-    # The last cumulative weight may round below 1: the clamp keeps a uniform above it inside the mixture.
-    chosen = (uniform.unsqueeze(-1) >= cumulative).sum(-1, keepdim=True).clamp_(max=cumulative.shape[-1] - 1)
-    mean = mixture.mean.gather(-1, chosen).squeeze(-1)
-    std = mixture.log_std.gather(-1, chosen).squeeze(-1).exp()
-    return (
-        mean + std * math.sqrt(temperature) * normal
-        if isinstance(temperature, float)
-        else (mean + std * temperature.sqrt() * normal)
-    )
+    # The largest logit goes first: divided by a small temperature it would overflow.
+    below = mixture.logits - mixture.logits.amax(-2, keepdim=True)
+    weights = torch.softmax(below / temperature, -2).unbind(-2)
+    means, log_stds = mixture.mean.unbind(-2), mixture.log_std.unbind(-2)
+    mean, log_std, left = means[0], log_stds[0], uniform
+    # A choice at a time instead of a gather, which reads element by element; the last needs no bound, so a cumulative
+    # weight that rounds below 1 cannot lead outside the mixture.
+    for k in range(1, len(means)):
+        left = left - weights[k - 1]
+        beyond = left >= 0
+        mean, log_std = torch.where(beyond, means[k], mean), torch.where(beyond, log_stds[k], log_std)
+    scale = math.sqrt(temperature) if isinstance(temperature, float) else temperature.sqrt()
+    return mean + log_std.exp() * scale * normal
+
+
+def expected(mixture: Mixture) -> Tensor:
+    """Return the mean over all components, (..., Z)."""
+    return (torch.softmax(mixture.logits, -2) * mixture.mean).sum(-2)

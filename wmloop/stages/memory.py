@@ -95,9 +95,9 @@ def run(ctx: StageContext) -> dict[str, float]:
     memory = new_memory(ctx.config, experience.actions.shape[-1], ctx.device)
     if "memory" in ctx.carries:
         load(memory, ctx.carries["memory"])
-    steps = config.first_steps if ctx.iteration == 0 else round(
-        config.steps * config.steps_growth ** (ctx.iteration - 1)
-    )  # fmt: skip
+    # More to learn from takes more steps; once old rollouts leave the replay, there is no more of it.
+    age = min(ctx.iteration, ctx.config.rollout.replay) - 1
+    steps = config.first_steps if ctx.iteration == 0 else round(config.steps * config.steps_growth**age)
     # The states that sequences start from are M's own as the stage began: a constant, also for a resumed stage.
     states = remember(memory, experience)
     parameters = [p for p in memory.parameters() if p.requires_grad]
