@@ -13,7 +13,7 @@ from rich.table import Table
 
 from benchmarks.figures import FIGURES
 from benchmarks.pairs import Ratio
-from wmloop.device import machine_facts, set_up
+from wmloop.device import machine_facts, resolve_threads, set_up
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from wmloop import loop
 from wmloop.config import build_config, to_toml
-from wmloop.device import resolve_threads, set_up
+from wmloop.device import resolve_precision, resolve_threads, set_up
 from wmloop.store import Draft, Store
 
 _spent: collections.Counter[str] = collections.Counter()
@@ -52,12 +52,12 @@ def main() -> None:
     for name in ("snapshot", "save_bytes", "commit"):  # the other saves are save_bytes with a coat
         setattr(Draft, name, clocked(name, getattr(Draft, name)))
     layer = {
-        "seed": 0, "threads": resolve_threads(options.threads),
+        "seed": 0, "device": "cpu", "threads": resolve_threads(options.threads),
         "budget": {"iterations": options.iterations, "goal": 1e9},
         "store": {"snapshot_seconds": options.snapshot_seconds},
     }  # fmt: skip
     config = build_config(options.preset, layer)
-    device = set_up(config.device, config.threads)
+    device = set_up("cpu", config.threads, resolve_precision("auto", "cpu"))
     with tempfile.TemporaryDirectory() as folder:
         store = Store.create(Path(folder), "run", to_toml(config), {})
         begun = time.perf_counter()

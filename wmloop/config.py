@@ -256,6 +256,10 @@ class RunConfig(Part):
     seed: Annotated[int, Field(ge=0, description="the run's seed; every random number derives from it")] = 0
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Field(description="where V, M and C compute")] = "auto"
     threads: Annotated[int, Field(ge=0, description="CPU threads of the learner, 0: one per core")] = 0
+    precision: Annotated[
+        Literal["auto", "fp32", "tf32", "bf16"],
+        Field(description="what factors of matrix products may be rounded to; auto: what pays on this machine"),
+    ] = "auto"
     budget: BudgetConfig = BudgetConfig()
     env: EnvConfig = EnvConfig()
     rollout: RolloutConfig = RolloutConfig()

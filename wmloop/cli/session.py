@@ -102,7 +102,7 @@ class Session:
         from wmloop import loop, pipelines
         from wmloop.device import set_up
 
-        device = set_up(self._config.device, self._config.threads)
+        device = set_up(self._config.device, self._config.threads, self._config.precision)
         state = ViewState(stages=tuple(stage.name for stage in pipelines.WORLD_MODEL))
         with self._store.lock(), contextlib.ExitStack() as stack:
             self._view = open_view(self._progress, recall(state, commits(self._store), time.monotonic()))

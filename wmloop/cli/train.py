@@ -76,7 +76,10 @@ def start(
 
     PixelEnv(settled.env).close()  # an environment that cannot be made is refused before there is a run
     store = Store.create(runs, name or new_run_name(), to_toml(settled), machine_facts())
-    say(f"run {store.name} in {store.path}: {why}, threads {settled.threads}, seed {settled.seed}")
+    say(
+        f"run {store.name} in {store.path}: {why}, threads {settled.threads}, seed {settled.seed},"
+        f" precision {settled.precision}"
+    )
     Session(store, settled, settled, progress, runs).run()
 
 
@@ -184,7 +187,7 @@ def _fork(source: Store, iteration: int, name: str | None, config: str, runs: Pa
 def _settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[RunConfig, str]:
     """Return the whole configuration, nothing left to choose in it, and why it has its preset and device."""
     from wmloop.config import build_config
-    from wmloop.device import available_devices, resolve_device, resolve_threads
+    from wmloop.device import available_devices, resolve_device, resolve_precision, resolve_threads
     from wmloop.presets import PRESETS
 
     for layer in layers:
@@ -199,7 +202,8 @@ def _settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[Ru
         why = f"preset {preset} (chosen by the device), {why}"
     else:
         why = f"preset {preset}, {why}"
-    chosen = {"device": device, "threads": resolve_threads(draft.threads)}
+    chosen: dict[str, Any] = {"device": device, "threads": resolve_threads(draft.threads)}
+    chosen["precision"] = resolve_precision(draft.precision, device)
     if not any("seed" in layer for layer in layers):
         chosen["seed"] = secrets.randbelow(2**31)
     return build_config(preset, *layers, chosen), why

@@ -21,9 +21,11 @@ from wmloop.seeding import derive_seed
 HORIZON = 25
 _EVERY = 20
 #: M's word is a distribution: dreams averaged for each moment, of C's own driving and given what was really done.
-_DREAMS, _FORESEEING = 4, 256
+_DREAMS, _FORESEEING = 4, 1024
 #: These are many, so they are dreamt for every third moment.
 _FORESEEN_EVERY = 3 * _EVERY
+#: Moments foreseen together: of more, a step's intermediate results would not stay in the processor's cache.
+_TOGETHER = 4
 #: With so few dreams none has just the real action: C's deviations count so many times, and no dream is impossible.
 _SLACK, _FLOOR = 2.0, 0.02
 
@@ -53,10 +55,14 @@ class Trace:
         self._moments.append((self.agent.z, self.agent.h, self.agent.c, self.agent.action))
 
     @torch.inference_mode()
-    def promises(self, config: RunConfig, episodes: Sequence[Episode], foreseeing: bool = False) -> list[Promises]:
+    def promises(
+        self, config: RunConfig, episodes: Sequence[Episode], foreseeing: bool = False,
+        tick: Callable[[], None] = lambda: None,
+    ) -> list[Promises]:  # fmt: skip
         """Return M's promises over each of `episodes`, those of the wave in order, driven from the trace's beginning.
 
-        What M foresees of the actions really taken is asked only if `foreseeing`: it takes many dreams.
+        What M foresees of the actions really taken is asked only if `foreseeing`: it takes many dreams, and `tick` is
+        called between them.
         """
         asked = [moments(episode.rewards, config.rollout.patience) for episode in episodes]
         starts = [(t, i) for i, times in enumerate(asked) for t in times]
@@ -79,10 +85,15 @@ class Trace:
             told[i].paid.append(float(episodes[i].rewards[t : t + HORIZON].sum()))
         chosen = [k for k, (t, _) in enumerate(starts) if t % _FORESEEN_EVERY == _EVERY]
         if foreseeing and chosen:
-            begin = DreamState(*(part[chosen] for part in begin))
-            foreseen = iter((foresee(dream, agent.actor, begin, taken[:, chosen], generator) * scale).tolist())
+            foreseen: list[float] = []
+            for k in range(0, len(chosen), _TOGETHER):
+                tick()
+                some = chosen[k : k + _TOGETHER]
+                here = DreamState(*(part[some] for part in begin))
+                foreseen += (foresee(dream, agent.actor, here, taken[:, some], generator) * scale).tolist()
+            answers = iter(foreseen)
             for t, i in starts:
-                told[i].foreseen.append(next(foreseen) if t % _FORESEEN_EVERY == _EVERY else None)
+                told[i].foreseen.append(next(answers) if t % _FORESEEN_EVERY == _EVERY else None)
         return told
 
 

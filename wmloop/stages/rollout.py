@@ -50,7 +50,7 @@ def run(ctx: StageContext) -> dict[str, float]:
                 trace = Trace(agent) if agent else None
                 decide = _policy(ctx, number, wave, pool, trace) if trace else _random(ctx, number, wave, pool)
                 driven = drive(pool, wave, decide, _Ticker(ctx, frames, goal))
-                told = trace.promises(config, driven, foreseeing=True) if trace else []
+                told = trace.promises(config, driven, True, ctx.stop_here) if trace else []
                 ctx.draft.save_json(summary_file, _summary(driven, told))
                 ctx.draft.save_tensors(shard, pack(driven))
             summary = ctx.draft.json(summary_file)
