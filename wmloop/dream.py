@@ -14,11 +14,19 @@ from wmloop.models.memory import Memory, done_probability, gated
 
 
 class DreamState(NamedTuple):
-    """Where N dreams are: `z` (N, Z) and M's `h`, `c` (N, D), which have consumed all steps before it."""
+    """Where N dreams are: `z` (N, Z) and M's `h`, `c` (N, D), which have consumed all steps before it.
+
+    `gates` (N, 4D) is h's share of the next step's gates where a step has left it, for it comes out of the same product.
+    """
 
     z: Tensor
     h: Tensor
     c: Tensor
+    gates: Tensor | None = None
+
+    def at(self, rows: Tensor | list[int]) -> DreamState:
+        """Return the states of the dreams at `rows`, one for each index."""
+        return DreamState(self.z[rows], self.h[rows], self.c[rows], None if self.gates is None else self.gates[rows])
 
     @property
     def features(self) -> Tensor:
@@ -92,9 +100,16 @@ class Dream:
     @torch.no_grad()
     def step(self, state: DreamState, action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[DreamState, Outcome]:
         """Imagine one step of each dream under action (N, A); noise (N, Z) as in `mixture.sample`."""
-        gates, _, _ = self._fan_out(state.h)
-        state, outcome, _ = self._advance(state, gates, action, uniform, normal)
-        return state, outcome
+        from_h = self._fan_out(state.h)[0] if state.gates is None else state.gates
+        h, c = gated(torch.addmm(from_h, torch.cat([state.z, action], -1), self._from_za), state.c)
+        gates, raw_mixture, raw_outcome = self._fan_out(h)
+        density = mixture.from_outputs(raw_mixture, self.memory.latent, self.memory.mixtures)
+        z = mixture.sample(density, uniform, normal, self.temperature)
+        outcome = torch.nn.functional.linear(torch.nn.functional.silu(raw_outcome), *self._outcome)
+        done = done_probability(outcome[:, 2], self.done_weight)
+        done = torch.where(done > 0.5, 1.0, done)
+        reward = (1 - done) * outcome[:, 0] + done * outcome[:, 1]
+        return DreamState(z, h, c, gates), Outcome(reward, done)
 
     @torch.no_grad()
     def rollout(self, policy: Callable[[Tensor], Policy], start: DreamState, noise: Noise) -> DreamBatch:
@@ -105,15 +120,12 @@ class Dream:
         logprob, reward, goes_on = (start.z.new_empty(horizon, num_dreams) for _ in range(3))
         alive = torch.ones(horizon + 1, num_dreams, dtype=torch.bool, device=start.z.device)
         state = start
-        gates, _, _ = self._fan_out(state.h)
         for t in range(horizon):
             torch.cat([state.z, state.h], -1, out=features[t])
             choice = policy(features[t])
             action[t] = choice.sample(noise.action[t])
             logprob[t] = choice.logprob(action[t])
-            state, outcome, gates = self._advance(
-                state, gates, action[t].clamp(-1, 1), noise.uniform[t], noise.normal[t]
-            )
+            state, outcome = self.step(state, action[t].clamp(-1, 1), noise.uniform[t], noise.normal[t])
             reward[t], goes_on[t] = outcome.reward, 1 - outcome.done
             torch.logical_and(alive[t], outcome.done < 1, out=alive[t + 1])
         torch.cat([state.z, state.h], -1, out=features[horizon])
@@ -122,16 +134,3 @@ class Dream:
     def _fan_out(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         gates, raw_mixture, raw_outcome = torch.split(torch.addmm(self._bias, h, self._from_h), self._sizes, -1)
         return gates, raw_mixture, raw_outcome
-
-    def _advance(
-        self, state: DreamState, gates: Tensor, action: Tensor, uniform: Tensor, normal: Tensor
-    ) -> tuple[DreamState, Outcome, Tensor]:
-        h, c = gated(torch.addmm(gates, torch.cat([state.z, action], -1), self._from_za), state.c)
-        gates, raw_mixture, raw_outcome = self._fan_out(h)
-        density = mixture.from_outputs(raw_mixture, self.memory.latent, self.memory.mixtures)
-        z = mixture.sample(density, uniform, normal, self.temperature)
-        outcome = torch.nn.functional.linear(torch.nn.functional.silu(raw_outcome), *self._outcome)
-        done = done_probability(outcome[:, 2], self.done_weight)
-        done = torch.where(done > 0.5, 1.0, done)
-        reward = (1 - done) * outcome[:, 0] + done * outcome[:, 1]
-        return DreamState(z, h, c), Outcome(reward, done), gates

@@ -75,7 +75,7 @@ class Trace:
         taken = torch.stack([driven[t : t + HORIZON, i] for t, i in starts], 1)
         generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "promise"))
         dream = Dream(agent.memory, 1.0, config.memory.done_weight)
-        begins = DreamState(*(part.repeat_interleave(_DREAMS, 0) for part in begin))
+        begins = begin.at(torch.arange(len(starts), device=agent.device).repeat_interleave(_DREAMS))
         noise = Noise.draw(HORIZON, len(begins.z), begin.z.shape[1], driven.shape[2], generator)
         batch = dream.rollout(agent.policy, begins, noise._replace(action=torch.zeros_like(noise.action)))
         promised = (batch.reward * batch.alive).sum(0).view(-1, _DREAMS).mean(1)
@@ -89,8 +89,7 @@ class Trace:
             for k in range(0, len(chosen), _TOGETHER):
                 tick()
                 some = chosen[k : k + _TOGETHER]
-                here = DreamState(*(part[some] for part in begin))
-                foreseen += (foresee(dream, agent.actor, here, taken[:, some], generator) * scale).tolist()
+                foreseen += (foresee(dream, agent.actor, begin.at(some), taken[:, some], generator) * scale).tolist()
             answers = iter(foreseen)
             for t, i in starts:
                 told[i].foreseen.append(next(answers) if t % _FORESEEN_EVERY == _EVERY else None)
@@ -108,7 +107,7 @@ def foresee(
     """
     count, dreams, device = len(begin.z), _FORESEEING, begin.z.device
     first = torch.arange(count, device=device).unsqueeze(1) * dreams
-    state = DreamState(*(part.repeat_interleave(dreams, 0) for part in begin))
+    state = begin.at(torch.arange(count, device=device).repeat_interleave(dreams))
     noise = Noise.draw(len(taken), count * dreams, state.z.shape[1], taken.shape[2], generator)
     total, alive = torch.zeros(count * dreams, device=device), torch.ones(count * dreams, device=device)
     for t, action in enumerate(taken.repeat_interleave(dreams, 1)):
@@ -118,7 +117,7 @@ def foresee(
         at = torch.rand(count, 1, generator=generator, device=device) + torch.arange(dreams, device=device)
         drawn = torch.searchsorted(weight, at / dreams * weight[:, -1:]).clamp_(max=dreams - 1)
         drawn = (first + drawn).flatten()
-        state, total, alive = DreamState(*(part[drawn] for part in state)), total[drawn], alive[drawn]
+        state, total, alive = state.at(drawn), total[drawn], alive[drawn]
         state, outcome = dream.step(state, action, noise.uniform[t], noise.normal[t])
         total += outcome.reward * alive
         alive *= outcome.done < 1
