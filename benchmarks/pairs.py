@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from wmloop.device import set_precision
+
 Work = Callable[[], float]
 """Do a little work, milliseconds to a second, and return how many units of it were done."""
 
@@ -57,6 +59,7 @@ def matrix_product(size: int = 1024) -> Work:
     a, b, out = torch.randn(size, size), torch.randn(size, size), torch.empty(size, size)
 
     def work() -> float:
+        set_precision("fp32")
         torch.mm(a, b, out=out)
         return 2.0 * size**3
 

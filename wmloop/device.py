@@ -87,13 +87,18 @@ def resolve_precision(name: str, device: str) -> str:
     try:
         for _ in range(5):  # in turns, and the fastest counts: other work on the machine makes both slower
             for precision in seconds:
-                torch.set_float32_matmul_precision(_PRODUCTS[precision])
+                set_precision(precision)
                 begun = time.perf_counter()
                 torch.mm(a, b)
                 seconds[precision] = min(seconds[precision], time.perf_counter() - begun)
     finally:
         torch.set_float32_matmul_precision(before)
     return "bf16" if seconds["fp32"] >= _WORTH * seconds["bf16"] else "fp32"
+
+
+def set_precision(precision: str) -> None:
+    """Let matrix products of this process round their factors to a precision that `resolve_precision` returned."""
+    torch.set_float32_matmul_precision(_PRODUCTS[precision])
 
 
 def set_up(device: str, threads: int, precision: str = "fp32") -> torch.device:
@@ -103,7 +108,7 @@ def set_up(device: str, threads: int, precision: str = "fp32") -> torch.device:
     and only deterministic kernels run, which costs nothing there; on a GPU they would.
     """
     torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision(_PRODUCTS[precision])
+    set_precision(precision)
     if device == "cpu":
         torch.set_flush_denormal(True)
         torch.use_deterministic_algorithms(True)
