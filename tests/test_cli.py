@@ -165,6 +165,7 @@ def test_printed_settings_make_the_same_settings_and_nothing_else(tmp_path):
     config = build_config("smoke", from_toml(first.stdout, "stdout"))
     assert (config.env.crop, config.budget.hours, config.budget.goal) == (None, 2.5, 800.0)
     assert (config.device, config.threads) == ("cpu" if not torch.cuda.is_available() else "cuda", 1)
+    assert config.precision != "auto"
     assert [path.name for path in tmp_path.iterdir()] == ["printed.toml"]
 
 
@@ -207,7 +208,7 @@ def test_start_trains_to_the_end_and_says_how_to_go_on(finished):
 def test_the_run_keeps_what_it_was_made_with(finished):
     store = Store.open(finished[0] / "tiny")
     config = from_toml(store.config_text, "config.toml")
-    assert (config["device"], config["threads"], config["seed"]) == ("cpu", 1, 7)
+    assert (config["device"], config["threads"], config["seed"], config["precision"]) == ("cpu", 1, 7, "fp32")
     assert store.facts["versions"]["torch"] == torch.__version__
     assert {"argv", "python", "platform", "cpu"} <= set(store.facts)
 

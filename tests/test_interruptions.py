@@ -90,7 +90,7 @@ def test_a_tiny_run_killed_at_random_moments_ends_as_the_uninterrupted_one(tmp_p
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_smoke_preset_on_the_real_carracing_ends_as_the_uninterrupted_one(tmp_path, signum):
-    begin = ["--preset", "smoke", "--seed", "0", "--threads", "2"]
+    begin = ["--preset", "smoke", "--seed", "0", "--threads", "2", "--set", "precision=fp32"]
     seconds = timed_finish(["start", "whole", *begin], tmp_path)
     longest = 0.35 * seconds  # three strikes at least before the end
     struck = interrupt_until_done(

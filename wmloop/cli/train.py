@@ -131,7 +131,12 @@ def resume(
     for layer in [*map(parse_setting, sets or []), budget(iterations, hours, goal)]:
         after = with_settings(after, layer)
     after = with_settings(after, {key: value for key, value in flags.items() if value is not None})
-    if fork_from is not None and before.preset == after.preset:  # a preset is where settings start from, not one itself
+    if fork_from is not None:
+        if before.preset != after.preset:
+            raise UsageError(
+                f"a preset is where the settings of a new run start from, and {store.name} has its own: with --from change"
+                f" single ones with --set, or begin with `wmloop start --preset {after.preset}`"
+            )
         store = _fork(store, fork_from, fork_name, to_toml(after), runs)
         before = after
     elif fork_name is not None:

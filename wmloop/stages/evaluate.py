@@ -45,8 +45,8 @@ def run(ctx: StageContext) -> dict[str, float]:
             further = confirmation_tracks(config.evaluate.confirm_tracks)
             ctx.begin(len(further) * config.env.episode_frames, "frames")
             confirmed = summarise(_score(ctx, pool, agent, further, "confirm"), config)
-            kept = ("score", "score_std", "score_error", "score_min", "frames")
-            metrics |= {f"confirmed_{name}": confirmed[name] for name in kept}
+            kept = ("score", "score_std", "score_error", "score_min", "frames", "gap", "gap_error")
+            metrics |= {f"confirmed_{name}": confirmed[name] for name in kept if name in confirmed}
             verdict = "confirmed" if ranking.confirms(metrics, config.budget.goal) else "not sure yet, so it goes on"
             ctx.say(
                 f"{confirmed['score']:.1f} on {len(further)} further tracks, error {confirmed['score_error']:.1f}: {verdict}"
