@@ -9,6 +9,7 @@ import torch
 
 from wmloop import __version__, envs, ranking
 from wmloop.config import RunConfig
+from wmloop.device import release_memory
 from wmloop.errors import Interrupted
 from wmloop.events import Reporter, RunFinished, RunStarted, VersionCommitted
 from wmloop.history import History
@@ -51,6 +52,7 @@ def run(
                 version = _perform(store, history, config, device, WORLD_MODEL[place], iteration, report,
                                    lambda: should_stop() or out_of_time())  # fmt: skip
                 history.add(version)
+                release_memory()
                 if place == len(WORLD_MODEL) - 1:
                     _make_room(store, history, config)
                 continue
