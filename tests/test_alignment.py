@@ -75,7 +75,8 @@ def foreseen(config, memory, experience, shift=0):
             row = min(max(first + t - shift, first), first + length - 1)
             state = DreamState(experience.mu[0, [first + t]], h, c)
             noise = torch.full((1, memory.latent), 0.5)
-            (_, h, c), outcome = dream.step(state, experience.actions[0, [row]], noise, noise * 0)
+            after, outcome = dream.step(state, experience.actions[0, [row]], noise, noise * 0)
+            h, c = after.h, after.c
             paid.append(outcome.reward.item() * config.memory.reward_scale)
         pairs.append((np.array(paid), replay.rewards[first : first + length]))
     return pairs

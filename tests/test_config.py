@@ -1,7 +1,7 @@
 """Settings: typed, refused when unknown, and never lost on the way through TOML."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wmloop.config import (
@@ -24,6 +24,7 @@ def test_every_preset_survives_the_way_through_toml(preset, comments):
     assert build_config(preset, from_toml(to_toml(config, comments), "text")) == config
 
 
+@example("none", {"none": "none"})
 @given(st.text(max_size=30), st.dictionaries(st.text(min_size=1, max_size=8), st.booleans() | st.text(max_size=8)))
 def test_any_text_survives_the_way_through_toml(name, kwargs):
     config = build_config("smoke", {"env": {"id": name, "kwargs": kwargs}})

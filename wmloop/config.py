@@ -6,7 +6,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -31,8 +31,11 @@ class Part(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read_none(cls, values: Any) -> Any:
-        # TOML has no null: a setting whose default is something must still be told that it is nothing
-        return {k: None if v == "none" else v for k, v in values.items()} if isinstance(values, dict) else values
+        # TOML has no null: a setting that may be nothing must be told so by a word, which elsewhere is a word
+        optional = {name for name, field in cls.model_fields.items() if type(None) in get_args(field.annotation)}
+        if not isinstance(values, dict):
+            return values
+        return {name: None if value == "none" and name in optional else value for name, value in values.items()}
 
 
 class RandomDriving(Part):
