@@ -1,8 +1,9 @@
 """What all tests share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+import torch
 from hypothesis import settings
 
 # A machine that is busy with other work is no reason to fail: nothing in the tests is timed.
@@ -10,6 +11,18 @@ settings.register_profile("wmloop", deadline=None)
 settings.load_profile("wmloop")
 
 _FIGURES = pytest.StashKey[list[tuple[str, str]]]()
+
+
+@pytest.fixture
+def torch_as_it_was() -> Iterator[None]:
+    """Put back what `device.set_up` changes in the whole process."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    precision = torch.get_float32_matmul_precision()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+    torch.set_float32_matmul_precision(precision)
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture

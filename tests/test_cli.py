@@ -29,16 +29,9 @@ WMLOOP = [sys.executable, "-m", "wmloop"]
 
 
 @pytest.fixture(autouse=True)
-def _torch_as_it_was(monkeypatch):
+def _alone(monkeypatch, torch_as_it_was):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("WMLOOP_RUNS", raising=False)
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    precision = torch.get_float32_matmul_precision()
-    yield
-    torch.set_float32_matmul_precision(precision)
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
-    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="module")

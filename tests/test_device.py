@@ -18,15 +18,7 @@ CPU = torch.device("cpu")
 CONFIG = RunConfig()
 
 
-@pytest.fixture(autouse=True)
-def _torch_as_it_was():
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    precision = torch.get_float32_matmul_precision()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision(precision)
-    torch.use_deterministic_algorithms(deterministic)
-    torch.set_flush_denormal(False)
+pytestmark = pytest.mark.usefixtures("torch_as_it_was")
 
 
 @pytest.mark.parametrize(("speed", "chosen"), [(1.0, "fp32"), (1.2, "fp32"), (2.0, "bf16"), (0.3, "fp32")])
