@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ from wmloop.pipelines import WORLD_MODEL
 from wmloop.store import Store, atomic
 
 Figure = Callable[[str, str], None]
+STAGES = tuple(stage.name for stage in WORLD_MODEL)
 LONG = pytest.mark.faults
 #: Runs are compared bit by bit, and a measured precision may be chosen twice differently.
 SMOKE = ["--preset", "smoke", "--threads", "1", "--set", "precision=fp32"]
@@ -56,17 +57,20 @@ class Struck(NamedTuple):
     gone: float
 
 
-def strike(process: subprocess.Popen[str], delay: Callable[[str], float], signum: int, twice: bool) -> Struck | None:
-    """Send a signal some time after the process says at which version it goes on; return None if it ended before."""
+def strike(
+    process: subprocess.Popen[str], delay: Callable[[str], float | None], signum: int, twice: bool
+) -> Struck | None:
+    """Send a signal a `delay` after a version begins; a delay of None passes one by. Return None if the run ended first."""
     assert process.stdout is not None
     with process:
         lines: list[str] = []
+        wait = None
         for line in process.stdout:
             lines.append(line)
-            if "  started" in line:
+            if "  started" in line and (wait := delay(_at(lines))) is not None:
                 break
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(delay(_at(lines)))
+            process.wait(wait)
             return None
         process.send_signal(signum)
         sent = time.monotonic()
@@ -94,27 +98,45 @@ def _at(lines: list[str]) -> str:
     return [line.split()[1] for line in lines if "  started" in line][-1]
 
 
-def strike_all(
-    begin: list[str], runs: Path, signum: int, most: int, share: float, dice: random.Random, twice: bool = False
-) -> list[Struck]:
-    """Strike runs `most` times, at a random moment of at most `share` of the stage they are at, and resume them each time.
+def stage_of(version: str) -> str:
+    return version.split("/")[1]
 
-    No other step is taken. A run that comes to its end is compared with the one called `whole`, and another one begins.
-    """
+
+def strike_all(
+    begin: list[str],
+    runs: Path,
+    signum: int,
+    most: int,
+    share: float,
+    dice: random.Random,
+    twice: bool = False,
+    stages: Sequence[str] = STAGES,
+) -> list[Struck]:
+    """Strike runs `most` times, as often in each of `stages`, at random moments of at most `share` of the stage.
+
+    After each blow the run is resumed, and no other step is taken. A run that comes to its end is compared with the
+    one called `whole`, and another one begins.
+    """  # fmt: skip
     lasts = {version.name: version.seconds for version in Store.open(runs / "whole").versions()}
     wanted, struck = hashes(runs, "whole"), []
+    left = dict.fromkeys(STAGES, 0) | dict.fromkeys(stages, most // len(stages))
+
+    def delay(version: str) -> float | None:
+        return dice.uniform(0, share * lasts[version]) if left[stage_of(version)] > 0 else None
+
     for number in itertools.count():
         name, ended = f"torn-{number}", False
         command = ["start", name, *begin]
-        while not ended and len(struck) < most:
-            process = launch(command, runs)
-            found = strike(process, lambda version: dice.uniform(0, share * lasts[version]), signum, twice)
-            struck += [found] if found else []
+        while not ended and max(left.values()) > 0:
+            found = strike(launch(command, runs), delay, signum, twice)
             ended = found is None
+            if found:
+                struck.append(found)
+                left[stage_of(found.version)] -= 1
             command = ["resume", name]
         finish(command, runs)
         assert hashes(runs, name) == wanted
-        if len(struck) >= most:
+        if max(left.values()) <= 0:
             return struck
     raise AssertionError("it only ends above")
 
@@ -127,7 +149,7 @@ def tiny_settings(path: Path, **layers: Any) -> Path:
 
 
 def told(struck: list[Struck]) -> str:
-    stages = collections.Counter(found.version.split("/")[1] for found in struck)
+    stages = collections.Counter(stage_of(found.version) for found in struck)
     return ", ".join(f"{count} in {stage}" for stage, count in stages.items())
 
 
@@ -149,22 +171,22 @@ def test_the_smoke_loop_killed_twenty_times_ends_bit_for_bit_as_the_uninterrupte
     )
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(100, marks=LONG)])
+@pytest.mark.parametrize("stages", [STAGES, *(pytest.param((stage,), marks=LONG) for stage in STAGES)])
 def test_sigterm_at_random_moments_of_every_stage_stops_in_time_and_loses_nothing(
-    tmp_path: Path, count: int, figure: Figure
+    tmp_path: Path, stages: tuple[str, ...], figure: Figure
 ) -> None:
-    begin = ["--config", str(tiny_settings(tmp_path / "tiny.toml"))]
-    if count == 100:
-        begin = [*SMOKE, "--seed", "0"]
+    begin, count = ["--config", str(tiny_settings(tmp_path / "tiny.toml"))], 5
+    if len(stages) == 1:
+        begin, count = [*SMOKE, "--seed", "0"], 100
     finish(["start", "whole", *begin], tmp_path)
-    struck = strike_all(begin, tmp_path, signal.SIGTERM, count, 0.6, random.Random(1))
+    struck = strike_all(begin, tmp_path, signal.SIGTERM, count, 0.6, random.Random(1), stages=stages)
+    assert {stage_of(found.version) for found in struck} >= set(stages)
     slowest = p99([found.gone for found in struck])
     figure(
         "SIGTERM", f"{len(struck)} ({told(struck)}); stopped and saved, p99 {slowest:.2f} s; every file's hash equal"
     )
     if count == 100:
         assert slowest < 10
-        assert len({found.version.split("/")[1] for found in struck}) == 5
 
 
 @LONG
