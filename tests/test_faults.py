@@ -171,7 +171,9 @@ def test_the_smoke_loop_killed_twenty_times_ends_bit_for_bit_as_the_uninterrupte
     )
 
 
-@pytest.mark.parametrize("stages", [STAGES, *(pytest.param((stage,), marks=LONG) for stage in STAGES)])
+@pytest.mark.parametrize(
+    "stages", [STAGES, *(pytest.param((stage,), marks=LONG) for stage in STAGES)], ids=["all", *STAGES]
+)
 def test_sigterm_at_random_moments_of_every_stage_stops_in_time_and_loses_nothing(
     tmp_path: Path, stages: tuple[str, ...], figure: Figure
 ) -> None:
