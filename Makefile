@@ -11,11 +11,11 @@ ARGS ?=
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(not ok and "wmloop needs Python 3.11, 3.12 or 3.13; this is %s (make PYTHON=python3.12 ...)" % sys.version.split()[0])'
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[video]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[video,report]'
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[video,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[video,report,test]'
 	@touch $@
 
 start: $(VENV)/.installed

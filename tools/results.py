@@ -3,7 +3,7 @@
     python tools/results.py table RUN COMMAND > docs/results/NAME-run.csv       a run's iterations, one a line
     python tools/results.py plot docs/results/*-run.csv docs/pictures/scores.svg   real score and promise over time
 
-The plot needs matplotlib (pip install -e '.[docs]').
+The plot needs matplotlib (pip install -e '.[report]').
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from wmloop import __version__
 from wmloop.cli.exchange import export, import_
 from wmloop.cli.inspect import log, runs, verify
 from wmloop.cli.prune import prune
+from wmloop.cli.report import report
 from wmloop.cli.score import score
 from wmloop.cli.train import resume, start
 from wmloop.cli.watch import play
@@ -45,6 +46,7 @@ app.command()(start)
 app.command()(resume)
 app.command()(play)
 app.command("eval")(score)
+app.command()(report)
 app.command()(runs)
 app.command()(log)
 app.command()(verify)

@@ -1,0 +1,77 @@
+"""`wmloop report`: what a run learnt, as a page to read."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wmloop.cli.exits import guarded, say
+from wmloop.cli.opening import open_run, stored_config
+from wmloop.cli.options import RunsOption, VersionOption
+from wmloop.errors import UsageError
+
+if TYPE_CHECKING:
+    from wmloop.store import Store
+
+
+@guarded
+def report(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME...]", help="The run; several are compared; none is the one with latest activity."
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder to write; NAME-report here if absent.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Which fresh tracks V and M are looked at on.")] = 0,
+    version: VersionOption = None,
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Write a run's report: one HTML page that needs nothing else, and its figures as SVG and PNG.
+
+    Learning curves, the dream's promise and the gap, tracks, V's reconstructions, M's dreams beside reality, how far its
+    rewards and ends can be believed, time by stage, the networks, and the commands that make it again. With several
+    names the runs are held against each other.
+    """
+    try:
+        import matplotlib as _  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UsageError("the report's figures need matplotlib: pip install 'wmloop[report]'") from error
+
+    stores = [open_run(runs, name) for name in (names or (None,))]
+    from wmloop.report import Facts, compare
+
+    facts = [Facts.of(store, stored_config(store)) for store in stores]
+    folder = to or Path("-".join(store.name for store in stores) + "-report")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is no folder: say where to write with --to DIR")
+    if len(stores) > 1:
+        written = compare(facts, [line for store in stores for line in _commands(store)], folder)
+    else:
+        written = _describe(stores[0], facts[0], seed, version, folder)
+    print(written)
+
+
+def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: Path) -> Path:
+    from wmloop.device import resolve_threads, set_up
+    from wmloop.play import choose
+    from wmloop.report import describe, look
+    from wmloop.stages.weights import Triple
+
+    iteration, why = choose(store, version)
+    say(f"{store.name}, iteration {iteration} ({why}): driving fresh tracks for V and M to look at, some 20 s")
+    probe = look(facts.config, Triple.of(store, iteration), seed, set_up("cpu", resolve_threads(0)), say)
+    return describe(facts, probe, iteration, _commands(store), folder)
+
+
+def _commands(store: Store) -> list[str]:
+    """Return the command that the run was begun with, and those that score and show its agent."""
+    words = [str(word) for word in store.facts.get("argv", [])]
+    begun = [shlex.join(["wmloop", *words[1:]])] if len(words) > 1 else []
+    name = shlex.quote(store.name)
+    return [*begun, f"wmloop eval {name} --tracks 100", f"wmloop play {name}"]

@@ -1,0 +1,122 @@
+"""What a report says of a run without asking its networks: its scores, its time, its settings."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from wmloop.config import RunConfig, build_config, changed_settings
+from wmloop.history import History
+from wmloop.pipelines import WORLD_MODEL
+from wmloop.ranking import merit
+from wmloop.store import Store, Version
+
+STAGES = tuple(stage.name for stage in WORLD_MODEL)
+
+
+class Point(NamedTuple):
+    """One iteration with an evaluation. `frames` (collected, without evaluations) and `hours` are those of all so far.
+
+    The rest are figures of the evaluation (see stages.evaluate.summarise) and of M's foresight on this iteration's
+    rollouts (see stages.promises.foresight); what was not measured is NaN.
+    """
+
+    iteration: int
+    frames: float
+    hours: float
+    score: float
+    std: float
+    worst: float
+    merit: float
+    confirmed: float
+    promised: float
+    gap: float
+    gap_error: float
+    correlation: float
+    bias: float
+
+
+class Track(NamedTuple):
+    """A track's number, the score on it, and whether it is one of the further tracks that confirm a goal."""
+
+    seed: int
+    score: float
+    further: bool
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One run: its evaluations, the tracks of the served agent, seconds by stage and iteration, and what made it.
+
+    `collected` and `evaluated` count real frames, `bytes` what is stored, `parent` is the run it was forked from.
+    """
+
+    name: str
+    config: RunConfig
+    points: Sequence[Point]
+    tracks: Sequence[Track]
+    seconds: Sequence[dict[str, float]]
+    collected: float
+    evaluated: float
+    made: dict[str, Any]
+    bytes: int
+    parent: dict[str, Any]
+
+    @classmethod
+    def of(cls, store: Store, config: RunConfig) -> Facts:
+        """Read the run."""
+        history = History(store)
+        whole = list(itertools.takewhile(lambda i: history.version(i, "evaluate"), itertools.count()))
+        imported = [v.iteration for v in history.all("evaluate") if v.iteration not in whole]
+        points, frames, hours, evaluated = [], 0.0, 0.0, 0.0
+        seconds: list[dict[str, float]] = []
+        for iteration in [*whole, *imported]:
+            versions = {stage: history.version(iteration, stage) for stage in STAGES}
+            spent = {stage: version.seconds for stage, version in versions.items() if version}
+            rollout, evaluation = versions["rollout"], versions["evaluate"]
+            assert evaluation is not None
+            driven = rollout.metrics if rollout else {}
+            frames += driven.get("frames", math.nan)
+            hours += sum(spent.values()) / 3600
+            evaluated += evaluation.metrics.get("frames", 0.0) + evaluation.metrics.get("confirmed_frames", 0.0)
+            seconds.append(spent)
+            points.append(_point(iteration, frames, hours, evaluation.metrics, driven))
+        best = history.best_evaluation()
+        versions_ = store.versions()
+        return cls(
+            store.name, config, points, _tracks(best) if best else [], seconds, frames, evaluated, dict(store.facts),
+            sum(version.num_bytes for version in versions_),
+            store.facts.get("forked_from", {}),
+        )  # fmt: skip
+
+    @property
+    def best(self) -> Point | None:
+        """Return the evaluation whose agent is served."""
+        return max(self.points, key=lambda point: point.merit, default=None)
+
+    @property
+    def changed(self) -> list[str]:
+        """Return the names of the settings that differ from the preset's, but for those that say where it ran."""
+        own = self.config.model_dump(include={"seed", "device", "threads", "precision"})
+        return changed_settings(build_config(self.config.preset, own), self.config)
+
+
+def _point(iteration: int, frames: float, hours: float, scored: Any, driven: Any) -> Point:
+    nan = math.nan
+    return Point(
+        iteration, frames, hours, scored["score"], scored.get("score_std", nan), scored.get("score_min", nan),
+        merit(scored), scored.get("confirmed_score", nan), scored.get("promised", nan), scored.get("gap", nan),
+        scored.get("gap_error", nan), driven.get("open_loop_correlation", nan), driven.get("open_loop_bias", nan),
+    )  # fmt: skip
+
+
+def _tracks(evaluation: Version) -> list[Track]:
+    tracks = []
+    for name in sorted(evaluation.files):
+        if name.endswith(".json"):
+            further = name.startswith("confirm")
+            tracks += [Track(record["seed"], record["score"], further) for record in evaluation.json(name)]
+    return tracks

@@ -1,0 +1,241 @@
+"""What V and M make of fresh real episodes: pictures, open-loop dreams, and how far their words can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wmloop.config import RunConfig
+from wmloop.dream import Dream, DreamState, Noise
+from wmloop.envs import EnvPool
+from wmloop.episodes import Episode
+from wmloop.models import mixture
+from wmloop.models.agent import Agent
+from wmloop.models.memory import done_probability
+from wmloop.models.vision import to_frames, to_images
+from wmloop.seeding import derive_seed, fresh_tracks
+from wmloop.stages.collect import UNLIMITED, Task, drive
+from wmloop.stages.weights import Triple, new_critic
+
+#: Fresh episodes driven, and dreams branched off them, each for so many decisions.
+_EPISODES, _DREAMS, _AHEAD = 8, 24, 50
+#: Decisions ahead at which a dream is shown.
+STEPS = (1, 5, 15, 50)
+#: Pictures in a row, and dreams shown.
+_PICTURES, _STRIPS = 6, 3
+#: M has seen so many decisions before it is asked, and CarRacing has zoomed in.
+_WARM = 20
+
+
+class Layer(NamedTuple):
+    """One layer of a network: what it is, the shape it returns for a batch of one, its trainable parameters."""
+
+    name: str
+    kind: str
+    shape: str
+    parameters: int
+
+
+class Strip(NamedTuple):
+    """An open-loop dream beside reality: pictures (len(STEPS), 64, 64, 3) uint8; `decision` is where it branched off."""
+
+    track: int
+    decision: int
+    real: np.ndarray
+    seen: np.ndarray
+    dreamt: np.ndarray
+
+
+@dataclass(frozen=True)
+class Probe:
+    """V's and M's work on fresh episodes that C drove without noise; pictures are (N, 64, 64, 3) uint8.
+
+    `real` and `seen` are pictures and V's reconstructions; `came` and `expected` what V saw a decision later and what M had
+    expected of it. Errors are root mean squares over pictures in grey levels of 255, against the real picture, after 1,
+    2, ... decisions of an open-loop dream under the actions really taken: `dream_error`, and for comparison `stay_error`, of
+    the picture it branched off from. `seen_error` is V's own, everywhere. `reward` (T, 2) are rewards expected a decision
+    ahead and paid, `done` (T, 2) the probability that the episode ends and whether it did.
+    """
+
+    scores: Sequence[float]
+    tracks: Sequence[int]
+    real: np.ndarray
+    seen: np.ndarray
+    seen_error: float
+    came: np.ndarray
+    expected: np.ndarray
+    strips: Sequence[Strip]
+    dream_error: np.ndarray
+    stay_error: np.ndarray
+    reward: np.ndarray
+    done: np.ndarray
+    networks: dict[str, Sequence[Layer]]
+
+
+class _Seen(NamedTuple):
+    """What the agent held at each decision of one episode: z (T, Z), h and c before it (T, D), the action (T, A)."""
+
+    z: Tensor
+    h: Tensor
+    c: Tensor
+    action: Tensor
+
+
+def look(config: RunConfig, triple: Triple, seed: int, device: torch.device, say: Callable[[str], None]) -> Probe:
+    """Drive fresh tracks with the agent and ask V and M about them; `seed` chooses tracks as in `wmloop eval`."""
+    tracks = fresh_tracks(_EPISODES, seed)
+    with EnvPool(config.env, min(config.env.num_envs, _EPISODES)) as pool:
+        agent = triple.agent(config, pool.action_low, pool.action_high, device)
+        episodes: list[Episode] = []
+        seen: list[_Seen] = []
+        for i in range(0, _EPISODES, pool.num_envs):
+            driven, held = _drive(pool, agent, tracks[i : i + pool.num_envs])
+            episodes, seen = episodes + driven, seen + held
+            say(f"drove {len(episodes)} of {_EPISODES} fresh tracks")
+    with torch.inference_mode():
+        return _ask(config, agent, episodes, seen, networks(config, agent))
+
+
+def _drive(pool: EnvPool, agent: Agent, tracks: Sequence[int]) -> tuple[list[Episode], list[_Seen]]:
+    moments: list[tuple[Tensor, ...]] = []
+    agent.start(pool.num_envs)
+
+    def decide(t: int, frames: np.ndarray) -> np.ndarray:
+        action = agent.act(frames)
+        moments.append((agent.z, agent.h, agent.c, agent.action))
+        return action
+
+    episodes = drive(pool, [Task(track, UNLIMITED) for track in tracks], decide, lambda frames, pictures: None)
+    held = [
+        _Seen(*(torch.stack([moment[k][i] for moment in moments[: len(episode)]]) for k in range(4)))
+        for i, episode in enumerate(episodes)
+    ]
+    return episodes, held
+
+
+def _ask(
+    config: RunConfig, agent: Agent, episodes: Sequence[Episode], seen: Sequence[_Seen],
+    layers: dict[str, Sequence[Layer]],
+) -> Probe:  # fmt: skip
+    first, held = episodes[0], seen[0]
+    at = np.linspace(0, len(first) - 1, _PICTURES).astype(int)
+    later = np.linspace(min(_WARM, len(first) - 2), len(first) - 2, _PICTURES).astype(int)
+    h_after, _ = agent.memory.step(held.z, held.action, (held.h, held.c))
+    expected = mixture.expected(agent.memory.predict(h_after[later]).mixture)
+    strips, dream_error, stay_error, seen_error = _open_loop(config, agent, episodes, seen)
+    rewards, dones = [], []
+    for episode, z in zip(episodes, seen, strict=True):
+        h, _ = agent.memory.step(z.z, z.action, (z.h, z.c))
+        said = agent.memory.predict(h)
+        p = done_probability(said.done_logit, config.memory.done_weight)
+        reward = ((1 - p) * said.reward + p * said.terminal_reward) * config.memory.reward_scale
+        ends = torch.zeros(len(episode))
+        ends[-1] = float(episode.terminated)
+        rewards.append(np.stack([reward.cpu().numpy(), episode.rewards], 1))
+        dones.append(np.stack([p.cpu().numpy(), ends.numpy()], 1))
+    return Probe(
+        [episode.score for episode in episodes], [episode.seed for episode in episodes],
+        first.observations[at], _decode(agent, held.z[at]), seen_error,
+        _decode(agent, held.z[later + 1]), _decode(agent, expected),
+        strips, dream_error, stay_error, np.concatenate(rewards), np.concatenate(dones), layers,
+    )  # fmt: skip
+
+
+def _open_loop(
+    config: RunConfig, agent: Agent, episodes: Sequence[Episode], seen: Sequence[_Seen]
+) -> tuple[list[Strip], np.ndarray, np.ndarray, float]:
+    """Branch dreams off all over the episodes; the real actions go on, and no real picture is seen any more."""
+    places = [(i, t) for i, e in enumerate(episodes) for t in range(_WARM, len(e) - _AHEAD)]
+    if not places:  # all episodes are too short
+        nothing = np.full(_AHEAD, np.nan)
+        return [], nothing, nothing, _seen_error(agent, episodes[:1], seen)
+    chosen = [places[k] for k in np.linspace(0, len(places) - 1, min(_DREAMS, len(places))).astype(int)]
+    state = DreamState(*(torch.stack([getattr(seen[i], name)[t] for i, t in chosen]) for name in ("z", "h", "c")))
+    taken = torch.stack([seen[i].action[t : t + _AHEAD] for i, t in chosen], 1)
+    generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "report"))
+    noise = Noise.draw(_AHEAD, len(chosen), state.z.shape[1], taken.shape[2], generator)
+    dream = Dream(agent.memory, 1.0, config.memory.done_weight)
+    begun = np.stack([episodes[i].observations[t] for i, t in chosen])
+    shown: dict[int, np.ndarray] = {}
+    errors = np.zeros((2, _AHEAD))
+    for k in range(_AHEAD):
+        state, _ = dream.step(state, taken[k], noise.uniform[k], noise.normal[k])
+        real = np.stack([episodes[i].observations[t + k + 1] for i, t in chosen])
+        pictures = _decode(agent, state.z)
+        errors[:, k] = _error(pictures, real), _error(begun, real)
+        if k + 1 in STEPS:
+            shown[k + 1] = pictures
+    strips = []
+    for n in np.linspace(0, len(chosen) - 1, min(_STRIPS, len(chosen))).astype(int):
+        i, t = chosen[n]
+        real = np.stack([episodes[i].observations[t + k] for k in STEPS])
+        z, _ = agent.vision.encode(to_images(torch.from_numpy(real).to(agent.device)))
+        strips.append(Strip(episodes[i].seed, t, real, _decode(agent, z), np.stack([shown[k][n] for k in STEPS])))
+    return strips, errors[0], errors[1], _seen_error(agent, episodes, seen)
+
+
+def _seen_error(agent: Agent, episodes: Sequence[Episode], seen: Sequence[_Seen]) -> float:
+    chosen = [(e.observations[t], z.z[t]) for e, z in zip(episodes, seen, strict=False) for t in range(0, len(e), 20)]
+    return _error(_decode(agent, torch.stack([z for _, z in chosen])), np.stack([picture for picture, _ in chosen]))
+
+
+def _error(pictures: np.ndarray, real: np.ndarray) -> float:
+    return float(np.sqrt(np.square(pictures.astype(np.float32) - real).mean()))
+
+
+def _decode(agent: Agent, z: Tensor) -> np.ndarray:
+    frames: np.ndarray = to_frames(agent.vision.decode(z)).cpu().numpy()
+    return frames
+
+
+def networks(config: RunConfig, agent: Agent) -> dict[str, Sequence[Layer]]:
+    """Return the layers of V, M and C's two networks, as the seed's figures 4 to 6 list theirs."""
+    actions, memory = len(agent._low), agent.memory
+    features = torch.zeros(1, agent.vision.latent + memory.hidden, device=agent.device)
+    state = memory.start(1, agent.device)
+    step = torch.zeros(1, 1, agent.vision.latent, device=agent.device), torch.zeros(1, 1, actions, device=agent.device)
+    image = torch.zeros(1, 3, 64, 64, device=agent.device)
+
+    def see() -> None:
+        agent.vision.decode(agent.vision.encode(image)[0])
+
+    def remember() -> None:
+        memory.predict(memory(*step, state)[0])
+        memory.mixture_head(state[0])  # a prediction reads its weights in another order and never calls it
+
+    critic = new_critic(config, agent.device).eval()
+    return {
+        "V, the VAE": _layers(agent.vision, see),
+        "M, the MDN-RNN": _layers(memory, remember),
+        "C's actor": _layers(agent.actor, lambda: agent.actor(features)),
+        "C's critic": _layers(critic, lambda: critic(features.unsqueeze(0))),
+    }
+
+
+@torch.no_grad()
+def _layers(net: nn.Module, call: Callable[[], object]) -> list[Layer]:
+    """Return the layers that `call` passes through, in its order."""
+    found: list[Layer] = []
+    hooks = []
+    for name, module in net.named_modules():
+        if next(module.children(), None) is not None:
+            continue
+
+        def note(layer: nn.Module, _: object, output: object, name: str = name) -> None:
+            tensor = output[0] if isinstance(output, tuple) else output
+            shape = " by ".join(map(str, tensor.shape[1:])) if isinstance(tensor, Tensor) else ""
+            trained = sum(p.numel() for p in layer.parameters() if p.requires_grad)
+            found.append(Layer(name, type(layer).__name__.lstrip("_"), shape, trained))
+
+        hooks.append(module.register_forward_hook(note))
+    try:
+        call()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
