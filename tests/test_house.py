@@ -11,7 +11,8 @@ LAYERS = {
     "config": 0, "errors": 0, "events": 0, "presets": 0, "ranking": 0, "seeding": 0,
     "dream": 1, "learn": 1, "models": 1, "episodes": 1, "envs": 1, "store": 1,
     "stages": 2,
-    "loop": 3, "history": 3, "retention": 3, "pipelines": 3, "view": 3, "play": 3, "device": 3, "bundle": 3,
+    "loop": 3, "history": 3, "retention": 3, "pipelines": 3, "view": 3, "player": 3, "report": 3, "serving": 3,
+    "device": 3, "bundle": 3, "doctor": 3,
     "cli": 4, "__main__": 4,
     "__init__": 4,
 }  # fmt: skip
@@ -22,9 +23,10 @@ DOORS = {
     "safetensors": {"store/tensors.py"},
     "filelock": {"store"},
     "pydantic": {"config"},
-    "pygame": {"envs", "play", "view"},
+    "pygame": {"envs", "view", "doctor"},
     "Box2D": {"envs"},
-    "av": {"view", "play"},
+    "av": {"view", "doctor"},
+    "matplotlib": {"report"},
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

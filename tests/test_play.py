@@ -1,8 +1,8 @@
-"""Watching the agent: what is on the pictures, and where they are shown."""
+"""The player: what is on the pictures, what keys do, and where it is shown."""
 
 import contextlib
 import io
-import itertools
+import os
 import sys
 
 import numpy as np
@@ -10,14 +10,19 @@ import pytest
 import torch
 
 from tests.tiny_env import MAX_STEPS, tiny_config
-from wmloop import loop, play
+from wmloop import loop
 from wmloop.config import build_config, parse_setting, to_toml
 from wmloop.envs import PixelEnv
 from wmloop.errors import UsageError
 from wmloop.models.vision import to_frames, to_images
+from wmloop.player import Comparison, Dreamt, Player, Real, player, worlds
 from wmloop.seeding import fresh_tracks
+from wmloop.serving import choose
 from wmloop.stages.collect import Task, drive
+from wmloop.stages.weights import Triple
 from wmloop.store import Store
+from wmloop.view.keys import Hand, hand_action, spell, steered
+from wmloop.view.lettering import with_lines
 from wmloop.view.showing import ClosedError, Terminal, Video, Window, open_showing
 
 CPU = torch.device("cpu")
@@ -53,7 +58,24 @@ def env(run):
 
 @pytest.fixture
 def agent(run, env):
-    return play.load_agent(*run, 0, env, CPU)
+    return Triple.of(run[0], 0).agent(run[1], env.action_low, env.action_high, CPU)
+
+
+@pytest.fixture
+def real(run, env, agent):
+    memory = run[1].memory
+    critic = Triple.of(run[0], 0).critic(run[1], CPU)
+    return Real(env, agent, critic, memory.reward_scale, memory.done_weight)
+
+
+def episode(world, track=TRACK):
+    """Return all moments of an episode that C drives."""
+    world.reset(track)
+    moments = [world.moment]
+    while not world.moment.ended:
+        world.step()
+        moments.append(world.moment)
+    return moments
 
 
 def copy_of(run, tmp_path, leave_out):
@@ -74,30 +96,30 @@ def copy_of(run, tmp_path, leave_out):
 
 
 def test_the_best_evaluated_agent_is_served(run):
-    assert play.choose(run[0], None)[0] == 0
-    assert "best" in play.choose(run[0], None)[1]
+    assert choose(run[0], None)[0] == 0
+    assert "best" in choose(run[0], None)[1]
 
 
 def test_without_an_evaluation_the_newest_controller_is_served_and_that_is_said(run, tmp_path):
-    iteration, why = play.choose(copy_of(run, tmp_path, {"evaluate"}), None)
+    iteration, why = choose(copy_of(run, tmp_path, {"evaluate"}), None)
     assert iteration == 0
     assert "none is evaluated" in why
 
 
 def test_without_a_controller_the_next_step_is_named(run, tmp_path):
     with pytest.raises(UsageError, match=r"no controller yet: `wmloop resume copy`"):
-        play.choose(copy_of(run, tmp_path, {"evaluate", "controller"}), None)
+        choose(copy_of(run, tmp_path, {"evaluate", "controller"}), None)
 
 
 def test_an_iteration_without_a_controller_is_refused_with_those_that_have_one(run):
     with pytest.raises(UsageError, match=r"no controller of iteration 5: it has 0"):
-        play.choose(run[0], 5)
+        choose(run[0], 5)
 
 
 # ---- in reality
 
 
-def test_a_watched_episode_is_the_one_the_agent_drives_unwatched(run, env, agent):
+def test_a_watched_episode_is_the_one_the_agent_drives_unwatched(env, agent, real):
     class OneCopy:
         """A pool of one copy in this process."""
 
@@ -114,82 +136,300 @@ def test_a_watched_episode_is_the_one_the_agent_drives_unwatched(run, env, agent
 
     agent.start(1)
     (driven,) = drive(OneCopy(), [Task(TRACK, 0)], lambda t, frames: agent.act(frames), lambda n, o: None)
-    moments = list(play.real_episode(env, agent, TRACK))
-    assert moments[-1].score == pytest.approx(driven.score)
-    assert moments[-1].frames == driven.frames
-    assert len(moments) == len(driven) + 1
-    assert ("ended by the environment" in moments[-1].ended) is driven.terminated
-    assert all(not moment.ended for moment in moments[:-1])
+    for dreaming in (False, True):  # which only adds pictures
+        real.dreaming = dreaming
+        moments = episode(real)
+        assert moments[-1].score == pytest.approx(driven.score)
+        assert moments[-1].frames == driven.frames
+        assert len(moments) == len(driven) + 1
+        assert ("ended by the environment" in moments[-1].ended) is driven.terminated
+        assert all(not moment.ended for moment in moments[:-1])
+        np.testing.assert_allclose([m.action for m in moments[:-1]], driven.actions, atol=1e-6)
+        assert [m.reward for m in moments[1:]] == pytest.approx(driven.rewards.tolist())
+        assert all(0 <= moment.done <= 1 and np.isfinite(moment.value) for moment in moments)
 
 
-def test_reality_is_shown_beside_what_v_sees_and_what_m_expected(env, agent):
-    moments = list(itertools.islice(play.real_episode(env, agent, TRACK), 3))
+def test_reality_is_shown_beside_what_v_sees_and_what_m_expected(env, agent, real):
+    moments = episode(real)
     observation = env.reset(TRACK)
     with torch.inference_mode():
         images = to_images(torch.from_numpy(observation[None]))
         seen = to_frames(agent.vision.decode(agent.vision.encode(images)[0]))[0].numpy()
     first, second = moments[0].pictures, moments[1].pictures
-    assert list(first) == ["real", "reconstruction", "dream"]
+    assert list(first) == ["real", "reconstruction", "expected"]
     assert first["real"].shape == (256, 256, 3)  # the environment's big picture, not what the agent sees
     assert (first["reconstruction"] == seen).all()
-    assert (first["dream"] == seen).all()  # nothing was expected before the first look
-    assert (second["dream"] != second["reconstruction"]).any()
+    assert (first["expected"] == seen).all()  # nothing was expected before the first look
+    assert (second["expected"] != second["reconstruction"]).any()
 
 
-def test_an_end_by_time_is_no_end_by_the_environment(env, agent):
-    moments = list(play.real_episode(env, agent, TRACK))
+def test_with_both_worlds_the_dream_goes_on_alone_and_looks_up_now_and_then(real, monkeypatch):
+    monkeypatch.setattr(worlds, "EYES_CLOSED", 4)
+    real.dreaming = True
+    real.reset(TRACK)
+    starts = []
+    dream_on = worlds.dream_on
+
+    def spy(agent, dream, state, action, generator):
+        starts.append(torch.equal(state.z, agent.z))
+        return dream_on(agent, dream, state, action, generator)
+
+    monkeypatch.setattr(worlds, "dream_on", spy)
+    for _ in range(9):
+        real.step()
+    assert starts == [True, False, False, False, True, False, False, False, True]
+    assert list(real.moment.pictures) == ["real", "reconstruction", "expected", "dream"]
+
+
+def test_a_person_drives_and_m_is_told(env, agent, real, monkeypatch):
+    real.reset(TRACK)
+    told, take = [], agent.take
+    monkeypatch.setattr(agent, "take", lambda action: told.append(action[0].tolist()) or take(action))
+    rewards = []
+    action = np.array([0.5, 0.25], np.float32)
+    for _ in range(5):
+        real.step(action)
+        rewards.append(real.moment.reward)
+    assert told == [pytest.approx([0.5, 0.25])] * 5
+    env.reset(TRACK)
+    assert [env.step(action)[1] for _ in range(5)] == pytest.approx(rewards)
+
+
+def test_an_end_by_time_is_no_end_by_the_environment(real):
+    moments = episode(real)
     if moments[-1].frames == MAX_STEPS:
         assert moments[-1].ended == "time was up"
     else:
         assert moments[-1].ended == "ended by the environment (last reward -5.0)"
+    last = real.moment
+    real.step()  # after the end nothing happens
+    assert real.moment is last
 
 
 # ---- in the dream
 
 
-def test_a_dream_goes_on_without_the_environment_and_ends(run, env, agent, monkeypatch):
-    config = configure("env.action_repeat=3")  # 20 decisions make an episode
-    moments = play.dreamt_episode(env, agent, config, TRACK)
-    first = next(moments)
+def test_a_dream_goes_on_without_the_environment_and_ends(env, real, monkeypatch):
+    dream = Dreamt(real, 60, 3)  # 20 decisions make an episode
+    dream.reset(TRACK)
+    first = dream.moment
     monkeypatch.setattr(env, "step", lambda action: pytest.fail("the dream stepped the real environment"))
-    rest = list(moments)
+    rest = []
+    while not dream.moment.ended:
+        dream.step()
+        rest.append(dream.moment)
     assert (first.decision, first.score, first.frames) == (0, 0.0, 0)
-    assert rest[-1].ended
     assert list(rest[-1].pictures) == ["dream"]
     assert rest[-1].frames == rest[-1].decision * 3 <= MAX_STEPS
+    assert rest[-1].score == pytest.approx(sum(moment.reward for moment in rest), abs=1e-3)
     assert any((moment.pictures["dream"] != first.pictures["dream"]).any() for moment in rest)
 
 
-def test_a_dream_ends_where_the_done_head_fires(run, env, agent):
+def test_a_dream_ends_where_the_done_head_fires(real):
     with torch.no_grad():
-        agent.memory.outcome_head[2].bias[2] = 1000.0
-    moments = list(play.dreamt_episode(env, agent, run[1], TRACK))
+        real.agent.memory.outcome_head[2].bias[2] = 1000.0
+    moments = episode(Dreamt(real, 60, 1))
     assert len(moments) == 2
     assert "done head" in moments[-1].ended
 
 
-def test_the_same_seed_dreams_the_same_dream(run, env, agent):
-    config = configure("env.action_repeat=100")
-    one, two, other = (
-        [moment.score for moment in play.dreamt_episode(env, agent, config, seed)] for seed in (TRACK, TRACK, TRACK + 1)
-    )
+def test_the_same_seed_dreams_the_same_dream(real):
+    dream = Dreamt(real, 400, 100)
+    one, two, other = ([moment.score for moment in episode(dream, seed)] for seed in (TRACK, TRACK, TRACK + 1))
     assert one == two != other
 
 
-def test_a_dream_cannot_branch_off_an_episode_that_is_over(run, env, agent, monkeypatch):
+def test_a_dream_cannot_branch_off_an_episode_that_is_over(env, real, monkeypatch):
     observation = env.reset(TRACK)
     monkeypatch.setattr(env, "step", lambda action: (observation, 0.0, True, False, 1))
-    with pytest.raises(UsageError, match="try another --seed"):
-        next(play.dreamt_episode(env, agent, run[1], TRACK))
+    dream = Dreamt(real, 60, 1)
+    dream.reset(TRACK)
+    assert "over before the dream began" in dream.moment.ended
+
+
+def test_the_dreams_temperature_turns_within_bounds_and_means_something(real):
+    dream = Dreamt(real, 400, 100)
+    dream.temperature = 100.0
+    assert dream.temperature == worlds.HOTTEST
+    hot = [moment.score for moment in episode(dream)]
+    dream.temperature = 0.0
+    assert dream.temperature == worlds.COOLEST
+    assert [moment.score for moment in episode(dream)] != hot
+
+
+def test_two_agents_are_compared_on_one_track(run, env, real):
+    with contextlib.closing(PixelEnv(run[1].env, render_mode="rgb_array")) as second:
+        memory = run[1].memory
+        agent = Triple.of(run[0], 0).agent(run[1], env.action_low, env.action_high, CPU)
+        same = Real(second, agent, None, memory.reward_scale, memory.done_weight)
+        moments = episode(Comparison({"one": real, "two": same}))
+    assert list(moments[0].pictures) == ["one", "two"]
+    for moment in moments:
+        np.testing.assert_array_equal(moment.pictures["one"], moment.pictures["two"])
+    assert moments[-1].ended.count(f"{real.moment.score:.1f}") == 2
+    assert np.isnan(same.moment.value)
+
+
+# ---- what keys do
+
+
+class Script:
+    """A showing on which keys are pressed before given pictures, and a hand stays where it is."""
+
+    def __init__(self, keys, hand=None, longest=300):
+        self.keys, self.held, self.shown = keys, hand or Hand(), []
+        self._longest = longest
+
+    def show(self, picture, caption, lines=()):
+        self.shown.append((picture, caption, list(lines)))
+        if len(self.shown) > self._longest:
+            raise ClosedError
+
+    def pressed(self):
+        return self.keys.get(len(self.shown), [])
+
+    def hand(self):
+        return self.held
+
+    def close(self):
+        pass
+
+
+def perform(real, keys, place="real", tracks=(TRACK,), **more):
+    script = Script(keys, **more)
+    dream = Dreamt(real, MAX_STEPS, 1)
+    playing = Player(script, real, dream, place, "tiny", 10.0)
+    with contextlib.suppress(ClosedError):
+        playing.play(tracks)
+    return script, playing
+
+
+def test_without_a_key_each_track_is_driven_to_its_end(real):
+    script, playing = perform(real, {}, tracks=fresh_tracks(2, 0))
+    assert len(playing.results) == 2
+    for number, (track, told) in enumerate(zip(fresh_tracks(2, 0), playing.results, strict=True), 1):
+        last = episode(real, track)[-1]
+        assert (
+            told
+            == f"episode {number} (real, track {track}): score {last.score:.1f}, {last.frames} frames, {last.ended}"
+        )
+    assert all("C drives" in caption for _, caption, _ in script.shown)
+
+
+def test_m_hands_the_wheel_over_and_back(env, real):
+    hand = Hand(steer=1.0)
+    script, _ = perform(real, {1: ["m"]}, hand=hand, longest=4)
+    assert "you drive" in script.shown[-1][1]
+    env.reset(TRACK)
+    by_hand = hand_action(hand, env.action_low, env.action_high)
+    real.reset(TRACK)
+    first = real.moment.action
+    rewards = [env.step(first)[1], *(env.step(by_hand)[1] for _ in range(3))]
+    assert f"return {sum(rewards):.1f}" in script.shown[4][2][0]
+    script, _ = perform(real, {1: ["m"], 2: ["m"]}, hand=hand, longest=4)
+    assert "C drives" in script.shown[-1][1]
+
+
+def test_space_holds_the_episode_and_a_dot_lets_one_decision_pass(real):
+    script, _ = perform(real, {2: ["space"], 5: ["."], 8: ["space"]}, longest=10)
+    decisions = [round(float(caption.split(" frames")[0].split()[-1])) for _, caption, _ in script.shown]
+    assert decisions == [0, 1, 2, 2, 2, 2, 3, 3, 3, 4, 5]
+    assert "paused" in script.shown[3][2][0]
+    assert "paused" not in script.shown[9][2][0]
+
+
+def test_tab_goes_through_the_worlds_and_reality_waits_for_the_dreamer(real):
+    script, _ = perform(real, {2: ["tab"], 4: ["tab"], 6: ["tab"]}, longest=8)
+    worlds_seen = [caption.split(" · ")[1].split(" of track")[0] for _, caption, _ in script.shown]
+    assert worlds_seen == [*["reality"] * 2, *["reality and M's dream of it"] * 2, *["a dream"] * 2, *["reality"] * 3]
+    frames = [int(caption.split(" frames")[0].split()[-1]) for _, caption, _ in script.shown]
+    assert frames == [0, 1, 2, 3, 0, 1, 4, 5, 6]
+
+
+def test_r_begins_the_track_again(real):
+    script, playing = perform(real, {3: ["r"]}, tracks=(TRACK,), longest=500)
+    captions = [caption for _, caption, _ in script.shown]
+    assert captions[0] == captions[4]
+    assert len(playing.results) == 1
+
+
+def test_t_turns_the_temperature_and_the_question_mark_shows_the_keys(real):
+    script, playing = perform(real, {1: ["T", "T"], 2: ["t"], 3: ["?"], 4: ["?"]}, place="dream", longest=6)
+    assert "τ 1.15" in script.shown[2][2][0]
+    assert playing._dream.temperature == pytest.approx(1.15)
+    assert any("record a video" in line for line in script.shown[3][2])
+    assert not any("record a video" in line for line in script.shown[4][2])
+
+
+def test_v_records_what_is_shown_until_it_is_pressed_again(real, tmp_path, monkeypatch):
+    av = pytest.importorskip("av")
+    monkeypatch.chdir(tmp_path)
+    script, playing = perform(real, {2: ["v"], 7: ["v"]}, longest=9)
+    (path,) = tmp_path.iterdir()
+    assert playing.results == [f"recorded {path.name}"]
+    assert f"recording to {path.name}" in script.shown[2][2]
+    with av.open(str(path)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 5
+
+
+def test_a_recording_that_cannot_be_made_is_said_and_the_play_goes_on(real, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "av", None)
+    script, _ = perform(real, {2: ["v"]}, longest=4)
+    assert any("wmloop[video]" in line for line in script.shown[2][2])
+
+
+def test_q_leaves_at_once(real):
+    playing = Player(script := Script({3: ["q"]}), real, Dreamt(real, 60, 1), "real", "tiny", 10.0)
+    with pytest.raises(ClosedError):
+        playing.play([TRACK])
+    assert len(script.shown) == 3
+
+
+def test_a_driver_may_look_at_the_end_and_begin_again(real):
+    script, playing = perform(real, {1: ["m"]}, hand=Hand(steer=1.0), longest=100)  # into the wall
+    assert "ended by the environment" in script.shown[-1][2][1]
+    assert playing.results == []
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [("m", ["m"]), (" \t", ["space", "tab"]), ("\x1b[A\x1bOD", ["up", "left"]), ("\x1b", ["escape"]), ("\x1b[5~q", ["q"]),
+     ("tT", ["t", "T"]), ("\x1b[1;5A", [])],
+)  # fmt: skip
+def test_terminals_spell_keys_in_their_own_ways(text, keys):
+    assert spell(text) == keys
+
+
+def test_a_hand_means_an_action_within_the_bounds():
+    low, high = np.array([-1, 0, 0], np.float32), np.array([1, 1, 0.5], np.float32)
+    assert hand_action(steered({"left", "up"}), low, high).tolist() == [-1, 1, 0]
+    assert hand_action(steered({"left", "right", "down"}), low, high).tolist() == [0, 0, 0.5]
+    two = np.array([2.0, 3.0], np.float32)
+    assert hand_action(Hand(0.5, 0, 1), -two, two).tolist() == [1, -3]
+    assert hand_action(Hand(-1), -two[:1], two[:1]).tolist() == [-2]
+    assert hand_action(Hand(), np.array([0.5], np.float32), np.array([1.0], np.float32)).tolist() == [0.5]
 
 
 def test_pictures_are_composed_side_by_side():
     red, blue = np.full((40, 60, 3), (255, 0, 0), np.uint8), np.full((64, 64, 3), (0, 0, 255), np.uint8)
-    canvas = play.compose({"real": red, "reconstruction": blue, "dream": blue})
+    canvas = player.compose({"real": red, "reconstruction": blue, "dream": blue})
     assert canvas.shape == (400, 800, 3)
     assert (canvas[:, :600] == (255, 0, 0)).all()
     assert (canvas[:, 600:] == (0, 0, 255)).all()
-    assert play.compose({"dream": blue}).shape == (400, 400, 3)
+    assert player.compose({"dream": blue}).shape == (400, 400, 3)
+    assert player.compose(dict.fromkeys("abcd", blue)).shape == (400, 800, 3)
+    assert player.compose({"one": red, "two": red}, equal=True).shape == (400, 1200, 3)
+
+
+def test_lines_are_written_below_a_picture():
+    picture = np.zeros((10, 200, 3), np.uint8)
+    assert with_lines(picture, []) is picture
+    written = with_lines(picture, ["return 512", ""])
+    assert written.shape == (50, 200, 3)
+    assert (written[:10] == 0).all()
+    assert written[10:30].max() > 200
+    assert written[30:].max() < 50
 
 
 # ---- where it is shown
@@ -253,31 +493,55 @@ def window(monkeypatch):
     window.close()
 
 
-def test_a_window_shows_the_picture_and_closes_on_escape(window):
+def post(*events):
     import pygame
 
-    window.show(FRAMES[4], "caption")
+    for kind, key, text in events:
+        more = {"unicode": text} if kind == pygame.KEYDOWN else {}
+        pygame.event.post(pygame.event.Event(kind, key=key, **more))
+
+
+def test_a_window_shows_the_picture_and_is_closed_by_its_button(window):
+    import pygame
+
+    window.show(FRAMES[4], "caption", ["a line"])
     assert pygame.display.get_surface().get_at((10, 10))[:3] == (100, 100, 100)
+    assert pygame.display.get_surface().get_size() == (60, 60)
     assert pygame.display.get_caption()[0] == "caption"
-    pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_ESCAPE))
+    pygame.event.post(pygame.event.Event(pygame.QUIT))
     with pytest.raises(ClosedError):
-        window.show(FRAMES[5], "caption")
+        window.pressed()
 
 
-def test_a_paused_window_waits_for_space(window, monkeypatch):
+def test_a_window_names_keys_as_a_terminal_does_and_knows_which_are_held(window):
     import pygame
 
-    def wait(fps):
-        waits.append(fps)
-        if len(waits) == 3:
-            pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_SPACE))
-
-    waits = []
+    down, up = pygame.KEYDOWN, pygame.KEYUP
     window.show(FRAMES[0], "caption")
-    pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_SPACE))
-    window._clock = type("Clock", (), {"tick": staticmethod(wait)})
-    window.show(FRAMES[1], "caption")
-    assert waits == [20, 20, 20, 1000.0]
+    window.pressed()
+    post((down, pygame.K_m, "m"), (down, pygame.K_t, "T"), (down, pygame.K_TAB, "\t"), (down, pygame.K_SPACE, " "))
+    post(
+        (down, pygame.K_ESCAPE, "\x1b"), (down, pygame.K_LEFT, ""), (down, pygame.K_SLASH, "?"), (down, pygame.K_w, "w")
+    )
+    assert window.pressed() == ["m", "T", "tab", "space", "escape", "left", "?", "w"]
+    assert window.hand() == Hand(-1.0, 1.0, 0.0)
+    post((up, pygame.K_LEFT, ""), (up, pygame.K_w, ""))
+    assert window.pressed() == []
+    assert window.hand() == Hand()
+
+
+def test_a_game_pad_drives_where_no_key_is_held(window):
+    class Pad:
+        def get_numaxes(self):
+            return 6
+
+        def get_axis(self, i):
+            return {0: 0.5, 5: 1.0, 2: -1.0}[i]
+
+    window._pads = [Pad()]
+    assert window.hand() == Hand(0.5, 1.0, 0.0)
+    window._held = {"left"}
+    assert window.hand() == Hand(-1.0, 0.0, 0.0)
 
 
 class FakeTerminal(io.StringIO):
@@ -292,12 +556,13 @@ def test_a_terminal_shows_the_picture_and_is_given_back(monkeypatch):
     monkeypatch.setattr(sys, "stdout", FakeTerminal())
     monkeypatch.setattr("os.get_terminal_size", lambda: (80, 24))
     terminal = Terminal(1000.0)
-    terminal.show(FRAMES[4], "caption " + "x" * 100)
+    terminal.show(FRAMES[4], "caption " + "x" * 100, ["a line"])
     terminal.close()
     text = sys.stdout.getvalue()
     assert text.startswith("\x1b[?1049h")
     assert text.endswith("\x1b[?1049l")
-    assert text.count("▀") == 23 * 69  # 60x40 pixels within 80 columns and 46 half rows
+    assert "a line" in text
+    assert text.count("▀") == 22 * 66  # 60x40 pixels within 80 columns and 44 half rows
     assert "caption" in text
     assert "x" * 80 not in text
 
@@ -318,3 +583,25 @@ def test_a_terminal_keeps_the_agents_pace(monkeypatch):
 def test_a_pipe_is_no_terminal_to_show_pictures_on(capsys):
     with pytest.raises(UsageError, match=r"--render drive\.mp4"):
         open_showing("terminal", 12.5)
+
+
+def test_a_terminal_reads_keys_unechoed_and_is_given_back_as_it_was(monkeypatch):
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+    person, ours = pty.openpty()
+    before = termios.tcgetattr(ours)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", FakeTerminal())
+    with open(ours, closefd=False) as stdin:  # a descriptor, no path
+        monkeypatch.setattr(sys, "stdin", stdin)
+        terminal = Terminal(1000.0)
+        os.write(person, b"\x1b[Cm")
+        assert terminal.pressed() == ["right", "m"]
+        assert terminal.hand() == Hand(steer=1.0)
+        terminal._seen = {name: at - 1 for name, at in terminal._seen.items()}
+        assert terminal.hand() == Hand()
+        assert terminal.pressed() == []
+        assert not termios.tcgetattr(ours)[3] & termios.ECHO
+        terminal.close()
+        assert termios.tcgetattr(ours) == before
+    os.close(person)
+    os.close(ours)

@@ -3,6 +3,7 @@
 import html.parser
 import itertools
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -186,3 +187,12 @@ def test_a_run_without_an_evaluation_has_no_best(tmp_path):
     done = wmloop("report", "new", "--to", tmp_path / "here", runs=tmp_path)
     assert done.exit_code == 2
     assert "wmloop resume new" in done.output
+
+
+def test_without_matplotlib_the_extra_is_named(runs, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("wmloop.report")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = wmloop("report", "one", "--to", tmp_path / "here", runs=runs)
+    assert done.exit_code == 2
+    assert "pip install 'wmloop[report]'" in done.output

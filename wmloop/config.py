@@ -6,7 +6,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -342,6 +342,52 @@ def settings(config: BaseModel, prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + name] = value
     return flat
+
+
+class Setting(NamedTuple):
+    """One setting: its dotted name, meaning, default, where other presets have another value, and what a run has."""
+
+    name: str
+    meaning: str
+    default: Any
+    presets: dict[str, Any]
+    own: Any
+
+
+def explain(word: str | None = None, run: RunConfig | None = None) -> list[Setting]:
+    """Return the settings whose dotted names hold `word`, or all; `run` is whose values are told beside them.
+
+    Raises:
+        UsageError: there is none (the nearest is named).
+    """
+    defaults, meanings = settings(RunConfig()), _meanings(RunConfig)
+    presets = {name: settings(build_config(name)) for name in PRESETS if name != RunConfig().preset}
+    own = settings(run or RunConfig())
+    # a group or a whole name first: `store` is not about `restore`
+    exact = [name for name in defaults if word and (name == word or name.startswith(f"{word}."))]
+    chosen = exact or [name for name in defaults if not word or word in name]
+    if not chosen:
+        raise UsageError(
+            f"there is no setting like {word!r}{_did_you_mean(str(word), list(defaults))}; all: `wmloop config`"
+        )
+    return [
+        Setting(
+            name, meanings[name], defaults[name],
+            {preset: values[name] for preset, values in presets.items() if name != "preset" and values[name] != defaults[name]},
+            own[name],
+        )
+        for name in chosen
+    ]  # fmt: skip
+
+
+def _meanings(part: type[BaseModel], prefix: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, info in part.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            found |= _meanings(info.annotation, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = info.description or ""
+    return found
 
 
 def changed_settings(old: RunConfig, new: RunConfig) -> list[str]:

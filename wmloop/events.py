@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -110,3 +111,31 @@ def to_record(event: Event) -> dict[str, Any] | None:
     if isinstance(event, Picture):
         return None
     return {"event": type(event).__name__, **asdict(event)}
+
+
+_BY_NAME = {
+    kind.__name__: kind
+    for kind in (RunStarted, StageStarted, Progress, Metrics, VersionCommitted, Snapshot, Message, RunFinished)
+}
+
+
+def from_record(record: Mapping[str, Any]) -> Event | None:
+    """Return the event that `to_record` made a record of, or None where this program knows no such event.
+
+    Numbers that were not finite have become None on the way, and are NaN again.
+    """
+    kind = _BY_NAME.get(str(record.get("event")))
+    if kind is None:
+        return None
+    names = {part.name for part in fields(kind)}
+    try:
+        event: Event = kind(**{name: _number(value) for name, value in record.items() if name in names})
+    except TypeError:  # a field is missing: an older or a newer program's
+        return None
+    return event
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: math.nan if part is None else part for name, part in value.items()}
+    return value

@@ -11,20 +11,66 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from wmloop import __version__
+from wmloop.cli.doctor import doctor
 from wmloop.cli.exchange import export, import_
 from wmloop.cli.inspect import log, runs, verify
+from wmloop.cli.play import play
 from wmloop.cli.prune import prune
 from wmloop.cli.report import report
 from wmloop.cli.score import score
+from wmloop.cli.settings import config
 from wmloop.cli.train import resume, start
-from wmloop.cli.watch import play
+from wmloop.cli.watch import watch
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+#: The commands by what they are for, each with examples of its use.
+COMMANDS: dict[str, dict[str, tuple[Callable[..., Any], tuple[str, ...]]]] = {
+    "Train": {
+        "start": (start, ("wmloop start --preset smoke", "wmloop start my-run --hours 1 --set memory.hidden=512")),
+        "resume": (resume, ("wmloop resume", "wmloop resume my-run --from 3 --as other --set dream.horizon=8")),
+        "watch": (watch, ("wmloop watch my-run",)),
+    },
+    "Look": {
+        "play": (play, ("wmloop play demo", "wmloop play my-run --in both --render drive.mp4",
+                        "wmloop play my-run --version 12 --against 3")),
+        "eval": (score, ("wmloop eval demo --tracks 100", "wmloop eval my-run --json > scores.json")),
+        "report": (report, ("wmloop report my-run", "wmloop report my-run other --to comparison")),
+    },
+    "Runs": {
+        "runs": (runs, ("wmloop runs",)),
+        "log": (log, ("wmloop log my-run",)),
+        "verify": (verify, ("wmloop verify my-run",)),
+        "prune": (prune, ("wmloop prune my-run --dry-run",)),
+        "export": (export, ("wmloop export my-run --to agent.safetensors",)),
+        "import": (import_, ("wmloop import agent.safetensors friend",)),
+    },
+    "Help": {
+        "config": (config, ("wmloop config dream", "wmloop config --run my-run")),
+        "doctor": (doctor, ("wmloop doctor",)),
+    },
+}  # fmt: skip
+
+
+class _Grouped(TyperGroup):
+    """A group whose help lists its commands by what they are for."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        width = max(map(len, self.commands)) + 2
+        for group, commands in COMMANDS.items():
+            with formatter.section(group):
+                rows = [
+                    (name, self.commands[name].get_short_help_str(formatter.width - width - 2)) for name in commands
+                ]
+                formatter.write_dl(rows)
+
+
+app = typer.Typer(cls=_Grouped, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 def _print_version(wanted: bool) -> None:
@@ -42,17 +88,9 @@ def _wmloop(
     """Train a World Models agent: look, dream, practise in the dream, drive; again until the goal is met."""
 
 
-app.command()(start)
-app.command()(resume)
-app.command()(play)
-app.command("eval")(score)
-app.command()(report)
-app.command()(runs)
-app.command()(log)
-app.command()(verify)
-app.command()(prune)
-app.command()(export)
-app.command("import")(import_)
+for _commands in COMMANDS.values():
+    for _name, (_command, _examples) in _commands.items():
+        app.command(_name, epilog="\n".join(["\b", "Examples:", *(f"  {example}" for example in _examples)]))(_command)
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ def export(
     store = open_run(runs, name)
 
     from wmloop import bundle
-    from wmloop.play import choose
+    from wmloop.serving import choose
     from wmloop.view.words import size
 
     iteration, why = choose(store, version)

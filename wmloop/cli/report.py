@@ -38,13 +38,11 @@ def report(
     rewards and ends can be believed, time by stage, the networks, and the commands that make it again. With several
     names the runs are held against each other.
     """
-    try:
-        import matplotlib as _  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise UsageError("the report's figures need matplotlib: pip install 'wmloop[report]'") from error
-
     stores = [open_run(runs, name) for name in (names or (None,))]
-    from wmloop.report import Facts, compare
+    try:
+        from wmloop.report import Facts, compare
+    except ModuleNotFoundError as error:
+        raise UsageError(f"the report's figures need {error.name}: pip install 'wmloop[report]'") from error
 
     facts = [Facts.of(store, stored_config(store)) for store in stores]
     folder = to or Path("-".join(store.name for store in stores) + "-report")
@@ -59,8 +57,8 @@ def report(
 
 def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: Path) -> Path:
     from wmloop.device import resolve_threads, set_up
-    from wmloop.play import choose
     from wmloop.report import describe, look
+    from wmloop.serving import choose
     from wmloop.stages.weights import Triple
 
     iteration, why = choose(store, version)

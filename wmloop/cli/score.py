@@ -40,8 +40,8 @@ def score(
 
     from wmloop.device import resolve_device, resolve_threads, set_up
     from wmloop.envs import EnvPool
-    from wmloop.play import choose
     from wmloop.seeding import fresh_tracks
+    from wmloop.serving import choose
     from wmloop.stages.collect import Task, waves
     from wmloop.stages.evaluate import TrackResult, details, score_tracks, summarise
     from wmloop.stages.weights import Triple

@@ -1,66 +1,111 @@
-"""`wmloop play`: watch the agent."""
+"""`wmloop watch`: the live view of a run that another process is training."""
 
 from __future__ import annotations
 
 import contextlib
+import datetime
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import open_run, stored_config
-from wmloop.cli.options import NameArgument, RunsOption, VersionOption
+from wmloop.cli.opening import commits, open_run
+from wmloop.cli.options import NameArgument, ProgressOption, RunsOption
+
+if TYPE_CHECKING:
+    from wmloop.events import Event
+    from wmloop.store import Store
+    from wmloop.view import ViewState
+
+_LOOK_SECONDS = 0.5
 
 
 @guarded
-def play(
-    name: NameArgument = None,
-    place: Annotated[
-        Literal["real", "dream"], typer.Option("--in", help="In the real environment, or inside M's dream.")
-    ] = "real",
-    render: Annotated[
-        str, typer.Option(metavar="window|terminal|FILE.mp4", help="Where to show it; FILE.gif will do too.")
-    ] = "window",
-    episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Which tracks: 0, 1, 2 ... are all fresh.")] = 0,
-    version: VersionOption = None,
-    runs: RunsOption = Path("runs"),
-) -> None:
-    """Watch the agent in reality or in its dream.
+def watch(name: NameArgument = None, progress: ProgressOption = "auto", runs: RunsOption = Path("runs")) -> None:
+    """Watch a run that another process is training, from its log.
 
-    In reality the picture has what V sees and what M expected beside it; the dream is all M's, with C at the wheel.
+    The view is that of `wmloop start` without its pictures, which are in no log. Ctrl-C ends the watching, not the run.
     """
+    from wmloop.events import RunFinished
+    from wmloop.view import open_view
+
     store = open_run(runs, name)
-    config = stored_config(store)
+    log = _Log(store)
+    state, finished = _so_far(store, log)
+    if finished or not store.holder():
+        _ended(store, finished)
+        return
+    view = open_view(progress, state)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            for event in log.follow(lambda: store.holder() is not None):
+                view.report(event)
+                if isinstance(event, RunFinished):
+                    finished = True
+                    break
+    finally:
+        view.close()
+    if finished or not store.holder():
+        _ended(store, finished)
 
-    from wmloop.device import set_up
-    from wmloop.envs import PixelEnv
-    from wmloop.play import choose, compose, dreamt_episode, load_agent, real_episode
-    from wmloop.seeding import fresh_tracks
-    from wmloop.view.showing import ClosedError, open_showing
 
-    iteration, why = choose(store, version)
-    device = set_up("cpu", 1)  # one small picture at a time: more threads would only wait for each other
-    say(f"{store.name}, iteration {iteration} ({why})")
-    if place == "real":
-        say("left: reality; right: what V sees, and below it what M expected to see")
-    real = place == "real"
-    results: list[str] = []
-    with contextlib.ExitStack() as stack:
-        env = stack.enter_context(contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")))
-        showing = open_showing(render, env.frames_per_second / config.env.action_repeat)
-        stack.callback(lambda: print(*results, sep="\n", end="\n" if results else ""))
-        stack.callback(showing.close)  # first: a terminal can show the results only when it has its own screen back
-        agent = load_agent(store, config, iteration, env, device)
-        for number, track in enumerate(fresh_tracks(episodes, seed), 1):
-            moments = real_episode(env, agent, track) if real else dreamt_episode(env, agent, config, track)
-            about = f"{store.name} iteration {iteration} · {'reality' if real else 'a dream'} of track {track}"
-            for moment in moments:
-                state = f"{'score' if real else 'promised'} {moment.score:.1f}, {moment.frames} frames"
-                try:
-                    showing.show(compose(moment.pictures), f"{about} · {state}")
-                except ClosedError:
-                    say("the window was closed")
-                    return
-            results.append(f"episode {number} ({place}, track {track}): {state}, {moment.ended}")
+class _Log:
+    """Read a run's log from its beginning, and then as it grows."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._read = store, 0
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yield the records that were not read yet."""
+        for place, record in enumerate(self._store.events()):
+            if place >= self._read:
+                self._read = place + 1
+                yield record
+
+    def follow(self, alive: Callable[[], bool]) -> Iterator[Event]:
+        """Yield events as they are written, until no process writes the run any more and all is read."""
+        from wmloop.events import from_record
+
+        while True:
+            going_on = alive()  # asked first: what was written before the end is read after it
+            for record in self.records():
+                if event := from_record(record):
+                    yield event
+            if not going_on:
+                return
+            time.sleep(_LOOK_SECONDS)
+
+
+def _so_far(store: Store, log: _Log) -> tuple[ViewState, bool]:
+    """Return the view's state after all that is in the log by now, and whether the run came to an end there."""
+    from wmloop import pipelines
+    from wmloop.events import RunFinished, RunStarted, VersionCommitted, from_record
+    from wmloop.view import ViewState
+    from wmloop.view.state import recall, reduce
+
+    seen = [(record, event) for record in log.records() if (event := from_record(record))]
+    starts = [place for place, (_, event) in enumerate(seen) if isinstance(event, RunStarted)]
+    latest = seen[starts[-1] :] if starts else []
+    own = {(event.iteration, event.stage) for _, event in latest if isinstance(event, VersionCommitted)}
+    before = [version for version in commits(store) if (version.iteration, version.stage) not in own]
+    now, wall = time.monotonic(), datetime.datetime.now(datetime.UTC)
+    state = recall(ViewState(stages=tuple(stage.name for stage in pipelines.WORLD_MODEL)), before, now)
+    for record, event in latest:
+        state = reduce(state, event, now - _age(record, wall))
+    return state, bool(latest) and isinstance(latest[-1][1], RunFinished)
+
+
+def _age(record: dict[str, Any], wall: datetime.datetime) -> float:
+    """Return how many seconds ago a record was written."""
+    try:
+        return max(0.0, (wall - datetime.datetime.fromisoformat(str(record["time"]))).total_seconds())
+    except (KeyError, ValueError, TypeError):
+        return 0.0
+
+
+def _ended(store: Store, finished: bool) -> None:
+    how = "has ended" if finished else "is not being trained now"
+    say(
+        f"the run {store.name} {how}: `wmloop log {store.name}` tells what it did, `wmloop resume {store.name}` goes on"
+    )

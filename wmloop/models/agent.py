@@ -28,7 +28,10 @@ class Agent:
     """Drive N real episodes side by side with V, M and C.
 
     `z`, `h` and `c` hold what C saw at the latest decision: h has consumed all steps before it (see episodes.py).
+    `action` (N, A) is what was decided then.
     """
+
+    action: Tensor
 
     def __init__(self, vision: Vision, memory: Memory, actor: Actor, low: np.ndarray, high: np.ndarray) -> None:
         """Put the networks to use; `low` and `high` (A,) bound the environment's actions."""
@@ -47,19 +50,38 @@ class Agent:
         return policy._replace(mean=policy.expected())
 
     @torch.inference_mode()
+    def look(self, frames: np.ndarray) -> Policy:
+        """See frames (N, 64, 64, 3) uint8: set `z`, `h`, `c`, and `action` to the deterministic one; return the policy."""
+        self.z, _ = self.vision.encode(to_images(torch.from_numpy(frames).to(self.device)))
+        self.h, self.c = self.state
+        policy: Policy = self.actor(torch.cat([self.z, self.h], -1))
+        self.action = policy.expected()
+        return policy
+
+    @torch.inference_mode()
+    def take(self, action: Tensor) -> np.ndarray:
+        """Let M consume what was seen and `action` (N, A), which spans [-1, 1]; return it in the environment's units."""
+        self.action = action
+        self.state = self.memory.step(self.z, action, self.state)
+        return self.in_units(action)
+
     def act(self, frames: np.ndarray, exploration: Exploration | None = None) -> np.ndarray:
         """Return actions (N, A) float32 in the environment's units for frames (N, 64, 64, 3) uint8.
 
         Without `exploration` the policy is deterministic. M consumes the decision at once, so call this exactly once a
         decision.
         """
-        self.z, _ = self.vision.encode(to_images(torch.from_numpy(frames).to(self.device)))
-        self.h, self.c = self.state
-        policy = self.actor(torch.cat([self.z, self.h], -1))
-        self.action: Tensor = policy.expected()
+        policy, action = self.look(frames), self.action
         if exploration is not None:
             noise, push, loud = (torch.from_numpy(part).to(self.device) for part in exploration)
-            self.action = torch.where(loud.unsqueeze(1), (policy.sample(noise) + push).clamp(-1, 1), self.action)
-        self.state = self.memory.step(self.z, self.action, self.state)
-        box = self._low + (self.action + 1) / 2 * self._range
+            action = torch.where(loud.unsqueeze(1), (policy.sample(noise) + push).clamp(-1, 1), action)
+        return self.take(action)
+
+    def in_units(self, action: Tensor) -> np.ndarray:
+        """Return actions (N, A) in [-1, 1] as float32 in the environment's units."""
+        box = self._low + (action + 1) / 2 * self._range
         return np.asarray(box.cpu().numpy(), np.float32)
+
+    def from_units(self, action: np.ndarray) -> Tensor:
+        """Return actions (N, A) in the environment's units as they span [-1, 1]."""
+        return (torch.as_tensor(action, device=self.device) - self._low) / self._range * 2 - 1

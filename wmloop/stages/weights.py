@@ -118,3 +118,9 @@ class Triple(NamedTuple):
             load(new_actor(config, actions, device), self.controller, "actor"),
             low, high,
         )  # fmt: skip
+
+    def critic(self, config: RunConfig, device: torch.device) -> nn.Module | None:
+        """Return the critic that was trained with this actor; None where it was not exported with it."""
+        if "critic.safetensors" not in self.controller.files:
+            return None
+        return load(new_critic(config, device), self.controller, "critic").eval()

@@ -20,7 +20,7 @@ from wmloop.store import atomic
 from wmloop.store.draft import Draft, utc_now
 from wmloop.store.files import list_folder, open_regular, read_regular, sha256
 from wmloop.store.jsontext import dump_json, dump_line, parse_json
-from wmloop.store.lock import run_lock
+from wmloop.store.lock import holder, run_lock
 from wmloop.store.names import CONFIG, EVENTS, FACTS, HEADER, ITERATIONS, check_run_name, missing_run
 from wmloop.store.version import (
     FORMAT,
@@ -116,6 +116,10 @@ class Store:
             if sha256(data) != table.get(wanted):
                 raise StoreCorruptError(f"{path / file} is not as the run wrote it: begin a new run for other settings")
         return cls(path, config.decode(), parse_json(facts, path / FACTS), str(table.get("created", "")))
+
+    def holder(self) -> str | None:
+        """Return which process writes this run now, or None (see lock.holder)."""
+        return holder(self.path)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

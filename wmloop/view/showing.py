@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import sys
 import time
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,10 +16,16 @@ import numpy as np
 
 from wmloop.errors import UsageError
 from wmloop.view.frames import Colours, fit, half_blocks, size_within
+from wmloop.view.keys import DIRECTIONS, Hand, spell, steered
+from wmloop.view.lettering import with_lines
 
 #: File names a video may end with, and the codec and pixel format of each.
 _FORMATS = {".mp4": ("libx264", "yuv420p"), ".gif": ("gif", "pal8")}
 _CHOICES = "`--render terminal` shows it here, `--render drive.mp4` writes a video"
+#: Terminals repeat a held key after about half a second, and then often.
+_HELD_SECONDS = 0.5
+#: A game pad's stick rests a little beside its middle.
+_DEAD = 0.08
 
 
 class ClosedError(Exception):
@@ -24,10 +33,20 @@ class ClosedError(Exception):
 
 
 class Showing(Protocol):
-    """Shows pictures (H, W, 3) uint8 of one size, each with a caption, at a pace."""
+    """Shows pictures (H, W, 3) uint8 of one size, each with a caption and lines below it, at a pace."""
 
-    def show(self, picture: np.ndarray, caption: str) -> None:
+    def show(self, picture: np.ndarray, caption: str, lines: Sequence[str] = ()) -> None:
         """Show one; returns when the next is due."""
+
+    def pressed(self) -> list[str]:
+        """Return the names of the keys pressed since the last call (see view.keys).
+
+        Raises:
+            ClosedError: the person closed it.
+        """
+
+    def hand(self) -> Hand:
+        """Return where the keys that are held, or a game pad, steer."""
 
     def close(self) -> None:
         """Stop showing; a file is finished."""
@@ -47,7 +66,7 @@ def open_showing(render: str, fps: float) -> Showing:
 
 
 class Window:
-    """A window of the desktop; space pauses, Esc or q closes."""
+    """A window of the desktop."""
 
     def __init__(self, fps: float) -> None:
         anywhere = sys.platform in ("win32", "darwin") or os.environ.get("SDL_VIDEODRIVER")
@@ -61,38 +80,55 @@ class Window:
             pygame.display.init()
         except pygame.error as error:
             raise UsageError(f"no window can be opened ({error}): {_CHOICES}") from error
+        pygame.joystick.init()
+        self._pads = [pygame.joystick.Joystick(i) for i in range(pygame.joystick.get_count())]
         self._clock = pygame.time.Clock()
         self._fps = fps
         self._screen: Any = None
+        self._held: set[str] = set()
 
-    def show(self, picture: np.ndarray, caption: str) -> None:
-        """Draw it; raises ClosedError when the window was closed."""
+    def show(self, picture: np.ndarray, caption: str, lines: Sequence[str] = ()) -> None:
+        """Draw it."""
         pygame = self._pygame
-        size = (picture.shape[1], picture.shape[0])
-        if self._screen is None:
+        drawn = with_lines(picture, lines)
+        size = (drawn.shape[1], drawn.shape[0])
+        if self._screen is None or self._screen.get_size() != size:
             self._screen = pygame.display.set_mode(size)
-        self._screen.blit(pygame.image.frombuffer(np.ascontiguousarray(picture).tobytes(), size, "RGB"), (0, 0))
+        self._screen.blit(pygame.image.frombuffer(np.ascontiguousarray(drawn).tobytes(), size, "RGB"), (0, 0))
         pygame.display.set_caption(caption)
         pygame.display.flip()
-        paused = self._pressed()
-        while paused:
-            self._clock.tick(20)
-            paused = not self._pressed()
         self._clock.tick(self._fps)
+
+    def pressed(self) -> list[str]:
+        """Return what was pressed; a held key counts once."""
+        pygame, pressed = self._pygame, []
+        for event in pygame.event.get():
+            if event.type == pygame.QUIT:
+                raise ClosedError
+            if event.type not in (pygame.KEYDOWN, pygame.KEYUP):
+                continue
+            name = pygame.key.name(event.key)
+            if event.type == pygame.KEYUP:
+                self._held.discard(name)
+                continue
+            self._held.add(name)
+            typed = getattr(event, "unicode", "")
+            pressed.append(
+                name if name in ("space", "tab", "escape") or not typed.isprintable() or not typed else typed
+            )
+        return pressed
+
+    def hand(self) -> Hand:
+        """Return where arrows, letters or the first game pad steer: its left stick, and its two triggers."""
+        by_keys = steered({DIRECTIONS[name] for name in self._held if name in DIRECTIONS})
+        if self._pads and self._pads[0].get_numaxes() >= 6 and by_keys == Hand():
+            axes = [self._pads[0].get_axis(i) for i in (0, 5, 2)]
+            return Hand(axes[0] if abs(axes[0]) > _DEAD else 0.0, (axes[1] + 1) / 2, (axes[2] + 1) / 2)
+        return by_keys
 
     def close(self) -> None:
         """Close it."""
         self._pygame.display.quit()
-
-    def _pressed(self) -> bool:
-        """Tell whether space was pressed."""
-        pygame, space = self._pygame, False
-        for event in pygame.event.get():
-            key = event.key if event.type == pygame.KEYDOWN else None
-            if event.type == pygame.QUIT or key in (pygame.K_ESCAPE, pygame.K_q):
-                raise ClosedError
-            space = space or key == pygame.K_SPACE
-        return space
 
 
 class Terminal:
@@ -103,27 +139,76 @@ class Terminal:
             raise UsageError("stdout is not a terminal that can show pictures: `--render drive.mp4` writes a video")
         self._seconds, self._due = 1 / fps, time.monotonic()
         self._colours = _colours()
+        self._typed = _Typed()
+        self._seen: dict[str, float] = {}
         sys.stdout.write("\x1b[?1049h\x1b[?25l\x1b[2J")
 
-    def show(self, picture: np.ndarray, caption: str) -> None:
+    def show(self, picture: np.ndarray, caption: str, lines: Sequence[str] = ()) -> None:
         """Draw it as large as it fits."""
-        columns, lines = os.get_terminal_size()
-        height, width = size_within(picture, lines - 1, columns)
+        columns, rows = os.get_terminal_size()
+        below = [caption, *lines][: max(1, rows - 4)]
+        height, width = size_within(picture, rows - len(below), columns)
         drawn = half_blocks(picture, height // 2, width, self._colours)
         text = "".join(f"{line}\x1b[K\r\n" for line in drawn)
-        sys.stdout.write(f"\x1b[H{text}{caption[: columns - 1]}\x1b[K\x1b[J")
+        words = "\r\n".join(f"{line[: columns - 1]}\x1b[K" for line in below)
+        sys.stdout.write(f"\x1b[H{text}{words}\x1b[J")
         sys.stdout.flush()
         self._due = max(self._due + self._seconds, time.monotonic())
         time.sleep(max(0.0, self._due - time.monotonic()))
 
+    def pressed(self) -> list[str]:
+        """Return what was typed."""
+        pressed = spell(self._typed.read())
+        now = time.monotonic()
+        self._seen.update((DIRECTIONS[key], now) for key in pressed if key in DIRECTIONS)
+        return pressed
+
+    def hand(self) -> Hand:
+        """Return where keys steer; a terminal tells no key's release, so each counts as held for a while."""
+        now = time.monotonic()
+        return steered({name for name, at in self._seen.items() if now - at < _HELD_SECONDS})
+
     def close(self) -> None:
         """Give the terminal back."""
+        self._typed.close()
         sys.stdout.write("\x1b[?25h\x1b[?1049l")
         sys.stdout.flush()
 
 
+class _Typed:
+    """What is typed on stdin, key by key and unechoed, where that is a terminal of a system that has termios."""
+
+    def __init__(self) -> None:
+        self._before: Any = None
+        with contextlib.suppress(ImportError, OSError, ValueError):  # ValueError: stdin is closed
+            import termios
+            import tty
+
+            self._fd = sys.stdin.fileno()
+            if os.isatty(self._fd):
+                self._before = termios.tcgetattr(self._fd)
+                tty.setcbreak(self._fd)
+
+    def read(self) -> str:
+        """Return what was typed since the last call."""
+        text = b""
+        while self._before is not None and select.select([self._fd], [], [], 0)[0]:
+            more = os.read(self._fd, 1024)
+            if not more:
+                break
+            text += more
+        return text.decode(errors="ignore")
+
+    def close(self) -> None:
+        """Let the terminal behave as before."""
+        if self._before is not None:
+            import termios
+
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
+
+
 class Video:
-    """A file, .mp4 or .gif."""
+    """A file, .mp4 or .gif, `path`; nobody can press a key here."""
 
     def __init__(self, path: Path, fps: float) -> None:
         if path.suffix.lower() not in _FORMATS:
@@ -137,7 +222,7 @@ class Video:
         except ModuleNotFoundError as error:
             raise UsageError("writing a video needs PyAV: pip install 'wmloop[video]'") from error
         self._av: Any = av
-        self._path = path
+        self.path = path
         self._codec, self._pixels = _FORMATS[path.suffix.lower()]
         self._container: Any = av.open(str(path), "w")
         self._rate = Fraction(fps).limit_denominator(1000)
@@ -145,8 +230,10 @@ class Video:
         self._stream: Any = None
         self._graph: Any = None
 
-    def show(self, picture: np.ndarray, caption: str) -> None:
-        """Add a frame; the caption is not in it. A GIF, which stores pictures badly, is half as large."""
+    def show(self, picture: np.ndarray, caption: str, lines: Sequence[str] = ()) -> None:
+        """Add a frame; the caption is not in it. A GIF, which stores pictures badly, is half as large, without lines."""
+        if self._pixels != "pal8":
+            picture = with_lines(picture, lines[:2])  # of one height throughout
         if self._pixels == "pal8":
             picture = fit(picture, picture.shape[0] // 2, picture.shape[1] // 2)
         height, width = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
@@ -162,6 +249,14 @@ class Video:
             self._container.mux(self._stream.encode(frame))
         else:
             self._graph.push(frame)
+
+    def pressed(self) -> list[str]:
+        """Return nothing."""
+        return []
+
+    def hand(self) -> Hand:
+        """Return a hand at rest."""
+        return Hand()
 
     def close(self) -> None:
         """Write what is left and close the file."""

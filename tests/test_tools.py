@@ -1,0 +1,189 @@
+"""`wmloop watch`, `config`, `doctor`: following a run, explaining settings, examining a machine."""
+
+import json
+import os
+import socket
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.test_cli import wmloop
+from tests.test_interruptions import launch
+from tests.tiny_env import tiny_config
+from wmloop import doctor, events
+from wmloop.cli.watch import _Log, _so_far
+from wmloop.config import PRESETS, build_config, explain, settings, to_toml
+from wmloop.errors import UsageError
+from wmloop.events import Message, Metrics, Progress, RunFinished, RunStarted, VersionCommitted
+from wmloop.store import Store
+from wmloop.view.lines import stamped
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch, torch_as_it_was):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store.create(tmp_path, "tiny", to_toml(build_config("smoke", tiny_config())), {})
+
+
+# ---- the log, read back
+
+EVENTS = (
+    RunStarted("tiny", 0, 2, 900.0, "cpu", False, None),
+    Progress(0, "rollout", 5, 10, "frames", 2.5),
+    Metrics(0, "memory", {"nll": 1.5}),
+    VersionCommitted(0, "rollout", {"score": 4.0, "frames": 100.0}, 1000, 2.0),
+    Message("hello", "alarm"),
+    RunFinished("tiny", "goal", 0, 4.0),
+)
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda e: type(e).__name__)
+def test_an_event_comes_back_from_its_record(event):
+    assert events.from_record(json.loads(json.dumps(stamped(event)))) == event
+
+
+def test_what_was_not_finite_is_not_a_number_again():
+    event = events.from_record(json.loads(json.dumps(stamped(Metrics(0, "memory", {"nll": float("inf")})))))
+    assert isinstance(event, Metrics)
+    assert event.values["nll"] != event.values["nll"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["event", "run", "stage", "values", "done", "x"]), st.none() | st.text() | st.integers()
+    )
+)
+def test_a_record_of_another_program_is_no_event_and_no_fault(record):
+    events.from_record(record)
+    assert events.from_record({**record, "event": "Progress"}) is None
+
+
+# ---- watch
+
+
+def test_the_view_of_a_log_is_that_of_the_process_that_wrote_it(store):
+    for event in EVENTS[:4]:
+        store.append_event(stamped(event))
+    log = _Log(store)
+    state, finished = _so_far(store, log)
+    assert not finished
+    assert (state.run, state.frames, state.commit[0]) == ("tiny", 100.0, EVENTS[3])
+    store.append_event(stamped(EVENTS[4]))
+    assert list(log.follow(lambda: False)) == [EVENTS[4]]
+
+
+def test_an_older_process_own_beginning_is_not_shown_again(store):
+    for event in (EVENTS[0], Message("long ago"), RunFinished("tiny", "interrupted", None, None), EVENTS[0], EVENTS[4]):
+        store.append_event(stamped(event))
+    state, finished = _so_far(store, _Log(store))
+    assert [note.text for note in state.notes] == ["hello"]
+    assert not finished
+    store.append_event(stamped(EVENTS[5]))
+    assert _so_far(store, _Log(store))[1]
+
+
+def test_a_run_that_nobody_trains_is_said_to_be_so(store):
+    done = wmloop("watch", "tiny", runs=store.path.parent)
+    assert done.exit_code == 0
+    assert "not being trained" in done.output
+    assert "wmloop resume tiny" in done.output
+
+
+def test_a_run_in_another_process_is_watched_to_its_end(tmp_path):
+    settings_file = tmp_path / "tiny.toml"
+    settings_file.write_text(to_toml(build_config("smoke", tiny_config(), {"budget": {"iterations": 1}, "seed": 1})))
+    process = launch(["start", "tiny", "--config", str(settings_file)], tmp_path)
+    try:
+        while not (tmp_path / "tiny" / "lock.json").exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        assert f"process {process.pid}" in Store.open(tmp_path / "tiny").holder()
+        done = wmloop("watch", "tiny", "--progress", "plain", runs=tmp_path)
+    finally:
+        process.communicate(timeout=120)
+    assert done.exit_code == 0
+    assert "run tiny ended: all iterations are done" in done.output or "has ended" in done.output
+    assert Store.open(tmp_path / "tiny").holder() is None
+
+
+def test_a_holder_that_was_killed_holds_nothing(store):
+    with store.lock():
+        assert f"process {os.getpid()}" in store.holder()
+    assert store.holder() is None
+    gone = {"pid": 2**22 + 1, "host": socket.gethostname()}  # beyond the largest there can be
+    (store.path / "lock.json").write_text(json.dumps(gone))
+    assert store.holder() is None
+    (store.path / "lock.json").write_text("not json")
+    assert store.holder() is None
+
+
+# ---- config
+
+
+def test_every_setting_is_explained_with_its_default_and_what_presets_have():
+    told = {setting.name: setting for setting in explain()}
+    assert told.keys() == settings(build_config("laptop")).keys()
+    assert all(setting.meaning for setting in told.values())
+    for preset in PRESETS:
+        for name, value in settings(build_config(preset)).items():
+            if name != "preset":
+                assert told[name].presets.get(preset, told[name].default) == value
+
+
+def test_words_choose_settings_and_a_typo_is_answered_with_the_nearest():
+    assert [setting.name for setting in explain("memory.hidden")] == ["memory.hidden"]
+    assert all(setting.name.startswith("dream.") for setting in explain("dream"))
+    assert {setting.name for setting in explain("learning_rate")} > {"memory.learning_rate", "vision.learning_rate"}
+    with pytest.raises(UsageError, match=r"did you mean 'memory.hidden'"):
+        explain("memory.hiden")
+
+
+def test_config_shows_what_a_run_changed(store):
+    done = wmloop("config", "num_envs", "--run", "tiny", runs=store.path.parent)
+    assert done.exit_code == 0
+    own = settings(build_config("smoke", tiny_config()))["env.num_envs"]
+    assert f"tiny: {own}" in done.output
+    assert max(map(len, done.output.splitlines())) <= 80
+    told = json.loads(wmloop("config", "env", "--run", "tiny", "--json", runs=store.path.parent).output)
+    assert told["env.num_envs"]["own"] == own
+
+
+# ---- doctor
+
+
+def test_a_machine_that_runs_the_tests_has_nothing_bad(tmp_path):
+    found = list(doctor.examine(tmp_path / "runs" / "deeper"))
+    assert [finding for finding in found if finding.verdict == "bad"] == []
+    assert {finding.subject for finding in found} >= {"python", "device", "precision", "disk", "CarRacing", "display"}
+    assert all(finding.advice for finding in found if finding.verdict != "good")
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_falls_short_is_said_with_advice_and_the_exit_code(tmp_path, monkeypatch):
+    def broken(runs):
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setitem(doctor._LOOKS, "CarRacing", broken)
+    monkeypatch.setattr(doctor, "_available_memory", lambda: 1e9)
+    done = wmloop("doctor", runs=tmp_path)
+    assert done.exit_code == 1
+    assert "BAD   CarRacing: RuntimeError: no such thing" in done.output
+    assert "--set vision.frame_cache" in done.output
+    told = json.loads(wmloop("doctor", "--json", runs=tmp_path).output)
+    assert {finding["subject"]: finding["verdict"] for finding in told}["CarRacing"] == "bad"
+
+
+def test_a_folder_that_cannot_be_written_is_bad(tmp_path, monkeypatch):
+    def refuse(path, data):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("wmloop.store.atomic.write_file", refuse)
+    finding = doctor._disk(tmp_path)
+    assert finding.verdict == "bad"
+    assert "--runs DIR" in finding.advice

@@ -1,0 +1,104 @@
+"""`wmloop play`: watch the agent, or take the wheel."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from wmloop.cli.exits import guarded, say
+from wmloop.cli.opening import open_run, stored_config
+from wmloop.cli.options import NameArgument, RunsOption, VersionOption
+from wmloop.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from wmloop.config import RunConfig
+    from wmloop.envs import PixelEnv
+    from wmloop.player import Real
+    from wmloop.store import Store
+
+
+@guarded
+def play(
+    name: NameArgument = None,
+    place: Annotated[
+        Literal["real", "dream", "both"],
+        typer.Option("--in", help="In the real environment, inside M's dream, or in reality with M dreaming along."),
+    ] = "real",
+    render: Annotated[
+        str, typer.Option(metavar="window|terminal|FILE.mp4", help="Where to show it; FILE.gif will do too.")
+    ] = "window",
+    episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Which tracks: 0, 1, 2 ... are all fresh.")] = 0,
+    version: VersionOption = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="Take the best agent; it is also what is taken unasked.")
+    ] = False,
+    against: Annotated[
+        int | None,
+        typer.Option(metavar="ITERATION", min=0, help="Show this iteration's agent beside it, on the same tracks."),
+    ] = None,
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Watch the agent in reality or in its dream, or drive yourself.
+
+    In reality the picture has what V sees and what M expected beside it; the dream is all M's. Keys, in a window as in a
+    terminal: m you drive (arrows), or C does; space pauses, . goes one decision on; tab changes the world, t and T the
+    dream's temperature; r begins again, v records, ? shows the keys, q leaves.
+    """
+    if best and version is not None:
+        raise UsageError("--best and --version ask for two agents: give one, and the other with --against")
+    if against is not None and place != "real":
+        raise UsageError("two agents can only be held against each other in reality: leave --in away")
+    store = open_run(runs, name)
+    config = stored_config(store)
+
+    from wmloop.device import set_up
+    from wmloop.envs import PixelEnv
+    from wmloop.player import Comparison, Dreamt, Player
+    from wmloop.seeding import fresh_tracks
+    from wmloop.serving import choose
+    from wmloop.view.showing import ClosedError, open_showing
+
+    iteration, why = choose(store, version)
+    device = set_up("cpu", 1)  # one small picture at a time: more threads would only wait for each other
+    say(f"{store.name}, iteration {iteration} ({why})")
+    if against is not None:
+        choose(store, against)
+        say(f"left: iteration {iteration}; right: iteration {against}")
+    elif place != "dream":
+        below = ", and below that M's dream with closed eyes" if place == "both" else ""
+        say(f"left: reality; right: what V sees, below it what M expected to see{below}")
+    with contextlib.ExitStack() as stack:
+        env = stack.enter_context(contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")))
+        real = _real(store, config, iteration, env, device)
+        comparison = None
+        if against is not None:
+            other = stack.enter_context(contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")))
+            worlds = {f"iteration {iteration}": real, f"iteration {against}, at the right": None}
+            comparison = Comparison(
+                {name: world or _real(store, config, against, other, device) for name, world in worlds.items()}
+            )
+        fps = env.frames_per_second / config.env.action_repeat
+        showing = open_showing(render, fps)
+        dream = Dreamt(real, config.env.episode_frames, config.env.action_repeat)
+        player = Player(showing, real, dream, place, f"{store.name} iteration {iteration}", fps, comparison)
+        stack.callback(lambda: print(*player.results, sep="\n", end="\n" if player.results else ""))
+        stack.callback(showing.close)  # first: a terminal can show the results only when it has its own screen back
+        try:
+            player.play(fresh_tracks(episodes, seed))
+        except ClosedError:
+            say("left before the end")
+
+
+def _real(store: Store, config: RunConfig, iteration: int, env: PixelEnv, device: torch.device) -> Real:
+    from wmloop.player import Real
+    from wmloop.stages.weights import Triple
+
+    triple = Triple.of(store, iteration)
+    agent = triple.agent(config, env.action_low, env.action_high, device)
+    return Real(env, agent, triple.critic(config, device), config.memory.reward_scale, config.memory.done_weight)

@@ -1,0 +1,9 @@
+"""`wmloop play`: reality, the dream, or both, with C or a person at the wheel.
+
+`worlds` are what there is to see; `player` brings one, a place to show it and what people press together.
+"""
+
+from wmloop.player.player import Player
+from wmloop.player.worlds import Comparison, Dreamt, Moment, Real
+
+__all__ = ["Comparison", "Dreamt", "Moment", "Player", "Real"]

@@ -1,0 +1,197 @@
+"""The player: a world, a place to show it, and a person who may take the wheel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from wmloop.errors import UsageError
+from wmloop.player.worlds import Comparison, Dreamt, Moment, Real
+from wmloop.view.frames import fit
+from wmloop.view.keys import HELP, hand_action
+from wmloop.view.showing import ClosedError, Showing, Video
+
+_HEIGHT = 400
+#: What `t` and `T` do to the dream's temperature.
+_TURN = 1.15
+_PLACES = ("real", "both", "dream")
+_WORDS = {"real": "reality", "both": "reality and M's dream of it", "dream": "a dream", "comparison": "reality"}
+
+
+class Player:
+    """Play episodes on a showing; keys choose the world, the driver, the dream's temperature and the pace."""
+
+    def __init__(
+        self, showing: Showing, real: Real, dream: Dreamt, place: str, about: str, fps: float,
+        comparison: Comparison | None = None,
+    ) -> None:  # fmt: skip
+        """Prepare to play in `place` (real, dream or both), or to watch a comparison."""
+        self._showing, self._real, self._dream, self._comparison = showing, real, dream, comparison
+        self._about, self._fps = about, fps
+        self._place = place
+        self._by_hand = self._paused = self._once = self._helping = self._again = False
+        self._said = ""
+        self._video: Video | None = None
+        self.results: list[str] = []
+
+    def play(self, tracks: Sequence[int]) -> None:
+        """Play an episode on each track; `results` grows by a line an episode.
+
+        Raises:
+            ClosedError: the person left.
+        """
+        try:
+            for number, track in enumerate(tracks, 1):
+                self._again = True
+                while self._again:
+                    self._again = False
+                    self._begin(track)
+                    self._episode(track)
+                moment = self._world().moment
+                self.results.append(
+                    f"episode {number} ({self._where()}, track {track}): {self._score(moment)}, {moment.ended}"
+                )
+        finally:
+            self._stop_recording()
+
+    def _world(self) -> Real | Dreamt | Comparison:
+        if self._comparison is not None:
+            return self._comparison
+        return self._dream if self._place == "dream" else self._real
+
+    def _where(self) -> str:
+        return "real" if self._comparison is not None else self._place
+
+    def _begin(self, track: int) -> None:
+        self._real.dreaming = self._place == "both"
+        self._world().reset(track)
+
+    def _episode(self, track: int) -> None:
+        while True:
+            for key in self._showing.pressed():
+                self._press(key, track)
+            moment = self._world().moment
+            self._show(moment, track)
+            if self._again:
+                return
+            if moment.ended and not self._by_hand:  # a person may look at the end, and press r
+                return
+            if self._paused and not self._once:
+                continue
+            self._once = False
+            self._world().step(self._hand() if self._by_hand else None)
+
+    def _hand(self) -> np.ndarray:
+        env = self._real.env
+        return hand_action(self._showing.hand(), env.action_low, env.action_high)
+
+    def _press(self, key: str, track: int) -> None:
+        self._said = ""
+        match key:
+            case "escape" | "q":
+                _leave()
+            case "space":
+                self._paused = not self._paused
+            case ".":
+                self._paused = self._once = True
+            case "m" if self._comparison is None:
+                self._by_hand = not self._by_hand
+            case "r":
+                self._again = True
+            case "?":
+                self._helping = not self._helping
+            case "v":
+                self._record()
+            case "t" | "T" if self._comparison is None:
+                self._dream.temperature *= _TURN if key == "T" else 1 / _TURN
+                self._said = f"the dream's temperature is {self._dream.temperature:.2f}"
+            case "tab" if self._comparison is None:
+                self._turn(track)
+
+    def _turn(self, track: int) -> None:
+        """Go to the next world; a dream begins where reality stands, and reality waits meanwhile."""
+        self._place = _PLACES[(_PLACES.index(self._place) + 1) % len(_PLACES)]
+        self._real.dreaming = self._place == "both"
+        if self._place == "dream":
+            self._dream.begin(track)
+
+    def _record(self) -> None:
+        if self._video is not None:
+            self._stop_recording()
+            return
+        path = Path(f"wmloop-{time.strftime('%Y%m%d-%H%M%S')}.mp4")
+        try:
+            self._video = Video(path, self._fps)
+            self._said = f"recording to {path}"
+        except (UsageError, OSError) as error:
+            self._said = str(error)
+
+    def _stop_recording(self) -> None:
+        if self._video is not None:
+            self._video.close()
+            self._said = f"recorded {self._video.path}"
+            self.results.append(self._said)
+            self._video = None
+
+    def _score(self, moment: Moment) -> str:
+        if self._comparison is not None:
+            return f"best {moment.score:.1f}"
+        return f"{'promised' if self._place == 'dream' else 'score'} {moment.score:.1f}, {moment.frames} frames"
+
+    def _show(self, moment: Moment, track: int) -> None:
+        who = "you drive" if self._by_hand else "C drives"
+        where = _WORDS["comparison" if self._comparison else self._place]
+        caption = f"{self._about} · {where} of track {track} · {self._score(moment)} · {who}"
+        lines = self._lines(moment)
+        if self._helping:
+            lines += [f"{keys:<15} {does}" for keys, does in HELP]
+        picture = compose(moment.pictures, equal=self._comparison is not None)
+        if self._video is not None:
+            self._video.show(picture, caption, lines)
+        self._showing.show(picture, caption, lines)
+
+    def _lines(self, moment: Moment) -> list[str]:
+        if self._comparison is not None:
+            standing = [
+                f"{name} {world.score:.1f} ({world.reward:+.1f})" for name, world in self._comparison.standing()
+            ]
+            return ["   ".join([f"decision {moment.decision}", *standing]), self._said]
+        value = "" if np.isnan(moment.value) else f"   value {moment.value:.1f}"
+        stands = f"reward {moment.reward:+.1f}   return {moment.score:.1f}   end {moment.done:.1%}{value}"
+        tau = f"   τ {self._dream.temperature:.2f}" if self._place == "dream" else ""
+        action = "  ".join(f"{part:+.2f}" for part in moment.action)
+        held = "   paused" if self._paused else ""
+        return [f"{stands}   C's action {action}{tau}{held}", self._said or moment.ended or "? shows the keys"]
+
+
+def compose(pictures: Mapping[str, np.ndarray], equal: bool = False) -> np.ndarray:
+    """Return one picture of several: the first at full height, the others half as high, in columns at its right.
+
+    If `equal`, all have full height, side by side.
+    """
+    first, *others = pictures.values()
+
+    def big(picture: np.ndarray) -> np.ndarray:
+        return fit(picture, _HEIGHT, round(_HEIGHT * picture.shape[1] / picture.shape[0] / 2) * 2)
+
+    if equal:
+        return np.concatenate([big(picture) for picture in pictures.values()], 1)
+    if not others:
+        return big(first)
+    side = _HEIGHT // 2
+    # two at most below each other: smaller ones would not be worth a look
+    columns = [_column(others[i : i + 2], side) for i in range(0, len(others), 2)]
+    return np.concatenate([big(first), *columns], 1)
+
+
+def _column(pictures: Sequence[np.ndarray], side: int) -> np.ndarray:
+    column = np.concatenate([fit(picture, side, side) for picture in pictures])
+    return np.pad(column, ((0, _HEIGHT - len(column)), (0, 0), (0, 0)))
+
+
+def _leave() -> NoReturn:
+    raise ClosedError

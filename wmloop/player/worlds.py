@@ -1,0 +1,238 @@
+"""The worlds to play in: reality with what V and M make of it, M's dream, and two agents on one track."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wmloop.dream import Dream, DreamState, Outcome
+from wmloop.envs import PixelEnv
+from wmloop.models import mixture
+from wmloop.models.agent import Agent
+from wmloop.models.memory import done_probability
+from wmloop.models.vision import to_frames
+from wmloop.seeding import derive_seed
+
+#: Real decisions before a dream branches off: M should know where it is, and CarRacing zooms in during the first 13.
+RUN_UP = 20
+#: With both worlds side by side, M dreams with closed eyes for so many decisions before it looks again.
+EYES_CLOSED = 25
+#: Temperatures that a person can turn to.
+COOLEST, HOTTEST = 0.1, 3.0
+
+
+class Moment(NamedTuple):
+    """What there is to see at one decision: pictures (H, W, 3) uint8 by name, and how the episode stands.
+
+    `score` and `frames` count what came before it; `ended` is empty until the last moment, which says how it ended.
+    `reward` is what the decision before was paid, `done` M's probability that it ended the episode. `action` (A,), in the
+    environment's units, and `value`, in rewards still to come, are C's of this moment; NaN without a critic.
+    """
+
+    pictures: Mapping[str, np.ndarray]
+    decision: int
+    score: float
+    frames: int
+    ended: str = ""
+    reward: float = 0.0
+    done: float = 0.0
+    action: np.ndarray = np.zeros(0, np.float32)
+    value: float = float("nan")
+
+
+class World(Protocol):
+    """A place to play in. `step` takes an action (A,) in the environment's units, or None for C's own."""
+
+    name: str
+    moment: Moment
+
+    def reset(self, track: int) -> None:
+        """Begin on a track."""
+
+    def step(self, action: np.ndarray | None = None) -> None:
+        """Go on by a decision; nothing happens after the end."""
+
+
+class Real:
+    """A real episode; `env` renders RGB arrays.
+
+    The pictures are the `real` one, its `reconstruction` by V, and the `expected` one: what M expected to see now, one
+    step ago. While `dreaming`, there is the `dream` too: M with its eyes closed for up to EYES_CLOSED decisions.
+    """
+
+    name = "real"
+
+    def __init__(self, env: PixelEnv, agent: Agent, critic: nn.Module | None, scale: float, done_weight: float) -> None:
+        """Prepare to drive; `scale` and `done_weight` are M's, as it was trained with."""
+        self.env, self.agent, self.dreaming = env, agent, False
+        self._critic, self._scale, self._done_weight = critic, scale, done_weight
+        self._dream = Dream(agent.memory, 1.0, done_weight)
+
+    def reset(self, track: int) -> None:
+        """Begin the episode of a track."""
+        self._observation = self.env.reset(track)
+        self.agent.start(1)
+        self._expected: np.ndarray | None = None
+        self._closed: DreamState | None = None
+        self._generator = torch.Generator(self.agent.device).manual_seed(derive_seed(track, "play"))
+        self._look(0, 0.0, 0, "", 0.0, 0.0)
+
+    @property
+    def state(self) -> DreamState:
+        """Return where a dream would branch off now."""
+        return DreamState(self.agent.z, self.agent.h, self.agent.c)
+
+    def step(self, action: np.ndarray | None = None) -> None:
+        """Take one decision."""
+        before = self.moment
+        if before.ended:
+            return
+        taken = self.agent.action if action is None else self.agent.from_units(action[None])
+        in_units = self.agent.take(taken)[0]
+        with torch.inference_mode():
+            said = self.agent.memory.predict(self.agent.state[0])
+            self._expected = _decode(self.agent, mixture.expected(said.mixture))
+            done = float(done_probability(said.done_logit, self._done_weight))
+        if self.dreaming:
+            start = self.state if self._closed is None or before.decision % EYES_CLOSED == 0 else self._closed
+            self._closed, _ = dream_on(self.agent, self._dream, start, taken, self._generator)
+        self._observation, reward, terminated, truncated, count = self.env.step(in_units)
+        ended = (
+            f"ended by the environment (last reward {reward:.1f})" if terminated else "time was up" if truncated else ""
+        )
+        self._look(before.decision + 1, before.score + reward, before.frames + count, ended, reward, done)
+
+    def _look(self, decision: int, score: float, frames: int, ended: str, reward: float, done: float) -> None:
+        self.agent.look(self._observation[None])  # also at the end, where only what V sees is of use
+        seen = _decode(self.agent, self.agent.z)
+        pictures = {
+            "real": self.env.render(), "reconstruction": seen,
+            "expected": seen if self._expected is None else self._expected,
+        }  # fmt: skip
+        if self.dreaming:
+            pictures["dream"] = seen if self._closed is None else _decode(self.agent, self._closed.z)
+        action = self.agent.in_units(self.agent.action)[0]
+        value = worth(self._critic, self.state, self._scale)
+        self.moment = Moment(pictures, decision, score, frames, ended, reward, done, action, value)
+
+
+class Dreamt:
+    """M's dream, which branches off a real episode; the `dream` is all there is to see, `score` what M promises.
+
+    It ends when M's done head says so, or after as many frames as a real episode has.
+    """
+
+    name = "dream"
+
+    def __init__(self, real: Real, frames: int, repeat: int) -> None:
+        """Prepare to dream off `real`, whose episodes have `frames` frames, `repeat` a decision."""
+        self.real, self.agent = real, real.agent
+        self._length, self._repeat = max(1, frames // repeat), repeat
+        self.temperature = 1.0
+
+    @property
+    def temperature(self) -> float:
+        """Return the mixture's temperature."""
+        return self._dream.temperature
+
+    @temperature.setter
+    def temperature(self, tau: float) -> None:
+        self._dream = Dream(self.agent.memory, min(max(tau, COOLEST), HOTTEST), self.real._done_weight)
+
+    def reset(self, track: int) -> None:
+        """Let C drive RUN_UP real decisions on a track, and dream on from there."""
+        self.real.reset(track)
+        for _ in range(RUN_UP):
+            self.real.step()
+        self.begin(track)
+
+    def begin(self, seed: int) -> None:
+        """Dream on from where the real episode is now."""
+        self._generator = torch.Generator(self.agent.device).manual_seed(derive_seed(seed, "play"))
+        self._state = self.real.state
+        over = self.real.moment.ended
+        self._look(0, 0.0, f"the real episode was over before the dream began: {over}" if over else "", 0.0, 0.0)
+
+    def step(self, action: np.ndarray | None = None) -> None:
+        """Dream one decision."""
+        before = self.moment
+        if before.ended:
+            return
+        taken = self._action if action is None else self.agent.from_units(action[None]).clamp(-1, 1)
+        self._state, outcome = dream_on(self.agent, self._dream, self._state, taken, self._generator)
+        reward, done = float(outcome.reward) * self.real._scale, float(outcome.done)
+        decision = before.decision + 1
+        ended = "time was up" if decision >= self._length else ""
+        if done >= 1:
+            ended = "ended by the dream: M's done head fired"
+        self._look(decision, before.score + reward, ended, reward, done)
+
+    def _look(self, decision: int, score: float, ended: str, reward: float, done: float) -> None:
+        with torch.inference_mode():
+            self._action = self.agent.policy(self._state.features).mean
+        self.moment = Moment(
+            {"dream": _decode(self.agent, self._state.z)}, decision, score, decision * self._repeat, ended, reward, done,
+            self.agent.in_units(self._action)[0], worth(self.real._critic, self._state, self.real._scale),
+        )  # fmt: skip
+
+
+class Comparison:
+    """Several agents on the same track, each in its own real episode; it ends when all have ended."""
+
+    name = "comparison"
+
+    def __init__(self, worlds: Mapping[str, Real]) -> None:
+        """Take a world for each agent, by the names to show them under."""
+        self._worlds = worlds
+
+    def reset(self, track: int) -> None:
+        """Begin the episode of a track for each."""
+        for world in self._worlds.values():
+            world.reset(track)
+        self._look()
+
+    def step(self, action: np.ndarray | None = None) -> None:
+        """Let each C take one decision; nobody else drives here."""
+        for world in self._worlds.values():
+            world.step()
+        self._look()
+
+    def standing(self) -> Sequence[tuple[str, Moment]]:
+        """Return each agent's name and moment."""
+        return [(name, world.moment) for name, world in self._worlds.items()]
+
+    def _look(self) -> None:
+        moments = [world.moment for world in self._worlds.values()]
+        ended = ""
+        if all(moment.ended for moment in moments):
+            ended = "; ".join(f"{name} {moment.score:.1f}, {moment.ended}" for name, moment in self.standing())
+        leader = max(moments, key=lambda moment: moment.score)
+        pictures = {name: world.moment.pictures["real"] for name, world in self._worlds.items()}
+        decision = max(moment.decision for moment in moments)
+        self.moment = leader._replace(pictures=pictures, ended=ended, decision=decision)
+
+
+@torch.inference_mode()
+def worth(critic: nn.Module | None, state: DreamState, scale: float) -> float:
+    """Return the rewards that a critic expects from here on, discounted; NaN without one."""
+    return float("nan") if critic is None else float(critic(state.features)) * scale
+
+
+@torch.inference_mode()
+def dream_on(
+    agent: Agent, dream: Dream, state: DreamState, action: Tensor, generator: torch.Generator
+) -> tuple[DreamState, Outcome]:
+    """Imagine one decision; noise comes from `generator`."""
+    uniform = torch.rand(state.z.shape, generator=generator, device=agent.device)
+    normal = torch.randn(state.z.shape, generator=generator, device=agent.device)
+    return dream.step(state, action, uniform, normal)
+
+
+@torch.inference_mode()
+def _decode(agent: Agent, z: Tensor) -> np.ndarray:
+    frame: np.ndarray = to_frames(agent.vision.decode(z))[0].cpu().numpy()
+    return frame

@@ -1,0 +1,82 @@
+"""What people press: names of keys, how a terminal spells them, and what a hand on the wheel means as an action."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+#: What each key does, for the help on the screen and in the documentation.
+HELP = (
+    ("m", "you drive, or C does"),
+    ("arrows, w a s d", "steer, gas, brake"),
+    ("space", "pause"),
+    (".", "one decision"),
+    ("tab", "reality, both, the dream"),
+    ("t  T", "the dream cooler, warmer"),
+    ("r", "again from the start"),
+    ("v", "record a video, or stop it"),
+    ("?", "these keys"),
+    ("q, esc", "leave"),
+)
+#: How terminals spell the keys that are no characters.
+_SPELLED = {
+    "\x1b[A": "up", "\x1b[B": "down", "\x1b[C": "right", "\x1b[D": "left", "\x1bOA": "up", "\x1bOB": "down", "\x1bOC": "right",
+    "\x1bOD": "left",
+}  # fmt: skip
+_NAMED = {"\t": "tab", " ": "space", "\x1b": "escape"}
+#: The keys that drive, as directions.
+DIRECTIONS = {
+    "left": "left",
+    "a": "left",
+    "right": "right",
+    "d": "right",
+    "up": "up",
+    "w": "up",
+    "down": "down",
+    "s": "down",
+}
+
+
+class Hand(NamedTuple):
+    """A hand on the wheel: `steer` in [-1, 1], to the right; `up` (gas) and `down` (brake) in [0, 1]."""
+
+    steer: float = 0.0
+    up: float = 0.0
+    down: float = 0.0
+
+
+def spell(text: str) -> list[str]:
+    """Return the names of the keys that a terminal sent as `text`; other escape sequences are left out."""
+    keys, at = [], 0
+    while at < len(text):
+        if text.startswith(("\x1b[", "\x1bO"), at):
+            end = at + 2
+            while end < len(text) and not "@" <= text[end] <= "~":
+                end += 1
+            if name := _SPELLED.get(text[at : end + 1]):
+                keys.append(name)
+            at = end + 1
+            continue
+        keys.append(_NAMED.get(text[at], text[at]))
+        at += 1
+    return keys
+
+
+def steered(held: set[str]) -> Hand:
+    """Return what held directions mean."""
+    return Hand(float("right" in held) - float("left" in held), float("up" in held), float("down" in held))
+
+
+def hand_action(hand: Hand, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return the action (A,) in the environment's units, within [low, high], that a hand on the wheel means.
+
+    The first dimension steers. With three, as in CarRacing, gas and brake are one each; with two, they share one. More
+    dimensions rest at the middle of their range.
+    """
+    rest = np.clip(np.zeros_like(low), low, high)
+    wanted = [hand.steer, hand.up - hand.down] if len(low) == 2 else [hand.steer, hand.up, hand.down]
+    action: np.ndarray = rest.copy()
+    for i, value in enumerate(wanted[: len(low)]):
+        action[i] = rest[i] + value * (high[i] - rest[i] if value > 0 else rest[i] - low[i])
+    return action.astype(np.float32)

@@ -1,0 +1,45 @@
+"""Lines of text on pictures, by pygame, which needs no display for it."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+_SIZE, _ROW = 15, 20
+_INK, _PAPER = (235, 235, 235), (20, 20, 24)
+
+
+def with_lines(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
+    """Return `picture` (H, W, 3) uint8 with lines of text below it, each _ROW pixels high and cut at the right."""
+    if not lines:
+        return picture
+    width = picture.shape[1]
+    strip = np.empty((_ROW * len(lines), width, 3), np.uint8)
+    strip[:] = _PAPER
+    for i, line in enumerate(lines):
+        drawn = _drawn(line)[:_ROW, : width - 8]
+        strip[i * _ROW : i * _ROW + len(drawn), 8 : 8 + drawn.shape[1]] = drawn
+    return np.concatenate([picture, strip])
+
+
+@functools.lru_cache(256)
+def _drawn(line: str) -> np.ndarray:
+    if not line:
+        return np.empty((0, 0, 3), np.uint8)
+    pygame, font = _font()
+    pixels = pygame.surfarray.array3d(font.render(line, True, _INK, _PAPER))
+    drawn: np.ndarray = pixels.swapaxes(0, 1).copy()
+    return drawn
+
+
+@functools.lru_cache(1)
+def _font() -> tuple[Any, Any]:
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    import pygame
+
+    pygame.font.init()
+    return pygame, pygame.font.Font(None, _SIZE + 5)
