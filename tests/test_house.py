@@ -12,7 +12,7 @@ LAYERS = {
     "dream": 1, "learn": 1, "models": 1, "episodes": 1, "envs": 1, "store": 1,
     "stages": 2,
     "loop": 3, "history": 3, "retention": 3, "pipelines": 3, "view": 3, "player": 3, "report": 3, "serving": 3,
-    "device": 3, "bundle": 3, "doctor": 3,
+    "device": 3, "bundle": 3, "doctor": 3, "tracking": 3,
     "cli": 4, "__main__": 4,
     "__init__": 4,
 }  # fmt: skip
@@ -27,6 +27,7 @@ DOORS = {
     "Box2D": {"envs"},
     "av": {"view", "doctor"},
     "matplotlib": {"report"},
+    "tensorboard": {"tracking"},
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -23,6 +23,9 @@ ProgressOption = Annotated[
     Progress,
     typer.Option(help="How to show what happens: a live view, a line an event, JSON lines, nothing."),
 ]
+TrackOption = Annotated[
+    bool, typer.Option("--track", help="Write TensorBoard's files too, to the run's folder tensorboard/.")
+]
 IterationsOption = Annotated[int | None, typer.Option(metavar="N", help="Outer iterations at most.")]
 HoursOption = Annotated[float | None, typer.Option(metavar="H", help="Hours of work at most, over all resumes.")]
 GoalOption = Annotated[

@@ -19,7 +19,7 @@ from wmloop.cli.exits import say
 from wmloop.cli.opening import commits
 from wmloop.config import RunConfig, settings, with_settings
 from wmloop.errors import EnvironmentFailedError
-from wmloop.events import Event, StageStarted
+from wmloop.events import Event, Reporter, StageStarted
 from wmloop.store import Store
 from wmloop.view import View, ViewState, open_view
 from wmloop.view.lines import Throttle, stamped
@@ -83,14 +83,18 @@ class Stop:
 class Session:
     """Work on a run with a view, its log and signals."""
 
-    def __init__(self, store: Store, stored: RunConfig, config: RunConfig, progress: str, root: Path) -> None:
-        """Take the run, its own settings `stored`, those it goes by now, and the folder of runs `root`."""
+    def __init__(
+        self, store: Store, stored: RunConfig, config: RunConfig, progress: str, root: Path, track: bool = False
+    ) -> None:
+        """Take the run, its own settings `stored`, those it goes by now, the folder of runs `root`, and whether to `track`."""
         self._store, self._stored, self._config, self._root = store, stored, config, root
-        self._again = resume_command(store, stored, config, root)
+        self._again = resume_command(store, stored, config, root) + (" --track" if track else "")
         self._progress = progress
         self._throttle = Throttle(_LOG_SECONDS)
         self._place = "the run"
         self._view: View | None = None
+        self._track = track
+        self._followers: list[Reporter] = []
 
     def run(self) -> None:
         """Run the loop to one of its ends and say which.
@@ -107,6 +111,7 @@ class Session:
         with self._store.lock(), contextlib.ExitStack() as stack:
             self._view = open_view(self._progress, recall(state, commits(self._store), time.monotonic()))
             stack.callback(self._view.close)
+            self._follow(stack)
             stop = stack.enter_context(Stop(self._stopping, self._leaving))
             try:
                 reason = loop.run(self._store, self._config, device, self._report, stop)
@@ -134,6 +139,18 @@ class Session:
         larger = with_settings(self._config, {"budget": {reason: more[reason]}})
         return resume_command(self._store, self._stored, larger, self._root)
 
+    def _follow(self, stack: contextlib.ExitStack) -> None:
+        """Let tables follow the run's events, and TensorBoard where it is asked for."""
+        from wmloop.tracking import MetricsTable, TensorBoard
+
+        table = MetricsTable(self._store)
+        table.write()
+        self._followers = [table.report]
+        if self._track:
+            board = TensorBoard(self._store)
+            stack.callback(board.close)
+            self._followers.append(board.report)
+
     def _report(self, event: Event) -> None:
         if isinstance(event, StageStarted):
             self._place = f"{event.stage} of iteration {event.iteration}"
@@ -141,6 +158,8 @@ class Session:
             self._store.append_event(stamped(event))
         assert self._view is not None
         self._view.report(event)
+        for follow in self._followers:
+            follow(event)
 
     def _stopping(self, signum: int) -> None:
         assert self._view is not None

@@ -20,6 +20,7 @@ from wmloop.cli.options import (
     ProgressOption,
     RunsOption,
     SetOption,
+    TrackOption,
     budget,
 )
 from wmloop.errors import UsageError
@@ -47,6 +48,7 @@ def start(
     seed: Annotated[int | None, typer.Option(help="The run's seed; random if absent, printed and stored.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads that learn; 0 is one per core.")] = None,
     progress: ProgressOption = "auto",
+    track: TrackOption = False,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the settings as TOML with comments, and do nothing.")
     ] = False,
@@ -80,7 +82,7 @@ def start(
         f"run {store.name} in {store.path}: {why}, threads {settled.threads}, seed {settled.seed},"
         f" precision {settled.precision}"
     )
-    Session(store, settled, settled, progress, runs).run()
+    Session(store, settled, settled, progress, runs, track).run()
 
 
 @guarded
@@ -103,6 +105,7 @@ def resume(
         str | None, typer.Option("--as", metavar="NEW", help="The new run's name with --from; made up if absent.")
     ] = None,
     progress: ProgressOption = "auto",
+    track: TrackOption = False,
     runs: RunsOption = Path("runs"),
     preset: Annotated[str | None, typer.Option(hidden=True, help=_HIDDEN)] = None,
     device: Annotated[str | None, typer.Option(hidden=True, help=_HIDDEN)] = None,
@@ -153,7 +156,7 @@ def resume(
     from wmloop.device import resolve_device
 
     resolve_device(before.device)
-    Session(store, before, after, progress, runs).run()
+    Session(store, before, after, progress, runs, track).run()
 
 
 def _fork(source: Store, iteration: int, name: str | None, config: str, runs: Path) -> Store:

@@ -50,6 +50,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     per_episode = ctx.config.env.episode_frames / ctx.config.env.action_repeat
     ceiling = reward_ceiling(ctx)
     updates = config.first_updates if ctx.iteration == 0 else config.updates
+    shown = _Shown(ctx, vision)
 
     def step(i: int) -> dict[str, float]:
         start = branch(ctx, experience, states, i)
@@ -58,7 +59,7 @@ def run(ctx: StageContext) -> dict[str, float]:
         shuffle = torch.Generator(ctx.device).manual_seed(ctx.seed("minibatches", i))
         worth = batch.reward if ceiling is None else ppo.saturated(batch.reward, ceiling / per_decision)
         metrics = ppo.update(actor, critic, anchor, optimizer, batch._replace(reward=worth), config, shuffle)
-        _show(ctx, vision, batch.features[-1, 0, : start.z.shape[1]])
+        shown.next(batch.features[:, 0, : start.z.shape[1]])
         alive = batch.alive
         promise = float(batch.reward[alive].mean()) * per_decision * per_episode
         return metrics | {"dream_return": promise, "dream_ends": 1 - float(alive[-1].float().mean())}
@@ -115,6 +116,16 @@ def branch(ctx: StageContext, experience: Experience, states: State, index: int)
     return DreamState(experience.mu[side, rows], states[0][side, rows], states[1][side, rows])
 
 
-@torch.no_grad()
-def _show(ctx: StageContext, vision: Vision, z: torch.Tensor) -> None:
-    ctx.show("dream", to_frames(vision.decode(z.unsqueeze(0)))[0].cpu().numpy())
+class _Shown:
+    """Show people one dream after another, a step with each update: decoding every dream would cost more than it tells."""
+
+    def __init__(self, ctx: StageContext, vision: Vision) -> None:
+        self._ctx, self._vision = ctx, vision
+        self._left: list[np.ndarray] = []
+
+    @torch.no_grad()
+    def next(self, dream: torch.Tensor) -> None:
+        """Show the next step of the dream that is being shown; when it has ended, that of the latest `dream` (T, Z)."""
+        if not self._left:
+            self._left = list(to_frames(self._vision.decode(dream)).cpu().numpy())
+        self._ctx.show("dream", self._left.pop(0))
