@@ -23,6 +23,7 @@ from wmloop.events import (
     Metrics,
     Picture,
     Progress,
+    Resources,
     RunFinished,
     RunStarted,
     Snapshot,
@@ -157,6 +158,29 @@ def test_the_gap_and_ms_foresight_are_on_the_screen():
     text = "\n".join(drawn(at_work(), 80, 30))
     assert "-10%" in text
     assert "r 0.84  bias -12%" in text
+
+
+def test_memory_and_disk_are_on_the_screen_and_in_the_lines_now_and_then():
+    event = Resources(1_230_000_000, 81_000_000_000)
+    assert "memory 1.2 GB · 81.0 GB free" in "\n".join(drawn(after([event], at_work()), 80, 24))
+    throttle = Throttle(1.0)
+    assert [throttle.passes(event, now) for now in (0.0, 10.0, 299.0, 301.0)] == [True, False, False, True]
+    assert "memory 1.2 GB" in plain(event)
+
+
+def test_the_goals_eta_goes_by_the_last_three_scores_and_is_silent_where_they_fall():
+    def at(*scores):
+        done = [VersionCommitted(i, "evaluate", {"score": float(s)}, 0, 60.0) for i, s in enumerate(scores)]
+        return after(
+            [RunStarted("a", len(scores), 9, 900.0, "cpu", False)], recall(ViewState(stages=STAGES), done, 0.0)
+        )
+
+    assert at(100).goal_in(100.0) is None
+    assert at(100, 300).goal_in(100.0) == pytest.approx(3 * 60)  # 200 an iteration, 600 to go
+    assert at(0, 100, 300, 500).goal_in(160.0) == pytest.approx(2 * (4 * 60 + 60) / 4)
+    assert at(100, 300, 50).goal_in(100.0) is None
+    assert at(100, 950).goal_in(100.0) is None
+    assert "goal 900 in 3:00+" in "\n".join(drawn(at(100, 300), 80, 24, now=100.0))
 
 
 def test_an_alarm_hides_later_messages_for_a_while_and_a_notice_hides_both():

@@ -85,6 +85,14 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """Tell what there is: bytes that this process has in memory, and bytes free on the run's disk; 0 where unknown."""
+
+    memory: int
+    free: int
+
+
+@dataclass(frozen=True)
 class Message:
     """Say one line to people; `level` is `info`, `warning` or `alarm`."""
 
@@ -102,7 +110,18 @@ class RunFinished:
     best_score: float | None
 
 
-Event = RunStarted | StageStarted | Progress | Metrics | Picture | VersionCommitted | Snapshot | Message | RunFinished
+Event = (
+    RunStarted
+    | StageStarted
+    | Progress
+    | Metrics
+    | Picture
+    | VersionCommitted
+    | Snapshot
+    | Resources
+    | Message
+    | RunFinished
+)
 Reporter = Callable[[Event], None]
 
 
@@ -115,7 +134,17 @@ def to_record(event: Event) -> dict[str, Any] | None:
 
 _BY_NAME = {
     kind.__name__: kind
-    for kind in (RunStarted, StageStarted, Progress, Metrics, VersionCommitted, Snapshot, Message, RunFinished)
+    for kind in (
+        RunStarted,
+        StageStarted,
+        Progress,
+        Metrics,
+        VersionCommitted,
+        Snapshot,
+        Resources,
+        Message,
+        RunFinished,
+    )
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 import signal
 import socket
 import threading
@@ -19,13 +20,14 @@ from wmloop.cli.exits import say
 from wmloop.cli.opening import commits
 from wmloop.config import RunConfig, settings, with_settings
 from wmloop.errors import EnvironmentFailedError
-from wmloop.events import Event, Reporter, StageStarted
+from wmloop.events import Event, Reporter, Resources, StageStarted
 from wmloop.store import Store
 from wmloop.view import View, ViewState, open_view
 from wmloop.view.lines import Throttle, stamped
 from wmloop.view.state import recall
 
 _LOG_SECONDS = 5.0
+_RESOURCES_SECONDS = 5.0
 _SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
@@ -95,6 +97,7 @@ class Session:
         self._view: View | None = None
         self._track = track
         self._followers: list[Reporter] = []
+        self._measured = -_RESOURCES_SECONDS
 
     def run(self) -> None:
         """Run the loop to one of its ends and say which.
@@ -158,6 +161,9 @@ class Session:
             self._store.append_event(stamped(event))
         assert self._view is not None
         self._view.report(event)
+        if not isinstance(event, Resources) and time.monotonic() >= self._measured + _RESOURCES_SECONDS:
+            self._measured = time.monotonic()
+            self._report(resources(self._store.path))
         for follow in self._followers:
             follow(event)
 
@@ -174,6 +180,16 @@ class Session:
         text = f"exiting now; what was not saved yet will be done again. Go on with\n  {self._again}\n"
         with contextlib.suppress(OSError):
             os.write(2, text.encode(errors="replace"))
+
+
+def resources(run: Path) -> Resources:
+    """Return what there is of memory and disk; 0 where the system does not tell."""
+    memory = free = 0
+    with contextlib.suppress(OSError, ValueError):
+        memory = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage(run).free
+    return Resources(memory, free)
 
 
 def resume_command(store: Store, stored: RunConfig, config: RunConfig, root: Path) -> str:

@@ -17,6 +17,7 @@ from wmloop.events import (
     Metrics,
     Picture,
     Progress,
+    Resources,
     RunFinished,
     RunStarted,
     Snapshot,
@@ -34,22 +35,30 @@ REASONS = {
 }
 
 
+_RESOURCES_SECONDS = 300.0
+
+
 class Throttle:
     """Let through every event but pictures, and of Progress and Metrics one per stage every so many seconds.
 
-    The end of a stage's progress passes too, once, and so do the metrics that come with it.
+    The end of a stage's progress passes too, once, and so do the metrics that come with it; resources do every few minutes.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._due = {Progress: -math.inf, Metrics: -math.inf}
         self._ended = False
+        self._resources_due = -math.inf
 
     def passes(self, event: Event, now: float) -> bool:
         """Tell whether `event`, which came at `now` seconds, is to be shown."""
         match event:
             case Picture():
                 return False
+            case Resources():
+                if now < self._resources_due:
+                    return False
+                self._resources_due = now + _RESOURCES_SECONDS
             case StageStarted():
                 self._due = dict.fromkeys(self._due, now + self._seconds)
                 self._ended = False
@@ -140,6 +149,8 @@ def plain(event: Event) -> str:
                     f" {span(event.seconds)}")  # fmt: skip
         case Snapshot():
             return f"{_place(event)}  snapshot at {number(event.done)}"
+        case Resources():
+            return f"memory {size(event.memory)}, {size(event.free)} free on the disk"
         case Message():
             return event.text if event.level == "info" else f"{event.level}: {event.text}"
         case RunFinished():

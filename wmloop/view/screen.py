@@ -29,7 +29,7 @@ def render(
 ) -> RenderableType:
     """Return the view of `state` at `now` seconds in `height` rows of `width` cells; without `paint`, no pictures."""
     top = [*_header(state, width, now), *_strip(state, width), *_progress(state, width)]
-    bottom = _footer(state, now, notice)
+    bottom = _footer(state, width, now, notice)
     room = height - len(top) - len(bottom)
     pictures: list[Row] = []
     columns = (width - _PICTURE_GAP * (len(PICTURES) - 1)) // len(PICTURES)
@@ -46,7 +46,8 @@ def render(
 def _header(state: ViewState, width: int, now: float) -> list[Row]:
     elapsed = state.spent + max(0.0, now - state.began)
     right = f"iteration {state.iteration} ({state.iteration + 1} of {state.iterations}) · {span(elapsed)}"
-    facts = [state.device, f"goal {state.goal:g}"]
+    ahead = state.goal_in(now) if width >= 80 else None
+    facts = [state.device, f"goal {state.goal:g}" + (f" in {span(ahead)}+" if ahead is not None else "")]
     if state.hours is not None:
         facts.append(f"{state.hours:g} h at most")
     if state.best is not None:
@@ -175,7 +176,7 @@ def _pictures(state: ViewState, rows: int, paint: Paint) -> list[Row]:
     return [[Span(head, "dim")], *painted]
 
 
-def _footer(state: ViewState, now: float, notice: str) -> list[Row]:
+def _footer(state: ViewState, width: int, now: float, notice: str) -> list[Row]:
     parts = []
     if state.commit is not None:
         commit, at = state.commit
@@ -184,6 +185,9 @@ def _footer(state: ViewState, now: float, notice: str) -> list[Row]:
         saved, at = state.snapshot
         parts.append(f"snapshot of {saved.stage} {span(now - at)} ago")
     last: Row = [Span("Ctrl-C saves and stops", "dim")]
+    if state.resources is not None:
+        there = f"memory {size(state.resources.memory)} · {size(state.resources.free)} free"
+        last = spread(last, [Span(there, "dim")], width)
     if notice:
         last = [Span(notice, "warning")]
     elif state.notes:

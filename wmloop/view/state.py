@@ -14,6 +14,7 @@ from wmloop.events import (
     Metrics,
     Picture,
     Progress,
+    Resources,
     RunFinished,
     RunStarted,
     Snapshot,
@@ -113,6 +114,7 @@ class ViewState:
     commit: tuple[VersionCommitted, float] | None = None
     snapshot: tuple[Snapshot, float] | None = None
     notes: tuple[Note, ...] = ()
+    resources: Resources | None = None
     pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
     reason: str | None = None
 
@@ -120,6 +122,20 @@ class ViewState:
     def best(self) -> Score | None:
         """Return the evaluation whose triple is served."""
         return max(self.scores, key=lambda s: s.merit, default=None)
+
+    def goal_in(self, now: float) -> float | None:
+        """Return the seconds to the goal if scores went on to rise as over the last three evaluations; None if they do not.
+
+        They rise more slowly the higher they are, so it is a lower bound more often than not.
+        """
+        if len(self.scores) < 2 or self.reason is not None:
+            return None
+        first, last = self.scores[-3:][0], self.scores[-1]
+        pace = (last.real - first.real) / max(1, last.iteration - first.iteration)
+        if not (pace > 0 and last.real < self.goal < math.inf):
+            return None
+        took = (self.spent + max(0.0, now - self.began)) / (last.iteration + 1)
+        return math.ceil((self.goal - last.real) / pace) * took
 
 
 def recall(state: ViewState, versions: Iterable[VersionCommitted], now: float) -> ViewState:
@@ -153,6 +169,8 @@ def reduce(state: ViewState, event: Event, now: float) -> ViewState:
             return _with_commit(_in_iteration(state, event.iteration), event, now)
         case Snapshot():
             return replace(state, snapshot=(event, now))
+        case Resources():
+            return replace(state, resources=event)
         case Message():
             return replace(state, notes=(*state.notes, Note(event.text, event.level, now))[-_MESSAGES:])
         case RunFinished():
