@@ -1,0 +1,85 @@
+"""The documentation: every command in it is run, every program too, and what is generated is up to date."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_cli import wmloop
+from tools import settings
+from wmloop import presets
+from wmloop.config import _overlay
+
+DOCS = Path(__file__).parent.parent / "docs"
+RUN = ("tutorial", "faq", "environments", "events", "settings")
+#: Preset smoke in a few seconds: the commands are what is tested here.
+TINY = {
+    "env": {"kwargs": {"max_episode_steps": 100}, "num_envs": 4, "episode_frames": 100},
+    "rollout": {"first": ((4, 25),), "frames": 200},
+    "vision": {"first_images": 256, "tune_images": 64},
+    "memory": {"first_steps": 10, "steps": 5, "hidden": 32},
+    "dream": {"num_dreams": 16, "horizon": 4},
+    "controller": {"first_updates": 2, "updates": 2, "minibatch_size": 32},
+    "evaluate": {"tracks": 2, "confirm_tracks": 2},
+}
+
+
+def blocks(page, language):
+    text = (DOCS / f"{page}.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+class NoClock:
+    def tick(self, fps):
+        pass
+
+
+@pytest.mark.parametrize("page", RUN)
+def test_every_command_on_the_page_does_what_it_says(page, tmp_path, monkeypatch, torch_as_it_was):
+    pytest.importorskip("av")
+    pytest.importorskip("tensorboard")
+    import pygame
+
+    monkeypatch.setitem(presets.PRESETS, "smoke", _overlay(presets.PRESETS["smoke"], TINY))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("WMLOOP_RUNS", raising=False)
+    monkeypatch.setattr(pygame.time, "Clock", NoClock)
+    for kind, name in (("python", "dot.py"), ("toml", "dot.toml")):
+        if page == "environments":
+            (text,) = blocks(page, kind)
+            (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))  # as a program started in this folder would have it
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    commands = [line for block in blocks(page, "sh") for line in block.splitlines() if line.strip()]
+    assert commands
+    for command in commands:
+        program, *arguments = shlex.split(command, comments=True)
+        assert program == "wmloop"
+        done = wmloop(*arguments)
+        assert done.exit_code == 0, f"{command}: {done.output}"
+    for made in re.findall(r"--render (\S+\.\w+)", "\n".join(commands)):
+        assert (tmp_path / made).stat().st_size > 1000
+
+
+def test_the_program_on_the_questions_page_runs(tmp_path):
+    (program,) = blocks("faq", "python")
+    root = str(DOCS.parent)
+    subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=120, env={**os.environ, "PYTHONPATH": root}
+    )
+
+
+def test_the_settings_page_is_the_settings():
+    assert (DOCS / "settings.md").read_text() == settings.page()
+
+
+@pytest.mark.parametrize("page", [*DOCS.glob("*.md"), DOCS.parent / "README.md"], ids=lambda path: path.name)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+        assert (page.parent / link).exists(), link

@@ -1,0 +1,47 @@
+"""Write docs/settings.md from the settings themselves: python tools/settings.py > docs/settings.md."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from wmloop.config import explain
+
+HEAD = """# Settings
+
+Every setting, its default (preset `laptop`), and where other presets have another value. In a terminal:
+
+```sh
+wmloop config
+wmloop config memory
+wmloop config learning_rate
+wmloop config --run demo dream
+wmloop start --preset gpu --print-config
+```
+
+A run's settings come from `--preset`, then `--config FILE.toml`, then `--set NAME=VALUE`, then the options, and are written
+into its folder once. `resume` goes by those; only `budget.*` and `store.*` may change, or anything with `resume --from`. An
+unknown name is refused with the nearest one. This page is made by `python tools/settings.py`.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    lines, group = [HEAD], None
+    for setting in explain():
+        here, _, name = setting.name.rpartition(".")
+        if here != group:
+            group = here
+            title = f"`[{here}]`" if here else "Every run"
+            lines.append(f"\n## {title}\n\n| setting | default | meaning | other presets |\n|---|---|---|---|")
+        others = ", ".join(f"{preset} {_short(value)}" for preset, value in setting.presets.items())
+        lines.append(f"| `{name}` | {_short(setting.default)} | {setting.meaning.replace('|', '/')} | {others} |")
+    return "\n".join(lines) + "\n"
+
+
+def _short(value: Any) -> str:
+    return f"`{'none' if value is None else json.dumps(value, default=list, ensure_ascii=False)}`"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
