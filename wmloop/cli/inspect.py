@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,10 +76,22 @@ def verify(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: 
 
     Faults are listed, and the exit code is 65.
     """
-    from wmloop.view.words import size
+    from wmloop.view.words import size, span
 
     store = open_run(runs, name)
-    faults = store.verify()
+    begun = shown = time.monotonic()
+
+    def tick(done: int, total: int) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if sys.stderr.isatty() and done and now - shown > 0.5:
+            shown = now
+            left = span((now - begun) / done * (total - done))
+            print(f"\r{done} of {total} versions read, {left} left \x1b[K", end="", file=sys.stderr)
+
+    faults = store.verify(tick)
+    if shown != begun:
+        print("\r\x1b[K", end="", file=sys.stderr)
     versions = store.versions()
     total = sum(version.num_bytes for version in versions)
     if as_json:

@@ -45,6 +45,7 @@ def score(
     from wmloop.stages.collect import Task, waves
     from wmloop.stages.evaluate import TrackResult, details, score_tracks, summarise
     from wmloop.stages.weights import Triple
+    from wmloop.view.words import span
 
     iteration, why = choose(store, version)
     where = set_up(resolve_device(device), resolve_threads(0))
@@ -60,7 +61,11 @@ def score(
             shown = now
             mean = f", mean score {_mean(results):.1f}" if results else ""
             rate = frames / (now - begun)
-            print(f"\r{len(results)} of {tracks} tracks{mean}, {rate:.0f} frames/s \x1b[K", end="", file=sys.stderr)
+            # until the first are done a track counts as a whole episode
+            each = sum(r.frames for r in results) / len(results) if results else config.env.episode_frames
+            left = span(max(0.0, tracks * each - frames) / rate) if rate else "?"
+            told = f"{len(results)} of {tracks} tracks{mean}, {rate:.0f} frames/s, {left} left"
+            print(f"\r{told} \x1b[K", end="", file=sys.stderr)
 
     with EnvPool(config.env, min(config.env.num_envs, tracks)) as pool:
         agent = Triple.of(store, iteration).agent(config, pool.action_low, pool.action_high, where)

@@ -50,6 +50,8 @@ def run(ctx: StageContext) -> dict[str, float]:
                 trace = Trace(agent) if agent else None
                 decide = _policy(ctx, number, wave, pool, trace) if trace else _random(ctx, number, wave, pool)
                 driven = drive(pool, wave, decide, _Ticker(ctx, frames, goal))
+                if trace:
+                    ctx.say("M is asked what it foresaw of these episodes, with closed eyes")
                 told = trace.promises(config, driven, True, ctx.stop_here) if trace else []
                 ctx.draft.save_json(summary_file, _summary(driven, told))
                 ctx.draft.save_tensors(shard, pack(driven))

@@ -49,6 +49,7 @@ def run(ctx: StageContext) -> dict[str, float]:
         ctx.begin(int(rollouts[-1].metrics["decisions"]), "images")
     rows = sum(version.metrics["decisions"] + version.metrics["episodes"] for version in rollouts)
     ctx.draft.require_space(int(rows) * (1 + bool(ctx.config.env.mirror)) * 4 * config.latent)  # mu, logvar: float16
+    ctx.say(f"V looks at all {int(rows):,} pictures, for M to learn from")
     for version in rollouts:
         name = f"latents-{version.iteration:04d}.safetensors"
         if ctx.draft.has(name):

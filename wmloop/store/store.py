@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -234,8 +234,11 @@ class Store:
                 if isinstance(record, dict):
                     yield record
 
-    def verify(self) -> list[Fault]:
-        """Read every committed byte and return everything wrong: manifests, files, strangers, parents."""
+    def verify(self, tick: Callable[[int, int], None] = lambda done, total: None) -> list[Fault]:
+        """Read every committed byte and return everything wrong: manifests, files, strangers, parents.
+
+        `tick(done, total)` is called with the versions that were read.
+        """
         faults: list[Fault] = []
         versions: dict[str, Version] = {}
         for number in self.iterations():
@@ -245,7 +248,8 @@ class Store:
                     versions[name] = load_version(self._folder(number) / stage, number, stage)
                 except StoreCorruptError as error:
                     faults.append(Fault(name, MANIFEST, str(error)))
-        for name, version in versions.items():
+        for number, (name, version) in enumerate(versions.items()):
+            tick(number, len(versions))
             faults += version.faults()
             for parent, digest in version.parents.items():
                 if parent not in versions:
