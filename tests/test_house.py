@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent / "wmloop"
 #: A module may import modules of its own layer and of those below it.
 LAYERS = {
     "config": 0, "errors": 0, "events": 0, "presets": 0, "ranking": 0, "seeding": 0,
-    "dream": 1, "learn": 1, "models": 1, "episodes": 1, "envs": 1, "store": 1,
+    "dream": 1, "graphs": 1, "learn": 1, "models": 1, "episodes": 1, "envs": 1, "store": 1,
     "stages": 2,
     "loop": 3, "history": 3, "retention": 3, "pipelines": 3, "view": 3, "player": 3, "report": 3, "serving": 3,
     "device": 3, "bundle": 3, "doctor": 3, "tracking": 3,

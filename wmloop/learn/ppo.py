@@ -87,13 +87,13 @@ def update(
     action, old_logprob = batch.action.flatten(0, 1)[kept], batch.logprob.flatten()[kept]
     held = Policy(held.mean.flatten(0, 1)[kept], held.log_std.flatten(0, 1)[kept])
     advantages, returns = normalise(advantages.flatten()[kept]), returns.flatten()[kept]
-    totals: dict[str, float] = {}
+    totals: dict[str, Tensor] = {}  # on the device: each figure that is read there makes the host wait
     steps = moves = 0
     moving = True
     for _ in range(config.update_epochs):
         for index in minibatches(len(kept), config.minibatch_size, generator):
             v_loss = 0.5 * (critic(features[index]) - returns[index]).square().mean()
-            loss, metrics = config.vf_coef * v_loss, {"v_loss": float(v_loss.detach())}
+            loss, metrics = config.vf_coef * v_loss, {"v_loss": v_loss.detach()}
             if moving:
                 policy = actor(features[index])
                 policy_loss, more = _policy_loss(
@@ -104,11 +104,11 @@ def update(
                 metrics |= more
                 moves += 1
             _descend(loss, optimizer, (actor, critic), config.max_grad_norm)
-            moving = moving and metrics["approx_kl"] <= config.target_kl
+            moving = moving and float(metrics["approx_kl"]) <= config.target_kl
             steps += 1
             for name, part in metrics.items():
-                totals[name] = totals.get(name, 0.0) + part
-    means = {name: total / (steps if name == "v_loss" else moves) for name, total in totals.items()}
+                totals[name] = totals[name] + part if name in totals else part
+    means = {name: float(total) / (steps if name == "v_loss" else moves) for name, total in totals.items()}
     error = returns - value[:-1].flatten()[kept]
     explained = 1 - error.var(correction=0) / (returns.var(correction=0) + 1e-8)
     return means | {"epochs": config.update_epochs * moves / steps, "explained_variance": float(explained)}
@@ -116,7 +116,7 @@ def update(
 
 def _policy_loss(
     policy: Policy, action: Tensor, old_logprob: Tensor, advantages: Tensor, held: Policy, config: ControllerConfig
-) -> tuple[Tensor, dict[str, float]]:
+) -> tuple[Tensor, dict[str, Tensor]]:
     logprob, entropy, anchor_kl = policy.logprob(action), policy.entropy().mean(), policy.kl(held).mean()
     pg_loss = clipped_loss(logprob, old_logprob, advantages, config.clip_coef).mean()
     with torch.no_grad():
@@ -125,7 +125,7 @@ def _policy_loss(
         clip_frac = (log_ratio.exp() - 1).abs().gt(config.clip_coef).float().mean()
     parts = {"pg_loss": pg_loss, "entropy": entropy, "approx_kl": approx_kl, "clip_frac": clip_frac}
     loss = pg_loss - config.ent_coef * entropy + config.anchor_coef * anchor_kl
-    return loss, {name: float(part.detach()) for name, part in {**parts, "anchor_kl": anchor_kl}.items()}
+    return loss, {name: part.detach() for name, part in {**parts, "anchor_kl": anchor_kl}.items()}
 
 
 def _descend(

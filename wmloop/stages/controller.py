@@ -10,8 +10,10 @@ import copy
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from wmloop.dream import Dream, DreamState, Noise
+from wmloop.dream import Dream, DreamBatch, DreamState, Noise
+from wmloop.graphs import Captured
 from wmloop.learn import ppo
 from wmloop.models.memory import State
 from wmloop.models.state import module_arrays
@@ -52,10 +54,15 @@ def run(ctx: StageContext) -> dict[str, float]:
     updates = config.first_updates if ctx.iteration == 0 else config.updates
     shown = _Shown(ctx, vision)
 
+    def imagine(z: Tensor, h: Tensor, c: Tensor, *noise: Tensor) -> DreamBatch:
+        return dream.rollout(actor, DreamState(z, h, c), Noise(*noise))
+
+    rollout = Captured(imagine, ctx.device)  # the weights of actor and M stay where they are
+
     def step(i: int) -> dict[str, float]:
         start = branch(ctx, experience, states, i)
         noise = Noise.draw(ctx.config.dream.horizon, len(start.z), start.z.shape[1], actions, ctx.generator("dream", i))
-        batch = dream.rollout(actor, start, noise)
+        batch = rollout(start.z, start.h, start.c, *noise)
         shuffle = torch.Generator(ctx.device).manual_seed(ctx.seed("minibatches", i))
         worth = batch.reward if ceiling is None else ppo.saturated(batch.reward, ceiling / per_decision)
         metrics = ppo.update(actor, critic, anchor, optimizer, batch._replace(reward=worth), config, shuffle)
@@ -124,7 +131,7 @@ class _Shown:
         self._left: list[np.ndarray] = []
 
     @torch.no_grad()
-    def next(self, dream: torch.Tensor) -> None:
+    def next(self, dream: Tensor) -> None:
         """Show the next step of the dream that is being shown; when it has ended, that of the latest `dream` (T, Z)."""
         if not self._left:
             self._left = list(to_frames(self._vision.decode(dream)).cpu().numpy())

@@ -116,11 +116,12 @@ def _train(
         rng = ctx.rng("batch", i)
         return rng.integers(0, len(known), config.batch), bool(ctx.config.env.mirror) and rng.random() < 0.5
 
-    frames = _Frames(rollouts, min(steps, config.frame_cache // config.batch), lambda i: draw(i)[0])
+    held = min(steps, config.frame_cache // config.batch)
+    frames = _Frames(rollouts, held, lambda i: draw(i)[0], ctx.device)
 
     def step(i: int) -> dict[str, float]:
         chosen, mirrored = draw(i)
-        batch = to_images(torch.from_numpy(frames.of(i)).to(ctx.device))
+        batch = to_images(frames.of(i))
         if mirrored:
             batch = batch.flip(3)
         noise = torch.randn(config.batch, config.latent, generator=ctx.generator("noise", i), device=ctx.device)
@@ -139,21 +140,25 @@ def _train(
 
 
 class _Frames:
-    """The pictures of training batches, those of `steps` batches unpacked at a time: memory does not grow with a run."""
+    """The pictures of training batches, those of `steps` batches on the device at a time: memory does not grow with a run."""
 
-    def __init__(self, rollouts: Sequence[Version], steps: int, rows: Callable[[int], np.ndarray]) -> None:
-        self._rollouts, self._steps, self._rows = rollouts, max(1, steps), rows
-        self._first, self._held = -1, np.empty(0, np.uint8)
+    def __init__(
+        self, rollouts: Sequence[Version], steps: int, rows: Callable[[int], np.ndarray], device: torch.device
+    ) -> None:
+        self._rollouts, self._steps, self._rows, self._device = rollouts, max(1, steps), rows, device
+        self._first, self._held = -1, torch.empty(0, dtype=torch.uint8)
 
-    def of(self, step: int) -> np.ndarray:
+    def of(self, step: int) -> Tensor:
         """Return the pictures (B, 64, 64, 3) uint8 of the batch of `step`."""
         first = step - step % self._steps
         if first != self._first:
             rows = [self._rows(i) for i in range(first, first + self._steps)]
-            self._first, self._held = first, np.empty(0, np.uint8)
-            self._held = gather_frames(self._rollouts, np.concatenate(rows)).reshape(
-                self._steps, -1, IMAGE_SIZE, IMAGE_SIZE, 3
-            )
+            self._first, self._held = (
+                first,
+                torch.empty(0, dtype=torch.uint8),
+            )  # the old ones go before the new ones come
+            frames = gather_frames(self._rollouts, np.concatenate(rows))
+            self._held = torch.from_numpy(frames).to(self._device).view(self._steps, -1, IMAGE_SIZE, IMAGE_SIZE, 3)
         return self._held[step - first]
 
 

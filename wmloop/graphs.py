@@ -1,0 +1,60 @@
+"""CUDA graphs: hundreds of small kernels launched as one, where there is CUDA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+Result = TypeVar("Result")
+
+_WARM_UPS = 3
+
+
+class Captured(Generic[Result]):
+    """Call a function of tensors: on CUDA recorded once and replayed from then on, elsewhere simply called.
+
+    All shapes have to stay as they are in the first call, and whatever else the function reads (weights) has to change in
+    place only. On CUDA the result is overwritten by the next call. A function that cannot be recorded, because it waits for
+    the host somewhere, is called as it is from then on; `eager` says so.
+    """
+
+    def __init__(self, function: Callable[..., Result], device: torch.device) -> None:
+        """Prepare to call `function` with tensors on `device`."""
+        self._function = function
+        self.eager = device.type != "cuda"
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._inputs: tuple[Tensor, ...] = ()
+        self._result: Result
+
+    def __call__(self, *tensors: Tensor) -> Result:
+        """Return the function's result for these tensors."""
+        if self.eager:
+            return self._function(*tensors)
+        if self._graph is None and not self._record(tensors):
+            return self._function(*tensors)
+        assert self._graph is not None
+        for held, given in zip(self._inputs, tensors, strict=True):
+            held.copy_(given)
+        self._graph.replay()
+        return self._result
+
+    def _record(self, tensors: tuple[Tensor, ...]) -> bool:
+        self._inputs = tuple(tensor.clone() for tensor in tensors)
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # libraries choose their kernels and workspaces in the first calls
+            for _ in range(_WARM_UPS):
+                self._function(*self._inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self._result = self._function(*self._inputs)
+        except RuntimeError:
+            self.eager = True
+            return False
+        self._graph = graph
+        return True
