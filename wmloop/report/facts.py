@@ -33,6 +33,7 @@ class Point(NamedTuple):
     merit: float
     confirmed: float
     promised: float
+    paid: float
     gap: float
     gap_error: float
     correlation: float
@@ -51,7 +52,8 @@ class Track(NamedTuple):
 class Facts:
     """One run: its evaluations, the tracks of the served agent, seconds by stage and iteration, and what made it.
 
-    `collected` and `evaluated` count real frames, `bytes` what is stored, `parent` is the run it was forked from.
+    `rates` are units a second (frames, images, sequence steps, dream steps) by stage, over all iterations. `collected` and
+    `evaluated` count real frames, `bytes` what is stored, `parent` is the run it was forked from.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Facts:
     points: Sequence[Point]
     tracks: Sequence[Track]
     seconds: Sequence[dict[str, float]]
+    rates: dict[str, float]
     collected: float
     evaluated: float
     made: dict[str, Any]
@@ -87,7 +90,7 @@ class Facts:
         best = history.best_evaluation()
         versions_ = store.versions()
         return cls(
-            store.name, config, points, _tracks(best) if best else [], seconds, frames, evaluated, dict(store.facts),
+            store.name, config, points, _tracks(best) if best else [], seconds, _rates(versions_), frames, evaluated, dict(store.facts),
             sum(version.num_bytes for version in versions_),
             store.facts.get("forked_from", {}),
         )  # fmt: skip
@@ -104,11 +107,24 @@ class Facts:
         return changed_settings(build_config(self.config.preset, own), self.config)
 
 
+def _rates(versions: Sequence[Version]) -> dict[str, float]:
+    """Return units a second by stage, of the versions that say how many units they were."""
+    work, took = dict.fromkeys(STAGES, 0.0), dict.fromkeys(STAGES, 0.0)
+    for version in versions:
+        told = version.metrics
+        units = told.get("units", told.get("frames", 0.0) + told.get("confirmed_frames", 0.0))
+        if units > 0:
+            work[version.stage] += units
+            took[version.stage] += version.seconds
+    return {stage: work[stage] / took[stage] for stage in STAGES if took[stage] > 0}
+
+
 def _point(iteration: int, frames: float, hours: float, scored: Any, driven: Any) -> Point:
     nan = math.nan
     return Point(
         iteration, frames, hours, scored["score"], scored.get("score_std", nan), scored.get("score_min", nan),
-        merit(scored), scored.get("confirmed_score", nan), scored.get("promised", nan), scored.get("gap", nan),
+        merit(scored), scored.get("confirmed_score", nan), scored.get("promised", nan), scored.get("paid", nan),
+        scored.get("gap", nan),
         scored.get("gap_error", nan), driven.get("open_loop_correlation", nan), driven.get("open_loop_bias", nan),
     )  # fmt: skip
 

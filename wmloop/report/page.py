@@ -131,8 +131,8 @@ def describe(facts: Facts, probe: Probe, iteration: int, commands: Sequence[str]
     _worlds(page, probe, iteration)
     page.head("Time")
     if any(map(sum, (spent.values() for spent in facts.seconds))):
-        page.add(page.chart("time", plots.time(facts), "minutes of each stage in each iteration"))
-        page.table(["stage", "total", "share", "an iteration"], _times(facts))
+        page.pair(page.chart("time", plots.time(facts), "minutes of each stage in each iteration"))
+        page.table(["stage", "total", "share", "an iteration", "throughput"], _times(facts))
     else:
         page.say("This agent was imported; how long it took is not recorded.")
     page.head("The networks")
@@ -272,8 +272,24 @@ def _summary(facts: Facts) -> list[str]:
 def _times(facts: Facts) -> list[list[str]]:
     totals = {stage: sum(spent.get(stage, 0.0) for spent in facts.seconds) for stage in STAGES}
     whole, count = sum(totals.values()), max(1, len(facts.seconds))
-    rows = [[s, span(total), f"{total / whole:.0%}", span(total / count)] for s, total in totals.items()]
-    return [*rows, ["all", span(whole), "100%", span(whole / count)]]
+    rows = [
+        [s, span(total), f"{total / whole:.0%}", span(total / count), _throughput(facts, s)]
+        for s, total in totals.items()
+    ]
+    return [*rows, ["all", span(whole), "100%", span(whole / count), ""]]
+
+
+_UNITS = {
+    "rollout": "frames",
+    "vision": "images",
+    "memory": "sequence steps",
+    "controller": "dream steps",
+    "evaluate": "frames",
+}
+
+
+def _throughput(facts: Facts, stage: str) -> str:
+    return f"{number(facts.rates[stage])} {_UNITS.get(stage, 'units')}/s" if stage in facts.rates else ""
 
 
 def _layer(layer: Layer) -> list[str]:

@@ -51,7 +51,15 @@ def learning(facts: Facts, against: str) -> Figure:
     score, std = (np.array([getattr(p, name) for p in facts.points]) for name in ("score", "std"))
     axes.fill_between(x, score - std, score + std, color=REAL, alpha=0.18, linewidth=0)
     axes.plot(x, score, "o-", color=REAL, markersize=3, label="reality (± one deviation over tracks)")
-    axes.plot(x, [p.promised for p in facts.points], "s--", color=DREAM, markersize=3, label="the dream's promise")
+    axes.plot(
+        x,
+        [p.promised for p in facts.points],
+        "s--",
+        color=DREAM,
+        markersize=3,
+        label="the dream's promise for a whole episode's frames",
+    )
+    axes.plot(x, [p.paid for p in facts.points], ":", color=REAL, label="what reality paid for as many")
     sure = [(at, p.confirmed) for at, p in zip(x, facts.points, strict=True) if np.isfinite(p.confirmed)]
     if sure:
         axes.plot(*zip(*sure, strict=True), "D", color="black", markersize=4, label="on further tracks")
@@ -72,11 +80,13 @@ def trust(facts: Facts) -> Figure:
     gap, error = (100 * np.array([getattr(p, name) for p in facts.points]) for name in ("gap", "gap_error"))
     above.errorbar(iterations, gap, np.nan_to_num(error), color=DREAM, marker="o", markersize=3, capsize=2)
     above.axhline(0, color=GREY, linewidth=0.8)
+    above.set_yscale("symlog", linthresh=10)  # the first dreams may be off by hundreds
+    above.set_yticks([-100, -10, 0, 10, 100], ["-100", "-10", "0", "10", "100"])
     above.set(ylabel="dream over reality, %")
     below.plot(iterations, [p.correlation for p in facts.points], "o-", color=SEEN, markersize=3, label="correlation")
     below.plot(iterations, [p.bias for p in facts.points], "s--", color=GREY, markersize=3, label="bias")
     below.axhline(0, color=GREY, linewidth=0.8)
-    below.set(xlabel="iteration", ylabel="M, 25 decisions ahead")
+    below.set(xlabel="iteration", ylabel="M, 25 decisions ahead", ylim=(-0.6, 1.05))
     _legend(below)
     return figure
 

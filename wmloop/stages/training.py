@@ -53,7 +53,7 @@ def fit(
     ctx: StageContext, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, total: int, unit: str,
     learning_rate: Callable[[int], float], step: Step, units_per_step: int = 1,
 ) -> dict[str, float]:  # fmt: skip
-    """Run `step(0) ... step(total - 1)`, resuming from the draft's newest snapshot; return smoothed metrics.
+    """Run `step(0) ... step(total - 1)`, resuming from the draft's newest snapshot; return smoothed metrics and `units`.
 
     A step must depend only on its index and on `modules` and `optimizer`, so that a resumed training continues bit for
     bit. A step that raises DivergedError sends the training back to its last snapshot (or its start) with half the
@@ -118,7 +118,7 @@ def fit(
         ctx.progress(i * units_per_step, means)
         if i < total:
             ctx.checkpoint(i, pack)
-    return means
+    return means | {"units": float(total * units_per_step)}
 
 
 def _below(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
