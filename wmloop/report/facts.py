@@ -90,7 +90,8 @@ class Facts:
         best = history.best_evaluation()
         versions_ = store.versions()
         return cls(
-            store.name, config, points, _tracks(best) if best else [], seconds, _rates(versions_), frames, evaluated, dict(store.facts),
+            store.name, config, points, _tracks(best) if best else [], seconds, _rates(versions_), frames, evaluated,
+            dict(store.facts),
             sum(version.num_bytes for version in versions_),
             store.facts.get("forked_from", {}),
         )  # fmt: skip
