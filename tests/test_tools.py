@@ -3,6 +3,8 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -187,3 +189,24 @@ def test_a_folder_that_cannot_be_written_is_bad(tmp_path, monkeypatch):
     finding = doctor._disk(tmp_path)
     assert finding.verdict == "bad"
     assert "--runs DIR" in finding.advice
+
+
+# ---- completion
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("wmloop play ti", {"tiny"}), ("wmloop play d", {"demo"}), ("wmloop play ", {"tiny", "demo"}),
+        ("wmloop report demo ti", {"tiny"}), ("wmloop start --set memory.hid", {"memory.hidden="}),
+        ("wmloop config controller.clip", {"controller.clip_coef"}), ("wmloop wat", {"watch"}),
+    ],
+)  # fmt: skip
+def test_the_shell_completes_runs_settings_and_commands(store, words, wanted):
+    environment = {
+        **os.environ, "_WMLOOP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")),
+        "WMLOOP_RUNS": str(store.path.parent),
+    }  # fmt: skip
+    entry = "import sys; sys.argv[0] = 'wmloop'; from wmloop.cli import app; app(prog_name='wmloop')"
+    done = subprocess.run([sys.executable, "-c", entry], env=environment, capture_output=True, text=True, check=False)
+    assert set(done.stdout.split()) == wanted, done.stderr

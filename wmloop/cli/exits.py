@@ -12,7 +12,7 @@ from typing import ParamSpec
 
 import typer
 
-from wmloop.errors import StorageError, WmloopError
+from wmloop.errors import EnvironmentFailedError, StorageError, WmloopError
 
 INTERRUPTED = 130
 _BROKEN_PIPE = 141  # what a shell reports of any program whose reader went away
@@ -54,6 +54,8 @@ def _explain(error: Exception) -> int:
             return int(error.exit_code)
         case WmloopError():
             say(f"error: {' '.join(str(error).split())}")
+            if isinstance(error, EnvironmentFailedError):
+                say("`wmloop doctor` looks at what environments need")
             return error.exit_code
         case BrokenPipeError():
             # Python flushes stdout once more when it ends, and would complain about the same pipe
@@ -64,4 +66,5 @@ def _explain(error: Exception) -> int:
             return StorageError.exit_code
         case _:
             traceback.print_exception(error)
+            say("this is a fault of wmloop, or of what it stands on: please report it, with what `wmloop doctor` says")
             return 1

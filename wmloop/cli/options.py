@@ -7,12 +7,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from wmloop.cli.completion import run_names, setting_names
+
 Progress = Literal["auto", "rich", "plain", "json", "none"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 RunsOption = Annotated[Path, typer.Option("--runs", envvar="WMLOOP_RUNS", metavar="DIR", help="Where runs live.")]
 NameArgument = Annotated[
-    str | None, typer.Argument(metavar="NAME", help="The run; without a name the one with the latest activity.")
+    str | None,
+    typer.Argument(
+        metavar="NAME", help="The run; without a name the one with the latest activity.", autocompletion=run_names
+    ),
 ]
 VersionOption = Annotated[
     int | None,
@@ -33,7 +38,12 @@ GoalOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Change a setting, e.g. memory.hidden=512; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Change a setting, e.g. memory.hidden=512; repeatable.",
+        autocompletion=setting_names,
+    ),
 ]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wmloop.cli.completion import run_names
 from wmloop.cli.exits import guarded, say
 from wmloop.cli.opening import open_run, stored_config
 from wmloop.cli.options import RunsOption, VersionOption
@@ -22,7 +23,9 @@ def report(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME...]", help="The run; several are compared; none is the one with latest activity."
+            metavar="[NAME...]",
+            help="The run; several are compared; none is the one with latest activity.",
+            autocompletion=run_names,
         ),
     ] = None,
     to: Annotated[

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wmloop.cli.completion import run_names, words
 from wmloop.cli.exits import guarded
 from wmloop.cli.opening import open_run, stored_config
 from wmloop.cli.options import JsonOption, RunsOption
@@ -20,9 +21,16 @@ _WIDTH = 80
 def config(
     word: Annotated[
         str | None,
-        typer.Argument(metavar="[WORD]", help="A setting, a part of one, or a group as `dream`; all if absent."),
+        typer.Argument(
+            metavar="[WORD]",
+            help="A setting, a part of one, or a group as `dream`; all if absent.",
+            autocompletion=words,
+        ),
     ] = None,
-    run: Annotated[str | None, typer.Option("--run", metavar="NAME", help="Beside it, what this run has.")] = None,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", metavar="NAME", help="Beside it, what this run has.", autocompletion=run_names),
+    ] = None,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:

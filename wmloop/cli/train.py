@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from wmloop.cli.completion import setting_names
 from wmloop.cli.exits import guarded, say
 from wmloop.cli.opening import open_run, stored_config
 from wmloop.cli.options import (
@@ -91,7 +92,10 @@ def resume(
     sets: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="Change budget.* or store.*, with --from any setting; repeatable."
+            "--set",
+            metavar="NAME=VALUE",
+            help="Change budget.* or store.*, with --from any setting; repeatable.",
+            autocompletion=setting_names,
         ),
     ] = None,
     iterations: IterationsOption = None,

@@ -136,7 +136,9 @@ class Terminal:
 
     def __init__(self, fps: float) -> None:
         if not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
-            raise UsageError("stdout is not a terminal that can show pictures: `--render drive.mp4` writes a video")
+            raise UsageError(
+                "stdout is not a terminal that can show pictures: `--render drive.mp4` writes a video, `wmloop doctor` says more"
+            )
         self._seconds, self._due = 1 / fps, time.monotonic()
         self._colours = _colours()
         self._typed = _Typed()

@@ -1,0 +1,33 @@
+"""What the shell may complete: names of runs and of settings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import typer
+
+
+def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the runs there are, and the demo."""
+    from wmloop.cli.opening import DEMO
+    from wmloop.store import list_runs
+
+    folder = Path(ctx.params.get("runs") or os.environ.get("WMLOOP_RUNS", "runs"))
+    try:
+        names = [*list_runs(folder), DEMO.name]
+    except OSError:
+        names = [DEMO.name]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def setting_names(incomplete: str) -> list[str]:
+    """Return the settings, ready for their values."""
+    return [f"{name}=" for name in words(incomplete)]
+
+
+def words(incomplete: str) -> list[str]:
+    """Return the settings' names."""
+    from wmloop.config import RunConfig, settings
+
+    return [name for name in settings(RunConfig()) if name.startswith(incomplete)]
