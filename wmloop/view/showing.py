@@ -137,7 +137,7 @@ class Terminal:
     def __init__(self, fps: float) -> None:
         if not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
             raise UsageError(
-                "stdout is not a terminal that can show pictures: `--render drive.mp4` writes a video, `wmloop doctor` says more"
+                "stdout is not a terminal that can show pictures: `--render drive.mp4` writes a video (see `wmloop doctor`)"
             )
         self._seconds, self._due = 1 / fps, time.monotonic()
         self._colours = _colours()
