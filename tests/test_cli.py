@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 from tests.tiny_env import tiny_config
 from wmloop.cli import app
 from wmloop.cli.score import interval, student
-from wmloop.config import build_config, from_toml, to_toml
+from wmloop.config import build_config
+from wmloop.configtext import from_toml, to_toml
 from wmloop.errors import EnvironmentFailedError
 from wmloop.seeding import fresh_tracks
 from wmloop.store import Store, atomic

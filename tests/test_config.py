@@ -4,15 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wmloop.config import (
-    build_config,
-    changed_settings,
-    from_toml,
-    parse_setting,
-    settings,
-    to_toml,
-    with_settings,
-)
+from wmloop.config import build_config, changed_settings, settings, with_settings
+from wmloop.configtext import from_toml, parse_setting, to_toml
 from wmloop.errors import UsageError
 from wmloop.presets import PRESETS
 

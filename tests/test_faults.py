@@ -24,7 +24,8 @@ from tests.test_interruptions import CODES, finish, hashes, launch
 from tests.test_loop import configure, perform
 from tests.tiny_env import tiny_config
 from wmloop import ranking
-from wmloop.config import EnvConfig, build_config, to_toml
+from wmloop.config import EnvConfig, build_config
+from wmloop.configtext import to_toml
 from wmloop.envs import EnvPool
 from wmloop.errors import EnvironmentFailedError, StorageError
 from wmloop.events import VersionCommitted

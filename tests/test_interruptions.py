@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.tiny_env import tiny_config
-from wmloop.config import build_config, to_toml
+from wmloop.config import build_config
+from wmloop.configtext import to_toml
 from wmloop.store import Store
 
 ROOT = Path(__file__).parent.parent

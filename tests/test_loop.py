@@ -10,7 +10,8 @@ import torch
 
 from tests.tiny_env import MAX_STEPS, tiny_config
 from wmloop import loop, ranking
-from wmloop.config import build_config, parse_setting, to_toml
+from wmloop.config import build_config
+from wmloop.configtext import parse_setting, to_toml
 from wmloop.errors import DivergedError
 from wmloop.events import Message, Picture, Progress, RunFinished, Snapshot, VersionCommitted
 from wmloop.history import History

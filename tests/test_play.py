@@ -11,7 +11,8 @@ import torch
 
 from tests.tiny_env import MAX_STEPS, tiny_config
 from wmloop import loop
-from wmloop.config import build_config, parse_setting, to_toml
+from wmloop.config import build_config
+from wmloop.configtext import parse_setting, to_toml
 from wmloop.envs import PixelEnv
 from wmloop.errors import UsageError
 from wmloop.models.vision import to_frames, to_images

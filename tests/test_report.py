@@ -12,7 +12,8 @@ import torch
 from tests.test_cli import wmloop
 from tests.tiny_env import tiny_config
 from wmloop.cli.opening import stored_config
-from wmloop.config import build_config, to_toml
+from wmloop.config import build_config
+from wmloop.configtext import to_toml
 from wmloop.models.controller import Actor
 from wmloop.models.memory import Memory
 from wmloop.models.vision import Vision

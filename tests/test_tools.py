@@ -16,7 +16,8 @@ from tests.test_interruptions import launch
 from tests.tiny_env import tiny_config
 from wmloop import doctor, events
 from wmloop.cli.watch import _Log, _so_far
-from wmloop.config import PRESETS, build_config, explain, settings, to_toml
+from wmloop.config import PRESETS, build_config, explain, settings
+from wmloop.configtext import to_toml
 from wmloop.errors import UsageError
 from wmloop.events import Message, Metrics, Progress, RunFinished, RunStarted, VersionCommitted
 from wmloop.store import Store

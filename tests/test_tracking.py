@@ -10,7 +10,8 @@ from PIL import Image
 
 from tests.test_cli import wmloop
 from tests.tiny_env import tiny_config
-from wmloop.config import build_config, to_toml
+from wmloop.config import build_config
+from wmloop.configtext import to_toml
 from wmloop.errors import StorageError, UsageError
 from wmloop.events import Picture, VersionCommitted
 from wmloop.store import Store, atomic

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
@@ -299,39 +297,6 @@ def with_settings(config: RunConfig, layer: Mapping[str, Any]) -> RunConfig:
     return _validate(_overlay(config.model_dump(), layer))
 
 
-def parse_setting(text: str) -> dict[str, Any]:
-    """Turn `memory.hidden=512` into nested settings; the value is read as TOML, else as a plain word.
-
-    Raises:
-        UsageError: there is no `=` or no name.
-    """
-    name, sign, value = text.partition("=")
-    if not sign or not name.strip():
-        raise UsageError(f"cannot read the setting {text!r}: write it as name=value, for example memory.hidden=512")
-    try:
-        parsed: Any = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value
-    for key in reversed(name.strip().split(".")):
-        parsed = {key: parsed}
-    return dict(parsed)
-
-
-def from_toml(text: str, origin: str) -> dict[str, Any]:
-    """Parse TOML settings; raises UsageError naming `origin` when they cannot be read."""
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{origin} is not valid TOML: {error}") from error
-
-
-def to_toml(config: RunConfig, comments: bool = False) -> str:
-    """Return `config` as TOML that `from_toml` reads back; with `comments`, each setting's meaning beside it."""
-    lines: list[str] = []
-    _write_table(config, "", lines, comments)
-    return "\n".join(lines).strip() + "\n"
-
-
 def settings(config: BaseModel, prefix: str = "") -> dict[str, Any]:
     """Return all settings flat: dotted name -> value."""
     flat: dict[str, Any] = {}
@@ -424,35 +389,3 @@ def _explain(fault: Any) -> str:
 def _did_you_mean(word: str, choices: Sequence[str]) -> str:
     near = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
     return f" (did you mean {near[0]!r}?)" if near else ""
-
-
-def _write_table(part: BaseModel, path: str, lines: list[str], comments: bool) -> None:
-    tables = []
-    for name, info in type(part).model_fields.items():
-        value = getattr(part, name)
-        if isinstance(value, BaseModel):
-            tables.append((name, value))
-        else:
-            note = f"  # {info.description}" if comments and info.description else ""
-            lines.append(f"{name} = {_toml(value)}{note}")
-    for name, value in tables:
-        full = f"{path}.{name}" if path else name
-        lines.extend(["", f"[{full}]"])
-        _write_table(value, full, lines, comments)
-
-
-def _toml(value: Any) -> str:
-    if value is None:
-        return '"none"'
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        # JSON's strings are TOML's but for the delete character
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return (
-            "{ " + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + " }" if value else "{}"
-        )
-    return repr(value)

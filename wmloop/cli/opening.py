@@ -39,7 +39,8 @@ def open_run(root: Path, name: str | None) -> Store:
 
 def stored_config(store: Store) -> RunConfig:
     """Return the settings the run was begun with; what one older than a setting did is what it goes on to do."""
-    from wmloop.config import build_config, from_toml
+    from wmloop.config import build_config
+    from wmloop.configtext import from_toml
 
     table = from_toml(store.config_text, str(store.path / "config.toml"))
     return build_config(str(table.get("preset", "laptop")), {"precision": "fp32"}, table)

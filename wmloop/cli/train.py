@@ -60,7 +60,7 @@ def start(
     Ctrl-C saves everything; `wmloop resume` goes on. Settings come from --preset, then --config, then --set, then the
     options; `--print-config` shows them all.
     """
-    from wmloop.config import parse_setting, to_toml
+    from wmloop.configtext import parse_setting, to_toml
 
     flags = {"device": device, "seed": seed, "threads": threads}
     layers = [_read(config)] if config else []
@@ -125,7 +125,8 @@ def resume(
     With --from a new run begins with a copy of what this one did up to and including that iteration, and the old one
     stays as it is. There every setting may change (--set, --seed); where none does, it repeats the old run.
     """
-    from wmloop.config import changed_settings, parse_setting, settings, to_toml, with_settings
+    from wmloop.config import changed_settings, settings, with_settings
+    from wmloop.configtext import parse_setting, to_toml
 
     store = open_run(runs, name)
     if "imported" in store.facts:
@@ -222,7 +223,7 @@ def _settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[Ru
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from wmloop.config import from_toml
+    from wmloop.configtext import from_toml
 
     try:
         return from_toml(path.read_text(encoding="utf-8"), str(path))
