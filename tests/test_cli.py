@@ -360,6 +360,14 @@ def test_runs_are_listed_with_their_best_score_and_damaged_ones_too(runs):
     assert "fault" in listed["broken"]
 
 
+def test_the_log_ends_with_where_the_time_went(finished):
+    last = wmloop("log", "tiny", runs=finished[0]).output.splitlines()[-1]
+    assert last.startswith("time by stage: rollout ")
+    shares = [int(share) for share in re.findall(r"\((\d+)%\)", last)]
+    assert len(shares) == 5
+    assert sum(shares) == pytest.approx(100, abs=3)
+
+
 def test_the_log_lists_versions_with_parents_and_figures(finished):
     result = wmloop("log", "tiny", runs=finished[0])
     lines = result.stdout.splitlines()

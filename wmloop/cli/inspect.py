@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from wmloop.cli.exits import guarded, say
 from wmloop.cli.opening import commits, open_run, stored_config
 from wmloop.cli.options import JsonOption, NameArgument, RunsOption
 from wmloop.errors import StoreCorruptError, WmloopError
+
+if TYPE_CHECKING:
+    from wmloop.store import Version
 
 
 @guarded
@@ -68,6 +71,7 @@ def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: Jso
         there = "pruned" if version.pruned and not version.num_bytes else size(version.num_bytes)
         rows.append([version.name, when, span(version.seconds), there, figures, parents])
     _print_table(["version", "created (UTC)", "took", "size", "figures", "made from"], rows)
+    print(f"\ntime by stage: {_shares(versions)}")
 
 
 @guarded
@@ -132,6 +136,16 @@ def _summary(root: Path, name: str) -> dict[str, Any]:
         "bytes": sum(version.num_bytes for version in versions),
         "size": size(sum(version.num_bytes for version in versions)),
     }
+
+
+def _shares(versions: Sequence[Version]) -> str:
+    from wmloop.view.words import span
+
+    spent: dict[str, float] = {}
+    for version in versions:
+        spent[version.stage] = spent.get(version.stage, 0.0) + version.seconds
+    whole = sum(spent.values()) or 1.0
+    return ", ".join(f"{stage} {span(seconds)} ({seconds / whole:.0%})" for stage, seconds in spent.items())
 
 
 def _told(stage: str, metrics: Any) -> list[str]:
