@@ -69,7 +69,7 @@ class Real:
     def __init__(self, env: PixelEnv, agent: Agent, critic: nn.Module | None, scale: float, done_weight: float) -> None:
         """Prepare to drive; `scale` and `done_weight` are M's, as it was trained with."""
         self.env, self.agent, self.dreaming = env, agent, False
-        self._critic, self._scale, self._done_weight = critic, scale, done_weight
+        self.critic, self.scale, self.done_weight = critic, scale, done_weight
         self._dream = Dream(agent.memory, 1.0, done_weight)
 
     def reset(self, track: int) -> None:
@@ -96,7 +96,7 @@ class Real:
         with torch.inference_mode():
             said = self.agent.memory.predict(self.agent.state[0])
             self._expected = _decode(self.agent, mixture.expected(said.mixture))
-            done = float(done_probability(said.done_logit, self._done_weight))
+            done = float(done_probability(said.done_logit, self.done_weight))
         if self.dreaming:
             start = self.state if self._closed is None or before.decision % EYES_CLOSED == 0 else self._closed
             self._closed, _ = dream_on(self.agent, self._dream, start, taken, self._generator)
@@ -116,7 +116,7 @@ class Real:
         if self.dreaming:
             pictures["dream"] = seen if self._closed is None else _decode(self.agent, self._closed.z)
         action = self.agent.in_units(self.agent.action)[0]
-        value = worth(self._critic, self.state, self._scale)
+        value = worth(self.critic, self.state, self.scale)
         self.moment = Moment(pictures, decision, score, frames, ended, reward, done, action, value)
 
 
@@ -141,7 +141,7 @@ class Dreamt:
 
     @temperature.setter
     def temperature(self, tau: float) -> None:
-        self._dream = Dream(self.agent.memory, min(max(tau, COOLEST), HOTTEST), self.real._done_weight)
+        self._dream = Dream(self.agent.memory, min(max(tau, COOLEST), HOTTEST), self.real.done_weight)
 
     def reset(self, track: int) -> None:
         """Let C drive RUN_UP real decisions on a track, and dream on from there."""
@@ -164,7 +164,7 @@ class Dreamt:
             return
         taken = self._action if action is None else self.agent.from_units(action[None]).clamp(-1, 1)
         self._state, outcome = dream_on(self.agent, self._dream, self._state, taken, self._generator)
-        reward, done = float(outcome.reward) * self.real._scale, float(outcome.done)
+        reward, done = float(outcome.reward) * self.real.scale, float(outcome.done)
         decision = before.decision + 1
         ended = "time was up" if decision >= self._length else ""
         if done >= 1:
@@ -176,7 +176,7 @@ class Dreamt:
             self._action = self.agent.policy(self._state.features).mean
         self.moment = Moment(
             {"dream": _decode(self.agent, self._state.z)}, decision, score, decision * self._repeat, ended, reward, done,
-            self.agent.in_units(self._action)[0], worth(self.real._critic, self._state, self.real._scale),
+            self.agent.in_units(self._action)[0], worth(self.real.critic, self._state, self.real.scale),
         )  # fmt: skip
 
 

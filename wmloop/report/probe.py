@@ -195,7 +195,7 @@ def _decode(agent: Agent, z: Tensor) -> np.ndarray:
 
 def networks(config: RunConfig, agent: Agent) -> dict[str, Sequence[Layer]]:
     """Return the layers of V, M and C's two networks, as the seed's figures 4 to 6 list theirs."""
-    actions, memory = len(agent._low), agent.memory
+    actions, memory = agent.memory.actions, agent.memory
     features = torch.zeros(1, agent.vision.latent + memory.hidden, device=agent.device)
     state = memory.start(1, agent.device)
     step = torch.zeros(1, 1, agent.vision.latent, device=agent.device), torch.zeros(1, 1, actions, device=agent.device)
