@@ -1,6 +1,7 @@
 """Results as text and plots: what docs/results and docs/pictures hold, made again from a run or from the text.
 
     python tools/results.py table RUN COMMAND > docs/results/NAME-run.csv       a run's iterations, one a line
+    python tools/results.py scores SCORES.json COMMAND > docs/results/NAME-100-fresh-tracks.csv    what `wmloop eval --json` said
     python tools/results.py plot docs/results/*-run.csv docs/pictures/scores.svg   real score and promise over time
 
 The plot needs matplotlib (pip install -e '.[report]').
@@ -9,6 +10,7 @@ The plot needs matplotlib (pip install -e '.[report]').
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from pathlib import Path
 
@@ -48,6 +50,19 @@ def table(run: Path, command: str) -> None:
         rows.writerow([*totals, *figures, *(round(s) for s in took)])
 
 
+def scores(told: Path, command: str) -> None:
+    """Print the score of each track that `wmloop eval --json` told of, under two lines that say where they come from."""
+    report = json.loads(told.read_text())
+    low, high = report["score_ci95"]
+    print(f"# {command}")
+    print(f"# score {report['score']:.1f} +- {report['score_std']:.1f}, 95% CI of the mean {low:.1f} to {high:.1f}, worst"
+          f" {report['score_min']:.1f}, frames {report['frames']:.0f}; gap {report['gap']:+.3f} +- {report['gap_error']:.3f}")  # fmt: skip
+    rows = csv.writer(sys.stdout, lineterminator="\n")
+    rows.writerow(["track", "score", "frames", "terminated"])
+    for track in report["tracks"]:
+        rows.writerow([track["seed"], f"{track['score']:.3f}", track["frames"], int(track["terminated"])])
+
+
 def plot(tables: list[Path], target: Path) -> None:
     """Draw the real score (mean, and one standard deviation over tracks) and the dream's promise over minutes."""
     import matplotlib as mpl
@@ -77,6 +92,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["table", run, command]:
             table(Path(run), command)
+        case ["scores", told, command]:
+            scores(Path(told), command)
         case ["plot", *tables, target]:
             plot(list(map(Path, tables)), Path(target))
         case _:
