@@ -1,7 +1,7 @@
 """Results as text and plots: what docs/results and docs/pictures hold, made again from a run or from the text.
 
     python tools/results.py table RUN COMMAND > docs/results/NAME-run.csv       a run's iterations, one a line
-    python tools/results.py scores SCORES.json COMMAND > docs/results/NAME-100-fresh-tracks.csv    what `wmloop eval --json` said
+    python tools/results.py scores SCORES.json COMMAND > docs/results/NAME-100-fresh-tracks.csv
     python tools/results.py plot docs/results/*-run.csv docs/pictures/scores.svg   real score and promise over time
 
 The plot needs matplotlib (pip install -e '.[report]').
@@ -55,8 +55,9 @@ def scores(told: Path, command: str) -> None:
     report = json.loads(told.read_text())
     low, high = report["score_ci95"]
     print(f"# {command}")
-    print(f"# score {report['score']:.1f} +- {report['score_std']:.1f}, 95% CI of the mean {low:.1f} to {high:.1f}, worst"
-          f" {report['score_min']:.1f}, frames {report['frames']:.0f}; gap {report['gap']:+.3f} +- {report['gap_error']:.3f}")  # fmt: skip
+    said = f"score {report['score']:.1f} +- {report['score_std']:.1f}, 95% CI of the mean {low:.1f} to {high:.1f}"
+    gap = f"gap {report['gap']:+.3f} +- {report['gap_error']:.3f}"
+    print(f"# {said}, worst {report['score_min']:.1f}, frames {report['frames']:.0f}; {gap}")
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(["track", "score", "frames", "terminated"])
     for track in report["tracks"]:
