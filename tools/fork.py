@@ -26,7 +26,8 @@ def main(run: Path, name: str, iteration: int, stage: str, changes: list[str]) -
     config = stored_config(source)
     for change in changes:
         config = with_settings(config, parse_setting(change))
-    origin = {"forked_from": f"{source.name}, before {stage} of iteration {iteration}", "changed": changes}
+    parent = {"run": source.name, "iteration": iteration, "before": stage, "created": source.created}
+    origin = {"forked_from": parent, "changed": changes}
     kept = [version for version in source.versions() if (version.iteration, stages.index(version.stage)) < place]
     fork = Store.create(run.parent, name, to_toml(config), {**source.facts, **origin}, kept)
     print(f"{fork.path}: {len(kept)} versions; go on with `wmloop resume {name} --iterations {iteration + 1}`")

@@ -72,7 +72,8 @@ def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: 
 
 def _commands(store: Store) -> list[str]:
     """Return the command that the run was begun with, and those that score and show its agent."""
-    words = [str(word) for word in store.facts.get("argv", [])]
+    argv = store.facts.get("argv")
+    words = [str(word) for word in argv] if isinstance(argv, list) else []
     begun = [shlex.join(["wmloop", *words[1:]])] if len(words) > 1 else []
     name = shlex.quote(store.name)
     return [*begun, f"wmloop eval {name} --tracks 100", f"wmloop play {name}"]

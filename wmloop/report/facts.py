@@ -88,12 +88,12 @@ class Facts:
             seconds.append(spent)
             points.append(_point(iteration, frames, hours, evaluation.metrics, driven))
         best = history.best_evaluation()
-        versions_ = store.versions()
+        versions_, forked = store.versions(), store.facts.get("forked_from")
         return cls(
             store.name, config, points, _tracks(best) if best else [], seconds, _rates(versions_), frames, evaluated,
             dict(store.facts),
             sum(version.num_bytes for version in versions_),
-            store.facts.get("forked_from", {}),
+            forked if isinstance(forked, dict) else {},
         )  # fmt: skip
 
     @property

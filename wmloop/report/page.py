@@ -309,15 +309,20 @@ def _own_rows(facts: Facts) -> list[tuple[str, str]]:
 def _origin(page: _Page, facts: Facts, commands: Sequence[str]) -> None:
     page.head("How to make it again")
     page.add(f"<pre>{_safe(chr(10).join(commands))}</pre>")
-    made = facts.made
-    told = [f"{name} {made['versions'][name]}" for name in sorted(made.get("versions", {}))]
+    made, versions = facts.made, _mapping(facts.made.get("versions"))
+    told = [f"{name} {versions[name]}" for name in sorted(versions)]
     machine = [f"{made[name]}" for name in ("cpu", "gpu", "platform") if name in made]
     page.say(f"Made on {', '.join(machine) or 'a machine not recorded'}, {made.get('cores', '?')} cores, with"
              f" Python {made.get('python', '?')}, {', '.join(told) or 'versions not recorded'}.")  # fmt: skip
-    if facts.parent:
+    if facts.parent.get("run"):
         page.say(f"Forked from {facts.parent.get('run')} after iteration {facts.parent.get('iteration')}.")
     page.say(f"Settings that differ from preset {facts.config.preset}: {', '.join(facts.changed) or 'none'}.")
     page.add(f"<details><summary>all settings</summary><pre>{_safe(to_toml(facts.config))}</pre></details>")
+
+
+def _mapping(value: object) -> dict[str, object]:
+    """Return a value out of a file from strangers as a mapping; anything else is an empty one."""
+    return value if isinstance(value, dict) else {}
 
 
 def _caption(text: str) -> str:
