@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import RenderableType
 
 from wmloop.view.lines import REASONS
-from wmloop.view.rows import Row, Rows, Span, beside, cut, rule, spread
+from wmloop.view.rows import Row, Rows, Span, beside, cut, row_width, rule, spread
 from wmloop.view.state import Score, ViewState
 from wmloop.view.words import HEADLINES, figure, headline, number, size, span, sparkline
 
@@ -173,7 +173,7 @@ def _pictures(state: ViewState, rows: int, paint: Paint) -> list[Row]:
     painted: list[Row] = [
         [cell for part in row for cell in (Span(" " * columns, "", part), gap)] for row in zip(*lines, strict=True)
     ]
-    return [[Span(head, "dim")], *painted]
+    return [[Span(head.rstrip(), "dim")], *painted]
 
 
 def _footer(state: ViewState, width: int, now: float, notice: str) -> list[Row]:
@@ -184,14 +184,18 @@ def _footer(state: ViewState, width: int, now: float, notice: str) -> list[Row]:
     if state.snapshot is not None:
         saved, at = state.snapshot
         parts.append(f"snapshot of {saved.stage} {span(now - at)} ago")
+    first: Row = [Span(" · ".join(parts), "dim")]
     last: Row = [Span("Ctrl-C saves and stops", "dim")]
     if state.resources is not None:
-        there = f"memory {size(state.resources.memory)} · {size(state.resources.free)} free"
-        last = spread(last, [Span(there, "dim")], width)
+        there = Span(f"memory {size(state.resources.memory)} · {size(state.resources.free)} free", "dim")
+        if row_width(first) + 2 + row_width([there]) <= width:
+            first = spread(first, [there], width)
+        elif not (notice or state.notes):
+            last = spread(last, [there], width)
     if notice:
         last = [Span(notice, "warning")]
     elif state.notes:
         alarms = [note for note in state.notes if note.level == "alarm" and now - note.at < _ALARM_SECONDS]
         note = [*state.notes, *alarms][-1]
         last = [Span(note.text, note.level)]
-    return [[Span(" · ".join(parts), "dim")], last]
+    return [first, last]
