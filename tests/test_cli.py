@@ -471,13 +471,14 @@ def test_a_bug_is_a_traceback_exit_1_and_the_way_to_go_on(runs, monkeypatch):
     assert f"wmloop resume tiny --runs {runs}" in result.stderr
 
 
-def test_a_fault_of_the_environment_is_one_line(runs, monkeypatch):
+def test_a_fault_of_the_environment_is_one_line_and_who_to_ask(runs, monkeypatch):
     def fail(*arguments):
         raise EnvironmentFailedError("copy 3 died")
 
     monkeypatch.setattr("wmloop.loop.run", fail)
     result = wmloop("resume", runs=runs)
-    assert (result.exit_code, result.stderr) == (1, "error: copy 3 died\n")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == ["error: copy 3 died", "`wmloop doctor` looks at what environments need"]
 
 
 def test_workers_that_a_sigterm_ended_first_are_no_fault(runs, monkeypatch):
@@ -739,10 +740,28 @@ def test_a_fork_from_where_too_much_was_pruned_is_refused_and_play_names_what_is
     assert "cannot go on from iteration 0 of the run long: 0000/rollout was pruned" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["long"]
     store = Store.open(tmp_path / "long")
-    gone = next(v.iteration for v in store.versions() if v.stage == "controller" and v.pruned)
+    gone = next(v.iteration for v in store.versions() if v.stage == "controller" and "actor.safetensors" in v.pruned)
     result = wmloop("eval", "long", "--version", str(gone), runs=tmp_path)
     assert result.exit_code == 2
     assert f"no controller of iteration {gone}: it has" in result.stderr
+
+
+def test_an_agent_that_pruning_kept_is_served_by_its_number(three, tmp_path):
+    shutil.copytree(three / "long", tmp_path / "long")
+    assert wmloop("prune", "long", "--keep-every", "1", runs=tmp_path).exit_code == 0
+    controllers = [v for v in Store.open(tmp_path / "long").versions() if v.stage == "controller"]
+    assert any(v.pruned for v in controllers)
+    for version in controllers:
+        result = wmloop("eval", "long", "--version", version.iteration, "--tracks", "1", runs=tmp_path)
+        assert result.exit_code == 0, result.output
+
+
+def test_a_fork_whose_networks_would_not_fit_is_refused_before_it_exists(three, tmp_path):
+    shutil.copytree(three / "long", tmp_path / "long")
+    result = wmloop("resume", "long", "--from", "0", "--set", "memory.hidden=48", runs=tmp_path)
+    assert result.exit_code == 2
+    assert "wmloop start --set memory.hidden=48" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["long"]
 
 
 def test_what_is_kept_may_change_on_resume_and_is_repeated_in_the_next_command(three, tmp_path):

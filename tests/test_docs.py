@@ -54,12 +54,15 @@ def test_every_command_on_the_page_does_what_it_says(page, tmp_path, monkeypatch
         if page == "environments":
             (text,) = blocks(page, kind)
             (tmp_path / name).write_text(text)
-    monkeypatch.syspath_prepend(str(tmp_path))  # as a program started in this folder would have it
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     commands = [line for block in blocks(page, "sh") for line in block.splitlines() if line.strip()]
     assert commands
     for command in commands:
         program, *arguments = shlex.split(command, comments=True)
+        if program == "export":  # for all that is started from here on, and for this process, which stands for them
+            name, _, value = arguments[0].partition("=")
+            monkeypatch.setenv(name, f"{value}{os.pathsep}{os.environ.get(name, '')}")
+            monkeypatch.syspath_prepend(str(Path(value).absolute()))
+            continue
         assert program == "wmloop"
         done = wmloop(*arguments)
         assert done.exit_code == 0, f"{command}: {done.output}"
@@ -83,3 +86,8 @@ def test_the_settings_page_is_the_settings():
 def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
         assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", [*DOCS.glob("*.md"), DOCS.parent / "README.md"], ids=lambda path: path.name)
+def test_nothing_is_left_to_be_filled_in(page):
+    assert not re.search(r"@@|TODO|XXX", page.read_text())

@@ -388,9 +388,31 @@ def test_q_leaves_at_once(real):
 
 
 def test_a_driver_may_look_at_the_end_and_begin_again(real):
-    script, playing = perform(real, {1: ["m"]}, hand=Hand(steer=1.0), longest=100)  # into the wall
-    assert "ended by the environment" in script.shown[-1][2][1]
+    script, playing = perform(real, {1: ["m"], 50: ["r"]}, hand=Hand(steer=1.0), longest=60)  # into the wall
+    assert "ended by the environment" in script.shown[49][2][1]
+    assert "score 0.0, 0 frames" in script.shown[51][1]
     assert playing.results == []
+
+
+def test_the_dream_that_goes_along_begins_anew_when_it_is_turned_to_again(real, monkeypatch):
+    starts, dream_on = [], worlds.dream_on
+
+    def spy(agent, dream, state, action, generator):
+        if dream is real._dream:
+            starts.append(torch.equal(state.z, agent.z))
+        return dream_on(agent, dream, state, action, generator)
+
+    monkeypatch.setattr(worlds, "dream_on", spy)
+    # real, both from 1, the dream from 4, real from 6, both from 8
+    perform(real, {1: ["tab"], 4: ["tab"], 6: ["tab"], 8: ["tab"]}, longest=11)
+    assert starts[:3] == [True, False, False]
+    assert starts[3] is True
+
+
+def test_the_temperature_is_that_of_both_dreams(real):
+    script, playing = perform(real, {1: ["T"]}, place="both", longest=3)
+    assert real.temperature == playing._dream.temperature == pytest.approx(1.15)
+    assert "τ 1.15" in script.shown[2][2][0]
 
 
 @pytest.mark.parametrize(
@@ -452,6 +474,20 @@ def test_a_video_has_every_frame_at_the_agents_own_pace(tmp_path, name, size):
     assert decoded[-1].time - decoded[0].time == pytest.approx(9 / 12.5, abs=0.02)
     for frame, picture in zip(FRAMES, decoded, strict=True):
         assert picture.to_ndarray(format="rgb24").mean() == pytest.approx(frame.mean(), abs=6)
+
+
+def test_pictures_of_another_shape_keep_theirs_in_a_video(tmp_path):
+    av = pytest.importorskip("av")
+    video = open_showing(str(tmp_path / "drive.mp4"), 12.5)
+    video.show(np.full((40, 80, 3), 200, np.uint8), "")
+    video.show(np.full((40, 40, 3), 200, np.uint8), "")
+    video.close()
+    with av.open(str(tmp_path / "drive.mp4")) as container:
+        first, second = (frame.to_ndarray(format="rgb24") for frame in container.decode(video=0))
+    assert first.shape == second.shape == (40, 80, 3)
+    assert first[20, 5].mean() > 150
+    assert second[20, 5].mean() < 60
+    assert second[20, 40].mean() > 150
 
 
 def test_a_video_nobody_added_to_can_be_closed(tmp_path):

@@ -105,7 +105,7 @@ def test_a_report_of_an_agent_that_was_imported_says_what_is_not_recorded(runs, 
 def test_words_from_strangers_stay_words(runs, tmp_path):
     store = Store.open(runs / "one")
     facts = Facts.of(store, stored_config(store))
-    facts.made.update(cpu="<script>alert(1)</script>", versions=["none"], argv=3)
+    facts.made.update(cpu="<script>alert(1)</script>", versions=["none"])
     seen = probe.look(facts.config, Triple.of(store, 1), 0, torch.device("cpu"), lambda text: None)
     words = check(describe(facts, seen, 1, ["<b>"], tmp_path))
     assert "<script>alert(1)</script>" in words

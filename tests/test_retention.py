@@ -20,8 +20,8 @@ from wmloop import ranking
 from wmloop.errors import StorageError, UsageError
 from wmloop.history import History
 from wmloop.pipelines import WORLD_MODEL
-from wmloop.play import choose
 from wmloop.retention import Retention, prune, read_after
+from wmloop.serving import choose
 from wmloop.stages.weights import Triple
 from wmloop.store import Store, Version, atomic
 

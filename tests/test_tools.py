@@ -22,6 +22,7 @@ from wmloop.errors import UsageError
 from wmloop.events import Message, Metrics, Progress, RunFinished, RunStarted, VersionCommitted
 from wmloop.store import Store
 from wmloop.view.lines import stamped
+from wmloop.view.state import ViewState, reduce
 
 
 @pytest.fixture(autouse=True)
@@ -57,14 +58,15 @@ def test_what_was_not_finite_is_not_a_number_again():
     assert event.values["nll"] != event.values["nll"]
 
 
-@given(
-    st.dictionaries(
-        st.sampled_from(["event", "run", "stage", "values", "done", "x"]), st.none() | st.text() | st.integers()
-    )
-)
-def test_a_record_of_another_program_is_no_event_and_no_fault(record):
-    events.from_record(record)
-    assert events.from_record({**record, "event": "Progress"}) is None
+@given(st.sampled_from(EVENTS), st.none() | st.text() | st.integers() | st.lists(st.integers()), st.data())
+def test_a_record_of_another_program_is_an_event_or_none_and_no_fault(event, value, data):
+    record = json.loads(json.dumps(stamped(event)))
+    name = data.draw(st.sampled_from(sorted(record)))
+    for changed in ({**record, name: value}, {key: part for key, part in record.items() if key != name}):
+        came = events.from_record(changed)
+        assert came is None or type(came).__name__ == changed["event"]
+        if came is not None:
+            reduce(ViewState(stages=("rollout", "memory")), came, 1.0)
 
 
 # ---- watch
@@ -89,6 +91,29 @@ def test_an_older_process_own_beginning_is_not_shown_again(store):
     assert not finished
     store.append_event(stamped(EVENTS[5]))
     assert _so_far(store, _Log(store))[1]
+
+
+def test_a_run_that_was_taken_up_again_is_watched_though_its_log_still_ends_with_an_end(store, monkeypatch):
+    for event in (EVENTS[0], EVENTS[5]):
+        store.append_event(stamped(event))
+    told = iter(["process 1", "process 1", None, None, None])
+    monkeypatch.setattr(Store, "holder", lambda self: next(told))
+    done = wmloop("watch", "tiny", "--progress", "plain", runs=store.path.parent)
+    assert done.exit_code == 0
+    assert "has ended" not in done.output
+
+
+def test_a_line_that_is_being_written_waits_for_its_end(store):
+    store.append_event(stamped(EVENTS[0]))
+    log = _Log(store)
+    assert len(log.records()) == 1
+    line = json.dumps(stamped(EVENTS[4])).encode() + b"\n"
+    with (store.path / "events.jsonl").open("ab") as file:
+        file.write(line[:10])
+        file.flush()
+        assert log.records() == []
+        file.write(line[10:])
+    assert [record["text"] for record in log.records()] == ["hello"]
 
 
 def test_a_run_that_nobody_trains_is_said_to_be_so(store):
@@ -121,6 +146,8 @@ def test_a_holder_that_was_killed_holds_nothing(store):
     assert store.holder() is None
     gone = {"pid": 2**22 + 1, "host": socket.gethostname()}  # beyond the largest there can be
     (store.path / "lock.json").write_text(json.dumps(gone))
+    assert store.holder() is None
+    (store.path / "lock.json").write_text(json.dumps(gone | {"pid": 2**80}))
     assert store.holder() is None
     (store.path / "lock.json").write_text("not json")
     assert store.holder() is None

@@ -110,7 +110,7 @@ STATES = {
 def drawn(state, width, height, now=131.0, paint=None, notice=""):
     """Return the screen's lines as a terminal of that width is sent them, pictures replaced by what they cover."""
     console = Console(width=width, height=height, file=io.StringIO(), color_system=None, force_terminal=False)
-    console.print(render(state, width, height, now, paint, notice), end="")
+    console.print(render(state, width, height, now, paint, notice, "Ctrl-C saves and stops"), end="")
     return console.file.getvalue().splitlines()
 
 
@@ -182,6 +182,12 @@ def test_the_goals_eta_goes_by_the_last_three_scores_and_is_silent_where_they_fa
     assert at(100, 300, 50).goal_in(100.0) is None
     assert at(100, 950).goal_in(100.0) is None
     assert "goal 900 in 3:00+" in "\n".join(drawn(at(100, 300), 80, 24, now=100.0))
+
+
+def test_a_correlation_without_a_bias_is_no_fault():
+    state = after([VersionCommitted(4, "rollout", {"open_loop_correlation": 0.5}, 0, 1.0)], at_work())
+    assert state.foresight[0] == 0.5
+    assert len(drawn(state, 80, 24)) == 24
 
 
 def test_an_alarm_hides_later_messages_for_a_while_and_a_notice_hides_both():

@@ -20,8 +20,8 @@ wmloop start --preset gpu --print-config
 ```
 
 A run's settings come from `--preset`, then `--config FILE.toml`, then `--set NAME=VALUE`, then the options, and are written
-into its folder once. `resume` goes by those; only `budget.*` and `store.*` may change, or anything with `resume --from`. An
-unknown name is refused with the nearest one. This page is made by `python tools/settings.py`.
+into its folder once. `resume` goes by those; only `budget.*` and `store.*` may change, or with `resume --from` all but the
+networks' shapes. An unknown name is refused with the nearest one. This page is made by `python tools/settings.py`.
 """
 
 

@@ -149,22 +149,48 @@ _BY_NAME = {
 
 
 def from_record(record: Mapping[str, Any]) -> Event | None:
-    """Return the event that `to_record` made a record of, or None where this program knows no such event.
+    """Return the event that `to_record` made a record of, or None where it is none that this program knows.
 
     Numbers that were not finite have become None on the way, and are NaN again.
     """
     kind = _BY_NAME.get(str(record.get("event")))
     if kind is None:
         return None
-    names = {part.name for part in fields(kind)}
+    values = {}
+    for part in fields(kind):
+        if part.name not in record:
+            continue
+        value = _read(record[part.name], str(part.type))
+        if value is _NOTHING:
+            return None
+        values[part.name] = value
     try:
-        event: Event = kind(**{name: _number(value) for name, value in record.items() if name in names})
+        event: Event = kind(**values)
     except TypeError:  # a field is missing: an older or a newer program's
         return None
     return event
 
 
-def _number(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: math.nan if part is None else part for name, part in value.items()}
-    return value
+_NOTHING = object()
+
+
+def _read(value: Any, kind: str) -> Any:
+    """Return a JSON value as a field of a kind, or _NOTHING where it is of another."""
+    if kind.endswith(" | None"):
+        return None if value is None else _read(value, kind.removesuffix(" | None"))
+    match kind:
+        case "float":
+            return math.nan if value is None else value if _number(value) else _NOTHING
+        case "int":
+            return value if _number(value) and not isinstance(value, float) else _NOTHING
+        case "str":
+            return value if isinstance(value, str) else _NOTHING
+        case "bool":
+            return value if isinstance(value, bool) else _NOTHING
+    if not isinstance(value, Mapping) or not all(part is None or _number(part) for part in value.values()):
+        return _NOTHING
+    return {name: math.nan if part is None else part for name, part in value.items()}
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

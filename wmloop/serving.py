@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wmloop.errors import UsageError
 from wmloop.history import History
-from wmloop.store import Store
+from wmloop.store import Store, Version
 
 
 def choose(store: Store, iteration: int | None) -> tuple[int, str]:
@@ -14,7 +14,7 @@ def choose(store: Store, iteration: int | None) -> tuple[int, str]:
         UsageError: that iteration has no controller (those that have one are listed), or none has.
     """
     history = History(store)
-    trained = [version.iteration for version in history.all("controller") if not version.pruned]
+    trained = [version.iteration for version in history.all("controller") if _whole(history, version)]
     if not trained:
         raise UsageError(
             f"the run {store.name} has no controller yet: `wmloop resume {store.name}` goes on to train its first"
@@ -28,3 +28,11 @@ def choose(store: Store, iteration: int | None) -> tuple[int, str]:
     if best is None:
         return trained[-1], "the newest; none is evaluated yet"
     return best.iteration, f"the best, {best.metrics['score']:.1f} on {store.name}'s own tracks"
+
+
+def _whole(history: History, controller: Version) -> bool:
+    """Return whether an agent is there to drive: pruning may have taken its critic, or all of it."""
+    if "actor.safetensors" not in controller.files:
+        return False
+    parents = [history.version(controller.iteration, stage) for stage in ("vision", "memory")]
+    return all(parent is not None and "model.safetensors" in parent.files for parent in parents)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from wmloop.errors import StorageError, UsageError
-from wmloop.events import Event, Metrics, Picture, VersionCommitted
+from wmloop.events import Event, Metrics, Picture, Progress, VersionCommitted
 from wmloop.pipelines import WORLD_MODEL
 from wmloop.store import Store, atomic
 
@@ -56,6 +56,14 @@ class MetricsTable:
         row |= {f"{stage}.{name}": value for name, value in {**metrics, "seconds": seconds}.items()}
 
 
+def require_tensorboard() -> None:
+    """Raise UsageError unless tensorboard is installed."""
+    try:
+        import tensorboard.compat.proto.summary_pb2 as _  # noqa: F401
+    except ImportError as error:
+        raise UsageError("--track writes TensorBoard's files: pip install 'wmloop[track]'") from error
+
+
 class TensorBoard:
     """Write a run's figures, reconstructions and dreams to `tensorboard/` in its folder.
 
@@ -69,27 +77,28 @@ class TensorBoard:
         Raises:
             UsageError: tensorboard is not installed.
         """
-        try:
-            from tensorboard.compat.proto.summary_pb2 import Summary
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise UsageError("--track writes TensorBoard's files: pip install 'wmloop[track]'") from error
+        require_tensorboard()
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from torch.utils.tensorboard import SummaryWriter
+
         self._summary: Any = Summary
         self._writer = SummaryWriter(str(store.path / "tensorboard"))
         self._pictures: dict[str, deque[np.ndarray]] = {}
-        self._losses = 0
+        self._share = 0.0
 
     def report(self, event: Event) -> None:
         """Take in an event."""
         match event:
+            case Progress():
+                self._share = min(1.0, event.done / event.total) if event.total > 0 else 0.0
             case Metrics():
-                self._losses += 1
-                at = 1000 * event.iteration + min(999, self._losses)
-                self._scalars(f"training/{event.stage}", event.values, at)
+                self._scalars(
+                    f"training/{event.stage}", event.values, 1000 * event.iteration + round(999 * self._share)
+                )
             case Picture():
                 self._pictures.setdefault(event.kind, deque(maxlen=_FRAMES)).append(event.image)
             case VersionCommitted():
-                self._losses = 0
+                self._share = 0.0
                 self._scalars(event.stage, {**event.metrics, "seconds": event.seconds}, event.iteration)
                 self._show(event.iteration)
 

@@ -30,6 +30,11 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def terminated(signum: int, frame: object) -> None:
+    """Leave by way of every `finally`, as a handler of SIGTERM: a terminal that was borrowed is given back."""
+    raise typer.Exit(128 + signum)
+
+
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
     """Wrap a command: faults that a user can act on end in one line and their exit code, others in a traceback and 1."""
 

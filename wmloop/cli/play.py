@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from wmloop.cli.exits import guarded, say
+from wmloop.cli.exits import guarded, say, terminated
 from wmloop.cli.opening import open_run, stored_config
 from wmloop.cli.options import NameArgument, RunsOption, VersionOption
 from wmloop.errors import UsageError
@@ -89,6 +90,8 @@ def play(
         player = Player(showing, real, dream, place, f"{store.name} iteration {iteration}", fps, comparison)
         stack.callback(lambda: print(*player.results, sep="\n", end="\n" if player.results else ""))
         stack.callback(showing.close)  # first: a terminal can show the results only when it has its own screen back
+        before = signal.signal(signal.SIGTERM, terminated)
+        stack.callback(signal.signal, signal.SIGTERM, before)
         try:
             player.play(fresh_tracks(episodes, seed))
         except ClosedError:

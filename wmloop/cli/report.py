@@ -72,7 +72,7 @@ def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: 
 
 def _commands(store: Store) -> list[str]:
     """Return the command that the run was begun with, and those that score and show its agent."""
-    argv = store.facts.get("argv")
+    argv = store.facts.get("argv") if isinstance(store.facts, dict) else None
     words = [str(word) for word in argv] if isinstance(argv, list) else []
     begun = [shlex.join(["wmloop", *words[1:]])] if len(words) > 1 else []
     name = shlex.quote(store.name)

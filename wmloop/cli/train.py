@@ -76,7 +76,10 @@ def start(
     from wmloop.device import machine_facts
     from wmloop.envs import PixelEnv
     from wmloop.store import Store, new_run_name
+    from wmloop.tracking import require_tensorboard
 
+    if track:
+        require_tensorboard()
     PixelEnv(settled.env).close()  # an environment that cannot be made is refused before there is a run
     store = Store.create(runs, name or new_run_name(), to_toml(settled), machine_facts())
     say(
@@ -94,7 +97,7 @@ def resume(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Change budget.* or store.*, with --from any setting; repeatable.",
+            help="Change budget.* or store.*, with --from any but the networks' shapes; repeatable.",
             autocompletion=setting_names,
         ),
     ] = None,
@@ -144,6 +147,14 @@ def resume(
             raise UsageError(
                 f"a preset is where the settings of a new run start from, and {store.name} has its own: with --from change"
                 f" single ones with --set, or begin with `wmloop start --preset {after.preset}`"
+            )
+        from wmloop.stages.weights import shapes
+
+        if shapes(before) != shapes(after):
+            changed = changed_settings(before, after)
+            raise UsageError(
+                f"the networks of the run {store.name} have other shapes than {', '.join(changed)} would give them: training"
+                f" cannot go on from them; `wmloop start --set {changed[0]}={settings(after)[changed[0]]}` begins anew"
             )
         store = _fork(store, fork_from, fork_name, to_toml(after), runs)
         before = after

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wmloop.cli.exits import guarded, say
+from wmloop.cli.exits import guarded, say, terminated
 from wmloop.cli.opening import commits, open_run
 from wmloop.cli.options import NameArgument, ProgressOption, RunsOption
 
@@ -33,10 +34,12 @@ def watch(name: NameArgument = None, progress: ProgressOption = "auto", runs: Ru
     store = open_run(runs, name)
     log = _Log(store)
     state, finished = _so_far(store, log)
-    if finished or not store.holder():
+    if not store.holder():
         _ended(store, finished)
         return
-    view = open_view(progress, state)
+    finished = False  # that was an earlier process
+    view = open_view(progress, state, "Ctrl-C ends the watching, not the run")
+    before = signal.signal(signal.SIGTERM, terminated)  # the terminal is to be given back
     try:
         with contextlib.suppress(KeyboardInterrupt):
             for event in log.follow(lambda: store.holder() is not None):
@@ -46,6 +49,7 @@ def watch(name: NameArgument = None, progress: ProgressOption = "auto", runs: Ru
                     break
     finally:
         view.close()
+        signal.signal(signal.SIGTERM, before)
     if finished or not store.holder():
         _ended(store, finished)
 
@@ -54,14 +58,12 @@ class _Log:
     """Read a run's log from its beginning, and then as it grows."""
 
     def __init__(self, store: Store) -> None:
-        self._store, self._read = store, 0
+        self._store, self._place = store, 0
 
-    def records(self) -> Iterator[dict[str, Any]]:
-        """Yield the records that were not read yet."""
-        for place, record in enumerate(self._store.events()):
-            if place >= self._read:
-                self._read = place + 1
-                yield record
+    def records(self) -> list[dict[str, Any]]:
+        """Return the records that were not read yet."""
+        records, self._place = self._store.events_from(self._place)
+        return records
 
     def follow(self, alive: Callable[[], bool]) -> Iterator[Event]:
         """Yield events as they are written, until no process writes the run any more and all is read."""

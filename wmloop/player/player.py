@@ -108,6 +108,7 @@ class Player:
                 self._record()
             case "t" | "T" if self._comparison is None:
                 self._dream.temperature *= _TURN if key == "T" else 1 / _TURN
+                self._real.temperature = self._dream.temperature
                 self._said = f"the dream's temperature is {self._dream.temperature:.2f}"
             case "tab" if self._comparison is None:
                 self._turn(track)
@@ -162,7 +163,7 @@ class Player:
             return ["   ".join([f"decision {moment.decision}", *standing]), self._said]
         value = "" if np.isnan(moment.value) else f"   value {moment.value:.1f}"
         stands = f"reward {moment.reward:+.1f}   return {moment.score:.1f}   end {moment.done:.1%}{value}"
-        tau = f"   τ {self._dream.temperature:.2f}" if self._place == "dream" else ""
+        tau = f"   τ {self._dream.temperature:.2f}" if self._place != "real" else ""
         action = "  ".join(f"{part:+.2f}" for part in moment.action)
         held = "   paused" if self._paused else ""
         return [f"{stands}   C's action {action}{tau}{held}", self._said or moment.ended or "? shows the keys"]

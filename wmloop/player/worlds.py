@@ -70,7 +70,16 @@ class Real:
         """Prepare to drive; `scale` and `done_weight` are M's, as it was trained with."""
         self.env, self.agent, self.dreaming = env, agent, False
         self.critic, self.scale, self.done_weight = critic, scale, done_weight
-        self._dream = Dream(agent.memory, 1.0, done_weight)
+        self.temperature = 1.0
+
+    @property
+    def temperature(self) -> float:
+        """Return the temperature of the dream that goes along."""
+        return self._dream.temperature
+
+    @temperature.setter
+    def temperature(self, tau: float) -> None:
+        self._dream = Dream(self.agent.memory, min(max(tau, COOLEST), HOTTEST), self.done_weight)
 
     def reset(self, track: int) -> None:
         """Begin the episode of a track."""
@@ -97,7 +106,9 @@ class Real:
             said = self.agent.memory.predict(self.agent.state[0])
             self._expected = _decode(self.agent, mixture.expected(said.mixture))
             done = float(done_probability(said.done_logit, self.done_weight))
-        if self.dreaming:
+        if not self.dreaming:
+            self._closed = None
+        else:
             start = self.state if self._closed is None or before.decision % EYES_CLOSED == 0 else self._closed
             self._closed, _ = dream_on(self.agent, self._dream, start, taken, self._generator)
         self._observation, reward, terminated, truncated, count = self.env.step(in_units)

@@ -88,10 +88,11 @@ class Facts:
             seconds.append(spent)
             points.append(_point(iteration, frames, hours, evaluation.metrics, driven))
         best = history.best_evaluation()
-        versions_, forked = store.versions(), store.facts.get("forked_from")
+        made = store.facts if isinstance(store.facts, dict) else {}
+        versions_, forked = store.versions(), made.get("forked_from")
         return cls(
             store.name, config, points, _tracks(best) if best else [], seconds, _rates(versions_), frames, evaluated,
-            dict(store.facts),
+            dict(made),
             sum(version.num_bytes for version in versions_),
             forked if isinstance(forked, dict) else {},
         )  # fmt: skip
@@ -114,7 +115,7 @@ def _rates(versions: Sequence[Version]) -> dict[str, float]:
     for version in versions:
         told = version.metrics
         units = told.get("units", told.get("frames", 0.0) + told.get("confirmed_frames", 0.0))
-        if units > 0:
+        if units > 0 and version.stage in work:
             work[version.stage] += units
             took[version.stage] += version.seconds
     return {stage: work[stage] / took[stage] for stage in STAGES if took[stage] > 0}

@@ -134,7 +134,12 @@ def describe(facts: Facts, probe: Probe, iteration: int, commands: Sequence[str]
         page.pair(page.chart("time", plots.time(facts), "minutes of each stage in each iteration"))
         page.table(["stage", "total", "share", "an iteration", "throughput"], _times(facts))
     else:
-        page.say("This agent was imported; how long it took is not recorded.")
+        imported = "imported" in facts.made
+        page.say(
+            "This agent was imported; how long it took is not recorded."
+            if imported
+            else "No iteration is finished yet."
+        )
     page.head("The networks")
     for name, layers in probe.networks.items():
         total = sum(layer.parameters for layer in layers)

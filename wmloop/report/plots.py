@@ -78,7 +78,7 @@ def trust(facts: Facts) -> Figure:
         above, below = figure.subplots(2, sharex=True)
     iterations = [point.iteration for point in facts.points]
     gap, error = (100 * np.array([getattr(p, name) for p in facts.points]) for name in ("gap", "gap_error"))
-    above.errorbar(iterations, gap, np.nan_to_num(error), color=DREAM, marker="o", markersize=3, capsize=2)
+    above.errorbar(iterations, gap, np.abs(np.nan_to_num(error)), color=DREAM, marker="o", markersize=3, capsize=2)
     above.axhline(0, color=GREY, linewidth=0.8)
     above.set_yscale("symlog", linthresh=10)  # the first dreams may be off by hundreds
     above.set_yticks([-100, -10, 0, 10, 100], ["-100", "-10", "0", "10", "100"])

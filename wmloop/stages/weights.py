@@ -46,6 +46,17 @@ def new_critic(config: RunConfig, device: torch.device) -> nn.Module:
     return make_critic(config.controller.critic, config.vision.latent + config.memory.hidden).to(device)
 
 
+def shapes(config: RunConfig, actions: int = 3) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all networks' tensors as configured; nothing is allocated."""
+    meta = torch.device("meta")
+    with meta:
+        nets: dict[str, nn.Module] = {
+            "vision": new_vision(config, meta), "memory": new_memory(config, actions, meta),
+            "actor": new_actor(config, actions, meta), "critic": new_critic(config, meta),
+        }  # fmt: skip
+    return {f"{name}.{key}": tuple(part.shape) for name, net in nets.items() for key, part in net.state_dict().items()}
+
+
 def load(net: _Net, version: Version, name: str = "model") -> _Net:
     """Load a network's weights from `name`.safetensors of a version; dtypes and shapes are checked before reading."""
     own = {key: (array.dtype, array.shape) for key, array in module_arrays(net).items()}

@@ -56,12 +56,15 @@ def holder(run: Path) -> str | None:
     try:
         note = json.loads((run / HOLDER).read_bytes())
         pid, host = int(note["pid"]), str(note["host"])[:200]
-        if host == socket.gethostname():
-            os.kill(pid, 0)
-    except PermissionError:  # it is somebody else's, and alive
-        pass
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
+    if host == socket.gethostname() and os.name == "posix":  # elsewhere signal 0 is no question
+        try:
+            os.kill(pid, 0)
+        except PermissionError:  # it is somebody else's, and alive
+            pass
+        except (OSError, OverflowError):
+            return None
     return f"process {pid} on {host}"
 
 

@@ -223,16 +223,26 @@ class Store:
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Yield the log's records in order; lines torn by a crash are skipped."""
+        yield from self.events_from(0)[0]
+
+    def events_from(self, place: int) -> tuple[list[dict[str, Any]], int]:
+        """Return the log's records from byte `place` on, and where to go on from; a line that is being written has to wait."""
+        records: list[dict[str, Any]] = []
         if not (self.path / EVENTS).exists():
-            return
+            return records, place
         with open_regular(self.path / EVENTS) as file:
+            file.seek(place)
             for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                place += len(line)
                 try:
                     record = json.loads(line)
                 except (ValueError, RecursionError):
                     continue
                 if isinstance(record, dict):
-                    yield record
+                    records.append(record)
+        return records, place
 
     def verify(self, tick: Callable[[int, int], None] = lambda done, total: None) -> list[Fault]:
         """Read every committed byte and return everything wrong: manifests, files, strangers, parents.

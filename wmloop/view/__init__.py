@@ -39,15 +39,15 @@ class NoView(LineView):
         """Do nothing."""
 
 
-def open_view(style: str, state: ViewState) -> View:
+def open_view(style: str, state: ViewState, hint: str = "Ctrl-C saves and stops") -> View:
     """Return the view `rich`, `plain`, `json` or `none`; `rich` and `auto` are plain where no terminal can show more.
 
-    `state` is what the live view starts from.
+    `state` is what the live view starts from, `hint` what it says where there is nothing else to say.
     """
     if style in ("auto", "rich") and can_show_live():
         from wmloop.view.live import LiveView  # Rich loads only where it draws
 
-        return LiveView(state)
+        return LiveView(state, hint)
     if style == "json":
         return LineView(sys.stdout, json_line, 1.0)
     if style == "none":

@@ -29,6 +29,18 @@ def size_within(image: np.ndarray, rows: int, columns: int) -> tuple[int, int]:
     return max(2, round(height * scale) // 2 * 2), max(1, round(width * scale))
 
 
+def within(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return `image` (H, W, 3) uint8 as (height, width, 3): as large as it fits, in the middle of black."""
+    if image.shape[:2] == (height, width):
+        return image
+    scale = min(height / image.shape[0], width / image.shape[1])
+    shrunk = fit(image, min(height, round(image.shape[0] * scale)), min(width, round(image.shape[1] * scale)))
+    canvas = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - shrunk.shape[0]) // 2, (width - shrunk.shape[1]) // 2
+    canvas[top : top + shrunk.shape[0], left : left + shrunk.shape[1]] = shrunk
+    return canvas
+
+
 def half_blocks(image: np.ndarray, rows: int, columns: int, colours: Colours = "truecolor") -> list[str]:
     """Return `rows` lines of `columns` cells that show `image` (H, W, 3) uint8 on a terminal.
 

@@ -45,8 +45,8 @@ class LiveView:
     (a library's warning) becomes a note, because it would be painted over within a quarter of a second.
     """
 
-    def __init__(self, state: ViewState) -> None:
-        self._state, self._notice = state, ""
+    def __init__(self, state: ViewState, hint: str) -> None:
+        self._state, self._notice, self._hint = state, "", hint
         self._end: RunFinished | None = None
         self._console = Console()
         self._colours = terminal_colours(None if self._console.no_color else self._console.color_system)
@@ -89,7 +89,7 @@ class LiveView:
         width, height = self._console.size
         paint = None if self._colours == "none" else self._paint
         try:
-            return render(self._state, width, height, time.monotonic(), paint, self._notice)
+            return render(self._state, width, height, time.monotonic(), paint, self._notice, self._hint)
         except Exception as error:  # a fault in here must not end the drawing, much less the run
             return Text(f"the view failed with {error!r}; the run goes on")
 

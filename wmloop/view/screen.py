@@ -25,11 +25,17 @@ Paint = Callable[[np.ndarray, int, int], list[str]]
 
 
 def render(
-    state: ViewState, width: int, height: int, now: float, paint: Paint | None = None, notice: str = ""
+    state: ViewState,
+    width: int,
+    height: int,
+    now: float,
+    paint: Paint | None = None,
+    notice: str = "",
+    hint: str = "",
 ) -> RenderableType:
     """Return the view of `state` at `now` seconds in `height` rows of `width` cells; without `paint`, no pictures."""
     top = [*_header(state, width, now), *_strip(state, width), *_progress(state, width)]
-    bottom = _footer(state, width, now, notice)
+    bottom = _footer(state, width, now, notice, hint)
     room = height - len(top) - len(bottom)
     pictures: list[Row] = []
     columns = (width - _PICTURE_GAP * (len(PICTURES) - 1)) // len(PICTURES)
@@ -176,7 +182,7 @@ def _pictures(state: ViewState, rows: int, paint: Paint) -> list[Row]:
     return [[Span(head.rstrip(), "dim")], *painted]
 
 
-def _footer(state: ViewState, width: int, now: float, notice: str) -> list[Row]:
+def _footer(state: ViewState, width: int, now: float, notice: str, hint: str) -> list[Row]:
     parts = []
     if state.commit is not None:
         commit, at = state.commit
@@ -185,7 +191,7 @@ def _footer(state: ViewState, width: int, now: float, notice: str) -> list[Row]:
         saved, at = state.snapshot
         parts.append(f"snapshot of {saved.stage} {span(now - at)} ago")
     first: Row = [Span(" · ".join(parts), "dim")]
-    last: Row = [Span("Ctrl-C saves and stops", "dim")]
+    last: Row = [Span(hint, "dim")]
     if state.resources is not None:
         there = Span(f"memory {size(state.resources.memory)} · {size(state.resources.free)} free", "dim")
         if row_width(first) + 2 + row_width([there]) <= width:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from wmloop.errors import UsageError
-from wmloop.view.frames import Colours, fit, half_blocks, size_within
+from wmloop.view.frames import Colours, fit, half_blocks, size_within, within
 from wmloop.view.keys import DIRECTIONS, Hand, spell, steered
 from wmloop.view.lettering import with_lines
 
@@ -182,14 +182,17 @@ class _Typed:
 
     def __init__(self) -> None:
         self._before: Any = None
-        with contextlib.suppress(ImportError, OSError, ValueError):  # ValueError: stdin is closed
+        if sys.stdin is None or sys.stdin.closed:
+            return
+        with contextlib.suppress(ImportError, OSError, ValueError):  # a stand-in for stdin may have no descriptor
             import termios
             import tty
 
             self._fd = sys.stdin.fileno()
             if os.isatty(self._fd):
-                self._before = termios.tcgetattr(self._fd)
-                tty.setcbreak(self._fd)
+                with contextlib.suppress(termios.error):
+                    self._before = termios.tcgetattr(self._fd)
+                    tty.setcbreak(self._fd)
 
     def read(self) -> str:
         """Return what was typed since the last call."""
@@ -206,7 +209,8 @@ class _Typed:
         if self._before is not None:
             import termios
 
-            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
+            with contextlib.suppress(termios.error):  # the terminal may be gone
+                termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
 
 
 class Video:
@@ -238,6 +242,8 @@ class Video:
             picture = with_lines(picture, lines[:2])  # of one height throughout
         if self._pixels == "pal8":
             picture = fit(picture, picture.shape[0] // 2, picture.shape[1] // 2)
+        if self._stream is not None:
+            picture = within(picture, self._stream.height, self._stream.width)
         height, width = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
         if self._stream is None:
             self._stream = self._container.add_stream(self._codec, rate=self._rate)

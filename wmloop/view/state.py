@@ -203,7 +203,7 @@ def _with_commit(state: ViewState, event: VersionCommitted, now: float) -> ViewS
     finished = {**state.finished, event.stage: Finished(event.seconds, headline(event.stage, metrics))}
     state = replace(state, finished=finished, commit=(event, now), snapshot=None, running=None)
     if "open_loop_correlation" in metrics:
-        state = replace(state, foresight=(metrics["open_loop_correlation"], metrics["open_loop_bias"]))
+        state = replace(state, foresight=(metrics["open_loop_correlation"], metrics.get("open_loop_bias", math.nan)))
     if event.stage == "rollout":
         return replace(state, frames=state.frames + metrics.get("frames", 0.0))
     if event.stage == "evaluate" and "score" in metrics:
