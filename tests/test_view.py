@@ -184,6 +184,12 @@ def test_the_goals_eta_goes_by_the_last_three_scores_and_is_silent_where_they_fa
     assert "goal 900 in 3:00+" in "\n".join(drawn(at(100, 300), 80, 24, now=100.0))
 
 
+def test_what_was_said_a_while_ago_is_no_news_any_more():
+    state = after([Message("V looks at all pictures")], at_work(), now=100.0)
+    assert "V looks" in drawn(state, 80, 24, now=150.0)[-1]
+    assert drawn(state, 80, 24, now=170.0)[-1].startswith("Ctrl-C saves and stops")
+
+
 def test_a_correlation_without_a_bias_is_no_fault():
     state = after([VersionCommitted(4, "rollout", {"open_loop_correlation": 0.5}, 0, 1.0)], at_work())
     assert state.foresight[0] == 0.5
@@ -193,6 +199,8 @@ def test_a_correlation_without_a_bias_is_no_fault():
 def test_an_alarm_hides_later_messages_for_a_while_and_a_notice_hides_both():
     state = after([Message("fire", "alarm"), Message("all is well")], at_work(), now=100.0)
     assert "fire" in drawn(state, 80, 24, now=120.0)[-1]
+    assert "fire" not in drawn(state, 80, 24, now=3600.0)[-1]
+    state = after([Message("all is well")], state, now=3590.0)
     assert "all is well" in drawn(state, 80, 24, now=3600.0)[-1]
     assert "saving" in drawn(state, 80, 24, now=120.0, notice="saving")[-1]
 

@@ -18,6 +18,7 @@ _PICTURE_ROWS = (6, 20)
 _PICTURE_GAP = 2
 _TALL = 30  # from here on there is room for more figures
 _ALARM_SECONDS = 600.0  # so long an alarm hides what was said after it
+_NOTE_SECONDS = 60.0  # so long anything else is news
 
 
 Paint = Callable[[np.ndarray, int, int], list[str]]
@@ -196,12 +197,13 @@ def _footer(state: ViewState, width: int, now: float, notice: str, hint: str) ->
         there = Span(f"memory {size(state.resources.memory)} · {size(state.resources.free)} free", "dim")
         if row_width(first) + 2 + row_width([there]) <= width:
             first = spread(first, [there], width)
-        elif not (notice or state.notes):
+        else:
             last = spread(last, [there], width)
     if notice:
         last = [Span(notice, "warning")]
     elif state.notes:
+        fresh = [note for note in state.notes if now - note.at < _NOTE_SECONDS]
         alarms = [note for note in state.notes if note.level == "alarm" and now - note.at < _ALARM_SECONDS]
-        note = [*state.notes, *alarms][-1]
-        last = [Span(note.text, note.level)]
+        if said := [*fresh, *alarms]:
+            last = [Span(said[-1].text, said[-1].level)]
     return [first, last]
