@@ -250,11 +250,11 @@ def test_a_dream_cannot_branch_off_an_episode_that_is_over(env, real, monkeypatc
 
 def test_the_dreams_temperature_turns_within_bounds_and_means_something(real):
     dream = Dreamt(real, 400, 100)
-    dream.temperature = 100.0
-    assert dream.temperature == worlds.HOTTEST
+    real.temperature = 100.0
+    assert real.temperature == worlds.HOTTEST
     hot = [moment.score for moment in episode(dream)]
-    dream.temperature = 0.0
-    assert dream.temperature == worlds.COOLEST
+    real.temperature = 0.0
+    assert real.temperature == worlds.COOLEST
     assert [moment.score for moment in episode(dream)] != hot
 
 
@@ -355,9 +355,9 @@ def test_r_begins_the_track_again(real):
 
 
 def test_t_turns_the_temperature_and_the_question_mark_shows_the_keys(real):
-    script, playing = perform(real, {1: ["T", "T"], 2: ["t"], 3: ["?"], 4: ["?"]}, place="dream", longest=6)
+    script, _ = perform(real, {1: ["T", "T"], 2: ["t"], 3: ["?"], 4: ["?"]}, place="dream", longest=6)
     assert "τ 1.15" in script.shown[2][2][0]
-    assert playing._dream.temperature == pytest.approx(1.15)
+    assert real.temperature == pytest.approx(1.15)
     assert any("record a video" in line for line in script.shown[3][2])
     assert not any("record a video" in line for line in script.shown[4][2])
 
@@ -398,7 +398,7 @@ def test_the_dream_that_goes_along_begins_anew_when_it_is_turned_to_again(real, 
     starts, dream_on = [], worlds.dream_on
 
     def spy(agent, dream, state, action, generator):
-        if dream is real._dream:
+        if dream is real.dream and real.dreaming:
             starts.append(torch.equal(state.z, agent.z))
         return dream_on(agent, dream, state, action, generator)
 
@@ -410,8 +410,8 @@ def test_the_dream_that_goes_along_begins_anew_when_it_is_turned_to_again(real, 
 
 
 def test_the_temperature_is_that_of_both_dreams(real):
-    script, playing = perform(real, {1: ["T"]}, place="both", longest=3)
-    assert real.temperature == playing._dream.temperature == pytest.approx(1.15)
+    script, _ = perform(real, {1: ["T"]}, place="both", longest=3)
+    assert real.temperature == pytest.approx(1.15)
     assert "τ 1.15" in script.shown[2][2][0]
 
 

@@ -80,10 +80,8 @@ def play(
         comparison = None
         if against is not None:
             other = stack.enter_context(contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")))
-            worlds = {f"iteration {iteration}": real, f"iteration {against}, at the right": None}
-            comparison = Comparison(
-                {name: world or _real(store, config, against, other, device) for name, world in worlds.items()}
-            )
+            right = _real(store, config, against, other, device)
+            comparison = Comparison({f"iteration {iteration}": real, f"iteration {against}, at the right": right})
         fps = env.frames_per_second / config.env.action_repeat
         showing = open_showing(render, fps)
         dream = Dreamt(real, config.env.episode_frames, config.env.action_repeat)

@@ -10,7 +10,7 @@ from typing import NoReturn
 import numpy as np
 
 from wmloop.errors import UsageError
-from wmloop.player.worlds import Comparison, Dreamt, Moment, Real
+from wmloop.player.worlds import Comparison, Dreamt, Moment, Real, World
 from wmloop.view.frames import fit
 from wmloop.view.keys import HELP, hand_action
 from wmloop.view.showing import ClosedError, Showing, Video
@@ -58,7 +58,7 @@ class Player:
         finally:
             self._stop_recording()
 
-    def _world(self) -> Real | Dreamt | Comparison:
+    def _world(self) -> World:
         if self._comparison is not None:
             return self._comparison
         return self._dream if self._place == "dream" else self._real
@@ -107,9 +107,8 @@ class Player:
             case "v":
                 self._record()
             case "t" | "T" if self._comparison is None:
-                self._dream.temperature *= _TURN if key == "T" else 1 / _TURN
-                self._real.temperature = self._dream.temperature
-                self._said = f"the dream's temperature is {self._dream.temperature:.2f}"
+                self._real.temperature *= _TURN if key == "T" else 1 / _TURN
+                self._said = f"the dream's temperature is {self._real.temperature:.2f}"
             case "tab" if self._comparison is None:
                 self._turn(track)
 
@@ -163,7 +162,7 @@ class Player:
             return ["   ".join([f"decision {moment.decision}", *standing]), self._said]
         value = "" if np.isnan(moment.value) else f"   value {moment.value:.1f}"
         stands = f"reward {moment.reward:+.1f}   return {moment.score:.1f}   end {moment.done:.1%}{value}"
-        tau = f"   τ {self._dream.temperature:.2f}" if self._place != "real" else ""
+        tau = f"   τ {self._real.temperature:.2f}" if self._place != "real" else ""
         action = "  ".join(f"{part:+.2f}" for part in moment.action)
         held = "   paused" if self._paused else ""
         return [f"{stands}   C's action {action}{tau}{held}", self._said or moment.ended or "? shows the keys"]

@@ -47,7 +47,6 @@ class Moment(NamedTuple):
 class World(Protocol):
     """A place to play in. `step` takes an action (A,) in the environment's units, or None for C's own."""
 
-    name: str
     moment: Moment
 
     def reset(self, track: int) -> None:
@@ -64,8 +63,6 @@ class Real:
     step ago. While `dreaming`, there is the `dream` too: M with its eyes closed for up to EYES_CLOSED decisions.
     """
 
-    name = "real"
-
     def __init__(self, env: PixelEnv, agent: Agent, critic: nn.Module | None, scale: float, done_weight: float) -> None:
         """Prepare to drive; `scale` and `done_weight` are M's, as it was trained with."""
         self.env, self.agent, self.dreaming = env, agent, False
@@ -74,12 +71,12 @@ class Real:
 
     @property
     def temperature(self) -> float:
-        """Return the temperature of the dream that goes along."""
-        return self._dream.temperature
+        """Return the temperature at which M dreams, along with reality or instead of it."""
+        return self.dream.temperature
 
     @temperature.setter
     def temperature(self, tau: float) -> None:
-        self._dream = Dream(self.agent.memory, min(max(tau, COOLEST), HOTTEST), self.done_weight)
+        self.dream = Dream(self.agent.memory, min(max(tau, COOLEST), HOTTEST), self.done_weight)
 
     def reset(self, track: int) -> None:
         """Begin the episode of a track."""
@@ -110,7 +107,7 @@ class Real:
             self._closed = None
         else:
             start = self.state if self._closed is None or before.decision % EYES_CLOSED == 0 else self._closed
-            self._closed, _ = dream_on(self.agent, self._dream, start, taken, self._generator)
+            self._closed, _ = dream_on(self.agent, self.dream, start, taken, self._generator)
         self._observation, reward, terminated, truncated, count = self.env.step(in_units)
         ended = (
             f"ended by the environment (last reward {reward:.1f})" if terminated else "time was up" if truncated else ""
@@ -137,22 +134,10 @@ class Dreamt:
     It ends when M's done head says so, or after as many frames as a real episode has.
     """
 
-    name = "dream"
-
     def __init__(self, real: Real, frames: int, repeat: int) -> None:
         """Prepare to dream off `real`, whose episodes have `frames` frames, `repeat` a decision."""
         self.real, self.agent = real, real.agent
         self._length, self._repeat = max(1, frames // repeat), repeat
-        self.temperature = 1.0
-
-    @property
-    def temperature(self) -> float:
-        """Return the mixture's temperature."""
-        return self._dream.temperature
-
-    @temperature.setter
-    def temperature(self, tau: float) -> None:
-        self._dream = Dream(self.agent.memory, min(max(tau, COOLEST), HOTTEST), self.real.done_weight)
 
     def reset(self, track: int) -> None:
         """Let C drive RUN_UP real decisions on a track, and dream on from there."""
@@ -174,7 +159,7 @@ class Dreamt:
         if before.ended:
             return
         taken = self._action if action is None else self.agent.from_units(action[None]).clamp(-1, 1)
-        self._state, outcome = dream_on(self.agent, self._dream, self._state, taken, self._generator)
+        self._state, outcome = dream_on(self.agent, self.real.dream, self._state, taken, self._generator)
         reward, done = float(outcome.reward) * self.real.scale, float(outcome.done)
         decision = before.decision + 1
         ended = "time was up" if decision >= self._length else ""
@@ -193,8 +178,6 @@ class Dreamt:
 
 class Comparison:
     """Several agents on the same track, each in its own real episode; it ends when all have ended."""
-
-    name = "comparison"
 
     def __init__(self, worlds: Mapping[str, Real]) -> None:
         """Take a world for each agent, by the names to show them under."""

@@ -153,10 +153,8 @@ class _Frames:
         first = step - step % self._steps
         if first != self._first:
             rows = [self._rows(i) for i in range(first, first + self._steps)]
-            self._first, self._held = (
-                first,
-                torch.empty(0, dtype=torch.uint8),
-            )  # the old ones go before the new ones come
+            # the old ones go before the new ones come
+            self._first, self._held = first, torch.empty(0, dtype=torch.uint8)
             frames = gather_frames(self._rollouts, np.concatenate(rows))
             self._held = torch.from_numpy(frames).to(self._device).view(self._steps, -1, IMAGE_SIZE, IMAGE_SIZE, 3)
         return self._held[step - first]
