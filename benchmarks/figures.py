@@ -23,7 +23,8 @@ from wmloop.models.agent import Agent
 from wmloop.models.controller import PlainCritic
 from wmloop.models.memory import Targets, memory_loss
 from wmloop.models.vision import Vision, to_images, vae_loss
-from wmloop.stages.collect import Task, drive
+from wmloop.stages.collect import Task, drive, halves
+from wmloop.stages.promises import Trace
 from wmloop.stages.training import adam, descend
 from wmloop.stages.weights import new_actor, new_critic, new_memory, new_vision
 from wmloop.store.tensors import encode
@@ -191,16 +192,16 @@ def _rollouts(policy: bool) -> Iterator[Work]:
         rng = np.random.default_rng(0)
         seeds = iter(range(10**6))
 
-        def decide(t: int, frames: np.ndarray) -> np.ndarray:
-            if policy:
-                return agent.act(frames)
-            return rng.uniform(low, high, (num_envs, ACTIONS)).astype(np.float32)
-
         def work() -> float:
-            agent.start(num_envs)
-            episodes = drive(
-                pool, [Task(next(seeds), 60) for _ in range(num_envs)], decide, lambda frames, picture: None
-            )
+            trace = Trace(agent, halves(num_envs))
+
+            def decide(t: int, copies: range, frames: np.ndarray) -> np.ndarray:
+                if policy:
+                    return trace.act(copies, frames)
+                return rng.uniform(low, high, (len(copies), ACTIONS)).astype(np.float32)
+
+            wave = [Task(next(seeds), 60) for _ in range(num_envs)]
+            episodes = drive(pool, wave, decide, lambda frames, picture: None)
             encode(pack(episodes))
             return sum(episode.frames for episode in episodes)
 

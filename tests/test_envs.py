@@ -362,6 +362,57 @@ def test_arrays_from_the_pool_are_the_callers_own(pool: EnvPool) -> None:
     assert (second == 7).all()
 
 
+def test_halves_that_are_sent_and_received_apart_see_the_same_episodes(pool: EnvPool) -> None:
+    actions = tiny_actions(5, 30)
+    pool.reset([10, 11, 12, 13, 14])
+    together = [pool.step(action) for action in actions]
+    pool.reset([10, 11, 12, 13, 14])
+    taken = {range(0, 5, 2): 0, range(1, 5, 2): 0}
+    for copies in taken:
+        pool.send(copies, actions[0, copies.start :: 2])
+    while any(t < len(actions) for t in taken.values()):
+        copies, step = pool.receive()
+        for mine, whole in zip(step, together[taken[copies]], strict=True):
+            np.testing.assert_array_equal(mine, whole[copies.start :: 2])
+        taken[copies] += 1
+        if taken[copies] < len(actions):
+            pool.send(copies, actions[taken[copies], copies.start :: 2])
+
+
+def test_a_reset_drops_the_steps_that_nobody_received(pool: EnvPool) -> None:
+    first = pool.reset([1, 2, 3, 4, 5])
+    pool.send(range(1, 5, 2), np.ones((2, 2), np.float32))
+    np.testing.assert_array_equal(pool.reset([1, 2, 3, 4, 5]), first)
+    assert pool.step(np.zeros((5, 2), np.float32)).frames.tolist() == [1] * 5
+
+
+@pytest.mark.usefixtures("two_workers")
+def test_a_half_that_hangs_is_found_while_the_other_goes_on() -> None:
+    with EnvPool(tiny(timeout=1.0, kwargs={"stuck_at": 3}), 4) as pool:
+        pool.reset([20, 21, 22, 23], [None, 2, 2, 2])
+
+        def drive_on() -> None:
+            for copies in (range(0, 4, 2), range(1, 4, 2)):
+                pool.send(copies, np.zeros((2, 2), np.float32))
+            while True:
+                copies, _ = pool.receive()
+                time.sleep(0.05)
+                pool.send(copies, np.zeros((2, 2), np.float32))
+
+        with pytest.raises(EnvironmentFailedError, match=r"copy 0 \(seed 20, .*no answer for 1 s"):
+            drive_on()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a system that can keep a process on a core")
+def test_workers_stay_on_a_core_each_where_there_is_one_for_each() -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    with EnvPool(tiny(), len(cores)) as all_busy:
+        assert [os.sched_getaffinity(process.pid or 0) for process in all_busy._processes] == [{core} for core in cores]
+    if len(cores) > 1:
+        with EnvPool(tiny(), 1) as one:
+            assert os.sched_getaffinity(one._processes[0].pid or 0) == set(cores)
+
+
 def test_settings_that_do_not_fit_are_usage_errors_from_the_pool_too() -> None:
     with pytest.raises(UsageError, match="TinyDrive-v0"):
         EnvPool(tiny(id="tests.tiny_env:wmloop/TinyDriv-v0"), 2)
@@ -369,7 +420,7 @@ def test_settings_that_do_not_fit_are_usage_errors_from_the_pool_too() -> None:
 
 @pytest.fixture
 def two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wmloop.envs.pool._num_cores", lambda: 2)
+    monkeypatch.setattr("wmloop.envs.pool._cores", lambda: [0, 1])
 
 
 @pytest.mark.usefixtures("two_workers")

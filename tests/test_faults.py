@@ -330,7 +330,7 @@ def drive_on(pool: EnvPool, seconds: float) -> None:
 def test_a_worker_that_dies_or_hangs_is_named_within_the_timeout(
     times: int, how: str, monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:
-    monkeypatch.setattr("wmloop.envs.pool._num_cores", lambda: 2)
+    monkeypatch.setattr("wmloop.envs.pool._cores", lambda: [0, 1])
     config = build_config("smoke", tiny_config()).env
     config = EnvConfig(**{**config.model_dump(), "timeout": 1.0})
     dice, slowest = random.Random(times), 0.0

@@ -127,7 +127,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_does_not(whole, tmp_p
 
 def test_a_run_interrupted_again_and_again_ends_as_the_uninterrupted_one(whole, tmp_path):
     config = configure("store.snapshot_seconds=0")
-    calls, stops, snapshots = 0, 0, 0  # a wave of the real environment has 30 ticks and is driven whole or again
+    calls, stops, snapshots = 0, 0, 0  # a real wave has two halves of 30 ticks and is driven whole or again
 
     def count(event) -> None:
         nonlocal snapshots
@@ -136,7 +136,7 @@ def test_a_run_interrupted_again_and_again_ends_as_the_uninterrupted_one(whole, 
     def should_stop() -> bool:
         nonlocal calls
         calls += 1
-        return calls > 3 + 17 * stops % 80
+        return calls > 3 + 23 * stops % 150
 
     reason = "interrupted"
     while reason == "interrupted":

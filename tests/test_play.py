@@ -13,7 +13,7 @@ from tests.tiny_env import MAX_STEPS, tiny_config
 from wmloop import loop
 from wmloop.config import build_config
 from wmloop.configtext import parse_setting, to_toml
-from wmloop.envs import PixelEnv
+from wmloop.envs import PixelEnv, PoolStep
 from wmloop.errors import UsageError
 from wmloop.models.vision import to_frames, to_images
 from wmloop.player import Comparison, Dreamt, Player, Real, player, worlds
@@ -129,14 +129,15 @@ def test_a_watched_episode_is_the_one_the_agent_drives_unwatched(env, agent, rea
         def reset(self, seeds, decisions):
             return env.reset(seeds[0])[None]
 
-        def step(self, actions):
-            from wmloop.envs import PoolStep
+        def send(self, copies, actions):
+            self.sent = copies, env.step(actions[0])
 
-            obs, reward, terminated, truncated, frames = env.step(actions[0])
-            return PoolStep(obs[None], *(np.array([value]) for value in (reward, terminated, truncated, frames)))
+        def receive(self):
+            copies, (obs, *rest) = self.sent
+            return copies, PoolStep(obs[None], *(np.array([value]) for value in rest))
 
     agent.start(1)
-    (driven,) = drive(OneCopy(), [Task(TRACK, 0)], lambda t, frames: agent.act(frames), lambda n, o: None)
+    (driven,) = drive(OneCopy(), [Task(TRACK, 0)], lambda t, copies, frames: agent.act(frames), lambda n, o: None)
     for dreaming in (False, True):  # which only adds pictures
         real.dreaming = dreaming
         moments = episode(real)

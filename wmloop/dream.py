@@ -16,7 +16,8 @@ from wmloop.models.memory import Memory, done_probability, gated
 class DreamState(NamedTuple):
     """Where N dreams are: `z` (N, Z) and M's `h`, `c` (N, D), which have consumed all steps before it.
 
-    `gates` (N, 4D) is h's share of the next step's gates where a step has left it, for it comes out of the same product.
+    `gates` (N, 4D) is h's share of the next step's gates, without their bias, where a step has left it: it comes out of the
+    same product.
     """
 
     z: Tensor
@@ -91,9 +92,10 @@ class Dream:
         first, second = memory.outcome_linears()
         with torch.no_grad():
             to_mixture, mixture_bias = memory.mixture_linear()
-            self._from_h = torch.cat([from_h, to_mixture, first.weight]).t()
-            self._bias = torch.cat([bias, mixture_bias, first.bias])
-            self._from_za = from_za.detach().t()
+            # Biases apart: torch would first write them out for every dream, which takes as long as the product.
+            self._from_h = torch.cat([from_h, to_mixture, first.weight]).t().contiguous()
+            self._from_za = torch.cat([from_za, bias.unsqueeze(1)], 1).t().contiguous()
+            self._bias = torch.cat([mixture_bias, first.bias])
             self._outcome = (second.weight.detach(), second.bias.detach())
         self._sizes = [4 * memory.hidden, len(mixture_bias), len(first.bias)]
 
@@ -101,7 +103,8 @@ class Dream:
     def step(self, state: DreamState, action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[DreamState, Outcome]:
         """Imagine one step of each dream under action (N, A); noise (N, Z) as in `mixture.sample`."""
         from_h = self._fan_out(state.h)[0] if state.gates is None else state.gates
-        h, c = gated(torch.addmm(from_h, torch.cat([state.z, action], -1), self._from_za), state.c)
+        one = torch.ones_like(state.z[:, :1])
+        h, c = gated(torch.addmm(from_h, torch.cat([state.z, action, one], -1), self._from_za), state.c)
         gates, raw_mixture, raw_outcome = self._fan_out(h)
         density = mixture.from_outputs(raw_mixture, self.memory.latent, self.memory.mixtures)
         z = mixture.sample(density, uniform, normal, self.temperature)
@@ -132,5 +135,7 @@ class Dream:
         return DreamBatch(features, action, logprob, reward, goes_on, alive[:-1])
 
     def _fan_out(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        gates, raw_mixture, raw_outcome = torch.split(torch.addmm(self._bias, h, self._from_h), self._sizes, -1)
+        out = torch.mm(h, self._from_h)
+        out[:, self._sizes[0] :].add_(self._bias)
+        gates, raw_mixture, raw_outcome = torch.split(out, self._sizes, -1)
         return gates, raw_mixture, raw_outcome

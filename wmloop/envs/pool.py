@@ -34,8 +34,18 @@ class PoolStep(NamedTuple):
     frames: np.ndarray  # (N,) int64, 0 where the copy idles
 
 
+class _Request(NamedTuple):
+    """What some copies were asked: answers by copy, and the workers that have not answered yet."""
+
+    copies: range
+    answers: dict[int, Any]
+    workers: set[int]
+
+
 class EnvPool:
     """Drive `num_envs` copies of one environment in parallel: `reset`, then `step` until all have ended.
+
+    `send` and `receive` step a part of the copies without waiting, so that the caller can think about the others.
 
     Copies are dealt to one worker process per core. A copy whose episode has ended idles at no cost until it is reset:
     its `step` is its last observation, reward 0 and 0 frames. The same seeds and actions give the same episodes
@@ -59,11 +69,14 @@ class EnvPool:
         self._timeout = config.timeout
         self._seeds: list[int | None] = [None] * num_envs
         context: Any = _context(config)
-        num_workers = min(num_envs, _num_cores())
+        cores = _cores()
+        num_workers = min(num_envs, len(cores))
         memory = context.RawArray("B", num_envs * IMAGE_SIZE * IMAGE_SIZE * 3)
         self._pictures = view_pictures(memory)
         self._driven = context.RawArray("q", [-1] * num_workers)
         self._copies = [range(i, num_envs, num_workers) for i in range(num_workers)]
+        self._asked: list[_Request] = []  # not received yet, oldest first
+        self._since = [0.0] * num_workers  # when a worker began what it is at
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
         try:
@@ -71,12 +84,14 @@ class EnvPool:
                 for i, copies in enumerate(self._copies):
                     mine, theirs = context.Pipe()
                     self._pipes.append(mine)
-                    arguments = (config, patience or UNLIMITED, copies, theirs, memory, self._driven, i)
+                    core = cores[i] if num_workers == len(cores) else None
+                    arguments = (config, patience or UNLIMITED, copies, theirs, memory, self._driven, i, core)
                     process = context.Process(target=serve, args=arguments, name=f"wmloop-env-{i}", daemon=True)
                     process.start()
                     self._processes.append(process)
                     theirs.close()
-            self.action_low, self.action_high = self._collect()[0]
+            self._expect(range(num_envs), range(num_workers))
+            self.action_low, self.action_high = self._answer().answers[0]
         except BaseException:
             self.close()
             raise
@@ -85,15 +100,19 @@ class EnvPool:
         """Begin an episode in every copy that has a seed and return all observations, (N, 64, 64, 3) uint8.
 
         A copy with None stays as it is: driving or idle. `decisions` bounds each new episode, which is truncated there.
+        Steps that were sent and not received are waited for and dropped.
 
         Raises:
             EnvironmentFailedError: a worker died, or did not answer within the configured timeout.
         """
         assert len(seeds) == self.num_envs
+        while self._asked:
+            self._answer()
         self._seeds = [old if new is None else new for old, new in zip(self._seeds, seeds, strict=True)]
         limits = [limit or UNLIMITED for limit in decisions or [None] * self.num_envs]
         starts = [None if seed is None else (seed, limit) for seed, limit in zip(seeds, limits, strict=True)]
-        self._ask("reset", starts)
+        self._ask("reset", range(self.num_envs), starts)
+        self._answer()
         return self._pictures.copy()
 
     def step(self, actions: np.ndarray) -> PoolStep:
@@ -103,18 +122,34 @@ class EnvPool:
             DivergedError: an action, or what it was paid, is not finite.
             EnvironmentFailedError: a worker died, or did not answer within the timeout.
         """
+        self.send(range(self.num_envs), actions)
+        return self.receive()[1]
+
+    def send(self, copies: range, actions: np.ndarray) -> None:
+        """Let `copies` take one decision, `actions` (len(copies), A), without waiting for it: `receive` does.
+
+        Raises:
+            DivergedError: an action is not finite.
+        """
         actions = np.asarray(actions, np.float32)
-        assert actions.shape == (self.num_envs, len(self.action_low))
+        assert actions.shape == (len(copies), len(self.action_low))
         if not np.isfinite(actions).all():
             bad = int(np.flatnonzero(~np.isfinite(actions).all(1))[0])
             self.close()
-            raise DivergedError(f"environment copy {bad} was given the action {actions[bad]}: not finite")
-        answers: list[Any] = [None] * self.num_envs
-        for copies, part in zip(self._copies, self._ask("step", actions), strict=True):
-            answers[copies.start :: copies.step] = part
-        reward, terminated, truncated, frames = zip(*answers, strict=True)
-        return PoolStep(
-            self._pictures.copy(),
+            raise DivergedError(f"environment copy {copies[bad]} was given the action {actions[bad]}: not finite")
+        self._ask("step", copies, actions)
+
+    def receive(self) -> tuple[range, PoolStep]:
+        """Wait until one `send` is done, whichever is first, and return its copies and what came of it.
+
+        Raises:
+            DivergedError: what an action was paid is not finite.
+            EnvironmentFailedError: a worker died, or did not answer within the timeout.
+        """
+        copies, answers, _ = self._answer()
+        reward, terminated, truncated, frames = zip(*(answers[copy] for copy in copies), strict=True)
+        return copies, PoolStep(
+            self._pictures[copies.start : copies.stop : copies.step].copy(),
             np.array(reward, np.float32),
             np.array(terminated, np.bool_),
             np.array(truncated, np.bool_),
@@ -125,7 +160,7 @@ class EnvPool:
         """End the workers; at most a few seconds, also when they are dead or stuck. Closing twice is fine."""
         for pipe in self._pipes:
             pipe.close()
-        self._pipes = []
+        self._pipes, self._asked = [], []
         deadline = time.monotonic() + _GRACE
         for process in self._processes:
             process.join(max(deadline - time.monotonic(), 0))
@@ -140,35 +175,57 @@ class EnvPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, request: str, values: Sequence[Any] | np.ndarray) -> list[Any]:
+    def _ask(self, request: str, copies: range, values: Sequence[Any] | np.ndarray) -> None:
         if not self._pipes:
             raise EnvironmentFailedError("this pool of environments is closed: make a new one")
+        given = dict(zip(copies, values, strict=True))
+        workers = [worker for worker, own in enumerate(self._copies) if any(copy in given for copy in own)]
+        self._expect(copies, workers)
         try:
-            for pipe, copies in zip(self._pipes, self._copies, strict=True):
+            for worker in workers:
                 with contextlib.suppress(OSError):  # a dead worker is reported where its answer is awaited
-                    pipe.send((request, values[copies.start :: copies.step]))
-            return self._collect()
+                    self._pipes[worker].send((request, [given.get(copy) for copy in self._copies[worker]]))
+        except BaseException:  # Ctrl-C: some workers were asked and some were not
+            self.close()
+            raise
+
+    def _expect(self, copies: range, workers: Sequence[int]) -> None:
+        now, busy = time.monotonic(), {worker for request in self._asked for worker in request.workers}
+        for worker in set(workers) - busy:
+            self._since[worker] = now
+        self._asked.append(_Request(copies, {}, set(workers)))
+
+    def _answer(self) -> _Request:
+        """Return a request that all its workers have answered, the oldest such; wait until there is one."""
+        assert self._asked, "nothing was sent"
+        try:
+            while not (done := [request for request in self._asked if not request.workers]):
+                self._listen()
+            self._asked.remove(done[0])
+            return done[0]
         except BaseException:  # also Ctrl-C: answers still under way would be taken for those of the next request
             self.close()
             raise
 
-    def _collect(self) -> list[Any]:
-        answers: list[Any] = [None] * len(self._pipes)
-        waiting: dict[Any, int] = {pipe: worker for worker, pipe in enumerate(self._pipes)}
-        deadline = time.monotonic() + self._timeout
-        while waiting:
-            ready: list[Any] = wait(list(waiting), max(deadline - time.monotonic(), 0))
-            if not ready:
-                self._fail(min(waiting.values()), hung=True)
-            for pipe in ready:
-                worker = waiting.pop(pipe)
-                try:
-                    answers[worker] = pipe.recv()
-                except (EOFError, OSError):
-                    self._fail(worker, hung=False)
-                if isinstance(answers[worker], Exception):
-                    raise answers[worker]
-        return answers
+    def _listen(self) -> None:
+        busy = {worker for request in self._asked for worker in request.workers}
+        waiting: dict[Any, int] = {self._pipes[worker]: worker for worker in busy}
+        longest = min(busy, key=lambda worker: (self._since[worker], worker))
+        ready: list[Any] = wait(list(waiting), max(self._since[longest] + self._timeout - time.monotonic(), 0))
+        if not ready:
+            self._fail(longest, hung=True)
+        for pipe in ready:
+            worker = waiting[pipe]
+            try:
+                answer = pipe.recv()
+            except (EOFError, OSError):
+                self._fail(worker, hung=False)
+            if isinstance(answer, Exception):
+                raise answer
+            request = next(request for request in self._asked if worker in request.workers)
+            request.workers.remove(worker)
+            request.answers.update(answer)
+            self._since[worker] = time.monotonic()
 
     def _fail(self, worker: int, hung: bool) -> NoReturn:
         copy = max(int(self._driven[worker]), worker)  # -1 while it starts
@@ -192,10 +249,10 @@ def _context(config: EnvConfig) -> Any:
     return context
 
 
-def _num_cores() -> int:
+def _cores() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 @contextlib.contextmanager

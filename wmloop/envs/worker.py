@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -20,16 +21,23 @@ from wmloop.errors import EnvironmentFailedError, WmloopError
 
 
 def serve(
-    config: EnvConfig, patience: int, copies: Sequence[int], pipe: Connection, pictures: Any, driven: Any, me: int
-) -> None:
+    config: EnvConfig, patience: int, copies: Sequence[int], pipe: Connection, pictures: Any, driven: Any, me: int,
+    core: int | None = None,
+) -> None:  # fmt: skip
     """Answer the pool's requests until it closes its end of `pipe` or dies.
 
-    First sends (action_low, action_high). A request is `("reset", starts)`, each start a (seed, decisions) or None,
-    answered by an empty list; or `("step", actions)`, answered by one (reward, terminated, truncated, frames) per
-    copy. Either has one entry per copy of this worker.
+    First sends {0: (action_low, action_high)}. A request is `("reset", starts)`, each start a (seed, decisions), answered
+    by {}; or `("step", actions)`, answered by {copy: (reward, terminated, truncated, frames)}. Either has one entry per
+    copy of this worker, None for one that is not asked.
     Observations go to `pictures`, shared by all workers. `driven[me]` names the copy at work, so that the pool can
     tell which one a dead or hung worker was driving. A fault is sent as the exception itself, and ends the worker.
+    With `core` the worker stays there, where the system lets it.
     """
+    if core is not None and hasattr(
+        os, "sched_setaffinity"
+    ):  # else the policy pushes it to and fro (docs/performance.md)
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, {core})
     for signum in (signal.SIGINT, signal.SIGTERM):  # they may go to the whole group; only the parent decides
         signal.signal(signum, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -62,28 +70,30 @@ def _serve(
         envs.append(PixelEnv(config))
     left = [0] * len(envs)  # decisions until the copy is stopped; 0 is idle
     vain = [0] * len(envs)  # decisions since the last positive reward
-    pipe.send((envs[0].action_low, envs[0].action_high))
+    pipe.send({0: (envs[0].action_low, envs[0].action_high)})
     while True:
         try:
             request, values = pipe.recv()
         except EOFError:
             return
-        answers: list[tuple[float, bool, bool, int]] = []
+        answers: dict[int, tuple[float, bool, bool, int]] = {}
         for i, (copy, value) in enumerate(zip(copies, values, strict=True)):
+            if value is None:
+                continue
             driven[me] = copy
-            if request == "reset" and value is not None:
+            if request == "reset":
                 (seed, left[i]), vain[i] = value, 0
                 pictures[copy] = envs[i].reset(seed)
-            elif request == "step" and left[i]:
+            elif left[i]:
                 pictures[copy], reward, terminated, truncated, frames = envs[i].step(value)
                 left[i] -= 1
                 vain[i] = 0 if reward > 0 else vain[i] + 1
                 truncated = truncated or (not terminated and (left[i] == 0 or vain[i] >= patience))
                 if terminated or truncated:
                     left[i] = 0
-                answers.append((reward, terminated, truncated, frames))
-            elif request == "step":
-                answers.append((0.0, False, False, 0))
+                answers[copy] = (reward, terminated, truncated, frames)
+            else:
+                answers[copy] = (0.0, False, False, 0)
         pipe.send(answers)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +44,13 @@ class Agent:
     def start(self, num_envs: int) -> None:
         """Begin N new episodes: M has seen nothing."""
         self.state = self.memory.start(num_envs, self.device)
+        self._step = self.memory.stepper()
+
+    def beside(self, num_envs: int) -> Agent:
+        """Return an agent of the same networks that has begun N episodes of its own."""
+        other = copy.copy(self)
+        other.start(num_envs)
+        return other
 
     def policy(self, features: Tensor) -> Policy:
         """Return the policy at features (..., Z + D) with the deterministic action as its mean, for dreams without noise."""
@@ -62,7 +70,7 @@ class Agent:
     def take(self, action: Tensor) -> np.ndarray:
         """Let M consume what was seen and `action` (N, A), which spans [-1, 1]; return it in the environment's units."""
         self.action = action
-        self.state = self.memory.step(self.z, action, self.state)
+        self.state = self._step(self.z, action, self.state)
         return self.in_units(action)
 
     def act(self, frames: np.ndarray, exploration: Exploration | None = None) -> np.ndarray:

@@ -53,13 +53,15 @@ def sample(mixture: Mixture, uniform: Tensor, normal: Tensor, temperature: float
     below = mixture.logits - mixture.logits.amax(-2, keepdim=True)
     weights = torch.softmax(below / temperature, -2).unbind(-2)
     means, log_stds = mixture.mean.unbind(-2), mixture.log_std.unbind(-2)
-    mean, log_std, left = means[0], log_stds[0], uniform
-    # A choice at a time instead of a gather, which reads element by element; the last needs no bound, so a cumulative
-    # weight that rounds below 1 cannot lead outside the mixture.
-    for k in range(1, len(means)):
-        left = left - weights[k - 1]
-        beyond = left >= 0
-        mean, log_std = torch.where(beyond, means[k], mean), torch.where(beyond, log_stds[k], log_std)
+    mean, log_std = torch.zeros_like(uniform), torch.zeros_like(uniform)
+    reached, left = torch.ones_like(uniform), uniform
+    # Every component times 1 or 0 instead of a gather or a choice, which torch computes element by element; the last
+    # needs no bound, so a cumulative weight that rounds below 1 cannot lead outside the mixture.
+    for k in range(len(means)):
+        left = left - weights[k]
+        beyond = torch.zeros_like(left) if k == len(means) - 1 else torch.ge(left, 0, out=torch.empty_like(left))
+        chosen, reached = reached - beyond, beyond
+        mean, log_std = torch.addcmul(mean, chosen, means[k]), torch.addcmul(log_std, chosen, log_stds[k])
     scale = math.sqrt(temperature) if isinstance(temperature, float) else temperature.sqrt()
     return mean + log_std.exp() * scale * normal
 

@@ -63,10 +63,12 @@ class Equaliser(nn.Module):
     """
 
     ranks: Tensor
+    _first: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("ranks", torch.linspace(-1, 1, 256).repeat(3, 1))
+        self.register_buffer("_first", torch.tensor([0.0, 256.0, 512.0]), persistent=False)  # where a channel's begin
 
     def adapt(self, batches: Iterable[Tensor]) -> None:
         """Take the table from all values of batches (B, H, W, 3) uint8: twice the share of pixels below, less one."""
@@ -80,8 +82,10 @@ class Equaliser(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the ranks of images (B, 3, H, W) in [0, 1], as large."""
-        values = images.mul(255).round().int()
-        return torch.stack([table[channel] for table, channel in zip(self.ranks, values.unbind(1), strict=True)], 1)
+        # One look-up for all channels in the pictures' own layout: three that are stacked take several times as long.
+        place = torch.add(self._first, images.permute(0, 2, 3, 1), alpha=255).round_().int()
+        ranks = self.ranks.flatten().index_select(0, place.flatten())
+        return ranks.view(place.shape).permute(0, 3, 1, 2)
 
 
 class Foretaste(nn.Module):

@@ -19,7 +19,8 @@ from wmloop.models.agent import Agent
 from wmloop.models.memory import done_probability
 from wmloop.models.vision import to_frames, to_images
 from wmloop.seeding import derive_seed, fresh_tracks
-from wmloop.stages.collect import UNLIMITED, Task, drive
+from wmloop.stages.collect import UNLIMITED, Task, drive, halves
+from wmloop.stages.promises import Trace
 from wmloop.stages.weights import Triple, new_critic
 
 #: Fresh episodes driven, and dreams branched off them, each for so many decisions.
@@ -102,20 +103,10 @@ def look(config: RunConfig, triple: Triple, seed: int, device: torch.device, say
 
 
 def _drive(pool: EnvPool, agent: Agent, tracks: Sequence[int]) -> tuple[list[Episode], list[_Seen]]:
-    moments: list[tuple[Tensor, ...]] = []
-    agent.start(pool.num_envs)
-
-    def decide(t: int, frames: np.ndarray) -> np.ndarray:
-        action = agent.act(frames)
-        moments.append((agent.z, agent.h, agent.c, agent.action))
-        return action
-
-    episodes = drive(pool, [Task(track, UNLIMITED) for track in tracks], decide, lambda frames, pictures: None)
-    held = [
-        _Seen(*(torch.stack([moment[k][i] for moment in moments[: len(episode)]]) for k in range(4)))
-        for i, episode in enumerate(episodes)
-    ]
-    return episodes, held
+    trace = Trace(agent, halves(pool.num_envs))
+    wave = [Task(track, UNLIMITED) for track in tracks]
+    episodes = drive(pool, wave, lambda t, copies, frames: trace.act(copies, frames), lambda frames, picture: None)
+    return episodes, [_Seen(*trace.of(i, slice(0, len(episode)))) for i, episode in enumerate(episodes)]
 
 
 def _ask(

@@ -1,17 +1,19 @@
-"""Drive episodes in the real environment, a wave of copies at a time."""
+"""Drive episodes in the real environment, a wave of copies at a time, in two halves: one is looked at, one is stepped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
-from wmloop.envs import EnvPool
+from wmloop.envs import EnvPool, PoolStep
 from wmloop.episodes import Episode
 
-Decide = Callable[[int, np.ndarray], np.ndarray]
-"""(t, frames (N, 64, 64, 3)) -> actions (N, A): called once a decision for all copies of a wave."""
+Decide = Callable[[int, range, np.ndarray], np.ndarray]
+"""(t, copies, frames (n, 64, 64, 3)) -> actions (n, A): called once a decision for each half of the copies of a wave."""
 
 
 #: More decisions than any episode has.
@@ -31,41 +33,85 @@ def waves(tasks: Sequence[Task], num_envs: int) -> list[list[Task]]:
     return [list(tasks[i : i + num_envs]) for i in range(0, len(tasks), num_envs)]
 
 
+def halves(num_envs: int) -> list[range]:
+    """Return the copies that are driven together: every second one, so that each half keeps half of the workers busy.
+
+    They do not depend on the machine, for a policy's numbers depend in their last bits on how many it looks at.
+    """
+    return [range(k, num_envs, 2) for k in range(min(2, num_envs))]
+
+
 def drive(
-    pool: EnvPool, wave: Sequence[Task], decide: Decide, tick: Callable[[int, np.ndarray], None]
+    pool: EnvPool, wave: Sequence[Task], decide: Decide, tick: Callable[[int, np.ndarray | None], None]
 ) -> list[Episode]:
     """Drive one wave and return its episodes, in the order of its tasks.
 
-    `tick(frames, observations)` is called after each decision with the real frames it took; it may raise to give up.
+    The halves are driven independently: neither waits for the other. `tick(frames, observation)` is called after each
+    decision of either with the real frames it took and, now and then, the picture of the wave's first copy; it may raise to
+    give up.
     """
     count = len(wave)
     idle: list[int | None] = [None] * (pool.num_envs - count)
-    observation = pool.reset([*(task.seed for task in wave), *idle], [*(task.decisions for task in wave), *idle])
-    seen = [[observation[i]] for i in range(count)]
-    acted: list[list[np.ndarray]] = [[] for _ in range(count)]
-    paid: list[list[float]] = [[] for _ in range(count)]
-    frames = np.zeros(count, np.int64)
-    ends = [(False, False)] * count
-    running = np.zeros(pool.num_envs, bool)
-    running[:count] = True
-    t = 0
-    while running.any():
-        actions = decide(t, observation)
-        step = pool.step(actions)
-        t += 1
-        for i in np.flatnonzero(running):
-            seen[i].append(step.obs[i])
-            acted[i].append(actions[i])
-            paid[i].append(float(step.reward[i]))
-            frames[i] += step.frames[i]
-            ends[i] = (bool(step.terminated[i]), bool(step.truncated[i]))
-            running[i] = not any(ends[i])
-        observation = step.obs
-        tick(int(step.frames.sum()), observation)
-    return [
-        Episode(
-            np.stack(seen[i]), np.stack(acted[i]).astype(np.float32), np.array(paid[i], np.float32),
-            *ends[i], seed=task.seed, frames=int(frames[i]), quiet=task.quiet,
-        )
-        for i, task in enumerate(wave)
-    ]  # fmt: skip
+    first = pool.reset([*(task.seed for task in wave), *idle], [*(task.decisions for task in wave), *idle])
+    driven = [_Driven(picture) for picture in first[:count]]
+    decided = dict.fromkeys(halves(pool.num_envs), 0)
+
+    def act(copies: range, frames: np.ndarray) -> None:
+        """Ask for a half's next decision unless all its episodes have ended."""
+        if all(driven[copy].ended for copy in copies if copy < count):
+            del decided[copies]
+            return
+        actions = decide(decided[copies], copies, frames)
+        decided[copies] += 1
+        for copy, action in zip(copies, actions, strict=True):
+            if copy < count and not driven[copy].ended:
+                driven[copy].actions.append(action)
+        pool.send(copies, actions)
+
+    with _one_thread():  # a second one would wait, awake, on the core of a worker (docs/performance.md)
+        for copies in list(decided):
+            act(copies, first[copies.start :: copies.step])
+        while decided:
+            copies, step = pool.receive()
+            for place, copy in enumerate(copies):
+                if copy < count and not driven[copy].ended:
+                    driven[copy].note(step, place)
+            tick(int(step.frames.sum()), step.obs[0] if copies.start == 0 else None)
+            act(copies, step.obs)
+    return [one.episode(task) for one, task in zip(driven, wave, strict=True)]
+
+
+class _Driven:
+    """What has been driven of one episode."""
+
+    def __init__(self, picture: np.ndarray) -> None:
+        self.pictures, self.actions = [picture], list[np.ndarray]()
+        self.rewards = list[float]()
+        self.frames = 0
+        self.terminated = self.truncated = False
+
+    @property
+    def ended(self) -> bool:
+        return self.terminated or self.truncated
+
+    def note(self, step: PoolStep, place: int) -> None:
+        self.pictures.append(step.obs[place])
+        self.rewards.append(float(step.reward[place]))
+        self.frames += int(step.frames[place])
+        self.terminated, self.truncated = bool(step.terminated[place]), bool(step.truncated[place])
+
+    def episode(self, task: Task) -> Episode:
+        return Episode(
+            np.stack(self.pictures), np.stack(self.actions).astype(np.float32), np.array(self.rewards, np.float32),
+            self.terminated, self.truncated, seed=task.seed, frames=self.frames, quiet=task.quiet,
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -13,7 +13,7 @@ from wmloop.config import RunConfig
 from wmloop.envs import EnvPool
 from wmloop.models.agent import Agent
 from wmloop.seeding import confirmation_tracks, evaluation_tracks
-from wmloop.stages.collect import UNLIMITED, Task, drive, waves
+from wmloop.stages.collect import UNLIMITED, Task, drive, halves, waves
 from wmloop.stages.context import StageContext
 from wmloop.stages.promises import Promises, Trace, gap
 from wmloop.stages.weights import Triple
@@ -60,18 +60,12 @@ def run(ctx: StageContext) -> dict[str, float]:
 
 
 def score_tracks(
-    config: RunConfig, pool: EnvPool, agent: Agent, tracks: Sequence[int], tick: Callable[[int, np.ndarray], None],
+    config: RunConfig, pool: EnvPool, agent: Agent, tracks: Sequence[int], tick: Callable[[int, np.ndarray | None], None],
 ) -> list[TrackResult]:  # fmt: skip
     """Drive at most one wave of tracks with the deterministic policy; `tick` as in `collect.drive`."""
-    agent.start(pool.num_envs)
-    trace = Trace(agent)
-
-    def decide(t: int, frames: np.ndarray) -> np.ndarray:
-        action = agent.act(frames)
-        trace.note()
-        return action
-
-    episodes = drive(pool, [Task(seed, UNLIMITED) for seed in tracks], decide, tick)
+    trace = Trace(agent, halves(pool.num_envs))
+    wave = [Task(seed, UNLIMITED) for seed in tracks]
+    episodes = drive(pool, wave, lambda t, copies, frames: trace.act(copies, frames), tick)
     told = trace.promises(config, episodes)
     return [
         TrackResult(e.seed, e.score, e.frames, e.terminated, promises.promised, promises.paid)
@@ -105,11 +99,12 @@ def _score(ctx: StageContext, pool: EnvPool, agent: Agent, tracks: Sequence[int]
             ctx.stop_here()
             driven = len(results) * ctx.config.env.episode_frames
 
-            def tick(frames: int, observation: np.ndarray) -> None:
+            def tick(frames: int, observation: np.ndarray | None) -> None:
                 nonlocal driven
                 driven += frames
                 ctx.progress(driven)
-                ctx.show("real", observation[0])
+                if observation is not None:
+                    ctx.show("real", observation)
                 ctx.stop_here()
 
             scored = score_tracks(ctx.config, pool, agent, [task.seed for task in wave], tick)

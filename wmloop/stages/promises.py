@@ -13,7 +13,7 @@ from torch import Tensor
 from wmloop.config import RunConfig
 from wmloop.dream import Dream, DreamState, Noise
 from wmloop.episodes import Episode
-from wmloop.models.agent import Agent
+from wmloop.models.agent import Agent, Exploration
 from wmloop.models.controller import Policy
 from wmloop.seeding import derive_seed
 
@@ -43,16 +43,26 @@ class Promises(NamedTuple):
 
 
 class Trace:
-    """What an agent saw and did at each decision of a wave of episodes."""
+    """An agent that drives a wave of episodes, and what it saw and did at each decision."""
 
-    def __init__(self, agent: Agent) -> None:
-        """Begin a trace of `agent`."""
+    def __init__(self, agent: Agent, parts: Sequence[range]) -> None:
+        """Begin a wave whose copies are driven in `parts`, each at its own pace."""
         self.agent = agent
-        self._moments: list[tuple[Tensor, ...]] = []
+        self._agents = {copies: agent.beside(len(copies)) for copies in parts}
+        self._moments: dict[range, list[tuple[Tensor, ...]]] = {copies: [] for copies in parts}
 
-    def note(self) -> None:
-        """Keep the agent's latest decision."""
-        self._moments.append((self.agent.z, self.agent.h, self.agent.c, self.agent.action))
+    def act(self, copies: range, frames: np.ndarray, exploration: Exploration | None = None) -> np.ndarray:
+        """Decide for `copies`, one of the parts, and keep what was seen and done; otherwise as `Agent.act`."""
+        agent = self._agents[copies]
+        action = agent.act(frames, exploration)
+        self._moments[copies].append((agent.z, agent.h, agent.c, agent.action))
+        return action
+
+    def of(self, copy: int, decisions: slice) -> tuple[Tensor, ...]:
+        """Return what one copy saw and did: z (T, Z), h, c (T, D) and its action (T, A) in [-1, 1]."""
+        copies = next(copies for copies in self._moments if copy in copies)
+        chosen = [[field[copies.index(copy)] for field in moment] for moment in self._moments[copies][decisions]]
+        return tuple(map(torch.stack, zip(*chosen, strict=True)))
 
     @torch.inference_mode()
     def promises(
@@ -70,13 +80,13 @@ class Trace:
         if not starts:
             return told
         agent = self.agent
-        begin = DreamState(*(torch.stack([self._moments[t][k][i] for t, i in starts]) for k in range(3)))
-        driven = torch.stack([moment[3] for moment in self._moments])
-        taken = torch.stack([driven[t : t + HORIZON, i] for t, i in starts], 1)
+        seen = [self.of(i, slice(t, t + HORIZON)) for t, i in starts]
+        begin = DreamState(*(torch.stack([moment[k][0] for moment in seen]) for k in range(3)))
+        taken = torch.stack([moment[3] for moment in seen], 1)
         generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "promise"))
         dream = Dream(agent.memory, 1.0, config.memory.done_weight)
         begins = begin.at(torch.arange(len(starts), device=agent.device).repeat_interleave(_DREAMS))
-        noise = Noise.draw(HORIZON, len(begins.z), begin.z.shape[1], driven.shape[2], generator)
+        noise = Noise.draw(HORIZON, len(begins.z), begin.z.shape[1], taken.shape[2], generator)
         batch = dream.rollout(agent.policy, begins, noise._replace(action=torch.zeros_like(noise.action)))
         promised = (batch.reward * batch.alive).sum(0).view(-1, _DREAMS).mean(1)
         scale = config.memory.reward_scale

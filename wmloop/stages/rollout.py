@@ -12,7 +12,7 @@ from wmloop.envs import EnvPool, Pushes, random_driving
 from wmloop.episodes import Episode, pack
 from wmloop.models.agent import Exploration
 from wmloop.seeding import training_track
-from wmloop.stages.collect import UNLIMITED, Decide, Task, drive
+from wmloop.stages.collect import UNLIMITED, Decide, Task, drive, halves
 from wmloop.stages.context import StageContext
 from wmloop.stages.promises import Promises, Trace, foresight, gap
 from wmloop.stages.weights import Triple
@@ -47,7 +47,7 @@ def run(ctx: StageContext) -> dict[str, float]:
             shard, summary_file = f"episodes-{number:04d}.safetensors", f"summary-{number:04d}.json"
             if not ctx.draft.has(shard):
                 ctx.stop_here()
-                trace = Trace(agent) if agent else None
+                trace = Trace(agent, halves(pool.num_envs)) if agent else None
                 decide = _policy(ctx, number, wave, pool, trace) if trace else _random(ctx, number, wave, pool)
                 driven = drive(pool, wave, decide, _Ticker(ctx, frames, goal))
                 if trace:
@@ -84,10 +84,11 @@ class _Ticker:
     def __init__(self, ctx: StageContext, done: int, total: int) -> None:
         self._ctx, self._done, self._total = ctx, done, total
 
-    def __call__(self, frames: int, observation: np.ndarray) -> None:
+    def __call__(self, frames: int, observation: np.ndarray | None) -> None:
         self._done += frames
         self._ctx.progress(min(self._done, self._total))
-        self._ctx.show("real", observation[0])
+        if observation is not None:
+            self._ctx.show("real", observation)
         self._ctx.stop_here()
 
 
@@ -119,23 +120,22 @@ def _random(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool) -> 
     for i, task in enumerate(wave):
         rng = ctx.rng("driving", number, i)
         plans[: task.decisions, i] = random_driving(ctx.config.env.driving, low, high, task.decisions, rng)
-    return lambda t, frames: plans[t]
+    return lambda t, copies, frames: plans[t, copies.start :: copies.step]
 
 
 def _policy(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool, trace: Trace) -> Decide:
-    agent = trace.agent
-    agent.start(pool.num_envs)
     loud = np.zeros(pool.num_envs, np.bool_)
     loud[: len(wave)] = [not task.quiet for task in wave]
     actions = len(pool.action_low)
-    rngs = [ctx.rng("push", number, i) for i in range(pool.num_envs)]
-    pushes = Pushes(ctx.config.rollout, actions, rngs)
+    pushes = {
+        copies: Pushes(ctx.config.rollout, actions, [ctx.rng("push", number, i) for i in copies])
+        for copies in halves(pool.num_envs)
+    }
 
-    def decide(t: int, frames: np.ndarray) -> np.ndarray:
+    def decide(t: int, copies: range, frames: np.ndarray) -> np.ndarray:
         noise = ctx.rng("noise", number, t).standard_normal((pool.num_envs, actions), np.float32)
-        action = agent.act(frames, Exploration(noise, pushes(), loud))
-        trace.note()
-        return action
+        of_these = slice(copies.start, None, copies.step)
+        return trace.act(copies, frames, Exploration(noise[of_these], pushes[copies](), loud[of_these]))
 
     return decide
 
