@@ -92,10 +92,11 @@ def update(
     moving = True
     for _ in range(config.update_epochs):
         for index in minibatches(len(kept), config.minibatch_size, generator):
-            v_loss = 0.5 * (critic(features[index]) - returns[index]).square().mean()
+            seen = features[index]
+            v_loss = 0.5 * (critic(seen) - returns[index]).square().mean()
             loss, metrics = config.vf_coef * v_loss, {"v_loss": v_loss.detach()}
             if moving:
-                policy = actor(features[index])
+                policy = actor(seen)
                 policy_loss, more = _policy_loss(
                     policy, action[index], old_logprob[index], advantages[index],
                     Policy(held.mean[index], held.log_std[index]), config,
