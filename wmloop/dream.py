@@ -14,20 +14,15 @@ from wmloop.models.memory import Memory, done_probability, gated
 
 
 class DreamState(NamedTuple):
-    """Where N dreams are: `z` (N, Z) and M's `h`, `c` (N, D), which have consumed all steps before it.
-
-    `gates` (N, 4D) is h's share of the next step's gates, without their bias, where a step has left it: it comes out of the
-    same product.
-    """
+    """Where N dreams are: `z` (N, Z) and M's `h`, `c` (N, D), which have consumed all steps before it."""
 
     z: Tensor
     h: Tensor
     c: Tensor
-    gates: Tensor | None = None
 
     def at(self, rows: Tensor | list[int]) -> DreamState:
         """Return the states of the dreams at `rows`, one for each index."""
-        return DreamState(self.z[rows], self.h[rows], self.c[rows], None if self.gates is None else self.gates[rows])
+        return DreamState(self.z[rows], self.h[rows], self.c[rows])
 
     @property
     def features(self) -> Tensor:
@@ -79,8 +74,8 @@ class DreamBatch(NamedTuple):
 class Dream:
     """Step dreams inside M at a mixture temperature.
 
-    Everything M reads from h - its mixture, its outcomes and the recurrent half of the next step's gates - comes out of
-    one matrix product, which is why weights are stacked here once: build a new Dream when M's weights have changed.
+    All gates come out of one matrix product, and all that M says of h, its mixture and its outcomes, out of another, which
+    is why weights are stacked here once: build a new Dream when M's weights have changed.
 
     An end is an expectation as long as it is unlikely: the reward is (1 - p) r + p r_end and the future counts 1 - p.
     Where p passes one half the dream ends (others found thresholding more stable than sampling).
@@ -92,27 +87,27 @@ class Dream:
         first, second = memory.outcome_linears()
         with torch.no_grad():
             to_mixture, mixture_bias = memory.mixture_linear()
-            # Biases apart: torch would first write them out for every dream, which takes as long as the product.
-            self._from_h = torch.cat([from_h, to_mixture, first.weight]).t().contiguous()
-            self._from_za = torch.cat([from_za, bias.unsqueeze(1)], 1).t().contiguous()
+            # The gates' bias is a weight of a constant input: torch would first write it out for every dream.
+            from_z, from_a = from_za.split([memory.latent, memory.actions], 1)
+            self._gates = torch.cat([from_z, from_h, from_a, bias.unsqueeze(1)], 1).t().contiguous()
+            self._heads = torch.cat([to_mixture, first.weight]).t().contiguous()
             self._bias = torch.cat([mixture_bias, first.bias])
             self._outcome = (second.weight.detach(), second.bias.detach())
-        self._sizes = [4 * memory.hidden, len(mixture_bias), len(first.bias)]
+        self._sizes = [len(mixture_bias), len(first.bias)]
 
     @torch.no_grad()
     def step(self, state: DreamState, action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[DreamState, Outcome]:
         """Imagine one step of each dream under action (N, A); noise (N, Z) as in `mixture.sample`."""
-        from_h = self._fan_out(state.h)[0] if state.gates is None else state.gates
         one = torch.ones_like(state.z[:, :1])
-        h, c = gated(torch.addmm(from_h, torch.cat([state.z, action, one], -1), self._from_za), state.c)
-        gates, raw_mixture, raw_outcome = self._fan_out(h)
+        h, c = gated(torch.mm(torch.cat([state.z, state.h, action, one], -1), self._gates), state.c)
+        raw_mixture, raw_outcome = torch.mm(h, self._heads).add_(self._bias).split(self._sizes, -1)
         density = mixture.from_outputs(raw_mixture, self.memory.latent, self.memory.mixtures)
         z = mixture.sample(density, uniform, normal, self.temperature)
         outcome = torch.nn.functional.linear(torch.nn.functional.silu(raw_outcome), *self._outcome)
         done = done_probability(outcome[:, 2], self.done_weight)
         done = torch.where(done > 0.5, 1.0, done)
         reward = (1 - done) * outcome[:, 0] + done * outcome[:, 1]
-        return DreamState(z, h, c, gates), Outcome(reward, done)
+        return DreamState(z, h, c), Outcome(reward, done)
 
     @torch.no_grad()
     def rollout(self, policy: Callable[[Tensor], Policy], start: DreamState, noise: Noise) -> DreamBatch:
@@ -133,9 +128,3 @@ class Dream:
             torch.logical_and(alive[t], outcome.done < 1, out=alive[t + 1])
         torch.cat([state.z, state.h], -1, out=features[horizon])
         return DreamBatch(features, action, logprob, reward, goes_on, alive[:-1])
-
-    def _fan_out(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        out = torch.mm(h, self._from_h)
-        out[:, self._sizes[0] :].add_(self._bias)
-        gates, raw_mixture, raw_outcome = torch.split(out, self._sizes, -1)
-        return gates, raw_mixture, raw_outcome
