@@ -75,10 +75,18 @@ class Memory(nn.Module):
         return step
 
     def gate_weights(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the LSTM's weights from (z, a), (4D, Z + A), and from h, (4D, D), and its bias (4D,)."""
+        """Return the LSTM's weights from (z, a), (4D, Z + A), and from h, (4D, D), and its bias (4D,), for `gated`.
+
+        Those of the third gate are doubled, for tanh x = 2 / (1 + exp(-2x)) - 1: all four gates pass one logistic function.
+        torch's own tanh goes to a library that is ten times as slow on some processors.
+        """
+        doubled = torch.ones(4, 1, device=self.mixture_head.weight.device)
+        doubled[2] = 2
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0")
-        from_input, from_h, bias = map(self.lstm.get_parameter, names)
-        return from_input, from_h, bias
+        from_input, from_h, bias = (
+            (self.lstm.get_parameter(name).unflatten(0, (4, -1)).flatten(1) * doubled) for name in names
+        )
+        return from_input.view(4 * self.hidden, -1), from_h.view(4 * self.hidden, -1), bias.flatten()
 
     def mixture_linear(self) -> tuple[Tensor, Tensor]:
         """Return weight and bias of the mixture head with outputs in the order (3, K, Z); it is stored as (3, Z, K)."""
@@ -101,15 +109,13 @@ class Memory(nn.Module):
 
 
 def gated(gates: Tensor, c: Tensor) -> State:
-    """Return the LSTM's new (h, c) from its four pre-activations (B, 4D), in torch's order, and its old c (B, D)."""
-    i, f, g, o = gates.chunk(4, -1)
-    c = torch.sigmoid(f) * c + torch.sigmoid(i) * _tanh(g)
-    return torch.sigmoid(o) * _tanh(c), c
+    """Return the LSTM's new (h, c) from its four pre-activations (B, 4D), as `gate_weights` has them, and its old c (B, D).
 
-
-def _tanh(x: Tensor) -> Tensor:
-    # By its sum with the logistic function: torch's own goes to a library that is ten times as slow on some processors.
-    return torch.sigmoid(2 * x).mul_(2).sub_(1)
+    The pre-activations are overwritten.
+    """
+    i, f, g, o = gates.sigmoid_().chunk(4, -1)
+    c = torch.addcmul(f * c - i, i, g, value=2)  # f c + i tanh
+    return torch.addcmul(-o, o, torch.sigmoid(2 * c), value=2), c  # o tanh(c)
 
 
 class Targets(NamedTuple):
