@@ -336,8 +336,8 @@ def test_space_holds_the_episode_and_a_dot_lets_one_decision_pass(real):
     script, _ = perform(real, {2: ["space"], 5: ["."], 8: ["space"]}, longest=10)
     decisions = [round(float(caption.split(" frames")[0].split()[-1])) for _, caption, _ in script.shown]
     assert decisions == [0, 1, 2, 2, 2, 2, 3, 3, 3, 4, 5]
-    assert "paused" in script.shown[3][2][0]
-    assert "paused" not in script.shown[9][2][0]
+    assert "paused" in script.shown[3][2][1]
+    assert "paused" not in script.shown[9][2][1]
 
 
 def test_tab_goes_through_the_worlds_and_reality_waits_for_the_dreamer(real):
@@ -357,7 +357,7 @@ def test_r_begins_the_track_again(real):
 
 def test_t_turns_the_temperature_and_the_question_mark_shows_the_keys(real):
     script, _ = perform(real, {1: ["T", "T"], 2: ["t"], 3: ["?"], 4: ["?"]}, place="dream", longest=6)
-    assert "τ 1.15" in script.shown[2][2][0]
+    assert "τ 1.15" in script.shown[2][2][1]
     assert real.temperature == pytest.approx(1.15)
     assert any("record a video" in line for line in script.shown[3][2])
     assert not any("record a video" in line for line in script.shown[4][2])
@@ -390,7 +390,7 @@ def test_q_leaves_at_once(real):
 
 def test_a_driver_may_look_at_the_end_and_begin_again(real):
     script, playing = perform(real, {1: ["m"], 50: ["r"]}, hand=Hand(steer=1.0), longest=60)  # into the wall
-    assert "ended by the environment" in script.shown[49][2][1]
+    assert "ended by the environment" in script.shown[49][2][2]
     assert "score 0.0, 0 frames" in script.shown[51][1]
     assert playing.results == []
 
@@ -413,7 +413,7 @@ def test_the_dream_that_goes_along_begins_anew_when_it_is_turned_to_again(real, 
 def test_the_temperature_is_that_of_both_dreams(real):
     script, _ = perform(real, {1: ["T"]}, place="both", longest=3)
     assert real.temperature == pytest.approx(1.15)
-    assert "τ 1.15" in script.shown[2][2][0]
+    assert "τ 1.15" in script.shown[2][2][1]
 
 
 @pytest.mark.parametrize(
@@ -543,9 +543,16 @@ def test_a_window_shows_the_picture_and_is_closed_by_its_button(window):
     import pygame
 
     window.show(FRAMES[4], "caption", ["a line"])
-    assert pygame.display.get_surface().get_at((10, 10))[:3] == (100, 100, 100)
-    assert pygame.display.get_surface().get_size() == (60, 60)
+    screen = pygame.display.get_surface()
+    assert screen.get_at((400, 220))[:3] == (100, 100, 100)
+    assert screen.get_at((10, 220))[:3] == (0, 0, 0)  # beside it
+    assert pygame.surfarray.array3d(screen)[:, 440:].max() > 200  # letters
     assert pygame.display.get_caption()[0] == "caption"
+    window.show(np.full((400, 1200, 3), 50, np.uint8), "other", ["a line"] * 5)
+    assert pygame.display.get_surface() is screen
+    assert screen.get_size() == (800, 460)
+    assert [screen.get_at((x, 180))[:3] for x in (1, 798)] == [(50, 50, 50)] * 2
+    assert screen.get_at((1, 20))[:3] == (0, 0, 0)
     pygame.event.post(pygame.event.Event(pygame.QUIT))
     with pytest.raises(ClosedError):
         window.pressed()

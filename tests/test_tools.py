@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,6 +84,20 @@ def test_the_view_of_a_log_is_that_of_the_process_that_wrote_it(store):
     assert list(log.follow(lambda: False)) == [EVENTS[4]]
 
 
+def test_the_pictures_that_were_left_are_watched_too_and_damaged_ones_are_none(store):
+    assert store.pictures() == {}
+    left = {"real": np.full((64, 64, 3), 7, np.uint8), "dream": np.zeros((64, 64, 3), np.uint8)}
+    store.save_pictures(left)
+    seen = list(_Log(store).follow(lambda: False))
+    assert {event.kind: event.image.tolist() for event in seen} == {kind: a.tolist() for kind, a in left.items()}
+    store.save_pictures(
+        {"real": np.zeros(3, np.uint8), "dream": np.zeros((2, 2, 3), np.float32), "reconstruction": left["real"]}
+    )
+    assert list(store.pictures()) == ["reconstruction"]
+    (store.path / "pictures.safetensors").write_bytes(b"nonsense")
+    assert store.pictures() == {}
+
+
 def test_an_older_process_own_beginning_is_not_shown_again(store):
     for event in (EVENTS[0], Message("long ago"), RunFinished("tiny", "interrupted", None, None), EVENTS[0], EVENTS[4]):
         store.append_event(stamped(event))
@@ -138,6 +153,7 @@ def test_a_run_in_another_process_is_watched_to_its_end(tmp_path):
     assert done.exit_code == 0
     assert "run tiny ended: all iterations are done" in done.output or "has ended" in done.output
     assert Store.open(tmp_path / "tiny").holder() is None
+    assert {"real", "reconstruction", "dream"} <= Store.open(tmp_path / "tiny").pictures().keys()
 
 
 def test_a_holder_that_was_killed_holds_nothing(store):

@@ -14,13 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
 import typer
 
 from wmloop.cli.exits import say
 from wmloop.cli.opening import commits
 from wmloop.config import RunConfig, settings, with_settings
-from wmloop.errors import EnvironmentFailedError
-from wmloop.events import Event, Reporter, Resources, StageStarted
+from wmloop.errors import EnvironmentFailedError, StorageError
+from wmloop.events import Event, Picture, Reporter, Resources, StageStarted
 from wmloop.store import Store
 from wmloop.view import View, ViewState, open_view
 from wmloop.view.lines import Throttle, stamped
@@ -28,6 +29,7 @@ from wmloop.view.state import recall
 
 _LOG_SECONDS = 5.0
 _RESOURCES_SECONDS = 5.0
+_PICTURES_SECONDS = 1.0
 _SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
@@ -98,6 +100,8 @@ class Session:
         self._track = track
         self._followers: list[Reporter] = []
         self._measured = -_RESOURCES_SECONDS
+        self._pictures: dict[str, np.ndarray] = {}
+        self._left = -_PICTURES_SECONDS
 
     def run(self) -> None:
         """Run the loop to one of its ends and say which.
@@ -164,8 +168,18 @@ class Session:
         if not isinstance(event, Resources) and time.monotonic() >= self._measured + _RESOURCES_SECONDS:
             self._measured = time.monotonic()
             self._report(resources(self._store.path))
+        if isinstance(event, Picture):
+            self._leave(event)
         for follow in self._followers:
             follow(event)
+
+    def _leave(self, picture: Picture) -> None:
+        """Leave the latest pictures for `wmloop watch`, once a second; a disk that refuses stops no run for it."""
+        self._pictures[picture.kind] = picture.image
+        if time.monotonic() >= self._left + _PICTURES_SECONDS:
+            self._left = time.monotonic()
+            with contextlib.suppress(StorageError):
+                self._store.save_pictures(self._pictures)
 
     def _stopping(self, signum: int) -> None:
         assert self._view is not None

@@ -26,7 +26,7 @@ _LOOK_SECONDS = 0.5
 def watch(name: NameArgument = None, progress: ProgressOption = "auto", runs: RunsOption = Path("runs")) -> None:
     """Watch a run that another process is training, from its log.
 
-    The view is that of `wmloop start` without its pictures, which are in no log. Ctrl-C ends the watching, not the run.
+    The view is that of `wmloop start`; its pictures come once a second. Ctrl-C ends the watching, not the run.
     """
     from wmloop.events import RunFinished
     from wmloop.view import open_view
@@ -66,11 +66,13 @@ class _Log:
         return records
 
     def follow(self, alive: Callable[[], bool]) -> Iterator[Event]:
-        """Yield events as they are written, until no process writes the run any more and all is read."""
-        from wmloop.events import from_record
+        """Yield events as they are written, and the latest pictures, until no process writes the run and all is read."""
+        from wmloop.events import Picture, from_record
 
         while True:
             going_on = alive()  # asked first: what was written before the end is read after it
+            for kind, image in self._store.pictures().items():
+                yield Picture(0, "", kind, image)
             for record in self.records():
                 if event := from_record(record):
                     yield event

@@ -165,7 +165,7 @@ class Player:
         tau = f"   τ {self._real.temperature:.2f}" if self._place != "real" else ""
         action = "  ".join(f"{part:+.2f}" for part in moment.action)
         held = "   paused" if self._paused else ""
-        return [f"{stands}   C's action {action}{tau}{held}", self._said or moment.ended or "? shows the keys"]
+        return [stands, f"action {action}{tau}{held}", self._said or moment.ended or "? shows the keys"]
 
 
 def compose(pictures: Mapping[str, np.ndarray], equal: bool = False) -> np.ndarray:

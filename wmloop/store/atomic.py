@@ -86,10 +86,11 @@ class FileSystem:
 disk = FileSystem()
 
 
-def write_file(path: Path, data: bytes | bytearray | memoryview) -> None:
+def write_file(path: Path, data: bytes | bytearray | memoryview, durable: bool = True) -> None:
     """Write `data` to `path` so that after any crash `path` holds the old bytes or all of the new ones.
 
-    On return the new bytes are on the disk under their name. The file's mode is the umask's.
+    On return the new bytes are on the disk under their name. The file's mode is the umask's. What is not `durable` is not
+    waited for: readers still see the old bytes or all of the new ones, but a power cut may leave neither.
 
     Raises:
         StorageError: the old file, if any, is as it was.
@@ -101,7 +102,8 @@ def write_file(path: Path, data: bytes | bytearray | memoryview) -> None:
             fd = disk.create(temp)
             try:
                 _write_all(fd, data)
-                disk.fsync(fd)
+                if durable:
+                    disk.fsync(fd)
             finally:
                 disk.close(fd)
             disk.replace(temp, path)
@@ -109,7 +111,8 @@ def write_file(path: Path, data: bytes | bytearray | memoryview) -> None:
             with contextlib.suppress(OSError):
                 disk.remove(temp)
             raise
-    _confirm(path)
+    if durable:
+        _confirm(path)
 
 
 def publish_folder(draft: Path, final: Path) -> None:

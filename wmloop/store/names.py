@@ -15,6 +15,7 @@ HEADER = "run.toml"
 CONFIG = "config.toml"
 FACTS = "facts.json"
 EVENTS = "events.jsonl"
+PICTURES = "pictures.safetensors"
 ITERATIONS = "iterations"
 
 _RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from wmloop import __version__
 from wmloop.errors import StorageError, StoreCorruptError, UsageError
 from wmloop.store import atomic
@@ -21,7 +23,8 @@ from wmloop.store.draft import Draft, utc_now
 from wmloop.store.files import list_folder, open_regular, read_regular, sha256
 from wmloop.store.jsontext import dump_json, dump_line, parse_json
 from wmloop.store.lock import holder, run_lock
-from wmloop.store.names import CONFIG, EVENTS, FACTS, HEADER, ITERATIONS, check_run_name, missing_run
+from wmloop.store.names import CONFIG, EVENTS, FACTS, HEADER, ITERATIONS, PICTURES, check_run_name, missing_run
+from wmloop.store.tensors import encode, read
 from wmloop.store.version import (
     FORMAT,
     MANIFEST,
@@ -220,6 +223,20 @@ class Store:
     def append_event(self, record: Mapping[str, Any]) -> None:
         """Append one record to the log for people and plots; raises StorageError. Nothing decides by what is in it."""
         atomic.append_line(self.path / EVENTS, dump_line(dict(record)))
+
+    def save_pictures(self, pictures: Mapping[str, np.ndarray]) -> None:
+        """Leave the latest pictures, by kind, for those who watch; raises StorageError. Nothing decides by what is in them."""
+        atomic.write_file(self.path / PICTURES, encode(pictures), durable=False)
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        """Return the pictures (H, W, 3) uint8 that were left last, by kind; none where there are none, or no such."""
+        try:
+            arrays, _ = read(self.path / PICTURES)
+        except (StorageError, StoreCorruptError):
+            return {}
+        return {
+            kind: a for kind, a in arrays.items() if a.dtype == np.uint8 and a.ndim == 3 and a.shape[2] == 3 and a.size
+        }
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Yield the log's records in order; lines torn by a crash are skipped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Literal
 
 import numpy as np
@@ -51,27 +52,36 @@ def half_blocks(image: np.ndarray, rows: int, columns: int, colours: Colours = "
         grey = fit(image, rows, columns) @ np.array([0.299, 0.587, 0.114])
         shade = (grey * (len(_SHADES) - 1) / 255).round().astype(int)
         return ["".join(_SHADES[s] for s in row) for row in shade.tolist()]
-    pixels = fit(image, 2 * rows, columns)
+    pixels = fit(image, 2 * rows, columns).astype(np.int64)
     if colours == "256":
-        levels = (pixels.astype(np.int64) * 5 + 127) // 255
-        codes = [[f"5;{code}" for code in row] for row in (16 + levels @ np.array([36, 6, 1])).tolist()]
+        codes = 16 + ((pixels * 5 + 127) // 255) @ np.array([36, 6, 1])
     else:
-        pixels = pixels & 0xF8 | pixels >> 5
-        codes = [[f"2;{r};{g};{b}" for r, g, b in row] for row in pixels.tolist()]
-    return [_line(upper, lower) for upper, lower in zip(codes[::2], codes[1::2], strict=True)]
+        codes = (pixels >> 3) @ np.array([1024, 32, 1])
+    upper, lower = codes[::2], codes[1::2]
+    changes = np.ones((rows, columns), np.bool_)  # where a cell differs from the one before it
+    changes[:, 1:] = (upper[:, 1:] != upper[:, :-1]) | (lower[:, 1:] != lower[:, :-1])
+    escape = _truecolor if colours == "truecolor" else _indexed
+    lines = []
+    for over, under, begins in zip(upper.tolist(), lower.tolist(), changes, strict=True):
+        starts = np.flatnonzero(begins).tolist()
+        line, top, bottom = [], -1, -1
+        for start, end in zip(starts, [*starts[1:], columns], strict=True):
+            wanted = [f"38;{escape(over[start])}"] if over[start] != top else []
+            wanted += [f"48;{escape(under[start])}"] if under[start] != bottom else []
+            top, bottom = over[start], under[start]
+            line.append(f"\x1b[{';'.join(wanted)}m" + "▀" * (end - start))
+        lines.append("".join(line) + _RESET)
+    return lines
 
 
-def _line(upper: list[str], lower: list[str]) -> str:
-    parts, over, under = [], "", ""
-    for top, bottom in zip(upper, lower, strict=True):
-        wanted = []
-        if top != over:
-            wanted.append(f"38;{top}")
-        if bottom != under:
-            wanted.append(f"48;{bottom}")
-        over, under = top, bottom
-        parts.append(f"\x1b[{';'.join(wanted)}m▀" if wanted else "▀")
-    return "".join(parts) + _RESET
+@functools.cache
+def _truecolor(code: int) -> str:
+    """Return the escape of a colour of 5 bits a channel, spread over 8."""
+    return "2;" + ";".join(str(part << 3 | part >> 2) for part in (code >> 10, code >> 5 & 31, code & 31))
+
+
+def _indexed(code: int) -> str:
+    return f"5;{code}"
 
 
 def _resize(image: np.ndarray, size: int, axis: int) -> np.ndarray:

@@ -14,16 +14,18 @@ _INK, _PAPER = (235, 235, 235), (20, 20, 24)
 
 
 def with_lines(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
-    """Return `picture` (H, W, 3) uint8 with lines of text below it, each _ROW pixels high and cut at the right."""
-    if not lines:
-        return picture
-    width = picture.shape[1]
+    """Return `picture` (H, W, 3) uint8 with lines of text below it."""
+    return np.concatenate([picture, lettered(lines, picture.shape[1])]) if lines else picture
+
+
+def lettered(lines: Sequence[str], width: int) -> np.ndarray:
+    """Return lines of text as a picture (H, width, 3) uint8, each _ROW pixels high and cut at the right."""
     strip = np.empty((_ROW * len(lines), width, 3), np.uint8)
     strip[:] = _PAPER
     for i, line in enumerate(lines):
-        drawn = _drawn(line)[:_ROW, : width - 8]
+        drawn = _drawn(line)[:_ROW, : max(0, width - 8)]
         strip[i * _ROW : i * _ROW + len(drawn), 8 : 8 + drawn.shape[1]] = drawn
-    return np.concatenate([picture, strip])
+    return strip
 
 
 @functools.lru_cache(256)

@@ -17,13 +17,15 @@ import numpy as np
 from wmloop.errors import UsageError
 from wmloop.view.frames import Colours, fit, half_blocks, size_within, within
 from wmloop.view.keys import DIRECTIONS, Hand, spell, steered
-from wmloop.view.lettering import with_lines
+from wmloop.view.lettering import lettered, with_lines
 
 #: File names a video may end with, and the codec and pixel format of each.
 _FORMATS = {".mp4": ("libx264", "yuv420p"), ".gif": ("gif", "pal8")}
 _CHOICES = "`--render terminal` shows it here, `--render drive.mp4` writes a video"
 #: Terminals repeat a held key after about half a second, and then often.
 _HELD_SECONDS = 0.5
+#: A window's room for pictures, and below them for text, unless the first picture is larger.
+_ROOM, _TEXT = (800, 400), 60
 #: A game pad's stick rests a little beside its middle.
 _DEAD = 0.08
 
@@ -66,7 +68,7 @@ def open_showing(render: str, fps: float) -> Showing:
 
 
 class Window:
-    """A window of the desktop."""
+    """A window of the desktop. It keeps its size, whatever is shown, but for the person who pulls at it."""
 
     def __init__(self, fps: float) -> None:
         anywhere = sys.platform in ("win32", "darwin") or os.environ.get("SDL_VIDEODRIVER")
@@ -88,16 +90,28 @@ class Window:
         self._held: set[str] = set()
 
     def show(self, picture: np.ndarray, caption: str, lines: Sequence[str] = ()) -> None:
-        """Draw it."""
+        """Draw it as large as it fits above its lines."""
         pygame = self._pygame
-        drawn = with_lines(picture, lines)
-        size = (drawn.shape[1], drawn.shape[0])
-        if self._screen is None or self._screen.get_size() != size:
-            self._screen = pygame.display.set_mode(size)
-        self._screen.blit(pygame.image.frombuffer(np.ascontiguousarray(drawn).tobytes(), size, "RGB"), (0, 0))
+        if self._screen is None:  # a window of another size would be another window, without the keyboard
+            size = max(_ROOM[0], picture.shape[1]), max(_ROOM[1], picture.shape[0]) + _TEXT
+            self._screen = pygame.display.set_mode(size, pygame.RESIZABLE)
+        width, height = self._screen.get_size()
+        text = lettered(lines, width)
+        room = max(1, height - len(text))
+        scale = min(width / picture.shape[1], room / picture.shape[0])
+        size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
+        self._screen.fill((0, 0, 0))
+        drawn = pygame.transform.scale(self._surface(picture), size)
+        self._screen.blit(drawn, ((width - size[0]) // 2, (room - size[1]) // 2))
+        if lines:
+            self._screen.blit(self._surface(text), (0, room))
         pygame.display.set_caption(caption)
         pygame.display.flip()
         self._clock.tick(self._fps)
+
+    def _surface(self, picture: np.ndarray) -> Any:
+        size = picture.shape[1], picture.shape[0]
+        return self._pygame.image.frombuffer(np.ascontiguousarray(picture).tobytes(), size, "RGB")
 
     def pressed(self) -> list[str]:
         """Return what was pressed; a held key counts once."""
