@@ -439,8 +439,11 @@ def test_pictures_are_composed_side_by_side():
     red, blue = np.full((40, 60, 3), (255, 0, 0), np.uint8), np.full((64, 64, 3), (0, 0, 255), np.uint8)
     canvas = player.compose({"real": red, "reconstruction": blue, "dream": blue})
     assert canvas.shape == (400, 800, 3)
-    assert (canvas[:, :600] == (255, 0, 0)).all()
-    assert (canvas[:, 600:] == (0, 0, 255)).all()
+    assert (canvas[30:, :600] == (255, 0, 0)).all()
+    assert (canvas[30:200, 600:] == (0, 0, 255)).all()
+    assert (canvas[230:, 600:] == (0, 0, 255)).all()
+    for top, left in ((0, 0), (0, 600), (200, 600)):  # each says what it is
+        assert (canvas[top : top + 20, left : left + 60] == 235).any()
     assert player.compose({"dream": blue}).shape == (400, 400, 3)
     assert player.compose(dict.fromkeys("abcd", blue)).shape == (400, 800, 3)
     assert player.compose({"one": red, "two": red}, equal=True).shape == (400, 1200, 3)

@@ -13,6 +13,7 @@ from wmloop.errors import UsageError
 from wmloop.player.worlds import Comparison, Dreamt, Moment, Real, World
 from wmloop.view.frames import fit
 from wmloop.view.keys import HELP, hand_action
+from wmloop.view.lettering import labelled
 from wmloop.view.showing import ClosedError, Showing, Video
 
 _HEIGHT = 400
@@ -171,26 +172,22 @@ class Player:
 def compose(pictures: Mapping[str, np.ndarray], equal: bool = False) -> np.ndarray:
     """Return one picture of several: the first at full height, the others half as high, in columns at its right.
 
-    If `equal`, all have full height, side by side.
+    If `equal`, all have full height, side by side. Where there are several, each says what it is.
     """
-    first, *others = pictures.values()
-
-    def big(picture: np.ndarray) -> np.ndarray:
-        return fit(picture, _HEIGHT, round(_HEIGHT * picture.shape[1] / picture.shape[0] / 2) * 2)
-
-    if equal:
-        return np.concatenate([big(picture) for picture in pictures.values()], 1)
-    if not others:
-        return big(first)
     side = _HEIGHT // 2
+    parts = []
+    for number, (name, picture) in enumerate(pictures.items()):
+        if equal or number == 0:
+            part = fit(picture, _HEIGHT, round(_HEIGHT * picture.shape[1] / picture.shape[0] / 2) * 2)
+        else:
+            part = fit(picture, side, side)
+        parts.append(labelled(part, name) if len(pictures) > 1 else part)
+    if equal:
+        return np.concatenate(parts, 1)
     # two at most below each other: smaller ones would not be worth a look
-    columns = [_column(others[i : i + 2], side) for i in range(0, len(others), 2)]
-    return np.concatenate([big(first), *columns], 1)
-
-
-def _column(pictures: Sequence[np.ndarray], side: int) -> np.ndarray:
-    column = np.concatenate([fit(picture, side, side) for picture in pictures])
-    return np.pad(column, ((0, _HEIGHT - len(column)), (0, 0), (0, 0)))
+    columns = [np.concatenate(parts[i : i + 2]) for i in range(1, len(parts), 2)]
+    padded = [np.pad(column, ((0, _HEIGHT - len(column)), (0, 0), (0, 0))) for column in columns]
+    return np.concatenate([parts[0], *padded], 1)
 
 
 def _leave() -> NoReturn:

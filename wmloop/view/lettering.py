@@ -28,6 +28,14 @@ def lettered(lines: Sequence[str], width: int) -> np.ndarray:
     return strip
 
 
+def labelled(picture: np.ndarray, label: str) -> np.ndarray:
+    """Return `picture` (H, W, 3) uint8 with a label in its upper left corner."""
+    drawn = _drawn(f" {label} ")[: picture.shape[0], : picture.shape[1]]
+    marked = picture.copy()
+    marked[: drawn.shape[0], : drawn.shape[1]] = drawn
+    return marked
+
+
 @functools.lru_cache(256)
 def _drawn(line: str) -> np.ndarray:
     if not line:
