@@ -84,8 +84,13 @@ def test_a_trace_tells_of_every_moment_asked_and_foresees_only_if_told_to(forese
     long, short = trace.promises(CONFIG, driven, foreseeing)
     assert long.paid == [rewards[0][t : t + 25].sum() for t in (20, 40, 60)]
     assert len(long.promised) == 3
-    assert [value is None for value in long.foreseen] == [False, True, True] * foreseeing  # every third moment
+    assert [value is None for value in long.foreseen] == [False, True, True] * foreseeing
     assert short == Promises([], [], [])
+
+
+def test_every_sixth_moment_is_foreseen_and_in_every_second_episode_three_moments_later():
+    foreseen = [[t for t in range(20, 260, 20) if promises._is_foreseen(t, episode)] for episode in range(3)]
+    assert foreseen == [[20, 140], [80, 200], [20, 140]]
 
 
 def test_foresight_is_told_of_the_moments_that_were_asked_alone():

@@ -22,8 +22,8 @@ HORIZON = 25
 _EVERY = 20
 #: M's word is a distribution: dreams averaged for each moment, of C's own driving and given what was really done.
 _DREAMS, _FORESEEING = 4, 1024
-#: These are many, so they are dreamt for every third moment.
-_FORESEEN_EVERY = 3 * _EVERY
+#: These are many, so they are dreamt for every sixth moment, in every second episode three moments later.
+_FORESEEN_EVERY = 6 * _EVERY
 #: Moments foreseen together: of more, a step's intermediate results would not stay in the processor's cache.
 _TOGETHER = 4
 #: With so few dreams none has just the real action: C's deviations count so many times, and no dream is impossible.
@@ -93,7 +93,7 @@ class Trace:
         for (t, i), promise in zip(starts, (promised * scale).tolist(), strict=True):
             told[i].promised.append(promise)
             told[i].paid.append(float(episodes[i].rewards[t : t + HORIZON].sum()))
-        chosen = [k for k, (t, _) in enumerate(starts) if t % _FORESEEN_EVERY == _EVERY]
+        chosen = [k for k, (t, i) in enumerate(starts) if _is_foreseen(t, i)]
         if foreseeing and chosen:
             foreseen: list[float] = []
             for k in range(0, len(chosen), _TOGETHER):
@@ -102,7 +102,7 @@ class Trace:
                 foreseen += (foresee(dream, agent.actor, begin.at(some), taken[:, some], generator) * scale).tolist()
             answers = iter(foreseen)
             for t, i in starts:
-                told[i].foreseen.append(next(answers) if t % _FORESEEN_EVERY == _EVERY else None)
+                told[i].foreseen.append(next(answers) if _is_foreseen(t, i) else None)
         return told
 
 
@@ -142,6 +142,10 @@ def moments(rewards: np.ndarray, patience: int | None) -> list[int]:
     """
     asked = range(_EVERY, len(rewards) - HORIZON + 1, _EVERY)
     return [t for t in asked if patience is None or (rewards[max(0, t - patience) : t] > 0).any()]
+
+
+def _is_foreseen(moment: int, episode: int) -> bool:
+    return (moment - _EVERY) % _FORESEEN_EVERY == episode % 2 * _FORESEEN_EVERY // 2
 
 
 def gap(promises: Sequence[Promises], config: RunConfig) -> dict[str, float]:
