@@ -3,6 +3,7 @@
 import html.parser
 import itertools
 import math
+import shutil
 import sys
 
 import numpy as np
@@ -133,6 +134,21 @@ def test_facts_add_up(runs):
     assert best.score == evaluation.metrics["score"]
     kept = [track.score for track in facts.tracks if not track.further]
     assert np.mean(kept) == pytest.approx(best.score)
+
+
+def test_an_iteration_that_was_stopped_counts_as_work_and_not_as_an_evaluation(runs, tmp_path):
+    shutil.copytree(runs / "one", tmp_path / "one")
+    for iteration in ("0000", "0001"):
+        shutil.rmtree(tmp_path / "one" / "iterations" / iteration / "evaluate")
+    store = Store.open(tmp_path / "one")
+    facts = Facts.of(store, stored_config(store))
+    assert facts.points == []
+    assert [list(spent) for spent in facts.seconds.values()] == [["rollout", "vision", "memory", "controller"]] * 2
+    assert facts.collected == sum(v.metrics["frames"] for v in store.versions() if v.stage == "rollout")
+    assert wmloop("report", "one", "--to", tmp_path / "here", runs=tmp_path).exit_code == 0
+    words = check(tmp_path / "here" / "report.html")
+    assert "No iteration has been evaluated yet" in words
+    assert "minutes of each stage" in words
 
 
 def test_a_probe_branches_its_dreams_inside_the_episodes(runs, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -50,7 +50,7 @@ class Track(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """One run: its evaluations, the tracks of the served agent, seconds by stage and iteration, and what made it.
+    """One run: its evaluations, the tracks of the served agent, seconds by iteration and stage, and what made it.
 
     `rates` are units a second (frames, images, sequence steps, dream steps) by stage, over all iterations. `collected` and
     `evaluated` count real frames, `bytes` what is stored, `parent` is the run it was forked from.
@@ -60,7 +60,7 @@ class Facts:
     config: RunConfig
     points: Sequence[Point]
     tracks: Sequence[Track]
-    seconds: Sequence[dict[str, float]]
+    seconds: Mapping[int, Mapping[str, float]]
     rates: dict[str, float]
     collected: float
     evaluated: float
@@ -75,17 +75,19 @@ class Facts:
         whole = list(itertools.takewhile(lambda i: history.version(i, "evaluate"), itertools.count()))
         imported = [v.iteration for v in history.all("evaluate") if v.iteration not in whole]
         points, frames, hours, evaluated = [], 0.0, 0.0, 0.0
-        seconds: list[dict[str, float]] = []
-        for iteration in [*whole, *imported]:
+        seconds: dict[int, dict[str, float]] = {}
+        begun = {version.iteration for version in history.everything()}
+        for iteration in [*whole, *sorted(begun.difference(whole, imported)), *imported]:
             versions = {stage: history.version(iteration, stage) for stage in STAGES}
             spent = {stage: version.seconds for stage, version in versions.items() if version}
             rollout, evaluation = versions["rollout"], versions["evaluate"]
-            assert evaluation is not None
             driven = rollout.metrics if rollout else {}
             frames += driven.get("frames", math.nan)
             hours += sum(spent.values()) / 3600
+            seconds[iteration] = spent
+            if evaluation is None:  # it was stopped in it
+                continue
             evaluated += evaluation.metrics.get("frames", 0.0) + evaluation.metrics.get("confirmed_frames", 0.0)
-            seconds.append(spent)
             points.append(_point(iteration, frames, hours, evaluation.metrics, driven))
         best = history.best_evaluation()
         made = store.facts if isinstance(store.facts, dict) else {}

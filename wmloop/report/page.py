@@ -130,7 +130,7 @@ def describe(facts: Facts, probe: Probe, iteration: int, commands: Sequence[str]
         page.say("No iteration has been evaluated yet.")
     _worlds(page, probe, iteration)
     page.head("Time")
-    if any(map(sum, (spent.values() for spent in facts.seconds))):
+    if any(map(sum, (spent.values() for spent in facts.seconds.values()))):
         page.pair(page.chart("time", plots.time(facts), "minutes of each stage in each iteration"))
         page.table(["stage", "total", "share", "an iteration", "throughput"], _times(facts))
     else:
@@ -234,7 +234,7 @@ def _verdict(facts: Facts) -> str:
 
 def _cards(facts: Facts) -> str:
     best = facts.best
-    hours = facts.points[-1].hours if facts.points else 0.0
+    hours = sum(sum(spent.values()) for spent in facts.seconds.values()) / 3600
     cards = [
         ("best score", f"{best.score:.0f} ± {best.std:.0f}" if best else "none yet"),
         ("its worst track", _cell(best.worst) if best else ""),
@@ -275,7 +275,7 @@ def _summary(facts: Facts) -> list[str]:
 
 
 def _times(facts: Facts) -> list[list[str]]:
-    totals = {stage: sum(spent.get(stage, 0.0) for spent in facts.seconds) for stage in STAGES}
+    totals = {stage: sum(spent.get(stage, 0.0) for spent in facts.seconds.values()) for stage in STAGES}
     whole, count = sum(totals.values()), max(1, len(facts.seconds))
     rows = [
         [s, span(total), f"{total / whole:.0%}", span(total / count), _throughput(facts, s)]

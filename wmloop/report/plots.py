@@ -132,10 +132,9 @@ def rewards(probe: Probe) -> Figure:
 def time(facts: Facts) -> Figure:
     """Draw the minutes of each stage in each iteration."""
     figure, axes = _axes(xlabel="iteration", ylabel="minutes")
-    base = np.zeros(len(facts.points))
-    iterations = [point.iteration for point in facts.points]
+    base, iterations = np.zeros(len(facts.seconds)), list(facts.seconds)
     for stage, colour in zip(STAGES, _RUNS, strict=False):
-        minutes = np.array([spent.get(stage, 0.0) / 60 for spent in facts.seconds])
+        minutes = np.array([spent.get(stage, 0.0) / 60 for spent in facts.seconds.values()])
         axes.bar(iterations, minutes, bottom=base, color=colour, label=stage, width=0.8)
         base += minutes
     _legend(axes, ncols=3, fontsize=8)
