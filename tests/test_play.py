@@ -315,13 +315,13 @@ def test_without_a_key_each_track_is_driven_to_its_end(real):
             told
             == f"episode {number} (real, track {track}): score {last.score:.1f}, {last.frames} frames, {last.ended}"
         )
-    assert all("C drives" in caption for _, caption, _ in script.shown)
+    assert all(lines[1].startswith("C drives") for _, _, lines in script.shown)
 
 
 def test_m_hands_the_wheel_over_and_back(env, real):
     hand = Hand(steer=1.0)
     script, _ = perform(real, {1: ["m"]}, hand=hand, longest=4)
-    assert "you drive" in script.shown[-1][1]
+    assert "you drive" in script.shown[-1][2][1]
     env.reset(TRACK)
     by_hand = hand_action(hand, env.action_low, env.action_high)
     real.reset(TRACK)
@@ -329,7 +329,7 @@ def test_m_hands_the_wheel_over_and_back(env, real):
     rewards = [env.step(first)[1], *(env.step(by_hand)[1] for _ in range(3))]
     assert f"return {sum(rewards):.1f}" in script.shown[4][2][0]
     script, _ = perform(real, {1: ["m"], 2: ["m"]}, hand=hand, longest=4)
-    assert "C drives" in script.shown[-1][1]
+    assert "C drives" in script.shown[-1][2][1]
 
 
 def test_space_holds_the_episode_and_a_dot_lets_one_decision_pass(real):
@@ -342,8 +342,8 @@ def test_space_holds_the_episode_and_a_dot_lets_one_decision_pass(real):
 
 def test_tab_goes_through_the_worlds_and_reality_waits_for_the_dreamer(real):
     script, _ = perform(real, {2: ["tab"], 4: ["tab"], 6: ["tab"]}, longest=8)
-    worlds_seen = [caption.split(" · ")[1].split(" of track")[0] for _, caption, _ in script.shown]
-    assert worlds_seen == [*["reality"] * 2, *["reality and M's dream of it"] * 2, *["a dream"] * 2, *["reality"] * 3]
+    worlds_seen = [caption.split(" · ")[1].split(", ")[1] for _, caption, _ in script.shown]
+    assert worlds_seen == [*["reality"] * 2, *["reality + dream"] * 2, *["a dream"] * 2, *["reality"] * 3]
     frames = [int(caption.split(" frames")[0].split()[-1]) for _, caption, _ in script.shown]
     assert frames == [0, 1, 2, 3, 0, 1, 4, 5, 6]
 

@@ -20,7 +20,7 @@ _HEIGHT = 400
 #: What `t` and `T` do to the dream's temperature.
 _TURN = 1.15
 _PLACES = ("real", "both", "dream")
-_WORDS = {"real": "reality", "both": "reality and M's dream of it", "dream": "a dream", "comparison": "reality"}
+_WORDS = {"real": "reality", "both": "reality + dream", "dream": "a dream", "comparison": "reality"}
 
 
 class Player:
@@ -144,9 +144,8 @@ class Player:
         return f"{'promised' if self._place == 'dream' else 'score'} {moment.score:.1f}, {moment.frames} frames"
 
     def _show(self, moment: Moment, track: int) -> None:
-        who = "you drive" if self._by_hand else "C drives"
         where = _WORDS["comparison" if self._comparison else self._place]
-        caption = f"{self._about} · {where} of track {track} · {self._score(moment)} · {who}"
+        caption = f"{self._about} · track {track}, {where} · {self._score(moment)}"
         lines = self._lines(moment)
         if self._helping:
             lines += [f"{keys:<15} {does}" for keys, does in HELP]
@@ -166,7 +165,8 @@ class Player:
         tau = f"   τ {self._real.temperature:.2f}" if self._place != "real" else ""
         action = "  ".join(f"{part:+.2f}" for part in moment.action)
         held = "   paused" if self._paused else ""
-        return [stands, f"action {action}{tau}{held}", self._said or moment.ended or "? shows the keys"]
+        who = "you drive" if self._by_hand else "C drives"
+        return [stands, f"{who} {action}{tau}{held}", self._said or moment.ended or "? shows the keys"]
 
 
 def compose(pictures: Mapping[str, np.ndarray], equal: bool = False) -> np.ndarray:

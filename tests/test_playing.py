@@ -1,12 +1,18 @@
-"""The player in a window of a real X display: keys go in by the X server, pictures come out of its memory."""
+"""The player as a person meets it: keys typed on a display or a terminal, pictures read off it."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import pty
+import re
+import select
 import shutil
 import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -78,6 +84,7 @@ def wait_for(what):
         time.sleep(0.05)
 
 
+@pytest.mark.skipif(not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="needs Xvfb and xdotool")
 def test_keys_drive_the_player_in_a_window_of_a_display(desktop, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "wmloop", "play", "demo", "--in", "dream"],
@@ -98,9 +105,10 @@ def test_keys_drive_the_player_in_a_window_of_a_display(desktop, tmp_path):
         assert desktop.caption(window) != caption
         desktop.press(window, "question")
         assert (desktop.picture() != held).any()
-        desktop.press(window, "question", "m")
-        wait_for(lambda: "you drive" in desktop.caption(window))
-        desktop.press(window, "m", "Tab", "space")
+        shown = desktop.picture()
+        desktop.press(window, "m")  # a person drives
+        assert (desktop.picture() != shown).any()
+        desktop.press(window, "question", "m", "Tab", "space")
         wait_for(lambda: "reality" in desktop.caption(window))
         desktop.press(window, "v")
         time.sleep(1.0)
@@ -113,3 +121,80 @@ def test_keys_drive_the_player_in_a_window_of_a_display(desktop, tmp_path):
     (video,) = tmp_path.glob("*.mp4")
     assert video.stat().st_size > 1000
     assert video.name in output
+
+
+class Screen:
+    """A process on a terminal of 80x24, and the last whole frame that it drew there."""
+
+    def __init__(self, command, folder):
+        self.person, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TERM": "xterm-256color"}
+        self.process = subprocess.Popen(
+            command, cwd=folder, env=environment | {"COLORTERM": "truecolor"}, stdin=theirs, stdout=theirs, stderr=theirs,
+            start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs)
+        self.bytes = b""
+
+    @property
+    def text(self):
+        return self.bytes.decode(errors="replace")
+
+    def read(self):
+        """Take in what was drawn until now; False once the process has let go of the terminal."""
+        while select.select([self.person], [], [], 0.05)[0]:
+            try:
+                data = os.read(self.person, 1 << 16)
+            except OSError:
+                return False
+            if not data:
+                return False
+            self.bytes += data
+        return True
+
+    def frame(self):
+        self.read()
+        frames = self.text.split("\x1b[H")
+        return frames[-2] if len(frames) > 2 else ""
+
+    def type(self, keys):
+        os.write(self.person, keys.encode())
+        time.sleep(0.5)
+
+
+def test_keys_drive_the_player_in_a_terminal(tmp_path):
+    screen = Screen([sys.executable, "-m", "wmloop", "play", "demo", "--in", "dream", "--render", "terminal"], tmp_path)
+
+    def shows(words):
+        wait_for(lambda: words in screen.frame())
+
+    try:
+        wait_for(lambda: "▀" in screen.frame())
+        first = screen.frame()
+        assert len(set(re.findall(r"[34]8;2;\d+;\d+;\d+", first))) > 5  # colours of a road and its grass
+        wait_for(lambda: screen.frame() != first)  # it moves
+        screen.type(" ")
+        shows("paused")
+        held = screen.frame()
+        time.sleep(0.5)
+        assert screen.frame() == held
+        screen.type(".")
+        wait_for(lambda: screen.frame() != held)
+        screen.type("?")
+        shows("leave")
+        screen.type("?m")
+        shows("you drive")
+        screen.type("T")
+        shows("τ 1.15")
+        screen.type("\t ")
+        shows("reality")
+        screen.type("q")
+        wait_for(lambda: not screen.read())
+        assert screen.process.wait(20) == 0
+    finally:
+        screen.process.kill()
+        screen.process.wait()
+        with contextlib.suppress(OSError):
+            os.close(screen.person)
+    assert "\x1b[?1049l" in screen.text[-2000:]  # the terminal is as it was
