@@ -395,12 +395,23 @@ def test_a_half_that_hangs_is_found_while_the_other_goes_on() -> None:
             for copies in (range(0, 4, 2), range(1, 4, 2)):
                 pool.send(copies, np.zeros((2, 2), np.float32))
             while True:
-                copies, _ = pool.receive()
-                time.sleep(0.05)
-                pool.send(copies, np.zeros((2, 2), np.float32))
+                copies, step = pool.receive()
+                if step.frames.any():  # else its episodes have ended
+                    pool.send(copies, np.zeros((2, 2), np.float32))
 
         with pytest.raises(EnvironmentFailedError, match=r"copy 0 \(seed 20, .*no answer for 1 s"):
             drive_on()
+
+
+@pytest.mark.usefixtures("two_workers")
+def test_a_worker_that_was_stopped_and_goes_on_has_not_hung() -> None:
+    with EnvPool(tiny(timeout=1.0), 2) as pool:
+        pool.reset([20, 21])
+        os.kill(pool._processes[1].pid or 0, signal.SIGSTOP)
+        pool.send(range(2), np.zeros((2, 2), np.float32))
+        time.sleep(1.5)  # as when all was stopped by Ctrl-Z: nobody waits for anybody
+        os.kill(pool._processes[1].pid or 0, signal.SIGCONT)
+        assert pool.receive()[1].frames.tolist() == [1, 1]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a system that can keep a process on a core")

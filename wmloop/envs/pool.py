@@ -9,6 +9,7 @@ import sys
 import time
 import types
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, NoReturn
@@ -21,6 +22,7 @@ from wmloop.envs.worker import serve, view_pictures
 from wmloop.errors import DivergedError, EnvironmentFailedError
 
 _GRACE = 2.0  # seconds a worker gets to leave by itself
+_LOOK = 0.5  # seconds between two looks at how long a worker has been waited for
 UNLIMITED = sys.maxsize  # more decisions than any episode has
 
 
@@ -34,7 +36,8 @@ class PoolStep(NamedTuple):
     frames: np.ndarray  # (N,) int64, 0 where the copy idles
 
 
-class _Request(NamedTuple):
+@dataclass(eq=False)
+class _Request:
     """What some copies were asked: answers by copy, and the workers that have not answered yet."""
 
     copies: range
@@ -76,7 +79,7 @@ class EnvPool:
         self._driven = context.RawArray("q", [-1] * num_workers)
         self._copies = [range(i, num_envs, num_workers) for i in range(num_workers)]
         self._asked: list[_Request] = []  # not received yet, oldest first
-        self._since = [0.0] * num_workers  # when a worker began what it is at
+        self._waited = [0.0] * num_workers  # seconds, for each worker's next answer
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
         try:
@@ -90,7 +93,7 @@ class EnvPool:
                     process.start()
                     self._processes.append(process)
                     theirs.close()
-            self._expect(range(num_envs), range(num_workers))
+            self._asked.append(_Request(range(num_envs), {}, set(range(num_workers))))
             self.action_low, self.action_high = self._answer().answers[0]
         except BaseException:
             self.close()
@@ -146,8 +149,9 @@ class EnvPool:
             DivergedError: what an action was paid is not finite.
             EnvironmentFailedError: a worker died, or did not answer within the timeout.
         """
-        copies, answers, _ = self._answer()
-        reward, terminated, truncated, frames = zip(*(answers[copy] for copy in copies), strict=True)
+        done = self._answer()
+        copies = done.copies
+        reward, terminated, truncated, frames = zip(*(done.answers[copy] for copy in copies), strict=True)
         return copies, PoolStep(
             self._pictures[copies.start : copies.stop : copies.step].copy(),
             np.array(reward, np.float32),
@@ -180,7 +184,7 @@ class EnvPool:
             raise EnvironmentFailedError("this pool of environments is closed: make a new one")
         given = dict(zip(copies, values, strict=True))
         workers = [worker for worker, own in enumerate(self._copies) if any(copy in given for copy in own)]
-        self._expect(copies, workers)
+        self._asked.append(_Request(copies, {}, set(workers)))
         try:
             for worker in workers:
                 with contextlib.suppress(OSError):  # a dead worker is reported where its answer is awaited
@@ -189,33 +193,25 @@ class EnvPool:
             self.close()
             raise
 
-    def _expect(self, copies: range, workers: Sequence[int]) -> None:
-        now, busy = time.monotonic(), {worker for request in self._asked for worker in request.workers}
-        for worker in set(workers) - busy:
-            self._since[worker] = now
-        self._asked.append(_Request(copies, {}, set(workers)))
-
     def _answer(self) -> _Request:
         """Return a request that all its workers have answered, the oldest such; wait until there is one."""
         assert self._asked, "nothing was sent"
         try:
             while not (done := [request for request in self._asked if not request.workers]):
                 self._listen()
-            self._asked.remove(done[0])
-            return done[0]
         except BaseException:  # also Ctrl-C: answers still under way would be taken for those of the next request
             self.close()
             raise
+        self._asked.remove(done[0])
+        return done[0]
 
     def _listen(self) -> None:
-        busy = {worker for request in self._asked for worker in request.workers}
-        waiting: dict[Any, int] = {self._pipes[worker]: worker for worker in busy}
-        longest = min(busy, key=lambda worker: (self._since[worker], worker))
-        ready: list[Any] = wait(list(waiting), max(self._since[longest] + self._timeout - time.monotonic(), 0))
-        if not ready:
-            self._fail(longest, hung=True)
+        busy = {self._pipes[worker]: worker for request in self._asked for worker in request.workers}
+        begun = time.monotonic()
+        ready: list[Any] = wait(list(busy), _LOOK)
+        waited = min(time.monotonic() - begun, _LOOK)  # what was stopped by Ctrl-Z and goes on has not waited meanwhile
         for pipe in ready:
-            worker = waiting[pipe]
+            worker = busy.pop(pipe)
             try:
                 answer = pipe.recv()
             except (EOFError, OSError):
@@ -225,7 +221,11 @@ class EnvPool:
             request = next(request for request in self._asked if worker in request.workers)
             request.workers.remove(worker)
             request.answers.update(answer)
-            self._since[worker] = time.monotonic()
+            self._waited[worker] = 0.0
+        for worker in sorted(busy.values()):
+            self._waited[worker] += waited
+            if self._waited[worker] >= self._timeout:
+                self._fail(worker, hung=True)
 
     def _fail(self, worker: int, hung: bool) -> NoReturn:
         copy = max(int(self._driven[worker]), worker)  # -1 while it starts
