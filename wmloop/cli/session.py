@@ -119,6 +119,7 @@ class Session:
             self._view = open_view(self._progress, recall(state, commits(self._store), time.monotonic()))
             stack.callback(self._view.close)
             self._follow(stack)
+            stack.callback(self._leave)
             stop = stack.enter_context(Stop(self._stopping, self._leaving))
             try:
                 reason = loop.run(self._store, self._config, device, self._report, stop)
@@ -169,15 +170,16 @@ class Session:
             self._measured = time.monotonic()
             self._report(resources(self._store.path))
         if isinstance(event, Picture):
-            self._leave(event)
+            self._pictures[event.kind] = event.image
+            if time.monotonic() >= self._left + _PICTURES_SECONDS:
+                self._leave()
         for follow in self._followers:
             follow(event)
 
-    def _leave(self, picture: Picture) -> None:
-        """Leave the latest pictures for `wmloop watch`, once a second; a disk that refuses stops no run for it."""
-        self._pictures[picture.kind] = picture.image
-        if time.monotonic() >= self._left + _PICTURES_SECONDS:
-            self._left = time.monotonic()
+    def _leave(self) -> None:
+        """Leave the latest pictures for `wmloop watch`; a disk that refuses stops no run for it."""
+        self._left = time.monotonic()
+        if self._pictures:
             with contextlib.suppress(StorageError):
                 self._store.save_pictures(self._pictures)
 
