@@ -59,7 +59,7 @@ def sample(mixture: Mixture, uniform: Tensor, normal: Tensor, temperature: float
     # needs no bound, so a cumulative weight that rounds below 1 cannot lead outside the mixture.
     for k in range(len(means)):
         left = left - weights[k]
-        beyond = torch.zeros_like(left) if k == len(means) - 1 else torch.ge(left, 0, out=torch.empty_like(left))
+        beyond = torch.zeros_like(left) if k == len(means) - 1 else left.clone().ge_(0)
         chosen, reached = reached - beyond, beyond
         mean, log_std = torch.addcmul(mean, chosen, means[k]), torch.addcmul(log_std, chosen, log_stds[k])
     scale = math.sqrt(temperature) if isinstance(temperature, float) else temperature.sqrt()
