@@ -415,13 +415,15 @@ def test_a_worker_that_was_stopped_and_goes_on_has_not_hung() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a system that can keep a process on a core")
-def test_workers_stay_on_a_core_each_where_there_is_one_for_each() -> None:
-    cores = sorted(os.sched_getaffinity(0))
-    with EnvPool(tiny(), len(cores)) as all_busy:
-        assert [os.sched_getaffinity(process.pid or 0) for process in all_busy._processes] == [{core} for core in cores]
-    if len(cores) > 1:
-        with EnvPool(tiny(), 1) as one:
-            assert os.sched_getaffinity(one._processes[0].pid or 0) == set(cores)
+def test_workers_stay_on_a_core_each_where_there_is_one_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = os.sched_getaffinity(0)
+    cores = sorted(every)[:2]
+    monkeypatch.setattr("wmloop.envs.pool._cores", lambda: cores)
+    with EnvPool(tiny(), 3) as busy:
+        assert [os.sched_getaffinity(process.pid or 0) for process in busy._processes] == [{core} for core in cores]
+    monkeypatch.setattr("wmloop.envs.pool._cores", lambda: [*cores, *cores])
+    with EnvPool(tiny(), 1) as one:
+        assert os.sched_getaffinity(one._processes[0].pid or 0) == every
 
 
 def test_settings_that_do_not_fit_are_usage_errors_from_the_pool_too() -> None:
