@@ -101,7 +101,7 @@ class Session:
         self._followers: list[Reporter] = []
         self._measured = -_RESOURCES_SECONDS
         self._pictures: dict[str, np.ndarray] = {}
-        self._left = -_PICTURES_SECONDS
+        self._saved = -_PICTURES_SECONDS
 
     def run(self) -> None:
         """Run the loop to one of its ends and say which.
@@ -119,7 +119,7 @@ class Session:
             self._view = open_view(self._progress, recall(state, commits(self._store), time.monotonic()))
             stack.callback(self._view.close)
             self._follow(stack)
-            stack.callback(self._leave)
+            stack.callback(self._save_pictures)
             stop = stack.enter_context(Stop(self._stopping, self._leaving))
             try:
                 reason = loop.run(self._store, self._config, device, self._report, stop)
@@ -171,14 +171,14 @@ class Session:
             self._report(resources(self._store.path))
         if isinstance(event, Picture):
             self._pictures[event.kind] = event.image
-            if time.monotonic() >= self._left + _PICTURES_SECONDS:
-                self._leave()
+            if time.monotonic() >= self._saved + _PICTURES_SECONDS:
+                self._save_pictures()
         for follow in self._followers:
             follow(event)
 
-    def _leave(self) -> None:
-        """Leave the latest pictures for `wmloop watch`; a disk that refuses stops no run for it."""
-        self._left = time.monotonic()
+    def _save_pictures(self) -> None:
+        """Save the latest pictures for `wmloop watch`; a disk that refuses stops no run for it."""
+        self._saved = time.monotonic()
         if self._pictures:
             with contextlib.suppress(StorageError):
                 self._store.save_pictures(self._pictures)
