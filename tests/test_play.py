@@ -136,8 +136,17 @@ def test_a_watched_episode_is_the_one_the_agent_drives_unwatched(env, agent, rea
             copies, (obs, *rest) = self.sent
             return copies, PoolStep(obs[None], *(np.array([value]) for value in rest))
 
+    threads = set()
+
+    def decide(t, copies, frames):
+        threads.add(torch.get_num_threads())
+        return agent.act(frames)
+
     agent.start(1)
-    (driven,) = drive(OneCopy(), [Task(TRACK, 0)], lambda t, copies, frames: agent.act(frames), lambda n, o: None)
+    torch.set_num_threads(2)
+    (driven,) = drive(OneCopy(), [Task(TRACK, 0)], decide, lambda n, o: None)
+    assert (threads, torch.get_num_threads()) == ({1}, 2)  # a second thread would wait on a worker's core
+    torch.set_num_threads(1)
     for dreaming in (False, True):  # which only adds pictures
         real.dreaming = dreaming
         moments = episode(real)
