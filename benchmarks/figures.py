@@ -22,6 +22,7 @@ from wmloop.learn import ppo
 from wmloop.models.agent import Agent
 from wmloop.models.controller import PlainCritic
 from wmloop.models.memory import Targets, memory_loss
+from wmloop.models.mixed import round_in
 from wmloop.models.vision import Vision, to_images, vae_loss
 from wmloop.stages.collect import Task, drive, halves
 from wmloop.stages.promises import Trace
@@ -66,11 +67,18 @@ def _plain_dream(num_dreams: int) -> Work:
     return work
 
 
+def _mix(*networks: nn.Module) -> None:
+    """Let networks that learn do so in mixed precision, where a run on this machine would choose it."""
+    if resolve_precision("auto", "cpu") == "bf16-mixed":
+        round_in(*networks)
+
+
 def _trained() -> Work:
     """Return dream steps with all epochs of PPO on them."""
     num_dreams, horizon = CONFIG.dream.num_dreams, CONFIG.dream.horizon
     memory = new_memory(CONFIG, ACTIONS, CPU).eval()
     actor, critic = new_actor(CONFIG, ACTIONS, CPU), new_critic(CONFIG, CPU)
+    _mix(actor, critic)
     anchor = copy.deepcopy(actor).requires_grad_(False)
     config = CONFIG.controller.model_copy(update={"update_epochs": 4, "target_kl": 1e9})
     optimizer = adam([*actor.parameters(), *critic.parameters()], 3e-4)
@@ -108,6 +116,7 @@ def _plain_trained() -> Work:
 
 def _memory() -> Work:
     memory, config = new_memory(CONFIG, ACTIONS, CPU), CONFIG.memory
+    _mix(memory)
     optimizer = adam([p for p in memory.parameters() if p.requires_grad], 1e-3)
     size = config.batch, config.sequence
     ones = torch.ones(size)

@@ -21,13 +21,16 @@ CONFIG = RunConfig()
 pytestmark = pytest.mark.usefixtures("torch_as_it_was")
 
 
-@pytest.mark.parametrize(("speed", "chosen"), [(1.0, "fp32"), (1.2, "fp32"), (2.0, "bf16"), (0.3, "fp32")])
-def test_bf16_is_chosen_where_its_products_are_clearly_faster(monkeypatch, speed, chosen):
+@pytest.mark.parametrize(
+    ("rounding", "half", "chosen"),
+    [(1, 1, "fp32"), (1.2, 1.5, "fp32"), (0.3, 2, "fp32"), (2, 0.1, "bf16"), (2, 2.4, "bf16"), (2, 2.7, "bf16-mixed")],
+)
+def test_what_is_chosen_is_clearly_faster_than_what_rounds_less(monkeypatch, rounding, half, chosen):
     clock = [0.0]
-    seconds = {"highest": 1.0, "medium": 1.0 / speed}
 
     def mm(a, b):
-        clock[0] += seconds[torch.get_float32_matmul_precision()]
+        tensors = {"highest": 1, "medium": rounding}[torch.get_float32_matmul_precision()]
+        clock[0] += 1 / (half if a.dtype == torch.bfloat16 else tensors)
 
     monkeypatch.setattr(torch, "mm", mm)
     monkeypatch.setattr(device.time, "perf_counter", lambda: clock[0])

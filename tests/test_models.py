@@ -46,7 +46,7 @@ def test_the_linear_controller_has_867_parameters_beside_its_free_spread():
     assert count(actor) == 867 + 3
 
 
-@pytest.mark.parametrize("network", ["equalised", "light", "ha2018"])
+@pytest.mark.parametrize("network", ["compact", "equalised", "light", "ha2018"])
 def test_vision_maps_64x64_pictures_to_latents_and_back_into_the_unit_range(network):
     vision = Vision(network, 32)
     frames = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
@@ -63,7 +63,7 @@ def test_frames_survive_the_way_to_images_and_back():
 
 
 def test_the_vaes_kl_is_zero_at_the_prior_and_its_error_is_summed_over_a_picture():
-    vision = Vision("equalised", 4)
+    vision = Vision("compact", 4)
     for head in (vision.mu, vision.logvar):
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
@@ -76,7 +76,7 @@ def test_the_vaes_kl_is_zero_at_the_prior_and_its_error_is_summed_over_a_picture
 
 
 def test_the_free_nats_hide_a_small_kl_from_the_loss_but_not_from_the_metric():
-    vision = Vision("equalised", 4)
+    vision = Vision("compact", 4)
     for head, value in ((vision.mu, 0.5), (vision.logvar, 0.0)):
         nn.init.zeros_(head.weight)
         nn.init.constant_(head.bias, value)

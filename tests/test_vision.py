@@ -30,7 +30,7 @@ def test_ranks_follow_the_order_of_values_and_say_how_many_lie_below(values, see
 def test_two_common_greys_five_levels_apart_stand_far_apart_in_what_v_sees():
     frames = torch.full((4, 64, 64, 3), 100, dtype=torch.uint8)
     frames[2:] = 105
-    vision = Vision("equalised", 4)
+    vision = Vision("compact", 4)
     vision.look(frames.split(1))
     images = to_images(frames)
     ranks = vision.equaliser(images)

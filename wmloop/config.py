@@ -125,9 +125,12 @@ class VisionConfig(Part):
     """V, the convolutional VAE: 64x64x3 -> z."""
 
     network: Annotated[
-        Literal["equalised", "light", "ha2018"],
-        Field(description="light: four normalised convolutions; equalised: they see ranks too; ha2018: the paper's"),
-    ] = "equalised"
+        Literal["compact", "equalised", "light", "ha2018"],
+        Field(
+            description="light: four normalised convolutions; equalised: they see ranks too; compact: fewer of them, the"
+            " first of stride 4; ha2018: the paper's"
+        ),
+    ] = "compact"
     latent: Annotated[int, Field(ge=1, description="size of z")] = 32
     recon_weight: Annotated[float, Field(gt=0, description="weight of the summed squared error against the KL")] = 30.0
     reward_weight: Annotated[
@@ -135,8 +138,11 @@ class VisionConfig(Part):
     ] = 1000.0
     kl_tolerance: Annotated[float, Field(ge=0, description="free nats per latent dimension (HS18: 0.5)")] = 0.0
     batch: Annotated[int, Field(ge=1, description="images a step")] = 32
-    learning_rate: Annotated[float, Field(gt=0, description="Adam, iteration 0; decays to a tenth")] = 1e-3
-    tune_learning_rate: Annotated[float, Field(gt=0, description="Adam, later iterations")] = 5e-4
+    learning_rate: Annotated[float, Field(gt=0, description="Adam, iteration 0; warms up and decays to a tenth")] = 3e-3
+    tune_learning_rate: Annotated[float, Field(gt=0, description="Adam, later iterations")] = 1e-3
+    beta2: Annotated[
+        float, Field(ge=0, lt=1, description="share of Adam's mean squared gradient that is kept at each step")
+    ] = 0.95
     frame_cache: Annotated[int, Field(ge=1, description="images unpacked at a time, 12 KiB each")] = 40_000
     first_images: Annotated[int, Field(ge=1, description="images trained on in iteration 0")] = 40_000
     tune_images: Annotated[int, Field(ge=0, description="images trained on in each later iteration")] = 24_000
@@ -152,7 +158,10 @@ class MemoryConfig(Part):
     mixtures: Annotated[int, Field(ge=1, description="Gaussians per latent dimension")] = 5
     sequence: Annotated[int, Field(ge=1, description="decisions per training sequence")] = 32
     batch: Annotated[int, Field(ge=1, description="sequences a step")] = 32
-    learning_rate: Annotated[float, Field(gt=0, description="Adam; warms up and decays to a tenth")] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, description="Adam; warms up and decays to a tenth")] = 2e-3
+    beta2: Annotated[
+        float, Field(ge=0, lt=1, description="share of Adam's mean squared gradient that is kept at each step")
+    ] = 0.95
     first_steps: Annotated[int, Field(ge=1, description="gradient steps in iteration 0")] = 800
     steps: Annotated[int, Field(ge=0, description="gradient steps in each later iteration")] = 1000
     steps_growth: Annotated[float, Field(ge=1, description="factor of `steps` for each iteration in the replay")] = 1.05
@@ -262,8 +271,11 @@ class RunConfig(Part):
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Field(description="where V, M and C compute")] = "auto"
     threads: Annotated[int, Field(ge=0, description="CPU threads of the learner, 0: one per core")] = 0
     precision: Annotated[
-        Literal["auto", "fp32", "tf32", "bf16"],
-        Field(description="what factors of matrix products may be rounded to; auto: what pays on this machine"),
+        Literal["auto", "fp32", "tf32", "bf16", "bf16-mixed"],
+        Field(
+            description="what factors of matrix products may be rounded to; bf16-mixed: M and C learn in mixed precision"
+            " besides; auto: what pays on this machine"
+        ),
     ] = "auto"
     budget: BudgetConfig = BudgetConfig()
     env: EnvConfig = EnvConfig()

@@ -64,7 +64,7 @@ def usable_cores() -> int:
 
 
 #: What torch calls the lowest precision that the factors of a float32 matrix product may be rounded to.
-_PRODUCTS = {"fp32": "highest", "tf32": "high", "bf16": "medium"}
+_PRODUCTS = {"fp32": "highest", "tf32": "high", "bf16": "medium", "bf16-mixed": "medium"}
 #: glibc's names for when memory is taken from and given back to the system at once.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 #: A lower precision has to be so many times as fast to be chosen.
@@ -74,9 +74,11 @@ _WORTH = 1.3
 def resolve_precision(name: str, device: str) -> str:
     """Return how far matrix products may round their factors: `name`, or for `auto` what is worth its speed.
 
-    All tensors stay float32, sums and the mixture's arithmetic too. `auto` is tf32 on a GPU and, on a CPU, bf16 if products
-    of the dream's size, timed for about 50 ms, are 1.3 times as fast where they may. Whether they then do is up to oneDNN:
-    a processor with bf16 units rounds, on others its float32 product is sometimes the faster one (docs/performance.md).
+    Tensors stay float32, sums and the mixture's arithmetic too; with `bf16-mixed` M's LSTM and C's hidden layers compute in
+    bf16 while they learn (models/mixed.py). `auto` is tf32 on a GPU and, on a CPU, what products of the dream's size, timed
+    for about 50 ms, say: bf16 if they are 1.3 times as fast where factors may round, bf16-mixed if products of bf16 tensors
+    are 1.3 times as fast again. Whether factors then round is up to oneDNN: a processor with AMX rounds, on others its
+    float32 product is sometimes the faster one (docs/performance.md).
     """
     if name != "auto":
         return name
@@ -86,21 +88,27 @@ def resolve_precision(name: str, device: str) -> str:
         return "fp32"
     before = torch.get_float32_matmul_precision()
     a, b = torch.rand(1024, 256), torch.rand(256, 1632)
-    seconds = dict.fromkeys(("fp32", "bf16"), math.inf)
+    rounded = a.bfloat16(), b.bfloat16()
+    seconds = dict.fromkeys(("fp32", "bf16", "bf16-mixed"), math.inf)
     try:
-        for _ in range(5):  # in turns, and the fastest counts: other work on the machine makes both slower
+        for _ in range(5):  # in turns, and the fastest counts: other work on the machine makes all slower
             for precision in seconds:
                 set_precision(precision)
                 begun = time.perf_counter()
-                torch.mm(a, b)
+                torch.mm(*(rounded if precision == "bf16-mixed" else (a, b)))
                 seconds[precision] = min(seconds[precision], time.perf_counter() - begun)
     finally:
         torch.set_float32_matmul_precision(before)
-    return "bf16" if seconds["fp32"] >= _WORTH * seconds["bf16"] else "fp32"
+    chosen = "fp32"
+    for precision in ("bf16", "bf16-mixed"):
+        if seconds[chosen] < _WORTH * seconds[precision]:
+            break
+        chosen = precision
+    return chosen
 
 
 def set_precision(precision: str) -> None:
-    """Let matrix products of this process round their factors to a precision that `resolve_precision` returned."""
+    """Let matrix products of this process round their factors as a precision that `resolve_precision` returned allows."""
     torch.set_float32_matmul_precision(_PRODUCTS[precision])
 
 

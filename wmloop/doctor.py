@@ -95,8 +95,13 @@ def _precision(runs: Path) -> Finding:
     from wmloop.device import resolve_device, resolve_precision
 
     chosen = resolve_precision("auto", resolve_device("auto"))
-    words = {"fp32": "float32 as it is; nothing else pays here", "tf32": "TF32 in matrix products"}
-    return Finding("precision", "good", f"{chosen}: {words.get(chosen, 'products may round to bf16, which pays here')}")
+    words = {
+        "fp32": "float32 as it is; nothing else pays here",
+        "tf32": "TF32 in matrix products",
+        "bf16": "products may round to bf16, which pays here",
+        "bf16-mixed": "products may round to bf16 and M and C learn in mixed precision, which pays here",
+    }
+    return Finding("precision", "good", f"{chosen}: {words[chosen]}")
 
 
 def _threads(runs: Path) -> Finding:

@@ -37,13 +37,17 @@ def open_run(root: Path, name: str | None) -> Store:
     return Store.open(path if len(path.parts) > 1 or os.sep in name else root / name)
 
 
+#: What runs did before there was a setting for it.
+_BEFORE = {"precision": "fp32", "vision": {"beta2": 0.999}, "memory": {"beta2": 0.999}}
+
+
 def stored_config(store: Store) -> RunConfig:
     """Return the settings the run was begun with; what one older than a setting did is what it goes on to do."""
     from wmloop.config import build_config
     from wmloop.configtext import from_toml
 
     table = from_toml(store.config_text, str(store.path / "config.toml"))
-    return build_config(str(table.get("preset", "laptop")), {"precision": "fp32"}, table)
+    return build_config(str(table.get("preset", "laptop")), _BEFORE, table)
 
 
 def commits(store: Store) -> list[VersionCommitted]:

@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from wmloop.models.mixed import Layers
+
 
 class Policy(NamedTuple):
     """A diagonal Gaussian over actions, both fields (..., A), in units where each action dimension spans [-1, 1]."""
@@ -138,11 +140,11 @@ class _Constant(nn.Module):
         return self.value.expand(*features.shape[:-1], -1)
 
 
-def _mlp(*widths: int) -> nn.Sequential:
+def _mlp(*widths: int) -> Layers:
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         linear = nn.Linear(inputs, outputs)
         nn.init.orthogonal_(linear.weight, math.sqrt(2))
         nn.init.zeros_(linear.bias)
         layers += [linear, nn.ReLU()]
-    return nn.Sequential(*layers)
+    return Layers(*layers)

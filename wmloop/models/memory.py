@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wmloop.models.mixed import LSTM
 from wmloop.models.mixture import Mixture, from_outputs, log_prob
 
 State = tuple[Tensor, Tensor]
@@ -42,7 +43,7 @@ class Memory(nn.Module):
     def __init__(self, latent: int = 32, actions: int = 3, hidden: int = 256, mixtures: int = 5) -> None:
         super().__init__()
         self.latent, self.actions, self.hidden, self.mixtures = latent, actions, hidden, mixtures
-        self.lstm = nn.LSTM(latent + actions, hidden, batch_first=True)
+        self.lstm = LSTM(latent + actions, hidden, batch_first=True)
         nn.init.zeros_(self.lstm.get_parameter("bias_hh_l0")).requires_grad_(False)
         self.mixture_head = nn.Linear(hidden, 3 * mixtures * latent)
         self.outcome_head = nn.Sequential(

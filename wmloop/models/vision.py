@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,19 +21,23 @@ def to_frames(images: Tensor) -> Tensor:
     return images.clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
+Network = Literal["compact", "equalised", "light", "ha2018"]
+
+
 class Vision(nn.Module):
     """A VAE with a diagonal Gaussian posterior q(z | x) = N(mu, exp(logvar)) and a pixel-wise decoder.
 
-    `network` is `equalised` (the default: sees ranks beside the values, see Equaliser; stride-2 convolutions with
-    GroupNorm(1), which learn several times more per second), `light` (the same without ranks, which older runs have) or
+    `network` is `compact` (the default: convolutions with GroupNorm(1), the first of stride 4, that see ranks beside the
+    values, see Equaliser), `equalised` (four convolutions of stride 2, twice the channels), `light` (that without ranks) or
     `ha2018` (the paper's layers, 4,348,547 parameters at latent 32).
     """
 
-    def __init__(self, network: Literal["equalised", "light", "ha2018"] = "equalised", latent: int = 32) -> None:
+    def __init__(self, network: Network = "compact", latent: int = 32) -> None:
         super().__init__()
         self.latent = latent
-        self.equaliser = Equaliser() if network == "equalised" else None
-        layers = _ha2018(latent) if network == "ha2018" else _light(latent, 3 if self.equaliser is None else 6)
+        self.equaliser = Equaliser() if network in ("compact", "equalised") else None
+        channels = 3 if self.equaliser is None else 6
+        layers = _ha2018(latent) if network == "ha2018" else _normalised(_SHAPES[network], channels, latent)
         self.encoder, self.mu, self.logvar, self.dense, self.decoder = layers
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -139,14 +144,35 @@ def _ha2018(latent: int) -> _Layers:
     return encoder, nn.Linear(1024, latent), nn.Linear(1024, latent), dense, decoder
 
 
-def _light(latent: int, channels: int, widths: Sequence[int] = (16, 32, 64, 128)) -> _Layers:
+class _Convolution(NamedTuple):
+    channels: int
+    kernel: int = 4
+    stride: int = 2
+    padding: int = 1
+
+
+class _Shape(NamedTuple):
+    down: tuple[_Convolution, ...]  # from 64x64 pixels to 4x4
+    up: tuple[int, ...]  # channels from 4x4 to 32x32
+
+
+_WIDE = _Shape(tuple(map(_Convolution, (16, 32, 64, 128))), (128, 64, 32, 16))
+_SHAPES = {
+    "compact": _Shape((_Convolution(32, 6, 4), _Convolution(32), _Convolution(64)), (64, 32, 32, 16)),
+    "equalised": _WIDE,
+    "light": _WIDE,
+}
+
+
+def _normalised(shape: _Shape, channels: int, latent: int) -> _Layers:
     down: list[nn.Module] = []
-    for inputs, outputs in zip((channels, *widths), widths, strict=False):
-        down += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.GroupNorm(1, outputs), nn.SiLU()]
+    for convolution in shape.down:
+        down += [nn.Conv2d(channels, *convolution), nn.GroupNorm(1, convolution.channels), nn.SiLU()]
+        channels = convolution.channels
     up: list[nn.Module] = []
-    for inputs, outputs in zip(widths[:0:-1], widths[-2::-1], strict=True):
+    for inputs, outputs in pairwise(shape.up):
         up += [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1), nn.GroupNorm(1, outputs), nn.SiLU()]
-    up.append(nn.ConvTranspose2d(widths[0], 3, 4, 2, 1))
-    flat = widths[-1] * 16
-    dense = nn.Sequential(nn.Linear(latent, flat), nn.Unflatten(1, (widths[-1], 4, 4)))
-    return nn.Sequential(*down), nn.Linear(flat, latent), nn.Linear(flat, latent), dense, nn.Sequential(*up)
+    up.append(nn.ConvTranspose2d(shape.up[-1], 3, 4, 2, 1))
+    seen, made = 16 * channels, 16 * shape.up[0]
+    dense = nn.Sequential(nn.Linear(latent, made), nn.Unflatten(1, (shape.up[0], 4, 4)))
+    return nn.Sequential(*down), nn.Linear(seen, latent), nn.Linear(seen, latent), dense, nn.Sequential(*up)

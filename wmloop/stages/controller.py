@@ -16,6 +16,7 @@ from wmloop.dream import Dream, DreamBatch, DreamState, Noise
 from wmloop.graphs import Captured
 from wmloop.learn import ppo
 from wmloop.models.memory import State
+from wmloop.models.mixed import round_in
 from wmloop.models.state import module_arrays
 from wmloop.models.vision import Vision, to_frames
 from wmloop.stages.context import StageContext
@@ -43,6 +44,8 @@ def run(ctx: StageContext) -> dict[str, float]:
         load(critic, ctx.carries["controller"], "critic")
     else:  # begin with what was driven so far: of other actions M knows nothing yet
         actor.lean(experience.actions[0].mean(0))
+    if ctx.config.precision == "bf16-mixed":
+        round_in(actor, critic)
     anchor = copy.deepcopy(actor).requires_grad_(False)
     states = remember(memory, experience)
     tau = temperature(ctx)

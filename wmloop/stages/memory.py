@@ -11,13 +11,13 @@ from torch import Tensor
 from wmloop.config import RunConfig
 from wmloop.episodes import Replay
 from wmloop.models.memory import Memory, State, Targets, memory_loss
+from wmloop.models.mixed import round_in
 from wmloop.models.state import module_arrays
 from wmloop.stages.context import StageContext
-from wmloop.stages.training import adam, descend, fit, warmup_decay
+from wmloop.stages.training import WARMUP_STEPS, adam, descend, fit, warmup_decay
 from wmloop.stages.weights import episodes_of, load, new_memory
 from wmloop.store import Version
 
-_WARMUP_STEPS = 50
 _PASS_EPISODES = 64
 
 
@@ -101,7 +101,9 @@ def run(ctx: StageContext) -> dict[str, float]:
     # The states that sequences start from are M's own as the stage began: a constant, also for a resumed stage.
     states = remember(memory, experience)
     parameters = [p for p in memory.parameters() if p.requires_grad]
-    optimizer = adam(parameters, config.learning_rate)
+    optimizer = adam(parameters, config.learning_rate, config.beta2)
+    if ctx.config.precision == "bf16-mixed":
+        round_in(memory)
 
     def step(i: int) -> dict[str, float]:
         z, action, state, targets = draw(ctx, experience, states, i)
@@ -113,7 +115,7 @@ def run(ctx: StageContext) -> dict[str, float]:
 
     metrics = fit(
         ctx, {"memory": memory}, optimizer, steps, "sequence-steps",
-        lambda i: warmup_decay(config.learning_rate, i, steps, _WARMUP_STEPS), step, config.batch * config.sequence,
+        lambda i: warmup_decay(config.learning_rate, i, steps, WARMUP_STEPS), step, config.batch * config.sequence,
     )  # fmt: skip
     ctx.draft.save_tensors("model.safetensors", module_arrays(memory))
     return metrics

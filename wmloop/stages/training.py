@@ -14,16 +14,18 @@ from wmloop.models.state import load_module, load_optimizer, module_arrays, opti
 from wmloop.stages.context import StageContext
 from wmloop.store import KEPT_SNAPSHOTS
 
+#: Steps over which V's and M's learning rates rise: Adam's first steps are of full size whatever the gradient.
+WARMUP_STEPS = 50
 _MAX_ROLLBACKS = 3
 _MEMORY = 0.98
 
 Step = Callable[[int], Mapping[str, float]]
 
 
-def adam(parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+def adam(parameters: list[nn.Parameter], learning_rate: float, beta2: float = 0.999) -> torch.optim.Optimizer:
     """Return Adam with one fused kernel for all parameters, where the device has it."""
     fused = parameters[0].device.type in ("cpu", "cuda")
-    return torch.optim.Adam(parameters, learning_rate, fused=fused)
+    return torch.optim.Adam(parameters, learning_rate, (0.9, beta2), fused=fused)
 
 
 def warmup_decay(learning_rate: float, step: int, total: int, warmup: int = 0) -> float:

@@ -19,7 +19,7 @@ from wmloop.errors import DivergedError
 from wmloop.models.state import module_arrays
 from wmloop.models.vision import Foretaste, Vision, foretaste_loss, to_frames, to_images, vae_loss
 from wmloop.stages.context import StageContext
-from wmloop.stages.training import adam, descend, fit, warmup_decay
+from wmloop.stages.training import WARMUP_STEPS, adam, descend, fit, warmup_decay
 from wmloop.stages.weights import episodes_of, gather_frames, load, new_vision
 from wmloop.store import Version
 
@@ -109,7 +109,7 @@ def _train(
     if ctx.iteration == 0:
         vision.look(map(torch.from_numpy, _batches(episodes_of(rollouts[0]))))
     rate = config.learning_rate if ctx.iteration == 0 else config.tune_learning_rate
-    optimizer = adam([*vision.parameters(), *foretaste.parameters()], rate)
+    optimizer = adam([*vision.parameters(), *foretaste.parameters()], rate, config.beta2)
     vision.train()
 
     def draw(i: int) -> tuple[np.ndarray, bool]:
@@ -135,7 +135,7 @@ def _train(
 
     return fit(
         ctx, {"vision": vision, "foretaste": foretaste}, optimizer, steps, "images",
-        lambda i: warmup_decay(rate, i, steps), step, config.batch,
+        lambda i: warmup_decay(rate, i, steps, WARMUP_STEPS), step, config.batch,
     )  # fmt: skip
 
 

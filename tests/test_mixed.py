@@ -1,0 +1,87 @@
+"""Mixed precision: which layers round, and what does not change."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from tests.tiny_env import tiny_config
+from wmloop import loop
+from wmloop.config import RunConfig, build_config
+from wmloop.configtext import to_toml
+from wmloop.dream import Dream, DreamState, Noise
+from wmloop.learn import ppo
+from wmloop.models.controller import Actor, PlainCritic
+from wmloop.models.mixed import Layers, MayRound, round_in
+from wmloop.stages import controller
+from wmloop.stages.training import adam
+from wmloop.stages.weights import new_memory
+from wmloop.store import Store
+
+pytestmark = pytest.mark.usefixtures("torch_as_it_was")
+
+CPU = torch.device("cpu")
+CONFIG = RunConfig()
+
+
+@given(st.integers(0, 2**31), st.integers(1, 40))
+def test_layers_that_may_round_take_and_give_float32_and_are_the_same_but_for_rounding(seed, batch):
+    torch.manual_seed(seed)
+    exact = Layers(nn.Linear(24, 48), nn.ReLU(), nn.Linear(48, 8))
+    rounding = copy.deepcopy(exact)
+    round_in(rounding)
+    x = torch.randn(batch, 24)
+    y, z = exact(x), rounding(x)
+    assert z.dtype == torch.float32
+    assert not torch.equal(y, z)
+    assert float((y - z).detach().abs().max()) < 0.02 * float(y.detach().abs().max()) + 0.02
+    z.sum().backward()
+    assert {p.grad.dtype for p in rounding.parameters()} == {p.dtype for p in rounding.parameters()} == {torch.float32}
+    assert exact.state_dict().keys() == rounding.state_dict().keys()
+
+
+def test_ppos_first_ratio_is_one_and_its_figures_are_the_same_but_for_rounding():
+    torch.manual_seed(0)
+    memory = new_memory(CONFIG, 3, CPU).eval()
+    start = DreamState(torch.randn(512, 32), *memory.start(512))
+    noise = Noise.draw(12, 512, 32, 3, torch.Generator().manual_seed(1))
+    actor, critic = Actor(), PlainCritic()
+
+    def learnt(rounds):
+        nets = copy.deepcopy(actor), copy.deepcopy(critic)
+        if rounds:
+            round_in(*nets)
+        batch = Dream(memory, 1.15, 10.0).rollout(nets[0], start, noise)
+        again = nets[0](batch.features[:-1]).logprob(batch.action)  # other shapes, so other sums
+        assert float((again - batch.logprob).detach().abs().max()) < (1e-2 if rounds else 1e-4)
+        config = CONFIG.controller.model_copy(update={"target_kl": 1e9})
+        optimizer, shuffle = adam([p for net in nets for p in net.parameters()], 3e-4), torch.Generator().manual_seed(2)
+        return ppo.update(*nets, copy.deepcopy(nets[0]), optimizer, batch, config, shuffle)
+
+    exact, rounded = learnt(rounds=False), learnt(rounds=True)
+    assert exact != rounded
+    for figure in ("v_loss", "entropy", "approx_kl"):
+        assert rounded[figure] == pytest.approx(exact[figure], rel=0.05)
+
+
+@pytest.mark.parametrize(("precision", "rounds"), [("fp32", False), ("bf16", False), ("bf16-mixed", True)])
+def test_c_learns_in_mixed_precision_where_the_run_says_so(tmp_path, monkeypatch, precision, rounds):
+    seen = []
+
+    def update(actor, critic, anchor, *rest):
+        seen.extend(
+            part.rounds for net in (actor, critic, anchor) for part in net.modules() if isinstance(part, MayRound)
+        )
+        return learn(actor, critic, anchor, *rest)
+
+    learn = ppo.update
+    monkeypatch.setattr(controller.ppo, "update", update)
+    config = build_config("smoke", tiny_config(), {"precision": precision, "budget": {"iterations": 1}})
+    store = Store.create(tmp_path, "run", to_toml(config), {})
+    with store.lock():
+        loop.run(store, config, CPU, lambda event: None, lambda: False)
+    assert seen
+    assert set(seen) == {rounds}

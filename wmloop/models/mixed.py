@@ -1,0 +1,49 @@
+"""Mixed precision: layers that may compute in bf16, between tensors that stay float32."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+from torch import Tensor, nn
+
+
+class MayRound(nn.Module):
+    """Layers which `round_in` allows to compute in bf16; their input and output are float32 in any case.
+
+    Their weights are float32 too, and so are what an optimizer sees and what is stored.
+    """
+
+    rounds = False
+
+    def rounding(self, x: Tensor) -> contextlib.AbstractContextManager[object]:
+        """Return the context that the layers compute x in."""
+        return torch.autocast(x.device.type, torch.bfloat16) if self.rounds else contextlib.nullcontext()
+
+
+class Layers(MayRound, nn.Sequential):
+    """Layers in sequence that may round."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the layers make of x."""
+        with self.rounding(x):
+            y: Tensor = super().forward(x)
+        return y.float() if self.rounds else y
+
+
+class LSTM(MayRound, nn.LSTM):
+    """An LSTM of torch's that may round: then its states are rounded at every step, its sums are not."""
+
+    def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:  # type: ignore[override]
+        """Return the hidden states after each step and the last (h, c), as torch's does."""
+        with self.rounding(x):
+            out, (h, c) = super().forward(x, state)
+        return (out.float(), (h.float(), c.float())) if self.rounds else (out, (h, c))
+
+
+def round_in(*networks: nn.Module) -> None:
+    """Let those layers of `networks` compute in bf16 from now on that are made for it."""
+    for network in networks:
+        for layers in network.modules():
+            if isinstance(layers, MayRound):
+                layers.rounds = True
