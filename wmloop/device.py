@@ -69,6 +69,8 @@ _PRODUCTS = {"fp32": "highest", "tf32": "high", "bf16": "medium", "bf16-mixed": 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 #: A lower precision has to be so many times as fast to be chosen.
 _WORTH = 1.3
+#: What may be a little slower, since it is measured in a moment.
+_NO_LOSS = 1.1
 
 
 def resolve_precision(name: str, device: str) -> str:
@@ -77,7 +79,7 @@ def resolve_precision(name: str, device: str) -> str:
     Tensors stay float32, sums and the mixture's arithmetic too; with `bf16-mixed` M's LSTM and C's hidden layers compute in
     bf16 while they learn (models/mixed.py). `auto` is tf32 on a GPU and, on a CPU, what products of the dream's size, timed
     for about 50 ms, say: bf16 if they are 1.3 times as fast where factors may round, bf16-mixed if products of bf16 tensors
-    are 1.3 times as fast again. Whether factors then round is up to oneDNN: a processor with AMX rounds, on others its
+    are 1.3 times as fast as either. Whether factors then round is up to oneDNN: a processor with AMX rounds, on others its
     float32 product is sometimes the faster one (docs/performance.md).
     """
     if name != "auto":
@@ -99,11 +101,10 @@ def resolve_precision(name: str, device: str) -> str:
                 seconds[precision] = min(seconds[precision], time.perf_counter() - begun)
     finally:
         torch.set_float32_matmul_precision(before)
-    chosen = "fp32"
-    for precision in ("bf16", "bf16-mixed"):
-        if seconds[chosen] < _WORTH * seconds[precision]:
-            break
-        chosen = precision
+    chosen = "bf16" if seconds["fp32"] >= _WORTH * seconds["bf16"] else "fp32"
+    # Mixed precision is no slower elsewhere: what is not in bf16 tensors may round its factors then.
+    if seconds[chosen] >= _WORTH * seconds["bf16-mixed"] and seconds["bf16"] <= _NO_LOSS * seconds["fp32"]:
+        chosen = "bf16-mixed"
     return chosen
 
 
