@@ -23,7 +23,15 @@ pytestmark = pytest.mark.usefixtures("torch_as_it_was")
 
 @pytest.mark.parametrize(
     ("rounding", "half", "chosen"),
-    [(1, 1, "fp32"), (1.2, 1.2, "fp32"), (1.2, 1.5, "bf16-mixed"), (0.3, 2, "fp32"), (2, 0.1, "bf16"), (2, 2.4, "bf16"), (2, 2.7, "bf16-mixed")],
+    [
+        (1, 1, "fp32"),
+        (1.2, 1.2, "fp32"),
+        (1.2, 1.5, "bf16-mixed"),
+        (0.3, 2, "fp32"),
+        (2, 0.1, "bf16"),
+        (2, 2.4, "bf16"),
+        (2, 2.7, "bf16-mixed"),
+    ],
 )
 def test_what_is_chosen_is_clearly_faster_than_what_rounds_less(monkeypatch, rounding, half, chosen):
     clock = [0.0]
