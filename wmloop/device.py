@@ -79,8 +79,8 @@ def resolve_precision(name: str, device: str) -> str:
     Tensors stay float32, sums and the mixture's arithmetic too; with `bf16-mixed` M's LSTM and C's hidden layers compute in
     bf16 while they learn (models/mixed.py). `auto` is tf32 on a GPU and, on a CPU, what products of the dream's size, timed
     for about 50 ms, say: bf16 if they are 1.3 times as fast where factors may round, bf16-mixed if products of bf16 tensors
-    are 1.3 times as fast as either. Whether factors then round is up to oneDNN: a processor with AMX rounds, on others its
-    float32 product is sometimes the faster one (docs/performance.md).
+    are 1.3 times as fast as that, and rounded ones no slower than others. Whether factors then round is up to oneDNN: a
+    processor with AMX rounds, on others its float32 product is sometimes the faster one (docs/performance.md).
     """
     if name != "auto":
         return name
