@@ -202,7 +202,7 @@ class ControllerConfig(Part):
     )
     critic: Annotated[Literal["plain", "attention"], Field(description="the value network")] = "plain"
     first_updates: Annotated[int, Field(ge=0, description="PPO iterations in iteration 0")] = 60
-    updates: Annotated[int, Field(ge=0, description="PPO iterations in each later iteration")] = 100
+    updates: Annotated[int, Field(ge=0, description="PPO iterations in each later iteration")] = 50
     update_epochs: Annotated[int, Field(ge=1, description="passes over each batch of dreams")] = 3
     minibatch_size: Annotated[int, Field(ge=1, description="dream steps a gradient step")] = 2048
     learning_rate: Annotated[

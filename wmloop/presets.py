@@ -24,7 +24,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "vision": {"batch": 128, "first_images": 400_000, "tune_images": 100_000},
         "memory": {"hidden": 512, "batch": 128, "first_steps": 1_500, "steps": 1_500},
         "dream": {"num_dreams": 4096},
-        "controller": {"minibatch_size": 16_384},
+        "controller": {"updates": 100, "minibatch_size": 16_384},
         "evaluate": {"tracks": 64},
     },
     "paper": {
@@ -55,7 +55,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "age_decay": 1.0,
         },
         "dream": {"horizon": 50},
-        "controller": {"gamma": 0.99, "critic": "attention", "reward_ceiling": None},
+        "controller": {"updates": 100, "gamma": 0.99, "critic": "attention", "reward_ceiling": None},
         "evaluate": {"tracks": 100},
     },
 }
