@@ -414,7 +414,16 @@ def test_a_worker_that_was_stopped_and_goes_on_has_not_hung() -> None:
         assert pool.receive()[1].frames.tolist() == [1, 1]
 
 
+@pytest.fixture
+def same_cores_after() -> Iterator[None]:
+    before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    yield
+    if before:
+        os.sched_setaffinity(0, before)
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a system that can keep a process on a core")
+@pytest.mark.usefixtures("same_cores_after")
 def test_workers_stay_on_a_core_each_where_there_is_one_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     every = os.sched_getaffinity(0)
     cores = sorted(every)[:2]
@@ -426,13 +435,33 @@ def test_workers_stay_on_a_core_each_where_there_is_one_for_each(monkeypatch: py
         assert os.sched_getaffinity(one._processes[0].pid or 0) == every
 
 
+@pytest.mark.skipif((os.cpu_count() or 1) < 2 or not hasattr(os, "sched_getaffinity"), reason="needs two cores")
+@pytest.mark.usefixtures("same_cores_after")
+def test_whoever_drives_halves_waits_on_the_core_that_gets_free_and_leaves_it_with_the_pool() -> None:
+    every = set(sorted(os.sched_getaffinity(0))[:2])
+    os.sched_setaffinity(0, every)
+    halves = [range(k, 4, 2) for k in range(2)]
+    with EnvPool(tiny(), 4) as pool:
+        pool.reset([1, 2, 3, 4])
+        for copies in halves:
+            pool.send(copies, np.zeros((2, 2), np.float32))
+        for core in sorted(every):
+            pool.receive()
+            assert os.sched_getaffinity(0) == {core}
+        pool.step(np.zeros((4, 2), np.float32))
+        assert os.sched_getaffinity(0) == every
+        pool.send(halves[1], np.zeros((2, 2), np.float32))
+        pool.receive()
+    assert os.sched_getaffinity(0) == every
+
+
 def test_settings_that_do_not_fit_are_usage_errors_from_the_pool_too() -> None:
     with pytest.raises(UsageError, match="TinyDrive-v0"):
         EnvPool(tiny(id="tests.tiny_env:wmloop/TinyDriv-v0"), 2)
 
 
 @pytest.fixture
-def two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+def two_workers(monkeypatch: pytest.MonkeyPatch, same_cores_after: None) -> None:
     monkeypatch.setattr("wmloop.envs.pool._cores", lambda: [0, 1])
 
 

@@ -74,6 +74,7 @@ class EnvPool:
         context: Any = _context(config)
         cores = _cores()
         num_workers = min(num_envs, len(cores))
+        self._cores = cores if num_workers == len(cores) else []  # where each worker stays, if it does
         memory = context.RawArray("B", num_envs * IMAGE_SIZE * IMAGE_SIZE * 3)
         self._pictures = view_pictures(memory)
         self._driven = context.RawArray("q", [-1] * num_workers)
@@ -87,7 +88,7 @@ class EnvPool:
                 for i, copies in enumerate(self._copies):
                     mine, theirs = context.Pipe()
                     self._pipes.append(mine)
-                    core = cores[i] if num_workers == len(cores) else None
+                    core = self._cores[i] if self._cores else None
                     arguments = (config, patience or UNLIMITED, copies, theirs, memory, self._driven, i, core)
                     process = context.Process(target=serve, args=arguments, name=f"wmloop-env-{i}", daemon=True)
                     process.start()
@@ -145,10 +146,13 @@ class EnvPool:
     def receive(self) -> tuple[range, PoolStep]:
         """Wait until one `send` is done, whichever is first, and return its copies and what came of it.
 
+        The calling thread waits, and stays, with the workers that were asked first (see `stay_with`).
+
         Raises:
             DivergedError: what an action was paid is not finite.
             EnvironmentFailedError: a worker died, or did not answer within the timeout.
         """
+        self.stay_with(self._asked[0].copies)
         done = self._answer()
         copies = done.copies
         reward, terminated, truncated, frames = zip(*(done.answers[copy] for copy in copies), strict=True)
@@ -160,8 +164,19 @@ class EnvPool:
             np.array(frames, np.int64),
         )
 
+    def stay_with(self, copies: range) -> None:
+        """Keep the calling thread on the cores of the workers of `copies`, which are free while it thinks about these.
+
+        Elsewhere it would take turns with a worker that is driving. With all copies it may go anywhere again.
+        """
+        cores = [core for core, own in zip(self._cores, self._copies, strict=False) if set(own) & set(copies)]
+        if cores and hasattr(os, "sched_setaffinity"):
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(0, cores)
+
     def close(self) -> None:
         """End the workers; at most a few seconds, also when they are dead or stuck. Closing twice is fine."""
+        self.stay_with(range(self.num_envs))
         for pipe in self._pipes:
             pipe.close()
         self._pipes, self._asked = [], []

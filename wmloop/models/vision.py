@@ -36,8 +36,8 @@ class Vision(nn.Module):
         super().__init__()
         self.latent = latent
         self.equaliser = Equaliser() if network in ("compact", "equalised") else None
-        channels = 3 if self.equaliser is None else 6
-        layers = _ha2018(latent) if network == "ha2018" else _normalised(_SHAPES[network], channels, latent)
+        ranked = self.equaliser is not None
+        layers = _ha2018(latent) if network == "ha2018" else _normalised(_SHAPES[network], ranked, latent)
         self.encoder, self.mu, self.logvar, self.dense, self.decoder = layers
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -50,7 +50,7 @@ class Vision(nn.Module):
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and logvar, both (B, Z), of images (B, 3, 64, 64) in [0, 1]."""
         if self.equaliser is not None:
-            images = torch.cat([images, self.equaliser(images)], 1).contiguous(memory_format=torch.channels_last)
+            images = self.equaliser(images)
         features = self.encoder(images).flatten(1)
         # Bounds far outside of what training reaches keep exp(logvar) finite on alien pictures.
         return self.mu(features), self.logvar(features).clamp(-12.0, 8.0)
@@ -61,18 +61,20 @@ class Vision(nn.Module):
 
 
 class Equaliser(nn.Module):
-    """Each channel's ranks, spread over [-1, 1], by a fixed table: histogram equalisation.
+    """Beside each value its rank among its channel's, spread over [-1, 1], by a fixed table: histogram equalisation.
 
     What matters may be painted in a few grey levels, as CarRacing's visited road is. Equally frequent values become
     equally far apart, so that convolutions can see them. Until `adapt` the ranks are the values themselves.
     """
 
     ranks: Tensor
+    _levels: Tensor
     _first: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("ranks", torch.linspace(-1, 1, 256).repeat(3, 1))
+        self.register_buffer("_levels", (torch.arange(256) / 255).repeat(3, 1), persistent=False)
         self.register_buffer("_first", torch.tensor([0.0, 256.0, 512.0]), persistent=False)  # where a channel's begin
 
     def adapt(self, batches: Iterable[Tensor]) -> None:
@@ -86,11 +88,21 @@ class Equaliser(nn.Module):
             ranks.copy_(2 * (share.cumsum(0) - share / 2) - 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the ranks of images (B, 3, H, W) in [0, 1], as large."""
-        # One look-up for all channels in the pictures' own layout: three that are stacked take several times as long.
-        place = torch.add(self._first, images.permute(0, 2, 3, 1), alpha=255).round_().int()
-        ranks = self.ranks.flatten().index_select(0, place.flatten())
-        return ranks.view(place.shape).permute(0, 3, 1, 2)
+        """Return images (B, 3, H, W) in [0, 1], to 8 bits, as (B, 6, H, W): r, its ranks, g, its ranks, b, its ranks."""
+        pixels = images.permute(0, 2, 3, 1)
+        # Value and rank are looked up as one number of 64 bits, in the pictures' own layout: nothing is laid out anew.
+        pairs = torch.stack([self._levels, self.ranks], -1).view(torch.int64).flatten()
+        place = torch.add(self._first.repeat(pixels.shape[2]), pixels.flatten(2), alpha=255).round_().int()
+        seen = pairs.index_select(0, place.flatten()).view(torch.float32)
+        return seen.view(*pixels.shape[:3], 6).permute(0, 3, 1, 2)
+
+
+class _Pairwise(nn.Conv2d):
+    """A convolution over what the Equaliser returns; its weights lie as (r, g, b, ranks of r, of g, of b)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)
+        return self._conv_forward(x, weight, self.bias)
 
 
 class Foretaste(nn.Module):
@@ -164,10 +176,12 @@ _SHAPES = {
 }
 
 
-def _normalised(shape: _Shape, channels: int, latent: int) -> _Layers:
+def _normalised(shape: _Shape, ranked: bool, latent: int) -> _Layers:
     down: list[nn.Module] = []
+    channels = 6 if ranked else 3
     for convolution in shape.down:
-        down += [nn.Conv2d(channels, *convolution), nn.GroupNorm(1, convolution.channels), nn.SiLU()]
+        layer = _Pairwise if ranked and not down else nn.Conv2d
+        down += [layer(channels, *convolution), nn.GroupNorm(1, convolution.channels), nn.SiLU()]
         channels = convolution.channels
     up: list[nn.Module] = []
     for inputs, outputs in pairwise(shape.up):

@@ -68,7 +68,7 @@ def drive(
                 driven[copy].actions.append(action)
         pool.send(copies, actions)
 
-    with _one_thread():  # a second one would wait, awake, on the core of a worker (docs/performance.md)
+    with _beside(pool):
         for copies in list(decided):
             act(copies, first[copies.start :: copies.step])
         while decided:
@@ -108,10 +108,17 @@ class _Driven:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
+def _beside(pool: EnvPool) -> Iterator[None]:
+    """Leave the cores to the workers: a second thread would wait, awake, on the core of one (docs/performance.md).
+
+    Products of a few rows are slower, too, where their factors may be rounded.
+    """
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
+        pool.stay_with(range(pool.num_envs))
