@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import gymnasium
 import numpy as np
@@ -24,7 +24,7 @@ from wmloop.models.controller import PlainCritic
 from wmloop.models.memory import Targets, memory_loss
 from wmloop.models.mixed import round_in
 from wmloop.models.vision import Vision, to_images, vae_loss
-from wmloop.stages.collect import Task, Turn, drive, halves
+from wmloop.stages.collect import Task, drive, halves
 from wmloop.stages.promises import Trace
 from wmloop.stages.training import adam, descend
 from wmloop.stages.weights import new_actor, new_critic, new_memory, new_vision
@@ -204,15 +204,15 @@ def _rollouts(policy: bool) -> Iterator[Work]:
         def work() -> float:
             trace = Trace(agent, halves(num_envs))
 
-            def decide(copies: range, turns: Sequence[Turn | None], frames: np.ndarray) -> np.ndarray:
+            def decide(t: int, copies: range, frames: np.ndarray) -> np.ndarray:
                 if policy:
-                    return trace.act(copies, turns, frames)
+                    return trace.act(copies, frames)
                 return rng.uniform(low, high, (len(copies), ACTIONS)).astype(np.float32)
 
             wave = [Task(next(seeds), 60) for _ in range(num_envs)]
             episodes = drive(pool, wave, decide, lambda frames, picture: None)
-            encode(pack(list(episodes.values())))
-            return sum(episode.frames for episode in episodes.values())
+            encode(pack(episodes))
+            return sum(episode.frames for episode in episodes)
 
         yield work
 

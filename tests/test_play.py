@@ -19,8 +19,7 @@ from wmloop.models.vision import to_frames, to_images
 from wmloop.player import Comparison, Dreamt, Player, Real, player, worlds
 from wmloop.seeding import fresh_tracks
 from wmloop.serving import choose
-from wmloop.stages.collect import UNLIMITED, Task, drive
-from wmloop.stages.promises import Trace
+from wmloop.stages.collect import Task, drive
 from wmloop.stages.weights import Triple
 from wmloop.store import Store
 from wmloop.view.keys import Hand, hand_action, spell, steered
@@ -126,22 +125,28 @@ def test_a_watched_episode_is_the_one_the_agent_drives_unwatched(env, agent, rea
         """A pool of one copy in this process."""
 
         num_envs = 1
-        action_low = np.zeros(2)
 
-        def send(self, copies, actions, starts):
-            step = (env.reset(starts[0][0]), 0.0, False, False, 0) if starts else env.step(actions[0])
-            self.sent = copies, step
+        def reset(self, seeds, decisions):
+            return env.reset(seeds[0])[None]
+
+        def send(self, copies, actions):
+            self.sent = copies, env.step(actions[0])
 
         def receive(self):
             copies, (obs, *rest) = self.sent
             return copies, PoolStep(obs[None], *(np.array([value]) for value in rest))
 
-        def stay_with(self, copies):
-            pass
+    threads = set()
+
+    def decide(t, copies, frames):
+        threads.add(torch.get_num_threads())
+        return agent.act(frames)
 
     agent.start(1)
-    trace = Trace(agent, [range(1)])
-    (driven,) = drive(OneCopy(), [Task(TRACK, UNLIMITED)], trace.act, lambda n, o: None).values()
+    torch.set_num_threads(2)
+    (driven,) = drive(OneCopy(), [Task(TRACK, 0)], decide, lambda n, o: None)
+    assert (threads, torch.get_num_threads()) == ({1}, 2)  # a second thread would wait on a worker's core
+    torch.set_num_threads(1)
     for dreaming in (False, True):  # which only adds pictures
         real.dreaming = dreaming
         moments = episode(real)

@@ -13,7 +13,7 @@ from wmloop.episodes import Episode
 from wmloop.models.agent import Agent
 from wmloop.models.controller import Policy
 from wmloop.stages import promises
-from wmloop.stages.collect import Turn, halves
+from wmloop.stages.collect import halves
 from wmloop.stages.promises import Promises, foresight, gap
 from wmloop.stages.weights import new_actor, new_memory, new_vision
 
@@ -76,11 +76,11 @@ def test_a_trace_tells_of_every_moment_asked_and_foresees_only_if_told_to(forese
     parts = halves(2)
     trace = promises.Trace(agent, parts)
     rng = np.random.default_rng(0)
-    for t in range(90):
-        for task, copies in enumerate(parts):
-            trace.act(copies, [Turn(task, t)], rng.integers(0, 256, (1, 64, 64, 3), np.uint8))
+    for _ in range(90):
+        for copies in parts:
+            trace.act(copies, rng.integers(0, 256, (1, 64, 64, 3), np.uint8))
     rewards = [np.arange(1, length + 1, dtype=np.float32) for length in (90, 30)]
-    driven = {i: Episode(np.zeros(0), np.zeros(0), reward, False, True, i, 0) for i, reward in enumerate(rewards)}
+    driven = [Episode(np.zeros(0), np.zeros(0), reward, False, True, i, 0) for i, reward in enumerate(rewards)]
     long, short = trace.promises(CONFIG, driven, foreseeing)
     assert long.paid == [rewards[0][t : t + 25].sum() for t in (20, 40, 60)]
     assert len(long.promised) == 3

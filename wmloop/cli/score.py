@@ -42,7 +42,7 @@ def score(
     from wmloop.envs import EnvPool
     from wmloop.seeding import fresh_tracks
     from wmloop.serving import choose
-    from wmloop.stages.collect import UNLIMITED, Task, waves
+    from wmloop.stages.collect import Task, waves
     from wmloop.stages.evaluate import TrackResult, details, score_tracks, summarise
     from wmloop.stages.weights import Triple
     from wmloop.view.words import span
@@ -69,7 +69,7 @@ def score(
 
     with EnvPool(config.env, min(config.env.num_envs, tracks)) as pool:
         agent = Triple.of(store, iteration).agent(config, pool.action_low, pool.action_high, where)
-        for wave in waves([Task(track, UNLIMITED) for track in fresh_tracks(tracks, seed)], pool.num_envs):
+        for wave in waves([Task(track, 0) for track in fresh_tracks(tracks, seed)], pool.num_envs):
             results += score_tracks(config, pool, agent, [task.seed for task in wave], tick)
             if not sys.stderr.isatty() and len(results) < tracks:
                 say(f"{len(results)} of {tracks} tracks, mean score {_mean(results):.1f}")

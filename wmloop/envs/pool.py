@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -24,7 +24,6 @@ from wmloop.errors import DivergedError, EnvironmentFailedError
 _GRACE = 2.0  # seconds a worker gets to leave by itself
 _LOOK = 0.5  # seconds between two looks at how long a worker has been waited for
 UNLIMITED = sys.maxsize  # more decisions than any episode has
-_NO_STARTS: Mapping[int, tuple[int, int]] = types.MappingProxyType({})
 
 
 class PoolStep(NamedTuple):
@@ -116,7 +115,7 @@ class EnvPool:
         self._seeds = [old if new is None else new for old, new in zip(self._seeds, seeds, strict=True)]
         limits = [limit or UNLIMITED for limit in decisions or [None] * self.num_envs]
         starts = [None if seed is None else (seed, limit) for seed, limit in zip(seeds, limits, strict=True)]
-        self._ask(range(self.num_envs), starts)
+        self._ask("reset", range(self.num_envs), starts)
         self._answer()
         return self._pictures.copy()
 
@@ -130,11 +129,8 @@ class EnvPool:
         self.send(range(self.num_envs), actions)
         return self.receive()[1]
 
-    def send(self, copies: range, actions: np.ndarray, starts: Mapping[int, tuple[int, int]] = _NO_STARTS) -> None:
+    def send(self, copies: range, actions: np.ndarray) -> None:
         """Let `copies` take one decision, `actions` (len(copies), A), without waiting for it: `receive` does.
-
-        A copy in `starts` begins an episode instead, {copy: (seed, decisions at most)}: its step is the first observation,
-        reward 0 and 0 frames.
 
         Raises:
             DivergedError: an action is not finite.
@@ -145,9 +141,7 @@ class EnvPool:
             bad = int(np.flatnonzero(~np.isfinite(actions).all(1))[0])
             self.close()
             raise DivergedError(f"environment copy {copies[bad]} was given the action {actions[bad]}: not finite")
-        for copy, (seed, _) in starts.items():
-            self._seeds[copy] = seed
-        self._ask(copies, [starts.get(copy, action) for copy, action in zip(copies, actions, strict=True)])
+        self._ask("step", copies, actions)
 
     def receive(self) -> tuple[range, PoolStep]:
         """Wait until one `send` is done, whichever is first, and return its copies and what came of it.
@@ -200,7 +194,7 @@ class EnvPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, copies: range, values: Sequence[Any]) -> None:
+    def _ask(self, request: str, copies: range, values: Sequence[Any] | np.ndarray) -> None:
         if not self._pipes:
             raise EnvironmentFailedError("this pool of environments is closed: make a new one")
         given = dict(zip(copies, values, strict=True))
@@ -209,7 +203,7 @@ class EnvPool:
         try:
             for worker in workers:
                 with contextlib.suppress(OSError):  # a dead worker is reported where its answer is awaited
-                    self._pipes[worker].send([given.get(copy) for copy in self._copies[worker]])
+                    self._pipes[worker].send((request, [given.get(copy) for copy in self._copies[worker]]))
         except BaseException:  # Ctrl-C: some workers were asked and some were not
             self.close()
             raise

@@ -26,9 +26,9 @@ def serve(
 ) -> None:  # fmt: skip
     """Answer the pool's requests until it closes its end of `pipe` or dies.
 
-    First sends {0: (action_low, action_high)}. A request has one entry per copy of this worker: an action, a start, which is
-    a tuple (seed, decisions), or None for one that is not asked. It is answered by {copy: (reward, terminated, truncated,
-    frames)}.
+    First sends {0: (action_low, action_high)}. A request is `("reset", starts)`, each start a (seed, decisions), answered
+    by {}; or `("step", actions)`, answered by {copy: (reward, terminated, truncated, frames)}. Either has one entry per
+    copy of this worker, None for one that is not asked.
     Observations go to `pictures`, shared by all workers. `driven[me]` names the copy at work, so that the pool can
     tell which one a dead or hung worker was driving. A fault is sent as the exception itself, and ends the worker.
     With `core` the worker stays there, where the system lets it.
@@ -73,7 +73,7 @@ def _serve(
     pipe.send({0: (envs[0].action_low, envs[0].action_high)})
     while True:
         try:
-            values = pipe.recv()
+            request, values = pipe.recv()
         except EOFError:
             return
         answers: dict[int, tuple[float, bool, bool, int]] = {}
@@ -81,8 +81,7 @@ def _serve(
             if value is None:
                 continue
             driven[me] = copy
-            answers[copy] = (0.0, False, False, 0)
-            if isinstance(value, tuple):
+            if request == "reset":
                 (seed, left[i]), vain[i] = value, 0
                 pictures[copy] = envs[i].reset(seed)
             elif left[i]:
@@ -93,6 +92,8 @@ def _serve(
                 if terminated or truncated:
                     left[i] = 0
                 answers[copy] = (reward, terminated, truncated, frames)
+            else:
+                answers[copy] = (0.0, False, False, 0)
         pipe.send(answers)
 
 

@@ -46,12 +46,6 @@ class Agent:
         self.state = self.memory.start(num_envs, self.device)
         self._step = self.memory.stepper()
 
-    @torch.inference_mode()
-    def forget(self, episode: int) -> None:
-        """Begin a new episode in the place of one that has ended: of it M has seen nothing."""
-        for part in self.state:
-            part[episode] = 0
-
     def beside(self, num_envs: int) -> Agent:
         """Return an agent of the same networks that has begun N episodes of its own."""
         other = copy.copy(self)

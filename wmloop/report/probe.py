@@ -92,16 +92,21 @@ def look(config: RunConfig, triple: Triple, seed: int, device: torch.device, say
     tracks = fresh_tracks(_EPISODES, seed)
     with EnvPool(config.env, min(config.env.num_envs, _EPISODES)) as pool:
         agent = triple.agent(config, pool.action_low, pool.action_high, device)
-        episodes, seen = _drive(pool, agent, tracks)
-        say(f"drove {_EPISODES} fresh tracks")
+        episodes: list[Episode] = []
+        seen: list[_Seen] = []
+        for i in range(0, _EPISODES, pool.num_envs):
+            driven, held = _drive(pool, agent, tracks[i : i + pool.num_envs])
+            episodes, seen = episodes + driven, seen + held
+            say(f"drove {len(episodes)} of {_EPISODES} fresh tracks")
     with torch.inference_mode():
         return _ask(config, agent, episodes, seen, networks(config, agent))
 
 
 def _drive(pool: EnvPool, agent: Agent, tracks: Sequence[int]) -> tuple[list[Episode], list[_Seen]]:
     trace = Trace(agent, halves(pool.num_envs))
-    driven = drive(pool, [Task(track, UNLIMITED) for track in tracks], trace.act, lambda frames, picture: None)
-    return list(driven.values()), [_Seen(*trace.of(i, 0, len(episode))) for i, episode in driven.items()]
+    wave = [Task(track, UNLIMITED) for track in tracks]
+    episodes = drive(pool, wave, lambda t, copies, frames: trace.act(copies, frames), lambda frames, picture: None)
+    return episodes, [_Seen(*trace.of(i, slice(0, len(episode)))) for i, episode in enumerate(episodes)]
 
 
 def _ask(

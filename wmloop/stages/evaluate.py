@@ -62,14 +62,14 @@ def run(ctx: StageContext) -> dict[str, float]:
 def score_tracks(
     config: RunConfig, pool: EnvPool, agent: Agent, tracks: Sequence[int], tick: Callable[[int, np.ndarray | None], None],
 ) -> list[TrackResult]:  # fmt: skip
-    """Drive one wave of tracks with the deterministic policy; `tick` as in `collect.drive`."""
+    """Drive at most one wave of tracks with the deterministic policy; `tick` as in `collect.drive`."""
     trace = Trace(agent, halves(pool.num_envs))
     wave = [Task(seed, UNLIMITED) for seed in tracks]
-    driven = drive(pool, wave, trace.act, tick)
-    told = trace.promises(config, driven)
+    episodes = drive(pool, wave, lambda t, copies, frames: trace.act(copies, frames), tick)
+    told = trace.promises(config, episodes)
     return [
         TrackResult(e.seed, e.score, e.frames, e.terminated, promises.promised, promises.paid)
-        for e, promises in zip(driven.values(), told, strict=True)
+        for e, promises in zip(episodes, told, strict=True)
     ]
 
 
@@ -93,9 +93,8 @@ def summarise(results: Sequence[TrackResult], config: RunConfig) -> dict[str, fl
 
 def _score(ctx: StageContext, pool: EnvPool, agent: Agent, tracks: Sequence[int], name: str) -> list[TrackResult]:
     results: list[TrackResult] = []
-    parts = waves([Task(seed, UNLIMITED) for seed in tracks], pool.num_envs)
-    for number, wave in enumerate(parts):
-        part = f"{name}-{number:04d}-of-{len(parts):04d}.json"
+    for number, wave in enumerate(waves([Task(seed, UNLIMITED) for seed in tracks], pool.num_envs)):
+        part = f"{name}-{number:04d}.json"
         if not ctx.draft.has(part):
             ctx.stop_here()
             driven = len(results) * ctx.config.env.episode_frames

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,6 @@ from wmloop.episodes import Episode
 from wmloop.models.agent import Agent, Exploration
 from wmloop.models.controller import Policy
 from wmloop.seeding import derive_seed
-from wmloop.stages.collect import Turn
 
 #: Decisions over which a promise is compared, and decisions between two comparisons.
 HORIZON = 25
@@ -51,48 +50,37 @@ class Trace:
         self.agent = agent
         self._agents = {copies: agent.beside(len(copies)) for copies in parts}
         self._moments: dict[range, list[tuple[Tensor, ...]]] = {copies: [] for copies in parts}
-        self._begun: dict[int, tuple[range, int, int]] = {}  # each task's part, its row there, its first moment
 
-    def act(
-        self, copies: range, turns: Sequence[Turn | None], frames: np.ndarray, exploration: Exploration | None = None
-    ) -> np.ndarray:
+    def act(self, copies: range, frames: np.ndarray, exploration: Exploration | None = None) -> np.ndarray:
         """Decide for `copies`, one of the parts, and keep what was seen and done; otherwise as `Agent.act`."""
-        agent, moments = self._agents[copies], self._moments[copies]
-        for row, turn in enumerate(turns):
-            if turn and turn.t == 0:
-                agent.forget(row)
-                self._begun[turn.task] = copies, row, len(moments)
+        agent = self._agents[copies]
         action = agent.act(frames, exploration)
-        moments.append((agent.z, agent.h, agent.c, agent.action))
+        self._moments[copies].append((agent.z, agent.h, agent.c, agent.action))
         return action
 
-    def of(self, task: int, start: int, stop: int) -> tuple[Tensor, ...]:
-        """Return what was seen and done from decision `start` to `stop` of a task: z (T, Z), h, c (T, D), action (T, A).
-
-        The action spans [-1, 1].
-        """
-        copies, row, first = self._begun[task]
-        chosen = [[field[row] for field in moment] for moment in self._moments[copies][first + start : first + stop]]
+    def of(self, copy: int, decisions: slice) -> tuple[Tensor, ...]:
+        """Return what one copy saw and did: z (T, Z), h, c (T, D) and its action (T, A) in [-1, 1]."""
+        copies = next(copies for copies in self._moments if copy in copies)
+        chosen = [[field[copies.index(copy)] for field in moment] for moment in self._moments[copies][decisions]]
         return tuple(map(torch.stack, zip(*chosen, strict=True)))
 
     @torch.inference_mode()
     def promises(
-        self, config: RunConfig, driven: Mapping[int, Episode], foreseeing: bool = False,
+        self, config: RunConfig, episodes: Sequence[Episode], foreseeing: bool = False,
         tick: Callable[[], None] = lambda: None,
     ) -> list[Promises]:  # fmt: skip
-        """Return M's promises over each of the episodes that were `driven`, by their tasks' numbers.
+        """Return M's promises over each of `episodes`, those of the wave in order, driven from the trace's beginning.
 
         What M foresees of the actions really taken is asked only if `foreseeing`: it takes many dreams, and `tick` is
         called between them.
         """
-        tasks, episodes = list(driven), list(driven.values())
         asked = [moments(episode.rewards, config.rollout.patience) for episode in episodes]
         starts = [(t, i) for i, times in enumerate(asked) for t in times]
         told = [Promises([], [], []) for _ in episodes]
         if not starts:
             return told
         agent = self.agent
-        seen = [self.of(tasks[i], t, t + HORIZON) for t, i in starts]
+        seen = [self.of(i, slice(t, t + HORIZON)) for t, i in starts]
         begin = DreamState(*(torch.stack([moment[k][0] for moment in seen]) for k in range(3)))
         taken = torch.stack([moment[3] for moment in seen], 1)
         generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "promise"))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -13,7 +12,7 @@ from wmloop.envs import EnvPool, Pushes, random_driving
 from wmloop.episodes import Episode, pack
 from wmloop.models.agent import Exploration
 from wmloop.seeding import training_track
-from wmloop.stages.collect import UNLIMITED, Decide, Task, Turn, drive, halves, wave_size, waves
+from wmloop.stages.collect import UNLIMITED, Decide, Task, drive, halves
 from wmloop.stages.context import StageContext
 from wmloop.stages.promises import Promises, Trace, foresight, gap
 from wmloop.stages.weights import Triple
@@ -27,7 +26,6 @@ def run(ctx: StageContext) -> dict[str, float]:
 
     A wave runs to its end before the next begins, and whether there is a next depends on finished waves alone. So what
     is driven depends on its place only, and an interrupted run drives its unfinished wave again with the same result.
-    One wave drives all the frames that are asked for, where its episodes are not too short.
     """
     config = ctx.config
     first = ctx.iteration == 0
@@ -51,20 +49,20 @@ def run(ctx: StageContext) -> dict[str, float]:
                 ctx.stop_here()
                 trace = Trace(agent, halves(pool.num_envs)) if agent else None
                 decide = _policy(ctx, number, wave, pool, trace) if trace else _random(ctx, number, wave, pool)
-                driven = drive(pool, wave, decide, _Ticker(ctx, frames, goal), math.inf if first else goal - frames)
+                driven = drive(pool, wave, decide, _Ticker(ctx, frames, goal))
                 if trace:
                     ctx.say("M is asked what it foresaw of these episodes, with closed eyes")
                 told = trace.promises(config, driven, True, ctx.stop_here) if trace else []
-                ctx.draft.save_json(summary_file, _summary(list(driven.values()), told))
-                ctx.draft.save_tensors(shard, pack(list(driven.values())))
+                ctx.draft.save_json(summary_file, _summary(driven, told))
+                ctx.draft.save_tensors(shard, pack(driven))
             summary = ctx.draft.json(summary_file)
             scores += summary["scores"]
             frames += summary["frames"]
             decisions += summary["decisions"]
             paying += summary["paying"]
-            episodes += len(summary["scores"])
+            episodes += len(wave)
             promises += [Promises(*lists) for lists in summary["promises"]]
-            quiet += summary.get("quiet", [False] * len(summary["scores"]))  # a program before 2026-11-26 wrote none
+            quiet += [task.quiet for task in wave]
             ctx.progress(min(frames, goal), {"score": float(np.mean(scores)), "frames": float(frames)})
         bounds = {"low": pool.action_low.tolist(), "high": pool.action_high.tolist()}
         ctx.draft.save_json("actions.json", bounds)
@@ -102,36 +100,42 @@ def _track(ctx: StageContext, number: int) -> int:
     return training_track(ctx.config.seed, ctx.iteration, "track", number)
 
 
-def _first_waves(ctx: StageContext) -> list[list[Task]]:
+def _first_waves(ctx: StageContext) -> Iterator[list[Task]]:
     limits = [limit for episodes, limit in ctx.config.rollout.first for _ in range(episodes)]
-    return waves([Task(_track(ctx, i), limit) for i, limit in enumerate(limits)], ctx.config.env.num_envs)
+    tasks = [Task(_track(ctx, i), limit) for i, limit in enumerate(limits)]
+    width = ctx.config.env.num_envs
+    return (tasks[i : i + width] for i in range(0, len(tasks), width))
 
 
 def _policy_waves(ctx: StageContext) -> Iterator[list[Task]]:
-    size, share = wave_size(ctx.config.env.num_envs), ctx.config.rollout.quiet_fraction
-    quiet = [int((pair + 1) * share) > int(pair * share) for pair in range(size) for _ in halves(2)]
+    width = ctx.config.env.num_envs
+    quiet = round(ctx.config.rollout.quiet_fraction * width)
     for wave in count():
-        yield [Task(_track(ctx, wave * size + i), UNLIMITED, quiet[i]) for i in range(size)]
+        yield [Task(_track(ctx, wave * width + i), UNLIMITED, i < quiet) for i in range(width)]
 
 
 def _random(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool) -> Decide:
     low, high = pool.action_low, pool.action_high
-    plans = [
-        random_driving(ctx.config.env.driving, low, high, task.decisions, ctx.rng("driving", number, i))
-        for i, task in enumerate(wave)
-    ]
-    return lambda copies, turns, frames: np.stack([plans[turn.task][turn.t] if turn else low for turn in turns])
+    plans = np.zeros((max(task.decisions for task in wave), pool.num_envs, len(low)), np.float32)
+    for i, task in enumerate(wave):
+        rng = ctx.rng("driving", number, i)
+        plans[: task.decisions, i] = random_driving(ctx.config.env.driving, low, high, task.decisions, rng)
+    return lambda t, copies, frames: plans[t, copies.start :: copies.step]
 
 
 def _policy(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool, trace: Trace) -> Decide:
-    actions, parts = len(pool.action_low), halves(pool.num_envs)
-    pushes = {part: Pushes(ctx.config.rollout, actions, [ctx.rng("push", number, i) for i in part]) for part in parts}
-    rngs = {part: ctx.rng("noise", number, part.start) for part in parts}
+    loud = np.zeros(pool.num_envs, np.bool_)
+    loud[: len(wave)] = [not task.quiet for task in wave]
+    actions = len(pool.action_low)
+    pushes = {
+        copies: Pushes(ctx.config.rollout, actions, [ctx.rng("push", number, i) for i in copies])
+        for copies in halves(pool.num_envs)
+    }
 
-    def decide(copies: range, turns: Sequence[Turn | None], frames: np.ndarray) -> np.ndarray:
-        noise = rngs[copies].standard_normal((len(copies), actions), np.float32)
-        loud = np.array([turn is not None and not wave[turn.task].quiet for turn in turns])
-        return trace.act(copies, turns, frames, Exploration(noise, pushes[copies](), loud))
+    def decide(t: int, copies: range, frames: np.ndarray) -> np.ndarray:
+        noise = ctx.rng("noise", number, t).standard_normal((pool.num_envs, actions), np.float32)
+        of_these = slice(copies.start, None, copies.step)
+        return trace.act(copies, frames, Exploration(noise[of_these], pushes[copies](), loud[of_these]))
 
     return decide
 
@@ -142,6 +146,5 @@ def _summary(episodes: list[Episode], promises: list[Promises]) -> dict[str, Any
         "frames": sum(episode.frames for episode in episodes),
         "decisions": sum(len(episode) for episode in episodes),
         "paying": sum(int((episode.rewards > 0).sum()) for episode in episodes),
-        "quiet": [episode.quiet for episode in episodes],
         "promises": promises,
     }
