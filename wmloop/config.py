@@ -88,7 +88,7 @@ class EnvConfig(Part):
         int, Field(ge=1, description="frames of a whole episode: what a dream promises is stated for so many")
     ] = 1000
     driving: Annotated[RandomDriving, Field(description="the random policy of iteration 0")] = RandomDriving()
-    num_envs: Annotated[int, Field(ge=1, description="copies driven side by side")] = 16
+    num_envs: Annotated[int, Field(ge=1, description="copies driven side by side")] = 20
     timeout: Annotated[float, Field(gt=0, description="seconds after which a worker counts as hung")] = 120.0
 
 
