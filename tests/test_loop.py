@@ -94,6 +94,18 @@ def test_the_ceiling_holds_once_reality_pays_as_much_and_never_at_first(tmp_path
     assert [store.version(i, "controller").metrics["saturated"] for i in range(2)] == [0, saturated]
 
 
+@pytest.mark.parametrize(
+    ("setting", "used"), [("none", [0.9] * 5), ("0.5", [0.9, 0.9, 0.9, 0.9, 0.5]), ("0.5 rising", [0.9] * 5)]
+)
+def test_the_horizon_is_nearer_from_where_two_scores_were_no_new_best(tmp_path, monkeypatch, setting, used):
+    setting, _, rising = setting.partition(" ")
+    scores = iter([1.0, 3.0, 2.0, 4.0 if rising else 3.0, 5.0])
+    monkeypatch.setattr(evaluate, "summarise", lambda results, config: {"score": next(scores), "score_std": 0.0})
+    limits = "controller.gamma=0.9", f"controller.settled_gamma={setting}", "budget.iterations=5", "budget.goal=100"
+    store, _ = perform(tmp_path / "run", configure(*limits))
+    assert [store.version(i, "controller").metrics["gamma"] for i in range(5)] == used
+
+
 @pytest.mark.parametrize(("promised", "alarms"), [(9.0, 0), (11.0, 1)])
 def test_a_promise_beyond_the_best_real_track_raises_an_alarm(tmp_path, monkeypatch, promised, alarms):
     figures = {"score": 1.0, "score_std": 0.0, "promised": promised, "paid_best": 10.0}

@@ -209,6 +209,10 @@ class ControllerConfig(Part):
         float, Field(gt=0, description="Adam; warms up, then decays to a tenth, within an iteration")
     ] = 3e-4
     gamma: Annotated[float, Field(gt=0, le=1, description="discount per decision")] = 0.98
+    settled_gamma: Annotated[
+        float | None,
+        Field(gt=0, le=1, description="that from where two scores in a row were no new best on (none: `gamma` stays)"),
+    ] = 0.95
     gae_lambda: Annotated[float, Field(ge=0, le=1, description="GAE's lambda")] = 0.95
     reward_ceiling: Annotated[
         float | None,

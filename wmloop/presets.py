@@ -55,7 +55,13 @@ PRESETS: dict[str, dict[str, Any]] = {
             "age_decay": 1.0,
         },
         "dream": {"horizon": 50},
-        "controller": {"updates": 100, "gamma": 0.99, "critic": "attention", "reward_ceiling": None},
+        "controller": {
+            "updates": 100,
+            "gamma": 0.99,
+            "settled_gamma": None,
+            "critic": "attention",
+            "reward_ceiling": None,
+        },
         "evaluate": {"tracks": 100},
     },
 }

@@ -38,7 +38,12 @@ def open_run(root: Path, name: str | None) -> Store:
 
 
 #: What runs did before there was a setting for it.
-_BEFORE = {"precision": "fp32", "vision": {"beta2": 0.999}, "memory": {"beta2": 0.999}}
+_BEFORE = {
+    "precision": "fp32",
+    "vision": {"beta2": 0.999},
+    "memory": {"beta2": 0.999},
+    "controller": {"settled_gamma": None},
+}
 
 
 def stored_config(store: Store) -> RunConfig:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wmloop import ranking
 from wmloop.dream import Dream, DreamBatch, DreamState, Noise
 from wmloop.graphs import Captured
 from wmloop.learn import ppo
@@ -32,7 +33,7 @@ _TEMPERATURES = (0.5, 2.0)
 
 def run(ctx: StageContext) -> dict[str, float]:
     """Train C; write `actor` and `critic`, warm-started from the best so far by real score."""
-    config = ctx.config.controller
+    config = ctx.config.controller.model_copy(update={"gamma": discount(ctx)})
     experience = load_experience(ctx, ctx.needs["vision"])
     actions = experience.actions.shape[-1]
     vision = load(new_vision(ctx.config, ctx.device), ctx.needs["vision"]).eval()
@@ -81,7 +82,18 @@ def run(ctx: StageContext) -> dict[str, float]:
     )  # fmt: skip
     ctx.draft.save_tensors("actor.safetensors", module_arrays(actor))
     ctx.draft.save_tensors("critic.safetensors", module_arrays(critic))
-    return metrics | {"temperature": tau, "saturated": float(ceiling is not None)}
+    return metrics | {"temperature": tau, "gamma": config.gamma, "saturated": float(ceiling is not None)}
+
+
+def discount(ctx: StageContext) -> float:
+    """Return the discount per decision: that for a nearer horizon from where the score has stopped rising on, for good.
+
+    Far ahead speed is worth more than a tile that is missed, and C cuts its bends; a nearer horizon frees one that stands
+    still so. It takes from one that still rises, and from one it has freed when it is lost again (docs/experiments.md).
+    """
+    config = ctx.config.controller
+    before = [version.metrics for version in ctx.history("evaluate") if version.iteration < ctx.iteration]
+    return config.settled_gamma if config.settled_gamma is not None and ranking.settled(before) else config.gamma
 
 
 def reward_ceiling(ctx: StageContext) -> float | None:
