@@ -1,9 +1,11 @@
 """What V is told to keep: faint pictures made visible, and the rewards of the next decisions."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from tests.test_episodes import episode
 from wmloop.config import MemoryConfig
@@ -38,6 +40,19 @@ def test_two_common_greys_five_levels_apart_stand_far_apart_in_what_v_sees():
     ranks = vision.equaliser(images)[:, 1::2]
     assert abs(images[0] - images[3]).max() < 0.02
     torch.testing.assert_close(ranks[3] - ranks[0], torch.ones(3, 64, 64))
+
+
+@pytest.mark.parametrize("network", ["compact", "equalised"])
+def test_weights_of_values_and_of_ranks_lie_in_two_blocks_as_stored_agents_have_them(network):
+    torch.manual_seed(0)
+    frames = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    vision = Vision(network, 4)
+    vision.look([frames])
+    images = to_images(frames)
+    ranks = torch.stack([table[frames[..., k].long()] for k, table in enumerate(vision.equaliser.ranks)], 1)
+    first = vision.encoder[0]
+    blocks = F.conv2d(torch.cat([images, ranks], 1), first.weight, first.bias, first.stride, first.padding)
+    torch.testing.assert_close(first(vision.equaliser(images)), blocks)
 
 
 def test_what_lies_ahead_of_each_observation_are_the_rewards_from_its_own_decision_on():

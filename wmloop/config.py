@@ -211,7 +211,9 @@ class ControllerConfig(Part):
     gamma: Annotated[float, Field(gt=0, le=1, description="discount per decision")] = 0.98
     settled_gamma: Annotated[
         float | None,
-        Field(gt=0, le=1, description="that from where two scores in a row were no new best on (none: `gamma` stays)"),
+        Field(
+            gt=0, le=1, description="gamma once two scores in a row were no new best, and from then on (none: never)"
+        ),
     ] = 0.95
     gae_lambda: Annotated[float, Field(ge=0, le=1, description="GAE's lambda")] = 0.95
     reward_ceiling: Annotated[

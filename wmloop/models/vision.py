@@ -48,7 +48,7 @@ class Vision(nn.Module):
             self.equaliser.adapt(batches)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mu and logvar, both (B, Z), of images (B, 3, 64, 64) in [0, 1]."""
+        """Return mu and logvar, both (B, Z), of images (B, 3, 64, 64) in [0, 1]; an Equaliser reads them to 8 bits."""
         if self.equaliser is not None:
             images = self.equaliser(images)
         features = self.encoder(images).flatten(1)

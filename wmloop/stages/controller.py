@@ -86,14 +86,15 @@ def run(ctx: StageContext) -> dict[str, float]:
 
 
 def discount(ctx: StageContext) -> float:
-    """Return the discount per decision: that for a nearer horizon from where the score has stopped rising on, for good.
+    """Return the discount per decision: a nearer horizon once the score has stopped rising, and from then on.
 
-    Far ahead speed is worth more than a tile that is missed, and C cuts its bends; a nearer horizon frees one that stands
-    still so. It takes from one that still rises, and from one it has freed when it is lost again (docs/experiments.md).
+    It frees a C that stands still, cutting its bends for speed. One that still rises is set back by it, and one that was
+    freed falls back where the wide horizon returns (docs/experiments.md).
     """
     config = ctx.config.controller
-    before = [version.metrics for version in ctx.history("evaluate") if version.iteration < ctx.iteration]
-    return config.settled_gamma if config.settled_gamma is not None and ranking.settled(before) else config.gamma
+    if config.settled_gamma is None or not ranking.settled([scored.metrics for scored in ctx.history("evaluate")]):
+        return config.gamma
+    return config.settled_gamma
 
 
 def reward_ceiling(ctx: StageContext) -> float | None:
