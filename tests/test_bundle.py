@@ -1,6 +1,7 @@
 """An agent as one file: what goes out comes in again, and nothing else does."""
 
 import json
+import tempfile
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.stages.weights import Triple
 from wmloop.store import Store
 from wmloop.store.tensors import encode, read
+
+pytestmark = pytest.mark.usefixtures("torch_as_it_was")
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +77,22 @@ def test_an_exported_agent_comes_back_bit_for_bit_with_its_score_and_its_setting
     for stage in ("vision", "memory", "controller", "evaluate"):
         assert guest.version(0, stage).metrics == origin.version(0, stage).metrics
     played = [
-        wmloop(runs, "eval", name, "--tracks", "2", "--json") for runs, name in ((trained, "tiny"), (tmp_path, "guest"))
+        wmloop(runs, "eval", name, "--tracks", "2", "--json", "--trust-env")
+        for runs, name in ((trained, "tiny"), (tmp_path, "guest"))
     ]
     assert [result.exit_code for result in played] == [0, 0]
     first, second = (json.loads(result.stdout)["tracks"] for result in played)
     assert first == second
+
+
+def test_an_import_needs_no_folder_for_temporary_files(exported, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise FileNotFoundError("No usable temporary directory found")
+
+    for name in ("gettempdir", "mkdtemp", "mkstemp"):
+        monkeypatch.setattr(tempfile, name, refuse)
+    assert bundle.unpack(exported, tmp_path, "guest", {}).verify() == []
+    assert [path.name for path in tmp_path.iterdir()] == ["guest"]
 
 
 def test_others_read_the_file_with_the_library_alone(exported):

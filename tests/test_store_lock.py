@@ -76,7 +76,7 @@ def test_a_second_process_is_refused_at_once_with_the_name_of_the_first(store: S
             assert re.search(
                 rf"'one' is being written by process {os.getpid()} on {re.escape(socket.gethostname())}", message
             )
-            assert "`wmloop resume one`" in message
+            assert "`wmloop resume one --runs " in message
         start = time.monotonic()
         with store.lock(), pytest.raises(RunLockedError), store.lock():
             pass
@@ -180,6 +180,6 @@ def test_a_run_that_may_not_be_written_says_so(store: Store, monkeypatch: pytest
     def refuse(*_: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr("wmloop.store.lock.FileLock.acquire", refuse)
+    monkeypatch.setattr("wmloop.store.lock.os.open", refuse)
     with pytest.raises(StorageError, match=r"cannot lock .*one: read-only for this user"), store.lock():
         pass

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from wmloop.configtext import from_toml, to_toml
 from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.models.state import Arrays, load_module
 from wmloop.stages.weights import Triple, new_actor, new_memory, new_vision
-from wmloop.store import Store, Version, atomic
+from wmloop.store import Store, Version, atomic, check_run_name, private_folder
 from wmloop.store.tensors import encode, read
 
 FORMAT = "wmloop-agent-1"
@@ -87,8 +86,10 @@ def unpack(path: Path, root: Path, name: str | None, facts: dict[str, Any]) -> S
         "file": path.name,
         **{key: str(origin[key]) for key in ("run", "iteration", "controller") if key in origin},
     }
-    with tempfile.TemporaryDirectory() as scratch:  # where versions are made; the run itself appears whole
-        made = Store.create(Path(scratch), "agent", to_toml(config), {})
+    name = name or f"{origin['run']}-{origin['iteration']}"
+    check_run_name(name)
+    with private_folder(root, name) as scratch:  # where versions are made; the run itself appears whole
+        made = Store.create(scratch, "agent", to_toml(config), {})
         versions: dict[str, Version] = {}
         for prefix, (stage, file) in _PARTS.items():
             draft = made.draft(0, stage)
@@ -97,7 +98,6 @@ def unpack(path: Path, root: Path, name: str | None, facts: dict[str, Any]) -> S
             versions[stage] = draft.commit(parents, figures.get(stage, {}), 0.0)
         if "evaluate" in figures:
             made.draft(0, "evaluate").commit(list(versions.values()), figures["evaluate"], 0.0)
-        name = name or f"{origin['run']}-{origin['iteration']}"
         return Store.create(root, name, to_toml(config), {**facts, "imported": told}, made.versions())
 
 

@@ -25,6 +25,10 @@ class StoreCorruptError(WmloopError):
     exit_code = 65
 
 
+class DraftUnusableError(StoreCorruptError):
+    """Report a draft that an interrupted attempt left and its stage cannot go on from; what is committed is sound."""
+
+
 class StorageError(WmloopError):
     """Report a file system that refuses: full, read-only, out of file handles."""
 

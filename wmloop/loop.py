@@ -10,8 +10,8 @@ import torch
 from wmloop import __version__, envs, ranking
 from wmloop.config import RunConfig
 from wmloop.device import release_memory
-from wmloop.errors import Interrupted
-from wmloop.events import Reporter, RunFinished, RunStarted, VersionCommitted
+from wmloop.errors import DraftUnusableError, Interrupted
+from wmloop.events import Message, Reporter, RunFinished, RunStarted, VersionCommitted
 from wmloop.history import History
 from wmloop.pipelines import WORLD_MODEL, Stage
 from wmloop.retention import Retention, prune
@@ -97,9 +97,17 @@ def _perform(
         report, should_stop,
     )  # fmt: skip
     begun = time.monotonic()
-    metrics = stage.run(context)
-    seconds = time.monotonic() - begun
     made_with = {"wmloop": __version__, "torch": torch.__version__, **envs.versions()}
-    version = draft.commit([*needs.values(), *carries.values()], metrics, seconds, made_with)
-    report(VersionCommitted(iteration, stage.name, version.metrics, version.num_bytes, seconds))
+
+    def attempt() -> Version:
+        metrics = stage.run(context)
+        return draft.commit([*needs.values(), *carries.values()], metrics, time.monotonic() - begun, made_with)
+
+    try:
+        version = attempt()
+    except DraftUnusableError as error:
+        report(Message(f"{error}; what was saved of {draft.name} is dropped, and it is made anew", "warning"))
+        draft.discard()
+        version = attempt()
+    report(VersionCommitted(iteration, stage.name, version.metrics, version.num_bytes, version.seconds))
     return version

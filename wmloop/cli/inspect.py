@@ -14,6 +14,7 @@ import typer
 from wmloop.cli.exits import guarded, say
 from wmloop.cli.opening import commits, open_run, stored_config
 from wmloop.cli.options import JsonOption, NameArgument, RunsOption
+from wmloop.commands import command
 from wmloop.errors import StoreCorruptError, WmloopError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
         print(json.dumps(found, indent=1))
         return
     if not found:
-        say(f"there are no runs in {runs} yet; begin one with `wmloop start`")
+        say(f"there are no runs in {runs} yet; begin one with `{command('start', runs / 'NAME')}`")
         return
     rows = []
     for run in found:
@@ -61,7 +62,7 @@ def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: Jso
         print(json.dumps(records, indent=1))
         return
     if not versions:
-        say(f"the run {store.name} has no versions yet: `wmloop resume {store.name}` makes the first")
+        say(f"the run {store.name} has no versions yet: `{command('resume', store.path)}` makes the first")
         return
     rows = []
     for version in versions:
@@ -93,22 +94,24 @@ def verify(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: 
             left = span((now - begun) / done * (total - done))
             print(f"\r{done} of {total} versions read, {left} left \x1b[K", end="", file=sys.stderr)
 
-    faults = store.verify(tick)
+    faults, foreign = store.verify(tick), store.foreign()
     if shown != begun:
         print("\r\x1b[K", end="", file=sys.stderr)
     versions = store.versions()
     total = sum(version.num_bytes for version in versions)
     if as_json:
         print(json.dumps({"run": store.name, "versions": len(versions), "bytes": total,
-                          "faults": [fault._asdict() for fault in faults]}, indent=1))  # fmt: skip
+                          "faults": [fault._asdict() for fault in faults], "foreign": foreign}, indent=1))  # fmt: skip
     elif faults:
         for fault in faults:
             print(f"{fault.version}/{fault.file}: {fault.problem}")
     else:
         print(f"{store.name}: {len(versions)} versions, {size(total)}, every byte as it was committed")
+    if foreign:
+        say(f"not of the run, and harmless: {', '.join(foreign[:8])}" + (", ..." if foreign[8:] else ""))
     if faults:
         say(f"error: {len(faults)} faults in the run {store.name}; move a damaged version's folder away, "
-            f"and `wmloop resume {store.name}` makes it anew")  # fmt: skip
+            f"and `{command('resume', store.path)}` makes it anew")  # fmt: skip
         raise typer.Exit(StoreCorruptError.exit_code)
 
 
@@ -121,8 +124,8 @@ def _summary(root: Path, name: str) -> dict[str, Any]:
         store = Store.open(root / name)
         config = stored_config(store)
         versions = commits(store)
-    except WmloopError as error:
-        return {"run": name, "fault": str(error)}
+    except (WmloopError, OSError) as error:
+        return {"run": name, "fault": " ".join(str(error).split())}
     best = recall(ViewState(), versions, 0.0).best
     return {
         "run": name,

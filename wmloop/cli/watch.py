@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from wmloop.cli.exits import guarded, say, terminated
 from wmloop.cli.opening import commits, open_run
 from wmloop.cli.options import NameArgument, ProgressOption, RunsOption
+from wmloop.commands import command
 
 if TYPE_CHECKING:
     from wmloop.events import Event
@@ -111,5 +112,6 @@ def _age(record: dict[str, Any], wall: datetime.datetime) -> float:
 def _ended(store: Store, finished: bool) -> None:
     how = "has ended" if finished else "is not being trained now"
     say(
-        f"the run {store.name} {how}: `wmloop log {store.name}` tells what it did, `wmloop resume {store.name}` goes on"
+        f"the run {store.name} {how}: `{command('log', store.path)}` tells what it did,"
+        f" `{command('resume', store.path)}` goes on"
     )

@@ -2,8 +2,10 @@
 
 from wmloop.store.atomic import UnknownOutcomeError
 from wmloop.store.draft import KEPT_SNAPSHOTS, Draft
-from wmloop.store.names import check_run_name, latest_run, list_runs, new_run_name
-from wmloop.store.store import Store
+from wmloop.store.making import private_folder
+from wmloop.store.names import check_run_name, list_runs, new_run_name
+from wmloop.store.notes import take_notes
+from wmloop.store.store import Store, latest_run
 from wmloop.store.version import FORMAT, Fault, FileRecord, Version
 
 __all__ = [
@@ -19,4 +21,6 @@ __all__ = [
     "latest_run",
     "list_runs",
     "new_run_name",
+    "private_folder",
+    "take_notes",
 ]

@@ -7,13 +7,23 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from wmloop.commands import command
 from wmloop.errors import StorageError
+from wmloop.store.notes import note
 
 #: Every file under construction starts with this, so that a crash's leftovers are known by name.
 TEMP_PREFIX = ".tmp-"
+
+#: What a file system answers that has no such call: FUSE, CIFS, 9p and shared folders of virtual machines, some of them.
+UNSUPPORTED = {
+    getattr(errno, name) for name in ("EINVAL", "EBADF", "ENOTSUP", "EOPNOTSUPP", "ENOSYS") if hasattr(errno, name)
+}
+_WINDOWS = os.name == "nt"
+_PATIENCE_SECONDS = 3.0
 
 
 class UnknownOutcomeError(StorageError):
@@ -53,7 +63,7 @@ class FileSystem:
 
     def fsync_folder(self, path: Path) -> None:
         """Return when the names in the folder are on the disk."""
-        if os.name == "nt":  # Windows has no handle to fsync here; NTFS journals its directories
+        if _WINDOWS:  # it has no handle to fsync here; NTFS journals its directories
             return
         fd = os.open(path, os.O_RDONLY)
         try:
@@ -77,9 +87,19 @@ class FileSystem:
         """Remove a file."""
         path.unlink()
 
-    def free_bytes(self, path: Path) -> int:
-        """Return the bytes this user may still write."""
-        return shutil.disk_usage(path).free
+    def remove_folder(self, path: Path) -> None:
+        """Remove an empty folder."""
+        path.rmdir()
+
+    def free_bytes(self, path: Path) -> int | None:
+        """Return the bytes this user may still write, or None where the file system does not tell."""
+        try:
+            usage = shutil.disk_usage(path)
+        except OSError as error:
+            if error.errno in UNSUPPORTED:
+                return None
+            raise
+        return usage.free if usage.total else None
 
 
 #: The disk in use. Tests put a faulty one here.
@@ -106,7 +126,7 @@ def write_file(path: Path, data: bytes | bytearray | memoryview, durable: bool =
                     disk.fsync(fd)
             finally:
                 disk.close(fd)
-            disk.replace(temp, path)
+            _patiently(disk.replace, temp, path, seconds=_PATIENCE_SECONDS if durable else 0.0)
         except OSError:
             with contextlib.suppress(OSError):
                 disk.remove(temp)
@@ -115,22 +135,71 @@ def write_file(path: Path, data: bytes | bytearray | memoryview, durable: bool =
         _confirm(path)
 
 
-def publish_folder(draft: Path, final: Path) -> None:
+def publish_folder(draft: Path, final: Path, over_empty: bool = False) -> None:
     """Give the folder `draft` its final name: the one step that makes its content exist for readers.
 
-    The files inside must have been written by `write_file`. `final` must not exist.
+    The files inside must have been written by `write_file`. `final` must not exist, or may be empty if `over_empty`.
+    Where a file system cannot rename the folder it is its copy that gets the name, without hidden files.
 
     Raises:
         StorageError: nothing was published.
         UnknownOutcomeError: `final` is in place, but the disk did not confirm its name.
     """
+    copied = False
     with storage_errors("publish", final):
-        disk.fsync_folder(draft)
+        _sync_names(draft)
+        if over_empty:
+            with contextlib.suppress(FileNotFoundError):
+                disk.remove_folder(final)
         # rename() would silently replace an empty folder of that name.
         if os.path.lexists(final):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final))
-        disk.rename_folder(draft, final)
+        try:
+            _patiently(disk.rename_folder, draft, final)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            copied = True
+            _publish_copy(draft, final)
     _confirm(final)
+    if copied:  # not before, and what stays of it means nothing any more
+        with contextlib.suppress(StorageError):
+            remove_folder(draft)
+
+
+def _publish_copy(draft: Path, final: Path) -> None:
+    """Publish a copy of `draft`: overlayfs renames no folder that is, wholly or in part, of a layer below."""
+    copy = final.with_name(f"{TEMP_PREFIX}{final.name}-{secrets.token_hex(4)}")
+    try:
+        _copy_folder(draft, copy)
+        _patiently(disk.rename_folder, copy, final)
+    except OSError:
+        with contextlib.suppress(OSError):
+            _remove_tree(copy)
+        raise
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    disk.make_folder(target)
+    for path in sorted(source.iterdir()):
+        if path.is_symlink() or path.name.startswith("."):
+            continue
+        if path.is_dir():
+            _copy_folder(path, target / path.name)
+        elif path.is_file():
+            _copy_file(path, target / path.name)
+    _sync_names(target)
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    with source.open("rb") as file:
+        fd = disk.create(target)
+        try:
+            while piece := file.read(1 << 20):
+                _write_all(fd, piece)
+            disk.fsync(fd)
+        finally:
+            disk.close(fd)
 
 
 def make_folder(path: Path) -> None:
@@ -139,8 +208,9 @@ def make_folder(path: Path) -> None:
     Raises:
         StorageError: the file system refuses.
     """
-    if path.is_dir():
-        return
+    with storage_errors("make folder", path):
+        if path.is_dir():
+            return
     make_folder(path.parent)
     with storage_errors("make folder", path):
         try:
@@ -148,13 +218,13 @@ def make_folder(path: Path) -> None:
         except FileExistsError:
             if not path.is_dir():  # else somebody has just made it, which is as good
                 raise
-        disk.fsync_folder(path.parent)
+        _sync_names(path.parent)
 
 
 def sync_folder(path: Path) -> None:
     """Make the names in the folder `path` durable, for example those a crash left unconfirmed; raises StorageError."""
     with storage_errors("sync", path):
-        disk.fsync_folder(path)
+        _sync_names(path)
 
 
 def append_line(path: Path, line: bytes) -> None:
@@ -179,22 +249,33 @@ def append_line(path: Path, line: bytes) -> None:
 def remove_file(path: Path) -> None:
     """Remove one file, which may already be gone; raises StorageError. Not fsynced: a crash may bring it back."""
     with storage_errors("remove", path), contextlib.suppress(FileNotFoundError):
-        disk.remove(path)
+        _patiently(disk.remove, path)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder and all that is in it, which may already be gone; raises StorageError. Not fsynced."""
+    with storage_errors("remove", path):
+        _remove_tree(path)
 
 
 def remove_strays(folder: Path) -> None:
     """Remove what interrupted writes left in `folder`; raises StorageError. For its one writer only."""
     for path in sorted(folder.glob(f"{TEMP_PREFIX}*")):
-        remove_file(path)
+        if path.is_dir() and not path.is_symlink():
+            with contextlib.suppress(StorageError):  # a copy that was cut short; what stays of it is in nobody's way
+                remove_folder(path)
+        else:
+            remove_file(path)
 
 
 def require_space(path: Path, num_bytes: int) -> None:
-    """Raise StorageError unless the file system of the folder `path` has `num_bytes` free."""
+    """Raise StorageError unless the file system of the folder `path` has `num_bytes` free, as far as it tells."""
     with storage_errors("measure the free space of", path):
         free = disk.free_bytes(path)
-    if free < num_bytes:
+    if free is not None and free < num_bytes:
         raise StorageError(
-            f"not enough space for {path}: it needs {num_bytes:,} bytes and {free:,} are free; {_resume_hint(path)}"
+            f"not enough space for {path}: it needs {num_bytes:,} bytes and {free:,} are free;"
+            f" free space, then {_again(path)}"
         )
 
 
@@ -204,7 +285,7 @@ def storage_errors(action: str, path: Path, num_bytes: int | None = None) -> Ite
     try:
         yield
     except OSError as error:
-        raise StorageError(f"cannot {action} {path}: {_explain(error, path, num_bytes)}") from error
+        raise StorageError(f"cannot {action} {path}: {_explain(error, action, path, num_bytes)}") from error
 
 
 def _write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
@@ -213,34 +294,70 @@ def _write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
         rest = rest[disk.write(fd, rest) :]
 
 
+def _remove_tree(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            for child in sorted(path.iterdir()):
+                _remove_tree(child)
+            _patiently(disk.remove_folder, path)
+        else:
+            _patiently(disk.remove, path)
+
+
+def _patiently(call: Callable[..., None], *paths: Path, seconds: float = _PATIENCE_SECONDS) -> None:
+    """Make a call; on Windows again, for some seconds, while an indexer or a virus scanner holds a file open."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return call(*paths)
+        except PermissionError:
+            if not _WINDOWS or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.05)
+
+
+def _sync_names(folder: Path) -> None:
+    """Make the names in `folder` durable; where the file system has no such call, note that they are not."""
+    try:
+        disk.fsync_folder(folder)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        note(
+            "names",
+            f"the disk of {folder} cannot make names safe ({error.strerror or error}): after a power cut what was saved"
+            " last may be gone; kills and crashes of a program lose nothing",
+        )
+
+
 def _confirm(path: Path) -> None:
     try:
-        disk.fsync_folder(path.parent)
+        _sync_names(path.parent)
     except OSError as error:
         raise UnknownOutcomeError(
             f"{path} was written, but the disk did not confirm it ({error.strerror or error}): it may or may not "
-            f"survive a power cut. Check the disk, then `wmloop resume {_run_name(path)}`, which verifies what is there"
+            f"survive a power cut. Check the disk, then {_again(path)}, which verifies what is there"
         ) from error
 
 
-def _explain(error: OSError, path: Path, num_bytes: int | None) -> str:
+def _explain(error: OSError, action: str, path: Path, num_bytes: int | None) -> str:
     needed = "" if num_bytes is None else f", {num_bytes:,} bytes needed"
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
-            return f"no space left{needed}; {_resume_hint(path)}"
+            return f"no space left{needed}; free space, then {_again(path)}"
+        case errno.EACCES | errno.EPERM if action == "read":
+            return f"this user may not read it ({error.strerror}); make it readable"
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return f"read-only for this user ({error.strerror}); make the folder writable or use another one"
         case errno.EMFILE | errno.ENFILE:
-            return f"too many open files; raise the limit (`ulimit -n`), then `wmloop resume {_run_name(path)}`"
+            return f"too many open files; raise the limit (`ulimit -n`), then {_again(path)}"
         case errno.EIO:
-            return f"the disk reports an input/output error; check it, then `wmloop resume {_run_name(path)}`"
+            return f"the disk reports an input/output error; check it, then {_again(path)}"
         case _:
-            return f"{error.strerror or error}; then `wmloop resume {_run_name(path)}`"
+            return f"{error.strerror or error}; mend that, then {_again(path)}"
 
 
-def _resume_hint(path: Path) -> str:
-    return f"free space, then `wmloop resume {_run_name(path)}`"
-
-
-def _run_name(path: Path) -> str:
-    return next((folder.name for folder in (path, *path.parents) if (folder / "run.toml").exists()), "NAME")
+def _again(path: Path) -> str:
+    """Return what to do once a fault with `path` is mended: go on with the run it belongs to, if there is one yet."""
+    run = next((folder for folder in (path, *path.parents) if os.path.exists(folder / "run.toml")), None)  # noqa: PTH110
+    return "try again" if run is None else f"`{command('resume', run)}`"

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wmloop import __version__
-from wmloop.errors import DivergedError, StoreCorruptError
+from wmloop.errors import DivergedError, DraftUnusableError, StoreCorruptError
 from wmloop.store import atomic
-from wmloop.store.files import hash_file, is_file_name, list_folder, read_regular
+from wmloop.store.files import hash_file, is_file_name, is_foreign, is_litter, list_folder, read_regular
 from wmloop.store.jsontext import dump_json, dump_line, parse_json
-from wmloop.store.tensors import Expected, Tensors, encode, read
+from wmloop.store.tensors import Expected, Tensors, check, encode, read
 from wmloop.store.version import FORMAT, MANIFEST, PRUNED, Version, load_version, seal, version_name
 
 KEPT_SNAPSHOTS = 2
+#: A folder in which a stage builds its version: this and the stage's name.
+DRAFT_PREFIX = ".draft-"
 _SNAPSHOT = re.compile(r"snapshot-([0-9]{12})\.safetensors")
 
 
@@ -30,6 +33,7 @@ class Draft:
 
     Opening it takes up what an interrupted attempt left: the files it saved and its snapshots. Each save is durable
     and whole on its own, and saving a name again replaces it. Only the holder of the run's lock may have a draft.
+    What is in the folder that no stage can have saved, such as `.DS_Store`, is passed over and never committed.
 
     Raises, from every method that writes:
         StorageError: the file system refuses; everything saved before is still there.
@@ -39,8 +43,9 @@ class Draft:
         self.name = version_name(iteration, stage)
         self.iteration = iteration
         self.stage = stage
-        self.path = iteration_folder / f".draft-{stage}"
+        self.path = iteration_folder / f"{DRAFT_PREFIX}{stage}"
         self._final = iteration_folder / stage
+        self._saved: set[str] = set()  # by this attempt
         atomic.make_folder(self.path)
         atomic.remove_strays(self.path)
         # A commit that died before its rename left a manifest of files that may now change.
@@ -48,7 +53,10 @@ class Draft:
 
     def require_space(self, num_bytes: int) -> None:
         """Raise StorageError unless the disk has room for `num_bytes` in this draft, what is saved already among them."""
-        saved = sum((self.path / name).lstat().st_size for name in list_folder(self.path))
+        saved = 0
+        for name in list_folder(self.path):
+            with contextlib.suppress(OSError):  # a file of somebody else's may be gone by now
+                saved += (self.path / name).lstat().st_size
         atomic.require_space(self.path, max(0, num_bytes - saved))
 
     def save_tensors(
@@ -64,22 +72,41 @@ class Draft:
     def save_bytes(self, file: str, data: bytes) -> None:
         """Save any bytes."""
         atomic.write_file(self._place(file), data)
+        self._saved.add(file)
 
     def has(self, file: str) -> bool:
-        """Tell whether `file` was saved, in this attempt or an earlier one."""
-        return os.path.lexists(self._place(file))
+        """Tell whether `file` was saved, in this attempt or an earlier one.
+
+        Raises:
+            DraftUnusableError: it is a tensor file of an earlier attempt, and its structure is damaged.
+        """
+        path = self._place(file)
+        if not os.path.lexists(path) or is_foreign(path):
+            return False
+        if path.suffix == ".safetensors" and file not in self._saved:
+            with _unusable():
+                check(path)
+        return True
 
     def files(self) -> list[str]:
         """Return the names saved so far, sorted; snapshots are not among them."""
-        return sorted(name for name in list_folder(self.path) if is_file_name(name) and not _is_reserved(name))
+        return [n for n in list_folder(self.path) if not _is_reserved(n) and not is_foreign(self.path / n)]
 
     def tensors(self, file: str, expected: Expected | None = None) -> Tensors:
-        """Return the arrays of a saved tensor file; raises StoreCorruptError when its structure is damaged."""
-        return read(self._place(file), expected)[0]
+        """Return the arrays of a saved tensor file; raises DraftUnusableError when its structure is damaged."""
+        with _unusable():
+            return read(self._place(file), expected)[0]
 
     def json(self, file: str) -> Any:
-        """Return the value of a saved JSON file; raises StoreCorruptError when it is damaged."""
-        return parse_json(read_regular(self._place(file)), self.path / file)
+        """Return the value of a saved JSON file; raises DraftUnusableError when it is damaged."""
+        with _unusable():
+            return parse_json(read_regular(self._place(file)), self.path / file)
+
+    def discard(self) -> None:
+        """Remove the files and the snapshots saved so far, of earlier attempts too, so that the stage begins anew."""
+        for path in [*(self.path / file for file in self.files()), *(path for _, path in self._snapshots())]:
+            atomic.remove_file(path)
+        self._saved.clear()
 
     def snapshot(self, done: int, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
         """Save the stage's whole state after `done` units of work, so that an interruption goes on from here.
@@ -128,7 +155,8 @@ class Draft:
 
         Raises:
             DivergedError: a metric is not finite; nothing was published.
-            StoreCorruptError: the place is taken already, or the draft holds what no stage saved.
+            StoreCorruptError: the place is taken already.
+            DraftUnusableError: a saved file is no regular file any more.
             StorageError: nothing was published, and the draft is still there.
             UnknownOutcomeError: published, but the disk did not confirm it; nothing tries again.
         """
@@ -136,12 +164,10 @@ class Draft:
             raise StoreCorruptError(f"{self._final} is committed already, and a version never changes")
         numbers = {name: _number(f"{self.name}: {name}", value) for name, value in metrics.items()}
         atomic.remove_strays(self.path)
-        strangers = {n for n in list_folder(self.path) if not _SNAPSHOT.fullmatch(n)} - {*self.files(), MANIFEST}
-        if strangers:
-            raise StoreCorruptError(f"{self.path} holds {min(strangers)!r}, which no stage saved: remove it")
         files = {}
         for file in self.files():
-            size, digest = hash_file(self.path / file)
+            with _unusable():
+                size, digest = hash_file(self.path / file)
             files[file] = {"size": size, "sha256": digest}
         manifest = {
             "format": FORMAT,
@@ -162,7 +188,7 @@ class Draft:
         return load_version(self._final, self.iteration, self.stage)
 
     def _place(self, file: str) -> Path:
-        if not is_file_name(file) or _is_reserved(file):
+        if not is_file_name(file) or _is_reserved(file) or is_litter(file):
             raise ValueError(f"{file!r} cannot name a file of a version: letters, digits, `_.-`, at most 100")
         return self.path / file
 
@@ -175,6 +201,15 @@ class Draft:
 def utc_now() -> str:
     """Return the time in UTC, ISO 8601 to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+@contextlib.contextmanager
+def _unusable() -> Iterator[None]:
+    """Tell damage in a draft from damage in what is committed."""
+    try:
+        yield
+    except StoreCorruptError as error:
+        raise DraftUnusableError(str(error)) from error
 
 
 def _is_reserved(file: str) -> bool:

@@ -12,12 +12,27 @@ from typing import BinaryIO
 from wmloop.errors import StoreCorruptError
 from wmloop.store.atomic import storage_errors
 
+#: What systems leave in any folder, of a name that a stage might have chosen.
+_LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini"}
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 
 
 def is_file_name(name: str) -> bool:
     """Tell whether `name` may name a file of a version: letters, digits, `_.-`, no leading dot, no separator."""
     return _FILE_NAME.fullmatch(name) is not None
+
+
+def is_litter(name: str) -> bool:
+    """Tell whether `name` is that of a file which systems leave in any folder."""
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def is_foreign(path: Path) -> bool:
+    """Tell whether no stage can have saved `path`, so that it means nothing: by its name, or as it is a folder."""
+    if not is_file_name(path.name) or is_litter(path.name):
+        return True
+    with storage_errors("read", path):
+        return path.is_dir() and not path.is_symlink()
 
 
 def list_folder(path: Path) -> list[str]:

@@ -6,19 +6,24 @@ import datetime
 import difflib
 import re
 import secrets
+import stat
 from pathlib import Path
 
-from wmloop.errors import UsageError
+from wmloop.commands import command
+from wmloop.errors import StorageError, UsageError
 from wmloop.store.files import list_folder
 
 HEADER = "run.toml"
 CONFIG = "config.toml"
 FACTS = "facts.json"
 EVENTS = "events.jsonl"
+OUTPUT = "environment.log"
 PICTURES = "pictures.safetensors"
 ITERATIONS = "iterations"
 
 _RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
+#: What Windows takes for a device, whatever follows a dot.
+_DEVICE = re.compile(r"(?i:con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?")
 
 
 def new_run_name() -> str:
@@ -27,22 +32,39 @@ def new_run_name() -> str:
 
 
 def check_run_name(name: str) -> None:
-    """Raise UsageError unless `name` may name a run: letters, digits, `_.-`, at most 64, none of `.-` first."""
+    """Raise UsageError unless `name` may name a run: letters, digits, `_.-`, at most 64, none of `.-` first, no `.` last.
+
+    What Windows cannot make is refused everywhere, because runs are moved.
+    """
     if not _RUN_NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot name a run: use 1 to 64 letters, digits, `-`, `_`, `.`, beginning with a letter or digit"
         )
+    if _DEVICE.fullmatch(name) or name.endswith("."):
+        why = "ends with a dot" if name.endswith(".") else "is a device there"
+        raise UsageError(f"{name!r} cannot name a run: no folder can have this name on Windows, where it {why}")
 
 
 def list_runs(root: Path) -> list[str]:
-    """Return the names of the runs in `root`, the one with the latest activity first; no folder means no runs."""
-    runs = [root / name for name in list_folder(root) if _RUN_NAME.fullmatch(name) and (root / name / HEADER).is_file()]
+    """Return the names of the runs in `root`, the one with the latest activity first; no folder means no runs.
+
+    Folders that may be runs and cannot be looked into come last: to open one says why.
+    """
+    runs = [root / name for name in list_folder(root) if _RUN_NAME.fullmatch(name) and _may_be_run(root / name)]
     return [path.name for path in sorted(runs, key=lambda path: (_last_activity(path), path.name), reverse=True)]
 
 
-def latest_run(root: Path) -> str | None:
-    """Return the name of the run in `root` with the latest activity, or None if there is no run."""
-    return next(iter(list_runs(root)), None)
+def name_on_disk(path: Path) -> Path:
+    """Return `path` with its last name as its folder lists it, where the disk takes no care of upper and lower case."""
+    try:
+        names = list_folder(path.parent)
+    except StorageError:
+        return path
+    if path.name not in names:
+        for name in names:
+            if name.lower() == path.name.lower() and path.with_name(name).samefile(path):
+                return path.with_name(name)
+    return path
 
 
 def missing_run(path: Path) -> UsageError:
@@ -54,14 +76,27 @@ def missing_run(path: Path) -> UsageError:
     elif runs:
         hint = f"the runs there, latest first: {', '.join(runs[:8])}" + (", ..." if runs[8:] else "")
     else:
-        hint = "there are no runs yet; begin one with `wmloop start`"
+        hint = f"there are no runs yet; begin one with `{command('start', path)}`"
     return UsageError(f"no run {path.name!r} in {path.parent}: {hint}")
+
+
+def _may_be_run(path: Path) -> bool:
+    try:
+        return stat.S_ISREG((path / HEADER).stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def _last_activity(run: Path) -> int:
     times = [0]
+    try:
+        iterations = list_folder(run / ITERATIONS)
+    except StorageError:
+        iterations = []
     # A commit renames inside its iteration's folder, which touches that folder; events touch their file.
-    for path in (run / HEADER, run / EVENTS, *(run / ITERATIONS).glob("*")):
+    for path in (run / HEADER, run / EVENTS, *(run / ITERATIONS / name for name in iterations)):
         try:
             times.append(path.stat().st_mtime_ns)
         except OSError:  # a run may be deleted while we look

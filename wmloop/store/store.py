@@ -7,8 +7,6 @@ import errno
 import json
 import os
 import re
-import secrets
-import shutil
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,13 +15,28 @@ from typing import Any
 import numpy as np
 
 from wmloop import __version__
-from wmloop.errors import StorageError, StoreCorruptError, UsageError
+from wmloop.commands import command
+from wmloop.errors import StorageError, StoreCorruptError, UsageError, WmloopError
 from wmloop.store import atomic
-from wmloop.store.draft import Draft, utc_now
+from wmloop.store.draft import DRAFT_PREFIX, Draft, utc_now
 from wmloop.store.files import list_folder, open_regular, read_regular, sha256
 from wmloop.store.jsontext import dump_json, dump_line, parse_json
 from wmloop.store.lock import holder, run_lock
-from wmloop.store.names import CONFIG, EVENTS, FACTS, HEADER, ITERATIONS, PICTURES, check_run_name, missing_run
+from wmloop.store.making import private_folder
+from wmloop.store.names import (
+    CONFIG,
+    EVENTS,
+    FACTS,
+    HEADER,
+    ITERATIONS,
+    OUTPUT,
+    PICTURES,
+    check_run_name,
+    list_runs,
+    missing_run,
+    name_on_disk,
+)
+from wmloop.store.notes import note
 from wmloop.store.tensors import encode, read
 from wmloop.store.version import (
     FORMAT,
@@ -37,6 +50,8 @@ from wmloop.store.version import (
     load_version,
     version_name,
 )
+
+_MOST_OUTPUT = 4 << 20
 
 
 class Store:
@@ -57,7 +72,7 @@ class Store:
     def create(
         cls, root: Path, name: str, config_toml: str, facts: Mapping[str, Any], versions: Sequence[Version] = ()
     ) -> Store:
-        """Make the run `name` in `root`, whole or not at all, and open it.
+        """Make the run `name` in `root`, whole or not at all, and open it; an empty folder of that name becomes it.
 
         `facts` is any JSON table about how it began (command line, git revision, library versions). Copies of
         `versions`, of another run, are what it begins with; their manifests, and so their hashes, stay the same.
@@ -69,28 +84,23 @@ class Store:
         """
         check_run_name(name)
         path = root / name
-        taken = UsageError(
-            f"{root} has a run {name!r} already: `wmloop resume {name}` goes on with it; or choose another name"
-        )
-        if os.path.lexists(path):
-            raise taken
+        if os.path.lexists(path) and not _is_empty(path):
+            raise _taken(path)
         config, notes = config_toml.encode(), dump_json(dict(facts), FACTS)
-        draft = root / f".new-{name}-{secrets.token_hex(4)}"
-        atomic.make_folder(draft)
-        try:
+        with private_folder(root, name) as draft:
             atomic.write_file(draft / CONFIG, config)
             atomic.write_file(draft / FACTS, notes)
             atomic.require_space(draft, sum(version.num_bytes for version in versions))
             for version in versions:
                 _copy(version, draft / ITERATIONS / version.name)
             atomic.write_file(draft / HEADER, _header(sha256(config), sha256(notes)).encode())
-            atomic.publish_folder(draft, path)
-        except (StorageError, StoreCorruptError) as error:
-            shutil.rmtree(draft, ignore_errors=True)
-            cause = error.__cause__
-            if isinstance(cause, OSError) and cause.errno in (errno.EEXIST, errno.ENOTEMPTY):
-                raise taken from error  # somebody made it meanwhile
-            raise
+            try:
+                atomic.publish_folder(draft, path, over_empty=True)
+            except StorageError as error:
+                cause = error.__cause__
+                if isinstance(cause, OSError) and cause.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                    raise _taken(path) from error  # somebody made it meanwhile
+                raise
         return cls.open(path)
 
     @classmethod
@@ -105,11 +115,17 @@ class Store:
         if not os.path.lexists(path):
             raise missing_run(path)
         with atomic.storage_errors("read", path):
+            path = name_on_disk(path)
             if not (path / HEADER).is_file():
-                raise StoreCorruptError(f"{path} is not a run of wmloop: it has no {HEADER}")
+                what = (
+                    f"it is empty, and `{command('start', path)}` begins one there"
+                    if _is_empty(path)
+                    else (f"it has no {HEADER}")
+                )
+                raise StoreCorruptError(f"{path} is not a run of wmloop: {what}")
         try:
             header = tomllib.loads(read_regular(path / HEADER).decode())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StoreCorruptError(f"{path / HEADER} is damaged: {error}") from None
         table = header.get("wmloop")
         table = table if isinstance(table, dict) else {}
@@ -183,7 +199,8 @@ class Store:
         paths = [
             self.path / ITERATIONS / name for name in list_folder(self.path / ITERATIONS) if is_iteration_name(name)
         ]
-        return sorted(int(path.name) for path in paths if path.is_dir() and not path.is_symlink())
+        with atomic.storage_errors("read", self.path / ITERATIONS):
+            return sorted(int(path.name) for path in paths if path.is_dir() and not path.is_symlink())
 
     def draft(self, iteration: int, stage: str) -> Draft:
         """Return the private folder for the version of (iteration, stage), with all that an interrupted attempt saved.
@@ -198,7 +215,7 @@ class Store:
                 load_version(folder, iteration, stage).check()
             except StoreCorruptError as error:
                 raise StoreCorruptError(
-                    f"{error}. Move {folder} away, and `wmloop resume {self.name}` makes it anew"
+                    f"{error}. Move {folder} away, and `{command('resume', self.path)}` makes it anew"
                 ) from None
             raise StoreCorruptError(f"{folder} is committed already, and a version never changes")
         return Draft(self._folder(iteration), iteration, stage)
@@ -223,6 +240,12 @@ class Store:
     def append_event(self, record: Mapping[str, Any]) -> None:
         """Append one record to the log for people and plots; raises StorageError. Nothing decides by what is in it."""
         atomic.append_line(self.path / EVENTS, dump_line(dict(record)))
+
+    def append_output(self, line: str) -> None:
+        """Append a line that an environment printed, unless there are 4 MiB of them; raises StorageError."""
+        path = self.path / OUTPUT
+        if not path.exists() or path.stat().st_size < _MOST_OUTPUT:
+            atomic.append_line(path, line.encode())
 
     def save_pictures(self, pictures: Mapping[str, np.ndarray]) -> None:
         """Leave the latest pictures, by kind, for those who watch; raises StorageError. Nothing decides by what is in them."""
@@ -285,6 +308,10 @@ class Store:
                     faults.append(Fault(name, MANIFEST, f"its parent {parent} is not the one it was made from"))
         return faults
 
+    def foreign(self) -> list[str]:
+        """Return, by version, the files and folders that are none of the run's and do no harm, such as `.DS_Store`."""
+        return [f"{version.name}/{name}" for version in self.versions() for name in version.foreign()]
+
     def _migrate(self) -> None:
         """Bring a run of an older format up to this one, so that older programs refuse it by name from now on.
 
@@ -297,15 +324,21 @@ class Store:
             atomic.write_file(path, re.sub(r"(?m)^format = [0-9]+$", f"format = {FORMAT}", text, count=1).encode())
 
     def _sweep(self, iteration_folder: Path) -> None:
-        """Remove what interrupted writes and a pruning that was cut short left in an iteration."""
+        """Remove what interrupted writes, commits and prunings that were cut short left in an iteration."""
+        atomic.remove_strays(iteration_folder)
+        for draft in iteration_folder.glob(f"{DRAFT_PREFIX}*"):
+            stage = draft.name.removeprefix(DRAFT_PREFIX)
+            if is_stage_name(stage) and self.version(int(iteration_folder.name), stage):  # it was published as a copy
+                with contextlib.suppress(StorageError):
+                    atomic.remove_folder(draft)
         for stray in iteration_folder.glob(f"*/{atomic.TEMP_PREFIX}*"):
             if not stray.parent.is_symlink():
                 atomic.remove_file(stray)
-        for note in iteration_folder.glob(f"*/{PRUNED}"):
+        for pruned in iteration_folder.glob(f"*/{PRUNED}"):
             with contextlib.suppress(
                 StoreCorruptError, ValueError
             ):  # what is damaged or no version is not ours to touch
-                version = load_version(note.parent, int(iteration_folder.name), note.parent.name)
+                version = load_version(pruned.parent, int(iteration_folder.name), pruned.parent.name)
                 for file in version.pruned:
                     atomic.remove_file(version.path / file)
 
@@ -314,6 +347,29 @@ class Store:
 
     def _stages(self, iteration: int) -> list[str]:
         return [name for name in list_folder(self._folder(iteration)) if is_stage_name(name)]
+
+
+def latest_run(root: Path) -> str | None:
+    """Return the name of the run in `root` with the latest activity, or None if there is no run.
+
+    What is damaged or cannot be read is passed over and noted; if nothing else is there, that is the error.
+
+    Raises:
+        StoreCorruptError: every run is damaged.
+        StorageError: the file system refuses.
+    """
+    fault: WmloopError | None = None
+    for name in list_runs(root):
+        try:
+            Store.open(root / name)
+        except (StoreCorruptError, StorageError) as error:
+            note(f"passed over {root / name}", f"{error}; this run is passed over")
+            fault = fault or error
+        else:
+            return name
+    if fault:
+        raise fault
+    return None
 
 
 def _copy(version: Version, folder: Path) -> None:
@@ -327,6 +383,19 @@ def _copy(version: Version, folder: Path) -> None:
     for file in version.files:
         atomic.write_file(folder / file, version.bytes(file))
     atomic.write_file(folder / MANIFEST, manifest)
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not folder.is_symlink() and not list_folder(folder)
+
+
+def _taken(path: Path) -> UsageError:
+    if (path / HEADER).exists():
+        return UsageError(
+            f"{path.parent} has a run {path.name!r} already: `{command('resume', path)}` goes on with it; or choose"
+            " another name"
+        )
+    return UsageError(f"{path} is there already, and is no run of wmloop: choose another name")
 
 
 def _is(version: Version | None, digest: str) -> bool:

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -109,13 +109,32 @@ def read(path: Path, expected: Expected | None = None) -> tuple[Tensors, dict[st
         StorageError: the file system refuses.
     """
     with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
         try:
-            length = _header_length(read_exactly(file, min(8, size), path), size)
-            entries, metadata = _parse_header(read_exactly(file, length, path), size - 8 - length, expected)
-            return _views(entries, memoryview(read_exactly(file, size - 8 - length, path))), metadata
+            entries, metadata, payload = _read_header(file, path, expected)
+            return _views(entries, memoryview(read_exactly(file, payload, path))), metadata
         except _MalformedError as fault:
             raise StoreCorruptError(f"{path} is damaged: {fault}") from None
+
+
+def check(path: Path) -> None:
+    """Raise StoreCorruptError unless `path` is a safetensors file of the size its header says; no array is read.
+
+    Raises:
+        StorageError: the file system refuses.
+    """
+    with open_regular(path) as file:
+        try:
+            _read_header(file, path, None)
+        except _MalformedError as fault:
+            raise StoreCorruptError(f"{path} is damaged: {fault}") from None
+
+
+def _read_header(file: BinaryIO, path: Path, expected: Expected | None) -> tuple[list[_Entry], dict[str, str], int]:
+    """Return the entries, the metadata and how many bytes of arrays follow."""
+    size = os.fstat(file.fileno()).st_size
+    length = _header_length(read_exactly(file, min(8, size), path), size)
+    payload = size - 8 - length
+    return *_parse_header(read_exactly(file, length, path), payload, expected), payload
 
 
 def _decode(data: bytes | bytearray, expected: Expected | None) -> tuple[Tensors, dict[str, str]]:

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from wmloop.commands import command
 from wmloop.errors import StorageError, StoreCorruptError, UsageError
 from wmloop.store.atomic import storage_errors
-from wmloop.store.files import hash_file, is_file_name, list_folder, read_regular, sha256
+from wmloop.store.files import hash_file, is_file_name, is_foreign, list_folder, read_regular, sha256
 from wmloop.store.jsontext import dump_json, parse_json
 from wmloop.store.tensors import Expected, decode
 
@@ -131,14 +132,24 @@ class Version:
                 faults.append(Fault(self.name, file, f"has {size:,} bytes, not {record.size:,}"))
             elif digest != record.sha256:
                 faults.append(Fault(self.name, file, "its bytes are not those that were committed"))
-        for file in sorted(set(list_folder(self.path)) - self.files.keys() - self.pruned.keys() - {MANIFEST, PRUNED}):
-            faults.append(Fault(self.name, file, "is not named by the manifest"))
+        for file in self._strangers():
+            if not is_foreign(self.path / file):
+                faults.append(Fault(self.name, file, "is not named by the manifest"))
         return faults
+
+    def foreign(self) -> list[str]:
+        """Return the names in its folder that are none of a version's and do no harm, such as `.DS_Store`."""
+        return [name for name in self._strangers() if is_foreign(self.path / name)]
+
+    def _strangers(self) -> list[str]:
+        known = {*self.files, *self.pruned, MANIFEST, PRUNED}
+        return [name for name in list_folder(self.path) if name not in known]
 
     def _read(self, file: str) -> bytearray:
         if file in self.pruned:
             raise UsageError(
-                f"{file} of {self.name} was pruned: only its figures are kept; `wmloop log` lists what is there"
+                f"{file} of {self.name} was pruned: only its figures are kept;"
+                f" `{command('log', self.path.parents[2])}` lists what is there"
             )
         if file not in self.files:
             raise StoreCorruptError(f"{self.path} has no file {file!r}: it has {', '.join(self.files) or 'none'}")
