@@ -1,5 +1,6 @@
 """Mixed precision: which layers round, and what does not change."""
 
+import contextlib
 import copy
 
 import pytest
@@ -15,7 +16,7 @@ from wmloop.configtext import to_toml
 from wmloop.dream import Dream, DreamState, Noise
 from wmloop.learn import ppo
 from wmloop.models.controller import Actor, PlainCritic
-from wmloop.models.mixed import Layers, MayRound, round_in
+from wmloop.models.mixed import LSTM, Layers, MayRound, round_in, rounding_fault
 from wmloop.stages import controller
 from wmloop.stages.training import adam
 from wmloop.stages.weights import new_memory
@@ -77,6 +78,8 @@ def test_c_learns_in_mixed_precision_where_the_run_says_so(tmp_path, monkeypatch
         )
         return learn(actor, critic, anchor, *rest)
 
+    if rounding_fault("cpu"):  # which layers are asked to round does not depend on whether this machine can
+        monkeypatch.setattr(MayRound, "rounding", lambda self, x: contextlib.nullcontext())
     learn = ppo.update
     monkeypatch.setattr(controller.ppo, "update", update)
     config = build_config("smoke", tiny_config(), {"precision": precision, "budget": {"iterations": 1}})
@@ -85,3 +88,27 @@ def test_c_learns_in_mixed_precision_where_the_run_says_so(tmp_path, monkeypatch
         loop.run(store, config, CPU, lambda event: None, lambda: False)
     assert seen
     assert set(seen) == {rounds}
+
+
+@pytest.mark.parametrize(
+    ("fails", "told"),
+    [
+        (RuntimeError("could not create a primitive. Run workload with ONEDNN_VERBOSE=all"), "could not create a primitive"),
+        (UserWarning("In MPS autocast, but the target dtype is not supported"), "In MPS autocast, but"),
+    ],
+)  # fmt: skip
+def test_what_a_machine_cannot_compute_in_bf16_is_found_by_trying_and_leaves_no_trace(monkeypatch, fails, told):
+    def fail(self, x):
+        raise fails
+
+    drawn = torch.random.get_rng_state()
+    assert rounding_fault.__wrapped__("cpu") == rounding_fault("cpu")
+    monkeypatch.setattr(LSTM, "rounding", fail)
+    assert rounding_fault.__wrapped__("cpu").startswith(told)
+    assert "Run workload" not in rounding_fault.__wrapped__("cpu")
+    monkeypatch.setattr(LSTM, "rounding", lambda self, x: contextlib.nullcontext())
+    monkeypatch.setattr(Layers, "rounding", lambda self, x: contextlib.nullcontext())
+    assert rounding_fault.__wrapped__("cpu") == ""
+    monkeypatch.setattr(Layers, "forward", lambda self, x: x * float("nan"))
+    assert rounding_fault.__wrapped__("cpu") == "its numbers are not finite"
+    assert torch.equal(torch.random.get_rng_state(), drawn)

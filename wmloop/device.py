@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import importlib.metadata
-import math
 import os
 import platform
 import subprocess
 import sys
-import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from wmloop import machine
 from wmloop.envs import versions
 from wmloop.errors import UsageError
+from wmloop.models.mixed import rounding_fault
 
 
 def available_devices() -> list[str]:
@@ -49,63 +51,72 @@ def resolve_device(name: str) -> str:
 
 
 def resolve_threads(threads: int) -> int:
-    """Return how many CPU threads to learn with: `threads`, or for 0 OMP_NUM_THREADS, or one per usable core."""
+    """Return how many CPU threads to learn with: `threads`, or for 0 OMP_NUM_THREADS, or one per core it has."""
     if threads:
         return threads
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdecimal() and int(wanted) else usable_cores()
-
-
-def usable_cores() -> int:
-    """Return the number of cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return int(wanted) if wanted.isdecimal() and int(wanted) else machine.cores()
 
 
 #: What torch calls the lowest precision that the factors of a float32 matrix product may be rounded to.
 _PRODUCTS = {"fp32": "highest", "tf32": "high", "bf16": "medium", "bf16-mixed": "medium"}
 #: glibc's names for when memory is taken from and given back to the system at once.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-#: A lower precision has to be so many times as fast to be chosen.
-_WORTH = 1.3
-#: What may be a little slower, since it is measured in a moment.
-_NO_LOSS = 1.1
+#: What ONEDNN_MAX_CPU_ISA may be where oneDNN is to leave the units for bf16 alone, and where those of AMX only.
+_NO_BF16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"}
+_NO_AMX = {*_NO_BF16, "AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX10_1_512", "AVX10_2_512"}
 
 
 def resolve_precision(name: str, device: str) -> str:
-    """Return how far matrix products may round their factors: `name`, or for `auto` what is worth its speed.
+    """Return how far matrix products may round their factors: `name`, or for `auto` what is fastest on such a device.
 
     Tensors stay float32, sums and the mixture's arithmetic too; with `bf16-mixed` M's LSTM and C's hidden layers compute in
-    bf16 while they learn (models/mixed.py). `auto` is tf32 on a GPU and, on a CPU, what products of the dream's size, timed
-    for about 50 ms, say: bf16 if they are 1.3 times as fast where factors may round, bf16-mixed if products of bf16 tensors
-    are 1.3 times as fast as that, and rounded ones no slower than others. Whether factors then round is up to oneDNN: a
-    processor with AMX rounds, on others its float32 product is sometimes the faster one (docs/performance.md).
+    bf16 while they learn (models/mixed.py). `auto` is tf32 on a GPU and, on a CPU, what its kind says, so that the same
+    machine always chooses the same: bf16-mixed where M and C were measured to learn faster with it, which is on processors
+    with AMX and on AMD's with AVX-512 BF16; fp32 on all others. Intel's AVX-512 BF16 without AMX multiplies no faster than
+    float32 (M 0.75 times as fast, C 0.7: docs/performance.md), and Arm's bf16 was never measured.
+
+    `tf32` and `bf16` are leave to round and no duty: where products of bf16 are no faster, they are those of fp32.
+
+    Raises:
+        UsageError: this machine cannot compute in the precision named; the reason is told.
     """
-    if name != "auto":
-        return name
-    if device == "cuda":
-        return "tf32"
-    if device != "cpu":
-        return "fp32"
-    before = torch.get_float32_matmul_precision()
-    a, b = torch.rand(1024, 256), torch.rand(256, 1632)
-    rounded = a.bfloat16(), b.bfloat16()
-    seconds = dict.fromkeys(("fp32", "bf16", "bf16-mixed"), math.inf)
-    try:
-        for _ in range(5):  # in turns, and the fastest counts: other work on the machine makes all slower
-            for precision in seconds:
-                set_precision(precision)
-                begun = time.perf_counter()
-                torch.mm(*(rounded if precision == "bf16-mixed" else (a, b)))
-                seconds[precision] = min(seconds[precision], time.perf_counter() - begun)
-    finally:
-        torch.set_float32_matmul_precision(before)
-    chosen = "bf16" if seconds["fp32"] >= _WORTH * seconds["bf16"] else "fp32"
-    # Mixed precision is no slower elsewhere: what is not in bf16 tensors may round its factors then.
-    if seconds[chosen] >= _WORTH * seconds["bf16-mixed"] and seconds["bf16"] <= _NO_LOSS * seconds["fp32"]:
-        chosen = "bf16-mixed"
-    return chosen
+    if name == "auto":
+        if device == "cpu":
+            return "bf16-mixed" if _learns_faster_in_bf16() and not rounding_fault(device) else "fp32"
+        return "tf32" if device == "cuda" else "fp32"
+    fault = ""
+    if name == "tf32" and device != "cuda":
+        fault = f"it is a format of NVIDIA's GPUs, and this run computes on {device}"
+    elif name == "bf16-mixed" and (why := rounding_fault(device)):
+        fault = f"tried on {device}, an LSTM in bf16 fails: {why} (it takes a processor with AVX-512, or a GPU)"
+    if fault:
+        raise UsageError(
+            f"precision={name} cannot be here: {fault}. `--set precision=fp32` computes everywhere, and"
+            " `--set precision=auto` takes what suits this machine"
+        )
+    return name
+
+
+def _learns_faster_in_bf16() -> bool:
+    kinds = _bf16_units()
+    return "amx_bf16" in kinds or ("avx512_bf16" in kinds and machine.cpu_maker() == "AuthenticAMD")
+
+
+def _bf16_units() -> list[str]:
+    """Return by which of its instructions torch multiplies bf16 on this processor; those of x86 only.
+
+    What the environment forbids torch (ATEN_CPU_CAPABILITY) or oneDNN (ONEDNN_MAX_CPU_ISA) is not among them.
+    """
+    if not torch.backends.mkldnn.is_available() or torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return []
+    flags = machine.cpu_flags()
+    if not flags:  # Windows: torch asks the processor itself, by functions that are its own affair
+        asked = {"avx512_bf16": "_is_avx512_bf16_supported", "amx_bf16": "_is_amx_tile_supported"}
+        flags = frozenset(kind for kind, name in asked.items() if getattr(torch.cpu, name, bool)())
+    highest = (os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA", "")).upper()
+    without = {"avx512_bf16": _NO_BF16, "amx_bf16": _NO_AMX}
+    return [kind for kind, names in without.items() if kind in flags and highest not in names]
 
 
 def set_precision(precision: str) -> None:
@@ -123,6 +134,8 @@ def set_up(device: str, threads: int, precision: str = "fp32") -> torch.device:
     set_precision(precision)
     _keep_memory()
     if device == "cpu":
+        for kind in (np.float16, np.float32, np.float64):
+            np.finfo(kind)  # numpy computes it once, and warns where it then finds that denormal numbers are zero
         torch.set_flush_denormal(True)
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that writes all memory twice
@@ -156,8 +169,9 @@ def machine_facts() -> dict[str, Any]:
         "argv": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _cpu(),
-        "cores": usable_cores(),
+        "cpu": machine.cpu(),
+        "instructions": instructions(),
+        "cores": machine.cores(),
         "versions": {"torch": torch.__version__, **versions()},
     }
     for name in ("safetensors", "pydantic"):
@@ -169,14 +183,52 @@ def machine_facts() -> dict[str, Any]:
     return facts
 
 
-def _cpu() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+def instructions() -> str:
+    """Return what torch computes with on this processor, as far as sums depend on it."""
+    words = [torch.backends.cpu.get_cpu_capability(), *_bf16_units()]
+    if highest := os.environ.get("ONEDNN_MAX_CPU_ISA"):
+        words.append(f"(oneDNN at most {highest})")
+    return " ".join(words)
+
+
+#: What of a machine decides how sums are made and rounded, and what decides episodes; and what it means where they differ.
+_MEANINGS = (
+    (
+        ("processor", "instructions", "GPU", "torch", "numpy"),
+        "its numbers from here on are not bit for bit those the other machine would have given",
+    ),
+    (
+        ("gymnasium", "Box2D", "drawing"),
+        "an episode driven again with the same seed and actions may be another",
+    ),
+)
+
+
+def differences(facts: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return how the machine of the facts `now` is not that of a run's `facts`, and what that means for its numbers.
+
+    Of what either does not say, as older facts do not, nothing is said.
+    """
+    then, here = _decisive(facts), _decisive(now)
+    told = []
+    for names, meaning in _MEANINGS:
+        known = [name for name in names if name in then and name in here]
+        if changed := [f"{name} {here[name]}, was {then[name]}" for name in known if here[name] != then[name]]:
+            told.append(f"not as where the run began: {'; '.join(changed)}. It goes on, but {meaning}")
+    return told
+
+
+def _decisive(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return what decides numbers of what `machine_facts` returned, by its name in `_MEANINGS`."""
+    versions: Any = facts.get("versions")
+    there = {name: version for name, version in dict(versions or {}).items() if version != "missing"}
+    found = {
+        "processor": facts.get("cpu"), "instructions": facts.get("instructions"), "GPU": facts.get("gpu"),
+        "torch": there.get("torch"), "numpy": there.get("numpy"), "gymnasium": there.get("gymnasium"),
+        "Box2D": there.get("box2d") or there.get("box2d-py"),
+        "drawing": next((f"{name} {there[name]}" for name in ("pygame-ce", "pygame") if name in there), None),
+    }  # fmt: skip
+    return {name: str(value) for name, value in found.items() if value}
 
 
 def _revision() -> str | None:

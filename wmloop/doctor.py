@@ -6,8 +6,10 @@ import contextlib
 import importlib
 import importlib.metadata
 import locale
+import math
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -16,24 +18,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from wmloop import __version__
+from wmloop import __version__, machine
 from wmloop.errors import StorageError
 
 Verdict = Literal["good", "note", "bad"]
 #: A run of preset laptop takes about so much while it is made (see store.keep_last), and so much memory.
 _RUN_BYTES, _MEMORY_BYTES = 2e9, 2e9
+#: What has to be installed; of several names in a row either package will do.
 _PACKAGES = (
-    "torch",
-    "gymnasium",
-    "box2d",
-    "pygame-ce",
-    "numpy",
-    "safetensors",
-    "pydantic",
-    "filelock",
-    "typer",
-    "rich",
-)
+    "torch", "gymnasium", "box2d box2d-py", "pygame-ce pygame", "numpy", "safetensors", "pydantic", "psutil", "typer", "rich",
+)  # fmt: skip
 
 
 class Finding(NamedTuple):
@@ -56,21 +50,34 @@ def examine(runs: Path) -> Iterator[Finding]:
 
 def _python(runs: Path) -> Finding:
     found = f"wmloop {__version__}, Python {platform.python_version()} on {platform.platform()}"
-    if (3, 11) <= sys.version_info < (3, 14):
+    try:
+        wanted = importlib.metadata.metadata("wmloop")["Requires-Python"]
+    except importlib.metadata.PackageNotFoundError:
+        return Finding("python", "note", f"{found}, wmloop not installed", "install it: pip install -e .")
+    bounds = {sign: tuple(map(int, number.split("."))) for sign, number in re.findall(r"(>=|<)\s*([\d.]+)", wanted)}
+    if bounds.get(">=", (3,)) <= sys.version_info[:3] < bounds.get("<", (4,)):
         return Finding("python", "good", found)
-    return Finding("python", "bad", found, "wmloop needs Python 3.11, 3.12 or 3.13")
+    return Finding("python", "bad", found, f"wmloop needs Python {wanted}")
 
 
 def _packages(runs: Path) -> Finding:
     there, missing = [], []
-    for name in _PACKAGES:
-        try:
-            there.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            missing.append(name)
+    for names in map(str.split, _PACKAGES):
+        for name in names:
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                there.append(f"{name} {importlib.metadata.version(name)}")
+                break
+        else:
+            missing.append(names[0])
     if missing:
         return Finding("packages", "bad", f"missing: {', '.join(missing)}", "install wmloop again: pip install -e .")
     return Finding("packages", "good", ", ".join(there))
+
+
+def _processor(runs: Path) -> Finding:
+    from wmloop.device import instructions
+
+    return Finding("processor", "good", f"{machine.cpu()}; torch computes with {instructions()}")
 
 
 def _device(runs: Path) -> Finding:
@@ -96,26 +103,26 @@ def _precision(runs: Path) -> Finding:
 
     chosen = resolve_precision("auto", resolve_device("auto"))
     words = {
-        "fp32": "float32 as it is; nothing else pays here",
+        "fp32": "float32 as it is: nothing else is known to pay on such a machine",
         "tf32": "TF32 in matrix products",
-        "bf16": "products may round to bf16, which pays here",
-        "bf16-mixed": "products may round to bf16 and M and C learn in mixed precision, which pays here",
+        "bf16-mixed": "products may round to bf16 and M and C learn in mixed precision, which pays on such a machine",
     }
     return Finding("precision", "good", f"{chosen}: {words[chosen]}")
 
 
 def _threads(runs: Path) -> Finding:
-    from wmloop.device import resolve_threads, usable_cores
+    from wmloop.device import resolve_threads
 
-    cores, threads = usable_cores(), resolve_threads(0)
-    found = (
-        f"{threads} of {cores} cores learn, load {os.getloadavg()[0]:.1f}"
-        if hasattr(os, "getloadavg")
-        else f"{threads}"
-    )
+    cores, threads, there = machine.cores(), resolve_threads(0), len(machine.affinity())
+    found = f"{threads} of {cores} cores learn"
+    if cores < there:
+        found += f" ({cores} of {there} cores by this container's quota of {machine.quota():g})"
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if hasattr(os, "getloadavg"):
+        found += f", load {load:.1f}"
     if threads > cores:
         return Finding("threads", "note", found, "more threads than cores wait for each other: unset OMP_NUM_THREADS")
-    if hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.7 * cores:
+    if load > 0.7 * there:  # the load is the whole machine's
         return Finding(
             "threads", "note", found, "other work is running: two trainings side by side slow each other several times"
         )
@@ -123,7 +130,7 @@ def _threads(runs: Path) -> Finding:
 
 
 def _memory(runs: Path) -> Finding:
-    free = _available_memory()
+    free, limit = machine.memory_available(), machine.memory_limit()
     if free is None:
         return Finding(
             "memory",
@@ -132,6 +139,8 @@ def _memory(runs: Path) -> Finding:
             "preset laptop takes 1.3 GB after some iterations, and grows with what it has collected",
         )
     found = f"{free / 1e9:.1f} GB free"
+    if limit < math.inf:
+        found += f" of the {limit / 1e9:.1f} GB that this container may take"
     if free < _MEMORY_BYTES:
         return Finding(
             "memory", "note", found, "preset laptop takes 1.3 GB and more: --set vision.frame_cache=10000 takes less"
@@ -139,26 +148,37 @@ def _memory(runs: Path) -> Finding:
     return Finding("memory", "good", found)
 
 
-def _available_memory() -> float | None:
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return float(line.split()[1]) * 1024
-    return None
+def _temporary(runs: Path) -> Finding:
+    try:
+        place = machine.temporary_folder().parent
+    except StorageError as error:
+        return Finding("sockets", "bad", "nowhere to have sockets and shared memory", str(error))
+    said = os.environ.get("TMPDIR")
+    if said and (fault := machine.temporary_fault(Path(said).absolute())):
+        return Finding(
+            "sockets",
+            "note",
+            f"and shared memory: in {place}, as TMPDIR {said} {fault}",
+            "set TMPDIR to another folder",
+        )
+    return Finding("sockets", "good", f"and shared memory: in {place}")
 
 
 def _disk(runs: Path) -> Finding:
-    from wmloop.store import atomic
+    from wmloop.store import atomic, take_notes
+    from wmloop.store.lock import run_lock
 
     place = runs
     while not place.exists():
         place = place.parent if place.parent != place else Path()
-    free = shutil.disk_usage(place).free
+    usage = shutil.disk_usage(place)
     try:
         with tempfile.TemporaryDirectory(dir=place, prefix=".wmloop-doctor-") as folder:
             begun = time.perf_counter()
             atomic.write_file(Path(folder) / "file", bytes(1_000_000))
             seconds = time.perf_counter() - begun
+            with run_lock(Path(folder)):
+                pass
     except (OSError, StorageError) as error:
         return Finding(
             "disk",
@@ -166,8 +186,11 @@ def _disk(runs: Path) -> Finding:
             f"{place.absolute()} cannot be written: {error}",
             "name another folder: --runs DIR, or $WMLOOP_RUNS",
         )
-    found = f"{free / 1e9:.0f} GB free in {place.absolute()}, a megabyte is safe there in {seconds * 1000:.0f} ms"
-    if free < _RUN_BYTES:
+    free = f"{usage.free / 1e9:.0f} GB free" if usage.total else "who knows how much free"
+    found = f"{free} in {place.absolute()}, a megabyte is safe there in {seconds * 1000:.0f} ms"
+    if notes := take_notes():
+        return Finding("disk", "note", found, "; ".join(notes))
+    if usage.total and usage.free < _RUN_BYTES:
         return Finding("disk", "note", found, "a long run takes 2 GB: free some, or --set store.keep_last=3")
     if seconds > 2:
         return Finding("disk", "note", found, "slow: a network disk? --set store.snapshot_seconds=600 saves less often")
@@ -177,6 +200,7 @@ def _disk(runs: Path) -> Finding:
 def _environment(runs: Path) -> Finding:
     from wmloop.config import EnvConfig
     from wmloop.envs import PixelEnv
+    from wmloop.envs.carracing import PROVEN_VERSIONS
 
     with contextlib.closing(PixelEnv(EnvConfig())) as env:
         env.reset(1)
@@ -184,7 +208,12 @@ def _environment(runs: Path) -> Finding:
         for _ in range(10):
             frames += env.step((env.action_low + env.action_high) / 2)[4]
         rate = frames / (time.perf_counter() - begun)
-    return Finding("CarRacing", "good", f"drives and draws, {rate:.0f} frames/s a core")
+    found = f"drives and draws, {rate:.0f} frames/s a core"
+    if (there := importlib.metadata.version("gymnasium")) not in PROVEN_VERSIONS:
+        proven = " or ".join(PROVEN_VERSIONS)
+        advice = f"gymnasium {there} draws by its own code, at less than half the speed of {proven}: pip install"
+        return Finding("CarRacing", "note", found, f"{advice} gymnasium=={PROVEN_VERSIONS[-1]}")
+    return Finding("CarRacing", "good", found)
 
 
 def _display(runs: Path) -> Finding:
@@ -230,7 +259,8 @@ def _compiler(runs: Path) -> Finding:
 
 
 _LOOKS: dict[str, Callable[[Path], Finding]] = {
-    "python": _python, "packages": _packages, "device": _device, "precision": _precision, "threads": _threads,
-    "memory": _memory, "disk": _disk, "CarRacing": _environment, "display": _display, "terminal": _terminal,
-    "videos": _extra("video", "av", "videos"), "reports": _extra("report", "matplotlib", "reports"), "compiler": _compiler,
+    "python": _python, "packages": _packages, "processor": _processor, "device": _device, "precision": _precision,
+    "threads": _threads, "memory": _memory, "sockets": _temporary, "disk": _disk, "CarRacing": _environment,
+    "display": _display, "terminal": _terminal, "videos": _extra("video", "av", "videos"),
+    "reports": _extra("report", "matplotlib", "reports"), "compiler": _compiler,
 }  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import warnings
 
 import torch
 from torch import Tensor, nn
@@ -47,3 +49,21 @@ def round_in(*networks: nn.Module) -> None:
         for layers in network.modules():
             if isinstance(layers, MayRound):
                 layers.rounds = True
+
+
+@functools.cache
+def rounding_fault(device: str) -> str:
+    """Return why layers that round cannot learn on a device, "" if they can: found by trying it once, on a tiny scale."""
+    try:
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.filterwarnings("error", ".*autocast")  # a device that has no bf16 only warns, and does not round
+            lstm, head = LSTM(8, 8, batch_first=True).to(device), Layers(nn.Linear(8, 8), nn.ReLU()).to(device)
+            round_in(lstm, head)
+            zeros = torch.zeros(1, 2, 8, device=device)
+            out, _ = lstm(torch.ones(2, 3, 8, device=device), (zeros, zeros))
+            head(out).sum().backward()
+            gradients = [weights.grad for layers in (lstm, head) for weights in layers.parameters()]
+            sound = all(gradient is not None and bool(gradient.isfinite().all()) for gradient in gradients)
+        return "" if sound else "its numbers are not finite"
+    except (RuntimeError, NotImplementedError, UserWarning) as error:
+        return str(error).splitlines()[0].partition(". ")[0]

@@ -1,0 +1,308 @@
+"""What this machine lets this process have: cores, memory, a processor and its name, a folder for sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import math
+import multiprocessing.util
+import os
+import platform
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from wmloop.errors import StorageError
+
+if sys.platform == "win32":
+    fcntl = None
+else:
+    import fcntl
+
+#: Where the system's own files are.
+ROOT = Path("/")
+
+#: A folder for sockets has to have so many bytes free: shared memory goes there where /dev/shm has no room for it.
+_ROOM = 16 << 20
+#: As long a name as multiprocessing gives its sockets in a folder.
+_SOCKET = "pymp-12345678-listener-12345678"
+_FOLDER = re.compile(r"wmloop-\d+-[0-9a-f]{4}")
+_TRIES = 8
+
+#: The folders that this process has locked.
+_held: dict[Path, int] = {}
+
+
+def affinity() -> list[int]:
+    """Return the numbers of the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def cores() -> int:
+    """Return how many cores this process can keep busy: those it may run on, or the quota of its container, at least 1."""
+    return max(1, math.ceil(min(len(affinity()), quota())))
+
+
+def quota() -> float:
+    """Return how many cores' time the control groups of this process have, infinity where nothing bounds it."""
+    return min((group.cores() for group in _groups("cpu")), default=math.inf)
+
+
+def memory_limit() -> float:
+    """Return how many bytes the control groups of this process may take, infinity where that is not less than there are."""
+    limit = min((group.memory()[0] for group in _groups("memory")), default=math.inf)
+    with contextlib.suppress(psutil.Error, OSError):
+        return (
+            limit if limit < psutil.virtual_memory().total else math.inf
+        )  # version 1 says "no limit" by a huge number
+    return limit
+
+
+def memory_available() -> int | None:
+    """Return how many bytes this process could still take, None where the system does not tell.
+
+    Pages of files that were read or written do not count as taken: the kernel drops them where memory is wanted.
+    """
+    left = [limit - taken for limit, taken in (group.memory() for group in _groups("memory")) if limit < math.inf]
+    with contextlib.suppress(psutil.Error, OSError):
+        left.append(psutil.virtual_memory().available)
+    return max(0, int(min(left))) if left else None
+
+
+def resident() -> int:
+    """Return how many bytes of memory this process has, 0 where the system does not tell."""
+    with contextlib.suppress(psutil.Error, OSError):
+        return int(psutil.Process().memory_info().rss)
+    return 0
+
+
+def cpu() -> str:
+    """Return what its maker calls the processor; on Linux on Arm the numbers of maker and part, for it knows no more."""
+    facts = _cpuinfo()
+    if name := facts.get("model name"):
+        return name
+    if "CPU part" in facts:
+        return f"{platform.machine()}, implementer {facts.get('CPU implementer', '?')}, part {facts['CPU part']}"
+    if sys.platform == "darwin":
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            if name := subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True).stdout.strip():
+                return name
+    return platform.processor() or platform.machine()
+
+
+def cpu_maker() -> str:
+    """Return who made an x86 processor, as it says itself (GenuineIntel, AuthenticAMD), "" where it does not."""
+    return _cpuinfo().get("vendor_id") or platform.processor().rpartition(", ")[2]
+
+
+def cpu_flags() -> frozenset[str]:
+    """Return what the kernel says that the processor can do, by its short names; empty where there is no /proc/cpuinfo."""
+    facts = _cpuinfo()
+    return frozenset((facts.get("flags") or facts.get("Features", "")).split())
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Return what is said of the first core."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        first = (ROOT / "proc/cpuinfo").read_text().strip().partition("\n\n")[0]
+        return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    return {}
+
+
+# ---- control groups
+
+
+class _Group(NamedTuple):
+    """A control group of Linux, by its folder: what this process is in, or one around that."""
+
+    folder: Path
+
+    def cores(self) -> float:
+        """Return its quota in cores, infinity if it has none."""
+        try:
+            if (self.folder / "cpu.max").exists():  # version 2
+                time, period = self._read("cpu.max").split()
+            else:
+                time, period = self._read("cpu.cfs_quota_us"), self._read("cpu.cfs_period_us")
+            return float(time) / float(period) if time != "max" and float(time) > 0 else math.inf
+        except (OSError, ValueError, ZeroDivisionError):  # no such file: this group does not bound it
+            return math.inf
+
+    def memory(self) -> tuple[float, float]:
+        """Return its limit in bytes, infinity if it has none, and what it has taken that cannot be dropped."""
+        try:
+            if (self.folder / "memory.max").exists():  # version 2
+                limit, taken, prefix = self._read("memory.max"), int(self._read("memory.current")), ""
+            else:
+                limit, taken = self._read("memory.limit_in_bytes"), int(self._read("memory.usage_in_bytes"))
+                prefix = "total_"
+            if limit == "max":
+                return math.inf, 0
+            stat = dict(line.split() for line in self._read("memory.stat").splitlines())
+            files = sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
+            return int(limit), max(0, taken - files)
+        except (OSError, ValueError):
+            return math.inf, 0
+
+    def _read(self, name: str) -> str:
+        return (self.folder / name).read_text().strip()
+
+
+def _groups(controller: str) -> Iterator[_Group]:
+    """Yield the groups whose limits on `cpu` or `memory` hold for this process, version 1 and 2, innermost first."""
+    try:
+        own = [line.split(":", 2) for line in (ROOT / "proc/self/cgroup").read_text().splitlines()]
+        mounts = [line.partition(" - ") for line in (ROOT / "proc/self/mountinfo").read_text().splitlines()]
+    except (OSError, UnicodeDecodeError):
+        return
+    for left, _, right in mounts:
+        top, point = left.split()[3:5]
+        kind, *_, options = right.split()
+        for _, controllers, path in (words for words in own if len(words) == 3):
+            if kind == "cgroup2":
+                mine = not controllers
+            else:
+                mine = kind == "cgroup" and controller in controllers.split(",") and controller in options.split(",")
+            if mine:
+                folder = mount = ROOT / point.lstrip("/")
+                # Where it is not below what is mounted, a namespace hides where: then its own group is what is mounted.
+                if path.startswith(top.rstrip("/") + "/") and ".." not in path:
+                    folder = mount / path[len(top.rstrip("/")) :].lstrip("/")
+                while True:
+                    yield _Group(folder)
+                    if folder == mount:
+                        break
+                    folder = folder.parent
+
+
+# ---- a folder for sockets and shared memory
+
+
+@functools.cache
+def temporary_folder() -> Path:
+    """Return a folder of this process alone, for sockets and shared memory; it goes when the process ends.
+
+    The folders beside it of processes that were killed are removed.
+
+    Raises:
+        StorageError: there is no place for it.
+    """
+    faults = []
+    for place in temporary_places():
+        try:
+            folder = _new_folder(place)
+        except OSError as error:
+            faults.append(f"{place} {_in_words(error)}")
+        else:
+            # After multiprocessing has removed its own folder in it, which it does at the priority of -100.
+            multiprocessing.util.Finalize(None, _remove, (folder,), exitpriority=-200)
+            _sweep(place)
+            return folder
+    raise StorageError(
+        f"there is no folder for sockets and shared memory: {', '.join(faults)}; set TMPDIR to one with a short name on"
+        " a disk of this machine that can be written"
+    )
+
+
+def temporary_places() -> list[Path]:
+    """Return where to try to have that folder, the first choice first: what the user says, then what systems have."""
+    said = [os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")]
+    usual = ["/tmp", "/var/tmp", os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm"] if os.name == "posix" else []
+    places = [Path(place).absolute() for place in (*said, *usual) if place]
+    with contextlib.suppress(OSError):  # the current folder may be gone
+        places.append(Path.cwd())
+    return list(dict.fromkeys(places))
+
+
+def temporary_fault(place: Path) -> str:
+    """Return why the folder cannot be in `place`, "" if it can."""
+    try:
+        _remove(_new_folder(place))
+    except OSError as error:
+        return _in_words(error)
+    return ""
+
+
+def _new_folder(place: Path) -> Path:
+    """Make a folder in `place`, hold it, and try whether a socket can be in it.
+
+    Raises:
+        OSError: it cannot be there.
+    """
+    disk = shutil.disk_usage(place)
+    if disk.total and disk.free < _ROOM:  # a file system that says 0 of 0 does not know
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for _ in range(_TRIES):
+        folder = place / f"wmloop-{os.getpid()}-{secrets.token_hex(2)}"
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+            if _hold(folder):
+                break
+    else:
+        raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+    if os.name == "posix":  # elsewhere its sockets have no place among the files
+        try:
+            with socket.socket(socket.AF_UNIX) as trial:
+                trial.bind(str(folder / _SOCKET))
+        except OSError:
+            _remove(folder)
+            raise
+        (folder / _SOCKET).unlink()
+    return folder
+
+
+def _in_words(error: OSError) -> str:
+    if error.errno is None:  # Python's own "AF_UNIX path too long"
+        return "has too long a name for sockets"
+    return f"does not do ({error.strerror})"
+
+
+def _hold(folder: Path) -> bool:
+    """Lock a folder until this process ends in any way, and return whether it is there and nobody else has it.
+
+    systemd, which removes what is old from /tmp, leaves a locked folder and all in it alone, too.
+    """
+    if fcntl is None:
+        return True
+    fd = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return False
+    except OSError:  # a file system without locks, where then nobody sweeps
+        os.close(fd)
+        return True
+    _held[folder] = fd
+    return folder.exists()
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that is held, and let go of it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if (fd := _held.pop(folder, None)) is not None:
+        os.close(fd)
+
+
+def _sweep(place: Path) -> None:
+    """Remove the folders in `place` of this user whose processes are no more."""
+    with contextlib.suppress(OSError):
+        for folder in place.iterdir():
+            if _FOLDER.fullmatch(folder.name) and folder not in _held:
+                with contextlib.suppress(OSError):  # another user's
+                    if _hold(folder) and folder in _held and os.fstat(_held[folder]).st_uid == os.geteuid():
+                        _remove(folder)
+                    elif folder in _held:
+                        os.close(_held.pop(folder))
