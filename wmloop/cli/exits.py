@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
-import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from typing import ParamSpec
 
 import typer
 
+from wmloop import signals, streams
 from wmloop.errors import EnvironmentFailedError, StorageError, WmloopError
 
 INTERRUPTED = 130
@@ -26,13 +27,14 @@ P = ParamSpec("P")
 
 
 def say(text: str) -> None:
-    """Print one line to people, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """Print one line to people, on stderr, if there is one and it takes it."""
+    if sys.stderr is not None:  # print would take stdout instead
+        with contextlib.suppress(OSError, ValueError):
+            print(text, file=sys.stderr, flush=True)
 
 
-def terminated(signum: int, frame: object) -> None:
-    """Leave by way of every `finally`, as a handler of SIGTERM: a terminal that was borrowed is given back."""
-    raise typer.Exit(128 + signum)
+#: A handler of SIGTERM that gives back what was borrowed.
+terminated = signals.leave
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
@@ -42,9 +44,10 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
         except Exception as error:
-            raise typer.Exit(_explain(error)) from None
+            raise typer.Exit(explain(error)) from None
         except KeyboardInterrupt:
             say("interrupted")
             raise typer.Exit(INTERRUPTED) from None
@@ -52,7 +55,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def _explain(error: Exception) -> int:
+def explain(error: Exception) -> int:
     """Say what went wrong and return the exit code."""
     match error:
         case typer.Exit():
@@ -63,13 +66,12 @@ def _explain(error: Exception) -> int:
                 say("`wmloop doctor` looks at what environments need")
             return error.exit_code
         case BrokenPipeError():
-            # Python flushes stdout once more when it ends, and would complain about the same pipe
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            streams.flush()  # or Python would, at its end, and complain about the same pipe
             return _BROKEN_PIPE
         case OSError() if error.errno in _REFUSALS:
             say(f"error: {error}")
             return StorageError.exit_code
         case _:
-            traceback.print_exception(error)
+            say("".join(traceback.format_exception(error)).rstrip("\n"))
             say("this is a fault of wmloop, or of what it stands on: please report it, with what `wmloop doctor` says")
             return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -28,20 +29,20 @@ def prune(
     The best agent, all figures and all that the next iteration reads always stay, so `wmloop resume` gives what it would
     have given. `store.keep_last` and its neighbours do the same while a run goes on.
     """
-    from wmloop import retention
-    from wmloop.history import History
-    from wmloop.view.words import size
-
     store = open_run(runs, name)
     replay = stored_config(store).rollout.replay
-    kept = retention.Retention(keep_last, keep_best, keep_every)
-    if dry_run:
+    with contextlib.nullcontext() if dry_run else store.lock():  # before torch loads: a run at work is refused at once
+        from wmloop import retention
+        from wmloop.history import History
+        from wmloop.view.words import size
+
+        kept = retention.Retention(keep_last, keep_best, keep_every)
+        if not dry_run:
+            freed = retention.prune(store, History(store), kept, replay)
+            say(f"{store.name}: {size(freed)} freed")
+            return
         gone = kept.goes(History(store), replay)
-        for version, files in gone:
-            print(f"{version.name}: {', '.join(sorted(files))}")
-        bytes_ = sum(version.files[file].size for version, files in gone for file in files)
-        say(f"{store.name}: {size(bytes_)} would be freed; without --dry-run they are")
-        return
-    with store.lock():
-        freed = retention.prune(store, History(store), kept, replay)
-    say(f"{store.name}: {size(freed)} freed")
+    for version, files in gone:
+        print(f"{version.name}: {', '.join(sorted(files))}")
+    bytes_ = sum(version.files[file].size for version, files in gone for file in files)
+    say(f"{store.name}: {size(bytes_)} would be freed; without --dry-run they are")

@@ -4,47 +4,53 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import shutil
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
 import numpy as np
 import typer
 
+from wmloop import machine, signals
 from wmloop.cli.exits import say
 from wmloop.cli.opening import commits
+from wmloop.commands import command, quoted
 from wmloop.config import RunConfig, settings, with_settings
 from wmloop.errors import EnvironmentFailedError, StorageError
-from wmloop.events import Event, Picture, Reporter, Resources, StageStarted
+from wmloop.events import Event, Message, Output, Picture, Reporter, Resources, StageStarted
 from wmloop.store import Store
+from wmloop.store.notes import take_notes
 from wmloop.view import View, ViewState, open_view
-from wmloop.view.lines import Throttle, stamped
+from wmloop.view.lines import Throttle, note, stamped
 from wmloop.view.state import recall
 
 _LOG_SECONDS = 5.0
 _RESOURCES_SECONDS = 5.0
 _PICTURES_SECONDS = 1.0
-_SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
 class Stop:
-    """Turn the first Ctrl-C or SIGTERM into a wish, which `stop()` tells, and the second into an end.
+    """Turn Ctrl-C, SIGTERM or SIGHUP into a wish, which `stop()` tells, and one that comes later still into an end.
 
     Signals are read by a thread, from the pipe that Python writes them to as they arrive. So they are answered at once,
     even while the main thread is deep inside a long computation.
     """
 
     def __init__(self, first: Callable[[int], None], second: Callable[[int], None]) -> None:
-        """Call `first(signum)` at the first signal, from another thread; at the second `second(signum)`, then exit."""
-        self.signum: int | None = None
+        """Call `first(signum)` at a request, from another thread, and `second(signum)` when it is made again; then exit."""
+        self._request = signals.Request()
         self._first, self._second = first, second
         self._asked = threading.Event()
+
+    @property
+    def signum(self) -> int | None:
+        """Return the signal that asked the run to stop, if one did."""
+        return self._request.signum
 
     def __call__(self) -> bool:
         """Tell whether the run is to stop."""
@@ -58,7 +64,7 @@ class Stop:
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
         self._old_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        self._old = {signum: signal.signal(signum, _do_nothing) for signum in _SIGNALS}
+        self._old = {signum: signal.signal(signum, _do_nothing) for signum in signals.awaited()}
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
         return self
@@ -70,30 +76,40 @@ class Stop:
         self._writer.close()
         self._thread.join()
         self._reader.close()
+        if self():
+            signals.adopt(self._request)
 
     def _listen(self) -> None:
         while data := self._reader.recv(64):
             for signum in data:
-                if signum not in _SIGNALS:
+                if signum not in self._old:
                     continue
-                again, self.signum = self.signum is not None, self.signum or signum
+                first = self._request.first(signum)
                 self._asked.set()
-                with contextlib.suppress(Exception):  # whatever ails the view, the wish counts
-                    (self._second if again else self._first)(signum)
-                if again:
-                    os._exit(128 + signum)
+                if first or self._request.insisted():
+                    with contextlib.suppress(Exception):  # whatever ails the view, the wish counts
+                        (self._first if first else self._second)(signum)
+                    if not first:
+                        os._exit(128 + signum)
 
 
 class Session:
     """Work on a run with a view, its log and signals."""
 
     def __init__(
-        self, store: Store, stored: RunConfig, config: RunConfig, progress: str, root: Path, track: bool = False
-    ) -> None:
-        """Take the run, its own settings `stored`, those it goes by now, the folder of runs `root`, and whether to `track`."""
-        self._store, self._stored, self._config, self._root = store, stored, config, root
-        self._again = resume_command(store, stored, config, root) + (" --track" if track else "")
+        self, store: Store, stored: RunConfig, config: RunConfig, progress: str, root: Path, track: bool = False,
+        notes: Sequence[str] = (), printed: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """Take the run, its own settings `stored`, those it goes by now, the folder of runs `root`, and whether to `track`.
+
+        `notes` is what is to be said as it begins, and `printed` what its environment has printed so far. The caller holds the
+        run's lock.
+        """
+        self._store, self._stored, self._config = store, stored, config
+        self._run = root / store.name if root.absolute() == store.path.parent else store.path  # as the user says it
+        self._again = resume_command(self._run, stored, config) + (" --track" if track else "")
         self._progress = progress
+        self._notes, self._printed = notes, printed
         self._throttle = Throttle(_LOG_SECONDS)
         self._place = "the run"
         self._view: View | None = None
@@ -107,7 +123,7 @@ class Session:
         """Run the loop to one of its ends and say which.
 
         Raises:
-            typer.Exit: it was stopped, with 130 or 143.
+            typer.Exit: it was stopped, with 130, 143 or 129.
             WmloopError: as the loop does.
         """
         from wmloop import loop, pipelines
@@ -115,7 +131,12 @@ class Session:
 
         device = set_up(self._config.device, self._config.threads, self._config.precision)
         state = ViewState(stages=tuple(stage.name for stage in pipelines.WORLD_MODEL))
-        with self._store.lock(), contextlib.ExitStack() as stack:
+        for text in self._notes:
+            say(f"note: {text}")
+            self._store.append_event(stamped(Message(text, "warning")))
+        for line in self._printed:
+            self._store.append_output(line)
+        with contextlib.ExitStack() as stack:
             self._view = open_view(self._progress, recall(state, commits(self._store), time.monotonic()))
             stack.callback(self._view.close)
             self._follow(stack)
@@ -133,7 +154,7 @@ class Session:
         if reason == "interrupted":
             say(f"stopped; what was done is saved. Go on with\n  {self._again}")
             raise typer.Exit(128 + (stop.signum or signal.SIGINT))
-        say(f"watch it: wmloop play {self._store.name}; score it on fresh tracks: wmloop eval {self._store.name};"
+        say(f"watch it: {command('play', self._run)}; score it on fresh tracks: {command('eval', self._run)};"
             f" go further: {self._further(reason)}")  # fmt: skip
 
     def _further(self, reason: str) -> str:
@@ -145,7 +166,7 @@ class Session:
             "goal": budget.goal + 10,
         }
         larger = with_settings(self._config, {"budget": {reason: more[reason]}})
-        return resume_command(self._store, self._stored, larger, self._root)
+        return resume_command(self._run, self._stored, larger)
 
     def _follow(self, stack: contextlib.ExitStack) -> None:
         """Let tables follow the run's events, and TensorBoard where it is asked for."""
@@ -162,6 +183,9 @@ class Session:
     def _report(self, event: Event) -> None:
         if isinstance(event, StageStarted):
             self._place = f"{event.stage} of iteration {event.iteration}"
+        if isinstance(event, Output):
+            self._store.append_output(event.line)
+            return
         if self._throttle.passes(event, time.monotonic()):
             self._store.append_event(stamped(event))
         assert self._view is not None
@@ -169,6 +193,8 @@ class Session:
         if not isinstance(event, Resources) and time.monotonic() >= self._measured + _RESOURCES_SECONDS:
             self._measured = time.monotonic()
             self._report(resources(self._store.path))
+            for text in take_notes():
+                self._report(Message(text, "warning"))
         if isinstance(event, Picture):
             self._pictures[event.kind] = event.image
             if time.monotonic() >= self._saved + _PICTURES_SECONDS:
@@ -185,43 +211,38 @@ class Session:
 
     def _stopping(self, signum: int) -> None:
         assert self._view is not None
-        again = "Ctrl-C again" if signum == signal.SIGINT else "once more"
         self._view.notice(
-            f"{_SIGNALS[signal.Signals(signum)]}: saving {self._place}, then stopping ({again}: exit now)"
+            f"{signals.NAMES[signum]}: saving {self._place}, then stopping"
+            f" (again after {signals.SAME_SECONDS:g} s: exit now)"
         )
 
     def _leaving(self, signum: int) -> None:
         assert self._view is not None
         self._view.abandon()
-        text = f"exiting now; what was not saved yet will be done again. Go on with\n  {self._again}\n"
-        with contextlib.suppress(OSError):
-            os.write(2, text.encode(errors="replace"))
+        note(f"exiting now; what was not saved yet will be done again. Go on with\n  {self._again}")
 
 
 def resources(run: Path) -> Resources:
     """Return what there is of memory and disk; 0 where the system does not tell."""
-    memory = free = 0
-    with contextlib.suppress(OSError, ValueError):
-        memory = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    free = 0
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(run).free
-    return Resources(memory, free)
+    return Resources(machine.resident(), free)
 
 
-def resume_command(store: Store, stored: RunConfig, config: RunConfig, root: Path) -> str:
-    """Return the command that goes on with this run as it is going: with its folder and what was changed."""
-    words = ["wmloop", "resume", store.name]
-    if root != Path(os.environ.get("WMLOOP_RUNS", "runs")):
-        words += ["--runs", str(root)]
-    old, new = settings(stored.budget), settings(config.budget)
-    for name in new:
-        if new[name] != old[name]:
-            words += [f"--{name}", str(new[name])] if new[name] is not None else ["--set", f"budget.{name}=none"]
-    old, new = settings(stored.store, "store."), settings(config.store, "store.")
-    for name in new:
-        if new[name] != old[name]:
-            words += ["--set", f"{name}={'none' if new[name] is None else new[name]}"]
-    return shlex.join(words)
+def resume_command(run: Path, stored: RunConfig, config: RunConfig) -> str:
+    """Return the command that goes on with the run in the folder `run` as it is going: with what was changed."""
+    words: list[str] = []
+    old, new = settings(stored), settings(config)
+    for name, value in new.items():
+        if value == old[name]:
+            continue
+        option = name.removeprefix("budget.")
+        if option != name and value is not None:
+            words += [f"--{option}", str(value)]
+        else:
+            words += ["--set", f"{name}={'none' if value is None else value}"]
+    return " ".join([command("resume", run), quoted(words)]).rstrip()
 
 
 def _do_nothing(signum: int, frame: FrameType | None) -> None:

@@ -22,8 +22,10 @@ from wmloop.cli.options import (
     RunsOption,
     SetOption,
     TrackOption,
+    at_home,
     budget,
 )
+from wmloop.commands import command
 from wmloop.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +42,9 @@ def start(
         Literal["smoke", "laptop", "gpu", "paper"] | None,
         typer.Option(help="Where the settings start from; without it gpu on CUDA, else laptop."),
     ] = None,
-    config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings over the preset's.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", callback=at_home, help="Settings over the preset's.")
+    ] = None,
     sets: SetOption = None,
     iterations: IterationsOption = None,
     hours: HoursOption = None,
@@ -60,10 +64,12 @@ def start(
     Ctrl-C saves everything; `wmloop resume` goes on. Settings come from --preset, then --config, then --set, then the
     options; `--print-config` shows them all.
     """
-    from wmloop.configtext import parse_setting, to_toml
+    from wmloop.configtext import parse_setting, read_toml, to_toml
 
+    if name is not None and not print_config:
+        _require_new(runs, name)
     flags = {"device": device, "seed": seed, "threads": threads}
-    layers = [_read(config)] if config else []
+    layers = [read_toml(config)] if config else []
     layers += [parse_setting(text) for text in sets or []]
     layers += [budget(iterations, hours, goal), {key: value for key, value in flags.items() if value is not None}]
     settled, why = _settle(preset, layers)
@@ -74,19 +80,22 @@ def start(
 
     from wmloop.cli.session import Session
     from wmloop.device import machine_facts
-    from wmloop.envs import PixelEnv
+    from wmloop.envs import check_environment
     from wmloop.store import Store, new_run_name
     from wmloop.tracking import require_tensorboard
 
     if track:
         require_tensorboard()
-    PixelEnv(settled.env).close()  # an environment that cannot be made is refused before there is a run
+    printed: list[str] = []
+    notes = check_environment(settled.env, printed.append)  # what cannot be driven is refused before there is a run
     store = Store.create(runs, name or new_run_name(), to_toml(settled), machine_facts())
     say(
         f"run {store.name} in {store.path}: {why}, threads {settled.threads}, seed {settled.seed},"
         f" precision {settled.precision}"
     )
-    Session(store, settled, settled, progress, runs, track).run()
+    with store.lock():
+        notes = [f"the environment {settled.env.id!r}: {text}" for text in notes]
+        Session(store, settled, settled, progress, runs, track, notes, printed).run()
 
 
 @guarded
@@ -97,7 +106,7 @@ def resume(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Change budget.* or store.*, with --from any but the networks' shapes; repeatable.",
+            help="Change budget.*, store.* or what belongs to the machine; with --from all but the networks' shapes.",
             autocompletion=setting_names,
         ),
     ] = None,
@@ -115,20 +124,22 @@ def resume(
     track: TrackOption = False,
     runs: RunsOption = Path("runs"),
     preset: Annotated[str | None, typer.Option(hidden=True, help=_HIDDEN)] = None,
-    device: Annotated[str | None, typer.Option(hidden=True, help=_HIDDEN)] = None,
+    device: Annotated[Device | None, typer.Option(help="Where to compute from here on.")] = None,
     seed: Annotated[int | None, typer.Option(hidden=True, help=_HIDDEN)] = None,
-    threads: Annotated[int | None, typer.Option(hidden=True, help=_HIDDEN)] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads that learn from here on; 0 is one per core.")] = None,
 ) -> None:
     """Go on with a run where it stopped.
 
     A stage that was interrupted goes on from its last snapshot, and the results are those of a run that never stopped.
-    Only the budget (--iterations, --hours, --goal) and what is kept (--set store.keep_last=5) may change, and for this
-    time only: the run keeps its own.
+    What decides no result may change: the budget (--iterations, --hours, --goal), what is kept (--set store.keep_last=5),
+    env.timeout and vision.frame_cache. So may what belongs to the machine, device, threads, precision and env.num_envs, but
+    then numbers differ in their last bits from those of a run that never stopped. Either holds for this time only: the
+    run keeps its own.
 
     With --from a new run begins with a copy of what this one did up to and including that iteration, and the old one
     stays as it is. There every setting may change (--set, --seed); where none does, it repeats the old run.
     """
-    from wmloop.config import changed_settings, settings, with_settings
+    from wmloop.config import changed_on_resume, changed_settings, settings, with_settings
     from wmloop.configtext import parse_setting, to_toml
 
     store = open_run(runs, name)
@@ -148,6 +159,8 @@ def resume(
                 f"a preset is where the settings of a new run start from, and {store.name} has its own: with --from change"
                 f" single ones with --set, or begin with `wmloop start --preset {after.preset}`"
             )
+        if fork_name is not None:
+            _require_new(runs, fork_name)
         from wmloop.stages.weights import shapes
 
         if shapes(before) != shapes(after):
@@ -156,23 +169,50 @@ def resume(
                 f"the networks of the run {store.name} have other shapes than {', '.join(changed)} would give them: training"
                 f" cannot go on from them; `wmloop start --set {changed[0]}={settings(after)[changed[0]]}` begins anew"
             )
+        after = _on_this_machine(after)
         store = _fork(store, fork_from, fork_name, to_toml(after), runs)
         before = after
     elif fork_name is not None:
         raise UsageError("--as names a new run, and without --from ITERATION there is none")
-    if changed := changed_settings(before, after):
-        old, new = settings(before)[changed[0]], settings(after)[changed[0]]
+    fixed, machine = changed_on_resume(before, after)
+    if fixed:
+        old, new = settings(before)[fixed[0]], settings(after)[fixed[0]]
         raise UsageError(
-            f"{changed[0]} is {old!r} in the run {store.name} and cannot become {new!r}: the results would no longer be"
-            f" those of one run. Only budget.* and store.* may change; with --from ITERATION another run does;"
-            f" or start a new run: `wmloop start --set {changed[0]}={new}`"
+            f"{fixed[0]} is {old!r} in the run {store.name} and cannot become {new!r}: the results would no longer be"
+            f" those of one run. Only budget.*, store.*, env.timeout, vision.frame_cache, device, threads, precision and"
+            f" env.num_envs may change; with --from ITERATION another run does; or start a new run:"
+            f" `wmloop start --set {fixed[0]}={new}`"
         )
 
-    from wmloop.cli.session import Session
-    from wmloop.device import resolve_device
+    with store.lock():  # before torch loads, so that a second writer is refused at once
+        from wmloop.cli.session import Session
+        from wmloop.device import differences, machine_facts
 
-    resolve_device(before.device)
-    Session(store, before, after, progress, runs, track).run()
+        after = _on_this_machine(after)
+        notes = [*differences(store.facts, machine_facts())] if fork_from is None else []
+        if machine:
+            notes.append(
+                f"{' and '.join(machine)} not as the run began: from here on its numbers are not, to the last bit, those of"
+                " a run that never stopped"
+            )
+        Session(store, before, after, progress, runs, track, notes).run()
+
+
+def _require_new(root: Path, name: str) -> None:
+    """Refuse a name that `Store.create` would refuse, before torch loads and anything is looked at.
+
+    Raises:
+        UsageError: the name does not do, or is that of a run.
+    """
+    from wmloop.store import check_run_name
+    from wmloop.store.names import HEADER
+
+    check_run_name(name)
+    if (root / name / HEADER).exists():
+        raise UsageError(
+            f"{root} has a run {name!r} already: `{command('resume', root / name)}` goes on with it;"
+            f" or choose another name"
+        )
 
 
 def _fork(source: Store, iteration: int, name: str | None, config: str, runs: Path) -> Store:
@@ -211,7 +251,7 @@ def _fork(source: Store, iteration: int, name: str | None, config: str, runs: Pa
 def _settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[RunConfig, str]:
     """Return the whole configuration, nothing left to choose in it, and why it has its preset and device."""
     from wmloop.config import build_config
-    from wmloop.device import available_devices, resolve_device, resolve_precision, resolve_threads
+    from wmloop.device import available_devices, resolve_device
     from wmloop.presets import PRESETS
 
     for layer in layers:
@@ -226,17 +266,19 @@ def _settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[Ru
         why = f"preset {preset} (chosen by the device), {why}"
     else:
         why = f"preset {preset}, {why}"
-    chosen: dict[str, Any] = {"device": device, "threads": resolve_threads(draft.threads)}
-    chosen["precision"] = resolve_precision(draft.precision, device)
-    if not any("seed" in layer for layer in layers):
-        chosen["seed"] = secrets.randbelow(2**31)
-    return build_config(preset, *layers, chosen), why
+    chosen = {} if any("seed" in layer for layer in layers) else {"seed": secrets.randbelow(2**31)}
+    return _on_this_machine(build_config(preset, *layers, chosen)), why
 
 
-def _read(path: Path) -> dict[str, Any]:
-    from wmloop.configtext import from_toml
+def _on_this_machine(config: RunConfig) -> RunConfig:
+    """Return `config` with nothing left for the machine to choose.
 
-    try:
-        return from_toml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the settings in {path}: {error}") from error
+    Raises:
+        UsageError: this machine cannot do what it asks for.
+    """
+    from wmloop.config import with_settings
+    from wmloop.device import resolve_device, resolve_precision, resolve_threads
+
+    device = resolve_device(config.device)
+    precision = resolve_precision(config.precision, device)
+    return with_settings(config, {"device": device, "threads": resolve_threads(config.threads), "precision": precision})

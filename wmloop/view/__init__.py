@@ -57,5 +57,7 @@ def open_view(style: str, state: ViewState, hint: str = "Ctrl-C saves and stops"
 
 def can_show_live() -> bool:
     """Tell whether stdout is a terminal with a cursor that can show block characters."""
+    if sys.stdout is None:
+        return False
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     return sys.stdout.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown") and encoding == "utf8"

@@ -35,7 +35,8 @@ def within(image: np.ndarray, height: int, width: int) -> np.ndarray:
     if image.shape[:2] == (height, width):
         return image
     scale = min(height / image.shape[0], width / image.shape[1])
-    shrunk = fit(image, min(height, round(image.shape[0] * scale)), min(width, round(image.shape[1] * scale)))
+    size = (min(room, max(1, round(side * scale))) for room, side in zip((height, width), image.shape, strict=False))
+    shrunk = fit(image, *size)
     canvas = np.zeros((height, width, 3), np.uint8)
     top, left = (height - shrunk.shape[0]) // 2, (width - shrunk.shape[1]) // 2
     canvas[top : top + shrunk.shape[0], left : left + shrunk.shape[1]] = shrunk

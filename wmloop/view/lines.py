@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
+from wmloop import streams
 from wmloop.events import (
     Event,
     Message,
     Metrics,
+    Output,
     Picture,
     Progress,
     Resources,
@@ -39,7 +41,7 @@ _RESOURCES_SECONDS = 300.0
 
 
 class Throttle:
-    """Let through every event but pictures, and of Progress and Metrics one per stage every so many seconds.
+    """Let through every event but pictures and output, and of Progress and Metrics one per stage every so many seconds.
 
     The end of a stage's progress passes too, once, and so do the metrics that come with it; resources do every few minutes.
     """
@@ -53,7 +55,7 @@ class Throttle:
     def passes(self, event: Event, now: float) -> bool:
         """Tell whether `event`, which came at `now` seconds, is to be shown."""
         match event:
-            case Picture():
+            case Picture() | Output():
                 return False
             case Resources():
                 if now < self._resources_due:
@@ -77,9 +79,9 @@ class Throttle:
 class LineView:
     """Write events as lines to a file; notices go to stderr."""
 
-    def __init__(self, file: TextIO, line: Callable[[Event], str], seconds: float) -> None:
+    def __init__(self, file: TextIO | None, line: Callable[[Event], str], seconds: float) -> None:
         """Write `line(event)` to `file`, Progress and Metrics every `seconds` at most."""
-        self._file: TextIO | None = file
+        self._file = file
         self._line = line
         self._throttle = Throttle(seconds)
 
@@ -87,25 +89,30 @@ class LineView:
         """Write `event` unless it is one too many."""
         if self._file is None or not self._throttle.passes(event, time.monotonic()):
             return
+        line = self._line(event)
         try:
-            self._file.write(self._line(event) + "\n")
+            self._file.write(line + "\n")
             self._file.flush()
-        except OSError:  # the reader went away (`| head`), or its disk is full: days of training go on without it
-            with contextlib.suppress(OSError):
-                # what is left in the buffer must go somewhere, or each later flush (as before a fork) fails again
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self._file.fileno())
+        except (OSError, ValueError):
+            # the reader went away (`| head`), or its disk is full: days of training go on without it
+            streams.discard(self._file)
             self._file = None
 
     def notice(self, text: str) -> None:
         """Say `text` at once; any thread may call this."""
-        with contextlib.suppress(OSError):
-            os.write(2, f"{text}\n".encode(errors="replace"))
+        note(text)
 
     def close(self) -> None:
         """Do nothing: every line is flushed as it is written."""
 
     def abandon(self) -> None:
         """Do nothing, likewise."""
+
+
+def note(text: str) -> None:
+    """Write a line to stderr at once, past Python's buffers and whatever stands in for stderr."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{text}\n".encode(errors="replace"))
 
 
 def timed(event: Event) -> str:
@@ -160,9 +167,11 @@ def plain(event: Event) -> str:
             return f"run {event.run} ended: {REASONS.get(event.reason, event.reason)}{best}"
         case Picture():
             return f"{_place(event)}  a picture: {event.kind}"
+        case Output():
+            return f"{_place(event)}  printed: {event.line}"
 
 
-def _place(event: StageStarted | Progress | Metrics | Picture | VersionCommitted | Snapshot) -> str:
+def _place(event: StageStarted | Progress | Metrics | Picture | Output | VersionCommitted | Snapshot) -> str:
     return f"{event.iteration:04d}/{event.stage}"
 
 

@@ -5,21 +5,27 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, TextIO, cast
 
 import numpy as np
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from wmloop import streams
 from wmloop.events import Event, Message, RunFinished
 from wmloop.view.frames import half_blocks, terminal_colours
-from wmloop.view.lines import plain
+from wmloop.view.lines import note, plain
 from wmloop.view.screen import PICTURES, render
 from wmloop.view.state import ViewState, reduce
+
+_STOP: Any = getattr(signal, "SIGTSTP", None)  # Ctrl-Z, where there is such a thing
 
 
 class _Errors(io.TextIOBase):
@@ -38,52 +44,123 @@ class _Errors(io.TextIOBase):
         return len(text)
 
 
+class _Screen(io.TextIOBase):
+    """Stand in for a terminal that may go away while it is drawn on: from then on nothing is drawn."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._terminal.encoding
+
+    def isatty(self) -> bool:
+        return self._terminal.isatty()
+
+    def fileno(self) -> int:
+        return self._terminal.fileno()
+
+    def write(self, text: str) -> int:
+        try:
+            self._terminal.write(text)
+            self._terminal.flush()
+        except BlockingIOError:  # it takes no more at the moment
+            pass
+        except (OSError, ValueError):
+            streams.discard(self._terminal)
+        return len(text)
+
+
 class LiveView:
     """Show a run on the terminal's other screen until `close`; drawing happens in a thread of its own.
 
     Events only replace the state; what is drawn is decided when it is drawn. What anybody prints to stderr meanwhile
-    (a library's warning) becomes a note, because it would be painted over within a quarter of a second.
+    (a library's warning) becomes a note, because it would be painted over within a quarter of a second. While the
+    process is stopped (Ctrl-Z) or in the background, the terminal is the shell's.
     """
 
     def __init__(self, state: ViewState, hint: str) -> None:
         self._state, self._notice, self._hint = state, "", hint
         self._end: RunFinished | None = None
-        self._console = Console()
+        self._screen = _Screen(sys.stdout)
+        self._console = Console(file=cast(TextIO, self._screen))
         self._colours = terminal_colours(None if self._console.no_color else self._console.color_system)
         self._painted: dict[tuple[int, int, int], tuple[np.ndarray, list[str]]] = {}
-        self._live = Live(
-            console=self._console, get_renderable=self._draw, screen=True, refresh_per_second=4,
-            redirect_stdout=False, redirect_stderr=False,
-        )  # fmt: skip
-        self._errors = _Errors(lambda line: self.report(Message(line, "warning")))
+        self._live: Live | None = None
+        self._stoppable = _STOP is not None and signal.getsignal(_STOP) is signal.SIG_DFL
+        self._errors = _Errors(lambda line: self._take(Message(line, "warning")))
         self._redirection = contextlib.redirect_stderr(self._errors)
         self._redirection.__enter__()
-        self._live.start()
+        self._show()
 
     def report(self, event: Event) -> None:
         """Take in an event; nothing is drawn here."""
         if isinstance(event, RunFinished):
             self._end = event
-        self._state = reduce(self._state, event, time.monotonic())
+        self._take(event)
+        self._show()
 
     def notice(self, text: str) -> None:
         """Show `text` at once instead of messages, from now on; any thread may call this."""
         self._notice = text
-        self._live.refresh()
+        if live := self._live:
+            live.refresh()
+        else:
+            note(text)
 
     def close(self) -> None:
         """Give the terminal back as it was; what was printed to stderr meanwhile is printed there now."""
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            self._live.stop()
+        self._hide()
         self._redirection.__exit__(None, None, None)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             sys.stderr.write("".join(f"{line}\n" for line in self._errors.lines))
-            if self._end is not None:
-                print(plain(self._end))
+            sys.stderr.flush()
+        if self._end is not None:
+            self._screen.write(f"{plain(self._end)}\n")
 
     def abandon(self) -> None:
         """Give the terminal back without waiting for anything: the process ends now."""
-        os.write(1, b"\x1b[?1049l\x1b[?25h")
+        if self._live:
+            with contextlib.suppress(OSError):
+                os.write(1, b"\x1b[?1049l\x1b[?25h")
+
+    def _take(self, event: Event) -> None:
+        self._state = reduce(self._state, event, time.monotonic())
+
+    def _show(self) -> None:
+        """Begin to draw, or go on, unless a shell has put this process into the background."""
+        if self._live is not None or not _in_foreground():
+            return
+        self._live = Live(
+            console=self._console, get_renderable=self._draw, screen=True, refresh_per_second=4,
+            redirect_stdout=False, redirect_stderr=False,
+        )  # fmt: skip
+        with self._changing_hands(self._pause):
+            self._live.start()
+
+    def _hide(self) -> None:
+        live, self._live = self._live, None
+        if live:
+            with self._changing_hands(signal.SIG_DFL):
+                live.stop()
+
+    @contextlib.contextmanager
+    def _changing_hands(self, handler: Any) -> Iterator[None]:
+        """Let a Ctrl-Z wait while the terminal is taken or given back, and then be answered by `handler`, as later ones."""
+        if self._stoppable:
+            waiting: list[int] = []
+            signal.signal(_STOP, lambda signum, frame: waiting.append(signum))
+        yield
+        if self._stoppable:
+            signal.signal(_STOP, handler)
+            if waiting:
+                signal.raise_signal(_STOP)
+
+    def _pause(self, signum: int, frame: FrameType | None) -> None:
+        """Give the terminal back and stop, as a handler of Ctrl-Z; go on when a shell says so."""
+        self._hide()
+        signal.raise_signal(signum)  # by now what it usually does; nothing where no shell could let the process go on
+        self._show()
 
     def _draw(self) -> RenderableType:
         width, height = self._console.size
@@ -99,3 +176,11 @@ class LiveView:
             kept = list(self._painted.items())[-2 * len(PICTURES) :]
             self._painted = dict(kept) | {key: (image, half_blocks(image, rows, columns, self._colours))}
         return self._painted[key][1]
+
+
+def _in_foreground() -> bool:
+    """Tell whether the terminal is this process's to draw on; where nobody knows, it is."""
+    try:
+        return os.tcgetpgrp(sys.stdout.fileno()) in (0, os.getpgrp())
+    except (AttributeError, OSError):
+        return True

@@ -12,6 +12,7 @@ from wmloop.events import (
     Event,
     Message,
     Metrics,
+    Output,
     Picture,
     Progress,
     Resources,
@@ -171,6 +172,8 @@ def reduce(state: ViewState, event: Event, now: float) -> ViewState:
             return replace(state, snapshot=(event, now))
         case Resources():
             return replace(state, resources=event)
+        case Output():
+            return state
         case Message():
             return replace(state, notes=(*state.notes, Note(event.text, event.level, now))[-_MESSAGES:])
         case RunFinished():
