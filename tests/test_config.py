@@ -1,11 +1,14 @@
 """Settings: typed, refused when unknown, and never lost on the way through TOML."""
 
+import re
+
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from wmloop.config import build_config, changed_settings, settings, with_settings
-from wmloop.configtext import from_toml, parse_setting, to_toml
+from wmloop.config import RunConfig, build_config, changed_settings, settings, with_settings
+from wmloop.configtext import from_toml, parse_setting, read_toml, to_toml
 from wmloop.errors import UsageError
 from wmloop.presets import PRESETS
 
@@ -17,8 +20,18 @@ def test_every_preset_survives_the_way_through_toml(preset, comments):
     assert build_config(preset, from_toml(to_toml(config, comments), "text")) == config
 
 
+UTF_8 = st.characters(exclude_categories=["Cs"])
+#: Words that a validator has for its own business, and people have not.
+INNER = (
+    r"Input should|Value error|valid|tuple|dict|constrained|function|pydantic|literal|NoneType|int\b|float|str\b|None|<"
+)
+
+
 @example("none", {"none": "none"})
-@given(st.text(max_size=30), st.dictionaries(st.text(min_size=1, max_size=8), st.booleans() | st.text(max_size=8)))
+@given(
+    st.text(UTF_8, min_size=1, max_size=30).filter(str.strip),
+    st.dictionaries(st.text(UTF_8, min_size=1, max_size=8), st.booleans() | st.text(UTF_8, max_size=8)),
+)
 def test_any_text_survives_the_way_through_toml(name, kwargs):
     config = build_config("smoke", {"env": {"id": name, "kwargs": kwargs}})
     assert build_config("smoke", from_toml(to_toml(config), "text")) == config
@@ -42,12 +55,124 @@ def test_a_setting_on_the_command_line_is_typed(text, value):
 @pytest.mark.parametrize(
     ("text", "words"),
     [("memory.hiden=3", "did you mean 'memory.hidden'"), ("memory.hidden=many", "memory.hidden"),
-     ("memory.hidden=0", "greater than"), ("hidden", "name=value"), ("dream.temperature=nan", "finite"),
-     ("vision.network=ha2017", "ha2018"), ("rollout.push_decisions=[5,2]", "must not be above")],
+     ("memory.hidden=0", "whole number from 1 to"), ("hidden", "name=value"), ("dream.temperature=nan", "finite"),
+     ("vision.network=ha2017", "ha2018"), ("rollout.push_decisions=[5,2]", "must not be above"),
+     ("memory=3", "group of settings.*memory.hidden"), ("env.kwargs.a.b=3", "number, a text, true or false")],
 )  # fmt: skip
 def test_a_setting_that_does_not_fit_is_answered_with_what_would(text, words):
     with pytest.raises(UsageError, match=words):
         build_config("laptop", parse_setting(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["rollout.first=[]", "rollout.first=[[0, 5]]", "rollout.first=[[5, 0]]", "rollout.first=[[5, -1]]", "rollout.first=[[5]]",
+     "rollout.push_decisions=[1, 0]", "rollout.push_decisions=[0, 3]", "env.driving.memory=2", "env.driving.memory=[0.5, 2]",
+     "env.driving.memory=[-0.1, 0.5]", "env.driving.memory=[0.9, 0.1]", "env.driving.scale=[[-1, 1]]", "env.driving.mean=[]",
+     "env.driving.scale=[]", "env.driving.boost=[]", "preset=3", "preset=[]", "preset=\"other\"", "env.id=\"\"",
+     "env.id=' '", "env.id=3", "env.crop=[-1, 5, 0, 5]", "env.crop=[5, 1, 0, 5]", "env.crop=[0, 5, 5, 5]", "env.crop=[0, 5]",
+     "env.mirror=[-1]", "env.mirror=[0, 0]", "env.mirror=[0.5]", "env.kwargs=3", "env.kwargs.x=[1]", "env.kwargs.x=nan",
+     "env.num_envs=true", "env.num_envs=\"4\"", "env.num_envs=1000000", "env.timeout=1e12", "env.timeout=0",
+     "memory.hidden=\"512\"", "memory.hidden=false", "memory.hidden=1000000000", "memory.steps=1.5", "memory.age_decay=1.5",
+     "memory.steps_growth=1e300", "memory.steps_growth=0.5", "vision.beta2=1", "vision.learning_rate=\"0.1\"",
+     "vision.latent=1e400", "dream.temperature=\"1.3\"", "dream.temperature=0", "dream.temperature=true", "threads=-1",
+     "threads=100000", "seed=-1", "seed=1e30", "controller.log_std=[-1000, 0]", "controller.log_std=[0, 1000]",
+     "controller.gamma=1.01", "evaluate.tracks=1000001", "budget.goal=inf", "budget.hours=0", "budget.hours=true",
+     "store.keep_last=0", "device=true", "memory.reward_smoothing=1000000000", "memory.hidden=2020-01-01"],
+)  # fmt: skip
+def test_a_value_that_would_fail_later_is_refused_at_birth(text):
+    with pytest.raises(UsageError) as refused:
+        build_config("laptop", parse_setting(text))
+    assert not re.search(INNER, str(refused.value))
+    assert text.partition("=")[0].removesuffix(".x") in str(refused.value)
+
+
+def nested(name, value):
+    for key in reversed(name.split(".")):
+        value = {key: value}
+    return value
+
+
+PLAIN = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["none", "auto", "", "cpu", "\udcff", "a b"])
+)
+GARBAGE = st.recursive(
+    PLAIN,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.sampled_from(["a", "b", ""]), inner, max_size=2),
+    max_leaves=12,
+)
+
+
+@effort(max_examples=1500, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(list(settings(RunConfig()))), GARBAGE)
+def test_whatever_a_setting_is_told_it_is_kept_or_refused_in_one_line_of_plain_words(name, value):
+    layer = nested(name, value)
+    try:
+        config = build_config("laptop", layer) if name != "preset" else with_settings(RunConfig(), layer)
+    except UsageError as refused:
+        told = str(refused)
+        assert "\n" not in told
+        assert name in told
+        reason = told.rpartition(": ")[2]
+        assert reason
+        assert not re.search(INNER, reason), told
+    else:
+        assert build_config(config.preset, from_toml(to_toml(config).encode().decode(), "text")) == config
+
+
+def test_arguments_of_the_environment_are_laid_over_each_other_one_by_one():
+    layers = [{"env": {"kwargs": {"x": 0, "z": 3}}}, *map(parse_setting, ("env.kwargs.x=1", "env.kwargs.y=2"))]
+    assert build_config("smoke", *layers).env.kwargs == {"x": 1, "z": 3, "y": 2}
+    assert with_settings(build_config("smoke", *layers), layers[-1]).env.kwargs == {"x": 1, "z": 3, "y": 2}
+
+
+def test_a_group_that_was_told_to_be_a_number_is_not_forgotten_by_what_comes_later():
+    with pytest.raises(UsageError, match="group of settings"):
+        build_config("smoke", parse_setting("memory=3"), parse_setting("memory.hidden=4"))
+
+
+def test_whole_numbers_may_be_written_as_floats():
+    config = build_config("smoke", parse_setting("rollout.frames=1e6"), parse_setting("rollout.first=[[8.0, 30.0]]"))
+    assert to_toml(config).count("frames = 1000000\n") == 1
+    assert config.rollout.first == ((8, 30),)
+
+
+def test_a_line_break_in_a_value_begins_no_other_setting():
+    with pytest.raises(UsageError, match=r"memory\.hidden"):
+        build_config("smoke", parse_setting("memory.hidden=1\nmemory.batch=2"))
+    assert parse_setting("env.id=a\nb") == {"env": {"id": "a\nb"}}
+
+
+@pytest.mark.parametrize("text", ["memory.hidden=" + "9" * 5000, "memory.hidden=" + "[" * 3000 + "]" * 3000])
+def test_a_value_that_python_does_not_read_is_refused_as_any_other(text):
+    with pytest.raises(UsageError, match=r"'memory\.hidden' does not accept"):
+        build_config("smoke", parse_setting(text))
+    with pytest.raises(UsageError, match=r"file\.toml is not valid TOML"):
+        from_toml(text, "file.toml")
+
+
+def test_a_settings_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "a.toml").write_text('preset = "smoke"\r\n[memory]\r\nhidden = 9\r\n', encoding="utf-8-sig")
+    assert read_toml(tmp_path / "a.toml") == {"preset": "smoke", "memory": {"hidden": 9}}
+    assert from_toml("\ufeffseed = 1", "text") == {"seed": 1}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
+def test_a_settings_file_of_another_encoding_is_refused_with_what_to_do(tmp_path, encoding):
+    (tmp_path / "a.toml").write_text('preset = "smoke"\n[env]\nid = "Übung-v0"\n', encoding=encoding)
+    with pytest.raises(UsageError, match=r"a\.toml: .*UTF-16; save it as UTF-8|a\.toml: line 3 is not UTF-8; save it"):
+        read_toml(tmp_path / "a.toml")
+
+
+def test_a_settings_file_that_is_none_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"cannot read the settings in .*Is a directory"):
+        read_toml(tmp_path)
+    with pytest.raises(UsageError, match=r"cannot read the settings in .*No such file"):
+        read_toml(tmp_path / "no.toml")
 
 
 def test_an_unknown_preset_names_the_nearest_and_all():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
@@ -11,6 +13,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from wmloop.errors import UsageError
 from wmloop.presets import PRESETS
 
+#: No count is larger, so that products of two stay exact, and no other number: all are to fit float32.
+_MOST, _LARGEST = 10**12, 1e30
+
 
 def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
     if bounds[0] > bounds[1]:
@@ -18,7 +23,53 @@ def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
-Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
+def _rectangle(crop: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    top, bottom, left, right = crop
+    if top >= bottom or left >= right:
+        raise ValueError("the numbers are top, bottom, left, right: bottom must be above top, and right above left")
+    return crop
+
+
+def _distinct(dimensions: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(dimensions)) < len(dimensions):
+        raise ValueError("it names a dimension twice")
+    return dimensions
+
+
+def _named(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it is empty")
+    return _written(text)
+
+
+def _written(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("it is not UTF-8, and config.toml is") from None
+    return text
+
+
+def _known(preset: str) -> str:
+    if preset not in PRESETS:
+        raise ValueError(f"it takes one of {', '.join(PRESETS)}")
+    return preset
+
+
+# Numbers are strict: neither a word nor a truth value is one.
+Whole = Annotated[int, Field(strict=True, ge=0, le=_MOST)]
+Count = Annotated[int, Field(strict=True, ge=1, le=_MOST)]
+#: What memory is taken for, or processes: more than a million would only fail later.
+Size = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+Number = Annotated[float, Field(strict=True, ge=-_LARGEST, le=_LARGEST)]
+Positive = Annotated[float, Field(strict=True, gt=0, le=_LARGEST)]
+Weight = Annotated[float, Field(strict=True, ge=0, le=_LARGEST)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Factor = Annotated[float, Field(strict=True, gt=0, le=1)]
+Range = Annotated[tuple[Number, Number], AfterValidator(_ascending)]
+Word = Annotated[str, AfterValidator(_written)]
+#: Characters of a value that a message shows.
+_SHOWN = 80
 
 
 class Part(BaseModel):
@@ -28,12 +79,22 @@ class Part(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _read_none(cls, values: Any) -> Any:
+    def _read(cls, values: Any) -> Any:
         # TOML has no null: a setting that may be nothing must be told so by a word, which elsewhere is a word
         optional = {name for name, field in cls.model_fields.items() if type(None) in get_args(field.annotation)}
         if not isinstance(values, dict):
             return values
-        return {name: None if value == "none" and name in optional else value for name, value in values.items()}
+        return {
+            name: None if name in optional and isinstance(value, str) and value == "none" else _whole(value)
+            for name, value in values.items()
+        }
+
+
+def _whole(value: Any) -> Any:
+    """Return whole floats as integers, which every number takes: 1e6 is a count, too."""
+    if isinstance(value, list | tuple):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class RandomDriving(Part):
@@ -44,80 +105,95 @@ class RandomDriving(Part):
     because its mean gas equals its mean brake.
     """
 
-    mean: Annotated[tuple[Range, ...], Field(description="range of the episode's mean action, per dimension")] = (
+    mean: Annotated[
+        tuple[Range, ...], Field(min_length=1, description="range of the episode's mean action, per dimension")
+    ] = (
         (0.0, 0.0),
         (0.05, 0.4),
         (-0.3, -0.1),
     )
-    scale: Annotated[tuple[Range, ...], Field(description="range of the episode's noise scale, per dimension")] = (
+    scale: Annotated[
+        tuple[Annotated[tuple[Weight, Weight], AfterValidator(_ascending)], ...],
+        Field(min_length=1, description="range of the episode's noise scale, per dimension"),
+    ] = (
         (0.05, 0.35),
         (0.05, 0.2),
         (0.05, 0.2),
     )
-    memory: Annotated[Range, Field(description="range of the walk's memory per decision, 0 white, 1 frozen")] = (
+    memory: Annotated[
+        tuple[Share, Share],
+        AfterValidator(_ascending),
+        Field(description="range of the walk's memory per decision, 0 white, 1 frozen"),
+    ] = (
         0.6,
         0.9,
     )
     boost: Annotated[
-        tuple[float, ...], Field(description="added to the mean in the first decisions, per dimension")
+        tuple[Number, ...], Field(min_length=1, description="added to the mean in the first decisions, per dimension")
     ] = (
         0.0,
         0.5,
         0.0,
     )
-    boost_decisions: Annotated[int, Field(ge=0, description="decisions over which the boost fades out")] = 12
+    boost_decisions: Annotated[Whole, Field(description="decisions over which the boost fades out")] = 12
 
 
 class EnvConfig(Part):
     """The real environment and how it is looked at. The defaults are CarRacing's; nothing else in wmloop is."""
 
-    id: Annotated[str, Field(description="Gymnasium id; observations are RGB pixels, actions a Box")] = "CarRacing-v3"
-    kwargs: Annotated[dict[str, bool | int | float | str], Field(description="passed to the environment")] = {}
-    action_repeat: Annotated[int, Field(ge=1, description="frames per decision; rewards are summed over them")] = 4
+    id: Annotated[
+        str, AfterValidator(_named), Field(description="Gymnasium id; observations are RGB pixels, actions a Box")
+    ] = "CarRacing-v3"
+    kwargs: Annotated[dict[Word, bool | int | float | Word], Field(description="passed to the environment")] = {}
+    action_repeat: Annotated[Count, Field(description="frames per decision; rewards are summed over them")] = 4
     crop: Annotated[
-        tuple[int, int, int, int] | None,
+        Annotated[tuple[Whole, Whole, Whole, Whole], AfterValidator(_rectangle)] | None,
         Field(description="rows and columns kept: top, bottom, left, right (none: all); then area-averaged to 64x64"),
     ] = None
     mirror: Annotated[
-        tuple[int, ...],
+        tuple[Whole, ...],
+        AfterValidator(_distinct),
         Field(
             description="action dimensions whose sign flips in a mirrored world; empty where mirroring is no symmetry"
         ),
     ] = (0,)
     episode_frames: Annotated[
-        int, Field(ge=1, description="frames of a whole episode: what a dream promises is stated for so many")
+        Count, Field(description="frames of an episode at most: what a dream promises is stated for so many")
     ] = 1000
     driving: Annotated[RandomDriving, Field(description="the random policy of iteration 0")] = RandomDriving()
-    num_envs: Annotated[int, Field(ge=1, description="copies driven side by side")] = 20
-    timeout: Annotated[float, Field(gt=0, description="seconds after which a worker counts as hung")] = 120.0
+    num_envs: Annotated[Size, Field(le=10_000, description="copies driven side by side")] = 20
+    timeout: Annotated[
+        Positive,
+        Field(le=1_000_000, description="seconds in which a copy has to begin, reset or decide, or it counts as hung"),
+    ] = 120.0
 
 
 class RolloutConfig(Part):
     """What is collected in reality before each round of learning."""
 
     first: Annotated[
-        tuple[tuple[int, int], ...],
-        Field(description="iteration 0: (episodes, decisions at most) of random driving"),
+        tuple[tuple[Count, Count], ...],
+        Field(min_length=1, description="iteration 0: (episodes, decisions at most) of random driving"),
     ] = ((64, 50), (48, 80), (16, 150))
-    frames: Annotated[int, Field(ge=1, description="real frames C drives in each later iteration, at least")] = 32_000
-    replay: Annotated[int, Field(ge=1, description="newest iterations whose episodes are learnt from")] = 30
+    frames: Annotated[Count, Field(description="real frames C drives in each later iteration, at least")] = 32_000
+    replay: Annotated[Count, Field(description="newest iterations whose episodes are learnt from")] = 30
     patience: Annotated[
-        int | None,
-        Field(ge=1, description="decisions without any positive reward after which C's episode is stopped (truncated)"),
+        Count | None,
+        Field(description="decisions without any positive reward after which C's episode is stopped (truncated)"),
     ] = 30
-    quiet_fraction: Annotated[
-        float, Field(ge=0, le=1, description="share of them driven without exploration noise and pushes")
-    ] = 0.25
+    quiet_fraction: Annotated[Share, Field(description="share of them driven without exploration noise and pushes")] = (
+        0.25
+    )
     push_rate: Annotated[
-        float, Field(ge=0, le=1, description="chance per decision that a push begins: a held offset to C's action")
+        Share, Field(description="chance per decision that a push begins: a held offset to C's action")
     ] = 0.03
     push_decisions: Annotated[
-        tuple[Annotated[int, Field(ge=1)], int],
+        tuple[Count, Count],
         AfterValidator(_ascending),
         Field(description="shortest and longest push"),
     ] = (2, 12)
     push_scale: Annotated[
-        float, Field(ge=0, description="standard deviation of a push per action dimension, in units of half its range")
+        Weight, Field(description="standard deviation of a push per action dimension, in units of half its range")
     ] = 0.8
 
 
@@ -131,67 +207,65 @@ class VisionConfig(Part):
             " first of stride 4; ha2018: the paper's"
         ),
     ] = "compact"
-    latent: Annotated[int, Field(ge=1, description="size of z")] = 32
-    recon_weight: Annotated[float, Field(gt=0, description="weight of the summed squared error against the KL")] = 30.0
+    latent: Annotated[Size, Field(description="size of z")] = 32
+    recon_weight: Annotated[Positive, Field(description="weight of the summed squared error against the KL")] = 30.0
     reward_weight: Annotated[
-        float, Field(ge=0, description="weight of the squared error of the next decisions' rewards, told from z alone")
+        Weight, Field(description="weight of the squared error of the next decisions' rewards, told from z alone")
     ] = 1000.0
-    kl_tolerance: Annotated[float, Field(ge=0, description="free nats per latent dimension (HS18: 0.5)")] = 0.0
-    batch: Annotated[int, Field(ge=1, description="images a step")] = 32
-    learning_rate: Annotated[float, Field(gt=0, description="Adam, iteration 0; warms up and decays to a tenth")] = 3e-3
-    tune_learning_rate: Annotated[float, Field(gt=0, description="Adam, later iterations")] = 1e-3
+    kl_tolerance: Annotated[Weight, Field(description="free nats per latent dimension (HS18: 0.5)")] = 0.0
+    batch: Annotated[Size, Field(description="images a step")] = 32
+    learning_rate: Annotated[Positive, Field(description="Adam, iteration 0; warms up and decays to a tenth")] = 3e-3
+    tune_learning_rate: Annotated[Positive, Field(description="Adam, later iterations")] = 1e-3
     beta2: Annotated[
-        float, Field(ge=0, lt=1, description="share of Adam's mean squared gradient that is kept at each step")
+        Weight, Field(lt=1, description="share of Adam's mean squared gradient that is kept at each step")
     ] = 0.95
-    frame_cache: Annotated[int, Field(ge=1, description="images unpacked at a time, 12 KiB each")] = 40_000
-    first_images: Annotated[int, Field(ge=1, description="images trained on in iteration 0")] = 40_000
-    tune_images: Annotated[int, Field(ge=0, description="images trained on in each later iteration")] = 24_000
+    frame_cache: Annotated[Count, Field(description="images unpacked at a time, 12 KiB each")] = 40_000
+    first_images: Annotated[Count, Field(description="images trained on in iteration 0")] = 40_000
+    tune_images: Annotated[Whole, Field(description="images trained on in each later iteration")] = 24_000
     tune_iterations: Annotated[
-        int | None, Field(ge=0, description="later iterations in which V still moves, then it is frozen (none: never)")
+        Whole | None, Field(description="later iterations in which V still moves, then it is frozen (none: never)")
     ] = None
 
 
 class MemoryConfig(Part):
     """M, the MDN-RNN with reward, done and next-action heads: P(z', r', d', a' | z, a, h)."""
 
-    hidden: Annotated[int, Field(ge=1, description="LSTM width")] = 256
-    mixtures: Annotated[int, Field(ge=1, description="Gaussians per latent dimension")] = 5
-    sequence: Annotated[int, Field(ge=1, description="decisions per training sequence")] = 32
-    batch: Annotated[int, Field(ge=1, description="sequences a step")] = 32
-    learning_rate: Annotated[float, Field(gt=0, description="Adam; warms up and decays to a tenth")] = 2e-3
+    hidden: Annotated[Size, Field(description="LSTM width")] = 256
+    mixtures: Annotated[Size, Field(description="Gaussians per latent dimension")] = 5
+    sequence: Annotated[Size, Field(description="decisions per training sequence")] = 32
+    batch: Annotated[Size, Field(description="sequences a step")] = 32
+    learning_rate: Annotated[Positive, Field(description="Adam; warms up and decays to a tenth")] = 2e-3
     beta2: Annotated[
-        float, Field(ge=0, lt=1, description="share of Adam's mean squared gradient that is kept at each step")
+        Weight, Field(lt=1, description="share of Adam's mean squared gradient that is kept at each step")
     ] = 0.95
-    first_steps: Annotated[int, Field(ge=1, description="gradient steps in iteration 0")] = 800
-    steps: Annotated[int, Field(ge=0, description="gradient steps in each later iteration")] = 1000
-    steps_growth: Annotated[float, Field(ge=1, description="factor of `steps` for each iteration in the replay")] = 1.05
-    input_noise: Annotated[float, Field(ge=0, description="noise on M's input z, in posterior standard deviations")] = (
-        1.0
-    )
-    reward_scale: Annotated[float, Field(gt=0, description="rewards are divided by this for the reward head")] = 5.0
-    reward_floor: Annotated[float, Field(description="smallest reward the reward head is asked to predict")] = -10.0
+    first_steps: Annotated[Count, Field(description="gradient steps in iteration 0")] = 800
+    steps: Annotated[Whole, Field(description="gradient steps in each later iteration")] = 1000
+    steps_growth: Annotated[
+        Positive, Field(ge=1, le=10, description="factor of `steps` for each iteration in the replay")
+    ] = 1.05
+    input_noise: Annotated[Weight, Field(description="noise on M's input z, in posterior standard deviations")] = 1.0
+    reward_scale: Annotated[Positive, Field(description="rewards are divided by this for the reward head")] = 5.0
+    reward_floor: Annotated[Number, Field(description="smallest reward the reward head is asked to predict")] = -10.0
     reward_smoothing: Annotated[
-        int, Field(ge=0, description="reward targets are averaged over +- this many decisions")
+        Whole, Field(le=1_000, description="reward targets are averaged over +- this many decisions")
     ] = 1
-    reward_weight: Annotated[float, Field(ge=0, description="weight of the reward loss")] = 2.0
-    done_weight: Annotated[float, Field(gt=0, description="weight of terminated steps in the done loss")] = 10.0
-    action_weight: Annotated[float, Field(ge=0, description="weight of the next-action loss")] = 0.1
-    age_decay: Annotated[
-        float, Field(gt=0, le=1, description="sampling weight lost per iteration of an episode's age")
-    ] = 0.8
-    max_grad_norm: Annotated[float, Field(gt=0, description="gradient norm bound")] = 1.0
+    reward_weight: Annotated[Weight, Field(description="weight of the reward loss")] = 2.0
+    done_weight: Annotated[Positive, Field(description="weight of terminated steps in the done loss")] = 10.0
+    action_weight: Annotated[Weight, Field(description="weight of the next-action loss")] = 0.1
+    age_decay: Annotated[Factor, Field(description="sampling weight lost per iteration of an episode's age")] = 0.8
+    max_grad_norm: Annotated[Positive, Field(description="gradient norm bound")] = 1.0
 
 
 class DreamConfig(Part):
     """Imagined episodes inside M."""
 
-    num_dreams: Annotated[int, Field(ge=1, description="dreams side by side")] = 1024
-    horizon: Annotated[int, Field(ge=1, description="decisions dreamt before the value bootstraps")] = 12
+    num_dreams: Annotated[Size, Field(description="dreams side by side")] = 1024
+    horizon: Annotated[Size, Field(description="decisions dreamt before the value bootstraps")] = 12
     temperature: Annotated[
-        Annotated[float, Field(gt=0)] | Literal["auto"],
+        Positive | Literal["auto"],
         Field(description="mixture temperature: logits/tau, sigma*sqrt(tau); auto follows the measured dream-real gap"),
     ] = 1.15
-    warmup: Annotated[int, Field(ge=0, description="real decisions M has seen before a dream branches off")] = 4
+    warmup: Annotated[Whole, Field(description="real decisions M has seen before a dream branches off")] = 4
 
 
 class ControllerConfig(Part):
@@ -201,67 +275,68 @@ class ControllerConfig(Part):
         "mlp"
     )
     critic: Annotated[Literal["plain", "attention"], Field(description="the value network")] = "plain"
-    first_updates: Annotated[int, Field(ge=0, description="PPO iterations in iteration 0")] = 60
-    updates: Annotated[int, Field(ge=0, description="PPO iterations in each later iteration")] = 50
-    update_epochs: Annotated[int, Field(ge=1, description="passes over each batch of dreams")] = 3
-    minibatch_size: Annotated[int, Field(ge=1, description="dream steps a gradient step")] = 2048
+    first_updates: Annotated[Whole, Field(description="PPO iterations in iteration 0")] = 60
+    updates: Annotated[Whole, Field(description="PPO iterations in each later iteration")] = 50
+    update_epochs: Annotated[Count, Field(description="passes over each batch of dreams")] = 3
+    minibatch_size: Annotated[Size, Field(description="dream steps a gradient step")] = 2048
     learning_rate: Annotated[
-        float, Field(gt=0, description="Adam; warms up, then decays to a tenth, within an iteration")
+        Positive, Field(description="Adam; warms up, then decays to a tenth, within an iteration")
     ] = 3e-4
-    gamma: Annotated[float, Field(gt=0, le=1, description="discount per decision")] = 0.98
+    gamma: Annotated[Factor, Field(description="discount per decision")] = 0.98
     settled_gamma: Annotated[
-        float | None,
-        Field(
-            gt=0, le=1, description="gamma once two scores in a row were no new best, and from then on (none: never)"
-        ),
+        Factor | None,
+        Field(description="gamma once two scores in a row were no new best, and from then on (none: never)"),
     ] = 0.95
-    gae_lambda: Annotated[float, Field(ge=0, le=1, description="GAE's lambda")] = 0.95
+    gae_lambda: Annotated[Share, Field(description="GAE's lambda")] = 0.95
     reward_ceiling: Annotated[
-        float | None,
+        Positive | None,
         Field(
-            gt=0,
             description="reward of a decision beyond which more is worth nothing, once reality pays C that (or none)",
         ),
     ] = 5.0
-    clip_coef: Annotated[float, Field(gt=0, description="PPO's trust region")] = 0.2
-    ent_coef: Annotated[float, Field(ge=0, description="entropy bonus")] = 0.003
-    vf_coef: Annotated[float, Field(ge=0, description="value loss weight")] = 0.5
-    max_grad_norm: Annotated[float, Field(gt=0, description="gradient norm bound")] = 0.5
-    target_kl: Annotated[float, Field(gt=0, description="an update stops where approx_kl passes this")] = 0.045
+    clip_coef: Annotated[Positive, Field(description="PPO's trust region")] = 0.2
+    ent_coef: Annotated[Weight, Field(description="entropy bonus")] = 0.003
+    vf_coef: Annotated[Weight, Field(description="value loss weight")] = 0.5
+    max_grad_norm: Annotated[Positive, Field(description="gradient norm bound")] = 0.5
+    target_kl: Annotated[Positive, Field(description="an update stops where approx_kl passes this")] = 0.045
     anchor_coef: Annotated[
-        float, Field(ge=0, description="weight of the KL divergence (nats) from the policy the stage began with")
+        Weight, Field(description="weight of the KL divergence (nats) from the policy the stage began with")
     ] = 0.03
-    log_std: Annotated[Range, Field(description="bounds of the policy's log standard deviation")] = (-3.0, 0.0)
+    log_std: Annotated[
+        tuple[Annotated[Number, Field(ge=-20, le=10)], Annotated[Number, Field(ge=-20, le=10)]],
+        AfterValidator(_ascending),
+        Field(description="bounds of the policy's log standard deviation"),
+    ] = (-3.0, 0.0)
 
 
 class EvaluateConfig(Part):
     """How the triple (V, M, C) is scored in reality."""
 
-    tracks: Annotated[int, Field(ge=1, description="held-out tracks after each iteration")] = 20
-    confirm_tracks: Annotated[int, Field(ge=1, description="further held-out tracks that confirm the goal")] = 100
+    tracks: Annotated[Count, Field(le=1_000_000, description="held-out tracks after each iteration")] = 20
+    confirm_tracks: Annotated[
+        Count, Field(le=1_000_000, description="further held-out tracks that confirm the goal")
+    ] = 100
 
 
 class StoreConfig(Part):
     """How often a long stage saves itself, and what stays on the disk. These may change on resume."""
 
-    snapshot_seconds: Annotated[float, Field(ge=0, description="seconds between snapshots inside a stage")] = 30.0
+    snapshot_seconds: Annotated[Weight, Field(description="seconds between snapshots inside a stage")] = 30.0
     keep_last: Annotated[
-        int | None,
-        Field(
-            ge=1, description="newest iterations that training can go on from; older ones are pruned (none: all stay)"
-        ),
+        Count | None,
+        Field(description="newest iterations that training can go on from; older ones are pruned (none: all stay)"),
     ] = None
-    keep_best: Annotated[int, Field(ge=1, description="best agents that are never pruned")] = 1
-    keep_every: Annotated[int, Field(ge=0, description="every so many-th agent is never pruned; 0: none")] = 0
+    keep_best: Annotated[Count, Field(description="best agents that are never pruned")] = 1
+    keep_every: Annotated[Whole, Field(description="every so many-th agent is never pruned; 0: none")] = 0
 
 
 class BudgetConfig(Part):
     """When the loop ends. These may change on resume."""
 
-    iterations: Annotated[int, Field(ge=1, description="outer iterations at most")] = 60
-    hours: Annotated[float | None, Field(gt=0, description="wall-clock hours at most")] = None
+    iterations: Annotated[Count, Field(description="outer iterations at most")] = 60
+    hours: Annotated[Positive | None, Field(description="wall-clock hours at most")] = None
     goal: Annotated[
-        float,
+        Number,
         Field(
             description="mean real score that ends the run, once further tracks confirm it with 95% certainty;"
             " 905, so that the next hundred tracks have 900 too"
@@ -272,15 +347,19 @@ class BudgetConfig(Part):
 class RunConfig(Part):
     """All settings of one run. Written once into the run's folder; `resume` reads it from there."""
 
-    preset: Annotated[str, Field(description="the preset these settings started from")] = "laptop"
-    seed: Annotated[int, Field(ge=0, description="the run's seed; every random number derives from it")] = 0
+    preset: Annotated[str, AfterValidator(_known), Field(description="the preset these settings started from")] = (
+        "laptop"
+    )
+    seed: Annotated[
+        int, Field(strict=True, ge=0, le=2**63 - 1, description="the run's seed; every random number derives from it")
+    ] = 0
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Field(description="where V, M and C compute")] = "auto"
-    threads: Annotated[int, Field(ge=0, description="CPU threads of the learner, 0: one per core")] = 0
+    threads: Annotated[Whole, Field(le=4_096, description="CPU threads of the learner, 0: one per core")] = 0
     precision: Annotated[
         Literal["auto", "fp32", "tf32", "bf16", "bf16-mixed"],
         Field(
             description="what factors of matrix products may be rounded to; bf16-mixed: M and C learn in mixed precision"
-            " besides; auto: what pays on this machine"
+            " besides; auto: what suits the processor"
         ),
     ] = "auto"
     budget: BudgetConfig = BudgetConfig()
@@ -300,11 +379,11 @@ def build_config(preset: str, *layers: Mapping[str, Any]) -> RunConfig:
     Raises:
         UsageError: an unknown preset or key (the nearest is named), or a value that does not fit its field.
     """
-    if preset not in PRESETS:
-        raise UsageError(
-            f"unknown preset {preset!r}{_did_you_mean(preset, list(PRESETS))}: one of {', '.join(PRESETS)}"
-        )
-    merged: dict[str, Any] = {}
+    for name in (preset, *(layer["preset"] for layer in layers if "preset" in layer)):
+        if not isinstance(name, str) or name not in PRESETS:
+            near = _did_you_mean(str(name), list(PRESETS))
+            raise UsageError(f"unknown preset {_shown(name)}{near}: one of {', '.join(PRESETS)}")
+    merged = RunConfig().model_dump()
     for layer in (PRESETS[preset], *layers, {"preset": preset}):
         merged = _overlay(merged, layer)
     return _validate(merged)
@@ -373,18 +452,37 @@ def _meanings(part: type[BaseModel], prefix: str = "") -> dict[str, str]:
     return found
 
 
+#: What decides no result, and so may change whenever a run is taken up again.
+_FREE = ("env.timeout", "vision.frame_cache")
+#: What belongs to the machine that a run goes on upon: it may change, too, but numbers are no longer the same to the bit.
+_MACHINE = ("device", "threads", "precision", "env.num_envs")
+
+
 def changed_settings(old: RunConfig, new: RunConfig) -> list[str]:
-    """Return the dotted names of settings outside `budget` and `store` that differ: what a resume may not change."""
+    """Return the dotted names of settings outside `budget` and `store` that differ."""
     before, after = settings(old), settings(new)
     return [name for name in after if before[name] != after[name] and not name.startswith(("budget.", "store."))]
 
 
-def _overlay(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+def changed_on_resume(old: RunConfig, new: RunConfig) -> tuple[list[str], list[str]]:
+    """Return the names of settings that differ: those that a resume may not change, and those that change bits."""
+    changed = [name for name in changed_settings(old, new) if name not in _FREE]
+    return [name for name in changed if name not in _MACHINE], [name for name in changed if name in _MACHINE]
+
+
+def _overlay(base: Mapping[str, Any], layer: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     result = dict(base)
     for key, value in layer.items():
-        old = result.get(key)
-        nested = isinstance(old, Mapping) and isinstance(value, Mapping) and key != "kwargs"
-        result[key] = _overlay(old, value) if nested else value  # type: ignore[arg-type]
+        old, name = result.get(key), f"{path}{key}"
+        if not isinstance(old, Mapping):
+            result[key] = value
+        elif isinstance(value, Mapping):
+            result[key] = _overlay(old, value, f"{name}.")
+        else:
+            example = f"{name}.{next(iter(old), 'name')}"
+            raise UsageError(
+                f"{name!r} is a group of settings, not {_shown(value)}: set one of them, such as {example}"
+            )
     return result
 
 
@@ -392,16 +490,98 @@ def _validate(merged: Mapping[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(merged)
     except ValidationError as error:
-        raise UsageError("; ".join(_explain(fault) for fault in error.errors())) from error
+        told: dict[str, str] = {}  # the first reason for each: a value that may be of two kinds has two
+        for fault in error.errors(include_url=False):
+            name, reason = _name(fault["loc"]), _reason(fault)
+            told[name] = told.get(name) or reason
+        raise UsageError("; ".join(_explain(name, reason, merged) for name, reason in told.items())) from None
 
 
-def _explain(fault: Any) -> str:
-    path = [str(part) for part in fault["loc"]]
-    name = ".".join(path)
-    if fault["type"] == "extra_forbidden":
-        near = _did_you_mean(name, [*settings(RunConfig()), *RunConfig.model_fields])
-        return f"unknown setting {name!r}{near}; see `wmloop start --print-config`"
-    return f"setting {name!r} does not accept {fault['input']!r}: {fault['msg']}"
+def _name(place: Sequence[int | str]) -> str:
+    """Return the setting that a fault's place lies in; what is not known is named as it is."""
+    parts, known = [str(part) for part in place], settings(RunConfig())
+    return next((name for i in range(len(parts)) if (name := ".".join(parts[: i + 1])) in known), ".".join(parts))
+
+
+def _reason(fault: Any) -> str:
+    """Return what is wrong with a value, in our own words, or nothing where it is enough to say what would fit."""
+    match fault["type"], fault.get("ctx", {}):
+        case "value_error", {"error": error}:
+            return str(error)
+        case "finite_number", _:
+            return "it has to be finite"
+        case (("less_than_equal" | "greater_than_equal"), {"le": limit} | {"ge": limit}) if abs(limit) in (
+            _MOST,
+            _LARGEST,
+        ):
+            return f"numbers go up to {limit:,}" if limit == _MOST else f"numbers go from {-_LARGEST:g} to {_LARGEST:g}"
+    return ""
+
+
+def _explain(name: str, reason: str, merged: Mapping[str, Any]) -> str:
+    part: Any = RunConfig
+    value: Any = merged
+    schema: dict[str, Any] = {}
+    for key in name.split("."):
+        if not (isinstance(part, type) and issubclass(part, BaseModel) and key in part.model_fields):
+            near = _did_you_mean(name, [*settings(RunConfig()), *RunConfig.model_fields])
+            return f"unknown setting {name!r}{near}; see `wmloop start --print-config`"
+        schema, value = _properties(part)[key], value[key]
+        part = part.model_fields[key].annotation
+    return f"setting {name!r} does not accept {_shown(value)}: {reason or f'it takes {_fitting(schema)}'}"
+
+
+@functools.cache
+def _properties(part: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schemas of a part's settings by name."""
+    properties: dict[str, Any] = part.model_json_schema()["properties"]
+    return properties
+
+
+def _fitting(schema: Mapping[str, Any], many: bool = False) -> str:
+    """Return in words which values a field takes, from its JSON schema; of `many` of them in the plural."""
+    article, ending = ("", "s") if many else ("a ", "")
+    match schema:
+        case {"anyOf": choices}:
+            return " or ".join(_fitting(choice, many) for choice in choices)
+        case {"enum": words}:
+            return f"one of {', '.join(map(str, words))}"
+        case {"const": word}:
+            return str(word)
+        case {"type": "integer" | "number" as kind}:
+            noun = "whole number" if kind == "integer" else "number"
+            return f"{article}{noun}{ending} {_bounds(schema)}".rstrip()
+        case {"type": "array", "prefixItems": [first, *rest]}:
+            return f"{article}list{ending} of {1 + len(rest)} {_fitting(first, True)}"
+        case {"type": "array", "items": item}:
+            some = "one or more " if schema.get("minItems") else ""
+            return f"{article}list{ending} of {some}{_fitting(item, True)}"
+        case {"type": "object"}:
+            return "names with a number, a text, true or false"
+        case {"type": "null"}:
+            return "none"
+    return f"{article}text{ending}"
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    low, high = (
+        None if abs(schema.get(key, _MOST)) in (_MOST, _LARGEST) else schema[key] for key in ("minimum", "maximum")
+    )
+    if low is not None and high is not None:
+        return f"from {low:,} to {high:,}"
+    words = [
+        f"of at least {low:,}" if low is not None else "",
+        f"above {schema['exclusiveMinimum']:,}" if "exclusiveMinimum" in schema else "",
+        f"below {schema['exclusiveMaximum']:,}" if "exclusiveMaximum" in schema else "",
+        f"at most {high:,}" if high is not None else "",
+    ]
+    return " and ".join(word for word in words if word)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a message shows it: on one line, not too long, and as TOML would have it rather than Python."""
+    text = "none" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 def _did_you_mean(word: str, choices: Sequence[str]) -> str:

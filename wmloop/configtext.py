@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -22,9 +23,10 @@ def parse_setting(text: str) -> dict[str, Any]:
     if not sign or not name.strip():
         raise UsageError(f"cannot read the setting {text!r}: write it as name=value, for example memory.hidden=512")
     try:
-        parsed: Any = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value
+        table = tomllib.loads(f"value = {value}")
+    except (ValueError, RecursionError):  # no TOML, or more digits or brackets than Python reads
+        table = {}
+    parsed: Any = table["value"] if table.keys() == {"value"} else value  # a line break would begin another setting
     for key in reversed(name.strip().split(".")):
         parsed = {key: parsed}
     return dict(parsed)
@@ -33,9 +35,33 @@ def parse_setting(text: str) -> dict[str, Any]:
 def from_toml(text: str, origin: str) -> dict[str, Any]:
     """Parse TOML settings; raises UsageError naming `origin` when they cannot be read."""
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text.removeprefix("\ufeff"))  # the byte order mark that some editors write
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{origin} is not valid TOML: {error}") from error
+        raise UsageError(f"{origin} is not valid TOML: {error}") from None
+    except (ValueError, RecursionError):
+        raise UsageError(
+            f"{origin} is not valid TOML: a number has too many digits, or brackets are too deep"
+        ) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a file of TOML settings.
+
+    Raises:
+        UsageError: it cannot be read, or is no TOML in UTF-8.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read the settings in {path}: {error.strerror or error}") from None
+    if b"\0" in data:  # as every second byte of UTF-16 is
+        raise UsageError(f"cannot read the settings in {path}: it seems to be UTF-16; save it as UTF-8")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"cannot read the settings in {path}: line {line} is not UTF-8; save it as UTF-8") from None
+    return from_toml(text, str(path))
 
 
 def to_toml(config: RunConfig, comments: bool = False) -> str:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 
+from wmloop.errors import UsageError
+
 #: Real environments are seeded below this bound while training and above it when scoring,
 #: so an evaluation track can never have been a training track.
 HELD_OUT = 2**30
 _CONFIRM_OFFSET = 1_000_000
 _FRESH_OFFSET = 2_000_000
-_FRESH_STRIDE = 100_000
+#: Fresh tracks of one seed: the next seed's begin behind them.
+TRACKS_A_SEED = 100_000
+#: The largest seed whose tracks' numbers all fit 64 bits.
+LAST_SEED = (2**63 - HELD_OUT - _FRESH_OFFSET) // TRACKS_A_SEED - 1
 
 
 def derive_seed(run_seed: int, *position: int | str) -> int:
@@ -38,9 +43,14 @@ def confirmation_tracks(count: int) -> list[int]:
 
 
 def fresh_tracks(count: int, seed: int) -> list[int]:
-    """Return held-out environment seeds for `wmloop eval --seed`: never used within any run.
+    """Return held-out environment seeds for `wmloop eval --seed`: never used within any run, nor by another `seed`.
 
-    Different `seed` values give disjoint tracks as long as `count` is at most 100,000.
+    Raises:
+        UsageError: there are not so many of one seed, or no such seed.
     """
-    start = HELD_OUT + _FRESH_OFFSET + (seed % 10_000) * _FRESH_STRIDE
+    if not 0 <= seed <= LAST_SEED:
+        raise UsageError(f"there are no fresh tracks of seed {seed}: seeds go from 0 to {LAST_SEED}")
+    if count > TRACKS_A_SEED:
+        raise UsageError(f"a seed has {TRACKS_A_SEED:,} fresh tracks, not {count:,}: take more of another seed")
+    start = HELD_OUT + _FRESH_OFFSET + seed * TRACKS_A_SEED
     return [start + i for i in range(count)]

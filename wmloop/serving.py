@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wmloop.commands import command
 from wmloop.errors import UsageError
 from wmloop.history import History
 from wmloop.store import Store, Version
@@ -17,7 +18,7 @@ def choose(store: Store, iteration: int | None) -> tuple[int, str]:
     trained = [version.iteration for version in history.all("controller") if _whole(history, version)]
     if not trained:
         raise UsageError(
-            f"the run {store.name} has no controller yet: `wmloop resume {store.name}` goes on to train its first"
+            f"the run {store.name} has no controller yet: `{command('resume', store.path)}` goes on to train its first"
         )
     if iteration is not None:
         if iteration not in trained:

@@ -1,7 +1,8 @@
 """The command line: parse, open, call, print, exit. Nothing else in wmloop prints or sets exit codes.
 
 Data goes to stdout; what is said about it goes to stderr. Exit codes: 0 done, 1 a bug (or an environment that failed),
-2 wrong usage, 3 diverged, 65 a damaged store, 74 the file system refuses, 75 the run is locked, 130 Ctrl-C, 143 SIGTERM.
+2 wrong usage, 3 diverged, 65 a damaged store, 74 the file system refuses, 75 the run is locked, 129 the terminal is gone
+(SIGHUP), 130 Ctrl-C, 143 SIGTERM.
 
 Heavy modules load inside the commands, so that `wmloop --help` answers at once.
 """
@@ -20,7 +21,9 @@ from typer.core import TyperGroup
 from wmloop import __version__
 from wmloop.cli.doctor import doctor
 from wmloop.cli.exchange import export, import_
+from wmloop.cli.exits import explain
 from wmloop.cli.inspect import log, runs, verify
+from wmloop.cli.options import in_words
 from wmloop.cli.play import play
 from wmloop.cli.prune import prune
 from wmloop.cli.report import report
@@ -58,7 +61,14 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., Any], tuple[str, ...]]]] = {
 
 
 class _Grouped(TyperGroup):
-    """A group whose help lists its commands by what they are for."""
+    """A group whose help lists its commands by what they are for, and whose messages are in wmloop's words."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = in_words(error.message)
+            raise
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         width = max(map(len, self.commands)) + 2
@@ -94,8 +104,11 @@ for _commands in COMMANDS.values():
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; `wmloop.__main__` has prepared the process for it."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, io.UnsupportedOperation):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # an old locale cannot say everything
-    app()
+    try:
+        app()
+    except OSError as error:  # help that cannot be printed: commands answer for themselves
+        raise SystemExit(explain(error)) from None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import typer
+
+from wmloop.commands import runs_folder
 
 
 def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -13,10 +14,10 @@ def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
     from wmloop.cli.opening import DEMO
     from wmloop.store import list_runs
 
-    folder = Path(ctx.params.get("runs") or os.environ.get("WMLOOP_RUNS", "runs"))
+    given = ctx.params.get("runs")
     try:
-        names = [*list_runs(folder), DEMO.name]
-    except OSError:
+        names = [*list_runs(Path(given) if given else runs_folder()), DEMO.name]
+    except (OSError, RuntimeError):  # a folder that cannot be read, or somebody's home that is not there
         names = [DEMO.name]
     return [name for name in names if name.startswith(incomplete)]
 

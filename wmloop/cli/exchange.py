@@ -9,14 +9,18 @@ import typer
 
 from wmloop.cli.exits import guarded, say
 from wmloop.cli.opening import open_run
-from wmloop.cli.options import NameArgument, RunsOption, VersionOption
+from wmloop.cli.options import NameArgument, RunsOption, VersionOption, at_home
+from wmloop.cli.outputs import require_room
+from wmloop.commands import command
+from wmloop.errors import UsageError
 
 
 @guarded
 def export(
     name: NameArgument = None,
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="FILE.safetensors", help="The file; NAME-ITERATION if absent.")
+        Path | None,
+        typer.Option("--to", metavar="FILE.safetensors", help="The file; NAME-ITERATION if absent.", callback=at_home),
     ] = None,
     version: VersionOption = None,
     runs: RunsOption = Path("runs"),
@@ -26,6 +30,7 @@ def export(
     `wmloop import` makes a run of it, anywhere; any safetensors library reads it.
     """
     store = open_run(runs, name)
+    require_room(to or Path(f"{store.name}.safetensors"), "--to FILE.safetensors")
 
     from wmloop import bundle
     from wmloop.serving import choose
@@ -40,7 +45,7 @@ def export(
 
 @guarded
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `wmloop export` wrote.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `wmloop export` wrote.", callback=at_home)],
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="The new run's name; its old one if absent.")
     ] = None,
@@ -50,8 +55,12 @@ def import_(
 
     Nothing in the file is executed, and every tensor is checked. There is no experience in it to go on from.
     """
+    if not file.is_file():
+        raise UsageError(f"{file} is a folder" if file.is_dir() else f"there is no file {file}")
+
     from wmloop import bundle
     from wmloop.device import machine_facts
 
     store = bundle.unpack(file, runs, name, machine_facts())
-    say(f"run {store.name} in {store.path}; watch it: wmloop play {store.name}; score it: wmloop eval {store.name}")
+    watch, rate = (command(verb, store.path) for verb in ("play", "eval"))
+    say(f"run {store.name} in {store.path}; watch it: {watch}; score it: {rate}")

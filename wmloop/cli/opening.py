@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wmloop.cli.exits import say
 from wmloop.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,10 +26,12 @@ def open_run(root: Path, name: str | None) -> Store:
         UsageError: there is no such run (near names are listed), or none at all.
         StoreCorruptError: it is damaged, or no run.
     """
-    from wmloop.store import Store, latest_run
+    from wmloop.store import Store, latest_run, take_notes
 
     if name is None:
         name = latest_run(root)
+        for text in take_notes():
+            say(f"note: {text}")
         if name is None:
             raise UsageError(f"there are no runs in {root} yet; begin one with `wmloop start`")
     path = Path(name)
@@ -53,6 +56,26 @@ def stored_config(store: Store) -> RunConfig:
 
     table = from_toml(store.config_text, str(store.path / "config.toml"))
     return build_config(str(table.get("preset", "laptop")), _BEFORE, table)
+
+
+def require_trust(store: Store, config: RunConfig, trusted: bool) -> None:
+    """Refuse to load the environment of an imported agent from a module, or with words for one, that its file names.
+
+    Raises:
+        UsageError: it would be, and nobody has said that the file may be trusted.
+    """
+    module, _, _ = config.env.id.rpartition(":")
+    words = [value for value in config.env.kwargs.values() if isinstance(value, str)]
+    if "imported" in store.facts and (module or words) and not trusted:
+        named = (
+            f"the module {module!r}"
+            if module
+            else f"the environment {config.env.id!r} with {', '.join(map(repr, words))}"
+        )
+        raise UsageError(
+            f"{store.name} was imported, and its file names {named}, which would be loaded and executed here: if you trust"
+            " where it comes from, say --trust-env"
+        )
 
 
 def commits(store: Store) -> list[VersionCommitted]:

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from wmloop.cli.completion import run_names, setting_names
+from wmloop.seeding import LAST_SEED
 
 Progress = Literal["auto", "rich", "plain", "json", "none"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
-RunsOption = Annotated[Path, typer.Option("--runs", envvar="WMLOOP_RUNS", metavar="DIR", help="Where runs live.")]
+
+def at_home(path: Path | None) -> Path | None:
+    """Return a path with `~` as the home folder, which a shell leaves alone in `--runs=~/x`."""
+    try:
+        return path and path.expanduser()
+    except RuntimeError:
+        raise typer.BadParameter(f"there is no home folder for {path.parts[0]!r}") from None  # type: ignore[union-attr]
+
+
+RunsOption = Annotated[
+    Path,
+    typer.Option("--runs", envvar="WMLOOP_RUNS", metavar="DIR", help="Where runs live.", callback=at_home),
+]
 NameArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="NAME", help="The run; without a name the one with the latest activity.", autocompletion=run_names
     ),
+]
+SeedOption = Annotated[
+    int, typer.Option("--seed", min=0, max=LAST_SEED, help="Which fresh tracks: each seed has its own.")
 ]
 VersionOption = Annotated[
     int | None,
@@ -30,6 +47,12 @@ ProgressOption = Annotated[
 ]
 TrackOption = Annotated[
     bool, typer.Option("--track", help="Write TensorBoard's files too, to the run's folder tensorboard/.")
+]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-env", help="Let an imported agent's environment be loaded from a module that its file names."
+    ),
 ]
 IterationsOption = Annotated[int | None, typer.Option(metavar="N", help="Outer iterations at most.")]
 HoursOption = Annotated[float | None, typer.Option(metavar="H", help="Hours of work at most, over all resumes.")]
@@ -51,3 +74,19 @@ def budget(iterations: int | None, hours: float | None, goal: float | None) -> d
     """Return the settings layer of the budget options that were given."""
     given = {"iterations": iterations, "hours": hours, "goal": goal}
     return {"budget": {name: value for name, value in given.items() if value is not None}}
+
+
+#: What typer's validator says of a value, and how it reads in our words.
+_WORDS = (
+    (r"Value error, (.*)", r"\1"),
+    (r"Input should be a valid integer.*", "it takes a whole number"),
+    (r"Input should be a valid number.*", "it takes a number"),
+    (r"Input should be greater than or equal to (.*)", r"it takes numbers from \1 on"),
+    (r"Input should be less than or equal to (.*)", r"it takes numbers up to \1"),
+    (r"Input should be (.*)", r"it takes \1"),
+)
+
+
+def in_words(message: str) -> str:
+    """Return what typer says of an option's value that does not fit, without the words of its validator."""
+    return next((found.expand(words) for said, words in _WORDS if (found := re.fullmatch(said, message))), message)

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from wmloop.cli.exits import guarded, say, terminated
-from wmloop.cli.opening import open_run, stored_config
-from wmloop.cli.options import NameArgument, RunsOption, VersionOption
+from wmloop.cli.exits import guarded, say
+from wmloop.cli.opening import open_run, require_trust, stored_config
+from wmloop.cli.options import NameArgument, RunsOption, SeedOption, TrustOption, VersionOption
 from wmloop.errors import UsageError
+from wmloop.seeding import TRACKS_A_SEED
 
 if TYPE_CHECKING:
     import torch
 
     from wmloop.config import RunConfig
-    from wmloop.envs import PixelEnv
+    from wmloop.envs import RemoteEnv
     from wmloop.player import Real
     from wmloop.store import Store
+
+_PRINTED = 100  # lines of an environment's output that are told at the end
 
 
 @guarded
@@ -33,8 +35,8 @@ def play(
     render: Annotated[
         str, typer.Option(metavar="window|terminal|FILE.mp4", help="Where to show it; FILE.gif will do too.")
     ] = "window",
-    episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Which tracks: 0, 1, 2 ... are all fresh.")] = 0,
+    episodes: Annotated[int, typer.Option(min=1, max=TRACKS_A_SEED, help="How many.")] = 1,
+    seed: SeedOption = 0,
     version: VersionOption = None,
     best: Annotated[
         bool, typer.Option("--best", help="Take the best agent; it is also what is taken unasked.")
@@ -43,6 +45,7 @@ def play(
         int | None,
         typer.Option(metavar="ITERATION", min=0, help="Show this iteration's agent beside it, on the same tracks."),
     ] = None,
+    trust_env: TrustOption = False,
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Watch the agent in reality or in its dream, or drive yourself.
@@ -57,9 +60,10 @@ def play(
         raise UsageError("two agents can only be held against each other in reality: leave --in away")
     store = open_run(runs, name)
     config = stored_config(store)
+    require_trust(store, config, trust_env)
 
     from wmloop.device import set_up
-    from wmloop.envs import PixelEnv
+    from wmloop.envs import RemoteEnv
     from wmloop.player import Comparison, Dreamt, Player
     from wmloop.seeding import fresh_tracks
     from wmloop.serving import choose
@@ -75,11 +79,15 @@ def play(
         below = ", and below that M's dream with closed eyes" if place == "both" else ""
         say(f"left: reality; right: what V sees, below it what M expected to see{below}")
     with contextlib.ExitStack() as stack:
-        env = stack.enter_context(contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")))
+        printed: list[str] = []
+        stack.callback(
+            lambda: say("\n".join(f"environment: {line}" for line in printed[:_PRINTED])) if printed else None
+        )
+        env = stack.enter_context(contextlib.closing(RemoteEnv(config.env, printed.append)))
         real = _real(store, config, iteration, env, device)
         comparison = None
         if against is not None:
-            other = stack.enter_context(contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")))
+            other = stack.enter_context(contextlib.closing(RemoteEnv(config.env, printed.append)))
             right = _real(store, config, against, other, device)
             comparison = Comparison({f"iteration {iteration}": real, f"iteration {against}, at the right": right})
         fps = env.frames_per_second / config.env.action_repeat
@@ -88,15 +96,13 @@ def play(
         player = Player(showing, real, dream, place, f"{store.name} iteration {iteration}", fps, comparison)
         stack.callback(lambda: print(*player.results, sep="\n", end="\n" if player.results else ""))
         stack.callback(showing.close)  # first: a terminal can show the results only when it has its own screen back
-        before = signal.signal(signal.SIGTERM, terminated)
-        stack.callback(signal.signal, signal.SIGTERM, before)
         try:
             player.play(fresh_tracks(episodes, seed))
         except ClosedError:
             say("left before the end")
 
 
-def _real(store: Store, config: RunConfig, iteration: int, env: PixelEnv, device: torch.device) -> Real:
+def _real(store: Store, config: RunConfig, iteration: int, env: RemoteEnv, device: torch.device) -> Real:
     from wmloop.player import Real
     from wmloop.stages.weights import Triple
 

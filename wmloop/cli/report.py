@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +11,17 @@ import typer
 
 from wmloop.cli.completion import run_names
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import open_run, stored_config
-from wmloop.cli.options import RunsOption, VersionOption
+from wmloop.cli.opening import open_run, require_trust, stored_config
+from wmloop.cli.options import RunsOption, SeedOption, TrustOption, VersionOption, at_home
+from wmloop.cli.outputs import output_folder
+from wmloop.commands import command, quoted
 from wmloop.errors import UsageError
 
 if TYPE_CHECKING:
     from wmloop.store import Store
+
+#: Bytes of run names in the name of a folder; many file systems take 255 in all.
+_LONGEST = 150
 
 
 @guarded
@@ -29,10 +35,12 @@ def report(
         ),
     ] = None,
     to: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The folder to write; NAME-report here if absent.")
+        Path | None,
+        typer.Option(metavar="DIR", help="The folder to write; NAME-report here if absent.", callback=at_home),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Which fresh tracks V and M are looked at on.")] = 0,
+    seed: SeedOption = 0,
     version: VersionOption = None,
+    trust_env: TrustOption = False,
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Write a run's report: one HTML page that needs nothing else, and its figures as SVG and PNG.
@@ -42,20 +50,30 @@ def report(
     names the runs are held against each other.
     """
     stores = [open_run(runs, name) for name in (names or (None,))]
+    if len(stores) == 1:  # only then anything is driven
+        require_trust(stores[0], stored_config(stores[0]), trust_env)
     try:
         from wmloop.report import Facts, compare
     except ModuleNotFoundError as error:
         raise UsageError(f"the report's figures need {error.name}: pip install 'wmloop[report]'") from error
 
     facts = [Facts.of(store, stored_config(store)) for store in stores]
-    folder = to or Path("-".join(store.name for store in stores) + "-report")
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is no folder: say where to write with --to DIR")
-    if len(stores) > 1:
-        written = compare(facts, [line for store in stores for line in _commands(store)], folder)
-    else:
-        written = _describe(stores[0], facts[0], seed, version, folder)
+    folder = to or Path(f"{_together([store.name for store in stores])}-report")
+    with output_folder(folder, "--to DIR"):
+        if len(stores) > 1:
+            written = compare(facts, [line for store in stores for line in _commands(store)], folder)
+        else:
+            written = _describe(stores[0], facts[0], seed, version, folder)
     print(written)
+
+
+def _together(names: Sequence[str]) -> str:
+    """Return one name for several runs: all of theirs, or of many as many as a folder's name has room for."""
+    whole = "-".join(names)
+    if len(os.fsencode(whole)) <= _LONGEST:
+        return whole
+    shown = next(i for i in range(len(names), 0, -1) if i == 1 or len(os.fsencode("-".join(names[:i]))) <= _LONGEST)
+    return f"{'-'.join(names[:shown])}-and-{len(names) - shown}-more"
 
 
 def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: Path) -> Path:
@@ -74,6 +92,5 @@ def _commands(store: Store) -> list[str]:
     """Return the command that the run was begun with, and those that score and show its agent."""
     argv = store.facts.get("argv") if isinstance(store.facts, dict) else None
     words = [str(word) for word in argv] if isinstance(argv, list) else []
-    begun = [shlex.join(["wmloop", *words[1:]])] if len(words) > 1 else []
-    name = shlex.quote(store.name)
-    return [*begun, f"wmloop eval {name} --tracks 100", f"wmloop play {name}"]
+    begun = [quoted(["wmloop", *words[1:]])] if len(words) > 1 else []
+    return [*begun, command("eval", store.path, "--tracks", "100"), command("play", store.path)]

@@ -13,8 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import open_run, stored_config
-from wmloop.cli.options import Device, JsonOption, NameArgument, RunsOption, VersionOption
+from wmloop.cli.opening import open_run, require_trust, stored_config
+from wmloop.cli.options import Device, JsonOption, NameArgument, RunsOption, SeedOption, TrustOption, VersionOption
+from wmloop.seeding import TRACKS_A_SEED
 
 _FEW = {1: 12.706, 2: 4.303, 3: 3.182}  # where the expansion below is not good enough
 
@@ -22,10 +23,11 @@ _FEW = {1: 12.706, 2: 4.303, 3: 3.182}  # where the expansion below is not good 
 @guarded
 def score(
     name: NameArgument = None,
-    tracks: Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help="How many fresh tracks.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Which fresh tracks: each seed has its own.")] = 0,
+    tracks: Annotated[int, typer.Option(min=1, max=TRACKS_A_SEED, metavar="N", help="How many fresh tracks.")] = 100,
+    seed: SeedOption = 0,
     version: VersionOption = None,
     device: Annotated[Device, typer.Option(help="Where to compute; auto is cuda where there is one.")] = "auto",
+    trust_env: TrustOption = False,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
@@ -37,6 +39,7 @@ def score(
     """
     store = open_run(runs, name)
     config = stored_config(store)
+    require_trust(store, config, trust_env)
 
     from wmloop.device import resolve_device, resolve_threads, set_up
     from wmloop.envs import EnvPool
@@ -67,7 +70,7 @@ def score(
             told = f"{len(results)} of {tracks} tracks{mean}, {rate:.0f} frames/s, {left} left"
             print(f"\r{told} \x1b[K", end="", file=sys.stderr)
 
-    with EnvPool(config.env, min(config.env.num_envs, tracks)) as pool:
+    with EnvPool(config.env, min(config.env.num_envs, tracks), output=lambda line: say(f"environment: {line}")) as pool:
         agent = Triple.of(store, iteration).agent(config, pool.action_low, pool.action_high, where)
         for wave in waves([Task(track, 0) for track in fresh_tracks(tracks, seed)], pool.num_envs):
             results += score_tracks(config, pool, agent, [task.seed for task in wave], tick)

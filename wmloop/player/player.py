@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from wmloop.errors import UsageError
+from wmloop.errors import WmloopError
 from wmloop.player.worlds import Comparison, Dreamt, Moment, Real, World
 from wmloop.view.frames import fit
 from wmloop.view.keys import HELP, hand_action
@@ -128,7 +128,7 @@ class Player:
         try:
             self._video = Video(path, self._fps)
             self._said = f"recording to {path}"
-        except (UsageError, OSError) as error:
+        except (WmloopError, OSError) as error:
             self._said = str(error)
 
     def _stop_recording(self) -> None:
@@ -178,7 +178,7 @@ def compose(pictures: Mapping[str, np.ndarray], equal: bool = False) -> np.ndarr
     parts = []
     for number, (name, picture) in enumerate(pictures.items()):
         if equal or number == 0:
-            part = fit(picture, _HEIGHT, round(_HEIGHT * picture.shape[1] / picture.shape[0] / 2) * 2)
+            part = fit(picture, _HEIGHT, max(2, round(_HEIGHT * picture.shape[1] / picture.shape[0] / 2) * 2))
         else:
             part = fit(picture, side, side)
         parts.append(labelled(part, name) if len(pictures) > 1 else part)

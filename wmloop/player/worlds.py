@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wmloop.dream import Dream, DreamState, Outcome
-from wmloop.envs import PixelEnv
+from wmloop.envs import PixelEnv, RemoteEnv
 from wmloop.models import mixture
 from wmloop.models.agent import Agent
 from wmloop.models.memory import done_probability
@@ -63,7 +63,9 @@ class Real:
     step ago. While `dreaming`, there is the `dream` too: M with its eyes closed for up to EYES_CLOSED decisions.
     """
 
-    def __init__(self, env: PixelEnv, agent: Agent, critic: nn.Module | None, scale: float, done_weight: float) -> None:
+    def __init__(
+        self, env: PixelEnv | RemoteEnv, agent: Agent, critic: nn.Module | None, scale: float, done_weight: float
+    ) -> None:
         """Prepare to drive; `scale` and `done_weight` are M's, as it was trained with."""
         self.env, self.agent, self.dreaming = env, agent, False
         self.critic, self.scale, self.done_weight = critic, scale, done_weight

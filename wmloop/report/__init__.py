@@ -3,8 +3,12 @@
 `facts` reads the store, `probe` drives fresh tracks with V and M looking on, `plots` draws, `page` writes.
 """
 
+import logging
+
 from wmloop.report.facts import Facts
 from wmloop.report.page import compare, describe
 from wmloop.report.probe import Probe, look
+
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # without a home it says where it keeps its fonts
 
 __all__ = ["Facts", "Probe", "compare", "describe", "look"]

@@ -335,7 +335,8 @@ def _caption(text: str) -> str:
 
 
 def _safe(text: object) -> str:
-    return html.escape(str(text))
+    """Return a text for the page; what is not UTF-8 in it, as a path may have, becomes a question mark."""
+    return html.escape(str(text)).encode(errors="replace").decode()
 
 
 def _cell(value: float) -> str:

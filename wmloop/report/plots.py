@@ -21,10 +21,40 @@ _STYLE: Any = {
     "axes.spines.right": False, "legend.frameon": False, "font.family": "sans-serif",
 }  # fmt: skip
 _WIDTH, _HEIGHT = 5.2, 3.0
+#: Characters of a run's name in a figure.
+_LONG = 30
 
 
 def _legend(axes: Any, **where: Any) -> None:
     axes.legend(frameon=False, **where)
+
+
+def _name(facts: Facts) -> str:
+    """Return a run's name, of a long one its beginning and its end."""
+    return facts.name if len(facts.name) <= _LONG else f"{facts.name[: _LONG // 2 - 1]}…{facts.name[-_LONG // 2 :]}"
+
+
+def _crowded(runs: Sequence[Facts]) -> bool:
+    """Return whether the runs' names would cover a figure of the usual size."""
+    return len(runs) > 6 or sum(len(_name(facts)) for facts in runs) > 3 * _LONG
+
+
+def _runs_axes(runs: Sequence[Facts], **labels: str) -> tuple[Figure, Any]:
+    """Return axes for several runs, higher by the room that their names need below them."""
+    return _axes(_HEIGHT + 0.2 * len(runs) if _crowded(runs) else _HEIGHT, **labels)
+
+
+def _runs_legend(figure: Figure, axes: Any, runs: Sequence[Facts], **where: Any) -> None:
+    if _crowded(runs):
+        figure.legend(frameon=False, loc="outside lower center")
+    else:
+        _legend(axes, **where)
+
+
+def _runs_styles(runs: Sequence[Facts]) -> list[tuple[Facts, str, str]]:
+    """Return a colour and a line for each run, all different for up to two dozen."""
+    looks = [(colour, line) for line in ("o-", "s--", "^:", "v-.") for colour in _RUNS]
+    return [(facts, *looks[i % len(looks)]) for i, facts in enumerate(runs)]
 
 
 def svg(figure: Figure) -> str:
@@ -144,32 +174,33 @@ def time(facts: Facts) -> Figure:
 
 def together(runs: Sequence[Facts], against: str) -> Figure:
     """Draw the real scores of several runs."""
-    figure, axes = _axes(xlabel=_AGAINST[against], ylabel="score of an episode")
-    for facts, colour in zip(runs, _RUNS * len(runs), strict=False):
+    figure, axes = _runs_axes(runs, xlabel=_AGAINST[against], ylabel="score of an episode")
+    for facts, colour, line in _runs_styles(runs):
         x = [getattr(point, against) for point in facts.points]
         score, std = (np.array([getattr(p, name) for p in facts.points]) for name in ("score", "std"))
         axes.fill_between(x, score - std, score + std, color=colour, alpha=0.12, linewidth=0)
-        axes.plot(x, score, "o-", color=colour, markersize=3, label=facts.name)
-    _legend(axes, loc="lower right")
+        axes.plot(x, score, line, color=colour, markersize=3, label=_name(facts))
+    _runs_legend(figure, axes, runs, loc="lower right")
     return figure
 
 
 def gaps(runs: Sequence[Facts]) -> Figure:
     """Draw the dream-real gaps of several runs."""
-    figure, axes = _axes(xlabel="iteration", ylabel="dream over reality, %")
-    for facts, colour in zip(runs, _RUNS * len(runs), strict=False):
+    figure, axes = _runs_axes(runs, xlabel="iteration", ylabel="dream over reality, %")
+    for facts, colour, line in _runs_styles(runs):
         iterations = [point.iteration for point in facts.points]
-        axes.plot(iterations, [100 * p.gap for p in facts.points], "o-", color=colour, markersize=3, label=facts.name)
+        axes.plot(iterations, [100 * p.gap for p in facts.points], line, color=colour, markersize=3, label=_name(facts))
     axes.axhline(0, color=GREY, linewidth=0.8)
-    _legend(axes)
+    _runs_legend(figure, axes, runs)
     return figure
 
 
 def spreads(runs: Sequence[Facts]) -> Figure:
     """Draw the scores of each run's served agent on all its tracks."""
-    figure, axes = _axes(ylabel="score")
+    figure, axes = _runs_axes(runs, ylabel="score")
     axes.boxplot([[t.score for t in facts.tracks] or [np.nan] for facts in runs], whis=(0, 100), showmeans=True)
-    axes.set_xticks(range(1, len(runs) + 1), [facts.name for facts in runs])
+    turned = 90 if _crowded(runs) else 0
+    axes.set_xticks(range(1, len(runs) + 1), [_name(facts) for facts in runs], rotation=turned)
     return figure
 
 
