@@ -8,7 +8,8 @@ import pytest
 ROOT = Path(__file__).parent.parent / "wmloop"
 #: A module may import modules of its own layer and of those below it.
 LAYERS = {
-    "config": 0, "configtext": 0, "errors": 0, "events": 0, "presets": 0, "ranking": 0, "seeding": 0,
+    "commands": 0, "config": 0, "configtext": 0, "errors": 0, "events": 0, "machine": 0, "presets": 0, "ranking": 0,
+    "seeding": 0, "signals": 0, "streams": 0,
     "dream": 1, "graphs": 1, "learn": 1, "models": 1, "episodes": 1, "envs": 1, "store": 1,
     "stages": 2,
     "loop": 3, "history": 3, "retention": 3, "pipelines": 3, "view": 3, "player": 3, "report": 3, "serving": 3,
@@ -21,7 +22,7 @@ DOORS = {
     "rich": {"cli", "view"},
     "gymnasium": {"envs"},
     "safetensors": {"store/tensors.py"},
-    "filelock": {"store"},
+    "psutil": {"machine", "envs"},
     "pydantic": {"config", "configtext"},
     "pygame": {"envs", "view", "doctor"},
     "Box2D": {"envs"},

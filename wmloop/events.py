@@ -65,6 +65,15 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Output:
+    """Carry a line that an environment printed, for the run's `environment.log`."""
+
+    iteration: int
+    stage: str
+    line: str
+
+
+@dataclass(frozen=True)
 class VersionCommitted:
     """Announce that a version exists for good, with its headline metrics, size in bytes and stage seconds."""
 
@@ -116,6 +125,7 @@ Event = (
     | Progress
     | Metrics
     | Picture
+    | Output
     | VersionCommitted
     | Snapshot
     | Resources
@@ -126,8 +136,8 @@ Reporter = Callable[[Event], None]
 
 
 def to_record(event: Event) -> dict[str, Any] | None:
-    """Return the event as a JSON-ready dict with its `event` name, or None for pictures, which are not logged."""
-    if isinstance(event, Picture):
+    """Return the event as a JSON-ready dict with its `event` name, or None for pictures and output, which are not logged."""
+    if isinstance(event, Picture | Output):
         return None
     return {"event": type(event).__name__, **asdict(event)}
 

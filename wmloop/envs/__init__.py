@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 
 from wmloop.envs.driving import Pushes, random_driving
 from wmloop.envs.pixels import IMAGE_SIZE, PixelEnv
 from wmloop.envs.pool import EnvPool, PoolStep
+from wmloop.envs.remote import RemoteEnv, check_environment
 
-__all__ = ["IMAGE_SIZE", "EnvPool", "PixelEnv", "PoolStep", "Pushes", "random_driving", "versions"]
+__all__ = [
+    "IMAGE_SIZE", "EnvPool", "PixelEnv", "PoolStep", "Pushes", "RemoteEnv", "check_environment", "random_driving", "versions",
+]  # fmt: skip
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that decide what an episode looks like: replay needs the same ones."""
-    found = {}
-    for name in ("gymnasium", "box2d", "pygame-ce", "numpy"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found
+    """Return the versions that decide what an episode looks like: replay needs the same ones.
+
+    Of packages of which either will do, that which is there is named.
+    """
+    return dict(
+        _version(*names) for names in (("gymnasium",), ("box2d", "box2d-py"), ("pygame-ce", "pygame"), ("numpy",))
+    )
+
+
+def _version(*names: str) -> tuple[str, str]:
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return name, importlib.metadata.version(name)
+    return names[0], "missing"

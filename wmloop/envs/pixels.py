@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-import warnings
 from typing import Any
 
-import gymnasium
 import numpy as np
-from gymnasium import spaces
 
 from wmloop.config import EnvConfig
-from wmloop.errors import DivergedError, UsageError
+from wmloop.envs.contract import (
+    Actions,
+    Pictures,
+    check_spaces,
+    place_of,
+    read_rendering,
+    read_reset,
+    read_step,
+    unpacked,
+)
+from wmloop.envs.making import make
+from wmloop.errors import DivergedError, EnvironmentFailedError
 
 #: Side of every picture wmloop learns from (Ha & Schmidhuber 2018).
 IMAGE_SIZE = 64
-
-CAR_RACING = "CarRacing-v3"
 
 _FRAMES_PER_SECOND = 30.0  # of an environment that does not say
 
@@ -25,65 +30,82 @@ _FRAMES_PER_SECOND = 30.0  # of an environment that does not say
 class PixelEnv:
     """Drive one environment by decisions: repeat the action, sum the rewards, look once, shrink the picture.
 
-    `action_low` and `action_high` are (A,) float32. `render_mode="rgb_array"` lets `render` return the full picture,
-    and "human" opens the environment's own window. `frames_per_second` is the speed it is meant to be seen at.
+    `action_low` and `action_high` are (A,) float32. With `render_mode="rgb_array"` `render` returns the full picture.
+    `frames_per_second` is the speed it is meant to be seen at, `frame_limit` its own time limit in frames, or None, and
+    `notes` says what is cast on the way. An episode has `config.episode_frames` frames at most.
 
     Raises:
-        UsageError: the id is unknown, or the environment or the settings do not fit: see `_check`.
+        UsageError: the id is unknown, or the environment or the settings do not fit: see contract.check_spaces.
     """
 
     def __init__(self, config: EnvConfig, render_mode: str | None = None) -> None:
-        self._env = _make(config, render_mode)
+        self._env, self._observe = make(config, render_mode)
         try:
-            _check(config, self._env.observation_space, self._env.action_space)
-        except UsageError:
+            seen, action = check_spaces(config, self._env)
+            self._act, self._see = Actions(action), Pictures(seen)
+            self._shrink = BoxFilter(self._see.shape, config.crop)
+        except BaseException:
             self._env.close()
             raise
-        action_space = self._env.action_space
-        assert isinstance(action_space, spaces.Box)
-        assert self._env.observation_space.shape is not None
-        self.action_low = action_space.low.astype(np.float32)
-        self.action_high = action_space.high.astype(np.float32)
-        self.frames_per_second = float(self._env.metadata.get("render_fps") or _FRAMES_PER_SECOND)
-        self._repeat = config.action_repeat
-        self._shrink = BoxFilter(self._env.observation_space.shape, config.crop)
-        self._observe = getattr(self._env.unwrapped, "observe", None)  # CarRacing draws only when asked
+        self.action_low, self.action_high = self._act.low, self._act.high
+        self.notes = [note for note in (self._act.note, self._see.note) if note]
+        self.frames_per_second, self.frame_limit = _speed(self._env), _limit(self._env)
+        self._repeat, self._most = config.action_repeat, config.episode_frames
+        self._frames = 0
+        self._picture: Any = None
 
     def reset(self, seed: int) -> np.ndarray:
-        """Begin the episode of `seed` and return its first observation, (64, 64, 3) uint8."""
-        picture, _ = self._env.reset(seed=seed)
-        return self._shrink(self._observe() if self._observe else picture)
+        """Begin the episode of `seed` and return its first observation, (64, 64, 3) uint8.
+
+        Raises:
+            EnvironmentFailedError: what `reset` returns is no observation as declared.
+        """
+        self._frames = 0
+        try:
+            self._picture = read_reset(self._env.reset(seed=seed))
+            return self._look()
+        except EnvironmentFailedError as error:
+            raise type(error)(f"{error}{place_of(self._env, 'reset')}") from None
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, int]:
         """Hold `action` (A,) for up to `action_repeat` frames and return what came of it.
 
-        The action is clipped to the Box. Returns (obs, reward, terminated, truncated, frames): reward summed over the
-        frames driven, of which there are fewer than `action_repeat` only where the episode ended.
+        The action is clipped to the Box, and each frame gets an array of its own. Returns (obs, reward, terminated,
+        truncated, frames): reward summed over the frames driven, of which there are fewer than `action_repeat` only where
+        the episode ended.
 
         Raises:
             DivergedError: the action holds NaN or infinity, or the reward does.
+            EnvironmentFailedError: what `step` returns is not as declared.
         """
-        if not np.isfinite(action).all():
-            raise DivergedError(f"the environment was given the action {action}: every entry must be finite")
-        action = np.clip(action, self.action_low, self.action_high, dtype=np.float32)
+        given = self._act(action)
         total, frames, terminated, truncated = 0.0, 0, False, False
-        picture: Any = None
-        while frames < self._repeat and not (terminated or truncated):
-            picture, reward, terminated, truncated, _ = self._env.step(action)
-            total += float(reward)
-            frames += 1
-        if not math.isfinite(total):
-            raise DivergedError(f"the environment returned the reward {total}; nothing can be learnt from it")
-        obs = self._shrink(self._observe() if self._observe else picture)
-        return obs, total, bool(terminated), bool(truncated), frames
+        try:
+            while frames < self._repeat and not (terminated or truncated):
+                with unpacked():
+                    answer = self._env.step(given.copy())  # some scale their action in place
+                self._picture, reward, terminated, truncated = read_step(answer)
+                total += reward
+                frames += 1
+                truncated = truncated or (not terminated and self._frames + frames >= self._most)
+            self._frames += frames
+            if not math.isfinite(np.float32(total)):
+                raise DivergedError(f"returned rewards whose sum is {total}: nothing can be learnt from it")
+            return self._look(), total, terminated, truncated, frames
+        except (EnvironmentFailedError, DivergedError) as error:
+            raise type(error)(f"{error}{place_of(self._env, 'step')}") from None
 
     def render(self) -> np.ndarray:
-        """Return the full picture for people, (H, W, 3) uint8; needs `render_mode="rgb_array"`."""
-        return np.asarray(self._env.render())
+        """Return the full picture for people, (H, W, 3) uint8: the latest observation where the environment draws none."""
+        picture = read_rendering(self._env.render()) if getattr(self._env, "render_mode", None) else None
+        return self._see(self._observe() if self._observe else self._picture).copy() if picture is None else picture
 
     def close(self) -> None:
         """Free the environment's window and memory."""
         self._env.close()
+
+    def _look(self) -> np.ndarray:
+        return self._shrink(self._see(self._observe() if self._observe else self._picture))
 
 
 class BoxFilter:
@@ -120,54 +142,16 @@ def _overlaps(size: int) -> np.ndarray:
     return shared.clip(min=0)
 
 
-def _make(config: EnvConfig, render_mode: str | None) -> gymnasium.Env[Any, Any]:
+def _speed(env: Any) -> float:
     try:
-        if config.id == CAR_RACING:
-            return _make_car_racing(dict(config.kwargs), render_mode)
-        kwargs: dict[str, Any] = dict(config.kwargs)
-        with warnings.catch_warnings(action="ignore"):  # what matters of them is raised, in wmloop's words
-            return gymnasium.make(config.id, render_mode=render_mode, disable_env_checker=True, **kwargs)
-    except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv, ModuleNotFoundError) as error:
-        name = config.id.rpartition(":")[2]
-        near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else "see `gymnasium.pprint_registry()` for the names"
-        raise UsageError(f"there is no environment {config.id!r} ({_first_line(error)}); {hint}") from error
-    except gymnasium.error.DependencyNotInstalled as error:
-        raise UsageError(f"the environment {config.id!r} needs a package: {_first_line(error)}") from error
-    except (TypeError, gymnasium.error.Error) as error:
-        raise UsageError(f"the environment {config.id!r} cannot be made: {_first_line(error)}") from error
+        speed = float(env.metadata.get("render_fps") or _FRAMES_PER_SECOND)
+    except (AttributeError, TypeError, ValueError):
+        return _FRAMES_PER_SECOND
+    return speed if 0 < speed < math.inf else _FRAMES_PER_SECOND
 
 
-def _make_car_racing(kwargs: dict[str, Any], render_mode: str | None) -> gymnasium.Env[Any, Any]:
-    # pygame and Box2D load only where they are driven
-    from wmloop.envs.carracing import OnDemandCarRacing
-
-    spec = gymnasium.spec(CAR_RACING)
-    limit = kwargs.pop("max_episode_steps", spec.max_episode_steps)
-    env = OnDemandCarRacing(render_mode=render_mode, lazy=True, **{**spec.kwargs, **kwargs})
-    env.spec = spec
-    return gymnasium.wrappers.TimeLimit(env, int(limit)) if limit else env
-
-
-def _check(config: EnvConfig, seen: gymnasium.Space[Any], action: gymnasium.Space[Any]) -> None:
-    name = config.id
-    if not isinstance(action, spaces.Box) or len(action.shape) != 1 or not action.is_bounded():
-        raise UsageError(f"{name!r} has the actions {action}, and wmloop drives by a bounded Box of one dimension")
-    if not isinstance(seen, spaces.Box) or seen.dtype != np.uint8 or len(seen.shape) != 3 or seen.shape[2] != 3:
-        raise UsageError(f"{name!r} shows {seen}, and wmloop looks at RGB pictures: a uint8 Box of shape (H, W, 3)")
-    size = action.shape[0]
-    for key in ("mean", "scale", "boost"):
-        length = len(getattr(config.driving, key))
-        if length != size:
-            raise UsageError(f"env.driving.{key} has {length} entries, and {name!r} has {size} action dimensions")
-    if any(not 0 <= dimension < size for dimension in config.mirror):
-        raise UsageError(f"env.mirror names {config.mirror}, and {name!r} has the action dimensions 0 to {size - 1}")
-    if config.crop is not None:
-        top, bottom, left, right = config.crop
-        height, width, _ = seen.shape
-        if not (0 <= top < bottom <= height and 0 <= left < right <= width):
-            raise UsageError(f"env.crop {config.crop} does not lie within the {height}x{width} pictures of {name!r}")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+def _limit(env: Any) -> int | None:
+    limit: Any = None
+    while limit is None and env is not None:  # gymnasium's TimeLimit, wherever among the wrappers
+        limit, env = getattr(env, "_max_episode_steps", None), getattr(env, "env", None)
+    return int(limit) if isinstance(limit, int | np.integer) and limit > 0 else None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import secrets
 import sys
+import tempfile
 import time
 import types
 from collections.abc import Iterator, Sequence
@@ -16,12 +18,16 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from wmloop import machine
 from wmloop.config import EnvConfig
-from wmloop.envs.pixels import CAR_RACING, IMAGE_SIZE
-from wmloop.envs.worker import serve, view_pictures
+from wmloop.envs import processes
+from wmloop.envs.making import CAR_RACING
+from wmloop.envs.output import Output, Sink
+from wmloop.envs.pixels import IMAGE_SIZE
+from wmloop.envs.worker import GRACE, Work, serve, view_pictures
 from wmloop.errors import DivergedError, EnvironmentFailedError
 
-_GRACE = 2.0  # seconds a worker gets to leave by itself
+_GRACE = 0.5  # seconds that the last words of ended workers get to arrive
 _LOOK = 0.5  # seconds between two looks at how long a worker has been waited for
 UNLIMITED = sys.maxsize  # more decisions than any episode has
 
@@ -58,6 +64,8 @@ class EnvPool:
     gymnasium's AsyncVectorEnv was measured and not taken: one process per copy reached 74% of the frames per second
     of two independent loops (16 copies, 2 cores), and it can wait for ever on a worker that dies while starting.
 
+    What the environments print goes to `output`, line by line, while the pool is waited for. With `render`, `render` draws.
+
     Raises:
         UsageError: as PixelEnv does.
         EnvironmentFailedError: a worker did not start.
@@ -65,8 +73,12 @@ class EnvPool:
 
     action_low: np.ndarray  # (A,) float32
     action_high: np.ndarray
+    frames_per_second: float
 
-    def __init__(self, config: EnvConfig, num_envs: int, patience: int | None = None) -> None:
+    def __init__(
+        self, config: EnvConfig, num_envs: int, patience: int | None = None, output: Sink | None = None,
+        render: bool = False,
+    ) -> None:  # fmt: skip
         assert num_envs >= 1
         self.num_envs = num_envs
         self._timeout = config.timeout
@@ -74,28 +86,50 @@ class EnvPool:
         context: Any = _context(config)
         cores = _cores()
         num_workers = min(num_envs, len(cores))
-        self._cores = cores if num_workers == len(cores) else []  # where each worker stays, if it does
+        every = (
+            num_workers == len(cores) == len(machine.affinity())
+        )  # else others may need a core that a worker stays on
+        self._cores = cores if every else []  # where each worker stays, if it does
         memory = context.RawArray("B", num_envs * IMAGE_SIZE * IMAGE_SIZE * 3)
         self._pictures = view_pictures(memory)
         self._driven = context.RawArray("q", [-1] * num_workers)
+        self._steps = context.RawArray("q", num_workers)
         self._copies = [range(i, num_envs, num_workers) for i in range(num_workers)]
         self._asked: list[_Request] = []  # not received yet, oldest first
-        self._waited = [0.0] * num_workers  # seconds, for each worker's next answer
+        self._waited = [
+            (0, 0.0)
+        ] * num_workers  # each worker's steps when it was looked at, and seconds since they changed
+        self._mark = secrets.token_hex(8)
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
+        self._output = Output(context, output)
         try:
             with _clean_start():
                 for i, copies in enumerate(self._copies):
                     mine, theirs = context.Pipe()
                     self._pipes.append(mine)
                     core = self._cores[i] if self._cores else None
-                    arguments = (config, patience or UNLIMITED, copies, theirs, memory, self._driven, i, core)
-                    process = context.Process(target=serve, args=arguments, name=f"wmloop-env-{i}", daemon=True)
+                    work = Work(
+                        config,
+                        render,
+                        patience or UNLIMITED,
+                        copies,
+                        memory,
+                        self._driven,
+                        self._steps,
+                        i,
+                        core,
+                        self._mark,
+                    )
+                    process = context.Process(
+                        target=serve, args=(work, theirs, self._output.theirs), name=f"wmloop-env-{i}", daemon=True
+                    )
                     process.start()
                     self._processes.append(process)
                     theirs.close()
+            self._output.begin()
             self._asked.append(_Request(range(num_envs), {}, set(range(num_workers))))
-            self.action_low, self.action_high = self._answer().answers[0]
+            self.action_low, self.action_high, self.frames_per_second = self._answer().answers[0]
         except BaseException:
             self.close()
             raise
@@ -164,6 +198,19 @@ class EnvPool:
             np.array(frames, np.int64),
         )
 
+    def render(self) -> np.ndarray:
+        """Return the full picture of the first copy, (H, W, 3) uint8; of a pool that was made with `render`."""
+        return np.asarray(self._answer_of("render", True))
+
+    def examine(self, num_envs: int) -> list[str]:
+        """Let the first copy be driven for a moment and return what is worth knowing of `num_envs` such (see envs.examine).
+
+        Raises:
+            EnvironmentFailedError, DivergedError: what it returns is not as it declares.
+        """
+        notes: list[str] = self._answer_of("examine", num_envs > len(_cores()))
+        return notes
+
     def stay_with(self, copies: range) -> None:
         """Keep the calling thread on the cores of the workers of `copies`, which are free while it thinks about these.
 
@@ -180,19 +227,28 @@ class EnvPool:
         for pipe in self._pipes:
             pipe.close()
         self._pipes, self._asked = [], []
-        deadline = time.monotonic() + _GRACE
+        deadline = time.monotonic() + GRACE
         for process in self._processes:
             process.join(max(deadline - time.monotonic(), 0))
-            if process.is_alive():
-                process.kill()
-                process.join(_GRACE)
+            if process.is_alive() or process.exitcode:
+                self._end(process)
         self._processes = []
+        self._output.tell(wait=_GRACE if self._output.theirs is not None else 0.0)
 
     def __enter__(self) -> EnvPool:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _answer_of(self, request: str, value: Any) -> Any:
+        self._ask(request, range(1), [value])
+        return self._answer().answers[0]
+
+    def _end(self, process: BaseProcess) -> None:
+        if process.pid is not None:
+            processes.end_tree(process.pid, self._mark)
+        process.join(GRACE)
 
     def _ask(self, request: str, copies: range, values: Sequence[Any] | np.ndarray) -> None:
         if not self._pipes:
@@ -214,6 +270,7 @@ class EnvPool:
         try:
             while not (done := [request for request in self._asked if not request.workers]):
                 self._listen()
+                self._output.tell()
         except BaseException:  # also Ctrl-C: answers still under way would be taken for those of the next request
             self.close()
             raise
@@ -236,10 +293,11 @@ class EnvPool:
             request = next(request for request in self._asked if worker in request.workers)
             request.workers.remove(worker)
             request.answers.update(answer)
-            self._waited[worker] = 0.0
+            self._waited[worker] = (-1, 0.0)
         for worker in sorted(busy.values()):
-            self._waited[worker] += waited
-            if self._waited[worker] >= self._timeout:
+            steps, before = self._steps[worker], self._waited[worker]
+            self._waited[worker] = (steps, before[1] + waited if steps == before[0] else 0.0)
+            if self._waited[worker][1] >= self._timeout:
                 self._fail(worker, hung=True)
 
     def _fail(self, worker: int, hung: bool) -> NoReturn:
@@ -247,16 +305,19 @@ class EnvPool:
         process = self._processes[worker]
         who = f"environment copy {copy} (seed {self._seeds[copy]}, process {process.pid})"
         if hung:
-            process.kill()
-            advice = "if it is only slow, raise env.timeout; else resume the run"
+            self._end(process)
+            advice = "if it is only slow, raise env.timeout (`--set env.timeout=...`, also on resume)"
             raise EnvironmentFailedError(f"{who} gave no answer for {self._timeout:g} s and was stopped; {advice}")
-        process.join(_GRACE)
-        advice = "resume the run; if memory ran out, lower env.num_envs"
-        raise EnvironmentFailedError(f"{who} died with exit code {process.exitcode}; {advice}")
+        process.join(GRACE)
+        code = process.exitcode
+        self._end(process)
+        advice = "if memory ran out, lower env.num_envs (`--set env.num_envs=...`, also on resume)"
+        raise EnvironmentFailedError(f"{who} died with exit code {code}; {advice}")
 
 
 def _context(config: EnvConfig) -> Any:
-    if sys.platform == "win32":
+    tempfile.tempdir = str(machine.temporary_folder())  # where multiprocessing puts its sockets
+    if sys.platform in ("win32", "darwin"):  # system libraries of macOS do not survive a fork
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     preload = ["wmloop.envs.worker"] + ["wmloop.envs.carracing"] * (config.id == CAR_RACING)
@@ -265,9 +326,8 @@ def _context(config: EnvConfig) -> Any:
 
 
 def _cores() -> list[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+    """Return as many cores as this process may keep busy."""
+    return machine.affinity()[: machine.cores()]
 
 
 @contextlib.contextmanager
@@ -279,6 +339,7 @@ def _clean_start() -> Iterator[None]:
     """
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
     environment = {name: os.environ.get(name) for name in names}
+    held = processes.hold()  # what is sent to all of the user's group is not for them
     main = sys.modules["__main__"]
     os.environ.update(dict.fromkeys(names, "1"))
     sys.modules["__main__"] = types.ModuleType("__main__")
@@ -286,6 +347,7 @@ def _clean_start() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+        processes.release(held)
         for name, value in environment.items():
             if value is None:
                 del os.environ[name]

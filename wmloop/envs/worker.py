@@ -1,53 +1,96 @@
-"""A worker process: a few copies of the environment, driven one after the other on one core."""
+"""A worker process: a few copies of the environment, driven one after the other on one core.
+
+Whatever an environment does happens here and ends with the worker: what it prints, its threads and processes, its signal
+handlers, `sys.exit` and `os.chdir`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
 import os
-import signal
+import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from wmloop.config import EnvConfig
+from wmloop.envs import processes
+from wmloop.envs.examine import examine
+from wmloop.envs.faults import where
 from wmloop.envs.pixels import IMAGE_SIZE, PixelEnv
-from wmloop.errors import EnvironmentFailedError, WmloopError
+from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError, WmloopError
+
+#: Seconds that the environments get to close themselves once nobody is left who could ask them anything.
+GRACE = 2.0
 
 
-def serve(
-    config: EnvConfig, patience: int, copies: Sequence[int], pipe: Connection, pictures: Any, driven: Any, me: int,
-    core: int | None = None,
-) -> None:  # fmt: skip
+class Facts(NamedTuple):
+    """What a pool is told of its environment: action bounds (A,) float32, and the speed it is meant to be seen at."""
+
+    action_low: np.ndarray
+    action_high: np.ndarray
+    frames_per_second: float
+
+
+class Work(NamedTuple):
+    """What one worker does: which copies of what environment, and the memory by which it and the pool see each other.
+
+    `pictures` is shared by all workers. `driven[me]` is the copy at work, so that the pool can tell which one a dead or hung
+    worker was driving, and `steps[me]` counts what it has done, so that a slow worker is told from a hung one.
+    """
+
+    config: EnvConfig
+    render: bool
+    patience: int
+    copies: Sequence[int]
+    pictures: Any
+    driven: Any
+    steps: Any
+    me: int
+    core: int | None
+    mark: str
+
+
+def serve(work: Work, pipe: Connection, output: Connection | None) -> None:
     """Answer the pool's requests until it closes its end of `pipe` or dies.
 
-    First sends {0: (action_low, action_high)}. A request is `("reset", starts)`, each start a (seed, decisions), answered
-    by {}; or `("step", actions)`, answered by {copy: (reward, terminated, truncated, frames)}. Either has one entry per
-    copy of this worker, None for one that is not asked.
-    Observations go to `pictures`, shared by all workers. `driven[me]` names the copy at work, so that the pool can
-    tell which one a dead or hung worker was driving. A fault is sent as the exception itself, and ends the worker.
-    With `core` the worker stays there, where the system lets it.
+    First sends {0: Facts}. A request is `("reset", starts)`, each start a (seed, decisions), answered by {}; `("step",
+    actions)`, answered by {copy: (reward, terminated, truncated, frames)}; `("render", asked)`, answered by {copy: picture};
+    or `("examine", together)`, answered by {copy: notes}. Each has one entry per copy of this worker, None for one that is not
+    asked. A fault is sent as the exception itself, and ends the worker. What is printed here goes to `output`.
     """
-    if core is not None and hasattr(
-        os, "sched_setaffinity"
-    ):  # else the policy pushes it to and fro (docs/performance.md)
+    if work.core is not None and hasattr(os, "sched_setaffinity"):  # else the policy pushes it to and fro
         with contextlib.suppress(OSError):
-            os.sched_setaffinity(0, {core})
-    for signum in (signal.SIGINT, signal.SIGTERM):  # they may go to the whole group; only the parent decides
-        signal.signal(signum, signal.SIG_IGN)
+            os.sched_setaffinity(0, {work.core})
+    _redirect(output)
+    processes.lead(work.mark)
+    # an environment may have processes of its own, which multiprocessing forbids to those it calls daemons
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
+    multiprocessing.set_start_method(None, force=True)  # it may choose how its processes start, too
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    crew, me = _Crew(work), os.getpid()
     try:
-        try:
-            _serve(config, patience, copies, pipe, view_pictures(pictures), driven, me)
-        except Exception as error:
-            pipe.send(_failure(error, driven[me]))
-    except (EOFError, OSError):
-        pass  # the pool closed or its process died: nobody is left to tell
+        crew.serve(pipe)
+    except _GoneError:
+        pass
+    except BaseException as error:  # also SystemExit, whoever raised it
+        if os.getpid() == me:
+            with contextlib.suppress(OSError, ValueError):
+                pipe.send(crew.failure(error))
+    finally:
+        if os.getpid() != me:  # an environment has forked, and its child came back here
+            os._exit(1)
+        crew.close()
+        processes.end_descendants()
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(0)  # threads that an environment left behind must not keep the process
 
 
 def view_pictures(memory: Any) -> np.ndarray:
@@ -55,58 +98,126 @@ def view_pictures(memory: Any) -> np.ndarray:
     return np.asarray(np.frombuffer(memory, np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 3))
 
 
-def _serve(
-    config: EnvConfig,
-    patience: int,
-    copies: Sequence[int],
-    pipe: Connection,
-    pictures: np.ndarray,
-    driven: Any,
-    me: int,
-) -> None:
-    envs = []
-    for copy in copies:
-        driven[me] = copy
-        envs.append(PixelEnv(config))
-    left = [0] * len(envs)  # decisions until the copy is stopped; 0 is idle
-    vain = [0] * len(envs)  # decisions since the last positive reward
-    pipe.send({0: (envs[0].action_low, envs[0].action_high)})
-    while True:
-        try:
-            request, values = pipe.recv()
-        except EOFError:
-            return
-        answers: dict[int, tuple[float, bool, bool, int]] = {}
-        for i, (copy, value) in enumerate(zip(copies, values, strict=True)):
-            if value is None:
-                continue
-            driven[me] = copy
-            if request == "reset":
-                (seed, left[i]), vain[i] = value, 0
-                pictures[copy] = envs[i].reset(seed)
-            elif left[i]:
-                pictures[copy], reward, terminated, truncated, frames = envs[i].step(value)
-                left[i] -= 1
-                vain[i] = 0 if reward > 0 else vain[i] + 1
-                truncated = truncated or (not terminated and (left[i] == 0 or vain[i] >= patience))
-                if terminated or truncated:
-                    left[i] = 0
-                answers[copy] = (reward, terminated, truncated, frames)
-            else:
-                answers[copy] = (0.0, False, False, 0)
-        pipe.send(answers)
+class _GoneError(Exception):
+    """Tell that the pool closed its pipe, or died."""
 
 
-def _failure(error: Exception, copy: int) -> WmloopError:
-    if isinstance(error, WmloopError):
-        return error
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    what = f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
-    return EnvironmentFailedError(f"environment copy {copy} failed with {what}")
+class _Crew:
+    """The copies of one worker, and where each of them is."""
+
+    def __init__(self, work: Work) -> None:
+        self._work, self._pid = work, os.getpid()
+        self._pictures = view_pictures(work.pictures)
+        self._envs: list[PixelEnv] = []
+        count = len(work.copies)
+        self._left = [0] * count  # decisions until the copy is stopped; 0 is idle
+        self._vain = [0] * count  # decisions since the last positive reward
+        self._seeds: list[int | None] = [None] * count
+        self._decisions = [0] * count
+        self._at: int | None = None  # the copy at work, as its place here
+
+    def serve(self, pipe: Connection) -> None:
+        work = self._work
+        for copy in work.copies:
+            work.driven[work.me] = copy
+            self._envs.append(PixelEnv(work.config, "rgb_array" if work.render else None))
+            self._tick()
+        first = self._envs[0]
+        pipe.send({0: Facts(first.action_low, first.action_high, first.frames_per_second)})
+        answer: dict[str, Callable[[int, Any], Any]] = {
+            "reset": self._reset, "step": self._step, "render": self._render, "examine": self._examine,
+        }  # fmt: skip
+        while True:
+            try:
+                request, values = pipe.recv()
+            except (EOFError, OSError):
+                raise _GoneError from None
+            answers = {}
+            for i, (copy, value) in enumerate(zip(work.copies, values, strict=True)):
+                if value is None:
+                    continue
+                work.driven[work.me] = copy
+                self._at = i
+                done = answer[request](i, value)
+                self._tick()
+                if done is not None:
+                    answers[copy] = done
+            self._at = None
+            if os.getpid() != self._pid:
+                raise _GoneError
+            try:
+                pipe.send(answers)
+            except OSError:
+                raise _GoneError from None
+
+    def failure(self, error: BaseException) -> WmloopError:
+        """Return a fault as the pool is to raise it, and print in full what the environment raised itself."""
+        who = f"environment copy {self._work.driven[self._work.me]}"
+        if self._at is not None and self._seeds[self._at] is not None:
+            who += f" (seed {self._seeds[self._at]}, decision {self._decisions[self._at]})"
+        if isinstance(error, UsageError):
+            return error
+        if isinstance(error, DivergedError | EnvironmentFailedError):
+            return type(error)(f"{who} {error}")
+        traceback.print_exception(error)
+        return EnvironmentFailedError(f"{who} failed with {where(error)}")
+
+    def close(self) -> None:
+        """Let every copy close itself, whatever the others do."""
+        for env in self._envs:
+            try:
+                env.close()
+            except BaseException as error:
+                traceback.print_exception(error)
+
+    def _reset(self, i: int, start: tuple[int, int]) -> None:
+        (self._seeds[i], self._left[i]), self._vain[i], self._decisions[i] = start, 0, 0
+        self._pictures[self._work.copies[i]] = self._envs[i].reset(start[0])
+
+    def _step(self, i: int, action: np.ndarray) -> tuple[float, bool, bool, int]:
+        if not self._left[i]:
+            return 0.0, False, False, 0
+        self._decisions[i] += 1
+        picture, reward, terminated, truncated, frames = self._envs[i].step(action)
+        self._pictures[self._work.copies[i]] = picture
+        self._left[i] -= 1
+        self._vain[i] = 0 if reward > 0 else self._vain[i] + 1
+        truncated = truncated or (not terminated and (self._left[i] == 0 or self._vain[i] >= self._work.patience))
+        if terminated or truncated:
+            self._left[i] = 0
+        return reward, terminated, truncated, frames
+
+    def _render(self, i: int, _: Any) -> np.ndarray:
+        return self._envs[i].render()
+
+    def _examine(self, i: int, together: bool) -> list[str]:
+        if together:
+            self._envs.append(PixelEnv(self._work.config))
+        return examine(self._envs[i], self._work.config, self._envs[-1] if together else None, self._tick)
+
+    def _tick(self) -> None:
+        self._work.steps[self._work.me] += 1
+
+
+def _redirect(output: Connection | None) -> None:
+    """Send what is printed here to `output`, also by programs started here, and let nothing be read from a terminal."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    to = nothing if output is None else output.fileno()
+    for fd in (1, 2):
+        os.dup2(to, fd)
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        setattr(sys, name, open(fd, "w", buffering=1, errors="replace", closefd=False))  # noqa: SIM115
+    os.close(nothing)
+    if output is not None:
+        output.close()
 
 
 def _die_with_parent() -> None:
-    # a worker stuck inside its environment never sees the closed pipe
     parent: Any = multiprocessing.parent_process()
     wait([parent.sentinel])
+    threading.Event().wait(
+        GRACE
+    )  # the main thread sees the closed pipe and closes its environments, unless it is stuck
+    processes.end_descendants()
     os._exit(1)

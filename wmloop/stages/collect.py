@@ -11,6 +11,7 @@ import torch
 
 from wmloop.envs import EnvPool, PoolStep
 from wmloop.episodes import Episode
+from wmloop.errors import DraftUnusableError
 
 Decide = Callable[[int, range, np.ndarray], np.ndarray]
 """(t, copies, frames (n, 64, 64, 3)) -> actions (n, A): called once a decision for each half of the copies of a wave."""
@@ -31,6 +32,18 @@ class Task(NamedTuple):
 def waves(tasks: Sequence[Task], num_envs: int) -> list[list[Task]]:
     """Cut tasks into waves of at most `num_envs`."""
     return [list(tasks[i : i + num_envs]) for i in range(0, len(tasks), num_envs)]
+
+
+def require_wave(saved: Sequence[object], wave: Sequence[Task], name: str) -> None:
+    """Refuse a saved wave of another length: env.num_envs was another one when the interrupted attempt at `name` drove it.
+
+    Raises:
+        DraftUnusableError: it is; the stage begins anew.
+    """
+    if len(saved) != len(wave):
+        raise DraftUnusableError(
+            f"{name} was begun with waves of {len(saved)} episodes, and goes on with {len(wave)} (env.num_envs)"
+        )
 
 
 def halves(num_envs: int) -> list[range]:

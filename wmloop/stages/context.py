@@ -12,7 +12,7 @@ import torch
 
 from wmloop.config import RunConfig
 from wmloop.errors import Interrupted
-from wmloop.events import Message, Metrics, Picture, Progress, Reporter, Snapshot, StageStarted
+from wmloop.events import Message, Metrics, Output, Picture, Progress, Reporter, Snapshot, StageStarted
 from wmloop.seeding import derive_seed
 from wmloop.store import Draft, Version
 
@@ -100,6 +100,10 @@ class StageContext:
     def say(self, text: str, level: str = "info") -> None:
         """Say one line to people."""
         self.report(Message(text, level))
+
+    def output(self, line: str) -> None:
+        """Pass on a line that an environment printed."""
+        self.report(Output(self.iteration, self.stage, line))
 
     def show(self, kind: str, image: np.ndarray) -> None:
         """Show people a picture (H, W, 3) uint8."""

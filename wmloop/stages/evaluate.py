@@ -13,7 +13,7 @@ from wmloop.config import RunConfig
 from wmloop.envs import EnvPool
 from wmloop.models.agent import Agent
 from wmloop.seeding import confirmation_tracks, evaluation_tracks
-from wmloop.stages.collect import UNLIMITED, Task, drive, halves, waves
+from wmloop.stages.collect import UNLIMITED, Task, drive, halves, require_wave, waves
 from wmloop.stages.context import StageContext
 from wmloop.stages.promises import Promises, Trace, gap
 from wmloop.stages.weights import Triple
@@ -35,7 +35,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     config = ctx.config
     triple = Triple(ctx.needs["vision"], ctx.needs["memory"], ctx.needs["controller"])
     tracks = evaluation_tracks(config.evaluate.tracks)
-    with EnvPool(config.env, min(config.env.num_envs, len(tracks))) as pool:
+    with EnvPool(config.env, min(config.env.num_envs, len(tracks)), output=ctx.output) as pool:
         agent = triple.agent(config, pool.action_low, pool.action_high, ctx.device)
         ctx.begin(len(tracks) * config.env.episode_frames, "frames")
         results = _score(ctx, pool, agent, tracks, "tracks")
@@ -109,6 +109,7 @@ def _score(ctx: StageContext, pool: EnvPool, agent: Agent, tracks: Sequence[int]
 
             scored = score_tracks(ctx.config, pool, agent, [task.seed for task in wave], tick)
             ctx.draft.save_json(part, [result._asdict() for result in scored])
+        require_wave(ctx.draft.json(part), wave, ctx.draft.name)
         # By name: what an older program saved may say more.
         results += [TrackResult(*(record[name] for name in TrackResult._fields)) for record in ctx.draft.json(part)]
         ctx.progress(

@@ -12,7 +12,7 @@ from wmloop.envs import EnvPool, Pushes, random_driving
 from wmloop.episodes import Episode, pack
 from wmloop.models.agent import Exploration
 from wmloop.seeding import training_track
-from wmloop.stages.collect import UNLIMITED, Decide, Task, drive, halves
+from wmloop.stages.collect import UNLIMITED, Decide, Task, drive, halves, require_wave
 from wmloop.stages.context import StageContext
 from wmloop.stages.promises import Promises, Trace, foresight, gap
 from wmloop.stages.weights import Triple
@@ -34,7 +34,8 @@ def run(ctx: StageContext) -> dict[str, float]:
     promises: list[Promises] = []
     quiet: list[bool] = []
     frames = decisions = paying = episodes = 0
-    with EnvPool(config.env, config.env.num_envs, None if first else config.rollout.patience) as pool:
+    patience = None if first else config.rollout.patience
+    with EnvPool(config.env, config.env.num_envs, patience, ctx.output) as pool:
         agent = None
         if not first:
             carried = Triple(ctx.carries["vision"], ctx.carries["memory"], ctx.carries["controller"])
@@ -56,6 +57,7 @@ def run(ctx: StageContext) -> dict[str, float]:
                 ctx.draft.save_json(summary_file, _summary(driven, told))
                 ctx.draft.save_tensors(shard, pack(driven))
             summary = ctx.draft.json(summary_file)
+            require_wave(summary["scores"], wave, ctx.draft.name)
             scores += summary["scores"]
             frames += summary["frames"]
             decisions += summary["decisions"]

@@ -1,0 +1,289 @@
+"""What wmloop asks of an environment, and the cheap casts: its spaces, actions, pictures, rewards and ends.
+
+Every refusal says what was found, what would fit, and the file and line of the environment where there is one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+import os
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from wmloop.config import EnvConfig
+from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError
+
+#: Bounds beyond this are no bounds: float32 squares would not be finite.
+_UNBOUNDED = 1e18
+_STEP = "where gymnasium's returns (observation, reward, terminated, truncated, info)"
+_PICTURE = "RGB pictures: a Box of shape (height, width, 3), uint8 in [0, 255] or floats in [0, 1] or [0, 255]"
+
+
+def check_spaces(config: EnvConfig, env: gymnasium.Env[Any, Any]) -> tuple[spaces.Box, spaces.Box]:
+    """Return the spaces of observations and actions if wmloop can drive the environment with these settings.
+
+    Raises:
+        UsageError: they do not fit each other, or wmloop; the message says what would.
+    """
+    who = f"the environment {config.id!r}{place_of(env, '__init__')}"
+    found = {}
+    for name in ("observation_space", "action_space"):
+        try:
+            found[name] = getattr(env, name)
+        except (AttributeError, NotImplementedError):
+            raise UsageError(f"{who} declares no {name}: set self.{name} to a space of gymnasium") from None
+    seen, action = found["observation_space"], found["action_space"]
+    if not isinstance(action, spaces.Box) or len(action.shape) != 1 or not action.shape[0]:
+        raise UsageError(f"{who} has the actions {action}, and wmloop drives by a bounded Box of one dimension")
+    _check_bounds(who, action)
+    if not isinstance(seen, spaces.Box) or len(seen.shape) != 3 or seen.shape[2] != 3 or 0 in seen.shape:
+        raise UsageError(f"{who} shows {seen}, and wmloop looks at {_PICTURE}")
+    _scale_of(who, seen)
+    size = action.shape[0]
+    for key in ("mean", "scale", "boost"):
+        length = len(getattr(config.driving, key))
+        if length != size:
+            raise UsageError(f"env.driving.{key} has {length} entries, and {config.id!r} has {size} action dimensions")
+    if any(not 0 <= dimension < size for dimension in config.mirror):
+        raise UsageError(
+            f"env.mirror names {config.mirror}, and {config.id!r} has the action dimensions 0 to {size - 1}"
+        )
+    if config.crop is not None:
+        top, bottom, left, right = config.crop
+        height, width, _ = seen.shape
+        if not (0 <= top < bottom <= height and 0 <= left < right <= width):
+            raise UsageError(
+                f"env.crop {config.crop} does not lie within the {height}x{width} pictures of {config.id!r}"
+            )
+    return seen, action
+
+
+def _check_bounds(who: str, action: spaces.Box) -> None:
+    low, high = action.low.astype(np.float64), action.high.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        endless = ~(np.abs(low) < _UNBOUNDED) | ~(np.abs(high) < _UNBOUNDED)
+        empty = ~(high.astype(np.float32) > low.astype(np.float32))
+    for wrong, words in ((endless, "no bound"), (empty, "no room between its bounds")):
+        if wrong.any():
+            i = int(np.flatnonzero(wrong)[0])
+            raise UsageError(
+                f"{who} has an action whose dimension {i} has {words} ({action.low[i]} to {action.high[i]}): wmloop drives"
+                " by a bounded Box, such as Box(-1, 1, (n,)); gymnasium.wrappers.RescaleAction makes one of another"
+            )
+
+
+class Actions:
+    """Hand actions to an environment: clipped to its Box, in its dtype, each time an array of its own.
+
+    `low` and `high` (A,) are float32.
+    """
+
+    def __init__(self, space: spaces.Box) -> None:
+        self.low, self.high = space.low.astype(np.float32), space.high.astype(np.float32)
+        self.note = ""
+        self._space = space
+        self._whole = space.dtype is not None and space.dtype.kind in "iub"
+        exact = space.dtype == np.float32
+        self._low, self._high = (b if exact else b.astype(np.float64) for b in (space.low, space.high))
+        if self._whole:
+            self.note = f"its actions are whole numbers ({space.dtype}): what C decides is rounded to the nearest"
+
+    def __call__(self, action: np.ndarray) -> np.ndarray:
+        """Return `action` (A,) as the environment takes it, in a new array.
+
+        Raises:
+            DivergedError: it holds NaN or infinity.
+        """
+        if not np.isfinite(action).all():
+            raise DivergedError(f"was given the action {action}: every entry must be finite")
+        clipped = np.clip(action, self._low, self._high, dtype=self._low.dtype)
+        return (np.rint(clipped) if self._whole else clipped).astype(self._space.dtype)
+
+
+class Pictures:
+    """Read what an environment shows as (H, W, 3) uint8, whatever it holds the numbers in; refuse what is no such picture."""
+
+    def __init__(self, space: spaces.Box) -> None:
+        self.shape = space.shape
+        self.note = ""
+        self._space = space
+        self._scale = _scale_of("the environment", space)
+        if self._space.dtype != np.uint8:
+            what = "are multiplied by 255 and rounded" if self._scale == 255 else "are rounded"
+            self.note = f"its pictures are {space.dtype} in [0, {255 // self._scale}]: they {what}"
+        elif self._scale != 1:
+            self.note = "its pictures are 0 and 1: they are multiplied by 255"
+
+    def __call__(self, picture: Any) -> np.ndarray:
+        """Return the picture; it may share the environment's memory.
+
+        Raises:
+            EnvironmentFailedError: it is none, of another size or dtype than declared, or beyond its bounds.
+        """
+        declared = f"it declares pictures of shape {self.shape}, {self._space.dtype}"
+        if picture is None:
+            raise EnvironmentFailedError(
+                f"showed nothing: the observation is None, and {declared} (if it draws only in a render mode: --set"
+                " env.kwargs.render_mode=rgb_array)"
+            )
+        try:
+            seen = np.asarray(picture)
+        except Exception as error:
+            raise EnvironmentFailedError(f"showed what is no array ({error}), and {declared}") from None
+        if seen.shape != self.shape:
+            raise EnvironmentFailedError(
+                f"showed an array of shape {seen.shape}, and {declared}: all must have that size"
+            )
+        if seen.dtype == np.uint8 and self._space.dtype == np.uint8 and self._scale == 1:
+            return seen
+        kinds = "iub" if self._space.dtype is not None and self._space.dtype.kind in "iub" else "f"
+        if seen.dtype.kind not in kinds:
+            raise EnvironmentFailedError(f"showed an array of {seen.dtype}, and {declared}: return what is declared")
+        low, high = float(seen.min()), float(seen.max())
+        if not (low >= 0 and high * self._scale <= 255):
+            raise EnvironmentFailedError(
+                f"showed values from {low:g} to {high:g}, and its pictures are to lie in [0, {255 // self._scale}]"
+            )
+        return np.rint(seen * np.float64(self._scale)).astype(np.uint8)
+
+
+def _scale_of(who: str, space: spaces.Box) -> int:
+    """Return what makes a picture's numbers 0 to 255: 1 or 255."""
+    kind, low, high = (
+        space.dtype.kind if space.dtype is not None else "?",
+        float(space.low.min()),
+        float(space.high.max()),
+    )
+    if low == 0 and high == 1 and kind in "fiub":
+        return 255
+    if space.dtype == np.uint8 or (low == 0 and high == 255 and kind in "fiu"):
+        return 1
+    raise UsageError(f"{who} shows {space.dtype} in [{low:g}, {high:g}], and wmloop looks at {_PICTURE}")
+
+
+def read_reset(answer: Any) -> Any:
+    """Return the observation of what `reset` returned; raises EnvironmentFailedError where that is not (observation, info)."""
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        raise EnvironmentFailedError(
+            f"returned {_kind(answer)} from its reset, where gymnasium's returns (observation, info)"
+        )
+    return answer[0]
+
+
+def read_step(answer: Any) -> tuple[Any, float, bool, bool]:
+    """Return (observation, reward, terminated, truncated) of what `step` returned.
+
+    A reward may be any real number or an array of one.
+
+    Raises:
+        DivergedError: the reward is NaN or infinite.
+        EnvironmentFailedError: that is not gymnasium's (observation, reward, terminated, truncated, info).
+    """
+    if not isinstance(answer, tuple | list) or len(answer) != 5:
+        raise EnvironmentFailedError(f"returned {_kind(answer)} from its step, {_STEP}")
+    seen, reward, terminated, truncated, _ = answer
+    return seen, _number(reward), _flag("terminated", terminated), _flag("truncated", truncated)
+
+
+@contextlib.contextmanager
+def unpacked() -> Iterator[None]:
+    """Turn a wrapper's failure to unpack what a step returned into what `read_step` says of it."""
+    try:
+        yield
+    except ValueError as error:
+        innermost = traceback.extract_tb(error.__traceback__)[-1].filename
+        if "values to unpack" in str(error) and innermost.startswith(str(Path(gymnasium.__file__).parent)):
+            raise EnvironmentFailedError(f"returned something else from its step ({error}), {_STEP}") from error
+        raise
+
+
+def _number(reward: Any) -> float:
+    if type(reward) is not float:
+        try:
+            array = np.asarray(reward)
+            if array.size != 1 or array.dtype.kind not in "fiubO":
+                raise ValueError
+            reward = float(array.reshape(()).item())
+        except (TypeError, ValueError, OverflowError):
+            raise EnvironmentFailedError(
+                f"returned the reward {_short(reward)}: it has to be one real number"
+            ) from None
+    if not math.isfinite(reward) or abs(reward) > np.finfo(np.float32).max:
+        raise DivergedError(f"returned the reward {reward}: nothing can be learnt from it")
+    return float(reward)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    try:
+        array = np.asarray(value)
+        if array.size == 1 and array.dtype.kind in "biu" and array.reshape(()).item() in (0, 1):
+            return bool(array.reshape(()).item())
+    except (TypeError, ValueError):
+        pass
+    raise EnvironmentFailedError(f"returned {name}={_short(value)}: it has to be True or False")
+
+
+def read_rendering(picture: Any) -> np.ndarray | None:
+    """Return what `render` returned as (H, W, 3) uint8, or None where it is no picture."""
+    if isinstance(picture, list) and picture:
+        picture = picture[-1]  # frames since the last call
+    try:
+        seen = np.asarray(picture)
+    except Exception:
+        return None
+    if seen.ndim == 2:
+        seen = seen[:, :, None]
+    if seen.ndim != 3 or 0 in seen.shape or seen.shape[2] not in (1, 3, 4) or seen.dtype.kind not in "fiub":
+        return None
+    seen = seen[:, :, :3]
+    if seen.dtype != np.uint8:
+        if not np.isfinite(seen).all():
+            return None
+        unit = seen.dtype.kind in "fb" and float(seen.max()) <= 1
+        seen = np.rint(seen.astype(np.float64) * (255 if unit else 1)).clip(0, 255).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(seen, (*seen.shape[:2], 3)))
+
+
+def place_of(env: gymnasium.Env[Any, Any], method: str) -> str:
+    """Return ` (FILE, line N)` of a method of the environment itself, below its wrappers; nothing where there is none."""
+    try:
+        kind = type(env.unwrapped)
+        code = getattr(kind, method)
+        try:
+            file, line = inspect.getsourcefile(code), inspect.getsourcelines(code)[1]
+        except (TypeError, OSError):
+            file, line = inspect.getsourcefile(kind), inspect.getsourcelines(kind)[1]
+    except Exception:  # whatever the environment made of itself: the place is only a help
+        return ""
+    return f" ({short_path(file)}, line {line})" if file else ""
+
+
+def short_path(file: str) -> str:
+    """Return a path as seen from where the user stands, where it lies below that."""
+    path = Path(os.path.abspath(file))  # noqa: PTH100 - links stay as they are
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return f"{len(value)} values"
+    return f"a {type(value).__name__}"
+
+
+def _short(value: Any) -> str:
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}..."

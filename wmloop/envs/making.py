@@ -1,0 +1,103 @@
+"""Make an environment of its id, or say why there is none."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from wmloop.config import EnvConfig
+from wmloop.envs.faults import where
+from wmloop.errors import UsageError
+
+CAR_RACING = "CarRacing-v3"
+
+Observe = Callable[[], np.ndarray]
+
+
+def make(config: EnvConfig, render_mode: str | None = None) -> tuple[gymnasium.Env[Any, Any], Observe | None]:
+    """Return the environment and, where it draws only when asked, what draws its present picture.
+
+    An environment that has no `render_mode` argument is made without. The module part of an id is looked for as `python -m`
+    would: in the current folder first.
+
+    Raises:
+        UsageError: there is no such environment, it needs a package that is missing, or it fails as it is made.
+    """
+    if config.id == CAR_RACING:
+        return _make_car_racing(config, render_mode)
+    module, _, name = config.id.rpartition(":")
+    if module:
+        _import(config.id, module)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # what matters of them is raised, in wmloop's words
+            return _make(config, render_mode), None
+    except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
+        near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else "see `gymnasium.pprint_registry()` for the names"
+        raise UsageError(f"there is no environment {config.id!r} ({_first_line(error)}); {hint}") from error
+    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
+        raise UsageError(f"the environment {config.id!r} needs a package: {_first_line(error)}") from error
+    except gymnasium.error.Error as error:
+        raise UsageError(f"the environment {config.id!r} cannot be made: {_first_line(error)}") from error
+    except Exception as error:
+        raise UsageError(f"the environment {config.id!r} cannot be made: {where(error)}") from error
+
+
+def _make(config: EnvConfig, render_mode: str | None) -> gymnasium.Env[Any, Any]:
+    kwargs: dict[str, Any] = dict(config.kwargs)
+    if render_mode is not None and "render_mode" not in kwargs:
+        try:
+            return gymnasium.make(config.id, render_mode=render_mode, disable_env_checker=True, **kwargs)
+        except TypeError as error:
+            if "render_mode" not in str(error):
+                raise
+    return gymnasium.make(config.id, disable_env_checker=True, **kwargs)
+
+
+def _make_car_racing(config: EnvConfig, render_mode: str | None) -> tuple[gymnasium.Env[Any, Any], Observe]:
+    # pygame and Box2D load only where they are driven
+    from wmloop.envs.carracing import OnDemandCarRacing
+
+    spec = gymnasium.spec(CAR_RACING)
+    kwargs: dict[str, Any] = dict(config.kwargs)
+    limit = kwargs.pop("max_episode_steps", spec.max_episode_steps)
+    try:
+        env = OnDemandCarRacing(render_mode=render_mode, lazy=True, **{**spec.kwargs, **kwargs})
+        env.spec = spec
+        return (gymnasium.wrappers.TimeLimit(env, int(limit)) if limit else env), env.observe
+    except Exception as error:
+        raise UsageError(f"the environment {config.id!r} cannot be made: {where(error)}") from error
+
+
+def _import(name: str, module: str) -> None:
+    here = os.getcwd()  # noqa: PTH109 - as Python itself spells it
+    if not sys.flags.safe_path and here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise UsageError(f"the environment {name!r} needs a package: {where(error)}") from error
+        folders = [folder for folder in sys.path if Path(folder).is_dir() and "site-packages" not in folder]
+        raise UsageError(
+            f"the environment {name!r} is in the module {module!r}, and there is no module {error.name!r} in the current"
+            f" folder ({here}), in PYTHONPATH or among the packages of {sys.prefix}: stand in the folder that holds it, or"
+            f" put that into PYTHONPATH (looked in: {', '.join(dict.fromkeys([*folders, 'site-packages']))})"
+        ) from error
+    except Exception as error:
+        raise UsageError(
+            f"the module {module!r} of the environment {name!r} cannot be imported: {where(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

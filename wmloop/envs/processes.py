@@ -1,0 +1,112 @@
+"""The processes that an environment starts: none of them outlives it, whatever they do."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from types import FrameType
+
+import psutil
+
+_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+_held: list[set[int]] = []
+_WAIT = 2.0  # seconds for killed processes to be gone
+#: The environment variable by which the descendants of a worker are known, also after it has died.
+MARK = "WMLOOP_WORKER"
+
+
+def lead(mark: str) -> None:
+    """Make this process the leader of all that an environment will start, which bears `mark`.
+
+    It gets a session of its own, so that signals to the user's process group pass it by, and, on Linux, becomes the parent
+    of descendants whose own parent has ended. A signal to end that is sent to every process of a machine is left to the
+    process that owns this one; children begin with what these signals usually do.
+    """
+    os.environ[MARK] = mark
+    release(set())
+    if hasattr(os, "setsid"):
+        with contextlib.suppress(OSError):  # it leads one already
+            os.setsid()
+        os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_begin)
+    for signum in _SIGNALS:
+        signal.signal(signum, _pass)  # a signal that is ignored would be ignored by programs started here, too
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def hold() -> set[int]:
+    """Let signals that ask a process to end wait, also for children begun from now on; return what waited before."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return set()
+    return set(signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS))
+
+
+def release(held: set[int]) -> None:
+    """Let only the signals `held` wait."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
+def end_descendants() -> None:
+    """Kill all that this process, and what it started, has started; those that start meanwhile, too."""
+    for _ in range(10):
+        with contextlib.suppress(psutil.Error):
+            if not (children := psutil.Process().children(recursive=True)):
+                return
+            _kill(children)
+
+
+def end_tree(pid: int, mark: str) -> None:
+    """Kill the process `pid`, its descendants, and what is left of those of a worker of that `mark` that has died."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        with contextlib.suppress(psutil.Error):
+            process.suspend()  # so that it starts no more meanwhile
+        children = process.children(recursive=True)
+        _kill([process, *children])
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+    _kill([process for process in psutil.process_iter() if _has(process, mark)])
+
+
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    processes = list(processes)
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    if processes:
+        psutil.wait_procs(processes, timeout=_WAIT)
+
+
+def _has(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.environ().get(MARK) == mark
+    except (psutil.Error, OSError):
+        return False
+
+
+def _hold() -> None:
+    """Let signals wait: one that came to a child before it has its own handlers would be lost."""
+    _held.append(hold())
+
+
+def _let_go() -> None:
+    release(_held.pop())
+
+
+def _begin() -> None:
+    for signum in _SIGNALS:
+        if signal.getsignal(signum) is _pass:
+            signal.signal(signum, signal.SIG_DFL)
+    _let_go()
+
+
+def _pass(signum: int, frame: FrameType | None) -> None:
+    """Do nothing."""

@@ -1,0 +1,60 @@
+"""One environment in a process of its own, to play in and to be looked at."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wmloop.config import EnvConfig
+from wmloop.envs.output import Sink
+from wmloop.envs.pool import EnvPool
+from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError
+
+
+class RemoteEnv:
+    """Drive one environment as PixelEnv does, in a worker; it renders full pictures.
+
+    Raises:
+        UsageError, EnvironmentFailedError: as EnvPool does.
+    """
+
+    def __init__(self, config: EnvConfig, output: Sink | None = None) -> None:
+        self._pool = EnvPool(config, 1, output=output, render=True)
+        self.action_low, self.action_high = self._pool.action_low, self._pool.action_high
+        self.frames_per_second = self._pool.frames_per_second
+
+    def reset(self, seed: int) -> np.ndarray:
+        """Begin the episode of `seed` and return its first observation, (64, 64, 3) uint8."""
+        return np.asarray(self._pool.reset([seed])[0])
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, int]:
+        """Take one decision; returns (obs, reward, terminated, truncated, frames)."""
+        step = self._pool.step(action[None])
+        return (
+            step.obs[0],
+            float(step.reward[0]),
+            bool(step.terminated[0]),
+            bool(step.truncated[0]),
+            int(step.frames[0]),
+        )
+
+    def render(self) -> np.ndarray:
+        """Return the full picture, (H, W, 3) uint8."""
+        return self._pool.render()
+
+    def close(self) -> None:
+        """End the worker."""
+        self._pool.close()
+
+
+def check_environment(config: EnvConfig, output: Sink | None = None) -> list[str]:
+    """Make the environment once, drive it for a moment, and return what its user should know.
+
+    Raises:
+        UsageError: it does not fit, fails, or does not do what it declares; the message says what would fit.
+        EnvironmentFailedError: it hangs, or its process dies.
+    """
+    with EnvPool(config, 1, output=output) as pool:
+        try:
+            return pool.examine(config.num_envs)
+        except (DivergedError, EnvironmentFailedError) as error:
+            raise UsageError(f"the environment {config.id!r} cannot be driven: {error}") from error
