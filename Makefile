@@ -9,7 +9,7 @@ ARGS ?=
 
 # Installed again whenever pyproject.toml changes; the stamp is written last, so a broken install is repeated.
 $(VENV)/.installed: pyproject.toml
-	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(not ok and "wmloop needs Python 3.11, 3.12 or 3.13; this is %s (make PYTHON=python3.12 ...)" % sys.version.split()[0])'
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 15); sys.exit(not ok and "wmloop needs Python 3.11 to 3.14; this is %s (make PYTHON=python3.12 ...)" % sys.version.split()[0])'
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[video,report]'
 	@touch $@

@@ -1,10 +1,19 @@
 """What all tests share."""
 
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 from hypothesis import settings
+
+from tests.tiny_env import tiny_config
 
 # A machine that is busy with other work is no reason to fail: nothing in the tests is timed.
 settings.register_profile("wmloop", deadline=None)
@@ -13,16 +22,73 @@ settings.load_profile("wmloop")
 _FIGURES = pytest.StashKey[list[tuple[str, str]]]()
 
 
+@contextlib.contextmanager
+def _as_it_was() -> Iterator[None]:
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    precision = torch.get_float32_matmul_precision()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+        torch.set_float32_matmul_precision(precision)
+        torch.set_flush_denormal(False)
+
+
 @pytest.fixture
 def torch_as_it_was() -> Iterator[None]:
     """Put back what `device.set_up` changes in the whole process."""
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    precision = torch.get_float32_matmul_precision()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
-    torch.set_float32_matmul_precision(precision)
-    torch.set_flush_denormal(False)
+    with _as_it_was():
+        yield
+
+
+class Made(NamedTuple):
+    """A folder with the run `tiny`, which nobody writes to, and the exit code and words of the command that made it."""
+
+    runs: Path
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="session")
+def tiny_toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a settings file of a small run: one iteration, a second of M at least."""
+    from wmloop.config import build_config
+    from wmloop.configtext import to_toml
+
+    layer = tiny_config() | {"budget": {"iterations": 1}, "seed": 7}
+    layer["vision"] = layer["vision"] | {"first_images": 320, "tune_images": 64}
+    layer["memory"] = layer["memory"] | {"first_steps": 600}
+    path = tmp_path_factory.mktemp("settings") / "tiny.toml"
+    path.write_text(to_toml(build_config("smoke", layer)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_toml: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Return a finished run of one iteration; TensorBoard followed it, where there is one."""
+    track = ["--track"] * bool(importlib.util.find_spec("tensorboard"))
+    runs = tmp_path_factory.mktemp("finished")
+    return _make(runs, "start", "tiny", "--config", tiny_toml, "--progress", "plain", *track)
+
+
+@pytest.fixture(scope="session")
+def twice(finished: Made, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Return the finished run after another iteration."""
+    runs = tmp_path_factory.mktemp("twice")
+    shutil.copytree(finished.runs / "tiny", runs / "tiny")
+    return _make(runs, "resume", "--iterations", "2", "--progress", "json")  # no name: the latest run
+
+
+def _make(runs: Path, *arguments: object) -> Made:
+    from tests.commands import wmloop
+
+    with pytest.MonkeyPatch.context() as patch, _as_it_was():
+        patch.delenv("WMLOOP_RUNS", raising=False)
+        made = wmloop(*arguments, runs=runs)
+    assert made.exit_code == 0, made.output
+    return Made(runs, made.exit_code, made.stdout, made.stderr)
 
 
 @pytest.fixture

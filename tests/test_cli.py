@@ -10,59 +10,29 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from tests.tiny_env import tiny_config
-from wmloop.cli import app
+from tests.commands import wmloop
+from tests.processes import ROOT, Process
 from wmloop.cli.score import interval, student
 from wmloop.config import build_config
-from wmloop.configtext import from_toml, to_toml
+from wmloop.configtext import from_toml
 from wmloop.errors import EnvironmentFailedError
 from wmloop.seeding import fresh_tracks
 from wmloop.store import Store, atomic
 
-ROOT = Path(__file__).parent.parent
-WMLOOP = [sys.executable, "-m", "wmloop"]
-
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, torch_as_it_was):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("WMLOOP_RUNS", raising=False)
-
-
-@pytest.fixture(scope="module")
-def tiny_toml(tmp_path_factory):
-    """Return a settings file of a small run: one iteration, a second of M at least."""
-    path = tmp_path_factory.mktemp("settings") / "tiny.toml"
-    settings = tiny_config() | {"budget": {"iterations": 1}, "seed": 7}
-    settings["memory"] = settings["memory"] | {"first_steps": 600}
-    path.write_text(to_toml(build_config("smoke", settings)))
-    return path
-
-
-def wmloop(*arguments, runs=None):
-    """Run a command in this process."""
-    place = [] if runs is None else ["--runs", str(runs)]
-    return CliRunner().invoke(app, [*map(str, arguments), *place])
-
-
-@pytest.fixture(scope="module")
-def finished(tiny_toml, tmp_path_factory):
-    """Return the folder of a finished run called `tiny`, and what `start` said. Nobody writes to it."""
-    runs = tmp_path_factory.mktemp("finished")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    return runs, wmloop("start", "tiny", "--config", tiny_toml, "--progress", "plain", runs=runs)
 
 
 @pytest.fixture
 def runs(finished, tmp_path):
     """Return a folder with a copy of that run, to write to."""
-    shutil.copytree(finished[0] / "tiny", tmp_path / "tiny")
+    shutil.copytree(finished.runs / "tiny", tmp_path / "tiny")
     return tmp_path
 
 
@@ -190,8 +160,7 @@ def test_without_a_seed_every_run_has_its_own():
 
 
 def test_start_trains_to_the_end_and_says_how_to_go_on(finished):
-    runs, result = finished
-    assert result.exit_code == 0, result.stderr
+    runs, result = finished.runs, finished
     assert "run tiny ended: all iterations are done" in result.stdout
     assert "0000/evaluate  committed: score" in result.stdout
     assert "\x1b" not in result.stdout + result.stderr
@@ -200,7 +169,7 @@ def test_start_trains_to_the_end_and_says_how_to_go_on(finished):
 
 
 def test_the_run_keeps_what_it_was_made_with(finished):
-    store = Store.open(finished[0] / "tiny")
+    store = Store.open(finished.runs / "tiny")
     config = from_toml(store.config_text, "config.toml")
     assert (config["device"], config["threads"], config["seed"], config["precision"]) == ("cpu", 1, 7, "fp32")
     assert store.facts["versions"]["torch"] == torch.__version__
@@ -208,7 +177,7 @@ def test_the_run_keeps_what_it_was_made_with(finished):
 
 
 def test_the_log_of_events_is_small_and_has_a_time_in_every_line(finished):
-    records = list(Store.open(finished[0] / "tiny").events())
+    records = list(Store.open(finished.runs / "tiny").events())
     names = [record["event"] for record in records]
     assert names[0] == "RunStarted"
     assert names[-1] == "RunFinished"
@@ -233,34 +202,64 @@ def test_a_run_without_a_name_gets_one(tiny_toml, tmp_path, monkeypatch):
     assert re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{4}", name)
 
 
-def test_resume_goes_further_with_a_larger_budget_but_only_this_time(runs):
-    result = wmloop("resume", "--iterations", "2", "--progress", "json", runs=runs)  # no name: the latest run
-    assert result.exit_code == 0, result.stderr
-    records = [json.loads(line) for line in result.stdout.splitlines()]
+def test_resume_goes_further_with_a_larger_budget_but_only_this_time(twice, tmp_path):
+    records = [json.loads(line) for line in twice.stdout.splitlines()]
     assert records[0]["event"] == "RunStarted"
     assert records[0]["resumed"] is True
     assert [r["iteration"] for r in records if r["event"] == "VersionCommitted"] == [1] * 5
-    assert f"go further: wmloop resume tiny --runs {runs} --iterations 4\n" in result.stderr
-    assert "iterations = 1" in (runs / "tiny" / "config.toml").read_text()
-    again = wmloop("resume", "tiny", "--progress", "none", runs=runs)
+    assert f"go further: wmloop resume tiny --runs {twice.runs} --iterations 4\n" in twice.stderr
+    assert "iterations = 1" in (twice.runs / "tiny" / "config.toml").read_text()
+    shutil.copytree(twice.runs / "tiny", tmp_path / "tiny")
+    again = wmloop("resume", "tiny", "--progress", "none", runs=tmp_path)
     assert again.exit_code == 0
     assert again.stdout == ""
 
 
-def test_a_resume_may_change_the_budget_by_set_and_nothing_else(runs, monkeypatch):
-    monkeypatch.setattr("wmloop.loop.run", lambda store, config, *rest: seen.append(config) or "hours")
+@pytest.fixture
+def taken_up(monkeypatch):
+    """Return the settings that runs are taken up with, in their order; nothing is trained."""
     seen = []
-    result = wmloop("resume", "--set", "budget.goal=5", "--hours", "3", runs=runs)
+    monkeypatch.setattr("wmloop.loop.run", lambda store, config, *rest: seen.append(config) or "hours")
+    return seen
+
+
+def test_a_resume_may_change_what_decides_no_result(runs, taken_up):
+    free = ("budget.goal=5", "store.keep_last=3", "env.timeout=9", "vision.frame_cache=100")
+    result = wmloop("resume", *(word for setting in free for word in ("--set", setting)), "--hours", "3", runs=runs)
     assert result.exit_code == 0, result.stderr
-    assert (seen[0].budget.goal, seen[0].budget.hours) == (5.0, 3.0)
-    assert "--goal 5.0" in result.stderr  # the next resume must say so again
-    for arguments in (["--set", "memory.hidden=512"], ["--device", "cuda"], ["--seed", "3"], ["--threads", "8"]):
-        result = wmloop("resume", *arguments, runs=runs)
-        assert result.exit_code == 2
-        assert "results would no longer be those of one run" in result.stderr
-        assert "start a new run" in result.stderr
-    assert "memory.hidden is 32" in wmloop("resume", "--set", "memory.hidden=512", runs=runs).stderr
-    assert len(seen) == 1
+    (config,) = taken_up
+    assert (config.budget.goal, config.budget.hours, config.store.keep_last) == (5.0, 3.0, 3)
+    assert (config.env.timeout, config.vision.frame_cache) == (9.0, 100)
+    assert "to the last bit" not in result.stderr
+    for word in ("--goal 5.0", "store.keep_last=3", "env.timeout=9.0", "vision.frame_cache=100"):
+        assert word in result.stderr  # the next resume must say so again
+
+
+@pytest.mark.parametrize("changes", [["--threads", "3"], ["--set", "env.num_envs=2"], ["--set", "precision=bf16"]])
+def test_a_resume_may_change_what_belongs_to_the_machine_and_says_what_that_means(changes, runs, taken_up):
+    result = wmloop("resume", *changes, runs=runs)
+    assert result.exit_code == 0, result.stderr
+    assert "its numbers are not, to the last bit, those of a run that never stopped" in result.stderr
+    assert len(taken_up) == 1
+
+
+@pytest.mark.parametrize("changes", [["--set", "memory.hidden=512"], ["--seed", "3"], ["--set", "env.action_repeat=2"]])
+def test_a_resume_may_change_nothing_else(changes, runs, taken_up):
+    result = wmloop("resume", *changes, runs=runs)
+    assert result.exit_code == 2
+    assert "results would no longer be those of one run" in result.stderr
+    assert "start a new run" in result.stderr
+    assert taken_up == []
+
+
+def test_a_precision_that_this_machine_cannot_do_is_refused_with_what_it_can(runs, taken_up, monkeypatch):
+    monkeypatch.setattr("wmloop.device.rounding_fault", lambda device: "no such primitive")
+    result = wmloop("resume", "--set", "precision=bf16-mixed", runs=runs)
+    assert result.exit_code == 2
+    assert "no such primitive" in result.stderr
+    assert "--set precision=fp32" in result.stderr
+    assert wmloop("resume", "--set", "precision=fp32", runs=runs).exit_code == 0
+    assert len(taken_up) == 1
 
 
 def hashes(store, iteration):
@@ -269,8 +268,9 @@ def hashes(store, iteration):
     }
 
 
-def test_a_fork_repeats_the_run_or_goes_another_way_and_leaves_it_as_it_was(runs):
-    assert wmloop("resume", "tiny", "--iterations", "2", "--progress", "none", runs=runs).exit_code == 0
+def test_a_fork_repeats_the_run_or_goes_another_way_and_leaves_it_as_it_was(twice, tmp_path):
+    runs = tmp_path
+    shutil.copytree(twice.runs / "tiny", runs / "tiny")
     before = {path: path.read_bytes() for path in (runs / "tiny").rglob("*") if path.is_file()}
     result = wmloop("resume", "tiny", "--from", "0", "--iterations", "2", "--progress", "none", runs=runs)
     assert result.exit_code == 0, result.stderr
@@ -361,7 +361,7 @@ def test_runs_are_listed_with_their_best_score_and_damaged_ones_too(runs):
 
 
 def test_the_log_ends_with_where_the_time_went(finished):
-    last = wmloop("log", "tiny", runs=finished[0]).output.splitlines()[-1]
+    last = wmloop("log", "tiny", runs=finished.runs).output.splitlines()[-1]
     assert last.startswith("time by stage: rollout ")
     shares = [int(share) for share in re.findall(r"\((\d+)%\)", last)]
     assert len(shares) == 5
@@ -369,15 +369,15 @@ def test_the_log_ends_with_where_the_time_went(finished):
 
 
 def test_the_log_lists_versions_with_parents_and_figures(finished):
-    result = wmloop("log", "tiny", runs=finished[0])
+    result = wmloop("log", "tiny", runs=finished.runs)
     lines = result.stdout.splitlines()
     assert [line.split()[0] for line in lines[1:-2]] == [
         "0000/rollout", "0000/vision", "0000/memory", "0000/controller", "0000/evaluate",
     ]  # fmt: skip
     assert lines[3].endswith("0000/rollout 0000/vision")
     assert "nll=" in lines[3]
-    records = json.loads(wmloop("log", "--json", runs=finished[0]).stdout)
-    assert records[4]["metrics"]["score"] == Store.open(finished[0] / "tiny").version(0, "evaluate").metrics["score"]
+    records = json.loads(wmloop("log", "--json", runs=finished.runs).stdout)
+    assert records[4]["metrics"]["score"] == Store.open(finished.runs / "tiny").version(0, "evaluate").metrics["score"]
 
 
 def test_verify_finds_a_flipped_bit_and_exits_65(runs):
@@ -398,7 +398,8 @@ def test_verify_finds_a_flipped_bit_and_exits_65(runs):
 
 def test_eval_scores_fresh_tracks_and_the_same_seed_scores_the_same(finished):
     results = [
-        wmloop("eval", "tiny", "--tracks", "6", "--seed", seed, "--json", runs=finished[0]) for seed in ("3", "3", "4")
+        wmloop("eval", "tiny", "--tracks", "6", "--seed", seed, "--json", runs=finished.runs)
+        for seed in ("3", "3", "4")
     ]
     assert [result.exit_code for result in results] == [0, 0, 0]
     one, two, other = (json.loads(result.stdout) for result in results)
@@ -414,13 +415,13 @@ def test_eval_scores_fresh_tracks_and_the_same_seed_scores_the_same(finished):
 
 
 def test_eval_prints_what_people_ask_for(finished):
-    result = wmloop("eval", "--tracks", "2", "--version", "0", runs=finished[0])
+    result = wmloop("eval", "--tracks", "2", "--version", "0", runs=finished.runs)
     assert re.search(
         r"score +-?[\d.]+ \+- [\d.]+ over 2 tracks, 95% CI of the mean -?[\d.]+ to -?[\d.]+", result.stdout
     )
     assert "worst" in result.stdout
     assert len(re.search(r"tracks +(.*)", result.stdout)[1].split()) == 2
-    assert wmloop("eval", "--version", "9", runs=finished[0]).exit_code == 2
+    assert wmloop("eval", "--version", "9", runs=finished.runs).exit_code == 2
 
 
 def test_the_confidence_interval_is_students():
@@ -435,7 +436,7 @@ def test_play_writes_a_video_and_tells_how_each_episode_went(finished, tmp_path,
     av = pytest.importorskip("av")
     target = tmp_path / "drive.mp4"
     result = wmloop(
-        "play", "tiny", "--in", place, "--render", target, "--episodes", "2", "--seed", "1", runs=finished[0]
+        "play", "tiny", "--in", place, "--render", target, "--episodes", "2", "--seed", "1", runs=finished.runs
     )
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
@@ -451,7 +452,7 @@ def test_play_without_a_display_offers_the_others(finished, monkeypatch):
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
-    result = wmloop("play", runs=finished[0])
+    result = wmloop("play", runs=finished.runs)
     assert result.exit_code == 2
     assert "--render terminal" in result.stderr
     assert ".mp4" in result.stderr
@@ -497,13 +498,13 @@ def test_ctrl_c_in_eval_says_so_and_is_130(finished, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("wmloop.stages.evaluate.score_tracks", interrupted)
-    result = wmloop("eval", "--tracks", "2", runs=finished[0])
+    result = wmloop("eval", "--tracks", "2", runs=finished.runs)
     assert result.exit_code == 130
     assert result.stderr.endswith("interrupted\n")
 
 
 def test_a_reader_that_leaves_early_ends_the_command_quietly(finished):
-    with begin("log", "--runs", finished[0]) as process:
+    with begin("log", "--runs", finished.runs) as process:
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 141
@@ -511,11 +512,8 @@ def test_a_reader_that_leaves_early_ends_the_command_quietly(finished):
 
 def begin(*arguments):
     """Run a command in a process of its own, to be used in a `with`."""
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"} | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*WMLOOP, *map(str, arguments)], cwd=ROOT, text=True, env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    return Process(arguments, environment)
 
 
 def await_line(stream, wanted):
@@ -553,37 +551,9 @@ def test_a_run_stopped_by_ctrl_c_and_then_by_sigterm_ends_as_one_that_never_stop
         process.stdout.close()  # nobody reads its lines: the run goes on all the same
         assert "watch it" in process.stderr.read()
     assert process.returncode == 0
-    for version in Store.open(finished[0] / "tiny").versions():
+    for version in Store.open(finished.runs / "tiny").versions():
         again = Store.open(tmp_path / "tiny").version(version.iteration, version.stage)
         assert again.files == version.files, version.name  # names, sizes and SHA-256 of every file
-
-
-STUBBORN = """
-import sys, time, hashlib
-from wmloop.cli.session import Stop
-with Stop(lambda signum: print("first", signum, flush=True), lambda signum: print("second", signum, flush=True)) as stop:
-    print("ready", flush=True)
-    {work}
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize(
-    "work", ["time.sleep(60)", "hashlib.pbkdf2_hmac('sha256', b'x', b'y', 10**9)"], ids=["asleep", "deep in C"]
-)
-def test_a_second_signal_ends_at_once_whatever_the_main_thread_does(number, work):
-    code = STUBBORN.format(work=work)
-    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE) as process:
-        await_line(process.stdout, "ready")
-        process.send_signal(number)
-        sent = time.monotonic()
-        await_line(process.stdout, f"first {int(number)}")
-        assert time.monotonic() - sent < 0.5
-        process.send_signal(number)
-        sent = time.monotonic()
-        assert process.wait(20) == 128 + number
-        assert time.monotonic() - sent < 1.0
-        assert "second" in process.stdout.read()
 
 
 def test_signals_are_python_s_own_again_after_the_run():
@@ -639,9 +609,8 @@ def test_a_full_disk_is_one_line_and_74_and_resume_goes_on_once_there_is_room(
     assert "Traceback" not in result.stderr
     before = [v.name for v in Store.open(tmp_path / "tiny").versions()]
     monkeypatch.undo()
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert wmloop("resume", "tiny", "--progress", "none", runs=tmp_path).exit_code == 0
-    ours, theirs = Store.open(tmp_path / "tiny"), Store.open(finished[0] / "tiny")
+    ours, theirs = Store.open(tmp_path / "tiny"), Store.open(finished.runs / "tiny")
     assert [v.name for v in ours.versions()][: len(before)] == before
     assert [v.files for v in ours.versions()] == [v.files for v in theirs.versions()]
 

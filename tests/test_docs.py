@@ -2,25 +2,28 @@
 
 import os
 import re
+import runpy
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.test_cli import wmloop
+from tests.commands import wmloop
 from tools import settings
 from wmloop import presets
-from wmloop.config import _overlay
+from wmloop.cli import opening
+from wmloop.config import _overlay, build_config
+from wmloop.configtext import to_toml
+from wmloop.store import Store
 
 DOCS = Path(__file__).parent.parent / "docs"
 RUN = ("tutorial", "faq", "environments", "events", "settings")
+SHORT = {"kwargs": {"max_episode_steps": 60}, "episode_frames": 60}
 #: Preset smoke in a few seconds: the commands are what is tested here.
 TINY = {
-    "env": {"kwargs": {"max_episode_steps": 100}, "num_envs": 4, "episode_frames": 100},
-    "rollout": {"first": ((4, 25),), "frames": 200},
-    "vision": {"first_images": 256, "tune_images": 64},
+    "env": {**SHORT, "num_envs": 4},
+    "rollout": {"first": ((4, 15),), "frames": 120},
+    "vision": {"first_images": 128, "tune_images": 64},
     "memory": {"first_steps": 10, "steps": 5, "hidden": 32},
     "dream": {"num_dreams": 16, "horizon": 4},
     "controller": {"first_updates": 2, "updates": 2, "minibatch_size": 32},
@@ -38,8 +41,19 @@ class NoClock:
         pass
 
 
+@pytest.fixture
+def short_demo(tmp_path_factory, monkeypatch):
+    """Let the demo drive for 60 frames; test_cli lets it drive whole tracks."""
+    demo = Store.open(opening.DEMO)
+    config = opening.stored_config(demo)
+    config = build_config(config.preset, config.model_dump(), {"env": SHORT})
+    short = Store.create(tmp_path_factory.mktemp("short"), "demo", to_toml(config), demo.facts, demo.versions())
+    monkeypatch.setattr(opening, "DEMO", short.path)
+
+
+@pytest.mark.usefixtures("short_demo", "torch_as_it_was")
 @pytest.mark.parametrize("page", RUN)
-def test_every_command_on_the_page_does_what_it_says(page, tmp_path, monkeypatch, torch_as_it_was):
+def test_every_command_on_the_page_does_what_it_says(page, tmp_path, monkeypatch):
     pytest.importorskip("av")
     pytest.importorskip("tensorboard")
     import pygame
@@ -47,7 +61,6 @@ def test_every_command_on_the_page_does_what_it_says(page, tmp_path, monkeypatch
     monkeypatch.setitem(presets.PRESETS, "smoke", _overlay(presets.PRESETS["smoke"], TINY))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("WMLOOP_RUNS", raising=False)
     monkeypatch.setattr(pygame.time, "Clock", NoClock)
     for kind, name in (("python", "dot.py"), ("toml", "dot.toml")):
@@ -70,12 +83,12 @@ def test_every_command_on_the_page_does_what_it_says(page, tmp_path, monkeypatch
         assert (tmp_path / made).stat().st_size > 1000
 
 
-def test_the_program_on_the_questions_page_runs(tmp_path):
+@pytest.mark.usefixtures("short_demo", "torch_as_it_was")
+def test_the_program_on_the_questions_page_runs(tmp_path, monkeypatch):
     (program,) = blocks("faq", "python")
-    root = str(DOCS.parent)
-    subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=120, env={**os.environ, "PYTHONPATH": root}
-    )
+    (tmp_path / "program.py").write_text(program)
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path("program.py", run_name="__main__")
 
 
 def test_the_settings_page_is_the_settings():

@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import torch
 
+from tests.processes import Process
 from tests.test_interruptions import CODES, finish, hashes, launch
 from tests.test_loop import configure, perform
 from tests.tiny_env import tiny_config
-from wmloop import ranking
+from wmloop import ranking, signals
 from wmloop.config import EnvConfig, build_config
 from wmloop.configtext import to_toml
 from wmloop.envs import EnvPool
@@ -35,16 +35,8 @@ from wmloop.store import Store, atomic
 Figure = Callable[[str, str], None]
 STAGES = tuple(stage.name for stage in WORLD_MODEL)
 LONG = pytest.mark.faults
-#: Runs are compared bit by bit, and a measured precision may be chosen twice differently.
+#: Runs are compared bit by bit, and another machine may choose another precision.
 SMOKE = ["--preset", "smoke", "--threads", "1", "--set", "precision=fp32"]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 # ---- signals at moments all over a run
@@ -58,11 +50,8 @@ class Struck(NamedTuple):
     gone: float
 
 
-def strike(
-    process: subprocess.Popen[str], delay: Callable[[str], float | None], signum: int, twice: bool
-) -> Struck | None:
+def strike(process: Process, delay: Callable[[str], float | None], signum: int, twice: bool) -> Struck | None:
     """Send a signal a `delay` after a version begins; a delay of None passes one by. Return None if the run ended first."""
-    assert process.stdout is not None
     with process:
         lines: list[str] = []
         wait = None
@@ -81,11 +70,12 @@ def strike(
             if "saving" in line and "then stopping" in line:
                 answered = time.monotonic() - sent
                 break
-        if twice and answered:
-            process.send_signal(signum)
-            sent = time.monotonic()
         rest = threading.Thread(target=process.stdout.read)  # or it would wait for a reader
         rest.start()
+        if twice and answered:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(signals.SAME_SECONDS)
+            process.send_signal(signum)
         process.wait(120)
         gone = time.monotonic() - sent
         rest.join()
@@ -144,7 +134,7 @@ def strike_all(
 
 def tiny_settings(path: Path, **layers: Any) -> Path:
     layer = tiny_config() | {"budget": {"iterations": 2}, "seed": 3, "store": {"snapshot_seconds": 0.0}} | layers
-    layer["memory"] = layer["memory"] | {"first_steps": 120, "steps": 120}
+    layer["memory"] = layer["memory"] | {"first_steps": 40, "steps": 40}
     path.write_text(to_toml(build_config("smoke", layer)))
     return path
 
@@ -193,17 +183,18 @@ def test_sigterm_at_random_moments_of_every_stage_stops_in_time_and_loses_nothin
 
 
 @LONG
-def test_ctrl_c_is_answered_at_once_and_a_second_one_ends_the_process(tmp_path: Path, figure: Figure) -> None:
+def test_ctrl_c_is_answered_at_once_and_a_later_one_ends_the_process(tmp_path: Path, figure: Figure) -> None:
     begin = [*SMOKE, "--seed", "0"]
     finish(["start", "whole", *begin], tmp_path)
     struck = strike_all(begin, tmp_path, signal.SIGINT, 40, 0.9, random.Random(2), twice=True)
     answered, gone = max(found.answered for found in struck), max(found.gone for found in struck)
     figure(
         "Ctrl-C",
-        f"{len(struck)} ({told(struck)}); answered within {answered:.2f} s, the second ended it in {gone:.2f} s",
+        f"{len(struck)} ({told(struck)}); answered within {answered:.2f} s, gone within {gone:.2f} s, if need be by"
+        f" another one after {signals.SAME_SECONDS:g} s",
     )
     assert 0 < answered < 0.5
-    assert gone < 1.0
+    assert gone < signals.SAME_SECONDS + 1.0
 
 
 # ---- disks
@@ -363,12 +354,12 @@ def resident() -> float:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-@pytest.mark.parametrize("iterations", [8, pytest.param(1000, marks=LONG)])
+@pytest.mark.parametrize("iterations", [6, pytest.param(1000, marks=LONG)])
 def test_memory_files_and_disk_stay_as_they_are_over_many_iterations(
     tmp_path: Path, iterations: int, figure: Figure
 ) -> None:
     config = configure(
-        f"budget.iterations={iterations}", "store.keep_last=1", "rollout.replay=3", "rollout.frames=60",
+        f"budget.iterations={iterations}", "store.keep_last=1", "rollout.replay=3", "rollout.frames=60", "env.num_envs=2",
         "vision.tune_images=16", "vision.first_images=32", "dream.num_dreams=8", "budget.goal=1e9",
     )  # fmt: skip
     memory, handles, disk = [], [], []

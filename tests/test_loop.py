@@ -1,5 +1,6 @@
 """The loop on a tiny environment: whole runs in seconds, interrupted anywhere, and always the same run."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -9,25 +10,19 @@ import pytest
 import torch
 
 from tests.tiny_env import MAX_STEPS, tiny_config
-from wmloop import loop, ranking
+from wmloop import loop
 from wmloop.config import build_config
 from wmloop.configtext import parse_setting, to_toml
+from wmloop.dream import Dream
 from wmloop.errors import DivergedError
 from wmloop.events import Message, Picture, Progress, RunFinished, Snapshot, VersionCommitted
 from wmloop.history import History
+from wmloop.learn import ppo
 from wmloop.pipelines import WORLD_MODEL
-from wmloop.stages import evaluate
+from wmloop.stages import controller, evaluate
 from wmloop.store import Store
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def configure(*settings: str):
@@ -48,10 +43,16 @@ def hashes(store: Store) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    torch.set_num_threads(1)
     events = []
     store, reason = perform(tmp_path_factory.mktemp("whole") / "run", configure(), events.append)
     return store, reason, events
+
+
+def until(whole, folder: Path, position: tuple[int, str]) -> Store:
+    """Return a copy of the whole run as it was before (iteration, stage)."""
+    versions = whole[0].versions()
+    names = [(v.iteration, v.stage) for v in versions]
+    return Store.create(folder, "run", whole[0].config_text, {}, versions[: names.index(position)])
 
 
 def test_a_run_commits_every_stage_of_every_iteration_in_the_tables_order(whole):
@@ -77,41 +78,107 @@ def test_metrics_are_stored_with_their_version(whole):
     assert {"frames", "episodes"} <= store.version(0, "rollout").metrics.keys()
 
 
-def test_an_automatic_temperature_begins_at_one_and_follows_the_measured_gap(tmp_path):
-    store, _ = perform(tmp_path / "run", configure("dream.temperature=auto"))
-    gap = store.version(0, "evaluate").metrics["gap"]
-    assert store.version(0, "controller").metrics["temperature"] == 1
-    moved = store.version(1, "controller").metrics["temperature"]
-    assert moved == pytest.approx(min(max(math.exp(min(max(gap, -1), 1) / 2), 0.5), 2))
-    assert moved != 1
+@pytest.fixture
+def told(tmp_path, monkeypatch):
+    """Return a function that performs a run in which nothing is driven or trained: evaluations say what they are told.
+
+    Its controllers say how they would have been trained.
+    """
+
+    def perform_without_work(evaluations, *settings):
+        figures = iter(evaluations)
+        work = {"controller": schedules, "evaluate": lambda ctx: {"score": 1.0, "score_std": 0.0} | next(figures)}
+        stages = [dataclasses.replace(stage, run=work.get(stage.name, lambda ctx: {})) for stage in WORLD_MODEL]
+        monkeypatch.setattr(loop, "WORLD_MODEL", tuple(stages))
+        length = f"budget.iterations={len(evaluations)}"
+        return perform(tmp_path / "run", configure("budget.goal=100", length, *settings))[0]
+
+    return perform_without_work
 
 
-@pytest.mark.parametrize(("rate", "saturated"), [(0.4, 0), (0.5, 1)])
-def test_the_ceiling_holds_once_reality_pays_as_much_and_never_at_first(tmp_path, monkeypatch, rate, saturated):
-    figures = {"score": 1.0, "score_std": 0.0, "paid": rate * MAX_STEPS}
-    monkeypatch.setattr(evaluate, "summarise", lambda results, config: figures)
-    store, _ = perform(tmp_path / "run", configure("controller.reward_ceiling=0.5"))
-    assert [store.version(i, "controller").metrics["saturated"] for i in range(2)] == [0, saturated]
+def schedules(ctx):
+    ceiling = controller.reward_ceiling(ctx)
+    return {
+        "gamma": controller.discount(ctx),
+        "temperature": controller.temperature(ctx),
+        "saturated": float(ceiling is not None),
+    }
+
+
+def used(store, name):
+    return [v.metrics[name] for v in store.versions() if v.stage == "controller"]
 
 
 @pytest.mark.parametrize(
-    ("setting", "used"), [("none", [0.9] * 5), ("0.5", [0.9, 0.9, 0.9, 0.9, 0.5]), ("0.5 rising", [0.9] * 5)]
+    ("gap", "before", "moved"), [(0.4, 1.0, math.exp(0.2)), (-3.0, 1.0, math.exp(-0.5)), (5.0, 1.9, 2.0)]
 )
-def test_the_horizon_is_nearer_from_where_two_scores_were_no_new_best(tmp_path, monkeypatch, setting, used):
+def test_an_automatic_temperature_begins_at_one_and_follows_the_measured_gap(told, gap, before, moved):
+    store = told([{"gap": gap, "temperature": before}, {}], "dream.temperature=auto")
+    assert used(store, "temperature") == pytest.approx([1, moved])
+
+
+@pytest.mark.parametrize(("rate", "saturated"), [(0.4, 0), (0.5, 1)])
+def test_the_ceiling_holds_once_reality_pays_as_much_and_never_at_first(told, rate, saturated):
+    store = told([{"paid": rate * MAX_STEPS}, {}], "controller.reward_ceiling=0.5")
+    assert used(store, "saturated") == [0, saturated]
+
+
+@pytest.mark.parametrize(
+    ("setting", "wanted"), [("none", [0.9] * 5), ("0.5", [0.9, 0.9, 0.9, 0.9, 0.5]), ("0.5 rising", [0.9] * 5)]
+)
+def test_the_horizon_is_nearer_from_where_two_scores_were_no_new_best(told, setting, wanted):
     setting, _, rising = setting.partition(" ")
-    scores = iter([1.0, 3.0, 2.0, 4.0 if rising else 3.0, 5.0])
-    monkeypatch.setattr(evaluate, "summarise", lambda results, config: {"score": next(scores), "score_std": 0.0})
-    limits = "controller.gamma=0.9", f"controller.settled_gamma={setting}", "budget.iterations=5", "budget.goal=100"
-    store, _ = perform(tmp_path / "run", configure(*limits))
-    assert [store.version(i, "controller").metrics["gamma"] for i in range(5)] == used
+    scores = [{"score": score} for score in (1.0, 3.0, 2.0, 4.0 if rising else 3.0, 5.0)]
+    store = told(scores, "controller.gamma=0.9", f"controller.settled_gamma={setting}")
+    assert used(store, "gamma") == wanted
+
+
+@pytest.mark.parametrize(("second", "accepted"), [(2.9, 1), (1.0, 0)])
+def test_a_controller_goes_on_from_the_newest_that_reality_has_not_rejected(told, second, accepted):
+    store = told([{"score": 3.0, "score_error": 0.1}, {"score": second, "score_error": 0.1}, {}])
+    parents = store.version(2, "controller").parents
+    assert parents[f"{accepted:04d}/controller"] == store.version(accepted, "controller").hash
+    assert sum(name.endswith("/controller") for name in parents) == 1
+
+
+def test_c_is_trained_as_the_schedules_say_and_what_they_follow_is_measured(whole, tmp_path, monkeypatch):
+    store = until(whole, tmp_path, (1, "controller"))
+    rollout, update, dreamt, trained_with = Dream.rollout, ppo.update, [], []
+
+    def dream(self, *arguments):
+        batch = rollout(self, *arguments)
+        dreamt.append((self.temperature, batch.reward.clone()))
+        return batch
+
+    def trained(actor, critic, anchor, optimizer, batch, config, *rest):
+        trained_with.append((config.gamma, batch.reward.clone()))
+        return update(actor, critic, anchor, optimizer, batch, config, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Dream, "rollout", dream)
+        patch.setattr(ppo, "update", trained)
+        patch.setattr(controller, "discount", lambda ctx: 0.75)
+        patch.setattr(controller, "temperature", lambda ctx: 1.25)
+        patch.setattr(controller, "reward_ceiling", lambda ctx: 0.001)
+        perform(store.path, configure())
+    (tau, paid), (gamma, worth) = dreamt[0], trained_with[0]
+    assert (gamma, tau) == (0.75, 1.25)
+    assert torch.equal(worth, ppo.saturated(paid, 0.001 / configure().memory.reward_scale))
+    assert not torch.equal(worth, paid)
+    metrics = store.version(1, "controller").metrics
+    assert (metrics["gamma"], metrics["temperature"], metrics["saturated"]) == (0.75, 1.25, 1.0)
+    evaluation = store.version(1, "evaluate").metrics
+    assert {"gap", "paid", "score_error"} <= evaluation.keys()
+    assert evaluation["temperature"] == 1.25
 
 
 @pytest.mark.parametrize(("promised", "alarms"), [(9.0, 0), (11.0, 1)])
-def test_a_promise_beyond_the_best_real_track_raises_an_alarm(tmp_path, monkeypatch, promised, alarms):
+def test_a_promise_beyond_the_best_real_track_raises_an_alarm(whole, tmp_path, monkeypatch, promised, alarms):
     figures = {"score": 1.0, "score_std": 0.0, "promised": promised, "paid_best": 10.0}
     monkeypatch.setattr(evaluate, "summarise", lambda results, config: figures)
     events = []
-    perform(tmp_path / "run", configure("budget.iterations=1"), events.append)
+    store = until(whole, tmp_path, (0, "evaluate"))
+    perform(store.path, configure("budget.iterations=1"), events.append)
     assert len([e for e in events if isinstance(e, Message) and e.level == "alarm"]) == alarms
 
 
@@ -122,19 +189,20 @@ def test_a_controller_names_the_v_and_m_it_was_trained_with(whole):
         assert controller.parents[f"0001/{stage}"] == store.version(1, stage).hash
 
 
-def test_a_controller_goes_on_from_the_newest_that_reality_has_not_rejected(tmp_path):
-    store, _ = perform(tmp_path / "run", configure("budget.iterations=3"))
-    accepted = ranking.newest_accepted([store.version(i, "evaluate").metrics for i in range(2)])
-    parents = store.version(2, "controller").parents
-    assert parents[f"{accepted:04d}/controller"] == store.version(accepted, "controller").hash
-    assert sum(name.endswith("/controller") for name in parents) == 1
-
-
 def test_the_same_seed_gives_the_same_run_and_another_seed_does_not(whole, tmp_path):
-    again, _ = perform(tmp_path / "again", configure())
-    assert hashes(again) == hashes(whole[0])
-    other, _ = perform(tmp_path / "other", configure("seed=1", "budget.iterations=1"))
-    assert hashes(other)["0000/memory/model.safetensors"] != hashes(again)["0000/memory/model.safetensors"]
+    def until_memory(name: str, *settings: str) -> dict[str, str]:
+        events = []
+        store, _ = perform(
+            tmp_path / name, configure(*settings), events.append,
+            lambda: any(isinstance(e, VersionCommitted) and e.stage == "memory" for e in events),
+        )  # fmt: skip
+        return hashes(store)
+
+    expected, again, other = hashes(whole[0]), until_memory("again"), until_memory("other", "seed=1")
+    assert again.items() <= expected.items()
+    assert other.keys() == again.keys()
+    model = "0000/memory/model.safetensors"
+    assert other[model] != expected[model]
 
 
 def test_a_run_interrupted_again_and_again_ends_as_the_uninterrupted_one(whole, tmp_path):
@@ -174,11 +242,12 @@ def test_a_stage_that_dies_without_a_word_is_done_again_with_the_same_result(who
         if done == 2:
             raise Died
 
+    path = until(whole, tmp_path, (0, stage)).path
     with pytest.raises(Died):
-        perform(tmp_path / "run", config, die)
+        perform(path, config, die)
     assert done == 2
     done = 10
-    store, reason = perform(tmp_path / "run", config, die)
+    store, reason = perform(path, config, die)
     assert reason == "iterations"
     expected = hashes(whole[0])
     assert hashes(store) == {name: expected[name] for name in hashes(store)}
@@ -186,11 +255,10 @@ def test_a_stage_that_dies_without_a_word_is_done_again_with_the_same_result(who
 
 
 def test_a_finished_run_has_nothing_left_to_do_and_a_raised_budget_goes_on(whole, tmp_path):
-    config = configure("budget.iterations=1")
-    perform(tmp_path / "run", config)
-    store, reason = perform(tmp_path / "run", config, should_stop=lambda: True)
+    path = until(whole, tmp_path, (1, "rollout")).path
+    store, reason = perform(path, configure("budget.iterations=1"), should_stop=lambda: True)
     assert reason == "iterations"
-    store, _ = perform(tmp_path / "run", configure())
+    store, _ = perform(path, configure())
     assert hashes(store) == hashes(whole[0])
 
 
@@ -200,8 +268,9 @@ def test_the_hours_end_a_run_and_count_what_was_spent_before(tmp_path):
     assert reason == "hours"
 
 
-def test_the_goal_ends_a_run_once_further_tracks_confirm_it(tmp_path):
-    store, reason = perform(tmp_path / "run", configure("budget.goal=-1000.0"))
+def test_the_goal_ends_a_run_once_further_tracks_confirm_it(whole, tmp_path):
+    path = until(whole, tmp_path, (0, "evaluate")).path
+    store, reason = perform(path, configure("budget.goal=-1000.0"))
     assert reason == "goal"
     assert store.iterations() == [0]
     assert store.version(0, "evaluate").metrics["confirmed_score"] >= -1000

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny_env import MAX_STEPS, tiny_config
-from wmloop import loop
-from wmloop.config import build_config
-from wmloop.configtext import parse_setting, to_toml
+from tests.tiny_env import MAX_STEPS
+from wmloop.cli.opening import stored_config
+from wmloop.configtext import to_toml
 from wmloop.envs import PixelEnv, PoolStep
 from wmloop.errors import UsageError
 from wmloop.models.vision import to_frames, to_images
@@ -30,25 +29,10 @@ CPU = torch.device("cpu")
 TRACK = fresh_tracks(1, 0)[0]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def configure(*settings):
-    return build_config("smoke", tiny_config(), *map(parse_setting, ("budget.iterations=1", *settings)))
-
-
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    config = configure()
-    store = Store.create(tmp_path_factory.mktemp("runs"), "tiny", to_toml(config), {})
-    with store.lock():
-        loop.run(store, config, CPU, lambda event: None, lambda: False)
-    return store, config
+def run(finished):
+    store = Store.open(finished.runs / "tiny")
+    return store, stored_config(store)
 
 
 @pytest.fixture
@@ -108,7 +92,7 @@ def test_without_an_evaluation_the_newest_controller_is_served_and_that_is_said(
 
 
 def test_without_a_controller_the_next_step_is_named(run, tmp_path):
-    with pytest.raises(UsageError, match=r"no controller yet: `wmloop resume copy`"):
+    with pytest.raises(UsageError, match=r"no controller yet: `wmloop resume copy --runs .*`"):
         choose(copy_of(run, tmp_path, {"evaluate", "controller"}), None)
 
 

@@ -197,9 +197,9 @@ def trained(anchor_coef):
     actor, critic = Actor(6, 2), PlainCritic(6)
     anchor = copy.deepcopy(actor)
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], 1e-3)
-    config = ControllerConfig(minibatch_size=256, target_kl=0.5, ent_coef=0.0, anchor_coef=anchor_coef)
-    for _ in range(40):
-        ppo.update(actor, critic, anchor, optimizer, bandit(generator, actor), config, generator)
+    config = ControllerConfig(minibatch_size=128, target_kl=0.5, ent_coef=0.0, anchor_coef=anchor_coef)
+    for _ in range(20):
+        ppo.update(actor, critic, anchor, optimizer, bandit(generator, actor, 256), config, generator)
     features = torch.randn(512, 6, generator=generator)
     return actor(features).kl(anchor(features)).mean().item()
 

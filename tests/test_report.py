@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.test_cli import wmloop
-from tests.tiny_env import tiny_config
+from tests.commands import wmloop
 from wmloop.cli.opening import stored_config
 from wmloop.config import build_config
 from wmloop.configtext import to_toml
@@ -25,19 +24,15 @@ from wmloop.store import Store
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(twice, tmp_path_factory):
     """Return a folder with two finished runs of two iterations, `one` and `two`."""
     folder = tmp_path_factory.mktemp("runs")
-    settings = folder / "tiny.toml"
-    settings.write_text(to_toml(build_config("smoke", tiny_config(), {"budget": {"iterations": 2}, "seed": 7})))
     for name in ("one", "two"):
-        assert wmloop("start", name, "--config", settings, "--progress", "none", runs=folder).exit_code == 0
+        shutil.copytree(twice.runs / "tiny", folder / name)
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch, torch_as_it_was):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+pytestmark = pytest.mark.usefixtures("torch_as_it_was")
 
 
 class Page(html.parser.HTMLParser):
@@ -99,7 +94,7 @@ def test_runs_are_held_against_each_other_on_one_page(runs, tmp_path, monkeypatc
 def test_a_report_of_an_agent_that_was_imported_says_what_is_not_recorded(runs, tmp_path):
     assert wmloop("export", "one", "--to", tmp_path / "agent.safetensors", runs=runs).exit_code == 0
     assert wmloop("import", tmp_path / "agent.safetensors", "given", runs=tmp_path).exit_code == 0
-    assert wmloop("report", "given", "--to", tmp_path / "here", runs=tmp_path).exit_code == 0
+    assert wmloop("report", "given", "--trust-env", "--to", tmp_path / "here", runs=tmp_path).exit_code == 0
     assert "not recorded" in check(tmp_path / "here" / "report.html")
 
 

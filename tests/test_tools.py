@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.test_cli import wmloop
+from tests.commands import wmloop
 from tests.test_interruptions import launch
 from tests.tiny_env import tiny_config
-from wmloop import doctor, events
+from wmloop import doctor, events, machine
 from wmloop.cli.watch import _Log, _so_far
 from wmloop.config import PRESETS, build_config, explain, settings
 from wmloop.configtext import to_toml
@@ -25,10 +25,7 @@ from wmloop.store import Store
 from wmloop.view.lines import stamped
 from wmloop.view.state import ViewState, reduce
 
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch, torch_as_it_was):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+pytestmark = pytest.mark.usefixtures("torch_as_it_was")
 
 
 @pytest.fixture
@@ -216,7 +213,7 @@ def test_what_falls_short_is_said_with_advice_and_the_exit_code(tmp_path, monkey
         raise RuntimeError("no such thing")
 
     monkeypatch.setitem(doctor._LOOKS, "CarRacing", broken)
-    monkeypatch.setattr(doctor, "_available_memory", lambda: 1e9)
+    monkeypatch.setattr(machine, "memory_available", lambda: 10**9)
     done = wmloop("doctor", runs=tmp_path)
     assert done.exit_code == 1
     assert "BAD   CarRacing: RuntimeError: no such thing" in done.output

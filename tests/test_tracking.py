@@ -2,25 +2,19 @@
 
 import csv
 import io
+import shutil
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.test_cli import wmloop
-from tests.tiny_env import tiny_config
-from wmloop.config import build_config
-from wmloop.configtext import to_toml
 from wmloop.errors import StorageError, UsageError
 from wmloop.events import Picture, VersionCommitted
 from wmloop.store import Store, atomic
 from wmloop.tracking import METRICS, MetricsTable, TensorBoard
 
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch, torch_as_it_was):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+pytestmark = pytest.mark.usefixtures("torch_as_it_was")
 
 
 def read(store):
@@ -46,24 +40,18 @@ def check(store):
 
 
 @pytest.fixture(scope="module")
-def tracked(tmp_path_factory):
-    pytest.importorskip("tensorboard")
-    folder = tmp_path_factory.mktemp("tracked")
-    settings = folder / "tiny.toml"
-    settings.write_text(to_toml(build_config("smoke", tiny_config(), {"budget": {"iterations": 1}, "seed": 7})))
-    begun = wmloop("start", "tiny", "--config", settings, "--track", "--progress", "none", runs=folder)
-    assert begun.exit_code == 0, begun.output
-    return Store.open(folder / "tiny")
+def tracked(twice, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tracked") / "tiny"
+    shutil.copytree(twice.runs / "tiny", folder)
+    return Store.open(folder)
 
 
-def test_the_table_says_what_the_versions_say_also_after_a_resume(tracked):
-    check(tracked)
-    assert len(read(tracked)) == 1
-    more = wmloop("resume", "tiny", "--iterations", 2, "--progress", "none", runs=tracked.path.parent)
-    assert more.exit_code == 0, more.output
-    assert len(read(tracked)) == 2
-    check(tracked)
-    assert tracked.verify() == []
+def test_the_table_says_what_the_versions_say_also_after_a_resume(finished, twice):
+    for runs, rows in ((finished.runs, 1), (twice.runs, 2)):
+        store = Store.open(runs / "tiny")
+        assert len(read(store)) == rows
+        check(store)
+        assert store.verify() == []
 
 
 def test_a_table_that_was_lost_is_written_again(tracked):
@@ -81,6 +69,7 @@ def test_a_disk_that_refuses_the_table_stops_nothing(tracked, monkeypatch):
 
 
 def test_tensorboard_has_the_figures_and_the_pictures(tracked):
+    pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(tracked.path / "tensorboard"), size_guidance={"images": 0})

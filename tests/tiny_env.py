@@ -86,7 +86,7 @@ class TinyDrive(gymnasium.Env[np.ndarray, np.ndarray]):
 def tiny_config() -> dict[str, Any]:
     """Return nested settings for `build_config("smoke", tiny_config())`: the whole loop in a few seconds."""
     return {
-        "precision": "fp32",  # runs are compared bit by bit, and a measurement may choose twice differently
+        "precision": "fp32",  # runs are compared bit by bit, and another machine may choose another
         "env": {
             "id": TINY_ID,
             "action_repeat": 1,
@@ -103,7 +103,7 @@ def tiny_config() -> dict[str, Any]:
             },
         },
         "rollout": {"first": ((8, 30),), "frames": 120, "patience": None},
-        "vision": {"first_images": 320, "tune_images": 64, "batch": 16},
+        "vision": {"first_images": 96, "tune_images": 48, "batch": 16},
         "memory": {"hidden": 32, "sequence": 8, "batch": 8, "first_steps": 10, "steps": 5},
         "dream": {"num_dreams": 16, "horizon": 5},
         "controller": {"first_updates": 2, "updates": 2, "minibatch_size": 40},

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from wmloop import machine
+
 
 @dataclass(frozen=True)
 class Episode:
@@ -47,7 +49,8 @@ class Episode:
 def pack(episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
     """Return episodes as named arrays for a shard; observations are losslessly compressed, one stream an episode."""
     arrays: dict[str, np.ndarray] = {}
-    with ThreadPoolExecutor() as pool:  # compressing needs no interpreter, and the workers' cores are idle by now
+    # compressing needs no interpreter, and the workers' cores are idle by now
+    with ThreadPoolExecutor(machine.cores()) as pool:
         streams = list(
             pool.map(lambda episode: zlib.compress(np.ascontiguousarray(episode.observations).data, 1), episodes)
         )
