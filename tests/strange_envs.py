@@ -487,6 +487,15 @@ class Fails(_Strange):
         raise ValueError("no map\nof this place " + 1000 * "x")
 
 
+class FailsLate(_Strange):
+    """Fail in its 50th step, long after it was looked at."""
+
+    def step(self, action: np.ndarray) -> Any:
+        if self._steps >= 50:
+            raise ValueError("the bridge is out")
+        return super().step(action)
+
+
 class FailsAtBirth(_Strange):
     def __init__(self, render_mode: str | None = None) -> None:
         raise OSError("no licence")

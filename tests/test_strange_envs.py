@@ -445,6 +445,23 @@ def test_what_an_environment_prints_goes_to_the_log_of_its_run(tmp_path: Path) -
     assert "environment: from a program" in score.stderr
 
 
+def test_an_environment_that_fails_on_the_way_is_told_with_where_to_read_on(tmp_path: Path) -> None:
+    layer = tiny_config() | {"budget": {"iterations": 1}}
+    layer["env"] |= {"id": strange("FailsLate"), "num_envs": 1}
+    settings = tmp_path / "tiny.toml"
+    settings.write_text(to_toml(build_config("smoke", layer)))
+    done = wmloop("start", "one", "--config", str(settings), "--runs", str(tmp_path), "--progress", "plain")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "fault of wmloop" not in done.stderr
+    log = tmp_path / "one" / "environment.log"
+    assert (
+        f"`wmloop resume one --runs {tmp_path}` goes on from there; what the environment printed is in {log}"
+        in done.stderr
+    )
+    assert "Traceback (most recent call last):" in log.read_text()
+
+
 ELSEWHERE = """
 import gymnasium
 from tests.tiny_env import TinyDrive

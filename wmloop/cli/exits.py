@@ -61,7 +61,8 @@ def explain(error: Exception) -> int:
         case typer.Exit():
             return int(error.exit_code)
         case WmloopError():
-            say(f"error: {' '.join(str(error).split())}")
+            for line in (f"error: {error}", *getattr(error, "__notes__", ())):
+                say(" ".join(line.split()))
             if isinstance(error, EnvironmentFailedError):
                 say("`wmloop doctor` looks at what environments need")
             return error.exit_code

@@ -24,6 +24,7 @@ from wmloop.config import RunConfig, settings, with_settings
 from wmloop.errors import EnvironmentFailedError, StorageError
 from wmloop.events import Event, Message, Output, Picture, Reporter, Resources, StageStarted
 from wmloop.store import Store
+from wmloop.store.names import OUTPUT
 from wmloop.store.notes import take_notes
 from wmloop.view import View, ViewState, open_view
 from wmloop.view.lines import Throttle, note, stamped
@@ -144,8 +145,11 @@ class Session:
             stop = stack.enter_context(Stop(self._stopping, self._leaving))
             try:
                 reason = loop.run(self._store, self._config, device, self._report, stop)
-            except EnvironmentFailedError:
-                if not stop.within(0.3):  # a SIGTERM to the whole process group ends the workers too, and maybe first
+            except EnvironmentFailedError as error:
+                if not stop.within(0.3):  # a SIGTERM to every process ends the workers too, and maybe first
+                    log = self._store.path / OUTPUT
+                    printed = f"; what the environment printed is in {log}" if log.exists() else ""
+                    error.add_note(f"all that was saved is safe: `{self._again}` goes on from there{printed}")
                     raise
                 reason = "interrupted"
             except Exception as error:
