@@ -12,7 +12,7 @@ from typing import ParamSpec
 
 import typer
 
-from wmloop import signals, streams
+from wmloop import streams
 from wmloop.errors import EnvironmentFailedError, StorageError, WmloopError
 
 INTERRUPTED = 130
@@ -31,10 +31,6 @@ def say(text: str) -> None:
     if sys.stderr is not None:  # print would take stdout instead
         with contextlib.suppress(OSError, ValueError):
             print(text, file=sys.stderr, flush=True)
-
-
-#: A handler of SIGTERM that gives back what was borrowed.
-terminated = signals.leave
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:

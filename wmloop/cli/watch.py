@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wmloop.cli.exits import guarded, say, terminated
+from wmloop.cli.exits import guarded, say
 from wmloop.cli.opening import commits, open_run
 from wmloop.cli.options import NameArgument, ProgressOption, RunsOption
 from wmloop.commands import command
@@ -40,7 +39,6 @@ def watch(name: NameArgument = None, progress: ProgressOption = "auto", runs: Ru
         return
     finished = False  # that was an earlier process
     view = open_view(progress, state, "Ctrl-C ends the watching, not the run")
-    before = signal.signal(signal.SIGTERM, terminated)  # the terminal is to be given back
     try:
         with contextlib.suppress(KeyboardInterrupt):
             for event in log.follow(lambda: store.holder() is not None):
@@ -50,7 +48,6 @@ def watch(name: NameArgument = None, progress: ProgressOption = "auto", runs: Ru
                     break
     finally:
         view.close()
-        signal.signal(signal.SIGTERM, before)
     if finished or not store.holder():
         _ended(store, finished)
 
