@@ -86,19 +86,15 @@ class EnvPool:
         context: Any = _context(config)
         cores = _cores()
         num_workers = min(num_envs, len(cores))
-        every = (
-            num_workers == len(cores) == len(machine.affinity())
-        )  # else others may need a core that a worker stays on
-        self._cores = cores if every else []  # where each worker stays, if it does
+        # where each worker stays, if it does: of a part of the cores others might stay on the same
+        self._cores = cores if num_workers == len(cores) == len(machine.affinity()) else []
         memory = context.RawArray("B", num_envs * IMAGE_SIZE * IMAGE_SIZE * 3)
         self._pictures = view_pictures(memory)
         self._driven = context.RawArray("q", [-1] * num_workers)
         self._steps = context.RawArray("q", num_workers)
         self._copies = [range(i, num_envs, num_workers) for i in range(num_workers)]
         self._asked: list[_Request] = []  # not received yet, oldest first
-        self._waited = [
-            (0, 0.0)
-        ] * num_workers  # each worker's steps when it was looked at, and seconds since they changed
+        self._waited = [(0, 0.0)] * num_workers  # each worker's steps when looked at, and seconds since they changed
         self._mark = secrets.token_hex(8)
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
@@ -109,21 +105,10 @@ class EnvPool:
                     mine, theirs = context.Pipe()
                     self._pipes.append(mine)
                     core = self._cores[i] if self._cores else None
-                    work = Work(
-                        config,
-                        render,
-                        patience or UNLIMITED,
-                        copies,
-                        memory,
-                        self._driven,
-                        self._steps,
-                        i,
-                        core,
-                        self._mark,
-                    )
-                    process = context.Process(
-                        target=serve, args=(work, theirs, self._output.theirs), name=f"wmloop-env-{i}", daemon=True
-                    )
+                    work = Work(config, render, patience or UNLIMITED, copies, memory, self._driven, self._steps, i, core,
+                                self._mark)  # fmt: skip
+                    arguments = (work, theirs, self._output.theirs)
+                    process = context.Process(target=serve, args=arguments, name=f"wmloop-env-{i}", daemon=True)
                     process.start()
                     self._processes.append(process)
                     theirs.close()
