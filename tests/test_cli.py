@@ -472,14 +472,18 @@ def test_a_bug_is_a_traceback_exit_1_and_the_way_to_go_on(runs, monkeypatch):
     assert f"wmloop resume tiny --runs {runs}" in result.stderr
 
 
-def test_a_fault_of_the_environment_is_one_line_and_who_to_ask(runs, monkeypatch):
+def test_a_fault_of_the_environment_is_one_line_what_goes_on_and_who_to_ask(runs, monkeypatch):
     def fail(*arguments):
         raise EnvironmentFailedError("copy 3 died")
 
     monkeypatch.setattr("wmloop.loop.run", fail)
     result = wmloop("resume", runs=runs)
     assert result.exit_code == 1
-    assert result.stderr.splitlines() == ["error: copy 3 died", "`wmloop doctor` looks at what environments need"]
+    assert result.stderr.splitlines() == [
+        "error: copy 3 died",
+        f"all that was saved is safe: `wmloop resume tiny --runs {runs}` goes on from there",
+        "`wmloop doctor` looks at what environments need",
+    ]
 
 
 def test_workers_that_a_sigterm_ended_first_are_no_fault(runs, monkeypatch):

@@ -21,7 +21,7 @@ from wmloop.cli.exits import say
 from wmloop.cli.opening import commits
 from wmloop.commands import command, quoted
 from wmloop.config import RunConfig, settings, with_settings
-from wmloop.errors import EnvironmentFailedError, StorageError
+from wmloop.errors import EnvironmentFailedError, StorageError, WmloopError
 from wmloop.events import Event, Message, Output, Picture, Reporter, Resources, StageStarted
 from wmloop.store import Store
 from wmloop.store.names import OUTPUT
@@ -152,6 +152,8 @@ class Session:
                     error.add_note(f"all that was saved is safe: `{self._again}` goes on from there{printed}")
                     raise
                 reason = "interrupted"
+            except WmloopError:
+                raise
             except Exception as error:
                 error.add_note(f"All that was saved is safe: `{self._again}` goes on from there.")
                 raise
