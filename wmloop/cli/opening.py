@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wmloop.cli.exits import say
-from wmloop.errors import UsageError
+from wmloop.errors import EnvironmentFailedError, StorageError, UsageError
+from wmloop.store.names import OUTPUT
 
 if TYPE_CHECKING:
     from wmloop.config import RunConfig
@@ -56,6 +59,32 @@ def stored_config(store: Store) -> RunConfig:
 
     table = from_toml(store.config_text, str(store.path / "config.toml"))
     return build_config(str(table.get("preset", "laptop")), _BEFORE, table)
+
+
+def output_of(store: Store) -> Callable[[str], None]:
+    """Return what takes the lines that an environment prints while a run is looked at: its log, where that may be written."""
+
+    def take(line: str) -> None:
+        with contextlib.suppress(StorageError):
+            store.append_output(line)
+
+    return take
+
+
+@contextlib.contextmanager
+def log_named(store: Store) -> Iterator[None]:
+    """Let a failure of the environment name the log of what it printed."""
+    try:
+        yield
+    except EnvironmentFailedError as error:
+        name_log(error, store)
+        raise
+
+
+def name_log(error: Exception, store: Store) -> None:
+    """Let an error name the log of what the environment printed, its traceback too, if there is one."""
+    if (store.path / OUTPUT).exists():
+        error.add_note(f"what the environment printed is in {store.path / OUTPUT}")
 
 
 def require_trust(store: Store, config: RunConfig, trusted: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import open_run, require_trust, stored_config
+from wmloop.cli.opening import log_named, open_run, output_of, require_trust, stored_config
 from wmloop.cli.options import NameArgument, RunsOption, SeedOption, TrustOption, VersionOption
 from wmloop.errors import UsageError
 from wmloop.seeding import TRACKS_A_SEED
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from wmloop.envs import RemoteEnv
     from wmloop.player import Real
     from wmloop.store import Store
-
-_PRINTED = 100  # lines of an environment's output that are told at the end
 
 
 @guarded
@@ -78,16 +76,12 @@ def play(
     elif place != "dream":
         below = ", and below that M's dream with closed eyes" if place == "both" else ""
         say(f"left: reality; right: what V sees, below it what M expected to see{below}")
-    with contextlib.ExitStack() as stack:
-        printed: list[str] = []
-        stack.callback(
-            lambda: say("\n".join(f"environment: {line}" for line in printed[:_PRINTED])) if printed else None
-        )
-        env = stack.enter_context(contextlib.closing(RemoteEnv(config.env, printed.append)))
+    with log_named(store), contextlib.ExitStack() as stack:
+        env = stack.enter_context(contextlib.closing(RemoteEnv(config.env, output_of(store))))
         real = _real(store, config, iteration, env, device)
         comparison = None
         if against is not None:
-            other = stack.enter_context(contextlib.closing(RemoteEnv(config.env, printed.append)))
+            other = stack.enter_context(contextlib.closing(RemoteEnv(config.env, output_of(store))))
             right = _real(store, config, against, other, device)
             comparison = Comparison({f"iteration {iteration}": real, f"iteration {against}, at the right": right})
         fps = env.frames_per_second / config.env.action_repeat

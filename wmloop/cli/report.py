@@ -11,7 +11,7 @@ import typer
 
 from wmloop.cli.completion import run_names
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import open_run, require_trust, stored_config
+from wmloop.cli.opening import log_named, open_run, output_of, require_trust, stored_config
 from wmloop.cli.options import RunsOption, SeedOption, TrustOption, VersionOption, at_home
 from wmloop.cli.outputs import output_folder
 from wmloop.commands import command, quoted
@@ -84,7 +84,10 @@ def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: 
 
     iteration, why = choose(store, version)
     say(f"{store.name}, iteration {iteration} ({why}): driving fresh tracks for V and M to look at, some 20 s")
-    probe = look(facts.config, Triple.of(store, iteration), seed, set_up("cpu", resolve_threads(0)), say)
+    with log_named(store):
+        probe = look(
+            facts.config, Triple.of(store, iteration), seed, set_up("cpu", resolve_threads(0)), say, output_of(store)
+        )
     return describe(facts, probe, iteration, _commands(store), folder)
 
 

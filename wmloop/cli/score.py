@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import open_run, require_trust, stored_config
+from wmloop.cli.opening import log_named, open_run, output_of, require_trust, stored_config
 from wmloop.cli.options import Device, JsonOption, NameArgument, RunsOption, SeedOption, TrustOption, VersionOption
 from wmloop.seeding import TRACKS_A_SEED
 
@@ -70,7 +70,7 @@ def score(
             told = f"{len(results)} of {tracks} tracks{mean}, {rate:.0f} frames/s, {left} left"
             print(f"\r{told} \x1b[K", end="", file=sys.stderr)
 
-    with EnvPool(config.env, min(config.env.num_envs, tracks), output=lambda line: say(f"environment: {line}")) as pool:
+    with log_named(store), EnvPool(config.env, min(config.env.num_envs, tracks), output=output_of(store)) as pool:
         agent = Triple.of(store, iteration).agent(config, pool.action_low, pool.action_high, where)
         for wave in waves([Task(track, 0) for track in fresh_tracks(tracks, seed)], pool.num_envs):
             results += score_tracks(config, pool, agent, [task.seed for task in wave], tick)

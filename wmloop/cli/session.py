@@ -18,13 +18,12 @@ import typer
 
 from wmloop import machine, signals
 from wmloop.cli.exits import say
-from wmloop.cli.opening import commits
+from wmloop.cli.opening import commits, name_log
 from wmloop.commands import command, quoted
 from wmloop.config import RunConfig, settings, with_settings
 from wmloop.errors import EnvironmentFailedError, StorageError, WmloopError
 from wmloop.events import Event, Message, Output, Picture, Reporter, Resources, StageStarted
 from wmloop.store import Store
-from wmloop.store.names import OUTPUT
 from wmloop.store.notes import take_notes
 from wmloop.view import View, ViewState, open_view
 from wmloop.view.lines import Throttle, note, stamped
@@ -147,9 +146,8 @@ class Session:
                 reason = loop.run(self._store, self._config, device, self._report, stop)
             except EnvironmentFailedError as error:
                 if not stop.within(0.3):  # a SIGTERM to every process ends the workers too, and maybe first
-                    log = self._store.path / OUTPUT
-                    printed = f"; what the environment printed is in {log}" if log.exists() else ""
-                    error.add_note(f"all that was saved is safe: `{self._again}` goes on from there{printed}")
+                    error.add_note(f"all that was saved is safe: `{self._again}` goes on from there")
+                    name_log(error, self._store)
                     raise
                 reason = "interrupted"
             except WmloopError:

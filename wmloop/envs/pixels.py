@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -97,7 +98,10 @@ class PixelEnv:
 
     def render(self) -> np.ndarray:
         """Return the full picture for people, (H, W, 3) uint8: the latest observation where the environment draws none."""
-        picture = read_rendering(self._env.render()) if getattr(self._env, "render_mode", None) else None
+        picture = None
+        if getattr(self._env, "render_mode", None):
+            with contextlib.suppress(Exception):  # many a one cannot
+                picture = read_rendering(self._env.render())
         return self._see(self._observe() if self._observe else self._picture).copy() if picture is None else picture
 
     def close(self) -> None:

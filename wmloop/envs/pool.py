@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.util
 import os
 import secrets
 import sys
@@ -301,13 +302,22 @@ class EnvPool:
 
 
 def _context(config: EnvConfig) -> Any:
-    tempfile.tempdir = str(machine.temporary_folder())  # where multiprocessing puts its sockets
+    _choose_folder()
     if sys.platform in ("win32", "darwin"):  # system libraries of macOS do not survive a fork
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     preload = ["wmloop.envs.worker"] + ["wmloop.envs.carracing"] * (config.id == CAR_RACING)
     context.set_forkserver_preload(preload)
     return context
+
+
+def _choose_folder() -> None:
+    """Let multiprocessing have its sockets in a folder that works, and everybody else the temporary files where they were."""
+    before, tempfile.tempdir = tempfile.tempdir, str(machine.temporary_folder())
+    try:
+        multiprocessing.util.get_temp_dir()  # which it keeps to from then on
+    finally:
+        tempfile.tempdir = before
 
 
 def _cores() -> list[int]:

@@ -7,6 +7,7 @@ handlers, `sys.exit` and `os.chdir`.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import multiprocessing
 import os
 import sys
@@ -133,6 +134,8 @@ class _Crew:
             except (EOFError, OSError):
                 raise _GoneError from None
             answers = {}
+            # ends this process in C, should it be stuck there and nobody left to end it
+            faulthandler.dump_traceback_later(len(self._envs) * work.config.timeout + GRACE, exit=True)
             for i, (copy, value) in enumerate(zip(work.copies, values, strict=True)):
                 if value is None:
                     continue
@@ -142,6 +145,7 @@ class _Crew:
                 self._tick()
                 if done is not None:
                     answers[copy] = done
+            faulthandler.cancel_dump_traceback_later()
             self._at = None
             if os.getpid() != self._pid:
                 raise _GoneError
@@ -192,7 +196,13 @@ class _Crew:
 
     def _examine(self, i: int, together: bool) -> list[str]:
         if together:
-            self._envs.append(PixelEnv(self._work.config))
+            try:
+                self._envs.append(PixelEnv(self._work.config))
+            except UsageError as error:
+                raise UsageError(
+                    f"{error}: this was a second copy, beside one that could be made; if there can be one at a time only,"
+                    " --set env.num_envs=1"
+                ) from error
         return examine(self._envs[i], self._work.config, self._envs[-1] if together else None, self._tick)
 
     def _tick(self) -> None:

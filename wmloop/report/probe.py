@@ -87,12 +87,13 @@ class _Seen(NamedTuple):
     action: Tensor
 
 
-def look(config: RunConfig, triple: Triple, seed: int, device: torch.device, say: Callable[[str], None]) -> Probe:
+def look(
+    config: RunConfig, triple: Triple, seed: int, device: torch.device, say: Callable[[str], None],
+    output: Callable[[str], None] | None = None,
+) -> Probe:  # fmt: skip
     """Drive fresh tracks with the agent and ask V and M about them; `seed` chooses tracks as in `wmloop eval`."""
     tracks = fresh_tracks(_EPISODES, seed)
-    with EnvPool(
-        config.env, min(config.env.num_envs, _EPISODES), output=lambda line: say(f"environment: {line}")
-    ) as pool:
+    with EnvPool(config.env, min(config.env.num_envs, _EPISODES), output=output) as pool:
         agent = triple.agent(config, pool.action_low, pool.action_high, device)
         episodes: list[Episode] = []
         seen: list[_Seen] = []
