@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -105,6 +107,16 @@ class SameInFloat32(_Bounds):
     bounds = ([-1, 1e8], [1, 1e8 + 1], np.float64)
 
 
+class FarFromZero(_Bounds):
+    """Have 200 units of room where float32 has a step of 128."""
+
+    bounds = ([-1, 1.7e9], [1, 1.7e9 + 200], np.float64)
+
+
+class Denormal(_Bounds):
+    bounds = ([-1, 0], [1, 1e-44], np.float32)
+
+
 class NoActions(_Bounds):
     bounds = ([], [], np.float32)
 
@@ -156,6 +168,10 @@ class RewardPair(_Answers):
     reward = np.zeros(2)
 
 
+class MaskedReward(_Answers):
+    reward = np.ma.masked
+
+
 class RewardText(_Answers):
     reward = "1.0"
 
@@ -176,8 +192,10 @@ class RewardTooLarge(_Answers):
     reward = 1e39
 
 
-class EndsByNumpy(_Answers):
-    ends = np.array([False])
+class EndsByNumpy(_Strange):
+    def step(self, action: np.ndarray) -> Any:
+        seen, reward, terminated, *rest = super().step(action)
+        return (seen, reward, np.array([terminated]), *rest)
 
 
 class EndsByText(_Answers):
@@ -278,6 +296,18 @@ class FloatsUndeclared(_Shows):
         return picture / 255
 
 
+class FractionsOf255(_Shows):
+    declared = spaces.Box(0, 255, (SIZE, SIZE, 3), np.float32)
+
+    def shown(self, picture: np.ndarray) -> Any:
+        return (picture / 255).astype(np.float32)
+
+
+class MaskedPictures(_Shows):
+    def shown(self, picture: np.ndarray) -> Any:
+        return np.ma.masked_array(picture, np.ones_like(picture, np.bool_))
+
+
 class NanPictures(_Shows):
     declared = spaces.Box(0, 1, (SIZE, SIZE, 3), np.float32)
 
@@ -367,6 +397,54 @@ class GlobalRandomness(_Strange):
         return super().step(action)
 
 
+class RandomLater(_Strange):
+    """Draw from numpy's global generator from the 20th step of an episode on."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self._steps = 0
+        return super().reset(seed=seed)
+
+    def step(self, action: np.ndarray) -> Any:
+        self.x, self.y = float(np.clip(self.x, 8, SIZE - 8)), float(np.clip(self.y, 8, SIZE - 8))
+        if self._steps > 20:
+            self.x += float(np.random.uniform(-4, 4))
+        return super().step(np.zeros(2, np.float32))
+
+
+class DrawsAtBirth(_Strange):
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self._gain = float(np.random.uniform(0.1, 1))
+
+    def step(self, action: np.ndarray) -> Any:
+        return super().step(action * self._gain)
+
+
+class CountsItself(_Strange):
+    """Let every second copy steer the other way."""
+
+    count: ClassVar[int] = 0
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self._sign = 1 - 2 * (CountsItself.count % 2)
+        CountsItself.count += 1
+
+    def step(self, action: np.ndarray) -> Any:
+        return super().step(self._sign * action)
+
+
+class ClampsSeed(_Strange):
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        return super().reset(seed=min(seed or 0, 2**20))
+
+
+class OtherActionsLater(_Strange):
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.action_space = spaces.Box(-10, 10, (2,), np.float32)
+        return super().reset(seed=seed)
+
+
 class OneEpisode(_Strange):
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         return super().reset(seed=7)
@@ -422,6 +500,26 @@ class RendersAlpha(_Strange):
         return np.dstack([self._picture(), np.full((SIZE, SIZE), 255, np.uint8)])
 
 
+class RendersNot(_Strange):
+    def render(self) -> Any:
+        raise NotImplementedError
+
+
+class WrapsItself(_Strange):
+    """Have an attribute `env`, as a wrapper has."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self.env = self
+
+
+class RefusesNames(_Strange):
+    """Fail with another error than AttributeError where an attribute is missing."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise KeyError(name)
+
+
 class RendersNothing(_Strange):
     def render(self) -> Any:
         return None
@@ -460,6 +558,64 @@ class ExitsHard(_Strange):
         os._exit(3)
 
 
+class ExitsWell(_Strange):
+    def step(self, action: np.ndarray) -> Any:
+        os._exit(0)
+
+
+class ClosesAll(_Strange):
+    """Close every file, as programs do that become daemons."""
+
+    def step(self, action: np.ndarray) -> Any:
+        os.closerange(3, 256)
+        return super().step(action)
+
+
+class FailsWithoutStderr(_Strange):
+    def step(self, action: np.ndarray) -> Any:
+        sys.stderr.close()
+        raise ValueError("the bridge is out")
+
+
+class FailsNowhere(_Strange):
+    """Fail in a folder that is gone."""
+
+    def step(self, action: np.ndarray) -> Any:
+        with tempfile.TemporaryDirectory() as folder:
+            os.chdir(folder)
+        raise ValueError("the bridge is out")
+
+
+class FailsElsewhere(_Strange):
+    def step(self, action: np.ndarray) -> Any:
+        os.chdir("/")
+        raise ValueError("the bridge is out")
+
+
+class FailsInLibrary(_Strange):
+    def step(self, action: np.ndarray) -> Any:
+        return json.loads("{nope")
+
+
+class FailsWithTypes(_Strange):
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self.sum = 1 + "a"  # type: ignore[operator]
+
+
+class AlarmsOften(_Strange):
+    """Have an alarm that raises, and goes off while nobody asks."""
+
+    def step(self, action: np.ndarray) -> Any:
+        def late(signum: int, frame: Any) -> None:
+            raise TimeoutError("too slow")
+
+        signal.signal(signal.SIGALRM, late)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        time.sleep(1)
+        return super().step(action)
+
+
 class ExitsAtBirth(_Strange):
     def __init__(self, render_mode: str | None = None) -> None:
         sys.exit(2)
@@ -488,10 +644,16 @@ class Fails(_Strange):
 
 
 class FailsLate(_Strange):
-    """Fail in its 50th step, long after it was looked at."""
+    """Fail in its eighth episode, after it was looked at."""
+
+    episodes = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.episodes += 1
+        return super().reset(seed=seed)
 
     def step(self, action: np.ndarray) -> Any:
-        if self._steps >= 50:
+        if self.episodes >= 8:
             raise ValueError("the bridge is out")
         return super().step(action)
 

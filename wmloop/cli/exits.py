@@ -58,7 +58,7 @@ def explain(error: Exception) -> int:
             return int(error.exit_code)
         case WmloopError():
             for line in (f"error: {error}", *getattr(error, "__notes__", ())):
-                say(" ".join(line.split()))
+                say("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(line.split())))
             if isinstance(error, EnvironmentFailedError):
                 say("`wmloop doctor` looks at what environments need")
             return error.exit_code

@@ -97,9 +97,11 @@ def play(
 
 
 def _real(store: Store, config: RunConfig, iteration: int, env: RemoteEnv, device: torch.device) -> Real:
+    from wmloop.history import History
     from wmloop.player import Real
-    from wmloop.stages.weights import Triple
+    from wmloop.stages.weights import Triple, require_same_actions
 
+    require_same_actions(History(store).all("rollout"), env.action_low, env.action_high)
     triple = Triple.of(store, iteration)
     agent = triple.agent(config, env.action_low, env.action_high, device)
     return Real(env, agent, triple.critic(config, device), config.memory.reward_scale, config.memory.done_weight)

@@ -78,15 +78,23 @@ def _together(names: Sequence[str]) -> str:
 
 def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: Path) -> Path:
     from wmloop.device import resolve_threads, set_up
+    from wmloop.history import History
     from wmloop.report import describe, look
     from wmloop.serving import choose
     from wmloop.stages.weights import Triple
 
     iteration, why = choose(store, version)
     say(f"{store.name}, iteration {iteration} ({why}): driving fresh tracks for V and M to look at, some 20 s")
+    rollouts = History(store).all("rollout")
     with log_named(store):
         probe = look(
-            facts.config, Triple.of(store, iteration), seed, set_up("cpu", resolve_threads(0)), say, output_of(store)
+            facts.config,
+            Triple.of(store, iteration),
+            seed,
+            set_up("cpu", resolve_threads(0)),
+            say,
+            output_of(store),
+            rollouts,
         )
     return describe(facts, probe, iteration, _commands(store), folder)
 

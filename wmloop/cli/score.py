@@ -43,11 +43,12 @@ def score(
 
     from wmloop.device import resolve_device, resolve_threads, set_up
     from wmloop.envs import EnvPool
+    from wmloop.history import History
     from wmloop.seeding import fresh_tracks
     from wmloop.serving import choose
     from wmloop.stages.collect import Task, waves
     from wmloop.stages.evaluate import TrackResult, details, score_tracks, summarise
-    from wmloop.stages.weights import Triple
+    from wmloop.stages.weights import Triple, require_same_actions
     from wmloop.view.words import span
 
     iteration, why = choose(store, version)
@@ -71,6 +72,7 @@ def score(
             print(f"\r{told} \x1b[K", end="", file=sys.stderr)
 
     with log_named(store), EnvPool(config.env, min(config.env.num_envs, tracks), output=output_of(store)) as pool:
+        require_same_actions(History(store).all("rollout"), pool.action_low, pool.action_high)
         agent = Triple.of(store, iteration).agent(config, pool.action_low, pool.action_high, where)
         for wave in waves([Task(track, 0) for track in fresh_tracks(tracks, seed)], pool.num_envs):
             results += score_tracks(config, pool, agent, [task.seed for task in wave], tick)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from wmloop.config import RunConfig
     from wmloop.store import Store
 
+_LAST_LINES = 20
 _HIDDEN = "Cannot change on resume."
 
 
@@ -87,7 +88,12 @@ def start(
     if track:
         require_tensorboard()
     printed: list[str] = []
-    notes = check_environment(settled.env, printed.append)  # what cannot be driven is refused before there is a run
+    try:
+        notes = check_environment(settled.env, printed.append)  # what cannot be driven is refused before there is a run
+    except UsageError:
+        for line in printed[-_LAST_LINES:]:
+            say(f"the environment printed: {line}")
+        raise
     store = Store.create(runs, name or new_run_name(), to_toml(settled), machine_facts())
     say(
         f"run {store.name} in {store.path}: {why}, threads {settled.threads}, seed {settled.seed},"
@@ -193,7 +199,7 @@ def resume(
         if machine:
             notes.append(
                 f"{' and '.join(machine)} not as the run began: from here on its numbers are not, to the last bit, those of"
-                " a run that never stopped"
+                " a run that never stopped" + (", and it drives other episodes" if "env.num_envs" in machine else "")
             )
         Session(store, before, after, progress, runs, track, notes).run()
 

@@ -23,6 +23,10 @@ from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError
 
 #: Bounds beyond this are no bounds: float32 squares would not be finite.
 _UNBOUNDED = 1e18
+#: And bounds closer than this, or with fewer float32 numbers between them, leave nothing to decide.
+_NARROWEST, _STEPS = 1e-30, 256
+#: Where the user stands.
+_start: Path | None = None
 _STEP = "where gymnasium's returns (observation, reward, terminated, truncated, info)"
 _PICTURE = "RGB pictures: a Box of shape (height, width, 3), uint8 in [0, 255] or floats in [0, 1] or [0, 255]"
 
@@ -68,10 +72,13 @@ def check_spaces(config: EnvConfig, env: gymnasium.Env[Any, Any]) -> tuple[space
 
 def _check_bounds(who: str, action: spaces.Box) -> None:
     low, high = action.low.astype(np.float64), action.high.astype(np.float64)
+    exact = action.dtype in (np.float16, np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
         endless = ~(np.abs(low) < _UNBOUNDED) | ~(np.abs(high) < _UNBOUNDED)
-        empty = ~(high.astype(np.float32) > low.astype(np.float32))
-    for wrong, words in ((endless, "no bound"), (empty, "no room between its bounds")):
+        # what C decides travels as float32
+        step = np.spacing(np.maximum(np.abs(low), np.abs(high)).astype(np.float32))
+        empty = ~(high - low > (_NARROWEST if exact else np.maximum(_NARROWEST, _STEPS * step)))
+    for wrong, words in ((endless, "no bound"), (empty, "no room for float32 between its bounds")):
         if wrong.any():
             i = int(np.flatnonzero(wrong)[0])
             raise UsageError(
@@ -116,6 +123,9 @@ class Pictures:
         self.note = ""
         self._space = space
         self._scale = _scale_of("the environment", space)
+        #: Whether fractions were seen where 0 to 255 is declared, and nothing above 1.
+        self.unscaled = False
+        self._bright = space.dtype is None or space.dtype.kind != "f" or self._scale == 255
         if self._space.dtype != np.uint8:
             what = "are multiplied by 255 and rounded" if self._scale == 255 else "are rounded"
             self.note = f"its pictures are {space.dtype} in [0, {255 // self._scale}]: they {what}"
@@ -138,6 +148,8 @@ class Pictures:
             seen = np.asarray(picture)
         except Exception as error:
             raise EnvironmentFailedError(f"showed what is no array ({error}), and {declared}") from None
+        if np.ma.is_masked(picture):
+            raise EnvironmentFailedError(f"showed an array with masked values, and {declared}")
         if seen.shape != self.shape:
             raise EnvironmentFailedError(
                 f"showed an array of shape {seen.shape}, and {declared}: all must have that size"
@@ -152,6 +164,9 @@ class Pictures:
             raise EnvironmentFailedError(
                 f"showed values from {low:g} to {high:g}, and its pictures are to lie in [0, {255 // self._scale}]"
             )
+        if not self._bright:
+            self._bright = high > 1
+            self.unscaled = not self._bright and (self.unscaled or bool((seen % 1).any()))
         return np.rint(seen * np.float64(self._scale)).astype(np.uint8)
 
 
@@ -208,11 +223,13 @@ def unpacked() -> Iterator[None]:
 def _number(reward: Any) -> float:
     if type(reward) is not float:
         try:
+            if np.ma.is_masked(reward):
+                raise ValueError
             array = np.asarray(reward)
             if array.size != 1 or array.dtype.kind not in "fiubO":
                 raise ValueError
             reward = float(array.reshape(()).item())
-        except (TypeError, ValueError, OverflowError):
+        except (TypeError, ValueError, OverflowError, RuntimeError):
             raise EnvironmentFailedError(
                 f"returned the reward {_short(reward)}: it has to be one real number"
             ) from None
@@ -270,9 +287,17 @@ def place_of(env: gymnasium.Env[Any, Any], method: str) -> str:
 
 def short_path(file: str) -> str:
     """Return a path as seen from where the user stands, where it lies below that."""
-    path = Path(os.path.abspath(file))  # noqa: PTH100 - links stay as they are
-    here = Path.cwd()
+    try:
+        path, here = Path(os.path.abspath(file)), _start or Path.cwd()  # noqa: PTH100 - links stay as they are
+    except OSError:  # the current folder is gone
+        return file
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def remember_folder() -> None:
+    """Let `short_path` go by the current folder from now on, wherever an environment goes."""
+    global _start
+    _start = Path.cwd()
 
 
 def _kind(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,39 +14,56 @@ from wmloop.errors import EnvironmentFailedError
 from wmloop.seeding import HELD_OUT, fresh_tracks
 
 _DECISIONS = 8
+#: The first seed is driven for so long, up to so many decisions.
+_SECONDS, _MOST = 0.3, 200
 #: The seeds that are looked at: small, and as large as those of training and of scoring.
 _SEEDS = (1, HELD_OUT - 1, fresh_tracks(1, 0)[0])
 
+#: What is said where an episode cannot be driven again.
+IRREPRODUCIBLE = (
+    "WARNING: the same seed and the same actions gave two different episodes. Nothing can be replayed, an interrupted run will"
+    " not be the uninterrupted one, and held-out seeds are none: let reset(seed=...) seed all that is random in it"
+    " (super().reset(seed=seed), then self.np_random), also what its constructor draws"
+)
 
-def examine(env: PixelEnv, config: EnvConfig, other: PixelEnv | None, tick: Callable[[], None]) -> list[str]:
-    """Drive a few decisions of a few seeds, the first seed twice, and return what is worth knowing.
 
-    Where several copies are going to live in one process, the first seed is driven once more beside the `other` one.
-    `tick()` is called after each reset and step: the environment is alive.
+def examine(env: PixelEnv, config: EnvConfig, other: PixelEnv | None, tick: Callable[[int, int], None]) -> list[str]:
+    """Drive a few decisions of a few seeds, the first seed twice and longer, and return what is worth knowing.
+
+    Where several copies are going to live in one process, the `other` one drives the first seed, too, and is then driven
+    beside the first. `tick(seed, decision)` is called before each reset and step: the environment is alive.
 
     Raises:
         EnvironmentFailedError, DivergedError: what it returns is not as it declares (see contract), or its copies disturb
             one another.
     """
     notes = list(env.notes)
-    first, again, *others = [_drive(env, seed, tick) for seed in (_SEEDS[0], *_SEEDS)]
-    if other is not None and _same(first, again) and not _same(first, _drive(env, _SEEDS[0], tick, other)):
+    first = _drive(env, _SEEDS[0], tick, seconds=_SECONDS)
+    again = _drive(env, _SEEDS[0], tick, len(first.rewards))
+    others = [_drive(env, seed, tick) for seed in _SEEDS[1:]]
+    if env.unscaled:
         raise EnvironmentFailedError(
-            "drove another episode once a second copy was driven in the same process: what is outside its object (a module's"
-            " globals, a library's one world) they share. Keep it in the object, or let each copy have a process of its own:"
-            " --set env.num_envs=N with N at most the cores of this machine"
+            "declares pictures in [0, 255] and showed fractions, none above 1: declare Box(0, 1, ...), or multiply by 255"
         )
-    if not _same(first, again):
-        notes.append(
-            "WARNING: the same seed and the same actions gave it two different episodes. Nothing can be replayed, an"
-            " interrupted run will not be the uninterrupted one, and held-out seeds are none: let reset(seed=...) seed"
-            " all that is random in it (super().reset(seed=seed), then self.np_random)"
-        )
-    elif all(_same(first, other) for other in others):
-        notes.append(
-            f"the seeds {', '.join(map(str, _SEEDS))} all gave the same first {_DECISIONS} decisions: if nothing in it is"
-            " random, its held-out seeds are the ones it was trained on"
-        )
+    repeats = _same(first, again)
+    if other is not None and repeats:
+        repeats = _same(first, _drive(other, _SEEDS[0], tick, len(first.rewards)))
+        if repeats and not _same(first, _drive(env, _SEEDS[0], tick, len(first.rewards), other)):
+            raise EnvironmentFailedError(
+                "drove another episode once a second copy was driven in the same process: what is outside its object (a"
+                " module's globals, a library's one world) they share. Keep it in the object, or let each copy have a process"
+                " of its own: --set env.num_envs=N with N at most the cores of this machine"
+            )
+    if not repeats:
+        notes.append(IRREPRODUCIBLE)
+    else:
+        begun = [episode.start(_DECISIONS) for episode in (first, *others)]
+        if alike := [(a, b) for a, b in ((0, 1), (0, 2), (1, 2)) if _same(begun[a], begun[b])]:
+            seeds = " and ".join(str(_SEEDS[i]) for i in sorted({i for pair in alike for i in pair}))
+            notes.append(
+                f"the seeds {seeds} gave the same first {_DECISIONS} decisions: if that goes on, its held-out seeds are the"
+                " ones it was trained on, or are one"
+            )
     episodes = (first, *others)
     if all(np.array_equal(picture, first.pictures[0]) for episode in episodes for picture in episode.pictures):
         notes.append(
@@ -78,18 +96,28 @@ class _Driven(NamedTuple):
     ended: bool = False
     aside: bool = False  # whether the episode of the copy beside it ended
 
+    def start(self, decisions: int) -> _Driven:
+        """Return its first decisions alone."""
+        return _Driven(
+            self.pictures[: decisions + 1], self.rewards[:decisions], self.ended and len(self.rewards) <= decisions
+        )
 
-def _drive(env: PixelEnv, seed: int, tick: Callable[[], None], beside: PixelEnv | None = None) -> _Driven:
+
+def _drive(
+    env: PixelEnv, seed: int, tick: Callable[[int, int], None], decisions: int = _DECISIONS,
+    beside: PixelEnv | None = None, seconds: float = 0.0,
+) -> _Driven:  # fmt: skip
+    """Drive so many decisions, or more while `seconds` are not over."""
+    tick(seed, 0)
     driven = _Driven([env.reset(seed)], [])
-    tick()
-    rng = np.random.default_rng(0)
+    rng, begun = np.random.default_rng(0), time.monotonic()
     if beside is not None:
+        tick(_SEEDS[1], 0)
         beside.reset(_SEEDS[1])
-        tick()
-    for _ in range(_DECISIONS):
+    while len(driven.rewards) < decisions or (time.monotonic() - begun < seconds and len(driven.rewards) < _MOST):
+        tick(seed, len(driven.rewards) + 1)
         action = rng.uniform(env.action_low, env.action_high).astype(np.float32)
         picture, reward, terminated, truncated, _ = env.step(action)
-        tick()
         if beside is not None and not driven.aside:
             driven = driven._replace(aside=any(beside.step(-action)[2:4]))
         driven.pictures.append(picture)

@@ -79,6 +79,11 @@ def _make_car_racing(config: EnvConfig, render_mode: str | None) -> tuple[gymnas
 
 
 def _import(name: str, module: str) -> None:
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise UsageError(
+            f"the environment {name!r} names {module!r}, which is no module's name: of a file strange.py it is 'strange', of"
+            " a folder's file 'folder.strange'"
+        )
     here = os.getcwd()  # noqa: PTH109 - as Python itself spells it
     if not sys.flags.safe_path and here not in sys.path:
         sys.path.insert(0, here)

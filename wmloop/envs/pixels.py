@@ -6,6 +6,7 @@ import contextlib
 import math
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from wmloop.config import EnvConfig
@@ -43,7 +44,7 @@ class PixelEnv:
         self._env, self._observe = make(config, render_mode)
         try:
             seen, action = check_spaces(config, self._env)
-            self._act, self._see = Actions(action), Pictures(seen)
+            self._space, self._act, self._see = action, Actions(action), Pictures(seen)
             self._shrink = BoxFilter(self._see.shape, config.crop)
         except BaseException:
             self._env.close()
@@ -64,6 +65,10 @@ class PixelEnv:
         self._frames = 0
         try:
             self._picture = read_reset(self._env.reset(seed=seed))
+            if self._env.action_space != self._space:
+                raise EnvironmentFailedError(
+                    f"has other actions after its reset, {self._env.action_space}, than {self._space}"
+                )
             return self._look()
         except EnvironmentFailedError as error:
             raise type(error)(f"{error}{place_of(self._env, 'reset')}") from None
@@ -95,6 +100,11 @@ class PixelEnv:
             return self._look(), total, terminated, truncated, frames
         except (EnvironmentFailedError, DivergedError) as error:
             raise type(error)(f"{error}{place_of(self._env, 'step')}") from None
+
+    @property
+    def unscaled(self) -> bool:
+        """Tell whether it declares pictures in [0, 255] and shows them in [0, 1]."""
+        return self._see.unscaled
 
     def render(self) -> np.ndarray:
         """Return the full picture for people, (H, W, 3) uint8: the latest observation where the environment draws none."""
@@ -155,7 +165,8 @@ def _speed(env: Any) -> float:
 
 
 def _limit(env: Any) -> int | None:
-    limit: Any = None
-    while limit is None and env is not None:  # gymnasium's TimeLimit, wherever among the wrappers
-        limit, env = getattr(env, "_max_episode_steps", None), getattr(env, "env", None)
-    return int(limit) if isinstance(limit, int | np.integer) and limit > 0 else None
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, gymnasium.wrappers.TimeLimit):
+            return int(env._max_episode_steps)
+        env = env.env
+    return None

@@ -65,7 +65,8 @@ class EnvPool:
     gymnasium's AsyncVectorEnv was measured and not taken: one process per copy reached 74% of the frames per second
     of two independent loops (16 copies, 2 cores), and it can wait for ever on a worker that dies while starting.
 
-    What the environments print goes to `output`, line by line, while the pool is waited for. With `render`, `render` draws.
+    What the environments print goes to `output`, line by line, while the pool is waited for. With `render`, `render` draws;
+    with `trace`, what an environment raises is printed in full.
 
     Raises:
         UsageError: as PixelEnv does.
@@ -78,7 +79,7 @@ class EnvPool:
 
     def __init__(
         self, config: EnvConfig, num_envs: int, patience: int | None = None, output: Sink | None = None,
-        render: bool = False,
+        render: bool = False, trace: bool = True,
     ) -> None:  # fmt: skip
         assert num_envs >= 1
         self.num_envs = num_envs
@@ -106,8 +107,8 @@ class EnvPool:
                     mine, theirs = context.Pipe()
                     self._pipes.append(mine)
                     core = self._cores[i] if self._cores else None
-                    work = Work(config, render, patience or UNLIMITED, copies, memory, self._driven, self._steps, i, core,
-                                self._mark)  # fmt: skip
+                    work = Work(config, render, trace, patience or UNLIMITED, copies, memory, self._driven, self._steps,
+                                i, core, self._mark)  # fmt: skip
                     arguments = (work, theirs, self._output.theirs)
                     process = context.Process(target=serve, args=arguments, name=f"wmloop-env-{i}", daemon=True)
                     process.start()
@@ -298,6 +299,10 @@ class EnvPool:
         code = process.exitcode
         self._end(process)
         advice = "if memory ran out, lower env.num_envs (`--set env.num_envs=...`, also on resume)"
+        if not code:
+            raise EnvironmentFailedError(
+                f"{who} ended its own process, as os._exit does, or closed what it is asked through"
+            )
         raise EnvironmentFailedError(f"{who} died with exit code {code}; {advice}")
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from wmloop.config import EnvConfig
+from wmloop.envs.examine import IRREPRODUCIBLE
 from wmloop.envs.output import Sink
 from wmloop.envs.pool import EnvPool
 from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError
+
+_DECISIONS = 8
 
 
 class RemoteEnv:
@@ -53,8 +56,27 @@ def check_environment(config: EnvConfig, output: Sink | None = None) -> list[str
         UsageError: it does not fit, fails, or does not do what it declares; the message says what would fit.
         EnvironmentFailedError: it hangs, or its process dies.
     """
-    with EnvPool(config, 1, output=output) as pool:
-        try:
-            return pool.examine(config.num_envs)
-        except (DivergedError, EnvironmentFailedError) as error:
-            raise UsageError(f"the environment {config.id!r} cannot be driven: {error}") from error
+    try:
+        with EnvPool(config, min(2, config.num_envs), output=output, trace=False) as pool:
+            notes = pool.examine(config.num_envs)
+            if IRREPRODUCIBLE not in notes and not _alike(pool):
+                notes.append(IRREPRODUCIBLE)
+            return notes
+    except UsageError:
+        raise
+    except (DivergedError, EnvironmentFailedError) as error:
+        raise UsageError(f"the environment {config.id!r} cannot be driven: {error}") from error
+
+
+def _alike(pool: EnvPool) -> bool:
+    """Tell whether all copies of a pool drive the same episode of a seed: each may have a process of its own."""
+    rng, seen = np.random.default_rng(0), pool.reset([1] * pool.num_envs)
+    for _ in range(_DECISIONS):
+        if (seen != seen[0]).any():
+            return False
+        action = rng.uniform(pool.action_low, pool.action_high).astype(np.float32)
+        step = pool.step(np.tile(action, (pool.num_envs, 1)))
+        seen = step.obs
+        if (step.reward != step.reward[0]).any() or (step.frames != step.frames[0]).any():
+            return False
+    return True

@@ -6,6 +6,7 @@ handlers, `sys.exit` and `os.chdir`.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import faulthandler
 import multiprocessing
@@ -21,6 +22,7 @@ import numpy as np
 
 from wmloop.config import EnvConfig
 from wmloop.envs import processes
+from wmloop.envs.contract import remember_folder
 from wmloop.envs.examine import examine
 from wmloop.envs.faults import where
 from wmloop.envs.pixels import IMAGE_SIZE, PixelEnv
@@ -42,11 +44,13 @@ class Work(NamedTuple):
     """What one worker does: which copies of what environment, and the memory by which it and the pool see each other.
 
     `pictures` is shared by all workers. `driven[me]` is the copy at work, so that the pool can tell which one a dead or hung
-    worker was driving, and `steps[me]` counts what it has done, so that a slow worker is told from a hung one.
+    worker was driving, and `steps[me]` counts what it has done, so that a slow worker is told from a hung one. With `trace` an
+    exception is printed in full.
     """
 
     config: EnvConfig
     render: bool
+    trace: bool
     patience: int
     copies: Sequence[int]
     pictures: Any
@@ -68,6 +72,7 @@ def serve(work: Work, pipe: Connection, output: Connection | None) -> None:
     if work.core is not None and hasattr(os, "sched_setaffinity"):  # else the policy pushes it to and fro
         with contextlib.suppress(OSError):
             os.sched_setaffinity(0, {work.core})
+    remember_folder()
     _redirect(output)
     processes.lead(work.mark)
     # an environment may have processes of its own, which multiprocessing forbids to those it calls daemons
@@ -87,6 +92,8 @@ def serve(work: Work, pipe: Connection, output: Connection | None) -> None:
         if os.getpid() != me:  # an environment has forked, and its child came back here
             os._exit(1)
         crew.close()
+        with contextlib.suppress(BaseException):
+            atexit._run_exitfuncs()  # an environment's own, which takes away what it made
         processes.end_descendants()
         with contextlib.suppress(Exception):
             sys.stdout.flush()
@@ -131,7 +138,7 @@ class _Crew:
         while True:
             try:
                 request, values = pipe.recv()
-            except (EOFError, OSError):
+            except (EOFError, ConnectionError):
                 raise _GoneError from None
             answers = {}
             # ends this process in C, should it be stuck there and nobody left to end it
@@ -163,7 +170,9 @@ class _Crew:
             return error
         if isinstance(error, DivergedError | EnvironmentFailedError):
             return type(error)(f"{who} {error}")
-        traceback.print_exception(error)
+        if self._work.trace:
+            with contextlib.suppress(Exception):  # it may have closed its stderr
+                traceback.print_exception(error)
         return EnvironmentFailedError(f"{who} failed with {where(error)}")
 
     def close(self) -> None:
@@ -172,7 +181,8 @@ class _Crew:
             try:
                 env.close()
             except BaseException as error:
-                traceback.print_exception(error)
+                with contextlib.suppress(Exception):
+                    traceback.print_exception(error)
 
     def _reset(self, i: int, start: tuple[int, int]) -> None:
         (self._seeds[i], self._left[i]), self._vain[i], self._decisions[i] = start, 0, 0
@@ -203,7 +213,12 @@ class _Crew:
                     f"{error}: this was a second copy, beside one that could be made; if there can be one at a time only,"
                     " --set env.num_envs=1"
                 ) from error
-        return examine(self._envs[i], self._work.config, self._envs[-1] if together else None, self._tick)
+
+        def tick(seed: int, decision: int) -> None:
+            self._seeds[i], self._decisions[i] = seed, decision
+            self._tick()
+
+        return examine(self._envs[i], self._work.config, self._envs[-1] if together else None, tick)
 
     def _tick(self) -> None:
         self._work.steps[self._work.me] += 1

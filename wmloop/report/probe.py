@@ -21,7 +21,8 @@ from wmloop.models.vision import to_frames, to_images
 from wmloop.seeding import derive_seed, fresh_tracks
 from wmloop.stages.collect import UNLIMITED, Task, drive, halves
 from wmloop.stages.promises import Trace
-from wmloop.stages.weights import Triple, new_critic
+from wmloop.stages.weights import Triple, new_critic, require_same_actions
+from wmloop.store import Version
 
 #: Fresh episodes driven, and dreams branched off them, each for so many decisions.
 _EPISODES, _DREAMS, _AHEAD = 8, 24, 50
@@ -89,11 +90,12 @@ class _Seen(NamedTuple):
 
 def look(
     config: RunConfig, triple: Triple, seed: int, device: torch.device, say: Callable[[str], None],
-    output: Callable[[str], None] | None = None,
+    output: Callable[[str], None] | None = None, rollouts: Sequence[Version] = (),
 ) -> Probe:  # fmt: skip
     """Drive fresh tracks with the agent and ask V and M about them; `seed` chooses tracks as in `wmloop eval`."""
     tracks = fresh_tracks(_EPISODES, seed)
     with EnvPool(config.env, min(config.env.num_envs, _EPISODES), output=output) as pool:
+        require_same_actions(rollouts, pool.action_low, pool.action_high)
         agent = triple.agent(config, pool.action_low, pool.action_high, device)
         episodes: list[Episode] = []
         seen: list[_Seen] = []

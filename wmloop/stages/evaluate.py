@@ -16,7 +16,7 @@ from wmloop.seeding import confirmation_tracks, evaluation_tracks
 from wmloop.stages.collect import UNLIMITED, Task, drive, halves, require_wave, waves
 from wmloop.stages.context import StageContext
 from wmloop.stages.promises import Promises, Trace, gap
-from wmloop.stages.weights import Triple
+from wmloop.stages.weights import Triple, require_same_actions
 
 
 class TrackResult(NamedTuple):
@@ -36,6 +36,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     triple = Triple(ctx.needs["vision"], ctx.needs["memory"], ctx.needs["controller"])
     tracks = evaluation_tracks(config.evaluate.tracks)
     with EnvPool(config.env, min(config.env.num_envs, len(tracks)), output=ctx.output) as pool:
+        require_same_actions(ctx.history("rollout"), pool.action_low, pool.action_high)
         agent = triple.agent(config, pool.action_low, pool.action_high, ctx.device)
         ctx.begin(len(tracks) * config.env.episode_frames, "frames")
         results = _score(ctx, pool, agent, tracks, "tracks")

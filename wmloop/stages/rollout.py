@@ -15,7 +15,7 @@ from wmloop.seeding import training_track
 from wmloop.stages.collect import UNLIMITED, Decide, Task, drive, halves, require_wave
 from wmloop.stages.context import StageContext
 from wmloop.stages.promises import Promises, Trace, foresight, gap
-from wmloop.stages.weights import Triple
+from wmloop.stages.weights import Triple, require_same_actions
 
 #: A little more than a compressed picture of CarRacing takes on the disk.
 _BYTES_A_DECISION = 2048
@@ -38,6 +38,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     with EnvPool(config.env, config.env.num_envs, patience, ctx.output) as pool:
         agent = None
         if not first:
+            require_same_actions(ctx.history("rollout"), pool.action_low, pool.action_high)
             carried = Triple(ctx.carries["vision"], ctx.carries["memory"], ctx.carries["controller"])
             agent = carried.agent(config, pool.action_low, pool.action_high, ctx.device)
         ctx.begin(goal, "frames")

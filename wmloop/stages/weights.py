@@ -13,7 +13,7 @@ from torch import nn
 from wmloop.config import RunConfig
 from wmloop.envs import IMAGE_SIZE
 from wmloop.episodes import Episode, unpack
-from wmloop.errors import StoreCorruptError
+from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.models.agent import Agent
 from wmloop.models.controller import Actor, make_critic
 from wmloop.models.memory import Memory
@@ -92,6 +92,24 @@ def gather_frames(versions: Sequence[Version], rows: np.ndarray) -> np.ndarray:
             frames[order[here]] = episode.observations[ascending[here] - first]
             first += len(episode) + 1
     return frames
+
+
+def require_same_actions(rollouts: Sequence[Version], low: np.ndarray, high: np.ndarray) -> None:
+    """Refuse an environment whose actions are not those that the newest of a run's rollouts was driven with.
+
+    Raises:
+        UsageError: they have other bounds (A,); nothing where no rollout tells.
+    """
+    newest = rollouts[-1] if rollouts else None
+    if newest is None or "actions.json" not in newest.files:
+        return
+    bounds = newest.json("actions.json")
+    if bounds["low"] != low.tolist() or bounds["high"] != high.tolist():
+        raise UsageError(
+            f"the environment's actions lie in {low.tolist()} to {high.tolist()} now, and in {bounds['low']} to"
+            f" {bounds['high']} when the run drove it: what was learnt is of another environment. Bring that back, or begin"
+            " anew with `wmloop start`"
+        )
 
 
 class Triple(NamedTuple):
