@@ -15,7 +15,7 @@ from wmloop.seeding import HELD_OUT, fresh_tracks
 
 _DECISIONS = 8
 #: The first seed is driven for so long, up to so many decisions.
-_SECONDS, _MOST = 0.3, 200
+_SECONDS, _MOST = 0.15, 200
 #: The seeds that are looked at: small, and as large as those of training and of scoring.
 _SEEDS = (1, HELD_OUT - 1, fresh_tracks(1, 0)[0])
 
