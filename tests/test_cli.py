@@ -252,6 +252,25 @@ def test_a_resume_may_change_nothing_else(changes, runs, taken_up):
     assert taken_up == []
 
 
+def test_the_command_that_begins_anew_can_be_pasted_and_names_what_is_in_the_way(runs, taken_up):
+    said = wmloop("resume", "--set", "env.crop=[0, 20, 0, 20]", runs=runs).stderr
+    assert "`wmloop start --set 'env.crop=[0, 20, 0, 20]'`" in said
+    said = wmloop("resume", "--from", "0", "--seed", "5", "--set", "memory.hidden=64", runs=runs).stderr
+    assert "other shapes than memory.hidden would give them" in said
+    assert "`wmloop start --set memory.hidden=64` begins anew" in said
+
+
+def test_too_little_memory_is_said_in_words(runs, monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: 12 GB")
+
+    monkeypatch.setattr("wmloop.loop.run", fail)
+    result = wmloop("resume", runs=runs)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: there is not enough memory")
+    assert "fault of wmloop" not in result.stderr
+
+
 def test_a_precision_that_this_machine_cannot_do_is_refused_with_what_it_can(runs, taken_up, monkeypatch):
     monkeypatch.setattr("wmloop.device.rounding_fault", lambda device: "no such primitive")
     result = wmloop("resume", "--set", "precision=bf16-mixed", runs=runs)

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import errno
 import importlib.metadata
 import math
 import os
@@ -480,3 +481,22 @@ def test_a_wmloop_that_is_not_installed_is_worth_a_note(monkeypatch):
 
     monkeypatch.setattr(importlib.metadata, "metadata", missing)
     assert doctor._python(Path()).verdict == "note"
+
+
+def test_cores_are_counted_where_a_sandbox_does_not_tell_which_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int) -> set[int]:
+        raise OSError(errno.ENOSYS, "no such call")
+
+    monkeypatch.setattr(os, "sched_getaffinity", refuse, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert machine.affinity() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["m\x0cy", "m\x1cy", "m\u2028y", "m\udcffy", "my\n"])
+def test_a_mount_of_any_name_hides_no_quota(root, name):
+    folder = version_2(root)
+    write(folder, {"cpu.max": "200000 100000"})
+    mountinfo = root / "proc/self/mountinfo"
+    odd = f"99 1 0:99 / /{name} rw - tmpfs t rw\n".encode(errors="surrogateescape")
+    mountinfo.write_bytes(odd + mountinfo.read_bytes())
+    assert machine.cores() == 2

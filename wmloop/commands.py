@@ -28,4 +28,7 @@ def quoted(words: Sequence[str]) -> str:
 
 
 def _is_default(root: Path) -> bool:
-    return root.absolute() == runs_folder().absolute()
+    try:
+        return root.absolute() == runs_folder().absolute()
+    except OSError:  # the current folder is gone
+        return root == runs_folder()

@@ -79,14 +79,15 @@ def _write_table(part: BaseModel, path: str, lines: list[str], comments: bool) -
             tables.append((name, value))
         else:
             note = f"  # {info.description}" if comments and info.description else ""
-            lines.append(f"{name} = {_toml(value)}{note}")
+            lines.append(f"{name} = {toml_value(value)}{note}")
     for name, value in tables:
         full = f"{path}.{name}" if path else name
         lines.extend(["", f"[{full}]"])
         _write_table(value, full, lines, comments)
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """Return a setting's value as TOML."""
     if value is None:
         return '"none"'
     if isinstance(value, bool):
@@ -95,9 +96,11 @@ def _toml(value: Any) -> str:
         # JSON's strings are TOML's but for the delete character
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, tuple | list):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if isinstance(value, dict):
         return (
-            "{ " + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + " }" if value else "{}"
+            "{ " + ", ".join(f"{toml_value(key)} = {toml_value(item)}" for key, item in value.items()) + " }"
+            if value
+            else "{}"
         )
     return repr(value)

@@ -45,7 +45,8 @@ _held: dict[Path, int] = {}
 def affinity() -> list[int]:
     """Return the numbers of the cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
+        with contextlib.suppress(OSError):  # a sandbox may refuse to tell
+            return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
@@ -160,16 +161,23 @@ class _Group(NamedTuple):
         return (self.folder / name).read_text().strip()
 
 
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a file of the kernel's, which escapes only blanks and line feeds in names."""
+    return path.read_bytes().decode(errors="surrogateescape").split("\n")
+
+
 def _groups(controller: str) -> Iterator[_Group]:
     """Yield the groups whose limits on `cpu` or `memory` hold for this process, version 1 and 2, innermost first."""
     try:
-        own = [line.split(":", 2) for line in (ROOT / "proc/self/cgroup").read_text().splitlines()]
-        mounts = [line.partition(" - ") for line in (ROOT / "proc/self/mountinfo").read_text().splitlines()]
-    except (OSError, UnicodeDecodeError):
+        own = [line.split(":", 2) for line in _lines(ROOT / "proc/self/cgroup")]
+        mounts = [line.partition(" - ") for line in _lines(ROOT / "proc/self/mountinfo")]
+    except OSError:
         return
     for left, _, right in mounts:
-        top, point = left.split()[3:5]
-        kind, *_, options = right.split()
+        if len(left.split(" ")) < 5 or len(right.split(" ")) < 3:
+            continue
+        top, point = left.split(" ")[3:5]
+        kind, *_, options = right.split(" ")
         for _, controllers, path in (words for words in own if len(words) == 3):
             if kind == "cgroup2":
                 mine = not controllers

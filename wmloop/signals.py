@@ -45,8 +45,8 @@ _request = Request()
 
 
 def awaited() -> list[signal.Signals]:
-    """Return the signals that ask this process to end; a SIGHUP that it was started to ignore (`nohup`) does not."""
-    return [s for s in NAMES if s.name != "SIGHUP" or signal.getsignal(s) is not signal.SIG_IGN]
+    """Return the signals that ask this process to end; those that it was started to ignore (`nohup`, `trap`, `&`) do not."""
+    return [s for s in NAMES if signal.getsignal(s) is not signal.SIG_IGN]
 
 
 def install() -> None:
@@ -55,8 +55,7 @@ def install() -> None:
     The first process of a container, too, which without a handler would hear no such signal.
     """
     for signum in awaited():
-        if signal.getsignal(signum) is not signal.SIG_IGN:  # as a shell starts what it puts in the background
-            signal.signal(signum, leave)
+        signal.signal(signum, leave)
     atexit.register(_pass_over_the_rest)
 
 

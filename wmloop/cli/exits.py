@@ -65,6 +65,10 @@ def explain(error: Exception) -> int:
         case BrokenPipeError():
             streams.flush()  # or Python would, at its end, and complain about the same pipe
             return _BROKEN_PIPE
+        case MemoryError() | RuntimeError() if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            say(f"error: there is not enough memory ({' '.join(str(error).split())[:200]}): take smaller settings, or"
+                " free some; `wmloop doctor` says how much there is")  # fmt: skip
+            return 1
         case OSError() if error.errno in _REFUSALS:
             say(f"error: {error}")
             return StorageError.exit_code

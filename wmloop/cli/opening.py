@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from wmloop.cli.exits import say
 from wmloop.errors import EnvironmentFailedError, StorageError, UsageError
-from wmloop.store.names import OUTPUT
 
 if TYPE_CHECKING:
     from wmloop.config import RunConfig
@@ -83,6 +82,8 @@ def log_named(store: Store) -> Iterator[None]:
 
 def name_log(error: Exception, store: Store) -> None:
     """Let an error name the log of what the environment printed, its traceback too, if there is one."""
+    from wmloop.store.names import OUTPUT
+
     if (store.path / OUTPUT).exists():
         error.add_note(f"what the environment printed is in {store.path / OUTPUT}")
 

@@ -21,6 +21,7 @@ from wmloop.cli.exits import say
 from wmloop.cli.opening import commits, name_log
 from wmloop.commands import command, quoted
 from wmloop.config import RunConfig, settings, with_settings
+from wmloop.configtext import toml_value
 from wmloop.errors import EnvironmentFailedError, StorageError, WmloopError
 from wmloop.events import Event, Message, Output, Picture, Reporter, Resources, StageStarted
 from wmloop.store import Store
@@ -245,7 +246,7 @@ def resume_command(run: Path, stored: RunConfig, config: RunConfig) -> str:
         if option != name and value is not None:
             words += [f"--{option}", str(value)]
         else:
-            words += ["--set", f"{name}={'none' if value is None else value}"]
+            words += ["--set", f"{name}={toml_value(value) if value is not None else 'none'}"]
     return " ".join([command("resume", run), quoted(words)]).rstrip()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from wmloop.cli.options import (
     at_home,
     budget,
 )
-from wmloop.commands import command
+from wmloop.commands import command, quoted
 from wmloop.errors import UsageError
 
 if TYPE_CHECKING:
@@ -170,10 +171,11 @@ def resume(
         from wmloop.stages.weights import shapes
 
         if shapes(before) != shapes(after):
-            changed = changed_settings(before, after)
+            new = settings(after)
+            changed = [name for name in changed_settings(before, after) if _shapes_differ(before, name, new[name])]
             raise UsageError(
                 f"the networks of the run {store.name} have other shapes than {', '.join(changed)} would give them: training"
-                f" cannot go on from them; `wmloop start --set {changed[0]}={settings(after)[changed[0]]}` begins anew"
+                f" cannot go on from them; `{quoted(['wmloop', 'start', *_set(new, changed)])}` begins anew"
             )
         after = _on_this_machine(after)
         store = _fork(store, fork_from, fork_name, to_toml(after), runs)
@@ -187,7 +189,7 @@ def resume(
             f"{fixed[0]} is {old!r} in the run {store.name} and cannot become {new!r}: the results would no longer be"
             f" those of one run. Only budget.*, store.*, env.timeout, vision.frame_cache, device, threads, precision and"
             f" env.num_envs may change; with --from ITERATION another run does; or start a new run:"
-            f" `wmloop start --set {fixed[0]}={new}`"
+            f" `{quoted(['wmloop', 'start', *_set(settings(after), fixed)])}`"
         )
 
     with store.lock():  # before torch loads, so that a second writer is refused at once
@@ -204,6 +206,23 @@ def resume(
         Session(store, before, after, progress, runs, track, notes).run()
 
 
+def _shapes_differ(config: RunConfig, name: str, value: Any) -> bool:
+    from wmloop.config import with_settings
+    from wmloop.stages.weights import shapes
+
+    layer: Any = value
+    for part in reversed(name.split(".")):
+        layer = {part: layer}
+    return shapes(config) != shapes(with_settings(config, layer))
+
+
+def _set(values: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return the options that set settings to values."""
+    from wmloop.configtext import toml_value
+
+    return [word for name in names for word in ("--set", f"{name}={toml_value(values[name])}")]
+
+
 def _require_new(root: Path, name: str) -> None:
     """Refuse a name that `Store.create` would refuse, before torch loads and anything is looked at.
 
@@ -214,7 +233,7 @@ def _require_new(root: Path, name: str) -> None:
     from wmloop.store.names import HEADER
 
     check_run_name(name)
-    if (root / name / HEADER).exists():
+    if os.path.lexists(root / name) and os.access(root / name, os.X_OK) and (root / name / HEADER).exists():
         raise UsageError(
             f"{root} has a run {name!r} already: `{command('resume', root / name)}` goes on with it;"
             f" or choose another name"

@@ -99,6 +99,7 @@ class EnvPool:
         self._waited = [(0, 0.0)] * num_workers  # each worker's steps when looked at, and seconds since they changed
         self._mark = secrets.token_hex(8)
         self._processes: list[BaseProcess] = []
+        self._watch: BaseProcess | None = None
         self._pipes: list[Connection] = []
         self._output = Output(context, output)
         try:
@@ -114,6 +115,9 @@ class EnvPool:
                     process.start()
                     self._processes.append(process)
                     theirs.close()
+                pids = [process.pid for process in self._processes]
+                self._watch = context.Process(target=processes.watch, args=(pids, self._mark, 2 * GRACE), daemon=True)
+                self._watch.start()
             self._output.begin()
             self._asked.append(_Request(range(num_envs), {}, set(range(num_workers))))
             self.action_low, self.action_high, self.frames_per_second = self._answer().answers[0]
@@ -220,6 +224,10 @@ class EnvPool:
             if process.is_alive() or process.exitcode:
                 self._end(process)
         self._processes = []
+        if self._watch is not None:
+            self._watch.kill()
+            self._watch.join(GRACE)
+        self._watch = None
         self._output.tell(wait=_GRACE if self._output.theirs is not None else 0.0)
 
     def __enter__(self) -> EnvPool:

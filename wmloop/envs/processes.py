@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
+from multiprocessing.connection import wait
 from types import FrameType
+from typing import Any
 
 import psutil
 
@@ -74,6 +78,25 @@ def end_tree(pid: int, mark: str) -> None:
         with contextlib.suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
     _kill([process for process in psutil.process_iter() if _has(process, mark)])
+
+
+def watch(pids: Sequence[int], mark: str, grace: float) -> None:
+    """Wait, in a process of its own, for the end of the one that started it, then `grace` seconds, and kill workers left.
+
+    A worker ends by itself, unless it is stuck in C code which lets no other thread of Python run.
+    """
+    lead(mark)
+    workers = []
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            workers.append(psutil.Process(pid))
+    parent: Any = multiprocessing.parent_process()
+    wait([parent.sentinel])
+    time.sleep(grace)
+    for worker in workers:
+        if worker.is_running():  # it is not another one of the same number
+            end_tree(worker.pid, mark)
+    os._exit(0)
 
 
 def _kill(processes: Iterable[psutil.Process]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import faulthandler
 import multiprocessing
 import os
 import sys
@@ -141,8 +140,6 @@ class _Crew:
             except (EOFError, ConnectionError):
                 raise _GoneError from None
             answers = {}
-            # ends this process in C, should it be stuck there and nobody left to end it
-            faulthandler.dump_traceback_later(len(self._envs) * work.config.timeout + GRACE, exit=True)
             for i, (copy, value) in enumerate(zip(work.copies, values, strict=True)):
                 if value is None:
                     continue
@@ -152,7 +149,6 @@ class _Crew:
                 self._tick()
                 if done is not None:
                     answers[copy] = done
-            faulthandler.cancel_dump_traceback_later()
             self._at = None
             if os.getpid() != self._pid:
                 raise _GoneError

@@ -361,7 +361,7 @@ def latest_run(root: Path) -> str | None:
     fault: WmloopError | None = None
     for name in list_runs(root):
         try:
-            Store.open(root / name)
+            Store.open(root / name).iterations()
         except (StoreCorruptError, StorageError) as error:
             note(f"passed over {root / name}", f"{error}; this run is passed over")
             fault = fault or error
