@@ -81,7 +81,7 @@ def end_tree(pid: int, mark: str) -> None:
 
 
 def watch(pids: Sequence[int], mark: str, grace: float) -> None:
-    """Wait, in a process of its own, for the end of the one that started it, then `grace` seconds, and kill workers left.
+    """Wait, in a process of its own, for the end of the one that started it, then up to `grace` seconds, and kill workers left.
 
     A worker ends by itself, unless it is stuck in C code which lets no other thread of Python run.
     """
@@ -92,7 +92,9 @@ def watch(pids: Sequence[int], mark: str, grace: float) -> None:
             workers.append(psutil.Process(pid))
     parent: Any = multiprocessing.parent_process()
     wait([parent.sentinel])
-    time.sleep(grace)
+    deadline = time.monotonic() + grace
+    while any(worker.is_running() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.02)
     for worker in workers:
         if worker.is_running():  # it is not another one of the same number
             end_tree(worker.pid, mark)
