@@ -91,9 +91,9 @@ def serve(work: Work, pipe: Connection, output: Connection | None) -> None:
         if os.getpid() != me:  # an environment has forked, and its child came back here
             os._exit(1)
         crew.close()
+        processes.end_descendants()  # first, for at its exit multiprocessing waits for its children
         with contextlib.suppress(BaseException):
             atexit._run_exitfuncs()  # an environment's own, which takes away what it made
-        processes.end_descendants()
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
