@@ -48,6 +48,13 @@ def notes(name: str, **changes: Any) -> list[str]:
     return examine(env, config(name, **changes), other, lambda seed, decision: None)
 
 
+def written(layer: dict[str, Any], folder: Path) -> Path:
+    """Return a file of settings over those of preset smoke."""
+    path = folder / "tiny.toml"
+    path.write_text(to_toml(build_config("smoke", layer)))
+    return path
+
+
 def hover(name: str, decisions: int = 5, **changes: Any) -> list[tuple[np.ndarray, float, bool, bool, int]]:
     env = PixelEnv(config(name, **changes))
     first = env.reset(3)
@@ -391,14 +398,12 @@ def test_no_process_of_an_environment_outlives_a_run_that_is_killed(
 ) -> None:
     layer = tiny_config()
     layer["env"] |= {"id": strange("Starts"), "kwargs": {"pids": str(tmp_path / "pids")}, "num_envs": 2}
-    settings = tmp_path / "tiny.toml"
-    settings.write_text(to_toml(build_config("smoke", layer)))
+    settings = written(layer, tmp_path)
     process = launch(["start", "one", "--config", str(settings)], tmp_path)
     deadline = time.monotonic() + 60
     with process:
-        while (
-            len(started()) < 16 and time.monotonic() < deadline
-        ):  # four for each of two copies, in the check as in the run
+        # four for each of two copies, in the check as in the run
+        while len(started()) < 16 and time.monotonic() < deadline:
             time.sleep(0.05)
         count, left = len(started()), living(started()[:8])
         os.killpg(process.pid, signal.SIGKILL)
@@ -414,8 +419,7 @@ def test_a_run_with_such_environments_killed_at_random_moments_is_the_uninterrup
     layer = tiny_config() | {"budget": {"iterations": 2}, "seed": 3, "store": {"snapshot_seconds": 0.0}}
     layer["env"] |= {"id": strange("Starts"), "kwargs": {"pids": str(tmp_path / "pids")}, "num_envs": 2}
     layer["memory"] |= {"first_steps": 40, "steps": 40}
-    settings = tmp_path / "tiny.toml"
-    settings.write_text(to_toml(build_config("smoke", layer)))
+    settings = written(layer, tmp_path)
     begin = ["--config", str(settings)]
     seconds = timed_finish(["start", "whole", *begin], tmp_path)
     wanted, struck, chance = hashes(tmp_path, "whole"), 0, random.Random(0)
@@ -446,8 +450,7 @@ def wmloop(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_refusal_leaves_no_run_and_no_traceback(tmp_path: Path) -> None:
     layer = tiny_config()
     layer["env"] |= {"id": strange("Fails")}
-    settings = tmp_path / "tiny.toml"
-    settings.write_text(to_toml(build_config("smoke", layer)))
+    settings = written(layer, tmp_path)
     done = wmloop("start", "one", "--config", str(settings), "--runs", str(tmp_path / "runs"))
     assert done.returncode == 2
     assert "ValueError: no map of this place" in done.stderr
@@ -473,8 +476,7 @@ def test_iterations_end_whether_episodes_end_at_once_or_never(name: str, tmp_pat
 def test_what_an_environment_prints_goes_to_the_log_of_its_run(tmp_path: Path) -> None:
     layer = tiny_config() | {"budget": {"iterations": 1}}
     layer["env"] |= {"id": strange("Prints"), "num_envs": 1}
-    settings = tmp_path / "tiny.toml"
-    settings.write_text(to_toml(build_config("smoke", layer)))
+    settings = written(layer, tmp_path)
     done = wmloop("start", "one", "--config", str(settings), "--runs", str(tmp_path), "--progress", "json")
     assert done.returncode == 0, done.stderr
     assert all(json.loads(line)["event"] for line in done.stdout.splitlines())
@@ -491,8 +493,7 @@ def test_what_an_environment_prints_goes_to_the_log_of_its_run(tmp_path: Path) -
 def test_an_environment_that_fails_on_the_way_is_told_with_where_to_read_on(tmp_path: Path) -> None:
     layer = tiny_config() | {"budget": {"iterations": 1}}
     layer["env"] |= {"id": strange("FailsLate"), "num_envs": 1}
-    settings = tmp_path / "tiny.toml"
-    settings.write_text(to_toml(build_config("smoke", layer)))
+    settings = written(layer, tmp_path)
     done = wmloop("start", "one", "--config", str(settings), "--runs", str(tmp_path), "--progress", "plain")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
