@@ -35,9 +35,9 @@ def _as_it_was() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def torch_as_it_was() -> Iterator[None]:
-    """Put back what `device.set_up` changes in the whole process."""
+    """Put back what `device.set_up` changes in the whole process: the next test may be any other."""
     with _as_it_was():
         yield
 

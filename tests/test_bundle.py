@@ -20,8 +20,6 @@ from wmloop.stages.weights import Triple
 from wmloop.store import Store
 from wmloop.store.tensors import encode, read
 
-pytestmark = pytest.mark.usefixtures("torch_as_it_was")
-
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

@@ -25,7 +25,7 @@ from wmloop.store import Store, atomic
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch, torch_as_it_was):
+def _alone(monkeypatch):
     monkeypatch.delenv("WMLOOP_RUNS", raising=False)
 
 

@@ -30,7 +30,7 @@ from wmloop.view.showing import Video, open_showing
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch, torch_as_it_was):
+def _alone(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("WMLOOP_RUNS", raising=False)
 

@@ -20,9 +20,6 @@ CPU = torch.device("cpu")
 CONFIG = RunConfig()
 
 
-pytestmark = pytest.mark.usefixtures("torch_as_it_was")
-
-
 ZEN, SAPPHIRE = {"avx512f", "avx512_bf16"}, {"avx512f", "avx512_bf16", "amx_bf16"}
 
 

@@ -51,7 +51,7 @@ def short_demo(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(opening, "DEMO", short.path)
 
 
-@pytest.mark.usefixtures("short_demo", "torch_as_it_was")
+@pytest.mark.usefixtures("short_demo")
 @pytest.mark.parametrize("page", RUN)
 def test_every_command_on_the_page_does_what_it_says(page, tmp_path, monkeypatch):
     pytest.importorskip("av")
@@ -83,7 +83,7 @@ def test_every_command_on_the_page_does_what_it_says(page, tmp_path, monkeypatch
         assert (tmp_path / made).stat().st_size > 1000
 
 
-@pytest.mark.usefixtures("short_demo", "torch_as_it_was")
+@pytest.mark.usefixtures("short_demo")
 def test_the_program_on_the_questions_page_runs(tmp_path, monkeypatch):
     (program,) = blocks("faq", "python")
     (tmp_path / "program.py").write_text(program)

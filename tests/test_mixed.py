@@ -22,8 +22,6 @@ from wmloop.stages.training import adam
 from wmloop.stages.weights import new_memory
 from wmloop.store import Store
 
-pytestmark = pytest.mark.usefixtures("torch_as_it_was")
-
 CPU = torch.device("cpu")
 CONFIG = RunConfig()
 

@@ -32,9 +32,6 @@ def runs(twice, tmp_path_factory):
     return folder
 
 
-pytestmark = pytest.mark.usefixtures("torch_as_it_was")
-
-
 class Page(html.parser.HTMLParser):
     """Note every tag that is open, every address, and the words."""
 

@@ -17,7 +17,7 @@ STORED = build_config("smoke", tiny_config(), {"device": "cpu", "threads": 1})
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch, torch_as_it_was):
+def _alone(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("WMLOOP_RUNS", raising=False)
 

@@ -25,8 +25,6 @@ from wmloop.store import Store
 from wmloop.view.lines import stamped
 from wmloop.view.state import ViewState, reduce
 
-pytestmark = pytest.mark.usefixtures("torch_as_it_was")
-
 
 @pytest.fixture
 def store(tmp_path):

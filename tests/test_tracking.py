@@ -14,8 +14,6 @@ from wmloop.events import Picture, VersionCommitted
 from wmloop.store import Store, atomic
 from wmloop.tracking import METRICS, MetricsTable, TensorBoard
 
-pytestmark = pytest.mark.usefixtures("torch_as_it_was")
-
 
 def read(store):
     return list(csv.DictReader(io.StringIO((store.path / METRICS).read_text())))
