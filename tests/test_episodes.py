@@ -77,8 +77,23 @@ def test_windows_stay_within_their_episode(lengths, sequence, seed):
     replay = Replay([[episode(n, i) for i, n in enumerate(lengths)]], LOW, HIGH)
     first, length = replay.sample_windows(50, sequence, 0.8, np.random.default_rng(seed))
     number = np.searchsorted(replay.first, first, side="right") - 1
-    assert (length == np.minimum(replay.length[number], sequence)).all()
+    assert (length >= 1).all()
+    assert (length <= np.minimum(replay.length[number], sequence)).all()
     assert (first + length <= replay.first[number] + replay.length[number]).all()
+
+
+@pytest.mark.parametrize("sequence", [1, 8, 32, 33, 300])
+def test_every_decision_is_drawn_as_often_as_every_other_the_last_of_an_episode_too(sequence):
+    replay = Replay([[episode(n, i) for i, n in enumerate((1, 8, 32, 33, 64, 250))]], LOW, HIGH)
+    first, length = replay.sample_windows(200_000, sequence, 0.8, np.random.default_rng(0))
+    edges = np.bincount(first, minlength=len(replay) + 1) - np.bincount(first + length, minlength=len(replay) + 1)
+    drawn = np.cumsum(edges)[:-1]
+    made = np.ones(len(replay), bool)
+    made[replay.first + replay.length] = False
+    assert not drawn[~made].any()
+    # a decision is in a window or not: its count is binomial
+    error = np.sqrt(drawn[made].mean())
+    assert np.abs(drawn[made] - drawn[made].mean()).max() < 4.5 * error
 
 
 def test_newer_episodes_are_drawn_more_often_by_their_age():
@@ -97,6 +112,18 @@ def test_smoothing_keeps_an_episodes_sum_and_never_crosses_into_another(lengths,
         rows = slice(start, start + length)
         np.testing.assert_allclose(smooth[rows].sum(), replay.rewards[rows].sum(), atol=1e-5)
         assert smooth[start + length] == 0
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 9), st.integers(0, 3), st.booleans())
+def test_smoothing_leaves_the_reward_of_an_end_whole_and_alone(length, width, terminated):
+    e = episode(length, 3, terminated=terminated)
+    smooth = Replay([[e]], LOW, HIGH).smoothed_rewards(width)
+    np.testing.assert_allclose(smooth.sum(), e.rewards.sum(), atol=1e-5)
+    if terminated:
+        assert smooth[length - 1] == e.rewards[-1]
+        e.rewards[-1] += 100
+        np.testing.assert_array_equal(Replay([[e]], LOW, HIGH).smoothed_rewards(width)[: length - 1], smooth[: length - 1])
 
 
 def test_smoothing_spreads_a_reward_over_its_neighbours_evenly():

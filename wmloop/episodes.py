@@ -118,27 +118,36 @@ class Replay:
         return len(self.rewards)
 
     def smoothed_rewards(self, width: int) -> np.ndarray:
-        """Return rewards (R,) averaged over +- `width` decisions within each episode; their sum is kept."""
+        """Return rewards (R,) averaged over +- `width` decisions within each episode; their sum is kept.
+
+        A decision that terminates its episode keeps its own reward, and gets nothing of the others'.
+        """
         if width == 0:
             return self.rewards
-        result = np.zeros_like(self.rewards)
+        result = np.where(self.terminated > 0, self.rewards, 0)
         for start, length in zip(self.first, self.length, strict=True):
-            reward = self.rewards[start : start + length]
+            length -= int(self.terminated[start + length - 1])
             for t in range(length):
-                near = slice(max(0, t - width), min(length, t + width + 1))
-                result[start + near.start : start + near.stop] += reward[t] / (near.stop - near.start)
+                near = slice(start + max(0, t - width), start + min(length, t + width + 1))
+                result[near] += self.rewards[start + t] / (near.stop - near.start)
         return result
 
     def sample_windows(
         self, count: int, sequence: int, age_decay: float, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Draw windows of an episode each, newer ones more often.
+        """Draw windows of an episode each, so that all decisions of one age are covered equally often, newer ones more.
 
         Returns the row of each window's first step (count,) and its number of real steps (count,), at most `sequence`.
-        An episode is drawn in proportion to its decisions and to `age_decay` to the power of its age.
+        A window that lay only within its episode would seldom cover the last decision, where episodes end. So it may
+        begin up to `sequence` - 1 decisions before the episode and end as many after it; what lies outside is cut off.
+        Of an episode no longer than `sequence` the window is all of it. Each is drawn in proportion to the number of its
+        windows, all of it counting for `sequence` of them, and to `age_decay` to the power of its age.
         """
-        weight = np.maximum(self.length, 1) * age_decay**self.age
+        whole = self.length <= sequence
+        windows = np.where(whole, sequence, self.length + sequence - 1)
+        weight = windows * age_decay**self.age
         chosen = rng.choice(len(weight), count, p=weight / weight.sum())
-        latest = np.maximum(self.length[chosen] - sequence, 0)
-        offset = (rng.random(count) * (latest + 1)).astype(np.int64)
-        return self.first[chosen] + offset, np.minimum(self.length[chosen], sequence)
+        start = (rng.random(count) * windows[chosen]).astype(np.int64) - (sequence - 1)
+        begin = np.where(whole[chosen], 0, np.maximum(start, 0))
+        end = np.where(whole[chosen], self.length[chosen], np.minimum(start + sequence, self.length[chosen]))
+        return self.first[chosen] + begin, end - begin
