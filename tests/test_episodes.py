@@ -123,7 +123,9 @@ def test_smoothing_leaves_the_reward_of_an_end_whole_and_alone(length, width, te
     if terminated:
         assert smooth[length - 1] == e.rewards[-1]
         e.rewards[-1] += 100
-        np.testing.assert_array_equal(Replay([[e]], LOW, HIGH).smoothed_rewards(width)[: length - 1], smooth[: length - 1])
+        np.testing.assert_array_equal(
+            Replay([[e]], LOW, HIGH).smoothed_rewards(width)[: length - 1], smooth[: length - 1]
+        )
 
 
 def test_smoothing_spreads_a_reward_over_its_neighbours_evenly():

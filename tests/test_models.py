@@ -145,6 +145,54 @@ def test_an_ends_reward_teaches_the_terminal_head_alone():
     assert parts["terminal_loss"] > memory_loss(prediction, targets, 2.0, 10.0, 0.1)[1]["terminal_loss"]
 
 
+def fitted(rewards, share):
+    """Return what the terminal head says once it has learnt ends that pay `rewards` with the probabilities `share`."""
+    torch.manual_seed(0)
+    memory = Memory(1, 1, 8, 1)
+    paid = torch.tensor(rewards).repeat_interleave((1000 * torch.tensor(share)).int())
+    memory.rescale_terminal(float(paid.square().mean().sqrt()))
+    ones, zeros = torch.ones(1, len(paid)), torch.zeros(1, len(paid), 1)
+    targets = Targets(zeros, paid[None], ones, zeros, ones, ones)
+    hidden = torch.ones(1, len(paid), 8)
+    optimizer = torch.optim.Adam(memory.parameters(), 2e-3)
+    for _ in range(300):
+        prediction = memory.predict(hidden)
+        loss, _ = memory_loss(prediction, targets, 2.0, 10.0, 0.0, memory.terminal_scale)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(memory.parameters(), 1.0)
+        optimizer.step()
+    return memory.predict(hidden[:, :1]).terminal_reward.item()
+
+
+@pytest.mark.parametrize(
+    ("rewards", "share"), [((20.0, -20.0), (0.45, 0.55)), ((20.0, 0.0), (0.3, 0.7)), ((20.0, 0.0), (0.7, 0.3))]
+)
+def test_the_terminal_head_learns_the_mean_and_not_the_median(rewards, share):
+    mean = sum(reward * part for reward, part in zip(rewards, share, strict=True))
+    assert fitted(rewards, share) == pytest.approx(mean, abs=0.05 * 20)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 37.0])
+def test_other_units_of_the_terminal_head_change_nothing_that_m_says(scale):
+    memory, hidden = Memory(4, 2, 8, 2), torch.randn(3, 8)
+    before = memory.predict(hidden)
+    memory.rescale_terminal(scale)
+    after = memory.predict(hidden)
+    torch.testing.assert_close(after.terminal_reward, before.terminal_reward)
+    assert torch.equal(after.reward, before.reward)
+    assert memory.terminal_scale == scale
+
+
+def test_an_m_from_before_there_was_a_terminal_scale_says_what_it_said():
+    memory, hidden = Memory(4, 2, 8, 2), torch.randn(3, 8)
+    older = {name: array.copy() for name, array in module_arrays(memory).items() if name != "terminal_scale"}
+    newer = Memory(4, 2, 8, 2)
+    newer.rescale_terminal(5.0)
+    load_module(newer, older)
+    assert torch.equal(newer.predict(hidden).terminal_reward, memory.predict(hidden).terminal_reward)
+
+
 @pytest.mark.parametrize("rate", [0.01, 0.2])
 def test_the_done_head_is_calibrated_although_ends_weigh_ten_times(rate):
     logit = torch.zeros(1, requires_grad=True)

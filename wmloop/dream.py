@@ -92,7 +92,10 @@ class Dream:
             self._gates = torch.cat([from_z, from_h, from_a, bias.unsqueeze(1)], 1).t().contiguous()
             self._heads = torch.cat([to_mixture, first.weight]).t().contiguous()
             self._bias = torch.cat([mixture_bias, first.bias])
-            self._outcome = (second.weight.detach(), second.bias.detach())
+            weight, bias = second.weight.clone(), second.bias.clone()
+            weight[1] *= memory.terminal_scale
+            bias[1] *= memory.terminal_scale
+            self._outcome = weight, bias
         self._sizes = [len(mixture_bias), len(first.bias)]
 
     @torch.no_grad()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,8 +23,8 @@ _HEAD_WIDTH = 128
 class Prediction(NamedTuple):
     """What M believes follows (z[t], a[t]): fields share leading dimensions (B, T) or (B,).
 
-    `mixture` is over z[t+1]; `reward` is r[t] if the episode goes on and `terminal_reward` if it ends there, both in
-    units of `reward_scale`; `done_logit` is the log odds of `terminated`; `next_action` (..., A) is the mean of a[t+1].
+    `mixture` is over z[t+1]; `reward` is r[t] expected if the episode goes on and `terminal_reward` if it ends there, both
+    in units of `reward_scale`; `done_logit` is the log odds of `terminated`; `next_action` (..., A) is the mean of a[t+1].
     """
 
     mixture: Mixture
@@ -38,7 +39,12 @@ class Memory(nn.Module):
 
     Without that extra head it has 422,368 parameters at Z=32, A=3, D=256, K=5, the paper's number: one bias vector.
     torch's LSTM has two that only ever add up, so the second stays at zero and is not trained.
+
+    `terminal_scale` () is what the terminal head's output is multiplied by: how large the rewards of ends are, in units of
+    reward_scale. It is stored with the weights.
     """
+
+    terminal_scale: Tensor
 
     def __init__(self, latent: int = 32, actions: int = 3, hidden: int = 256, mixtures: int = 5) -> None:
         super().__init__()
@@ -49,6 +55,7 @@ class Memory(nn.Module):
         self.outcome_head = nn.Sequential(
             nn.Linear(hidden, _HEAD_WIDTH), nn.SiLU(), nn.Linear(_HEAD_WIDTH, 3 + actions)
         )
+        self.register_buffer("terminal_scale", torch.ones(()))
 
     def start(self, batch: int, device: torch.device | None = None) -> State:
         """Return the state before anything was seen: zeros (B, D)."""
@@ -102,11 +109,24 @@ class Memory(nn.Module):
         assert isinstance(second, nn.Linear)
         return first, second
 
+    def from_older(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the weights of an M from before there was a terminal scale as they are now: it says the same."""
+        return {"terminal_scale": np.ones((), np.float32), **arrays}
+
+    @torch.no_grad()
+    def rescale_terminal(self, scale: float) -> None:
+        """Let the terminal head's output count in other units, and all it says stay as it is (van Hasselt et al. 2016)."""
+        _, last = self.outcome_linears()
+        for part in (last.weight, last.bias):
+            part[1] *= self.terminal_scale / scale
+        self.terminal_scale.fill_(scale)
+
     def predict(self, hidden: Tensor) -> Prediction:
         """Return what M believes after hidden states (..., D)."""
         mixture = from_outputs(F.linear(hidden, *self.mixture_linear()), self.latent, self.mixtures)
         outcome = self.outcome_head(hidden).float()
-        return Prediction(mixture, outcome[..., 0], outcome[..., 1], outcome[..., 2], outcome[..., 3:])
+        terminal = outcome[..., 1] * self.terminal_scale
+        return Prediction(mixture, outcome[..., 0], terminal, outcome[..., 2], outcome[..., 3:])
 
 
 def gated(gates: Tensor, c: Tensor) -> State:
@@ -120,7 +140,10 @@ def gated(gates: Tensor, c: Tensor) -> State:
 
 
 class Targets(NamedTuple):
-    """What really followed each of (B, T) steps; `mask` is 1 where a real step is, 0 where a sequence is padded."""
+    """What really followed each of (B, T) steps; `mask` is 1 where a real step is, 0 where a sequence is padded.
+
+    `reward` is in units of reward_scale.
+    """
 
     z: Tensor
     reward: Tensor
@@ -131,21 +154,23 @@ class Targets(NamedTuple):
 
 
 def memory_loss(
-    prediction: Prediction, targets: Targets, reward_weight: float, done_weight: float, action_weight: float
-) -> tuple[Tensor, dict[str, Tensor]]:
+    prediction: Prediction, targets: Targets, reward_weight: float, done_weight: float, action_weight: float,
+    terminal_scale: float | Tensor = 1.0,
+) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
     """Return M's loss, the mean over real steps, and its parts.
 
     z': negative log-likelihood in nats, summed over latent dimensions. r': squared error, by the ordinary head on
-    steps that go on and by the terminal head on those that end, where a Huber loss keeps one crash from drowning a
-    batch. d': binary cross-entropy with terminated steps counted `done_weight` times (HS18's Doom model does so).
-    a': squared error. `targets.reward` is in units of reward_scale.
+    steps that go on and by the terminal head on those that end, there in units of `terminal_scale`, so that a crash of
+    -100 does not drown a batch; another loss than the square would learn another thing than the mean.
+    d': binary cross-entropy with terminated steps counted `done_weight` times (HS18's Doom model does so).
+    a': squared error.
     """
     steps = targets.mask.sum().clamp(min=1.0)
     nll = (-log_prob(prediction.mixture, targets.z).sum(-1) * targets.mask).sum() / steps
     goes_on = targets.mask * (1 - targets.terminated)
     ends = targets.mask * targets.terminated
     reward_loss = ((prediction.reward - targets.reward).square() * goes_on).sum() / steps
-    terminal = F.huber_loss(prediction.terminal_reward, targets.reward, reduction="none")
+    terminal = ((prediction.terminal_reward - targets.reward) / terminal_scale).square()
     terminal_loss = (terminal * ends).sum() / steps
     weight = targets.mask * (1 + (done_weight - 1) * targets.terminated)
     done = F.binary_cross_entropy_with_logits(prediction.done_logit, targets.terminated, reduction="none")

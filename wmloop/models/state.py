@@ -19,12 +19,14 @@ def module_arrays(module: nn.Module) -> Arrays:
 
 
 def load_module(module: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put named arrays into a network in place.
+    """Put named arrays into a network in place; one that has changed since knows what older ones meant (`from_older`).
 
     Raises:
         StoreCorruptError: names, shapes or dtypes are not the network's.
     """
     own = module.state_dict()
+    if hasattr(module, "from_older"):
+        arrays = module.from_older(arrays)
     if own.keys() != arrays.keys():
         odd = sorted(own.keys() ^ arrays.keys())
         raise StoreCorruptError(f"the weights do not fit {type(module).__name__}: {odd[0]!r} is on one side only")

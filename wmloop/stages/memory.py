@@ -50,6 +50,12 @@ class Experience(NamedTuple):
         mu_, std, actions_, rewards_, terminated = (torch.from_numpy(a.astype(np.float32)).to(device) for a in arrays)
         return cls(replay, mu_, std, actions_, rewards_, terminated)
 
+    @property
+    def terminal_scale(self) -> float:
+        """Return how large the rewards of ends are, their root mean square in units of reward_scale, and 1 at least."""
+        ends = self.rewards[self.terminated > 0]
+        return max(1.0, float(ends.double().square().mean().sqrt())) if len(ends) else 1.0
+
 
 def action_bounds(rollout: Version) -> tuple[np.ndarray, np.ndarray]:
     """Return the environment's action bounds (A,), as a rollout recorded them."""
@@ -95,6 +101,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     memory = new_memory(ctx.config, experience.actions.shape[-1], ctx.device)
     if "memory" in ctx.carries:
         load(memory, ctx.carries["memory"])
+    memory.rescale_terminal(experience.terminal_scale)
     # More to learn from takes more steps; once old rollouts leave the replay, there is no more of it.
     age = min(ctx.iteration, ctx.config.rollout.replay) - 1
     steps = config.first_steps if ctx.iteration == 0 else round(config.steps * config.steps_growth**age)
@@ -109,7 +116,7 @@ def run(ctx: StageContext) -> dict[str, float]:
         z, action, state, targets = draw(ctx, experience, states, i)
         hidden, _ = memory(z, action, state)
         weights = (config.reward_weight, config.done_weight, config.action_weight)
-        loss, parts = memory_loss(memory.predict(hidden), targets, *weights)
+        loss, parts = memory_loss(memory.predict(hidden), targets, *weights, memory.terminal_scale)
         descend(loss, optimizer, config.max_grad_norm)
         return {name: float(part) for name, part in parts.items()}
 

@@ -17,7 +17,7 @@ from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.models.agent import Agent
 from wmloop.models.controller import Actor, make_critic
 from wmloop.models.memory import Memory
-from wmloop.models.state import load_module, module_arrays
+from wmloop.models.state import load_module
 from wmloop.models.vision import Vision
 from wmloop.store import Store, Version
 
@@ -58,9 +58,8 @@ def shapes(config: RunConfig, actions: int = 3) -> dict[str, tuple[int, ...]]:
 
 
 def load(net: _Net, version: Version, name: str = "model") -> _Net:
-    """Load a network's weights from `name`.safetensors of a version; dtypes and shapes are checked before reading."""
-    own = {key: (array.dtype, array.shape) for key, array in module_arrays(net).items()}
-    load_module(net, version.tensors(f"{name}.safetensors", expected=own))
+    """Load a network's weights from `name`.safetensors of a version; names, dtypes and shapes are checked."""
+    load_module(net, version.tensors(f"{name}.safetensors"))
     return net
 
 
