@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from wmloop.models.mixed import LSTM
 from wmloop.models.mixture import Mixture, from_outputs, log_prob
+from wmloop.models.state import Arrays
 
 State = tuple[Tensor, Tensor]
 """The LSTM's (h, c), each (B, D)."""
@@ -109,7 +110,7 @@ class Memory(nn.Module):
         assert isinstance(second, nn.Linear)
         return first, second
 
-    def from_older(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def from_older(self, arrays: Mapping[str, np.ndarray]) -> Arrays:
         """Return the weights of an M from before there was a terminal scale as they are now: it says the same."""
         return {"terminal_scale": np.ones((), np.float32), **arrays}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,6 +12,14 @@ from torch import nn
 from wmloop.errors import StoreCorruptError
 
 Arrays = dict[str, np.ndarray]
+
+
+@runtime_checkable
+class Changed(Protocol):
+    """A network whose weights were once stored otherwise."""
+
+    def from_older(self, arrays: Mapping[str, np.ndarray]) -> Arrays:
+        """Return stored weights, of any age, as they are stored now."""
 
 
 def module_arrays(module: nn.Module) -> Arrays:
@@ -25,7 +34,7 @@ def load_module(module: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
         StoreCorruptError: names, shapes or dtypes are not the network's.
     """
     own = module.state_dict()
-    if hasattr(module, "from_older"):
+    if isinstance(module, Changed):
         arrays = module.from_older(arrays)
     if own.keys() != arrays.keys():
         odd = sorted(own.keys() ^ arrays.keys())
