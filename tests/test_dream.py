@@ -1,5 +1,7 @@
 """The dream: the fast step is M, an end is an end, and time lines up."""
 
+import math
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -39,9 +41,9 @@ def test_a_dream_step_equals_the_lstm_and_the_heads(memory):
     z = mixture.sample(prediction.mixture, drawn.uniform[0], drawn.normal[0], 1.15)
     torch.testing.assert_close(after.z.float(), z.float(), rtol=0, atol=1e-6)
     done = done_probability(prediction.done_logit, 10.0)
-    expected = (1 - done) * prediction.reward + done * prediction.terminal_reward
     torch.testing.assert_close(outcome.done.float(), done.float())
-    torch.testing.assert_close(outcome.reward.float(), expected.float())
+    torch.testing.assert_close(outcome.reward.float(), prediction.reward.float())
+    torch.testing.assert_close(outcome.terminal_reward.float(), prediction.terminal_reward.float())
 
 
 def test_a_rollout_equals_its_steps_one_by_one(memory):
@@ -55,9 +57,10 @@ def test_a_rollout_equals_its_steps_one_by_one(memory):
         torch.testing.assert_close(batch.logprob[t], policy.logprob(batch.action[t]))
         state, outcome = dream.step(state, batch.action[t].clamp(-1, 1), drawn.uniform[t], drawn.normal[t])
         torch.testing.assert_close(batch.reward[t], outcome.reward.double())
+        torch.testing.assert_close(batch.terminal_reward[t], outcome.terminal_reward.double())
+        torch.testing.assert_close(batch.expected[t], outcome.expected.double())
         torch.testing.assert_close(batch.goes_on[t], 1 - outcome.done.double())
     torch.testing.assert_close(batch.features[6], state.features)
-    assert batch.alive.all()
 
 
 def test_the_same_noise_dreams_the_same_and_other_noise_does_not(memory):
@@ -69,37 +72,37 @@ def test_the_same_noise_dreams_the_same_and_other_noise_does_not(memory):
     assert not torch.equal(first.features, dream.rollout(actor, start(memory), other).features)
 
 
-def test_a_dream_ends_where_the_done_head_passes_one_half_and_stays_ended(memory):
+def saying(memory, reward, terminal_reward, p, done_weight):
+    """Return a dream whose M always says the same."""
+    with torch.no_grad():
+        memory.outcome_head[2].weight.zero_()
+        logit = math.log(p / (1 - p)) + math.log(done_weight) if 0 < p < 1 else math.copysign(1e4, p - 0.5)
+        memory.outcome_head[2].bias[:3] = torch.tensor([reward, terminal_reward, logit])
+    return Dream(memory, 1.0, done_weight)
+
+
+@pytest.mark.parametrize(
+    ("p", "reward", "terminal_reward"),
+    [(0.02, 1, 1), (0.1, 1, 1), (0.4, 1, 1), (0.04, 0, 100), (0.1, 0, -100), (0.6, 1, 1), (0.6, 0, 10), (0, -1, 0), (1, 1, -5)],
+)  # fmt: skip
+def test_what_a_dream_promises_counts_that_it_may_have_ended(memory, p, reward, terminal_reward):
     actor = Actor(memory.latent + memory.hidden, memory.actions).double()
-    with torch.no_grad():
-        memory.outcome_head[2].bias[2] = 50.0
-    batch = Dream(memory, 1.15, 10.0).rollout(actor, start(memory), noise(memory))
-    assert batch.alive[0].all()
-    assert not batch.alive[1:].any()
-    assert not batch.goes_on[0].any()
+    drawn = noise(memory, 25)
+    batch = saying(memory, reward, terminal_reward, p, 10.0).rollout(actor, start(memory), drawn)
+    expected = sum((1 - p) ** t * ((1 - p) * reward + p * terminal_reward) for t in range(25))
+    torch.testing.assert_close(batch.total.float(), torch.full((5,), float(expected)), rtol=1e-4, atol=1e-4)
+    survival = torch.tensor([(1 - p) ** t for t in range(26)]).float()
+    torch.testing.assert_close(batch.survival[:, 0].float(), survival, rtol=1e-4, atol=1e-5)
 
 
-def test_a_step_that_ends_pays_the_terminal_reward(memory):
-    with torch.no_grad():
-        memory.outcome_head[2].weight.zero_()
-        memory.outcome_head[2].bias[:3] = torch.tensor([1.0, -20.0, 50.0])
+def test_the_terminal_heads_own_units_are_read_right_in_a_dream(memory):
+    memory.rescale_terminal(7.0)
+    state = start(memory)
     drawn = noise(memory)
-    _, outcome = Dream(memory, 1.0, 10.0).step(
-        start(memory), torch.zeros(5, 2).double(), drawn.uniform[0], drawn.normal[0]
-    )
-    torch.testing.assert_close(outcome.reward.double(), torch.full((5,), -20.0).double())
-
-
-def test_an_unlikely_end_counts_by_its_probability(memory):
-    with torch.no_grad():
-        memory.outcome_head[2].weight.zero_()
-        memory.outcome_head[2].bias[:3] = torch.tensor([1.0, -20.0, 0.0])
-    drawn = noise(memory)
-    _, outcome = Dream(memory, 1.0, 3.0).step(
-        start(memory), torch.zeros(5, 2).double(), drawn.uniform[0], drawn.normal[0]
-    )
-    torch.testing.assert_close(outcome.done, torch.full_like(outcome.done, 0.25))
-    torch.testing.assert_close(outcome.reward, torch.full_like(outcome.reward, 0.75 * 1 + 0.25 * -20))
+    _, outcome = Dream(memory, 1.0, 10.0).step(state, torch.zeros(5, 2).double(), drawn.uniform[0], drawn.normal[0])
+    hidden, _ = memory(state.z[:, None], torch.zeros(5, 1, 2).double(), (state.h, state.c))
+    terminal = memory.predict(hidden[:, 0]).terminal_reward
+    torch.testing.assert_close(outcome.terminal_reward.float(), terminal.float())
 
 
 def test_training_c_in_a_dream_leaves_no_trace_in_m(memory):

@@ -226,6 +226,7 @@ def test_a_dream_goes_on_without_the_environment_and_ends(env, real, monkeypatch
 def test_a_dream_ends_where_the_done_head_fires(real):
     with torch.no_grad():
         real.agent.memory.outcome_head[2].bias[2] = 1000.0
+    real.temperature = 1.0  # the weights have changed
     moments = episode(Dreamt(real, 60, 1))
     assert len(moments) == 2
     assert "done head" in moments[-1].ended

@@ -94,14 +94,15 @@ def test_the_loss_does_not_depend_on_the_order_within_a_batch(rows, clip, random
 def test_normalised_advantages_ignore_scale_and_shift(values, scale, shift):
     advantages = torch.tensor(values, dtype=torch.float64)
     assume(advantages.std() > 1e-2)
-    normal = ppo.normalise(advantages)
-    torch.testing.assert_close(normal, ppo.normalise(advantages * scale + shift), rtol=1e-4, atol=1e-5)
-    assert abs(normal.mean()) < 1e-6
-    assert abs(normal.square().mean() - 1) < 1e-4
+    weight = torch.linspace(0.1, 1, len(advantages), dtype=torch.float64)
+    normal = ppo.normalise(advantages, weight)
+    torch.testing.assert_close(normal, ppo.normalise(advantages * scale + shift, weight), rtol=1e-4, atol=1e-5)
+    assert abs(ppo.mean(normal, weight)) < 1e-6
+    assert abs(ppo.mean(normal.square(), weight) - 1) < 1e-4
 
 
 def test_equal_advantages_normalise_to_zeros():
-    assert ppo.normalise(torch.full((5,), 3.0)).tolist() == [0.0] * 5
+    assert ppo.normalise(torch.full((5,), 3.0), torch.ones(5)).tolist() == [0.0] * 5
 
 
 episodes = st.integers(1, 12).flatmap(
@@ -164,7 +165,7 @@ def bandit(generator, actor, count=512):
         logprob = policy.logprob(action)
     reward = -(action - torch.tensor([0.5, -0.5])).square().sum(-1)
     ones = torch.ones(1, count)
-    return DreamBatch(features, action[None], logprob[None], reward[None], ones * 0, ones.bool())
+    return DreamBatch(features, action[None], logprob[None], ones * 0, reward[None], ones * 0)
 
 
 def test_ppo_finds_the_best_action_of_a_bandit():
@@ -173,12 +174,34 @@ def test_ppo_finds_the_best_action_of_a_bandit():
     actor, critic = Actor(6, 2), PlainCritic(6)
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], 1e-3)
     config = ControllerConfig(minibatch_size=256, target_kl=0.5, ent_coef=0.0, anchor_coef=0.0)
-    before = bandit(generator, actor).reward.mean()
+    before = bandit(generator, actor).expected.mean()
     for _ in range(60):
         ppo.update(actor, critic, actor, optimizer, bandit(generator, actor), config, generator)
     mean = actor(torch.zeros(1, 6)).mean[0]
     torch.testing.assert_close(mean, torch.tensor([0.5, -0.5]), rtol=0, atol=0.15)
-    assert bandit(generator, actor).reward.mean() > before / 4
+    assert bandit(generator, actor).expected.mean() > before / 4
+
+
+def test_a_step_counts_with_the_probability_that_its_dream_has_come_to_it():
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    actor, critic = Actor(6, 2), PlainCritic(6)
+    features, action = torch.randn(4, 32, 6, generator=generator), torch.randn(3, 32, 2, generator=generator)
+    goes_on = torch.rand(3, 32, generator=generator)
+    reward, terminal_reward = torch.randn(2, 3, 32, generator=generator)
+    with torch.no_grad():
+        logprob, value = actor(features[:-1]).logprob(action), critic(features)
+    batch = DreamBatch(features, action, logprob, reward, terminal_reward, goes_on)
+    expected = goes_on * reward + (1 - goes_on) * terminal_reward
+    _, returns = ppo.gae(expected, goes_on, value[:-1], value[-1], 0.9, 1.0)
+    reached = torch.stack([torch.ones(32), goes_on[0], goes_on[0] * goes_on[1]])
+    loss = 0.25 * (reached * (critic(features[:-1]) - returns).square()).sum() / reached.sum()
+    wanted = [p - q for p, q in zip(critic.parameters(), torch.autograd.grad(loss, critic.parameters()), strict=True)]
+    config = ControllerConfig(update_epochs=1, minibatch_size=96, gamma=0.9, gae_lambda=1.0, max_grad_norm=1e6)
+    optimizer = torch.optim.SGD([*actor.parameters(), *critic.parameters()], 1.0)
+    ppo.update(actor, critic, copy.deepcopy(actor), optimizer, batch, config, generator)
+    for one, other in zip(critic.parameters(), wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
 def test_before_its_first_step_the_new_policy_is_the_old_one():

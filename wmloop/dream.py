@@ -31,10 +31,19 @@ class DreamState(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What M says one step did to N dreams, each (N,): expected `reward` in units of reward_scale, `done` = P(ended)."""
+    """What M says one step does to N dreams, each (N,): `done` = P(it ends the episode); rewards in units of reward_scale.
+
+    `reward` is expected if the episode goes on, `terminal_reward` if it ends there.
+    """
 
     reward: Tensor
+    terminal_reward: Tensor
     done: Tensor
+
+    @property
+    def expected(self) -> Tensor:
+        """Return the reward (N,) expected over whether the step ends the episode."""
+        return (1 - self.done) * self.reward + self.done * self.terminal_reward
 
 
 class Noise(NamedTuple):
@@ -59,16 +68,31 @@ class DreamBatch(NamedTuple):
     """T steps of N dreams, time first.
 
     `features` (T+1, N, F) includes where each dream stopped, for bootstrapping; `action` (T, N, A) is unclipped, as
-    `logprob` (T, N) needs it; `reward` (T, N) is expected over whether the step ends the episode; `goes_on` (T, N) is
-    the probability that it does not; `alive` (T, N) is False after the step in which the done head ended the dream.
+    `logprob` (T, N) needs it; `reward` and `terminal_reward` (T, N) are expected if the step does not end the episode and
+    if it does; `goes_on` (T, N) is the probability that it does not.
     """
 
     features: Tensor
     action: Tensor
     logprob: Tensor
     reward: Tensor
+    terminal_reward: Tensor
     goes_on: Tensor
-    alive: Tensor
+
+    @property
+    def expected(self) -> Tensor:
+        """Return the reward (T, N) expected over whether each step ends the episode."""
+        return self.goes_on * self.reward + (1 - self.goes_on) * self.terminal_reward
+
+    @property
+    def survival(self) -> Tensor:
+        """Return the probability (T+1, N) that the episode has come to each step, and that it goes on after the last."""
+        return torch.cat([torch.ones_like(self.goes_on[:1]), self.goes_on.cumprod(0)])
+
+    @property
+    def total(self) -> Tensor:
+        """Return the sum of rewards (N,) expected over the horizon: nothing is paid after an end."""
+        return (self.survival[:-1] * self.expected).sum(0)
 
 
 class Dream:
@@ -77,8 +101,7 @@ class Dream:
     All gates come out of one matrix product, and all that M says of h, its mixture and its outcomes, out of another, which
     is why weights are stacked here once: build a new Dream when M's weights have changed.
 
-    An end is an expectation as long as it is unlikely: the reward is (1 - p) r + p r_end and the future counts 1 - p.
-    Where p passes one half the dream ends (others found thresholding more stable than sampling).
+    An end is an expectation, never drawn: the reward of a step is (1 - p) r + p r_end, and what follows counts 1 - p.
     """
 
     def __init__(self, memory: Memory, temperature: float, done_weight: float) -> None:
@@ -108,9 +131,7 @@ class Dream:
         z = mixture.sample(density, uniform, normal, self.temperature)
         outcome = torch.nn.functional.linear(torch.nn.functional.silu(raw_outcome), *self._outcome)
         done = done_probability(outcome[:, 2], self.done_weight)
-        done = torch.where(done > 0.5, 1.0, done)
-        reward = (1 - done) * outcome[:, 0] + done * outcome[:, 1]
-        return DreamState(z, h, c), Outcome(reward, done)
+        return DreamState(z, h, c), Outcome(outcome[:, 0], outcome[:, 1], done)
 
     @torch.no_grad()
     def rollout(self, policy: Callable[[Tensor], Policy], start: DreamState, noise: Noise) -> DreamBatch:
@@ -118,8 +139,7 @@ class Dream:
         horizon, num_dreams = noise.action.shape[:2]
         features = start.z.new_empty(horizon + 1, num_dreams, start.z.shape[1] + start.h.shape[1])
         action = torch.empty_like(noise.action)
-        logprob, reward, goes_on = (start.z.new_empty(horizon, num_dreams) for _ in range(3))
-        alive = torch.ones(horizon + 1, num_dreams, dtype=torch.bool, device=start.z.device)
+        logprob, reward, terminal_reward, goes_on = (start.z.new_empty(horizon, num_dreams) for _ in range(4))
         state = start
         for t in range(horizon):
             torch.cat([state.z, state.h], -1, out=features[t])
@@ -127,7 +147,6 @@ class Dream:
             action[t] = choice.sample(noise.action[t])
             logprob[t] = choice.logprob(action[t])
             state, outcome = self.step(state, action[t].clamp(-1, 1), noise.uniform[t], noise.normal[t])
-            reward[t], goes_on[t] = outcome.reward, 1 - outcome.done
-            torch.logical_and(alive[t], outcome.done < 1, out=alive[t + 1])
+            reward[t], terminal_reward[t], goes_on[t] = outcome.reward, outcome.terminal_reward, 1 - outcome.done
         torch.cat([state.z, state.h], -1, out=features[horizon])
-        return DreamBatch(features, action, logprob, reward, goes_on, alive[:-1])
+        return DreamBatch(features, action, logprob, reward, terminal_reward, goes_on)

@@ -13,13 +13,18 @@ from wmloop.errors import DivergedError
 from wmloop.models.controller import Policy
 
 
+#: A dream's step that is reached with less probability teaches nothing.
+_HARDLY = 1e-3
+
+
 def gae(
     reward: Tensor, goes_on: Tensor, value: Tensor, last_value: Tensor, gamma: float, gae_lambda: float
 ) -> tuple[Tensor, Tensor]:
     """Return generalised advantage estimates and returns, both (T, N) (Schulman et al. 2016).
 
     `reward`, `value` are (T, N), `last_value` (N,) bootstraps the step after the last: a truncated episode is not a
-    terminated one. `goes_on` (T, N) is the probability that step t does not terminate the episode, 0 or 1 in reality.
+    terminated one. `goes_on` (T, N) is the probability that step t does not terminate the episode, 0 or 1 in reality, and
+    `reward` is expected over whether it does.
     """
     advantages = torch.empty_like(reward)
     advantage = torch.zeros_like(last_value)
@@ -53,10 +58,15 @@ def clipped_loss(logprob: Tensor, old_logprob: Tensor, advantages: Tensor, clip_
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip_coef, 1 + clip_coef) * advantages)
 
 
-def normalise(advantages: Tensor) -> Tensor:
-    """Return advantages (B,) with mean 0 and standard deviation 1; a constant batch becomes zeros."""
-    centred = advantages - advantages.mean()
-    return centred / (centred.square().mean().sqrt() + 1e-8)
+def mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean of `values` (B,), each counted `weight` (B,) times."""
+    return (values * weight).sum() / weight.sum()
+
+
+def normalise(advantages: Tensor, weight: Tensor) -> Tensor:
+    """Return advantages (B,) with mean 0 and standard deviation 1 under `weight` (B,); a constant batch becomes zeros."""
+    centred = advantages - mean(advantages, weight)
+    return centred / (mean(centred.square(), weight).sqrt() + 1e-8)
 
 
 def minibatches(size: int, minibatch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -72,8 +82,8 @@ def update(
     """Improve actor and critic on one batch of dreams; return PPO's metrics.
 
     The policy stays as it is from where approx_kl passes `target_kl`; the value goes on learning. Each has its own
-    bound on the gradient: under a common one a wrong value would drown the policy's. Steps after a dream's end are left
-    out. `epochs` counts the policy's passes, `anchor_kl` is the distance in nats from the policy `anchor`, whose weight in
+    bound on the gradient: under a common one a wrong value would drown the policy's. A step counts with the probability
+    that its dream has come to it, in everything that is averaged, and is left out where that is hardly ever. `epochs` counts the policy's passes, `anchor_kl` is the distance in nats from the policy `anchor`, whose weight in
     the loss is `anchor_coef`.
 
     Raises:
@@ -81,25 +91,27 @@ def update(
     """
     with torch.no_grad():
         value, held = critic(batch.features), anchor(batch.features[:-1])
-    advantages, returns = gae(batch.reward, batch.goes_on, value[:-1], value[-1], config.gamma, config.gae_lambda)
-    kept = batch.alive.flatten().nonzero().squeeze(1)
+    advantages, returns = gae(batch.expected, batch.goes_on, value[:-1], value[-1], config.gamma, config.gae_lambda)
+    reached = batch.survival[:-1].flatten()
+    kept = (reached > _HARDLY).nonzero().squeeze(1)
+    weight = reached[kept]
     features = batch.features[:-1].flatten(0, 1)[kept]
     action, old_logprob = batch.action.flatten(0, 1)[kept], batch.logprob.flatten()[kept]
     held = Policy(held.mean.flatten(0, 1)[kept], held.log_std.flatten(0, 1)[kept])
-    advantages, returns = normalise(advantages.flatten()[kept]), returns.flatten()[kept]
+    advantages, returns = normalise(advantages.flatten()[kept], weight), returns.flatten()[kept]
     totals: dict[str, Tensor] = {}  # on the device: each figure that is read there makes the host wait
     steps = moves = 0
     moving = True
     for _ in range(config.update_epochs):
         for index in minibatches(len(kept), config.minibatch_size, generator):
             seen = features[index]
-            v_loss = 0.5 * (critic(seen) - returns[index]).square().mean()
+            v_loss = 0.5 * mean((critic(seen) - returns[index]).square(), weight[index])
             loss, metrics = config.vf_coef * v_loss, {"v_loss": v_loss.detach()}
             if moving:
                 policy = actor(seen)
                 policy_loss, more = _policy_loss(
                     policy, action[index], old_logprob[index], advantages[index],
-                    Policy(held.mean[index], held.log_std[index]), config,
+                    Policy(held.mean[index], held.log_std[index]), weight[index], config,
                 )  # fmt: skip
                 loss = loss + policy_loss
                 metrics |= more
@@ -111,19 +123,21 @@ def update(
                 totals[name] = totals[name] + part if name in totals else part
     means = {name: float(total) / (steps if name == "v_loss" else moves) for name, total in totals.items()}
     error = returns - value[:-1].flatten()[kept]
-    explained = 1 - error.var(correction=0) / (returns.var(correction=0) + 1e-8)
+    unexplained, variance = (mean((x - mean(x, weight)).square(), weight) for x in (error, returns))
+    explained = 1 - unexplained / (variance + 1e-8)
     return means | {"epochs": config.update_epochs * moves / steps, "explained_variance": float(explained)}
 
 
 def _policy_loss(
-    policy: Policy, action: Tensor, old_logprob: Tensor, advantages: Tensor, held: Policy, config: ControllerConfig
-) -> tuple[Tensor, dict[str, Tensor]]:
-    logprob, entropy, anchor_kl = policy.logprob(action), policy.entropy().mean(), policy.kl(held).mean()
-    pg_loss = clipped_loss(logprob, old_logprob, advantages, config.clip_coef).mean()
+    policy: Policy, action: Tensor, old_logprob: Tensor, advantages: Tensor, held: Policy, weight: Tensor,
+    config: ControllerConfig,
+) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
+    logprob, entropy, anchor_kl = policy.logprob(action), mean(policy.entropy(), weight), mean(policy.kl(held), weight)
+    pg_loss = mean(clipped_loss(logprob, old_logprob, advantages, config.clip_coef), weight)
     with torch.no_grad():
         log_ratio = logprob - old_logprob
-        approx_kl = (log_ratio.exp() - 1 - log_ratio).mean()
-        clip_frac = (log_ratio.exp() - 1).abs().gt(config.clip_coef).float().mean()
+        approx_kl = mean(log_ratio.exp() - 1 - log_ratio, weight)
+        clip_frac = mean((log_ratio.exp() - 1).abs().gt(config.clip_coef).float(), weight)
     parts = {"pg_loss": pg_loss, "entropy": entropy, "approx_kl": approx_kl, "clip_frac": clip_frac}
     loss = pg_loss - config.ent_coef * entropy + config.anchor_coef * anchor_kl
     return loss, {name: part.detach() for name, part in {**parts, "anchor_kl": anchor_kl}.items()}

@@ -133,7 +133,8 @@ class Real:
 class Dreamt:
     """M's dream, which branches off a real episode; the `dream` is all there is to see, `score` what M promises.
 
-    It ends when M's done head says so, or after as many frames as a real episode has.
+    What a decision promises counts with the probability that the dream has come to it. The dream is over where it has
+    more probably ended than not, or after as many frames as a real episode has.
     """
 
     def __init__(self, real: Real, frames: int, repeat: int) -> None:
@@ -151,7 +152,7 @@ class Dreamt:
     def begin(self, seed: int) -> None:
         """Dream on from where the real episode is now."""
         self._generator = torch.Generator(self.agent.device).manual_seed(derive_seed(seed, "play"))
-        self._state = self.real.state
+        self._state, self._survival = self.real.state, 1.0
         over = self.real.moment.ended
         self._look(0, 0.0, f"the real episode was over before the dream began: {over}" if over else "", 0.0, 0.0)
 
@@ -162,11 +163,12 @@ class Dreamt:
             return
         taken = self._action if action is None else self.agent.from_units(action[None]).clamp(-1, 1)
         self._state, outcome = dream_on(self.agent, self.real.dream, self._state, taken, self._generator)
-        reward, done = float(outcome.reward) * self.real.scale, float(outcome.done)
+        reward, done = self._survival * float(outcome.expected) * self.real.scale, float(outcome.done)
+        self._survival *= 1 - done
         decision = before.decision + 1
         ended = "time was up" if decision >= self._length else ""
-        if done >= 1:
-            ended = "ended by the dream: M's done head fired"
+        if self._survival < 0.5:
+            ended = "ended by the dream: M's done head says so"
         self._look(decision, before.score + reward, ended, reward, done)
 
     def _look(self, decision: int, score: float, ended: str, reward: float, done: float) -> None:

@@ -53,7 +53,6 @@ def run(ctx: StageContext) -> dict[str, float]:
     dream = Dream(memory, tau, ctx.config.memory.done_weight)
     optimizer = adam([*actor.parameters(), *critic.parameters()], config.learning_rate)
     per_decision = ctx.config.memory.reward_scale
-    per_episode = ctx.config.env.episode_frames / ctx.config.env.action_repeat
     ceiling = reward_ceiling(ctx)
     updates = config.first_updates if ctx.iteration == 0 else config.updates
     shown = _Shown(ctx, vision)
@@ -68,12 +67,14 @@ def run(ctx: StageContext) -> dict[str, float]:
         noise = Noise.draw(ctx.config.dream.horizon, len(start.z), start.z.shape[1], actions, ctx.generator("dream", i))
         batch = rollout(start.z, start.h, start.c, *noise)
         shuffle = torch.Generator(ctx.device).manual_seed(ctx.seed("minibatches", i))
-        worth = batch.reward if ceiling is None else ppo.saturated(batch.reward, ceiling / per_decision)
-        metrics = ppo.update(actor, critic, anchor, optimizer, batch._replace(reward=worth), config, shuffle)
+        worth = batch
+        if ceiling is not None:
+            paid = (ppo.saturated(part, ceiling / per_decision) for part in (batch.reward, batch.terminal_reward))
+            worth = batch._replace(**dict(zip(("reward", "terminal_reward"), paid, strict=True)))
+        metrics = ppo.update(actor, critic, anchor, optimizer, worth, config, shuffle)
         shown.next(batch.features[:, 0, : start.z.shape[1]])
-        alive = batch.alive
-        promise = float(batch.reward[alive].mean()) * per_decision * per_episode
-        return metrics | {"dream_return": promise, "dream_ends": 1 - float(alive[-1].float().mean())}
+        promised, ended = float(batch.total.mean()) * per_decision, 1 - float(batch.survival[-1].mean())
+        return metrics | {"dream_return": promised, "dream_ends": ended}
 
     width = ctx.config.dream.num_dreams * ctx.config.dream.horizon
     metrics = fit(

@@ -88,7 +88,7 @@ class Trace:
         begins = begin.at(torch.arange(len(starts), device=agent.device).repeat_interleave(_DREAMS))
         noise = Noise.draw(HORIZON, len(begins.z), begin.z.shape[1], taken.shape[2], generator)
         batch = dream.rollout(agent.policy, begins, noise._replace(action=torch.zeros_like(noise.action)))
-        promised = (batch.reward * batch.alive).sum(0).view(-1, _DREAMS).mean(1)
+        promised = batch.total.view(-1, _DREAMS).mean(1)
         scale = config.memory.reward_scale
         for (t, i), promise in zip(starts, (promised * scale).tolist(), strict=True):
             told[i].promised.append(promise)
