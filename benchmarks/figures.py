@@ -125,7 +125,7 @@ def _memory() -> Work:
 
     def work() -> float:
         hidden, _ = memory(z, action, memory.start(config.batch))
-        loss, _ = memory_loss(memory.predict(hidden), targets, 2.0, 10.0, 0.1)
+        loss, _ = memory_loss(memory.predict(hidden, targets.z), targets, 2.0, 10.0, 0.1)
         descend(loss, optimizer, 1.0)
         return config.batch * config.sequence
 

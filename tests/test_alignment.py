@@ -117,7 +117,7 @@ def test_m_foresees_the_latents_that_come_and_not_those_that_are(trained):
     for first, length in zip(replay.first, replay.length, strict=True):
         rows = torch.arange(first, first + length)
         hidden, _ = memory(experience.mu[0, rows][None], experience.actions[0, rows][None], memory.start(1))
-        mean = mixture.expected(memory.predict(hidden[0]).mixture)
+        mean = mixture.expected(memory.density(hidden[0]))
         near += float((mean - experience.mu[0, rows + 1]).square().mean())
         far += float((mean - experience.mu[0, rows]).square().mean())
     assert near < far

@@ -163,7 +163,7 @@ def test_a_dream_whose_products_may_round_to_bf16_is_the_same_but_for_rounding()
         with torch.no_grad():
             batch = Dream(memory, 1.15, 10.0).rollout(actor, start, noise)
             hidden = memory.step(start.z, noise.action[0].clamp(-1, 1), (start.h, start.c))[0]
-            return batch, mixture.log_prob(memory.predict(hidden).mixture, start.z)
+            return batch, mixture.log_prob(memory.density(hidden), start.z)
 
     (exact, likely), (rounded, likely_rounded) = dreamt("highest"), dreamt("medium")
     assert float((likely - likely_rounded).mean().abs()) < 0.005  # nats a dimension

@@ -35,10 +35,10 @@ def test_a_dream_step_equals_the_lstm_and_the_heads(memory):
     action = torch.randn(5, 2).double()
     after, outcome = Dream(memory, 1.15, 10.0).step(state, action, drawn.uniform[0], drawn.normal[0])
     hidden, (h, c) = memory(state.z[:, None], action[:, None], (state.h, state.c))
-    prediction = memory.predict(hidden[:, 0])
+    z = mixture.sample(memory.density(hidden[:, 0]), drawn.uniform[0], drawn.normal[0], 1.15)
+    prediction = memory.predict(hidden[:, 0], z)
     torch.testing.assert_close(after.h, h, rtol=0, atol=1e-10)
     torch.testing.assert_close(after.c, c, rtol=0, atol=1e-10)
-    z = mixture.sample(prediction.mixture, drawn.uniform[0], drawn.normal[0], 1.15)
     torch.testing.assert_close(after.z.float(), z.float(), rtol=0, atol=1e-6)
     done = done_probability(prediction.done_logit, 10.0)
     torch.testing.assert_close(outcome.done.float(), done.float())
@@ -99,10 +99,31 @@ def test_the_terminal_heads_own_units_are_read_right_in_a_dream(memory):
     memory.rescale_terminal(7.0)
     state = start(memory)
     drawn = noise(memory)
-    _, outcome = Dream(memory, 1.0, 10.0).step(state, torch.zeros(5, 2).double(), drawn.uniform[0], drawn.normal[0])
+    after, outcome = Dream(memory, 1.0, 10.0).step(state, torch.zeros(5, 2).double(), drawn.uniform[0], drawn.normal[0])
     hidden, _ = memory(state.z[:, None], torch.zeros(5, 1, 2).double(), (state.h, state.c))
-    terminal = memory.predict(hidden[:, 0]).terminal_reward
+    terminal = memory.predict(hidden[:, 0], after.z).terminal_reward
     torch.testing.assert_close(outcome.terminal_reward.float(), terminal.float())
+
+
+def test_a_dream_that_shows_the_end_ends_and_another_goes_on():
+    # 40% of what comes shows a crash in its first number; the head that reads it knows, the head that reads h could not
+    torch.manual_seed(0)
+    memory = Memory(1, 1, 4, 2)
+    with torch.no_grad():
+        for part in memory.parameters():
+            part.zero_()
+        odds = torch.tensor([0.4, 0.6]).log()
+        memory.mixture_head.bias.copy_(torch.cat([odds, torch.tensor([1.0, -1.0, -5.0, -5.0])]))
+        first, second = memory.outcome_linears()
+        first.weight[0, 4] = 20.0
+        second.weight[2, 0], second.bias[2] = 2.0, -20.0
+    state = DreamState(*(torch.zeros(4000, n) for n in (1, 4, 4)))
+    drawn = Noise.draw(1, 4000, 1, 1, torch.Generator().manual_seed(0))
+    after, outcome = Dream(memory, 1.0, 1.0).step(state, torch.zeros(4000, 1), drawn.uniform[0], drawn.normal[0])
+    crash = after.z[:, 0] > 0
+    assert crash.float().mean().item() == pytest.approx(0.4, abs=0.03)
+    assert outcome.done[crash].min() > 0.99
+    assert outcome.done[~crash].max() < 0.01
 
 
 def test_training_c_in_a_dream_leaves_no_trace_in_m(memory):

@@ -156,13 +156,13 @@ def fitted(rewards, share):
     hidden = torch.ones(1, len(paid), 8)
     optimizer = torch.optim.Adam(memory.parameters(), 2e-3)
     for _ in range(300):
-        prediction = memory.predict(hidden)
+        prediction = memory.predict(hidden, zeros)
         loss, _ = memory_loss(prediction, targets, 2.0, 10.0, 0.0, memory.terminal_scale)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(memory.parameters(), 1.0)
         optimizer.step()
-    return memory.predict(hidden[:, :1]).terminal_reward.item()
+    return memory.predict(hidden[:, :1], zeros[:, :1]).terminal_reward.item()
 
 
 @pytest.mark.parametrize(
@@ -175,22 +175,27 @@ def test_the_terminal_head_learns_the_mean_and_not_the_median(rewards, share):
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 37.0])
 def test_other_units_of_the_terminal_head_change_nothing_that_m_says(scale):
-    memory, hidden = Memory(4, 2, 8, 2), torch.randn(3, 8)
-    before = memory.predict(hidden)
+    memory, hidden, z = Memory(4, 2, 8, 2), torch.randn(3, 8), torch.randn(3, 4)
+    before = memory.predict(hidden, z)
     memory.rescale_terminal(scale)
-    after = memory.predict(hidden)
+    after = memory.predict(hidden, z)
     torch.testing.assert_close(after.terminal_reward, before.terminal_reward)
     assert torch.equal(after.reward, before.reward)
     assert memory.terminal_scale == scale
 
 
-def test_an_m_from_before_there_was_a_terminal_scale_says_what_it_said():
-    memory, hidden = Memory(4, 2, 8, 2), torch.randn(3, 8)
+def test_an_m_whose_outcomes_knew_only_h_says_what_it_said():
+    memory, hidden, z = Memory(4, 2, 8, 2), torch.randn(3, 8), torch.randn(3, 4)
     older = {name: array.copy() for name, array in module_arrays(memory).items() if name != "terminal_scale"}
+    older["outcome_head.0.weight"] = older["outcome_head.0.weight"][:, :8]
     newer = Memory(4, 2, 8, 2)
     newer.rescale_terminal(5.0)
     load_module(newer, older)
-    assert torch.equal(newer.predict(hidden).terminal_reward, memory.predict(hidden).terminal_reward)
+    first, _, last = memory.outcome_head
+    said = last(nn.functional.silu(nn.functional.linear(hidden, first.weight[:, :8], first.bias)))
+    now = newer.predict(hidden, z)
+    told = torch.stack([now.reward, now.terminal_reward, now.done_logit], -1)
+    torch.testing.assert_close(told, said[:, :3])
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.2])
@@ -267,7 +272,7 @@ def test_a_network_and_adam_survive_the_way_through_arrays():
         for i in steps:
             hidden, _ = net(torch.full((1, 2, 4), i / 7), torch.ones(1, 2, 2), net.start(1))
             optimizer.zero_grad()
-            net.predict(hidden).reward.square().sum().backward()
+            net.predict(hidden, hidden[..., :4]).reward.square().sum().backward()
             optimizer.step()
 
     whole, adam = make()

@@ -98,8 +98,9 @@ class DreamBatch(NamedTuple):
 class Dream:
     """Step dreams inside M at a mixture temperature.
 
-    All gates come out of one matrix product, and all that M says of h, its mixture and its outcomes, out of another, which
-    is why weights are stacked here once: build a new Dream when M's weights have changed.
+    All gates come out of one matrix product, and all that M says of h out of another, which is why weights are stacked here
+    once: build a new Dream when M's weights have changed. What a step pays and whether it ends the episode is told with
+    the z' that was drawn, so a dream that shows a crash ends by it.
 
     An end is an expectation, never drawn: the reward of a step is (1 - p) r + p r_end, and what follows counts 1 - p.
     """
@@ -113,7 +114,9 @@ class Dream:
             # The gates' bias is a weight of a constant input: torch would first write it out for every dream.
             from_z, from_a = from_za.split([memory.latent, memory.actions], 1)
             self._gates = torch.cat([from_z, from_h, from_a, bias.unsqueeze(1)], 1).t().contiguous()
-            self._heads = torch.cat([to_mixture, first.weight]).t().contiguous()
+            known, coming = first.weight.split([memory.hidden, memory.latent], 1)
+            self._heads = torch.cat([to_mixture, known]).t().contiguous()
+            self._coming = coming.t().contiguous()
             self._bias = torch.cat([mixture_bias, first.bias])
             weight, bias = second.weight.clone(), second.bias.clone()
             weight[1] *= memory.terminal_scale
@@ -129,7 +132,8 @@ class Dream:
         raw_mixture, raw_outcome = torch.mm(h, self._heads).add_(self._bias).split(self._sizes, -1)
         density = mixture.from_outputs(raw_mixture, self.memory.latent, self.memory.mixtures)
         z = mixture.sample(density, uniform, normal, self.temperature)
-        outcome = torch.nn.functional.linear(torch.nn.functional.silu(raw_outcome), *self._outcome)
+        shown = torch.addmm(raw_outcome, z, self._coming)
+        outcome = torch.nn.functional.linear(torch.nn.functional.silu(shown, inplace=True), *self._outcome)
         done = done_probability(outcome[:, 2], self.done_weight)
         return DreamState(z, h, c), Outcome(outcome[:, 0], outcome[:, 1], done)
 

@@ -12,7 +12,6 @@ from wmloop.dream import DreamBatch
 from wmloop.errors import DivergedError
 from wmloop.models.controller import Policy
 
-
 #: A dream's step that is reached with less probability teaches nothing.
 _HARDLY = 1e-3
 
@@ -83,8 +82,9 @@ def update(
 
     The policy stays as it is from where approx_kl passes `target_kl`; the value goes on learning. Each has its own
     bound on the gradient: under a common one a wrong value would drown the policy's. A step counts with the probability
-    that its dream has come to it, in everything that is averaged, and is left out where that is hardly ever. `epochs` counts the policy's passes, `anchor_kl` is the distance in nats from the policy `anchor`, whose weight in
-    the loss is `anchor_coef`.
+    that its dream has come to it, in everything that is averaged, and is left out where that is hardly ever. `epochs`
+    counts the policy's passes, `anchor_kl` is the distance in nats from the policy `anchor`, whose weight in the loss is
+    `anchor_coef`.
 
     Raises:
         DivergedError: a loss or gradient is not finite; the weights are as the last good step left them.

@@ -24,7 +24,8 @@ _HEAD_WIDTH = 128
 class Prediction(NamedTuple):
     """What M believes follows (z[t], a[t]): fields share leading dimensions (B, T) or (B,).
 
-    `mixture` is over z[t+1]; `reward` is r[t] expected if the episode goes on and `terminal_reward` if it ends there, both
+    `mixture` is over z[t+1], and all else is believed where z[t+1] is known: the picture that comes shows the goal or the
+    crash. `reward` is r[t] expected if the episode goes on and `terminal_reward` if it ends there, both
     in units of `reward_scale`; `done_logit` is the log odds of `terminated`; `next_action` (..., A) is the mean of a[t+1].
     """
 
@@ -54,7 +55,7 @@ class Memory(nn.Module):
         nn.init.zeros_(self.lstm.get_parameter("bias_hh_l0")).requires_grad_(False)
         self.mixture_head = nn.Linear(hidden, 3 * mixtures * latent)
         self.outcome_head = nn.Sequential(
-            nn.Linear(hidden, _HEAD_WIDTH), nn.SiLU(), nn.Linear(_HEAD_WIDTH, 3 + actions)
+            nn.Linear(hidden + latent, _HEAD_WIDTH), nn.SiLU(), nn.Linear(_HEAD_WIDTH, 3 + actions)
         )
         self.register_buffer("terminal_scale", torch.ones(()))
 
@@ -111,8 +112,12 @@ class Memory(nn.Module):
         return first, second
 
     def from_older(self, arrays: Mapping[str, np.ndarray]) -> Arrays:
-        """Return the weights of an M from before there was a terminal scale as they are now: it says the same."""
-        return {"terminal_scale": np.ones((), np.float32), **arrays}
+        """Return the weights of an M of any age: one whose outcomes knew only h, in units of reward_scale, says the same."""
+        name = "outcome_head.0.weight"
+        arrays = {"terminal_scale": np.ones((), np.float32), **arrays}
+        if arrays.get(name, np.empty(0)).shape == (_HEAD_WIDTH, self.hidden):
+            arrays[name] = np.pad(arrays[name], ((0, 0), (0, self.latent)))
+        return arrays
 
     @torch.no_grad()
     def rescale_terminal(self, scale: float) -> None:
@@ -122,12 +127,15 @@ class Memory(nn.Module):
             part[1] *= self.terminal_scale / scale
         self.terminal_scale.fill_(scale)
 
-    def predict(self, hidden: Tensor) -> Prediction:
-        """Return what M believes after hidden states (..., D)."""
-        mixture = from_outputs(F.linear(hidden, *self.mixture_linear()), self.latent, self.mixtures)
-        outcome = self.outcome_head(hidden).float()
+    def density(self, hidden: Tensor) -> Mixture:
+        """Return what M believes of z', a mixture, after hidden states (..., D)."""
+        return from_outputs(F.linear(hidden, *self.mixture_linear()), self.latent, self.mixtures)
+
+    def predict(self, hidden: Tensor, z: Tensor) -> Prediction:
+        """Return what M believes after hidden states (..., D): of z', and of the rest where that is `z` (..., Z)."""
+        outcome = self.outcome_head(torch.cat([hidden, z], -1)).float()
         terminal = outcome[..., 1] * self.terminal_scale
-        return Prediction(mixture, outcome[..., 0], terminal, outcome[..., 2], outcome[..., 3:])
+        return Prediction(self.density(hidden), outcome[..., 0], terminal, outcome[..., 2], outcome[..., 3:])
 
 
 def gated(gates: Tensor, c: Tensor) -> State:

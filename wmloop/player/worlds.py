@@ -29,8 +29,9 @@ class Moment(NamedTuple):
     """What there is to see at one decision: pictures (H, W, 3) uint8 by name, and how the episode stands.
 
     `score` and `frames` count what came before it; `ended` is empty until the last moment, which says how it ended.
-    `reward` is what the decision before was paid, `done` M's probability that it ended the episode. `action` (A,), in the
-    environment's units, and `value`, in rewards still to come, are C's of this moment; NaN without a critic.
+    `reward` is what the decision before was paid, `done` M's probability, given what came, that it ended the episode.
+    `action` (A,), in the environment's units, and `value`, in rewards still to come, are C's of this moment; NaN without a
+    critic.
     """
 
     pictures: Mapping[str, np.ndarray]
@@ -87,7 +88,7 @@ class Real:
         self._expected: np.ndarray | None = None
         self._closed: DreamState | None = None
         self._generator = torch.Generator(self.agent.device).manual_seed(derive_seed(track, "play"))
-        self._look(0, 0.0, 0, "", 0.0, 0.0)
+        self._look(0, 0.0, 0, "", 0.0)
 
     @property
     def state(self) -> DreamState:
@@ -102,9 +103,7 @@ class Real:
         taken = self.agent.action if action is None else self.agent.from_units(action[None])
         in_units = self.agent.take(taken)[0]
         with torch.inference_mode():
-            said = self.agent.memory.predict(self.agent.state[0])
-            self._expected = _decode(self.agent, mixture.expected(said.mixture))
-            done = float(done_probability(said.done_logit, self.done_weight))
+            self._expected = _decode(self.agent, mixture.expected(self.agent.memory.density(self.agent.state[0])))
         if not self.dreaming:
             self._closed = None
         else:
@@ -114,10 +113,15 @@ class Real:
         ended = (
             f"ended by the environment (last reward {reward:.1f})" if terminated else "time was up" if truncated else ""
         )
-        self._look(before.decision + 1, before.score + reward, before.frames + count, ended, reward, done)
+        self._look(before.decision + 1, before.score + reward, before.frames + count, ended, reward)
 
-    def _look(self, decision: int, score: float, frames: int, ended: str, reward: float, done: float) -> None:
+    def _look(self, decision: int, score: float, frames: int, ended: str, reward: float) -> None:
         self.agent.look(self._observation[None])  # also at the end, where only what V sees is of use
+        done = 0.0
+        if decision:
+            with torch.inference_mode():
+                said = self.agent.memory.predict(self.agent.state[0], self.agent.z)
+                done = float(done_probability(said.done_logit, self.done_weight))
         seen = _decode(self.agent, self.agent.z)
         pictures = {
             "real": self.env.render(), "reconstruction": seen,

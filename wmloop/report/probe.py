@@ -16,7 +16,6 @@ from wmloop.envs import EnvPool
 from wmloop.episodes import Episode
 from wmloop.models import mixture
 from wmloop.models.agent import Agent
-from wmloop.models.memory import done_probability
 from wmloop.models.vision import to_frames, to_images
 from wmloop.seeding import derive_seed, fresh_tracks
 from wmloop.stages.collect import UNLIMITED, Task, drive, halves
@@ -30,6 +29,8 @@ _EPISODES, _DREAMS, _AHEAD = 8, 24, 50
 STEPS = (1, 5, 15, 50)
 #: Pictures in a row, and dreams shown.
 _PICTURES, _STRIPS = 6, 3
+#: Dreams of one step whose mean is what M expects of it.
+_ONE_STEP = 16
 #: M has seen so many decisions before it is asked, and CarRacing has zoomed in.
 _WARM = 20
 
@@ -118,28 +119,42 @@ def _ask(
     config: RunConfig, agent: Agent, episodes: Sequence[Episode], seen: Sequence[_Seen],
     layers: dict[str, Sequence[Layer]],
 ) -> Probe:  # fmt: skip
-    first, held = episodes[0], seen[0]
+    first, begun = episodes[0], seen[0]
     at = np.linspace(0, len(first) - 1, _PICTURES).astype(int)
     later = np.linspace(min(_WARM, len(first) - 2), len(first) - 2, _PICTURES).astype(int)
-    h_after, _ = agent.memory.step(held.z, held.action, (held.h, held.c))
-    expected = mixture.expected(agent.memory.predict(h_after[later]).mixture)
+    h_after, _ = agent.memory.step(begun.z, begun.action, (begun.h, begun.c))
+    expected = mixture.expected(agent.memory.density(h_after[later]))
     strips, dream_error, stay_error, seen_error = _open_loop(config, agent, episodes, seen)
     rewards, dones = [], []
-    for episode, z in zip(episodes, seen, strict=True):
-        h, _ = agent.memory.step(z.z, z.action, (z.h, z.c))
-        said = agent.memory.predict(h)
-        p = done_probability(said.done_logit, config.memory.done_weight)
-        reward = ((1 - p) * said.reward + p * said.terminal_reward) * config.memory.reward_scale
-        ends = torch.zeros(len(episode))
+    dream = Dream(agent.memory, 1.0, config.memory.done_weight)
+    for episode, held in zip(episodes, seen, strict=True):
+        reward, done = _ahead(dream, held, episode.seed)
+        ends = np.zeros(len(episode))
         ends[-1] = float(episode.terminated)
-        rewards.append(np.stack([reward.cpu().numpy(), episode.rewards], 1))
-        dones.append(np.stack([p.cpu().numpy(), ends.numpy()], 1))
+        rewards.append(np.stack([reward * config.memory.reward_scale, episode.rewards], 1))
+        dones.append(np.stack([done, ends], 1))
     return Probe(
         [episode.score for episode in episodes], [episode.seed for episode in episodes],
-        first.observations[at], _decode(agent, held.z[at]), seen_error,
-        _decode(agent, held.z[later + 1]), _decode(agent, expected),
+        first.observations[at], _decode(agent, begun.z[at]), seen_error,
+        _decode(agent, begun.z[later + 1]), _decode(agent, expected),
         strips, dream_error, stay_error, np.concatenate(rewards), np.concatenate(dones), layers,
     )  # fmt: skip
+
+
+def _ahead(dream: Dream, held: _Seen, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the reward in units of reward_scale and the probability of an end, (T,) each, that M expects of each decision.
+
+    What comes is not known to it: the mean over dreams of one step.
+    """
+    state = DreamState(held.z, held.h, held.c)
+    generator = torch.Generator(held.z.device).manual_seed(derive_seed(seed, "ahead"))
+    noise = Noise.draw(_ONE_STEP, len(held.z), held.z.shape[1], held.action.shape[1], generator)
+    told = [dream.step(state, held.action, noise.uniform[k], noise.normal[k])[1] for k in range(_ONE_STEP)]
+    reward, done = (
+        torch.stack(part).mean(0).cpu().numpy()
+        for part in zip(*((said.expected, said.done) for said in told), strict=True)
+    )
+    return reward, done
 
 
 def _open_loop(
@@ -201,7 +216,7 @@ def networks(config: RunConfig, agent: Agent) -> dict[str, Sequence[Layer]]:
         agent.vision.decode(agent.vision.encode(image)[0])
 
     def remember() -> None:
-        memory.predict(memory(*step, state)[0])
+        memory.predict(memory(*step, state)[0], step[0])
         memory.mixture_head(state[0])  # a prediction reads its weights in another order and never calls it
 
     critic = new_critic(config, agent.device).eval()

@@ -116,7 +116,7 @@ def run(ctx: StageContext) -> dict[str, float]:
         z, action, state, targets = draw(ctx, experience, states, i)
         hidden, _ = memory(z, action, state)
         weights = (config.reward_weight, config.done_weight, config.action_weight)
-        loss, parts = memory_loss(memory.predict(hidden), targets, *weights, memory.terminal_scale)
+        loss, parts = memory_loss(memory.predict(hidden, targets.z), targets, *weights, memory.terminal_scale)
         descend(loss, optimizer, config.max_grad_norm)
         return {name: float(part) for name, part in parts.items()}
 

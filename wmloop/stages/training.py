@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from wmloop.errors import DivergedError
+from wmloop.errors import DivergedError, DraftUnusableError, StoreCorruptError
 from wmloop.models.state import load_module, load_optimizer, module_arrays, optimizer_arrays
 from wmloop.stages.context import StageContext
 from wmloop.store import KEPT_SNAPSHOTS
@@ -63,6 +63,7 @@ def fit(
 
     Raises:
         DivergedError: it diverged again after the last rollback.
+        DraftUnusableError: an earlier attempt at the stage was made with networks of other shapes.
         StorageError: the disk has no room for the snapshots and the result.
         Interrupted: the run is to stop; a snapshot is on disk.
     """
@@ -89,7 +90,10 @@ def fit(
     saved = ctx.draft.latest_snapshot()
     if saved is not None:
         start, arrays, state = saved
-        restore(arrays)
+        try:
+            restore(arrays)
+        except StoreCorruptError as error:  # another program's, whose networks were others
+            raise DraftUnusableError(f"{ctx.draft.name} was begun with other networks: {error}") from error
         means, scale, rollbacks = dict(state["means"]), float(state["scale"]), int(state["rollbacks"])
     ctx.begin(total * units_per_step, unit, start * units_per_step)
     i = start
