@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny_env import MAX_STEPS, tiny_config
+from tests.tiny_env import tiny_config
 from wmloop import loop
 from wmloop.config import build_config
 from wmloop.configtext import parse_setting, to_toml
@@ -119,7 +119,7 @@ def test_an_automatic_temperature_begins_at_one_and_follows_the_measured_gap(tol
 
 @pytest.mark.parametrize(("rate", "saturated"), [(0.4, 0), (0.5, 1)])
 def test_the_ceiling_holds_once_reality_pays_as_much_and_never_at_first(told, rate, saturated):
-    store = told([{"paid": rate * MAX_STEPS}, {}], "controller.reward_ceiling=0.5")
+    store = told([{"paid_a_decision": rate}, {}], "controller.reward_ceiling=0.5")
     assert used(store, "saturated") == [0, saturated]
 
 
@@ -168,14 +168,14 @@ def test_c_is_trained_as_the_schedules_say_and_what_they_follow_is_measured(whol
     metrics = store.version(1, "controller").metrics
     assert (metrics["gamma"], metrics["temperature"], metrics["saturated"]) == (0.75, 1.25, 1.0)
     evaluation = store.version(1, "evaluate").metrics
-    assert {"gap", "paid", "score_error"} <= evaluation.keys()
+    assert {"gap_points", "paid", "score_error", "ends_expected"} <= evaluation.keys()
     assert evaluation["temperature"] == 1.25
 
 
 @pytest.mark.parametrize(("promised", "alarms"), [(9.0, 0), (11.0, 1)])
 def test_a_promise_beyond_the_best_real_track_raises_an_alarm(whole, tmp_path, monkeypatch, promised, alarms):
     figures = {"score": 1.0, "score_std": 0.0, "promised": promised, "paid_best": 10.0}
-    monkeypatch.setattr(evaluate, "summarise", lambda results, config: figures)
+    monkeypatch.setattr(evaluate, "summarise", lambda results: figures)
     events = []
     store = until(whole, tmp_path, (0, "evaluate"))
     perform(store.path, configure("budget.iterations=1"), events.append)

@@ -23,19 +23,81 @@ sums = st.floats(1, 100)
 rows = st.lists(st.lists(st.tuples(sums, sums, sums), min_size=1, max_size=5), min_size=2, max_size=6)
 
 
-def told(rows):
-    return [Promises(*map(list, zip(*episode, strict=True))) for episode in rows]
+def told(rows, sign=1):
+    episodes = []
+    for episode in rows:
+        promised, foreseen, paid = ([sign * value for value in part] for part in zip(*episode, strict=True))
+        episodes.append(Promises(promised, foreseen, paid, [25] * len(paid), 20 * len(paid) + 5, []))
+    return episodes
 
 
-@given(rows, st.floats(0.1, 3))
-def test_the_gap_is_the_ratio_of_sums_and_a_promise_always_out_by_one_factor_has_no_error(rows, factor):
-    episodes = told(rows)
-    metrics = gap(episodes, CONFIG)
+@given(rows, st.floats(0.1, 3), st.sampled_from([1, -1]))
+def test_the_gap_is_the_ratio_of_sums_and_a_promise_always_out_by_one_factor_has_no_error(rows, factor, sign):
+    episodes = told(rows, sign)
+    metrics = gap(episodes)
     promised, paid = (sum(sum(episode[k]) for episode in episodes) for k in (0, 2))
-    assert metrics["gap"] == pytest.approx(promised / paid - 1)
-    steady = [episode._replace(promised=[factor * value for value in episode.paid]) for episode in episodes]
-    assert gap(steady, CONFIG)["gap"] == pytest.approx(factor - 1)
-    assert gap(steady, CONFIG)["gap_error"] == pytest.approx(0, abs=1e-9)
+    length, lived = np.mean([e.decisions for e in episodes]), sum(sum(e.lived) for e in episodes)
+    assert metrics["gap_points"] == pytest.approx((promised - paid) * length / lived)
+    assert metrics["paid"] == pytest.approx(paid * length / lived)
+    if "gap" in metrics:
+        assert metrics["gap"] == pytest.approx((promised - paid) / abs(paid))
+    steady = gap([episode._replace(promised=[factor * value for value in episode.paid]) for episode in episodes])
+    assert ("gap" in steady) == ("gap" in metrics)
+    if "gap" in steady:
+        assert steady["gap"] == pytest.approx(sign * (factor - 1))
+        assert steady["gap_error"] == pytest.approx(0, abs=1e-9)
+
+
+@given(rows)
+def test_what_is_lost_is_told_with_the_same_errors_as_what_is_won(rows):
+    won, lost = gap(told(rows)), gap(told(rows, -1))
+    assert won.keys() == lost.keys()
+    for name in ("gap_error", "gap_points_error"):
+        assert won.get(name) == pytest.approx(lost.get(name))
+
+
+def test_a_gap_in_parts_of_what_was_paid_is_left_out_where_that_may_be_nothing():
+    nothing = [Promises([0.5], [], [0.0], [25], 25, []) for _ in range(3)]
+    assert {"gap", "gap_error"}.isdisjoint(gap(nothing))
+    assert gap(nothing)["gap_points"] == pytest.approx(0.5)
+    balanced = [Promises([0.0], [], [paid], [25], 25, []) for paid in (5.0, -5.0, 1.0)]
+    assert "gap" not in gap(balanced)
+    assert "gap" not in gap(balanced[:1])
+
+
+def hazard(p, cap, rng, reward, terminal_reward):
+    """Return an episode that ends at each decision with probability `p`, or is cut after `cap`."""
+    end = int(rng.geometric(p))
+    rewards = np.full(min(end, cap), reward, np.float32)
+    if end <= cap:
+        rewards[-1] = terminal_reward
+    return Episode(np.zeros(0), np.zeros(0), rewards, end <= cap, end > cap, 0, 0)
+
+
+@pytest.mark.parametrize("warmup", [0, 4])
+@pytest.mark.parametrize("cap", [30, 250])
+@pytest.mark.parametrize(("p", "reward", "terminal_reward"), [
+    (0.02, 1, 1), (0.1, 1, 1), (0.4, 1, 1), (0.04, 0, 100), (0.1, 0, -100), (0.02, -1, -1), (0.1, -1, 30),
+])  # fmt: skip
+def test_what_a_calibrated_m_promises_is_what_is_paid_ends_and_time_limits_and_all(
+    p, reward, terminal_reward, cap, warmup
+):
+    rng = np.random.default_rng(0)
+    step = (1 - p) * reward + p * terminal_reward
+    episodes = []
+    for _ in range(1500):
+        episode = hazard(p, cap, rng, reward, terminal_reward)
+        asked = promises.windows(episode, warmup, cap, None)
+        episodes.append(Promises(
+            [sum((1 - p) ** t * step for t in range(window.promised)) for window in asked], [],
+            [float(episode.rewards[w.start : w.start + w.lived].sum()) for w in asked],
+            [window.lived for window in asked], len(episode), [],
+        ))  # fmt: skip
+    metrics = gap(episodes)
+    assert abs(metrics["gap_points"]) < 3.5 * metrics["gap_points_error"]
+    mean = np.mean([hazard(p, cap, rng, reward, terminal_reward).rewards.sum() for _ in range(20_000)])
+    if warmup == 0:
+        assert metrics["paid"] == pytest.approx(mean, rel=0.2)
 
 
 def test_the_gaps_error_is_what_repeating_the_experiment_shows():
@@ -44,7 +106,7 @@ def test_the_gaps_error_is_what_repeating_the_experiment_shows():
     def experiment():
         paid = rng.gamma(9, 3, (20, 6))
         promised = 1.2 * paid + rng.normal(0, 8, (20, 1)) + rng.normal(0, 5, (20, 6))
-        return gap([Promises(list(a), list(a), list(b)) for a, b in zip(promised, paid, strict=True)], CONFIG)
+        return gap([Promises(list(a), [], list(b), [25] * 6, 125, []) for a, b in zip(promised, paid, strict=True)])
 
     found = [experiment() for _ in range(300)]
     assert np.mean([m["gap"] for m in found]) == pytest.approx(0.2, abs=0.01)
@@ -53,19 +115,38 @@ def test_the_gaps_error_is_what_repeating_the_experiment_shows():
 
 
 def test_foresight_that_is_perfect_correlates_fully_without_bias_and_no_moments_give_no_figures():
-    episodes = [Promises([1.0, 2.0], [3.0, 5.0], [3.0, 5.0]), Promises([], [], [])]
+    episodes = [Promises([1.0, 2.0], [3.0, 5.0], [3.0, 5.0], [25, 25]), Promises([], [], [])]
     metrics = foresight(episodes)
     assert (metrics["open_loop_bias"], metrics["open_loop_correlation"]) == (0, pytest.approx(1))
     assert foresight([Promises([], [], [])]) == {}
-    assert gap([Promises([], [], [])], CONFIG) == {}
+    assert gap([Promises([], [], [])]) == {}
+
+
+def lived(rewards, terminated=False, patience=None, warmup=0):
+    rewards = np.array(rewards, np.float32)
+    episode = Episode(np.zeros(0), np.zeros(0), rewards, terminated, not terminated, 0, 0)
+    return [tuple(window) for window in promises.windows(episode, warmup, 1000, patience)]
+
+
+@given(st.integers(1, 300), st.booleans(), st.integers(0, 10))
+def test_m_is_asked_up_to_the_last_decision_and_beyond_an_end_alone(length, terminated, warmup):
+    asked = lived(np.zeros(length), terminated, None, warmup)
+    covered = {t for start, _, real in asked for t in range(start, start + real)}
+    assert covered == set(range(warmup, length))
+    for start, promised, real in asked:
+        assert real == min(25, length - start)
+        assert promised == (25 if terminated else real)
 
 
 def test_m_is_asked_only_where_rollouts_would_still_drive():
-    rewards = np.zeros(200, np.float32)
-    rewards[:50] = 1
-    assert promises.moments(rewards, None) == list(range(20, 176, 20))
-    assert promises.moments(rewards, 30) == [20, 40, 60]
-    assert promises.moments(rewards[:30], 30) == []
+    rewards = [1] * 50 + [0] * 150
+    assert [start for start, *_ in lived(rewards)] == list(range(0, 200, 20))
+    assert lived(rewards, patience=30) == [(0, 25, 25), (20, 25, 25), (40, 25, 25)]
+    assert lived(rewards[:80], patience=30) == lived(rewards, patience=30)
+    # the end came as the last bit of patience went
+    assert lived(rewards[:80], True, patience=30)[-1] == (60, 25, 20)
+    assert lived([-1] * 40, patience=30) == [(0, 25, 25)]
+    assert lived([-1] * 40) == [(0, 25, 25), (20, 20, 20)]
 
 
 @pytest.mark.parametrize("foreseeing", [False, True])
@@ -82,20 +163,29 @@ def test_a_trace_tells_of_every_moment_asked_and_foresees_only_if_told_to(forese
     rewards = [np.arange(1, length + 1, dtype=np.float32) for length in (90, 30)]
     driven = [Episode(np.zeros(0), np.zeros(0), reward, False, True, i, 0) for i, reward in enumerate(rewards)]
     long, short = trace.promises(CONFIG, driven, foreseeing)
-    assert long.paid == [rewards[0][t : t + 25].sum() for t in (20, 40, 60)]
-    assert len(long.promised) == 3
-    assert [value is None for value in long.foreseen] == [False, True, True] * foreseeing
-    assert short == Promises([], [], [])
+    assert long.paid == [rewards[0][t : t + 25].sum() for t in range(4, 90, 20)]
+    assert len(long.promised) == 5
+    assert long.lived == [25, 25, 25, 25, 6]
+    assert [value is None for value in long.foreseen] == [False, True, True, True, True] * foreseeing
+    assert (short.lived, short.decisions) == ([25, 6], 30)
+    assert short.foreseen == [None, None] * foreseeing
+    bins = np.array(long.ends)
+    assert bins[:, 0].sum() == 90
+    assert 0 < bins[:, 1].sum() < 90
+    assert bins[:, 2].sum() == 0
+    figures = promises.ends([long, short])
+    assert figures["ends"] == 0
+    assert sum(value for name, value in figures.items() if name.endswith("_decisions")) == 120
 
 
 def test_every_sixth_moment_is_foreseen_and_in_every_second_episode_three_moments_later():
-    foreseen = [[t for t in range(20, 260, 20) if promises._is_foreseen(t, episode)] for episode in range(3)]
-    assert foreseen == [[20, 140], [80, 200], [20, 140]]
+    foreseen = [[n for n in range(12) if promises._is_foreseen(n, episode)] for episode in range(3)]
+    assert foreseen == [[0, 6], [3, 9], [0, 6]]
 
 
 def test_foresight_is_told_of_the_moments_that_were_asked_alone():
-    told = [Promises([0, 0, 0], [10, None, 30], [11, 900, 28]), Promises([0], [], [500])]
-    assert promises.foresight(told) == pytest.approx({"open_loop_bias": 1 / 39, "open_loop_correlation": 1.0})
+    told = [Promises([0, 0, 0], [24, None, 30], [26, 900, 28]), Promises([0], [], [500])]
+    assert promises.foresight(told) == pytest.approx({"open_loop_bias": 0, "open_loop_correlation": 1.0})
     assert promises.foresight([Promises([0], [], [500])]) == {}
 
 
@@ -104,10 +194,12 @@ class Fork:
 
     def step(self, state, action, uniform, normal):
         side = torch.where(state.z == 0, torch.where(uniform < 0.5, -0.5, 0.5), state.z)
-        return DreamState(side, state.h, state.c), Outcome(2 * side[:, 0], torch.zeros(len(side)))
+        return DreamState(side, state.h, state.c), Outcome(
+            2 * side[:, 0], torch.zeros(len(side)), torch.zeros(len(side))
+        )
 
 
-@pytest.mark.parametrize(("taken", "expected"), [(0.5, 6), (-0.5, -6)])
+@pytest.mark.parametrize(("taken", "expected"), [(0.5, 5), (-0.5, -5)])
 def test_actions_are_evidence_of_where_the_road_went(taken, expected):
     def follows_the_road(features):
         return Policy(features[:, :1], torch.full((len(features), 1), -2.0))
@@ -127,4 +219,5 @@ def foresee_fork(policy, taken):
     begin = DreamState(*(torch.zeros(moments, 1) for _ in range(3)))
     actions = torch.full((steps, moments, 1), taken)
     actions[0] = 0
-    return promises.foresee(Fork(), policy, begin, actions, torch.Generator().manual_seed(0)).mean().item()
+    lived = torch.full((moments,), steps)
+    return promises.foresee(Fork(), policy, begin, actions, lived, torch.Generator().manual_seed(0)).mean().item()

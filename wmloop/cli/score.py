@@ -85,7 +85,7 @@ def score(
         "run": store.name,
         "iteration": iteration,
         "seed": seed,
-        **summarise(results, config),
+        **summarise(results),
         "score_ci95": interval(scores),
         "seconds": time.monotonic() - begun,
         "tracks": details(results),

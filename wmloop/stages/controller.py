@@ -108,8 +108,8 @@ def reward_ceiling(ctx: StageContext) -> float | None:
     if ceiling is None or "controller" not in ctx.carries:
         return None
     begun_with = ctx.carries["controller"].iteration
-    paid = next(v.metrics.get("paid", 0.0) for v in ctx.history("evaluate") if v.iteration == begun_with)
-    return ceiling if paid >= ceiling * ctx.config.env.episode_frames / ctx.config.env.action_repeat else None
+    scored = next(v.metrics for v in ctx.history("evaluate") if v.iteration == begun_with)
+    return ceiling if scored.get("paid_a_decision", 0.0) >= ceiling else None
 
 
 def temperature(ctx: StageContext) -> float:
@@ -134,8 +134,8 @@ def branch(ctx: StageContext, experience: Experience, states: State, index: int)
     rng = ctx.rng("branch", index)
     row, _ = replay.sample_windows(config.num_dreams, 1, ctx.config.memory.age_decay, rng)
     episode = np.searchsorted(replay.first, row, side="right") - 1
-    earliest = replay.first[episode] + np.minimum(config.warmup, replay.length[episode] - 1)
-    rows = torch.from_numpy(np.maximum(row, earliest)).to(ctx.device)
+    begun = np.maximum(row, replay.first[episode] + config.warmup)
+    rows = torch.from_numpy(np.where(replay.length[episode] > config.warmup, begun, row)).to(ctx.device)
     side = torch.from_numpy(rng.integers(0, len(experience.mu), config.num_dreams)).to(ctx.device)
     return DreamState(experience.mu[side, rows], states[0][side, rows], states[1][side, rows])
 

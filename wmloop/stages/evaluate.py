@@ -15,7 +15,7 @@ from wmloop.models.agent import Agent
 from wmloop.seeding import confirmation_tracks, evaluation_tracks
 from wmloop.stages.collect import UNLIMITED, Task, drive, halves, require_wave, waves
 from wmloop.stages.context import StageContext
-from wmloop.stages.promises import Promises, Trace, gap
+from wmloop.stages.promises import Promises, Trace, ends, gap
 from wmloop.stages.weights import Triple, require_same_actions
 
 
@@ -28,6 +28,9 @@ class TrackResult(NamedTuple):
     terminated: bool
     promised: list[float]
     paid: list[float]
+    lived: Sequence[int] = ()
+    decisions: int = 0
+    ends: Sequence[Sequence[float]] = ()
 
 
 def run(ctx: StageContext) -> dict[str, float]:
@@ -40,12 +43,12 @@ def run(ctx: StageContext) -> dict[str, float]:
         agent = triple.agent(config, pool.action_low, pool.action_high, ctx.device)
         ctx.begin(len(tracks) * config.env.episode_frames, "frames")
         results = _score(ctx, pool, agent, tracks, "tracks")
-        metrics = summarise(results, config) | {"temperature": triple.controller.metrics.get("temperature", 1.0)}
+        metrics = summarise(results) | {"temperature": triple.controller.metrics.get("temperature", 1.0)}
         if metrics["score"] >= config.budget.goal:
             ctx.say(f"goal met on {len(tracks)} tracks with {metrics['score']:.0f}: confirming on further ones")
             further = confirmation_tracks(config.evaluate.confirm_tracks)
             ctx.begin(len(further) * config.env.episode_frames, "frames")
-            confirmed = summarise(_score(ctx, pool, agent, further, "confirm"), config)
+            confirmed = summarise(_score(ctx, pool, agent, further, "confirm"))
             kept = ("score", "score_std", "score_error", "score_min", "frames", "gap", "gap_error")
             metrics |= {f"confirmed_{name}": confirmed[name] for name in kept if name in confirmed}
             verdict = "confirmed" if ranking.confirms(metrics, config.budget.goal) else "not sure yet, so it goes on"
@@ -53,10 +56,8 @@ def run(ctx: StageContext) -> dict[str, float]:
                 f"{confirmed['score']:.1f} on {len(further)} further tracks, error {confirmed['score_error']:.1f}: {verdict}"
             )
     if metrics.get("promised", 0.0) > metrics.get("paid_best", math.inf):
-        ctx.say(
-            f"M promises {metrics['promised']:.0f} in {config.env.episode_frames} frames,"
-            f" more than the best real track paid ({metrics['paid_best']:.0f})", "alarm",
-        )  # fmt: skip
+        told = f"M promises {metrics['promised']:.0f} an episode, more than the best real track paid"
+        ctx.say(f"{told} ({metrics['paid_best']:.0f})", "alarm")
     return metrics
 
 
@@ -69,18 +70,18 @@ def score_tracks(
     episodes = drive(pool, wave, lambda t, copies, frames: trace.act(copies, frames), tick)
     told = trace.promises(config, episodes)
     return [
-        TrackResult(e.seed, e.score, e.frames, e.terminated, promises.promised, promises.paid)
-        for e, promises in zip(episodes, told, strict=True)
+        TrackResult(e.seed, e.score, e.frames, e.terminated, p.promised, p.paid, p.lived, p.decisions, p.ends)
+        for e, p in zip(episodes, told, strict=True)
     ]
 
 
-def summarise(results: Sequence[TrackResult], config: RunConfig) -> dict[str, float]:
+def summarise(results: Sequence[TrackResult]) -> dict[str, float]:
     """Return the headline figures of scored tracks.
 
     `score`, `score_std`, `score_min`: per-track sums of official reward; `score_error`: the standard error of their mean.
     `frames`: real frames driven. The rest is M's word against reality's (see promises.gap).
     """
-    promises = [Promises(result.promised, [], result.paid) for result in results]
+    promises = [Promises(r.promised, [], r.paid, r.lived, r.decisions, r.ends) for r in results]
     scores = np.array([result.score for result in results])
     figures = {
         "score": float(scores.mean()),
@@ -89,7 +90,7 @@ def summarise(results: Sequence[TrackResult], config: RunConfig) -> dict[str, fl
         "score_min": float(scores.min()),
         "frames": float(sum(result.frames for result in results)),
     }
-    return figures | gap(promises, config)
+    return figures | gap(promises) | ends(promises)
 
 
 def _score(ctx: StageContext, pool: EnvPool, agent: Agent, tracks: Sequence[int], name: str) -> list[TrackResult]:
@@ -111,8 +112,9 @@ def _score(ctx: StageContext, pool: EnvPool, agent: Agent, tracks: Sequence[int]
             scored = score_tracks(ctx.config, pool, agent, [task.seed for task in wave], tick)
             ctx.draft.save_json(part, [result._asdict() for result in scored])
         require_wave(ctx.draft.json(part), wave, ctx.draft.name)
-        # By name: what an older program saved may say more.
-        results += [TrackResult(*(record[name] for name in TrackResult._fields)) for record in ctx.draft.json(part)]
+        # By name: what an older program saved may say more, or less.
+        for record in ctx.draft.json(part):
+            results.append(TrackResult(**{name: record[name] for name in TrackResult._fields if name in record}))
         ctx.progress(
             len(results) * ctx.config.env.episode_frames,
             {"score": float(np.mean([result.score for result in results]))},

@@ -14,7 +14,7 @@ from wmloop.models.agent import Exploration
 from wmloop.seeding import training_track
 from wmloop.stages.collect import UNLIMITED, Decide, Task, drive, halves, require_wave
 from wmloop.stages.context import StageContext
-from wmloop.stages.promises import Promises, Trace, foresight, gap
+from wmloop.stages.promises import Promises, Trace, ends, foresight, gap
 from wmloop.stages.weights import Triple, require_same_actions
 
 #: A little more than a compressed picture of CarRacing takes on the disk.
@@ -78,7 +78,7 @@ def run(ctx: StageContext) -> dict[str, float]:
         "score": float(np.mean(scores)),
         "paying_fraction": paying / decisions,
     }
-    return counts | gap(as_dreamt, config) | foresight(promises)
+    return counts | gap(as_dreamt) | foresight(promises) | ends(promises)
 
 
 class _Ticker:
