@@ -23,7 +23,7 @@ SETTINGS = (
     "memory.hidden=128", "memory.batch=16", "memory.sequence=16", "memory.first_steps=1000",
     "memory.reward_smoothing=0", "memory.input_noise=1.0", "memory.reward_scale=1.0", "memory.learning_rate=5e-3",
 )  # fmt: skip
-HELD_OUT = 24
+HELD_OUT, DRAWS = 24, 32
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +67,10 @@ def look(config, store, episodes, replay):
 def foreseen(config, memory, experience, shift=0):
     """Return, for each held-out episode, the rewards the dream pays for its real actions and those reality paid.
 
-    The dream is teacher-forced: after each step its z is replaced by what V really saw. `shift` delays the actions.
+    The dream is teacher-forced: after each step its z is replaced by what V really saw. What a step pays depends on the z'
+    that is drawn: the mean of many. `shift` delays the actions.
     """
+    generator = torch.Generator().manual_seed(0)
     dream, replay, pairs = Dream(memory, 1.0, config.memory.done_weight), experience.replay, []
     for first, length in zip(replay.first, replay.length, strict=True):
         h, c = memory.start(1)
@@ -76,10 +78,11 @@ def foreseen(config, memory, experience, shift=0):
         for t in range(length):
             row = min(max(first + t - shift, first), first + length - 1)
             state = DreamState(experience.mu[0, [first + t]], h, c)
-            noise = torch.full((1, memory.latent), 0.5)
-            after, outcome = dream.step(state, experience.actions[0, [row]], noise, noise * 0)
-            h, c = after.h, after.c
-            paid.append(outcome.reward.item() * config.memory.reward_scale)
+            uniform = torch.rand(DRAWS, memory.latent, generator=generator)
+            normal = torch.randn(DRAWS, memory.latent, generator=generator)
+            after, outcome = dream.step(state.at([0] * DRAWS), experience.actions[0, [row] * DRAWS], uniform, normal)
+            h, c = after.h[:1], after.c[:1]
+            paid.append(outcome.expected.mean().item() * config.memory.reward_scale)
         pairs.append((np.array(paid), replay.rewards[first : first + length]))
     return pairs
 
