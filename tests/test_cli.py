@@ -16,10 +16,10 @@ import torch
 
 from tests.commands import wmloop
 from tests.processes import ROOT, Process
-from wmloop.cli.score import interval, student
 from wmloop.config import build_config
 from wmloop.configtext import from_toml
 from wmloop.errors import EnvironmentFailedError
+from wmloop.ranking import interval
 from wmloop.seeding import fresh_tracks
 from wmloop.store import Store, atomic
 
@@ -441,13 +441,6 @@ def test_eval_prints_what_people_ask_for(finished):
     assert "worst" in result.stdout
     assert len(re.search(r"tracks +(.*)", result.stdout)[1].split()) == 2
     assert wmloop("eval", "--version", "9", runs=finished.runs).exit_code == 2
-
-
-def test_the_confidence_interval_is_students():
-    assert interval([1.0]) is None
-    assert interval([1.0, 3.0]) == pytest.approx([2 - 12.706, 2 + 12.706])
-    table = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 9: 2.262, 19: 2.093, 99: 1.984, 999: 1.962}
-    assert {freedom: student(freedom) for freedom in table} == pytest.approx(table, abs=1e-3)
 
 
 @pytest.mark.parametrize("place", ["real", "dream"])

@@ -2,6 +2,8 @@
 
 import itertools
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,4 +53,48 @@ def test_a_score_has_settled_where_two_in_a_row_were_no_new_best_and_stays_so(me
 def test_a_goal_is_confirmed_by_the_further_tracks_alone_and_only_where_their_lower_bound_reaches_it(mean, error, goal):
     further = {"confirmed_score": mean, "confirmed_score_error": error}
     assert ranking.confirms(scored(2000), goal) is False
-    assert ranking.confirms(scored(-2000, **further), goal) == (mean - 1.645 * error >= goal)
+    assert ranking.confirms(scored(-2000, **further), goal) == (mean - 1.6448536 * error >= goal)
+    assert ranking.confirms(scored(2000, **further, confirmed_score_low=goal - 1), goal) is False
+    assert ranking.confirms(scored(-2000, **further, confirmed_score_low=goal), goal) is True
+
+
+def test_the_confidence_interval_is_students():
+    assert ranking.interval([1.0]) is None
+    assert ranking.interval([1.0, 3.0]) == pytest.approx([2 - 12.706, 2 + 12.706], abs=1e-3)
+    table = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 9: 2.262, 19: 2.093, 30: 2.042, 31: 2.040, 99: 1.984, 999: 1.962}
+    assert {freedom: ranking.student(freedom, 0.975) for freedom in table} == pytest.approx(table, abs=1e-3)
+    one_sided = {1: 6.314, 2: 2.920, 3: 2.353, 7: 1.895, 19: 1.729, 99: 1.660}
+    assert {freedom: ranking.student(freedom, 0.95) for freedom in one_sided} == pytest.approx(one_sided, abs=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 20, 100])
+@pytest.mark.parametrize(
+    "kind", ["normal", "uniform", "won or lost .9", "won or lost .5", "thirds", "plus or minus one"]
+)
+def test_of_agents_that_are_exactly_at_the_goal_at_most_six_in_a_hundred_are_confirmed(kind, count):
+    rng = np.random.default_rng(0)
+    size = (3000, count)
+    draw = {
+        "normal": lambda: (905.0, rng.normal(905, 20, size)),
+        "uniform": lambda: (0.0, rng.uniform(-1, 1, size)),
+        "won or lost .9": lambda: (0.9, (rng.random(size) < 0.9).astype(float)),
+        "won or lost .5": lambda: (0.5, (rng.random(size) < 0.5).astype(float)),
+        "thirds": lambda: (100.0, rng.choice([0.0, 100.0, 200.0], size)),
+        "plus or minus one": lambda: (0.6, rng.choice([1.0, -1.0], size, p=[0.8, 0.2])),
+    }
+    goal, scores = draw[kind]()
+    confirmed = np.mean([ranking.lower_bound(list(row), goal) >= goal for row in scores])
+    assert confirmed <= 0.06 + 2 * np.sqrt(0.06 * 0.94 / len(scores))
+
+
+@pytest.mark.parametrize(
+    "scores", [[920.0 + i for i in range(20)], [1.0] * 100, [1.0] * 97 + [0.0] * 3, [-100.0] * 100]
+)
+def test_an_agent_that_is_well_above_its_goal_is_confirmed(scores):
+    goal = {920.0: 905.0, 1.0: 0.9, -100.0: -110.0}[scores[0]]
+    assert ranking.lower_bound(scores, goal) >= goal
+
+
+def test_a_hair_is_not_clearly_worse_however_sure_both_are():
+    assert ranking.newest_accepted([scored(1.0), scored(0.9999)]) == 1
+    assert ranking.newest_accepted([scored(1.0), scored(0.9)]) == 0

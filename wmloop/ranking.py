@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 
 #: Standard errors by which a score must fall short of the best to count as clearly worse.
 _CLEARLY = 3.0
-#: One-sided 95% point of the normal distribution.
-_SURELY = 1.645
+#: A score that falls short by less than this part of the best is as good, however sure both are.
+_SLIGHTLY = 0.01
+#: How certain a goal's confirmation is.
+_CERTAINTY = 0.95
+#: From so many degrees of freedom on Student's quantile is expanded about the normal one.
+_MANY = 30
 
 
 def merit(metrics: Mapping[str, float]) -> float:
@@ -28,7 +34,65 @@ def confirms(metrics: Mapping[str, float], goal: float) -> bool:
     """
     if "confirmed_score" not in metrics:
         return False
-    return metrics["confirmed_score"] - _SURELY * metrics.get("confirmed_score_error", 0.0) >= goal
+    if "confirmed_score_low" in metrics:
+        return metrics["confirmed_score_low"] >= goal
+    # from before there was a bound: many tracks, a normal mean
+    reach = NormalDist().inv_cdf(_CERTAINTY) * metrics.get("confirmed_score_error", 0.0)
+    return metrics["confirmed_score"] - reach >= goal
+
+
+def lower_bound(scores: Sequence[float], goal: float) -> float:
+    """Return what the mean of independent scores truly is at least, with 95% certainty, where it is to be above `goal`.
+
+    By Student's t; of a single score nothing is certain. Scores of few values, won or lost, are alike by luck, and their
+    spread then says too little: they are held against one more that was lost, as the worst of them, and where all are
+    equal as what is lost where they are won.
+    """
+    if len(scores) < 2:
+        return -math.inf
+    if 2 * len(set(scores)) <= len(scores):
+        lost = min(scores) if len(set(scores)) > 1 else min(-abs(scores[0]), goal - abs(goal))
+        scores = [*scores, lost]
+    count = len(scores)
+    return statistics.fmean(scores) - student(count - 1, _CERTAINTY) * statistics.stdev(scores) / math.sqrt(count)
+
+
+def interval(scores: Sequence[float]) -> list[float] | None:
+    """Return the 95% confidence interval of the mean of independent scores by Student's t; None for a single one."""
+    count = len(scores)
+    if count < 2:
+        return None
+    mean, reach = statistics.fmean(scores), student(count - 1, 0.975) * statistics.stdev(scores) / math.sqrt(count)
+    return [mean - reach, mean + reach]
+
+
+def student(freedom: int, certainty: float) -> float:
+    """Return what Student's t of so many degrees of freedom stays below with probability `certainty` (above one half).
+
+    Found in the distribution's closed form (Abramowitz & Stegun 26.7.3 and 26.7.4); for many degrees by 26.7.5.
+    """
+    if freedom > _MANY:
+        x = NormalDist().inv_cdf(certainty)
+        g1, g2 = (x**3 + x) / 4, (5 * x**5 + 16 * x**3 + 3 * x) / 96
+        g3 = (3 * x**7 + 19 * x**5 + 17 * x**3 - 15 * x) / 384
+        return x + g1 / freedom + g2 / freedom**2 + g3 / freedom**3
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, freedom) < 2 * certainty - 1 else (low, middle)
+    return math.sqrt(freedom) * math.tan(low)
+
+
+def _within(angle: float, freedom: int) -> float:
+    """Return P(|t| < sqrt(freedom) tan(angle))."""
+    odd = freedom % 2
+    term = math.cos(angle) if odd else 1.0
+    total = 0.0
+    for k in range(2 + odd, freedom + 1, 2):
+        total += term
+        term *= math.cos(angle) ** 2 * (k - 1) / k
+    total *= math.sin(angle)
+    return 2 / math.pi * (angle + total) if odd else total
 
 
 def best(evaluations: Sequence[Mapping[str, float]]) -> int | None:
@@ -45,7 +109,7 @@ def newest_accepted(evaluations: Sequence[Mapping[str, float]]) -> int:
 
     def accepted(metrics: Mapping[str, float]) -> bool:
         error = math.hypot(metrics.get("score_error", 0.0), first.get("score_error", 0.0))
-        return first["score"] - metrics["score"] <= _CLEARLY * error
+        return first["score"] - metrics["score"] <= max(_CLEARLY * error, _SLIGHTLY * abs(first["score"]))
 
     return max(i for i, metrics in enumerate(evaluations) if accepted(metrics))
 

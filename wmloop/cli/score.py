@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -12,12 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
+from wmloop import ranking
 from wmloop.cli.exits import guarded, say
 from wmloop.cli.opening import log_named, open_run, output_of, require_trust, stored_config
 from wmloop.cli.options import Device, JsonOption, NameArgument, RunsOption, SeedOption, TrustOption, VersionOption
 from wmloop.seeding import TRACKS_A_SEED
-
-_FEW = {1: 12.706, 2: 4.303, 3: 3.182}  # where the expansion below is not good enough
 
 
 @guarded
@@ -86,7 +84,7 @@ def score(
         "iteration": iteration,
         "seed": seed,
         **summarise(results),
-        "score_ci95": interval(scores),
+        "score_ci95": ranking.interval(scores),
         "seconds": time.monotonic() - begun,
         "tracks": details(results),
     }
@@ -94,29 +92,6 @@ def score(
         print(json.dumps(report, indent=1))
     else:
         _print_report(report)
-
-
-def interval(scores: Sequence[float]) -> list[float] | None:
-    """Return the 95% confidence interval of the mean of independent scores by Student's t; None for a single one."""
-    count = len(scores)
-    if count < 2:
-        return None
-    mean = sum(scores) / count
-    deviation = math.sqrt(sum((value - mean) ** 2 for value in scores) / (count - 1))
-    reach = student(count - 1) * deviation / math.sqrt(count)
-    return [mean - reach, mean + reach]
-
-
-def student(freedom: int) -> float:
-    """Return the 97.5% point of Student's t, to three digits (Abramowitz & Stegun 26.7.5)."""
-    if freedom in _FEW:
-        return _FEW[freedom]
-    x = 1.959964
-    g1 = (x**3 + x) / 4
-    g2 = (5 * x**5 + 16 * x**3 + 3 * x) / 96
-    g3 = (3 * x**7 + 19 * x**5 + 17 * x**3 - 15 * x) / 384
-    g4 = (79 * x**9 + 776 * x**7 + 1482 * x**5 - 1920 * x**3 - 945 * x) / 92160
-    return x + g1 / freedom + g2 / freedom**2 + g3 / freedom**3 + g4 / freedom**4
 
 
 def _mean(results: Sequence[Any]) -> float:

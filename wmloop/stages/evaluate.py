@@ -48,9 +48,13 @@ def run(ctx: StageContext) -> dict[str, float]:
             ctx.say(f"goal met on {len(tracks)} tracks with {metrics['score']:.0f}: confirming on further ones")
             further = confirmation_tracks(config.evaluate.confirm_tracks)
             ctx.begin(len(further) * config.env.episode_frames, "frames")
-            confirmed = summarise(_score(ctx, pool, agent, further, "confirm"))
+            results = _score(ctx, pool, agent, further, "confirm")
+            confirmed = summarise(results)
             kept = ("score", "score_std", "score_error", "score_min", "frames", "gap", "gap_error")
             metrics |= {f"confirmed_{name}": confirmed[name] for name in kept if name in confirmed}
+            low = ranking.lower_bound([result.score for result in results], config.budget.goal)
+            if math.isfinite(low):
+                metrics["confirmed_score_low"] = low
             verdict = "confirmed" if ranking.confirms(metrics, config.budget.goal) else "not sure yet, so it goes on"
             ctx.say(
                 f"{confirmed['score']:.1f} on {len(further)} further tracks, error {confirmed['score_error']:.1f}: {verdict}"
@@ -78,15 +82,17 @@ def score_tracks(
 def summarise(results: Sequence[TrackResult]) -> dict[str, float]:
     """Return the headline figures of scored tracks.
 
-    `score`, `score_std`, `score_min`: per-track sums of official reward; `score_error`: the standard error of their mean.
-    `frames`: real frames driven. The rest is M's word against reality's (see promises.gap).
+    `score`, `score_min`: mean and least of the tracks' sums of official reward; `score_std`: their standard deviation, with
+    n - 1; `score_error`: the standard error of their mean. `frames`: real frames driven. The rest is M's word against
+    reality's (see promises.gap, promises.ends).
     """
     promises = [Promises(r.promised, [], r.paid, r.lived, r.decisions, r.ends) for r in results]
     scores = np.array([result.score for result in results])
+    spread = float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
     figures = {
         "score": float(scores.mean()),
-        "score_std": float(scores.std()),
-        "score_error": float(scores.std() / np.sqrt(len(scores))),
+        "score_std": spread,
+        "score_error": spread / math.sqrt(len(scores)),
         "score_min": float(scores.min()),
         "frames": float(sum(result.frames for result in results)),
     }
