@@ -173,9 +173,15 @@ class RolloutConfig(Part):
 
     first: Annotated[
         tuple[tuple[Count, Count], ...],
-        Field(min_length=1, description="iteration 0: (episodes, decisions at most) of random driving"),
+        Field(
+            min_length=1,
+            description="iteration 0: (episodes, decisions at most) of random driving; where episodes end sooner, more of the"
+            " last",
+        ),
     ] = ((64, 50), (48, 80), (16, 150))
-    frames: Annotated[Count, Field(description="real frames C drives in each later iteration, at least")] = 32_000
+    frames: Annotated[
+        Count, Field(description="real frames C drives in each later iteration, as nearly as whole episodes")
+    ] = 32_000
     replay: Annotated[Count, Field(description="newest iterations whose episodes are learnt from")] = 30
     patience: Annotated[
         Count | None,

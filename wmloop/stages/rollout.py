@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -24,12 +23,12 @@ _BYTES_A_DECISION = 2048
 def run(ctx: StageContext) -> dict[str, float]:
     """Collect this iteration's episodes into the draft, a shard a wave; return counts, the mean score and M's foresight.
 
-    A wave runs to its end before the next begins, and whether there is a next depends on finished waves alone. So what
-    is driven depends on its place only, and an interrupted run drives its unfinished wave again with the same result.
+    A wave runs to its end before the next begins, and how many episodes the next has depends on finished waves alone. So
+    what is driven depends on its place only, and an interrupted run drives its unfinished wave again with the same result.
     """
     config = ctx.config
     first = ctx.iteration == 0
-    goal = _frames_of_first(ctx) if first else config.rollout.frames
+    goal = _decisions_of_first(ctx) * config.env.action_repeat if first else config.rollout.frames
     scores: list[float] = []
     promises: list[Promises] = []
     quiet: list[bool] = []
@@ -43,8 +42,9 @@ def run(ctx: StageContext) -> dict[str, float]:
             agent = carried.agent(config, pool.action_low, pool.action_high, ctx.device)
         ctx.begin(goal, "frames")
         ctx.draft.require_space(goal // config.env.action_repeat * _BYTES_A_DECISION)
-        for number, wave in enumerate(_first_waves(ctx) if first else _policy_waves(ctx)):
-            if not first and frames >= goal:
+        for number in count():
+            wave = _first_wave(ctx, episodes, decisions) if first else _policy_wave(ctx, episodes, frames)
+            if not wave:
                 break
             shard, summary_file = f"episodes-{number:04d}.safetensors", f"summary-{number:04d}.json"
             if not ctx.draft.has(shard):
@@ -95,26 +95,50 @@ class _Ticker:
         self._ctx.stop_here()
 
 
-def _frames_of_first(ctx: StageContext) -> int:
-    return sum(episodes * decisions for episodes, decisions in ctx.config.rollout.first) * ctx.config.env.action_repeat
+def _decisions_of_first(ctx: StageContext) -> int:
+    return sum(episodes * decisions for episodes, decisions in ctx.config.rollout.first)
 
 
 def _track(ctx: StageContext, number: int) -> int:
     return training_track(ctx.config.seed, ctx.iteration, "track", number)
 
 
-def _first_waves(ctx: StageContext) -> Iterator[list[Task]]:
-    limits = [limit for episodes, limit in ctx.config.rollout.first for _ in range(episodes)]
-    tasks = [Task(_track(ctx, i), limit) for i, limit in enumerate(limits)]
-    width = ctx.config.env.num_envs
-    return (tasks[i : i + width] for i in range(0, len(tasks), width))
+def still_to_drive(wanted: float, mean: float, most: int) -> int:
+    """Return how many episodes of `mean` length are nearest to what is still `wanted`, and at most `most`.
+
+    No episode is cut for it, and none is chosen by its length.
+    """
+    return min(most, max(0, round(wanted / mean)))
 
 
-def _policy_waves(ctx: StageContext) -> Iterator[list[Task]]:
-    width = ctx.config.env.num_envs
-    quiet = round(ctx.config.rollout.quiet_fraction * width)
-    for wave in count():
-        yield [Task(_track(ctx, wave * width + i), UNLIMITED, i < quiet) for i in range(width)]
+def _first_wave(ctx: StageContext, episodes: int, decisions: int) -> list[Task]:
+    """Return the next wave of random driving: as planned, then more of the last kind until the decisions are there."""
+    limits = [limit for count, limit in ctx.config.rollout.first for _ in range(count)]
+    width, left = ctx.config.env.num_envs, len(limits) - episodes
+    if left <= 0:
+        width = still_to_drive(_decisions_of_first(ctx) - decisions, decisions / episodes, width)
+        limits += [limits[-1]] * (width - left)
+    return [Task(_track(ctx, i), limit) for i, limit in enumerate(limits)][episodes : episodes + width]
+
+
+def _policy_wave(ctx: StageContext, episodes: int, frames: int) -> list[Task]:
+    """Return the next wave that C drives, of as many episodes as the frames still wanted have, as long as those before.
+
+    Before the first the length is that of the iteration before, and where that was random driving, the longest there is.
+    """
+    config = ctx.config
+    if episodes:
+        mean = frames / episodes
+    else:
+        before = ctx.history("rollout")[-1]
+        driven = before.metrics["frames"] / before.metrics["episodes"]
+        mean = driven if before.iteration else config.env.episode_frames
+    width = still_to_drive(config.rollout.frames - frames, mean, config.env.num_envs)
+    if not episodes:
+        width = max(1, width)
+    share = config.rollout.quiet_fraction
+    numbers = range(episodes, episodes + width)
+    return [Task(_track(ctx, n), UNLIMITED, int((n + 1) * share) > int(n * share)) for n in numbers]
 
 
 def _random(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool) -> Decide:

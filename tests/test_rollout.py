@@ -1,0 +1,93 @@
+"""How much is driven: as many frames as are wanted, by whole episodes, long and short alike."""
+
+import itertools
+import types
+
+import numpy as np
+import pytest
+
+from tests.tiny_env import tiny_config
+from wmloop.config import build_config
+from wmloop.stages import rollout
+
+
+def stage(iteration, *before, **settings):
+    """Return what a rollout stage asks of its context; `before` are (frames, episodes) of the iterations before."""
+    config = build_config("laptop", tiny_config(), {"rollout": {}, "env": {"episode_frames": 1000, "action_repeat": 4}})
+    config = config.model_copy(
+        update={
+            "env": config.env.model_copy(update={"num_envs": settings.get("num_envs", 20)}),
+            "rollout": config.rollout.model_copy(
+                update={"frames": settings.get("frames", 32_000), "first": settings.get("first", ((16, 40),))}
+            ),
+        }
+    )
+    versions = [
+        types.SimpleNamespace(iteration=i, metrics={"frames": float(frames), "episodes": float(episodes)})
+        for i, (frames, episodes) in enumerate(before)
+    ]
+    return types.SimpleNamespace(config=config, iteration=iteration, history=lambda name: versions)
+
+
+def lengths(rng, count):
+    """Return frames of episodes as CarRacing's are: laps, runs out of time, and some early ends."""
+    kind = rng.random(count)
+    laps, early = rng.normal(780, 40, count), rng.uniform(120, 400, count)
+    return np.where(kind < 0.6, laps, np.where(kind < 0.8, 1000, early)).round().astype(int)
+
+
+def driven(rng, ctx):
+    """Return the frames of each episode of one stage."""
+    episodes: list[int] = []
+    while wave := rollout._policy_wave(ctx, len(episodes), sum(episodes)):
+        assert len(wave) <= ctx.config.env.num_envs
+        episodes += lengths(rng, len(wave)).tolist()
+    return episodes
+
+
+@pytest.mark.parametrize(("num_envs", "frames"), [(20, 32_000), (64, 64_000), (16, 32_000)])
+def test_as_many_frames_are_driven_as_were_wanted_and_short_episodes_are_not_preferred(num_envs, frames):
+    rng = np.random.default_rng(0)
+    ctx = stage(2, (41_000, 128), (32_000, 40), num_envs=num_envs, frames=frames)
+    stages = [driven(rng, ctx) for _ in range(500)]
+    totals = np.array([sum(episodes) for episodes in stages])
+    assert abs(totals.mean() / frames - 1) < 0.02
+    assert np.quantile(np.abs(totals / frames - 1), 0.9) < 0.05
+    mean = lengths(rng, 200_000).mean()
+    assert np.mean([np.mean(episodes) for episodes in stages]) == pytest.approx(mean, rel=0.01)
+
+
+@pytest.mark.parametrize(("before", "width"), [
+    (((41_000, 128),), 4),  # after random driving: as if every episode were as long as can be
+    (((41_000, 128), (32_000, 64)), 8),
+    (((41_000, 128), (32_000, 4)), 1),  # one at least
+])  # fmt: skip
+def test_the_first_wave_is_as_wide_as_what_is_known_of_episodes_lets_it_be(before, width):
+    ctx = stage(len(before), *before, frames=4_000)
+    assert len(rollout._policy_wave(ctx, 0, 0)) == width
+
+
+def test_each_episode_has_a_track_of_its_own_and_a_quarter_of_them_is_quiet():
+    ctx = stage(2, (1, 1), (32_000, 40))
+    first = rollout._policy_wave(ctx, 0, 0)
+    second = rollout._policy_wave(ctx, len(first), 16_000)
+    tasks = [*first, *second]
+    assert len({task.seed for task in tasks}) == len(tasks)
+    assert sum(task.quiet for task in tasks) == len(tasks) // 4
+    alone = [rollout._policy_wave(stage(2, (1, 1), (32_000, 40), num_envs=1), n, 800 * n + 1)[0] for n in range(1, 9)]
+    assert sum(task.quiet for task in alone) == 2
+
+
+def test_random_driving_goes_on_until_the_decisions_are_there_though_episodes_end_at_once():
+    rng, ctx = np.random.default_rng(0), stage(0, first=((16, 40), (8, 80)))
+    episodes: list[int] = []
+    for _ in itertools.count():
+        wave = rollout._first_wave(ctx, len(episodes), sum(episodes))
+        if not wave:
+            break
+        episodes += [min(task.decisions, int(rng.geometric(0.1))) for task in wave]
+    assert sum(episodes) == pytest.approx(16 * 40 + 8 * 80, rel=0.05)
+    whole: list[int] = []
+    while wave := rollout._first_wave(ctx, len(whole), sum(whole)):
+        whole += [task.decisions for task in wave]
+    assert sorted(whole) == [40] * 16 + [80] * 8
