@@ -12,7 +12,7 @@ from torch import nn
 
 from benchmarks.pairs import Ratio, Work, compare, matrix_product
 from benchmarks.plain import PlainActor, PlainMemory, plain_ppo
-from wmloop.config import RunConfig
+from wmloop.config import build_config
 from wmloop.device import resolve_precision, set_precision
 from wmloop.dream import Dream, DreamState, Noise
 from wmloop.envs import EnvPool
@@ -30,7 +30,7 @@ from wmloop.stages.training import adam, descend
 from wmloop.stages.weights import new_actor, new_critic, new_memory, new_vision
 from wmloop.store.tensors import encode
 
-CONFIG = RunConfig()
+CONFIG = build_config("laptop")
 CPU = torch.device("cpu")
 ACTIONS = 3
 #: FLOPs of one dream step with its policy: two per multiply-add of M's gates, mixture and outcome layers and C's actor.

@@ -18,7 +18,7 @@ import numpy as np
 from rich.console import Console
 
 from wmloop.cli.opening import DEMO, stored_config
-from wmloop.config import EnvConfig
+from wmloop.config import build_config
 from wmloop.device import set_up
 from wmloop.envs import PixelEnv
 from wmloop.events import Metrics, Picture, Progress, StageStarted
@@ -58,7 +58,7 @@ def view(width: int, height: int) -> float:
 
 def _picture() -> np.ndarray:
     """Return what an agent sees of CarRacing."""
-    with contextlib.closing(PixelEnv(EnvConfig())) as env:
+    with contextlib.closing(PixelEnv(build_config("laptop").env)) as env:
         env.reset(1)
         for _ in range(20):
             seen = env.step(np.array([0.0, 0.3, 0.0], np.float32))[0]
@@ -73,7 +73,7 @@ def dream() -> float:
     with contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")) as env:
         triple = Triple.of(store, iteration)
         agent = triple.agent(config, env.action_low, env.action_high, set_up("cpu", 1))
-        real = Real(env, agent, None, config.memory.reward_scale, config.memory.done_weight)
+        real = Real(env, agent, None, config.memory.done_weight)
         world = Dreamt(real, 10**9, config.env.action_repeat)
         world.reset(1)
         window = Window(1e9)

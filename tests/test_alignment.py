@@ -61,7 +61,7 @@ def look(config, store, episodes, replay):
         def tensors(self, name):
             return seen
 
-    return Experience.of(config, replay, Latents(), CPU)
+    return Experience.of(config, replay, Latents(), config.memory.reward_scale, CPU)
 
 
 def foreseen(config, memory, experience, shift=0):

@@ -68,8 +68,8 @@ def test_a_setting_that_does_not_fit_is_answered_with_what_would(text, words):
     "text",
     ["rollout.first=[]", "rollout.first=[[0, 5]]", "rollout.first=[[5, 0]]", "rollout.first=[[5, -1]]", "rollout.first=[[5]]",
      "rollout.push_decisions=[1, 0]", "rollout.push_decisions=[0, 3]", "env.driving.memory=2", "env.driving.memory=[0.5, 2]",
-     "env.driving.memory=[-0.1, 0.5]", "env.driving.memory=[0.9, 0.1]", "env.driving.scale=[[-1, 1]]", "env.driving.mean=[]",
-     "env.driving.scale=[]", "env.driving.boost=[]", "preset=3", "preset=[]", "preset=\"other\"", "env.id=\"\"",
+     "env.driving.memory=[-0.1, 0.5]", "env.driving.memory=[0.9, 0.1]", "env.driving.scale=[[-1, 1]]",
+     "preset=3", "preset=[]", "preset=\"other\"", "env.id=\"\"",
      "env.id=' '", "env.id=3", "env.crop=[-1, 5, 0, 5]", "env.crop=[5, 1, 0, 5]", "env.crop=[0, 5, 5, 5]", "env.crop=[0, 5]",
      "env.mirror=[-1]", "env.mirror=[0, 0]", "env.mirror=[0.5]", "env.kwargs=3", "env.kwargs.x=[1]", "env.kwargs.x=nan",
      "env.num_envs=true", "env.num_envs=\"4\"", "env.num_envs=1000000", "env.timeout=1e12", "env.timeout=0",
@@ -190,3 +190,20 @@ def test_only_the_budget_may_change_on_resume():
 def test_every_setting_says_what_it_means():
     for line in to_toml(build_config("laptop"), comments=True).splitlines():
         assert not line or line.startswith(("[", "#")) or "  # " in line, line
+
+
+def test_nobodys_defaults_are_car_racings():
+    config = build_config("laptop", {"env": {"id": "mine:Mine-v0"}})
+    assert config.env.mirror == config.env.driving.mean == config.env.driving.scale == config.env.driving.boost == ()
+    assert (config.memory.reward_floor, config.controller.reward_ceiling, config.rollout.patience) == (None, None, None)
+    assert (config.rollout.push_rate, config.memory.reward_smoothing, config.dream.warmup) == (0, 0, 0)
+    assert (config.dream.temperature, config.memory.reward_scale) == (1, "auto")
+    assert config.env.episode_frames is config.budget.goal is config.controller.settled_gamma is None
+
+
+@pytest.mark.parametrize("name", ["CarRacing-v3", "some.module:CarRacing-v3"])
+def test_car_racing_has_what_was_found_for_it_whatever_module_names_it_and_a_setting_goes_first(name):
+    config = build_config("laptop", {"env": {"id": name}}, {"rollout": {"patience": 7}})
+    assert (config.env.mirror, config.memory.reward_floor, config.controller.reward_ceiling) == ((0,), -10, 5)
+    assert (config.budget.goal, config.env.episode_frames, config.rollout.patience) == (905, 1000, 7)
+    assert build_config("paper").env.mirror == ()

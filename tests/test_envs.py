@@ -121,7 +121,7 @@ def test_the_time_limit_truncates_and_does_not_terminate() -> None:
 
 
 def test_car_racing_is_cut_after_a_thousand_frames_or_as_asked() -> None:
-    env = PixelEnv(EnvConfig(kwargs={"max_episode_steps": 6}))
+    env = PixelEnv(EnvConfig(kwargs={"max_episode_steps": 6}, action_repeat=4))
     env.reset(1)
     ends = [env.step(np.zeros(3, np.float32))[2:] for _ in range(2)]
     assert ends == [(False, False, 4), (False, True, 2)]
@@ -169,7 +169,7 @@ def test_a_reward_that_is_not_finite_is_refused(monkeypatch: pytest.MonkeyPatch)
         ({"id": "CarRacing-v3", "kwargs": {"continuous": False}}, "Discrete"),
         ({"id": "CarRacing-v3", "kwargs": {"wings": 2}}, "wings"),
         ({"kwargs": {"wings": 2}}, "wings"),
-        ({"driving": RandomDriving()}, "driving.mean has 3 entries"),
+        ({"driving": RandomDriving(mean=((0, 1),) * 3)}, "driving.mean has 3 entries"),
         ({"mirror": (2,)}, "mirror"),
         ({"crop": (0, 84, 0, 96)}, "32x32"),
     ],
@@ -228,6 +228,16 @@ def test_random_driving_has_the_asked_mean_scale_and_memory(memory: float) -> No
     assert actions.mean() == pytest.approx(0.3, abs=0.01)
     assert actions.std() == pytest.approx(0.1, rel=0.05)
     assert (centred[1:] * centred[:-1]).mean() / centred.var() == pytest.approx(memory, abs=0.02)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-100, 100), (0, 1), (-0.001, 0.003)])
+def test_random_actions_range_over_the_actions_own_range_where_nothing_is_configured(low: float, high: float) -> None:
+    bounds = np.full(2, low, np.float32), np.full(2, high, np.float32)
+    drawn = [random_driving(RandomDriving(), *bounds, 100, np.random.default_rng(s)) for s in range(40)]
+    parts = (np.concatenate(drawn) - bounds[0]) / (bounds[1] - bounds[0])
+    assert abs(parts.mean() - 0.5) < 0.05
+    assert 0.2 < parts.std() < 0.45
+    np.testing.assert_allclose(np.quantile(parts, [0.02, 0.98]), [0, 1], atol=0.05)
 
 
 def test_the_boost_fades_out_linearly() -> None:

@@ -162,8 +162,9 @@ def test_c_is_trained_as_the_schedules_say_and_what_they_follow_is_measured(whol
         patch.setattr(controller, "reward_ceiling", lambda ctx: 0.001)
         perform(store.path, configure())
     (tau, paid), (gamma, worth) = dreamt[0], trained_with[0]
+    scale = float(store.version(1, "memory").tensors("model.safetensors")["reward_scale"])
     assert (gamma, tau) == (0.75, 1.25)
-    assert torch.equal(worth, ppo.saturated(paid, 0.001 / configure().memory.reward_scale))
+    assert torch.equal(worth, ppo.saturated(paid, 0.001 / scale))
     assert not torch.equal(worth, paid)
     metrics = store.version(1, "controller").metrics
     assert (metrics["gamma"], metrics["temperature"], metrics["saturated"]) == (0.75, 1.25, 1.0)

@@ -50,7 +50,7 @@ def agent(run, env):
 def real(run, env, agent):
     memory = run[1].memory
     critic = Triple.of(run[0], 0).critic(run[1], CPU)
-    return Real(env, agent, critic, memory.reward_scale, memory.done_weight)
+    return Real(env, agent, critic, memory.done_weight)
 
 
 def episode(world, track=TRACK):
@@ -260,7 +260,7 @@ def test_two_agents_are_compared_on_one_track(run, env, real):
     with contextlib.closing(PixelEnv(run[1].env, render_mode="rgb_array")) as second:
         memory = run[1].memory
         agent = Triple.of(run[0], 0).agent(run[1], env.action_low, env.action_high, CPU)
-        same = Real(second, agent, None, memory.reward_scale, memory.done_weight)
+        same = Real(second, agent, None, memory.done_weight)
         moments = episode(Comparison({"one": real, "two": same}))
     assert list(moments[0].pictures) == ["one", "two"]
     for moment in moments:

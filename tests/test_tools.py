@@ -17,7 +17,7 @@ from tests.test_interruptions import launch
 from tests.tiny_env import tiny_config
 from wmloop import doctor, events, machine
 from wmloop.cli.watch import _Log, _so_far
-from wmloop.config import PRESETS, build_config, explain, settings
+from wmloop.config import PRESETS, PROFILES, build_config, explain, settings
 from wmloop.configtext import to_toml
 from wmloop.errors import UsageError
 from wmloop.events import Message, Metrics, Progress, RunFinished, RunStarted, VersionCommitted
@@ -171,9 +171,11 @@ def test_every_setting_is_explained_with_its_default_and_what_presets_have():
     told = {setting.name: setting for setting in explain()}
     assert told.keys() == settings(build_config("laptop")).keys()
     assert all(setting.meaning for setting in told.values())
-    for preset in PRESETS:
-        for name, value in settings(build_config(preset)).items():
-            if name != "preset":
+    configs = {preset: build_config(preset, {"env": {"id": "any"}}) for preset in PRESETS}
+    configs |= {name: build_config("laptop", {"env": {"id": name}}) for name in PROFILES}
+    for preset, config in configs.items():
+        for name, value in settings(config).items():
+            if name not in ("preset", "env.id"):
                 assert told[name].presets.get(preset, told[name].default) == value
 
 

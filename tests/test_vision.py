@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from tests.test_episodes import episode
-from wmloop.config import MemoryConfig
 from wmloop.models.vision import Equaliser, Vision, foretaste_loss, to_images
 from wmloop.stages.vision import ahead
 
@@ -57,7 +56,7 @@ def test_weights_of_values_and_of_ranks_lie_in_two_blocks_as_stored_agents_have_
 
 def test_what_lies_ahead_of_each_observation_are_the_rewards_from_its_own_decision_on():
     first, second = episode(3, seed=1), episode(12, seed=2)
-    rewards, known = ahead([first, second], MemoryConfig(reward_floor=-1.5, reward_scale=2.0))
+    rewards, known = ahead([first, second], -1.5, 2.0)
     assert rewards.shape == known.shape == (4 + 13, 8)
     assert known.sum(1).tolist() == [3, 2, 1, 0] + [8] * 5 + [7, 6, 5, 4, 3, 2, 1, 0]
     np.testing.assert_allclose(rewards[0, :3], np.maximum(first.rewards, -1.5) / 2)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from wmloop.errors import UsageError
-from wmloop.presets import PRESETS
+from wmloop.presets import PRESETS, PROFILES, profile
 
 #: No count is larger, so that products of two stay exact, and no other number: all are to fit float32.
 _MOST, _LARGEST = 10**12, 1e30
@@ -68,6 +68,8 @@ Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Factor = Annotated[float, Field(strict=True, gt=0, le=1)]
 Range = Annotated[tuple[Number, Number], AfterValidator(_ascending)]
 Word = Annotated[str, AfterValidator(_written)]
+#: Frames after which an episode is cut where neither the environment nor a setting has a limit.
+UNLIMITED_FRAMES = 1000
 #: Characters of a value that a message shows.
 _SHOWN = 80
 
@@ -100,26 +102,22 @@ def _whole(value: Any) -> Any:
 class RandomDriving(Part):
     """The first policy: temporally correlated random actions, varied per episode (an Ornstein-Uhlenbeck walk).
 
-    Each tuple has one (low, high) pair per action dimension; an episode draws its own value from it. The defaults
-    are CarRacing's (steer, gas, brake): gentle steering, a gas bias, and almost no brake. White noise would creep,
-    because its mean gas equals its mean brake.
+    Each tuple has one (low, high) pair per action dimension, in the environment's units; an episode draws its own value
+    from it. Where a tuple is empty the action's own range decides.
     """
 
     mean: Annotated[
-        tuple[Range, ...], Field(min_length=1, description="range of the episode's mean action, per dimension")
-    ] = (
-        (0.0, 0.0),
-        (0.05, 0.4),
-        (-0.3, -0.1),
-    )
+        tuple[Range, ...],
+        Field(
+            description="range of the episode's mean action, per dimension; empty: the middle half of the action's range"
+        ),
+    ] = ()
     scale: Annotated[
         tuple[Annotated[tuple[Weight, Weight], AfterValidator(_ascending)], ...],
-        Field(min_length=1, description="range of the episode's noise scale, per dimension"),
-    ] = (
-        (0.05, 0.35),
-        (0.05, 0.2),
-        (0.05, 0.2),
-    )
+        Field(
+            description="range of the episode's noise scale, per dimension; empty: an eighth to a half of the action's range"
+        ),
+    ] = ()
     memory: Annotated[
         tuple[Share, Share],
         AfterValidator(_ascending),
@@ -129,23 +127,20 @@ class RandomDriving(Part):
         0.9,
     )
     boost: Annotated[
-        tuple[Number, ...], Field(min_length=1, description="added to the mean in the first decisions, per dimension")
-    ] = (
-        0.0,
-        0.5,
-        0.0,
-    )
-    boost_decisions: Annotated[Whole, Field(description="decisions over which the boost fades out")] = 12
+        tuple[Number, ...],
+        Field(description="added to the mean in the first decisions, per dimension; empty: nothing"),
+    ] = ()
+    boost_decisions: Annotated[Whole, Field(description="decisions over which the boost fades out")] = 0
 
 
 class EnvConfig(Part):
-    """The real environment and how it is looked at. The defaults are CarRacing's; nothing else in wmloop is."""
+    """The real environment and how it is looked at."""
 
     id: Annotated[
         str, AfterValidator(_named), Field(description="Gymnasium id; observations are RGB pixels, actions a Box")
     ] = "CarRacing-v3"
     kwargs: Annotated[dict[Word, bool | int | float | Word], Field(description="passed to the environment")] = {}
-    action_repeat: Annotated[Count, Field(description="frames per decision; rewards are summed over them")] = 4
+    action_repeat: Annotated[Count, Field(description="frames per decision; rewards are summed over them")] = 1
     crop: Annotated[
         Annotated[tuple[Whole, Whole, Whole, Whole], AfterValidator(_rectangle)] | None,
         Field(description="rows and columns kept: top, bottom, left, right (none: all); then area-averaged to 64x64"),
@@ -156,16 +151,25 @@ class EnvConfig(Part):
         Field(
             description="action dimensions whose sign flips in a mirrored world; empty where mirroring is no symmetry"
         ),
-    ] = (0,)
+    ] = ()
     episode_frames: Annotated[
-        Count, Field(description="frames of an episode at most: what a dream promises is stated for so many")
-    ] = 1000
+        Count | None,
+        Field(
+            description=f"frames of an episode at most (none: the environment's own limit, or {UNLIMITED_FRAMES} where it has"
+            " none)"
+        ),
+    ] = None
     driving: Annotated[RandomDriving, Field(description="the random policy of iteration 0")] = RandomDriving()
     num_envs: Annotated[Size, Field(le=10_000, description="copies driven side by side")] = 20
     timeout: Annotated[
         Positive,
         Field(le=1_000_000, description="seconds in which a copy has to begin, reset or decide, or it counts as hung"),
     ] = 120.0
+
+    @property
+    def most_frames(self) -> int:
+        """Return the frames that an episode has at most."""
+        return self.episode_frames or UNLIMITED_FRAMES
 
 
 class RolloutConfig(Part):
@@ -178,21 +182,21 @@ class RolloutConfig(Part):
             description="iteration 0: (episodes, decisions at most) of random driving; where episodes end sooner, more of the"
             " last",
         ),
-    ] = ((64, 50), (48, 80), (16, 150))
+    ] = ((40, 250),)
     frames: Annotated[
         Count, Field(description="real frames C drives in each later iteration, as nearly as whole episodes")
-    ] = 32_000
+    ] = 8_000
     replay: Annotated[Count, Field(description="newest iterations whose episodes are learnt from")] = 30
     patience: Annotated[
         Count | None,
         Field(description="decisions without any positive reward after which C's episode is stopped (truncated)"),
-    ] = 30
+    ] = None
     quiet_fraction: Annotated[Share, Field(description="share of them driven without exploration noise and pushes")] = (
         0.25
     )
     push_rate: Annotated[
         Share, Field(description="chance per decision that a push begins: a held offset to C's action")
-    ] = 0.03
+    ] = 0.0
     push_decisions: Annotated[
         tuple[Count, Count],
         AfterValidator(_ascending),
@@ -250,11 +254,18 @@ class MemoryConfig(Part):
         Positive, Field(ge=1, le=10, description="factor of `steps` for each iteration in the replay")
     ] = 1.05
     input_noise: Annotated[Weight, Field(description="noise on M's input z, in posterior standard deviations")] = 1.0
-    reward_scale: Annotated[Positive, Field(description="rewards are divided by this for the reward head")] = 5.0
-    reward_floor: Annotated[Number, Field(description="smallest reward the reward head is asked to predict")] = -10.0
+    reward_scale: Annotated[
+        Positive | Literal["auto"],
+        Field(
+            description="rewards are divided by this; auto: the root mean square of the first ones that are not zero"
+        ),
+    ] = "auto"
+    reward_floor: Annotated[
+        Number | None, Field(description="smallest reward the reward head is asked to predict, but of an end (or none)")
+    ] = None
     reward_smoothing: Annotated[
         Whole, Field(le=1_000, description="reward targets are averaged over +- this many decisions")
-    ] = 1
+    ] = 0
     reward_weight: Annotated[Weight, Field(description="weight of the reward loss")] = 2.0
     done_weight: Annotated[Positive, Field(description="weight of terminated steps in the done loss")] = 10.0
     action_weight: Annotated[Weight, Field(description="weight of the next-action loss")] = 0.1
@@ -266,12 +277,12 @@ class DreamConfig(Part):
     """Imagined episodes inside M."""
 
     num_dreams: Annotated[Size, Field(description="dreams side by side")] = 1024
-    horizon: Annotated[Size, Field(description="decisions dreamt before the value bootstraps")] = 12
+    horizon: Annotated[Size, Field(description="decisions dreamt before the value bootstraps")] = 15
     temperature: Annotated[
         Positive | Literal["auto"],
         Field(description="mixture temperature: logits/tau, sigma*sqrt(tau); auto follows the measured dream-real gap"),
-    ] = 1.15
-    warmup: Annotated[Whole, Field(description="real decisions M has seen before a dream branches off")] = 4
+    ] = 1.0
+    warmup: Annotated[Whole, Field(description="real decisions M has seen before a dream branches off")] = 0
 
 
 class ControllerConfig(Part):
@@ -292,14 +303,14 @@ class ControllerConfig(Part):
     settled_gamma: Annotated[
         Factor | None,
         Field(description="gamma once two scores in a row were no new best, and from then on (none: never)"),
-    ] = 0.95
+    ] = None
     gae_lambda: Annotated[Share, Field(description="GAE's lambda")] = 0.95
     reward_ceiling: Annotated[
         Positive | None,
         Field(
             description="reward of a decision beyond which more is worth nothing, once reality pays C that (or none)",
         ),
-    ] = 5.0
+    ] = None
     clip_coef: Annotated[Positive, Field(description="PPO's trust region")] = 0.2
     ent_coef: Annotated[Weight, Field(description="entropy bonus")] = 0.003
     vf_coef: Annotated[Weight, Field(description="value loss weight")] = 0.5
@@ -342,12 +353,12 @@ class BudgetConfig(Part):
     iterations: Annotated[Count, Field(description="outer iterations at most")] = 60
     hours: Annotated[Positive | None, Field(description="wall-clock hours at most")] = None
     goal: Annotated[
-        Number,
+        Number | None,
         Field(
-            description="mean real score that ends the run, once further tracks confirm it with 95% certainty;"
-            " 905, so that the next hundred tracks have 900 too"
+            description="mean real score that ends the run, once further tracks confirm it with 95% certainty (none: it"
+            " goes on to the last iteration)"
         ),
-    ] = 905.0
+    ] = None
 
 
 class RunConfig(Part):
@@ -382,6 +393,8 @@ class RunConfig(Part):
 def build_config(preset: str, *layers: Mapping[str, Any]) -> RunConfig:
     """Return the configuration of `preset` with each layer of nested settings laid over it in turn.
 
+    Below the preset lies the profile of the environment that the layers name, where there is one (see presets.py).
+
     Raises:
         UsageError: an unknown preset or key (the nearest is named), or a value that does not fit its field.
     """
@@ -390,9 +403,14 @@ def build_config(preset: str, *layers: Mapping[str, Any]) -> RunConfig:
             near = _did_you_mean(str(name), list(PRESETS))
             raise UsageError(f"unknown preset {_shown(name)}{near}: one of {', '.join(PRESETS)}")
     merged = RunConfig().model_dump()
-    for layer in (PRESETS[preset], *layers, {"preset": preset}):
+    for layer in (profile(_environment(layers)), PRESETS[preset], *layers, {"preset": preset}):
         merged = _overlay(merged, layer)
     return _validate(merged)
+
+
+def _environment(layers: Sequence[Mapping[str, Any]]) -> str:
+    named = [layer["env"]["id"] for layer in layers if isinstance(layer.get("env"), Mapping) and "id" in layer["env"]]
+    return str(named[-1]) if named else EnvConfig().id
 
 
 def with_settings(config: RunConfig, layer: Mapping[str, Any]) -> RunConfig:
@@ -429,7 +447,10 @@ def explain(word: str | None = None, run: RunConfig | None = None) -> list[Setti
         UsageError: there is none (the nearest is named).
     """
     defaults, meanings = settings(RunConfig()), _meanings(RunConfig)
-    presets = {name: settings(build_config(name)) for name in PRESETS if name != RunConfig().preset}
+    plain = {"env": {"id": "any"}}
+    presets = {name: settings(build_config(name, plain)) for name in PRESETS if name != RunConfig().preset}
+    presets |= {name: settings(build_config("laptop", {"env": {"id": name}})) for name in PROFILES}
+    presets = {name: values | {key: defaults[key] for key in ("preset", "env.id")} for name, values in presets.items()}
     own = settings(run or RunConfig())
     # a group or a whole name first: `store` is not about `restore`
     exact = [name for name in defaults if word and (name == word or name.startswith(f"{word}."))]
@@ -441,7 +462,7 @@ def explain(word: str | None = None, run: RunConfig | None = None) -> list[Setti
     return [
         Setting(
             name, meanings[name], defaults[name],
-            {preset: values[name] for preset, values in presets.items() if name != "preset" and values[name] != defaults[name]},
+            {preset: values[name] for preset, values in presets.items() if values[name] != defaults[name]},
             own[name],
         )
         for name in chosen

@@ -198,11 +198,11 @@ def _disk(runs: Path) -> Finding:
 
 
 def _environment(runs: Path) -> Finding:
-    from wmloop.config import EnvConfig
+    from wmloop.config import build_config
     from wmloop.envs import PixelEnv
     from wmloop.envs.carracing import PROVEN_VERSIONS
 
-    with contextlib.closing(PixelEnv(EnvConfig())) as env:
+    with contextlib.closing(PixelEnv(build_config("laptop").env)) as env:
         env.reset(1)
         begun, frames = time.perf_counter(), 0
         for _ in range(10):

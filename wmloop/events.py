@@ -17,7 +17,7 @@ class RunStarted:
     run: str
     iteration: int
     iterations: int
-    goal: float
+    goal: float | None
     device: str
     resumed: bool
     hours: float | None = None

@@ -66,7 +66,8 @@ def run(
 
 def _goal_met(history: History, config: RunConfig) -> bool:
     """Return whether some evaluation reached the goal and the further tracks confirmed it."""
-    return any(ranking.confirms(version.metrics, config.budget.goal) for version in history.all("evaluate"))
+    goal = config.budget.goal
+    return goal is not None and any(ranking.confirms(version.metrics, goal) for version in history.all("evaluate"))
 
 
 def _make_room(store: Store, history: History, config: RunConfig) -> None:

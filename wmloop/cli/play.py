@@ -86,7 +86,7 @@ def play(
             comparison = Comparison({f"iteration {iteration}": real, f"iteration {against}, at the right": right})
         fps = env.frames_per_second / config.env.action_repeat
         showing = open_showing(render, fps)
-        dream = Dreamt(real, config.env.episode_frames, config.env.action_repeat)
+        dream = Dreamt(real, config.env.most_frames, config.env.action_repeat)
         player = Player(showing, real, dream, place, f"{store.name} iteration {iteration}", fps, comparison)
         stack.callback(lambda: print(*player.results, sep="\n", end="\n" if player.results else ""))
         stack.callback(showing.close)  # first: a terminal can show the results only when it has its own screen back
@@ -104,4 +104,4 @@ def _real(store: Store, config: RunConfig, iteration: int, env: RemoteEnv, devic
     require_same_actions(History(store).all("rollout"), env.action_low, env.action_high)
     triple = Triple.of(store, iteration)
     agent = triple.agent(config, env.action_low, env.action_high, device)
-    return Real(env, agent, triple.critic(config, device), config.memory.reward_scale, config.memory.done_weight)
+    return Real(env, agent, triple.critic(config, device), config.memory.done_weight)

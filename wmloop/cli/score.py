@@ -64,7 +64,7 @@ def score(
             mean = f", mean score {_mean(results):.1f}" if results else ""
             rate = frames / (now - begun)
             # until the first are done a track counts as a whole episode
-            each = sum(r.frames for r in results) / len(results) if results else config.env.episode_frames
+            each = sum(r.frames for r in results) / len(results) if results else config.env.most_frames
             left = span(max(0.0, tracks * each - frames) / rate) if rate else "?"
             told = f"{len(results)} of {tracks} tracks{mean}, {rate:.0f} frames/s, {left} left"
             print(f"\r{told} \x1b[K", end="", file=sys.stderr)

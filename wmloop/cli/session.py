@@ -168,7 +168,7 @@ class Session:
         more = {
             "iterations": 2 * budget.iterations,
             "hours": 2 * (budget.hours or 1),
-            "goal": budget.goal + 10,
+            "goal": (budget.goal or 0) + max(1.0, abs(budget.goal or 0) / 100),
         }
         larger = with_settings(self._config, {"budget": {reason: more[reason]}})
         return resume_command(self._run, self._stored, larger)

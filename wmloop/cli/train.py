@@ -66,6 +66,7 @@ def start(
     Ctrl-C saves everything; `wmloop resume` goes on. Settings come from --preset, then --config, then --set, then the
     options; `--print-config` shows them all.
     """
+    from wmloop.config import with_settings
     from wmloop.configtext import parse_setting, read_toml, to_toml
 
     if name is not None and not print_config:
@@ -90,11 +91,14 @@ def start(
         require_tensorboard()
     printed: list[str] = []
     try:
-        notes = check_environment(settled.env, printed.append)  # what cannot be driven is refused before there is a run
+        # what cannot be driven is refused before there is a run
+        notes, limit = check_environment(settled.env, printed.append)
     except UsageError:
         for line in printed[-_LAST_LINES:]:
             say(f"the environment printed: {line}")
         raise
+    if settled.env.episode_frames is None:
+        settled = with_settings(settled, {"env": {"episode_frames": limit or settled.env.most_frames}})
     store = Store.create(runs, name or new_run_name(), to_toml(settled), machine_facts())
     say(
         f"run {store.name} in {store.path}: {why}, threads {settled.threads}, seed {settled.seed},"

@@ -54,7 +54,7 @@ def check_spaces(config: EnvConfig, env: gymnasium.Env[Any, Any]) -> tuple[space
     size = action.shape[0]
     for key in ("mean", "scale", "boost"):
         length = len(getattr(config.driving, key))
-        if length != size:
+        if length not in (0, size):
             raise UsageError(f"env.driving.{key} has {length} entries, and {config.id!r} has {size} action dimensions")
     if any(not 0 <= dimension < size for dimension in config.mirror):
         raise UsageError(

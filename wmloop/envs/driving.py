@@ -17,11 +17,15 @@ def random_driving(
     Each dimension draws a mean, a noise scale and a memory m for the episode, and follows the walk
     x[t] = m x[t-1] + sqrt(1 - m^2) N(0, 1), whose variance is 1 from the first decision on (an Ornstein-Uhlenbeck
     process sampled at the decisions). The action is mean + boost + scale * x, clipped, where the boost fades out
-    linearly over `boost_decisions`.
+    linearly over `boost_decisions`. What is not configured is in parts of half the action's range about its middle: a mean
+    within 0.5 of it, a scale of 0.25 to 1.
     """
     low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
-    mean = rng.uniform(*np.array(config.mean).T)  # (A,)
-    scale = rng.uniform(*np.array(config.scale).T)
+    half, middle = (high - low) / 2, (high + low) / 2
+    means = np.array(config.mean).T if config.mean else (middle - half / 2, middle + half / 2)
+    scales = np.array(config.scale).T if config.scale else (half / 4, half)
+    boost = np.array(config.boost) if config.boost else np.zeros(len(low))
+    mean, scale = rng.uniform(*means), rng.uniform(*scales)  # (A,)
     memory = rng.uniform(*config.memory, size=len(low))
     noise = rng.standard_normal((decisions, len(low)))
     walk = np.empty_like(noise)
@@ -31,7 +35,7 @@ def random_driving(
         walk[t] = x
     span = config.boost_decisions
     fading = np.clip(1 - np.arange(decisions) / span, 0, None) if span else np.zeros(decisions)
-    actions: np.ndarray = mean + fading[:, None] * np.array(config.boost) + scale * walk
+    actions: np.ndarray = mean + fading[:, None] * boost + scale * walk
     return np.asarray(np.clip(actions, low, high), np.float32)
 
 

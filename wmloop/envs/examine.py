@@ -70,15 +70,17 @@ def examine(env: PixelEnv, config: EnvConfig, other: PixelEnv | None, tick: Call
             f"WARNING: every picture in {_DECISIONS} decisions of {len(_SEEDS)} seeds was the same: there is nothing in it to"
             " see or to foresee"
         )
-    frames, limit = config.episode_frames, env.frame_limit
+    frames, limit = config.most_frames, env.frame_limit
+    if config.episode_frames is None and limit is not None:
+        return notes
     if limit is None and not all(episode.ended for episode in episodes):
         notes.append(
             f"it has no time limit of its own: an episode is cut (truncated) after env.episode_frames={frames} frames"
         )
     elif limit is not None and limit < frames:
         notes.append(
-            f"its episodes have {limit} frames at most, and env.episode_frames is {frames}, for which M's promises are"
-            f" stated: --set env.episode_frames={limit} makes them meet"
+            f"its episodes have {limit} frames at most, and env.episode_frames is {frames}, which does nothing:"
+            f" --set env.episode_frames={limit} says what is"
         )
     elif limit is not None and limit > frames:
         notes.append(

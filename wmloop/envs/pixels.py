@@ -34,7 +34,8 @@ class PixelEnv:
 
     `action_low` and `action_high` are (A,) float32. With `render_mode="rgb_array"` `render` returns the full picture.
     `frames_per_second` is the speed it is meant to be seen at, `frame_limit` its own time limit in frames, or None, and
-    `notes` says what is cast on the way. An episode has `config.episode_frames` frames at most.
+    `notes` says what is cast on the way. An episode has `config.episode_frames` frames at most, or as many
+    as the environment lets it have.
 
     Raises:
         UsageError: the id is unknown, or the environment or the settings do not fit: see contract.check_spaces.
@@ -52,7 +53,8 @@ class PixelEnv:
         self.action_low, self.action_high = self._act.low, self._act.high
         self.notes = [note for note in (self._act.note, self._see.note) if note]
         self.frames_per_second, self.frame_limit = _speed(self._env), _limit(self._env)
-        self._repeat, self._most = config.action_repeat, config.episode_frames
+        own = config.most_frames if self.frame_limit is None else self.frame_limit
+        self._repeat, self._most = config.action_repeat, config.episode_frames or own
         self._frames = 0
         self._picture: Any = None
 

@@ -76,6 +76,7 @@ class EnvPool:
     action_low: np.ndarray  # (A,) float32
     action_high: np.ndarray
     frames_per_second: float
+    frame_limit: int | None
 
     def __init__(
         self, config: EnvConfig, num_envs: int, patience: int | None = None, output: Sink | None = None,
@@ -120,7 +121,9 @@ class EnvPool:
                 self._watch.start()
             self._output.begin()
             self._asked.append(_Request(range(num_envs), {}, set(range(num_workers))))
-            self.action_low, self.action_high, self.frames_per_second = self._answer().answers[0]
+            facts = self._answer().answers[0]
+            self.action_low, self.action_high = facts.action_low, facts.action_high
+            self.frames_per_second, self.frame_limit = facts.frames_per_second, facts.frame_limit
         except BaseException:
             self.close()
             raise

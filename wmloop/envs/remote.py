@@ -49,8 +49,8 @@ class RemoteEnv:
         self._pool.close()
 
 
-def check_environment(config: EnvConfig, output: Sink | None = None) -> list[str]:
-    """Make the environment once, drive it for a moment, and return what its user should know.
+def check_environment(config: EnvConfig, output: Sink | None = None) -> tuple[list[str], int | None]:
+    """Make the environment once, drive it for a moment; return what its user should know, and its own limit in frames.
 
     Raises:
         UsageError: it does not fit, fails, or does not do what it declares; the message says what would fit.
@@ -61,7 +61,7 @@ def check_environment(config: EnvConfig, output: Sink | None = None) -> list[str
             notes = pool.examine(config.num_envs)
             if IRREPRODUCIBLE not in notes and not _alike(pool):
                 notes.append(IRREPRODUCIBLE)
-            return notes
+            return notes, pool.frame_limit
     except UsageError:
         raise
     except (DivergedError, EnvironmentFailedError) as error:

@@ -32,11 +32,12 @@ GRACE = 2.0
 
 
 class Facts(NamedTuple):
-    """What a pool is told of its environment: action bounds (A,) float32, and the speed it is meant to be seen at."""
+    """What a pool is told of its environment: action bounds (A,) float32, its speed, its time limit (see PixelEnv)."""
 
     action_low: np.ndarray
     action_high: np.ndarray
     frames_per_second: float
+    frame_limit: int | None
 
 
 class Work(NamedTuple):
@@ -130,7 +131,7 @@ class _Crew:
             self._envs.append(PixelEnv(work.config, "rgb_array" if work.render else None))
             self._tick()
         first = self._envs[0]
-        pipe.send({0: Facts(first.action_low, first.action_high, first.frames_per_second)})
+        pipe.send({0: Facts(first.action_low, first.action_high, first.frames_per_second, first.frame_limit)})
         answer: dict[str, Callable[[int, Any], Any]] = {
             "reset": self._reset, "step": self._step, "render": self._render, "examine": self._examine,
         }  # fmt: skip

@@ -42,14 +42,20 @@ class Memory(nn.Module):
     Without that extra head it has 422,368 parameters at Z=32, A=3, D=256, K=5, the paper's number: one bias vector.
     torch's LSTM has two that only ever add up, so the second stays at zero and is not trained.
 
-    `terminal_scale` () is what the terminal head's output is multiplied by: how large the rewards of ends are, in units of
-    reward_scale. It is stored with the weights.
+    `reward_scale` () is the unit of all that M says of rewards, in the environment's; `terminal_scale` () is what the
+    terminal head's output is multiplied by: how large the rewards of ends are, in units of reward_scale. Both are stored
+    with the weights.
     """
 
+    reward_scale: Tensor
     terminal_scale: Tensor
 
-    def __init__(self, latent: int = 32, actions: int = 3, hidden: int = 256, mixtures: int = 5) -> None:
+    def __init__(
+        self, latent: int = 32, actions: int = 3, hidden: int = 256, mixtures: int = 5, reward_scale: float = 1.0
+    ) -> None:
+        """Begin with random weights; `reward_scale` is also that of older weights, which do not tell theirs."""
         super().__init__()
+        self._unit = reward_scale
         self.latent, self.actions, self.hidden, self.mixtures = latent, actions, hidden, mixtures
         self.lstm = LSTM(latent + actions, hidden, batch_first=True)
         nn.init.zeros_(self.lstm.get_parameter("bias_hh_l0")).requires_grad_(False)
@@ -57,6 +63,7 @@ class Memory(nn.Module):
         self.outcome_head = nn.Sequential(
             nn.Linear(hidden + latent, _HEAD_WIDTH), nn.SiLU(), nn.Linear(_HEAD_WIDTH, 3 + actions)
         )
+        self.register_buffer("reward_scale", torch.tensor(reward_scale))
         self.register_buffer("terminal_scale", torch.ones(()))
 
     def start(self, batch: int, device: torch.device | None = None) -> State:
@@ -114,7 +121,11 @@ class Memory(nn.Module):
     def from_older(self, arrays: Mapping[str, np.ndarray]) -> Arrays:
         """Return the weights of an M of any age: one whose outcomes knew only h, in units of reward_scale, says the same."""
         name = "outcome_head.0.weight"
-        arrays = {"terminal_scale": np.ones((), np.float32), **arrays}
+        arrays = {
+            "reward_scale": np.float32(self._unit).reshape(()),
+            "terminal_scale": np.ones((), np.float32),
+            **arrays,
+        }
         if arrays.get(name, np.empty(0)).shape == (_HEAD_WIDTH, self.hidden):
             arrays[name] = np.pad(arrays[name], ((0, 0), (0, self.latent)))
         return arrays

@@ -146,12 +146,14 @@ def describe(facts: Facts, probe: Probe, iteration: int, commands: Sequence[str]
         page.add(f"<details><summary><b>{_safe(name)}</b>: {total:,} trainable parameters</summary>")
         page.table(["layer", "kind", "output", "parameters"], [_layer(layer) for layer in layers])
         page.add("</details>")
-    page.head("Beside others")
-    page.say(
-        "Mean score over tracks. The published figures are from CarRacing-v0 and from training in the real environment"
-        " (Ha and Schmidhuber 2018, table 1); this run's agent was trained inside M alone."
-    )
-    page.table(["system", "score"], [*_PUBLISHED, *_own_rows(facts)], mine=range(len(_PUBLISHED), len(_PUBLISHED) + 2))
+    if facts.config.env.id.rpartition(":")[2].startswith("CarRacing-"):
+        page.head("Beside others")
+        page.say(
+            "Mean score over tracks. The published figures are from CarRacing-v0 and from training in the real environment"
+            " (Ha and Schmidhuber 2018, table 1); this run's agent was trained inside M alone."
+        )
+        own = _own_rows(facts)
+        page.table(["system", "score"], [*_PUBLISHED, *own], mine=range(len(_PUBLISHED), len(_PUBLISHED) + 2))
     _origin(page, facts, commands)
     return page.write()
 
@@ -205,7 +207,7 @@ def _worlds(page: _Page, probe: Probe, iteration: int) -> None:
     page.pair(error, calibration)
     page.head("Does M know when it ends?")
     ends = probe.done[:, 1] > 0
-    page.say(f"{int(ends.sum())} of {len(probe.scores)} episodes were ended by the environment, the rest by time.")
+    page.say(f"{int(ends.sum())} of {len(probe.scores)} episodes were ended by the environment, the rest were cut.")
     page.table(["M's probability of an end", "decisions", "expected ends", "ends"], _endings(probe))
 
 
@@ -226,9 +228,9 @@ def _verdict(facts: Facts) -> str:
     over = f" over {count} tracks" if count else ""
     sure = f", {best.confirmed:.0f} on further ones" if math.isfinite(best.confirmed) else ""
     goal = facts.config.budget.goal
+    aimed = "" if goal is None else f" The goal is {goal:g}."
     return (
-        f"The agent served is that of iteration {best.iteration}: {best.score:.0f} ± {best.std:.0f}{over}{sure}."
-        f" The goal is {goal:g}."
+        f"The agent served is that of iteration {best.iteration}: {best.score:.0f} ± {best.std:.0f}{over}{sure}.{aimed}"
     )
 
 
@@ -306,7 +308,7 @@ def _own_rows(facts: Facts) -> list[tuple[str, str]]:
     for further, label in ((False, "evaluation"), (True, "further")):
         scores = np.array([track.score for track in facts.tracks if track.further == further])
         if len(scores):
-            told = f"{facts.name}, {len(scores)} {label} tracks (CarRacing-v3)"
+            told = f"{facts.name}, {len(scores)} {label} tracks ({facts.config.env.id})"
             rows.append((told, f"{scores.mean():.0f} ± {scores.std():.0f}"))
     return rows
 

@@ -87,13 +87,14 @@ def learning(facts: Facts, against: str) -> Figure:
         "s--",
         color=DREAM,
         markersize=3,
-        label="the dream's promise for a whole episode's frames",
+        label="the dream's promise of an episode",
     )
-    axes.plot(x, [p.paid for p in facts.points], ":", color=REAL, label="what reality paid for as many")
+    axes.plot(x, [p.paid for p in facts.points], ":", color=REAL, label="what reality paid for the same")
     sure = [(at, p.confirmed) for at, p in zip(x, facts.points, strict=True) if np.isfinite(p.confirmed)]
     if sure:
         axes.plot(*zip(*sure, strict=True), "D", color="black", markersize=4, label="on further tracks")
-    axes.axhline(facts.config.budget.goal, color=GREY, linewidth=0.8, linestyle=":")
+    if facts.config.budget.goal is not None:
+        axes.axhline(facts.config.budget.goal, color=GREY, linewidth=0.8, linestyle=":")
     _legend(axes, loc="lower right")
     return figure
 

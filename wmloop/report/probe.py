@@ -131,7 +131,7 @@ def _ask(
         reward, done = _ahead(dream, held, episode.seed)
         ends = np.zeros(len(episode))
         ends[-1] = float(episode.terminated)
-        rewards.append(np.stack([reward * config.memory.reward_scale, episode.rewards], 1))
+        rewards.append(np.stack([reward * float(agent.memory.reward_scale), episode.rewards], 1))
         dones.append(np.stack([done, ends], 1))
     return Probe(
         [episode.score for episode in episodes], [episode.seed for episode in episodes],

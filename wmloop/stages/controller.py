@@ -52,7 +52,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     tau = temperature(ctx)
     dream = Dream(memory, tau, ctx.config.memory.done_weight)
     optimizer = adam([*actor.parameters(), *critic.parameters()], config.learning_rate)
-    per_decision = ctx.config.memory.reward_scale
+    per_decision = float(memory.reward_scale)
     ceiling = reward_ceiling(ctx)
     updates = config.first_updates if ctx.iteration == 0 else config.updates
     shown = _Shown(ctx, vision)

@@ -41,21 +41,22 @@ def run(ctx: StageContext) -> dict[str, float]:
     with EnvPool(config.env, min(config.env.num_envs, len(tracks)), output=ctx.output) as pool:
         require_same_actions(ctx.history("rollout"), pool.action_low, pool.action_high)
         agent = triple.agent(config, pool.action_low, pool.action_high, ctx.device)
-        ctx.begin(len(tracks) * config.env.episode_frames, "frames")
+        ctx.begin(len(tracks) * config.env.most_frames, "frames")
         results = _score(ctx, pool, agent, tracks, "tracks")
         metrics = summarise(results) | {"temperature": triple.controller.metrics.get("temperature", 1.0)}
-        if metrics["score"] >= config.budget.goal:
+        goal = config.budget.goal
+        if goal is not None and metrics["score"] >= goal:
             ctx.say(f"goal met on {len(tracks)} tracks with {metrics['score']:.0f}: confirming on further ones")
             further = confirmation_tracks(config.evaluate.confirm_tracks)
-            ctx.begin(len(further) * config.env.episode_frames, "frames")
+            ctx.begin(len(further) * config.env.most_frames, "frames")
             results = _score(ctx, pool, agent, further, "confirm")
             confirmed = summarise(results)
             kept = ("score", "score_std", "score_error", "score_min", "frames", "gap", "gap_error")
             metrics |= {f"confirmed_{name}": confirmed[name] for name in kept if name in confirmed}
-            low = ranking.lower_bound([result.score for result in results], config.budget.goal)
+            low = ranking.lower_bound([result.score for result in results], goal)
             if math.isfinite(low):
                 metrics["confirmed_score_low"] = low
-            verdict = "confirmed" if ranking.confirms(metrics, config.budget.goal) else "not sure yet, so it goes on"
+            verdict = "confirmed" if ranking.confirms(metrics, goal) else "not sure yet, so it goes on"
             ctx.say(
                 f"{confirmed['score']:.1f} on {len(further)} further tracks, error {confirmed['score_error']:.1f}: {verdict}"
             )
@@ -105,7 +106,7 @@ def _score(ctx: StageContext, pool: EnvPool, agent: Agent, tracks: Sequence[int]
         part = f"{name}-{number:04d}.json"
         if not ctx.draft.has(part):
             ctx.stop_here()
-            driven = len(results) * ctx.config.env.episode_frames
+            driven = len(results) * ctx.config.env.most_frames
 
             def tick(frames: int, observation: np.ndarray | None) -> None:
                 nonlocal driven
@@ -122,7 +123,7 @@ def _score(ctx: StageContext, pool: EnvPool, agent: Agent, tracks: Sequence[int]
         for record in ctx.draft.json(part):
             results.append(TrackResult(**{name: record[name] for name in TrackResult._fields if name in record}))
         ctx.progress(
-            len(results) * ctx.config.env.episode_frames,
+            len(results) * ctx.config.env.most_frames,
             {"score": float(np.mean([result.score for result in results]))},
         )
     return results

@@ -15,7 +15,7 @@ from wmloop.models.mixed import round_in
 from wmloop.models.state import module_arrays
 from wmloop.stages.context import StageContext
 from wmloop.stages.training import WARMUP_STEPS, adam, descend, fit, warmup_decay
-from wmloop.stages.weights import episodes_of, load, new_memory
+from wmloop.stages.weights import episodes_of, load, new_memory, reward_scale
 from wmloop.store import Version
 
 _PASS_EPISODES = 64
@@ -36,16 +36,19 @@ class Experience(NamedTuple):
     terminated: Tensor
 
     @classmethod
-    def of(cls, config: RunConfig, replay: Replay, vision: Version, device: torch.device) -> Experience:
+    def of(
+        cls, config: RunConfig, replay: Replay, vision: Version, reward_scale: float, device: torch.device
+    ) -> Experience:
         """Bring the episodes of `replay` and their latents, stored with V, together."""
         seen = [vision.tensors(name) for name in sorted(vision.files) if name.startswith("latents-")]
         mu, logvar = (np.concatenate([part[key] for part in seen], 1).astype(np.float32) for key in ("mu", "logvar"))
         actions = np.stack([replay.actions] * len(mu))
         if len(mu) == 2:
             actions[1][:, list(config.env.mirror)] *= -1
-        rewards = np.maximum(replay.smoothed_rewards(config.memory.reward_smoothing), config.memory.reward_floor)
-        # An end's own reward is the terminal head's business: it is neither smoothed nor floored.
-        rewards = np.where(replay.terminated > 0, replay.rewards, rewards) / config.memory.reward_scale
+        rewards, floor = replay.smoothed_rewards(config.memory.reward_smoothing), config.memory.reward_floor
+        if floor is not None:  # an end's own reward is the terminal head's business
+            rewards = np.where(replay.terminated > 0, rewards, np.maximum(rewards, floor))
+        rewards = rewards / reward_scale
         arrays = (mu, np.exp(0.5 * logvar), actions, rewards, replay.terminated)
         mu_, std, actions_, rewards_, terminated = (torch.from_numpy(a.astype(np.float32)).to(device) for a in arrays)
         return cls(replay, mu_, std, actions_, rewards_, terminated)
@@ -68,7 +71,8 @@ def load_experience(ctx: StageContext, vision: Version) -> Experience:
     rollouts = ctx.rollouts()
     batches = [list(episodes_of(version, observed=False)) for version in rollouts]
     replay = Replay(batches, *action_bounds(rollouts[-1]))
-    return Experience.of(ctx.config, replay, vision, ctx.device)
+    scale = reward_scale(ctx.config, ctx.history("rollout"))
+    return Experience.of(ctx.config, replay, vision, scale, ctx.device)
 
 
 @torch.no_grad()
@@ -101,6 +105,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     memory = new_memory(ctx.config, experience.actions.shape[-1], ctx.device)
     if "memory" in ctx.carries:
         load(memory, ctx.carries["memory"])
+    memory.reward_scale.fill_(reward_scale(ctx.config, ctx.history("rollout")))
     memory.rescale_terminal(experience.terminal_scale)
     # More to learn from takes more steps; once old rollouts leave the replay, there is no more of it.
     age = min(ctx.iteration, ctx.config.rollout.replay) - 1

@@ -101,7 +101,7 @@ class Trace:
         starts = [(i, number, window) for i, some in enumerate(asked) for number, window in enumerate(some)]
         if not starts:
             return told
-        agent, scale = self.agent, config.memory.reward_scale
+        agent, scale = self.agent, float(self.agent.memory.reward_scale)
         seen = [self.of(i, slice(window.start, window.start + window.lived)) for i, _, window in starts]
         begin = DreamState(*(torch.stack([moment[k][0] for moment in seen]) for k in range(3)))
         generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "promise"))
@@ -123,7 +123,7 @@ class Trace:
             some = chosen[k : k + _TOGETHER]
             taken = nn.utils.rnn.pad_sequence([seen[place][3] for place in some])
             real = torch.tensor([starts[place][2].lived for place in some], device=agent.device)
-            foreseen = foresee(dream, agent.actor, begin.at(some), taken, real, generator) * scale
+            foreseen: Tensor = foresee(dream, agent.actor, begin.at(some), taken, real, generator) * scale
             answers |= dict(zip(some, foreseen.tolist(), strict=True))
         for place, (i, _, _) in enumerate(starts):
             told[i].foreseen.append(answers.get(place))
@@ -208,7 +208,7 @@ def windows(episode: Episode, warmup: int, limit: int, patience: int | None) -> 
 def _limit(episodes: Sequence[Episode], config: RunConfig) -> int:
     """Return the decisions that an episode has at most: as configured, or fewer where the environment cut one before."""
     cut = [len(e) for e in episodes if not e.terminated and _stopped(e.rewards, config.rollout.patience) > len(e)]
-    return min([-(-config.env.episode_frames // config.env.action_repeat), *cut])
+    return min([-(-config.env.most_frames // config.env.action_repeat), *cut])
 
 
 def _stopped(rewards: np.ndarray, patience: int | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import count
 from typing import Any
 
@@ -32,6 +33,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     scores: list[float] = []
     promises: list[Promises] = []
     quiet: list[bool] = []
+    squares = np.zeros((2, 2))
     frames = decisions = paying = episodes = 0
     patience = None if first else config.rollout.patience
     with EnvPool(config.env, config.env.num_envs, patience, ctx.output) as pool:
@@ -64,6 +66,7 @@ def run(ctx: StageContext) -> dict[str, float]:
             decisions += summary["decisions"]
             paying += summary["paying"]
             episodes += len(wave)
+            squares += np.array(summary.get("squares", np.zeros((2, 2))))
             promises += [Promises(*lists) for lists in summary["promises"]]
             quiet += [task.quiet for task in wave]
             ctx.progress(min(frames, goal), {"score": float(np.mean(scores)), "frames": float(frames)})
@@ -78,6 +81,9 @@ def run(ctx: StageContext) -> dict[str, float]:
         "score": float(np.mean(scores)),
         "paying_fraction": paying / decisions,
     }
+    # the unit of rewards, where it is to follow them: those of ends alone only where there are no others
+    total, number = squares[0] if squares[0, 1] else squares[1]
+    counts |= {"reward_rms": math.sqrt(total / number)} if number else {}
     return counts | gap(as_dreamt) | foresight(promises) | ends(promises)
 
 
@@ -132,7 +138,7 @@ def _policy_wave(ctx: StageContext, episodes: int, frames: int) -> list[Task]:
     else:
         before = ctx.history("rollout")[-1]
         driven = before.metrics["frames"] / before.metrics["episodes"]
-        mean = driven if before.iteration else config.env.episode_frames
+        mean = driven if before.iteration else config.env.most_frames
     width = still_to_drive(config.rollout.frames - frames, mean, config.env.num_envs)
     if not episodes:
         width = max(1, width)
@@ -173,5 +179,14 @@ def _summary(episodes: list[Episode], promises: list[Promises]) -> dict[str, Any
         "frames": sum(episode.frames for episode in episodes),
         "decisions": sum(len(episode) for episode in episodes),
         "paying": sum(int((episode.rewards > 0).sum()) for episode in episodes),
+        "squares": [_squares(episodes, False), _squares(episodes, True)],
         "promises": promises,
     }
+
+
+def _squares(episodes: list[Episode], ended: bool) -> tuple[float, int]:
+    """Return the sum of squares, and the number, of all rewards that are not zero: those of ends, or all others."""
+    rewards = [e.rewards[-1:] if ended else e.rewards[:-1] for e in episodes if e.terminated]
+    rewards += [] if ended else [e.rewards for e in episodes if not e.terminated]
+    every = np.concatenate(rewards).astype(np.float64) if rewards else np.zeros(0)
+    return float(np.square(every).sum()), int(np.count_nonzero(every))

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.config import MemoryConfig
 from wmloop.envs import IMAGE_SIZE
 from wmloop.episodes import Episode
 from wmloop.errors import DivergedError
@@ -20,7 +19,7 @@ from wmloop.models.state import module_arrays
 from wmloop.models.vision import Foretaste, Vision, foretaste_loss, to_frames, to_images, vae_loss
 from wmloop.stages.context import StageContext
 from wmloop.stages.training import WARMUP_STEPS, adam, descend, fit, warmup_decay
-from wmloop.stages.weights import episodes_of, gather_frames, load, new_vision
+from wmloop.stages.weights import episodes_of, gather_frames, load, new_vision, reward_scale
 from wmloop.store import Version
 
 _ENCODE_BATCH = 256
@@ -103,8 +102,10 @@ def _train(
     ctx: StageContext, vision: Vision, foretaste: Foretaste, rollouts: Sequence[Version], images: int
 ) -> dict[str, float]:
     config = ctx.config.vision
-    driven = (episode for version in rollouts for episode in episodes_of(version, observed=False))
-    rewards, known = (torch.from_numpy(array).to(ctx.device) for array in ahead(driven, ctx.config.memory))
+    scale = reward_scale(ctx.config, ctx.history("rollout"))
+    driven = [episode for version in rollouts for episode in episodes_of(version, observed=False)]
+    told = ahead(driven, ctx.config.memory.reward_floor, scale)
+    rewards, known = (torch.from_numpy(array).to(ctx.device) for array in told)
     steps = max(1, images // config.batch)
     if ctx.iteration == 0:
         vision.look(map(torch.from_numpy, _batches(episodes_of(rollouts[0]))))
@@ -160,16 +161,21 @@ class _Frames:
         return self._held[step - first]
 
 
-def ahead(episodes: Iterable[Episode], config: MemoryConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the decisions from each observation on paid, (R, H) in units of reward_scale, and 1 where one was made.
+def ahead(episodes: Sequence[Episode], floor: float | None, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the decisions from each observation on paid, (R, H) in units of `scale`, and 1 where one was made.
 
-    R counts T+1 rows an episode, as `see` does. Rewards are floored as M's are.
+    R counts T+1 rows an episode, as `see` does. Rewards are floored as M's are; those of ends are in units of their own
+    root mean square, where that is larger: z would tell of nothing else.
     """
+    ends = [float(episode.rewards[-1]) for episode in episodes if episode.terminated]
+    large = max(scale, float(np.sqrt(np.mean(np.square(ends))))) if ends else scale
     rewards, known = [], []
     for episode in episodes:
         steps = np.arange(len(episode) + 1)[:, None] + np.arange(_AHEAD)
         made = steps < len(episode)
-        paid = np.maximum(episode.rewards, config.reward_floor) / config.reward_scale
+        paid = (episode.rewards if floor is None else np.maximum(episode.rewards, floor)) / scale
+        if episode.terminated:
+            paid[-1] = episode.rewards[-1] / large
         rewards.append(np.where(made, paid[np.minimum(steps, len(episode) - 1)], 0))
         known.append(made)
     return np.concatenate(rewards).astype(np.float32), np.concatenate(known).astype(np.float32)

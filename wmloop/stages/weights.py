@@ -31,8 +31,17 @@ def new_vision(config: RunConfig, device: torch.device) -> Vision:
 
 def new_memory(config: RunConfig, actions: int, device: torch.device) -> Memory:
     """Return M as configured, with random weights, for `actions` action dimensions."""
-    memory = config.memory
-    return Memory(config.vision.latent, actions, memory.hidden, memory.mixtures).to(device)
+    settings = config.memory
+    scale = 1.0 if settings.reward_scale == "auto" else float(settings.reward_scale)
+    return Memory(config.vision.latent, actions, settings.hidden, settings.mixtures, scale).to(device)
+
+
+def reward_scale(config: RunConfig, rollouts: Sequence[Version]) -> float:
+    """Return the unit of rewards: as configured, or the root mean square that the first rollout with any has recorded."""
+    if config.memory.reward_scale != "auto":
+        return config.memory.reward_scale
+    recorded = (version.metrics.get("reward_rms", 0.0) for version in rollouts)
+    return next((rms for rms in recorded if rms > 0), 1.0)
 
 
 def new_actor(config: RunConfig, actions: int, device: torch.device) -> Actor:

@@ -138,9 +138,10 @@ def plain(event: Event) -> str:
     match event:
         case RunStarted():
             verb = "goes on" if event.resumed else "starts"
-            hours = f", {event.hours:g} h at most" if event.hours else ""
+            limits = [f"goal {event.goal:g}" if event.goal is not None else "no goal"]
+            limits += [f"{event.hours:g} h at most"] if event.hours else []
             return (f"run {event.run} {verb} at iteration {event.iteration}, {event.iterations} at most, on {event.device}"
-                    f" (goal {event.goal:g}{hours})")  # fmt: skip
+                    f" ({', '.join(limits)})")  # fmt: skip
         case StageStarted():
             return f"{_place(event)}  started: {number(event.total)} {event.unit}"
         case Progress():

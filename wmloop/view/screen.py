@@ -54,7 +54,10 @@ def _header(state: ViewState, width: int, now: float) -> list[Row]:
     elapsed = state.spent + max(0.0, now - state.began)
     right = f"iteration {state.iteration} ({state.iteration + 1} of {state.iterations}) · {span(elapsed)}"
     ahead = state.goal_in(now) if width >= 80 else None
-    facts = [state.device, f"goal {state.goal:g}" + (f" in {span(ahead)}+" if ahead is not None else "")]
+    goal = (
+        [f"goal {state.goal:g}" + (f" in {span(ahead)}+" if ahead is not None else "")] if state.goal < math.inf else []
+    )
+    facts = [state.device, *goal]
     if state.hours is not None:
         facts.append(f"{state.hours:g} h at most")
     if state.best is not None:

@@ -152,7 +152,8 @@ def reduce(state: ViewState, event: Event, now: float) -> ViewState:
         case RunStarted():
             return replace(
                 _in_iteration(state, event.iteration), run=event.run, device=event.device, hours=event.hours,
-                iterations=event.iterations, goal=event.goal, began=now,
+                iterations=event.iterations, goal=math.inf if event.goal is None else event.goal,
+                began=now,
             )  # fmt: skip
         case StageStarted():
             running = Running(event.stage, event.total, event.unit)
