@@ -163,11 +163,11 @@ def test_a_trace_tells_of_every_moment_asked_and_foresees_only_if_told_to(forese
     rewards = [np.arange(1, length + 1, dtype=np.float32) for length in (90, 30)]
     driven = [Episode(np.zeros(0), np.zeros(0), reward, False, True, i, 0) for i, reward in enumerate(rewards)]
     long, short = trace.promises(CONFIG, driven, foreseeing)
-    assert long.paid == [rewards[0][t : t + 25].sum() for t in range(4, 90, 20)]
+    assert long.paid == [rewards[0][t : t + 25].sum() for t in range(0, 90, 20)]
     assert len(long.promised) == 5
-    assert long.lived == [25, 25, 25, 25, 6]
+    assert long.lived == [25, 25, 25, 25, 10]
     assert [value is None for value in long.foreseen] == [False, True, True, True, True] * foreseeing
-    assert (short.lived, short.decisions) == ([25, 6], 30)
+    assert (short.lived, short.decisions) == ([25, 10], 30)
     assert short.foreseen == [None, None] * foreseeing
     bins = np.array(long.ends)
     assert bins[:, 0].sum() == 90

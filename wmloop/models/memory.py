@@ -122,7 +122,7 @@ class Memory(nn.Module):
         """Return the weights of an M of any age: one whose outcomes knew only h, in units of reward_scale, says the same."""
         name = "outcome_head.0.weight"
         arrays = {
-            "reward_scale": np.float32(self._unit).reshape(()),
+            "reward_scale": np.array(self._unit, np.float32),
             "terminal_scale": np.ones((), np.float32),
             **arrays,
         }
