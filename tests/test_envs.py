@@ -23,6 +23,7 @@ from tests.tiny_env import FALL, MARKS, MAX_STEPS, SPEED, TinyDrive, tiny_config
 from wmloop.config import EnvConfig, RandomDriving, RolloutConfig, build_config
 from wmloop.envs import IMAGE_SIZE, EnvPool, PixelEnv, Pushes, random_driving, versions
 from wmloop.envs.pixels import BoxFilter
+from wmloop.episodes import Cut
 from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError
 
 ROOT = Path(__file__).parent.parent
@@ -647,6 +648,24 @@ def test_an_episode_is_truncated_after_its_decisions_and_idles_from_then_on() ->
     assert [bool(step.truncated[0]) for step in steps] == [False, False, True, False, False]
     assert [int(step.frames[0]) for step in steps] == [1, 1, 1, 0, 0]
     assert [int(step.frames[1]) for step in steps] == [1] * 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "decisions", "patience", "cut"),
+    [
+        ({"episode_frames": None}, 1000, None, Cut.ENVIRONMENT), ({"episode_frames": 5}, 1000, None, Cut.FRAMES),
+        ({}, 5, None, Cut.DECISIONS), ({}, 1000, 5, Cut.PATIENCE),
+    ],
+)  # fmt: skip
+def test_a_cut_is_no_end_and_says_why(changes: dict[str, Any], decisions: int, patience: int | None, cut: Cut) -> None:
+    idle = np.float32([[0.0, 0.4]])
+    with EnvPool(tiny(**changes), 1, patience=patience) as pool:
+        pool.reset([0], [decisions])
+        steps = [pool.step(idle) for _ in range(MAX_STEPS)]
+    last = next(i for i, step in enumerate(steps) if step.truncated[0])
+    assert last == (MAX_STEPS if cut == Cut.ENVIRONMENT else 5) - 1
+    assert [int(step.cut[0]) for step in steps[: last + 2]] == [0] * last + [cut] + [0] * (last + 1 < MAX_STEPS)
+    assert not any(step.terminated[0] for step in steps)
 
 
 def test_patience_truncates_an_episode_that_earns_nothing_and_a_reward_renews_it() -> None:

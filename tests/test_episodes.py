@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wmloop.episodes import Episode, Replay, pack, unpack
+from wmloop.episodes import Cut, Episode, Replay, pack, unpack
 from wmloop.seeding import HELD_OUT, confirmation_tracks, derive_seed, evaluation_tracks, fresh_tracks, training_track
 
 LOW, HIGH = np.array([-1.0, 0.0], np.float32), np.array([1.0, 1.0], np.float32)
@@ -17,7 +17,7 @@ def episode(steps: int, seed: int = 0, terminated: bool = False) -> Episode:
         rng.integers(0, 256, (steps + 1, 64, 64, 3), np.uint8),
         rng.uniform(LOW, HIGH, (steps, 2)).astype(np.float32),
         rng.normal(size=steps).astype(np.float32),
-        terminated, not terminated, seed, steps * 4, seed % 2 == 0,
+        terminated, not terminated, seed, steps * 4, seed % 2 == 0, Cut.NONE if terminated else Cut(seed % 4 + 1),
     )  # fmt: skip
 
 
@@ -29,8 +29,15 @@ def test_episodes_survive_the_way_through_a_shard_bit_for_bit(lengths):
         assert np.array_equal(old.observations, new.observations)
         assert np.array_equal(old.actions, new.actions)
         assert np.array_equal(old.rewards, new.rewards)
-        facts = [(e.terminated, e.truncated, e.seed, e.frames, e.quiet) for e in (old, new)]
+        facts = [(e.terminated, e.truncated, e.seed, e.frames, e.quiet, e.cut) for e in (old, new)]
         assert facts[0] == facts[1]
+
+
+def test_an_episode_of_earlier_days_does_not_tell_why_it_was_cut():
+    arrays = pack([episode(3)])
+    arrays["0000.facts"] = arrays["0000.facts"][:5]
+    (old,) = unpack(arrays)
+    assert (old.truncated, old.cut) == (True, Cut.NONE)
 
 
 def test_a_shard_whose_stream_is_too_short_is_refused():

@@ -118,7 +118,7 @@ def test_a_watched_episode_is_the_one_the_agent_drives_unwatched(env, agent, rea
 
         def receive(self):
             copies, (obs, *rest) = self.sent
-            return copies, PoolStep(obs[None], *(np.array([value]) for value in rest))
+            return copies, PoolStep(obs[None], *(np.array([value]) for value in (*rest, 0)))
 
         def stay_with(self, copies):
             pass

@@ -11,10 +11,21 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 import numpy as np
 
 from wmloop import machine
+
+
+class Cut(IntEnum):
+    """Why an episode that has not terminated was truncated; NONE also where a run of earlier days does not tell."""
+
+    NONE = 0
+    ENVIRONMENT = 1  # its own word, such as a time limit of its own
+    FRAMES = 2  # env.episode_frames
+    DECISIONS = 3  # no more were wanted of it, as of random driving
+    PATIENCE = 4  # rollout.patience
 
 
 @dataclass(frozen=True)
@@ -23,7 +34,7 @@ class Episode:
 
     `observations` (T+1, 64, 64, 3) uint8; `actions` (T, A) float32 in the environment's own units; `rewards` (T,)
     float32, the official reward summed over the action repeat; `frames` the real frames it took; `quiet` says that C
-    drove without exploration noise. `terminated` is the environment's word; `truncated` that somebody stopped it.
+    drove without exploration noise. `terminated` is the environment's word; `truncated` that it was stopped, `cut` says why.
     Where the observations were not asked for there are none of them, (0, 64, 64, 3).
     """
 
@@ -35,6 +46,7 @@ class Episode:
     seed: int
     frames: int
     quiet: bool = False
+    cut: Cut = Cut.NONE
 
     def __len__(self) -> int:
         """Return the number of decisions T."""
@@ -55,7 +67,7 @@ def pack(episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
             pool.map(lambda episode: zlib.compress(np.ascontiguousarray(episode.observations).data, 1), episodes)
         )
     for i, (episode, stream) in enumerate(zip(episodes, streams, strict=True)):
-        facts = (episode.terminated, episode.truncated, episode.seed, episode.frames, episode.quiet)
+        facts = (episode.terminated, episode.truncated, episode.seed, episode.frames, episode.quiet, episode.cut)
         arrays[f"{i:04d}.observations.zlib"] = np.frombuffer(stream, np.uint8)
         arrays[f"{i:04d}.shape"] = np.array(episode.observations.shape, np.int64)
         arrays[f"{i:04d}.actions"] = episode.actions
@@ -85,8 +97,18 @@ def unpack(arrays: Mapping[str, np.ndarray], observed: bool = True) -> Iterator[
             observations = np.frombuffer(raw, np.uint8).reshape(shape)
         else:
             observations = np.zeros((0, *shape[1:]), np.uint8)
-        terminated, truncated, seed, frames, quiet = (int(n) for n in arrays[f"{i:04d}.facts"])
-        yield Episode(observations, actions, rewards, bool(terminated), bool(truncated), seed, frames, bool(quiet))
+        terminated, truncated, seed, frames, quiet, *cut = (int(n) for n in arrays[f"{i:04d}.facts"])
+        yield Episode(
+            observations,
+            actions,
+            rewards,
+            bool(terminated),
+            bool(truncated),
+            seed,
+            frames,
+            bool(quiet),
+            Cut(*cut or [0]),
+        )
 
 
 class Replay:

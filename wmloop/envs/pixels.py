@@ -56,6 +56,7 @@ class PixelEnv:
         own = config.most_frames if self.frame_limit is None else self.frame_limit
         self._repeat, self._most = config.action_repeat, config.episode_frames or own
         self._frames = 0
+        self.capped = False  # whether it was truncated here, and not by itself
         self._picture: Any = None
 
     def reset(self, seed: int) -> np.ndarray:
@@ -95,7 +96,8 @@ class PixelEnv:
                 self._picture, reward, terminated, truncated = read_step(answer)
                 total += reward
                 frames += 1
-                truncated = truncated or (not terminated and self._frames + frames >= self._most)
+                self.capped = not (terminated or truncated) and self._frames + frames >= self._most
+                truncated = truncated or self.capped
             self._frames += frames
             if not math.isfinite(np.float32(total)):
                 raise DivergedError(f"returned rewards whose sum is {total}: nothing can be learnt from it")

@@ -41,6 +41,7 @@ class PoolStep(NamedTuple):
     terminated: np.ndarray  # (N,) bool, true only in the step in which the episode ended
     truncated: np.ndarray  # (N,) bool, likewise
     frames: np.ndarray  # (N,) int64, 0 where the copy idles
+    cut: np.ndarray  # (N,) int8, why it was truncated (episodes.Cut)
 
 
 @dataclass(eq=False)
@@ -183,13 +184,14 @@ class EnvPool:
         self.stay_with(self._asked[0].copies)
         done = self._answer()
         copies = done.copies
-        reward, terminated, truncated, frames = zip(*(done.answers[copy] for copy in copies), strict=True)
+        reward, terminated, truncated, frames, cut = zip(*(done.answers[copy] for copy in copies), strict=True)
         return copies, PoolStep(
             self._pictures[copies.start : copies.stop : copies.step].copy(),
             np.array(reward, np.float32),
             np.array(terminated, np.bool_),
             np.array(truncated, np.bool_),
             np.array(frames, np.int64),
+            np.array(cut, np.int8),
         )
 
     def render(self) -> np.ndarray:

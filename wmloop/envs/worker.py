@@ -25,6 +25,7 @@ from wmloop.envs.contract import remember_folder
 from wmloop.envs.examine import examine
 from wmloop.envs.faults import where
 from wmloop.envs.pixels import IMAGE_SIZE, PixelEnv
+from wmloop.episodes import Cut
 from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError, WmloopError
 
 #: Seconds that the environments get to close themselves once nobody is left who could ask them anything.
@@ -65,9 +66,10 @@ def serve(work: Work, pipe: Connection, output: Connection | None) -> None:
     """Answer the pool's requests until it closes its end of `pipe` or dies.
 
     First sends {0: Facts}. A request is `("reset", starts)`, each start a (seed, decisions), answered by {}; `("step",
-    actions)`, answered by {copy: (reward, terminated, truncated, frames)}; `("render", asked)`, answered by {copy: picture};
-    or `("examine", together)`, answered by {copy: notes}. Each has one entry per copy of this worker, None for one that is not
-    asked. A fault is sent as the exception itself, and ends the worker. What is printed here goes to `output`.
+    actions)`, answered by {copy: (reward, terminated, truncated, frames, cut)}; `("render", asked)`, answered by {copy:
+    picture}; or `("examine", together)`, answered by {copy: notes}. Each has one entry per copy of this worker, None for
+    one that is not asked. A fault is sent as the exception itself, and ends the worker. What is printed here goes to
+    `output`.
     """
     if work.core is not None and hasattr(os, "sched_setaffinity"):  # else the policy pushes it to and fro
         with contextlib.suppress(OSError):
@@ -185,18 +187,25 @@ class _Crew:
         (self._seeds[i], self._left[i]), self._vain[i], self._decisions[i] = start, 0, 0
         self._pictures[self._work.copies[i]] = self._envs[i].reset(start[0])
 
-    def _step(self, i: int, action: np.ndarray) -> tuple[float, bool, bool, int]:
+    def _step(self, i: int, action: np.ndarray) -> tuple[float, bool, bool, int, Cut]:
         if not self._left[i]:
-            return 0.0, False, False, 0
+            return 0.0, False, False, 0, Cut.NONE
         self._decisions[i] += 1
         picture, reward, terminated, truncated, frames = self._envs[i].step(action)
         self._pictures[self._work.copies[i]] = picture
         self._left[i] -= 1
         self._vain[i] = 0 if reward > 0 else self._vain[i] + 1
-        truncated = truncated or (not terminated and (self._left[i] == 0 or self._vain[i] >= self._work.patience))
+        cut = Cut.NONE
+        if truncated and not terminated:
+            cut = Cut.FRAMES if self._envs[i].capped else Cut.ENVIRONMENT
+        elif not terminated and self._left[i] == 0:
+            cut = Cut.DECISIONS
+        elif not terminated and self._vain[i] >= self._work.patience:
+            cut = Cut.PATIENCE
+        truncated = truncated or cut > 0
         if terminated or truncated:
             self._left[i] = 0
-        return reward, terminated, truncated, frames
+        return reward, terminated, truncated, frames, cut
 
     def _render(self, i: int, _: Any) -> np.ndarray:
         return self._envs[i].render()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from wmloop.envs import EnvPool, PoolStep
-from wmloop.episodes import Episode
+from wmloop.episodes import Cut, Episode
 from wmloop.errors import DraftUnusableError
 
 Decide = Callable[[int, range, np.ndarray], np.ndarray]
@@ -102,6 +102,7 @@ class _Driven:
         self.rewards = list[float]()
         self.frames = 0
         self.terminated = self.truncated = False
+        self.cut = Cut.NONE
 
     @property
     def ended(self) -> bool:
@@ -112,11 +113,13 @@ class _Driven:
         self.rewards.append(float(step.reward[place]))
         self.frames += int(step.frames[place])
         self.terminated, self.truncated = bool(step.terminated[place]), bool(step.truncated[place])
+        self.cut = Cut(step.cut[place])
 
     def episode(self, task: Task) -> Episode:
         return Episode(
             np.stack(self.pictures), np.stack(self.actions).astype(np.float32), np.array(self.rewards, np.float32),
             self.terminated, self.truncated, seed=task.seed, frames=self.frames, quiet=task.quiet,
+            cut=self.cut,
         )  # fmt: skip
 
 

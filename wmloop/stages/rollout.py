@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wmloop.envs import EnvPool, Pushes, random_driving
-from wmloop.episodes import Episode, pack
+from wmloop.episodes import Cut, Episode, pack
 from wmloop.models.agent import Exploration
 from wmloop.seeding import training_track
 from wmloop.stages.collect import UNLIMITED, Decide, Task, drive, halves, require_wave
@@ -33,7 +33,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     scores: list[float] = []
     promises: list[Promises] = []
     quiet: list[bool] = []
-    squares = np.zeros((2, 2))
+    squares, cuts = np.zeros((2, 2)), np.zeros(len(Cut))
     frames = decisions = paying = episodes = 0
     patience = None if first else config.rollout.patience
     with EnvPool(config.env, config.env.num_envs, patience, ctx.output) as pool:
@@ -66,6 +66,7 @@ def run(ctx: StageContext) -> dict[str, float]:
             decisions += summary["decisions"]
             paying += summary["paying"]
             episodes += len(wave)
+            cuts += np.array(summary.get("cuts", [0] * len(Cut)))
             squares += np.array(summary.get("squares", np.zeros((2, 2))))
             promises += [Promises(*lists) for lists in summary["promises"]]
             quiet += [task.quiet for task in wave]
@@ -81,6 +82,7 @@ def run(ctx: StageContext) -> dict[str, float]:
         "score": float(np.mean(scores)),
         "paying_fraction": paying / decisions,
     }
+    counts |= {f"cut_{cut.name.lower()}": float(cuts[cut]) for cut in Cut if cut and cuts[cut]}
     # the unit of rewards, where it is to follow them: those of ends alone only where there are no others
     total, number = squares[0] if squares[0, 1] else squares[1]
     counts |= {"reward_rms": math.sqrt(total / number)} if number else {}
@@ -179,6 +181,7 @@ def _summary(episodes: list[Episode], promises: list[Promises]) -> dict[str, Any
         "frames": sum(episode.frames for episode in episodes),
         "decisions": sum(len(episode) for episode in episodes),
         "paying": sum(int((episode.rewards > 0).sum()) for episode in episodes),
+        "cuts": [sum(episode.cut == cut for episode in episodes) for cut in Cut],
         "squares": [_squares(episodes, False), _squares(episodes, True)],
         "promises": promises,
     }
