@@ -73,7 +73,15 @@ def test_a_report_says_what_the_store_says_and_needs_nothing_from_outside(runs, 
     scored = [v for v in Store.open(runs / "one").versions() if v.stage == "evaluate"]
     best = max(scored, key=lambda v: merit(v.metrics))
     assert f"{best.metrics['score']:.0f}" in words
-    for told in ("Learning", "What V sees", "M dreams", "Time", "trainable parameters", "wmloop eval one"):
+    for told in (
+        "Learning",
+        "What V sees",
+        "M dreams",
+        "Time",
+        "trainable parameters",
+        "wmloop eval one",
+        "share that ended",
+    ):
         assert told in words
     for name in ("learning-frames", "learning-hours", "trust", "tracks", "ahead", "rewards", "time"):
         assert (tmp_path / "here" / f"{name}.svg").read_text().startswith("<svg")

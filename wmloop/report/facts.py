@@ -21,7 +21,7 @@ class Point(NamedTuple):
     """One iteration with an evaluation. `frames` (collected, without evaluations) and `hours` are those of all so far.
 
     The rest are figures of the evaluation (see stages.evaluate.summarise) and of M's foresight on this iteration's
-    rollouts (see stages.promises.foresight); what was not measured is NaN.
+    rollouts (see stages.promises.foresight); what was not measured is NaN. `ends`: see stages.promises.ends.
     """
 
     iteration: int
@@ -38,6 +38,7 @@ class Point(NamedTuple):
     gap_error: float
     correlation: float
     bias: float
+    ends: Mapping[str, float]
 
 
 class Track(NamedTuple):
@@ -130,6 +131,7 @@ def _point(iteration: int, frames: float, hours: float, scored: Any, driven: Any
         merit(scored), scored.get("confirmed_score", nan), scored.get("promised", nan), scored.get("paid", nan),
         scored.get("gap", nan),
         scored.get("gap_error", nan), driven.get("open_loop_correlation", nan), driven.get("open_loop_bias", nan),
+        {name: value for name, value in scored.items() if name.startswith(("done_", "ends"))},
     )  # fmt: skip
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
-import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from wmloop.configtext import to_toml
 from wmloop.report import plots
 from wmloop.report.facts import STAGES, Facts, Point
 from wmloop.report.probe import STEPS, Layer, Probe
+from wmloop.stages.promises import Promises, by_bin, ends
 from wmloop.view.words import number, size, span
 
 #: The table of the seed's figure 7 (Ha and Schmidhuber 2018, table 1): CarRacing-v0, means over 100 tracks.
@@ -129,6 +129,7 @@ def describe(facts: Facts, probe: Probe, iteration: int, commands: Sequence[str]
     else:
         page.say("No iteration has been evaluated yet.")
     _worlds(page, probe, iteration)
+    _ends(page, probe, facts)
     page.head("Time")
     if any(map(sum, (spent.values() for spent in facts.seconds.values()))):
         page.pair(page.chart("time", plots.time(facts), "minutes of each stage in each iteration"))
@@ -205,18 +206,31 @@ def _worlds(page: _Page, probe: Probe, iteration: int) -> None:
     error = page.chart("ahead", plots.ahead(probe), "how far dreamt pictures are from the real ones")
     calibration = page.chart("rewards", plots.rewards(probe), "rewards a decision ahead; on the line they are kept")
     page.pair(error, calibration)
+
+
+def _ends(page: _Page, probe: Probe, facts: Facts) -> None:
     page.head("Does M know when it ends?")
-    ends = probe.done[:, 1] > 0
-    page.say(f"{int(ends.sum())} of {len(probe.scores)} episodes were ended by the environment, the rest were cut.")
-    page.table(["M's probability of an end", "decisions", "expected ends", "ends"], _endings(probe))
+    page.say("What M expects before it sees what comes. Where it is calibrated, mean probability and share are alike.")
+    told: list[tuple[str, Mapping[str, float]]]
+    told = [(f"{len(probe.scores)} fresh tracks", ends([Promises([], [], [], ends=by_bin(*probe.done.T))]))]
+    if facts.best and facts.best.ends:
+        told.append((f"the evaluation of iteration {facts.best.iteration}", facts.best.ends))
+    for place, figures in told:
+        page.say(
+            f"On {place} the environment ended {figures['ends']:.0f} episodes, the others were cut; M had expected"
+            f" {figures['ends_expected']:.1f} to be ended."
+        )
+        head = ["M's probability of an end", "decisions", "mean probability", "share that ended"]
+        page.table(head, _endings(figures))
 
 
-def _endings(probe: Probe) -> list[list[str]]:
+def _endings(figures: Mapping[str, float]) -> list[list[str]]:
     rows = []
-    for low, high in itertools.pairwise((0.0, 0.01, 0.1, 0.5, 1.0)):
-        inside = (probe.done[:, 0] >= low) & ((probe.done[:, 0] < high) | (high == 1.0))
-        some = probe.done[inside]
-        rows.append([f"{low:g} to {high:g}", f"{len(some)}", f"{some[:, 0].sum():.2f}", f"{some[:, 1].sum():.0f}"])
+    for name, decisions in figures.items():
+        if name.endswith("_decisions"):
+            _, low, high, _ = name.split("_")
+            expected, ended = (figures[name.replace("_decisions", part)] for part in ("_expected", "_ended"))
+            rows.append([f"{low} to {high}", f"{decisions:,.0f}", f"{expected:.2%}", f"{ended:.2%}"])
     return rows
 
 

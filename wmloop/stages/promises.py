@@ -149,9 +149,7 @@ class Trace:
             p = expected[first : first + len(episode)]
             came = np.zeros(len(episode))
             came[-1] = episode.terminated
-            bins = np.digitize(p, BINS[1:-1])
-            count = len(BINS) - 1
-            found.append(np.stack([np.bincount(bins, part, count) for part in (None, p, came)], 1).tolist())
+            found.append(by_bin(p, came))
             first += len(episode)
         return found
 
@@ -257,6 +255,13 @@ def gap(promises: Sequence[Promises]) -> dict[str, float]:
             metrics["gap"] = difference.sum() / abs(total)
             metrics["gap_error"] = error(promised - promised.sum() / total * paid) / abs(total)
     return {name: float(value) for name, value in metrics.items()}
+
+
+def by_bin(expected: np.ndarray, came: np.ndarray) -> list[list[float]]:
+    """Return for each of BINS the number of decisions whose `expected` (T,) is in it, their sum, and that of `came` (T,)."""
+    bins, count = np.digitize(expected, BINS[1:-1]), len(BINS) - 1
+    rows: list[list[float]] = np.stack([np.bincount(bins, part, count) for part in (None, expected, came)], 1).tolist()
+    return rows
 
 
 def ends(promises: Sequence[Promises]) -> dict[str, float]:
