@@ -1,0 +1,123 @@
+"""A memoryless world, whose ends cannot be seen coming: M has to know how often they come, and what that is worth."""
+
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from wmloop.config import build_config
+from wmloop.dream import Dream, DreamState, Noise
+from wmloop.episodes import Episode, Replay
+from wmloop.models.controller import Policy
+from wmloop.models.memory import Memory, memory_loss
+from wmloop.stages.memory import Experience, draw, remember
+from wmloop.stages.promises import HORIZON, Promises, by_bin, ends, gap, windows
+from wmloop.stages.training import adam, descend, warmup_decay
+
+CPU = torch.device("cpu")
+HAZARD, CAP, REWARD, TERMINAL = 0.02, 120, 1.0, -20.0
+LATENT = 2
+CONFIG = build_config(
+    "smoke",
+    {"env": {"id": "any", "episode_frames": CAP}},
+    {"memory": {"hidden": 16, "mixtures": 1, "sequence": 32, "batch": 32, "age_decay": 1.0}},
+)
+
+
+def episodes(count, seed):
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        end = int(rng.geometric(HAZARD))
+        rewards = np.full(min(end, CAP), REWARD, np.float32)
+        if end <= CAP:
+            rewards[-1] = TERMINAL
+        actions = rng.uniform(-1, 1, (len(rewards), 1)).astype(np.float32)
+        yield Episode(np.zeros(0), actions, rewards, end <= CAP, end > CAP, i, len(rewards))
+
+
+def experience(driven, seed):
+    replay = Replay([driven], -np.ones(1, np.float32), np.ones(1, np.float32))
+    rng = np.random.default_rng(seed)
+
+    class Latents:
+        files = ("latents-0000.safetensors",)
+
+        def tensors(self, name):
+            mu = rng.normal(size=(1, len(replay), LATENT)).astype(np.float32)
+            return {"mu": mu, "logvar": np.full_like(mu, -2.0)}
+
+    return Experience.of(CONFIG, replay, Latents(), 1.0, CPU)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    torch.manual_seed(0)
+    seen = experience(list(episodes(1500, 0)), 0)
+    memory, config = Memory(LATENT, 1, 16, 1), CONFIG.memory
+    memory.rescale_terminal(seen.terminal_scale)
+    ctx = types.SimpleNamespace(
+        config=CONFIG, device=CPU,
+        rng=lambda *place: np.random.default_rng([7, place[-1]]),
+        generator=lambda *place: torch.Generator().manual_seed(place[-1]),
+    )  # fmt: skip
+    states = remember(memory, seen)
+    optimizer = adam([p for p in memory.parameters() if p.requires_grad], 1e-2)
+    steps = 600
+    for i in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = warmup_decay(1e-2, i, steps, 20)
+        z, action, state, targets = draw(ctx, seen, states, i)
+        hidden, _ = memory(z, action, state)
+        loss, _ = memory_loss(memory.predict(hidden, targets.z), targets, 2.0, 10.0, 0.0, memory.terminal_scale)
+        descend(loss, optimizer, config.max_grad_norm)
+    driven = list(episodes(800, 1))
+    held_out = experience(driven, 1)
+    return memory, driven, held_out, remember(memory, held_out)
+
+
+def rows(replay, episode, decisions):
+    return replay.first[episode] + decisions
+
+
+@torch.no_grad()
+def test_as_many_ends_are_expected_as_come(trained):
+    memory, driven, held_out, (h, c) = trained
+    replay, told = held_out.replay, []
+    dream = Dream(memory, 1.0, 10.0)
+    for i, episode in enumerate(driven):
+        row = rows(replay, i, np.arange(len(episode)))
+        state = DreamState(held_out.mu[0, row], h[0, row], c[0, row])
+        noise = Noise.draw(1, len(row), LATENT, 1, torch.Generator().manual_seed(i))
+        done = dream.step(state, held_out.actions[0, row], noise.uniform[0], noise.normal[0])[1].done
+        came = np.zeros(len(episode))
+        came[-1] = episode.terminated
+        told.append(Promises([], [], [], ends=by_bin(done.double().numpy(), came)))
+    figures = ends(told)
+    assert figures["ends"] > 600
+    assert figures["ends_expected"] == pytest.approx(figures["ends"], rel=0.15)
+
+
+@torch.no_grad()
+def test_what_is_promised_is_what_is_paid(trained):
+    memory, driven, held_out, (h, c) = trained
+    asked = [windows(episode, 0, CAP, None) for episode in driven]
+    starts = [(i, window) for i, some in enumerate(asked) for window in some]
+    row = np.array([rows(held_out.replay, i, window.start) for i, window in starts])
+    begin = DreamState(held_out.mu[0, row], h[0, row], c[0, row])
+    noise = Noise.draw(HORIZON, len(row), LATENT, 1, torch.Generator().manual_seed(0))
+
+    def anything(features):
+        return Policy(torch.zeros(len(features), 1), torch.zeros(len(features), 1))
+
+    batch = Dream(memory, 1.0, 10.0).rollout(anything, begin, noise)
+    due = (batch.survival[:-1] * batch.expected).cumsum(0).numpy()
+    told = [Promises([], [], [], [], len(episode)) for episode in driven]
+    for place, (i, window) in enumerate(starts):
+        told[i].promised.append(float(due[window.promised - 1, place]))
+        told[i].paid.append(float(driven[i].rewards[window.start : window.start + window.lived].sum()))
+        told[i].lived.append(window.lived)
+    metrics = gap(told)
+    # M has learnt from 1500 episodes, of which some 1380 ended: its own hazard has an error, too
+    learnt = abs(metrics["promised"]) / np.sqrt(1380)
+    assert abs(metrics["gap_points"]) < 3 * np.hypot(metrics["gap_points_error"], learnt)
