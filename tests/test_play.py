@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import os
 import sys
 
@@ -238,12 +239,19 @@ def test_the_same_seed_dreams_the_same_dream(real):
     assert one == two != other
 
 
-def test_a_dream_cannot_branch_off_an_episode_that_is_over(env, real, monkeypatch):
-    observation = env.reset(TRACK)
-    monkeypatch.setattr(env, "step", lambda action: (observation, 0.0, True, False, 1))
+def test_a_dream_branches_off_the_first_half_of_an_episode_that_is_short(env, real, monkeypatch):
+    drive, count = env.step, itertools.count(1)
+
+    def short(action):
+        observation, reward, *_, frames = drive(action)
+        return observation, reward, next(count) % 7 == 0, False, frames
+
+    monkeypatch.setattr(env, "step", short)
     dream = Dreamt(real, 60, 1)
     dream.reset(TRACK)
-    assert "over before the dream began" in dream.moment.ended
+    assert (real.moment.decision, dream.moment.ended) == (3, "")
+    dream.step()
+    assert dream.moment.decision == 1
 
 
 def test_the_dreams_temperature_turns_within_bounds_and_means_something(real):

@@ -154,7 +154,7 @@ def test_an_iteration_that_was_stopped_counts_as_work_and_not_as_an_evaluation(r
 def test_a_probe_branches_its_dreams_inside_the_episodes(runs, monkeypatch):
     monkeypatch.setattr(probe, "_AHEAD", 4)
     monkeypatch.setattr(probe, "_WARM", 1)
-    monkeypatch.setattr(probe, "STEPS", (1, 2, 4))
+    monkeypatch.setattr(probe, "_STEPS", (1, 2, 4))
     store = Store.open(runs / "one")
     seen = probe.look(stored_config(store), Triple.of(store, 1), 0, torch.device("cpu"), lambda text: None)
     assert seen.real.shape == seen.seen.shape == seen.came.shape == seen.expected.shape == (6, 64, 64, 3)

@@ -145,10 +145,15 @@ class Dreamt:
         self._length, self._repeat = max(1, frames // repeat), repeat
 
     def reset(self, track: int) -> None:
-        """Let C drive RUN_UP real decisions on a track, and dream on from there."""
+        """Let C drive RUN_UP real decisions on a track, or half of a shorter episode, and dream on from there."""
         self.real.reset(track)
         for _ in range(RUN_UP):
             self.real.step()
+        if self.real.moment.ended:
+            half = self.real.moment.decision // 2
+            self.real.reset(track)
+            for _ in range(half):
+                self.real.step()
         self.begin(track)
 
     def begin(self, seed: int) -> None:

@@ -15,7 +15,7 @@ from wmloop import __version__
 from wmloop.configtext import to_toml
 from wmloop.report import plots
 from wmloop.report.facts import STAGES, Facts, Point
-from wmloop.report.probe import STEPS, Layer, Probe
+from wmloop.report.probe import Layer, Probe
 from wmloop.stages.promises import Promises, by_bin, ends
 from wmloop.view.words import number, size, span
 
@@ -197,8 +197,8 @@ def _worlds(page: _Page, probe: Probe, iteration: int) -> None:
     page.pictures("one-step", [probe.came, probe.expected], "above what V saw next, below what M had expected")
     page.head("What M dreams, eyes closed")
     page.say(
-        "From a real moment on M goes by its own pictures, and by the actions that were really taken. Columns are"
-        f" {', '.join(map(str, STEPS[:-1]))} and {STEPS[-1]} decisions ahead."
+        "From a real moment on M goes by its own pictures, and by the actions that were really taken. Columns are that many"
+        f" decisions ahead: {', '.join(map(str, probe.steps))}."
     )
     for place, strip in enumerate(probe.strips):
         caption = f"track {strip.track} from decision {strip.decision}: reality, as V sees it, as M dreamt it"

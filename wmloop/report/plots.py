@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from wmloop.report.facts import STAGES, Facts
-from wmloop.report.probe import STEPS, Probe
+from wmloop.report.probe import Probe
 
 #: Wong's colours, which people tell apart however they see them.
 REAL, DREAM, SEEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"
@@ -142,7 +142,7 @@ def ahead(probe: Probe) -> Figure:
     axes.plot(x, probe.dream_error, color=DREAM, label="the dream")
     axes.axhline(probe.seen_error, color=SEEN, linewidth=1, linestyle=":", label="V's reconstruction")
     axes.set_ylim(0)
-    axes.set_xticks(STEPS)
+    axes.set_xticks(probe.steps)
     _legend(axes)
     return figure
 

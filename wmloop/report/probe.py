@@ -25,8 +25,8 @@ from wmloop.store import Version
 
 #: Fresh episodes driven, and dreams branched off them, each for so many decisions.
 _EPISODES, _DREAMS, _AHEAD = 8, 24, 50
-#: Decisions ahead at which a dream is shown.
-STEPS = (1, 5, 15, 50)
+#: Decisions ahead at which a dream is shown, those that it has.
+_STEPS = (1, 5, 15, 50)
 #: Pictures in a row, and dreams shown.
 _PICTURES, _STRIPS = 6, 3
 #: Dreams of one step whose mean is what M expects of it.
@@ -45,7 +45,7 @@ class Layer(NamedTuple):
 
 
 class Strip(NamedTuple):
-    """An open-loop dream beside reality: pictures (len(STEPS), 64, 64, 3) uint8; `decision` is where it branched off."""
+    """An open-loop dream beside reality: pictures (steps, 64, 64, 3) uint8; `decision` is where it branched off."""
 
     track: int
     decision: int
@@ -57,6 +57,8 @@ class Strip(NamedTuple):
 @dataclass(frozen=True)
 class Probe:
     """V's and M's work on fresh episodes that C drove without noise; pictures are (N, 64, 64, 3) uint8.
+
+    `steps` are the decisions ahead at which dreams are shown: of short episodes fewer.
 
     `real` and `seen` are pictures and V's reconstructions; `came` and `expected` what V saw a decision later and what M had
     expected of it. Errors are root mean squares over pictures in grey levels of 255, against the real picture, after 1,
@@ -73,6 +75,7 @@ class Probe:
     came: np.ndarray
     expected: np.ndarray
     strips: Sequence[Strip]
+    steps: Sequence[int]
     dream_error: np.ndarray
     stay_error: np.ndarray
     reward: np.ndarray
@@ -121,7 +124,7 @@ def _ask(
 ) -> Probe:  # fmt: skip
     first, begun = episodes[0], seen[0]
     at = np.linspace(0, len(first) - 1, _PICTURES).astype(int)
-    later = np.linspace(min(_WARM, len(first) - 2), len(first) - 2, _PICTURES).astype(int)
+    later = np.linspace(min(_WARM, len(first) // 4), max(len(first) - 2, 0), _PICTURES).astype(int)
     h_after, _ = agent.memory.step(begun.z, begun.action, (begun.h, begun.c))
     expected = mixture.expected(agent.memory.density(h_after[later]))
     strips, dream_error, stay_error, seen_error = _open_loop(config, agent, episodes, seen)
@@ -136,8 +139,8 @@ def _ask(
     return Probe(
         [episode.score for episode in episodes], [episode.seed for episode in episodes],
         first.observations[at], _decode(agent, begun.z[at]), seen_error,
-        _decode(agent, begun.z[later + 1]), _decode(agent, expected),
-        strips, dream_error, stay_error, np.concatenate(rewards), np.concatenate(dones), layers,
+        _decode(agent, begun.z[np.minimum(later + 1, len(first) - 1)]), _decode(agent, expected),
+        strips, _steps(len(dream_error)), dream_error, stay_error, np.concatenate(rewards), np.concatenate(dones), layers,
     )  # fmt: skip
 
 
@@ -161,33 +164,36 @@ def _open_loop(
     config: RunConfig, agent: Agent, episodes: Sequence[Episode], seen: Sequence[_Seen]
 ) -> tuple[list[Strip], np.ndarray, np.ndarray, float]:
     """Branch dreams off all over the episodes; the real actions go on, and no real picture is seen any more."""
-    places = [(i, t) for i, e in enumerate(episodes) for t in range(_WARM, len(e) - _AHEAD)]
-    if not places:  # all episodes are too short
-        nothing = np.full(_AHEAD, np.nan)
-        return [], nothing, nothing, _seen_error(agent, episodes[:1], seen)
+    longest = max(map(len, episodes))
+    ahead, warm = min(_AHEAD, (longest + 1) // 2), min(_WARM, longest // 4)
+    places = [(i, t) for i, e in enumerate(episodes) for t in range(warm, len(e) - ahead + 1)]
     chosen = [places[k] for k in np.linspace(0, len(places) - 1, min(_DREAMS, len(places))).astype(int)]
     state = DreamState(*(torch.stack([getattr(seen[i], name)[t] for i, t in chosen]) for name in ("z", "h", "c")))
-    taken = torch.stack([seen[i].action[t : t + _AHEAD] for i, t in chosen], 1)
+    taken = torch.stack([seen[i].action[t : t + ahead] for i, t in chosen], 1)
     generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "report"))
-    noise = Noise.draw(_AHEAD, len(chosen), state.z.shape[1], taken.shape[2], generator)
+    noise = Noise.draw(ahead, len(chosen), state.z.shape[1], taken.shape[2], generator)
     dream = Dream(agent.memory, 1.0, config.memory.done_weight)
     begun = np.stack([episodes[i].observations[t] for i, t in chosen])
-    shown: dict[int, np.ndarray] = {}
-    errors = np.zeros((2, _AHEAD))
-    for k in range(_AHEAD):
+    steps, shown = _steps(ahead), dict[int, np.ndarray]()
+    errors = np.zeros((2, ahead))
+    for k in range(ahead):
         state, _ = dream.step(state, taken[k], noise.uniform[k], noise.normal[k])
         real = np.stack([episodes[i].observations[t + k + 1] for i, t in chosen])
         pictures = _decode(agent, state.z)
         errors[:, k] = _error(pictures, real), _error(begun, real)
-        if k + 1 in STEPS:
+        if k + 1 in steps:
             shown[k + 1] = pictures
     strips = []
     for n in np.linspace(0, len(chosen) - 1, min(_STRIPS, len(chosen))).astype(int):
         i, t = chosen[n]
-        real = np.stack([episodes[i].observations[t + k] for k in STEPS])
+        real = np.stack([episodes[i].observations[t + k] for k in steps])
         z, _ = agent.vision.encode(to_images(torch.from_numpy(real).to(agent.device)))
-        strips.append(Strip(episodes[i].seed, t, real, _decode(agent, z), np.stack([shown[k][n] for k in STEPS])))
+        strips.append(Strip(episodes[i].seed, t, real, _decode(agent, z), np.stack([shown[k][n] for k in steps])))
     return strips, errors[0], errors[1], _seen_error(agent, episodes, seen)
+
+
+def _steps(ahead: int) -> list[int]:
+    return [k for k in _STEPS if k <= ahead]
 
 
 def _seen_error(agent: Agent, episodes: Sequence[Episode], seen: Sequence[_Seen]) -> float:
