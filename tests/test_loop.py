@@ -3,13 +3,14 @@
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tests.tiny_env import tiny_config
+from tests.tiny_env import MAX_STEPS, tiny_config
 from wmloop import loop
 from wmloop.config import build_config
 from wmloop.configtext import parse_setting, to_toml
@@ -119,8 +120,10 @@ def test_an_automatic_temperature_begins_at_one_and_follows_the_measured_gap(tol
 
 @pytest.mark.parametrize(("rate", "saturated"), [(0.4, 0), (0.5, 1)])
 def test_the_ceiling_holds_once_reality_pays_as_much_and_never_at_first(told, rate, saturated):
-    store = told([{"paid_a_decision": rate}, {}], "controller.reward_ceiling=0.5")
-    assert used(store, "saturated") == [0, saturated]
+    for figures in ({"paid_a_decision": rate, "paid": 0.0}, {"paid": rate * MAX_STEPS}):  # and as it was told before
+        store = told([figures, {}], "controller.reward_ceiling=0.5")
+        assert used(store, "saturated") == [0, saturated]
+        shutil.rmtree(store.path)
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,18 @@ class Dream:
         return DreamState(z, h, c), Outcome(outcome[:, 0], outcome[:, 1], done)
 
     @torch.no_grad()
+    def foretell(
+        self, state: DreamState, action: Tensor, draws: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Return the reward in units of reward_scale and the probability of an end, (N,) each, expected of one step.
+
+        What will come is not known: the mean over `draws` of z'.
+        """
+        noise = Noise.draw(draws, len(state.z), state.z.shape[1], action.shape[1], generator)
+        said = [self.step(state, action, noise.uniform[k], noise.normal[k])[1] for k in range(draws)]
+        return torch.stack([one.expected for one in said]).mean(0), torch.stack([one.done for one in said]).mean(0)
+
+    @torch.no_grad()
     def rollout(self, policy: Callable[[Tensor], Policy], start: DreamState, noise: Noise) -> DreamBatch:
         """Let C act in N dreams for the noise's horizon T, from `start`."""
         horizon, num_dreams = noise.action.shape[:2]

@@ -59,7 +59,6 @@ class Probe:
     """V's and M's work on fresh episodes that C drove without noise; pictures are (N, 64, 64, 3) uint8.
 
     `steps` are the decisions ahead at which dreams are shown: of short episodes fewer.
-
     `real` and `seen` are pictures and V's reconstructions; `came` and `expected` what V saw a decision later and what M had
     expected of it. Errors are root mean squares over pictures in grey levels of 255, against the real picture, after 1,
     2, ... decisions of an open-loop dream under the actions really taken: `dream_error`, and for comparison `stay_error`, of
@@ -131,7 +130,9 @@ def _ask(
     rewards, dones = [], []
     dream = Dream(agent.memory, 1.0, config.memory.done_weight)
     for episode, held in zip(episodes, seen, strict=True):
-        reward, done = _ahead(dream, held, episode.seed)
+        generator = torch.Generator(agent.device).manual_seed(derive_seed(episode.seed, "ahead"))
+        told = dream.foretell(DreamState(held.z, held.h, held.c), held.action, _ONE_STEP, generator)
+        reward, done = (part.cpu().numpy() for part in told)
         ends = np.zeros(len(episode))
         ends[-1] = float(episode.terminated)
         rewards.append(np.stack([reward * float(agent.memory.reward_scale), episode.rewards], 1))
@@ -142,22 +143,6 @@ def _ask(
         _decode(agent, begun.z[np.minimum(later + 1, len(first) - 1)]), _decode(agent, expected),
         strips, _steps(len(dream_error)), dream_error, stay_error, np.concatenate(rewards), np.concatenate(dones), layers,
     )  # fmt: skip
-
-
-def _ahead(dream: Dream, held: _Seen, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the reward in units of reward_scale and the probability of an end, (T,) each, that M expects of each decision.
-
-    What comes is not known to it: the mean over dreams of one step.
-    """
-    state = DreamState(held.z, held.h, held.c)
-    generator = torch.Generator(held.z.device).manual_seed(derive_seed(seed, "ahead"))
-    noise = Noise.draw(_ONE_STEP, len(held.z), held.z.shape[1], held.action.shape[1], generator)
-    told = [dream.step(state, held.action, noise.uniform[k], noise.normal[k])[1] for k in range(_ONE_STEP)]
-    reward, done = (
-        torch.stack(part).mean(0).cpu().numpy()
-        for part in zip(*((said.expected, said.done) for said in told), strict=True)
-    )
-    return reward, done
 
 
 def _open_loop(

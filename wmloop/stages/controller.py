@@ -109,7 +109,9 @@ def reward_ceiling(ctx: StageContext) -> float | None:
         return None
     begun_with = ctx.carries["controller"].iteration
     scored = next(v.metrics for v in ctx.history("evaluate") if v.iteration == begun_with)
-    return ceiling if scored.get("paid_a_decision", 0.0) >= ceiling else None
+    # runs of earlier days tell what that rate pays in a whole episode's frames
+    whole = ctx.config.env.most_frames / ctx.config.env.action_repeat
+    return ceiling if scored.get("paid_a_decision", scored.get("paid", 0.0) / whole) >= ceiling else None
 
 
 def temperature(ctx: StageContext) -> float:

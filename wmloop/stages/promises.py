@@ -140,9 +140,7 @@ class Trace:
         ]
         parts = []
         for z, h, c, action in zip(*(part.split(_ROWS) for part in rows), strict=True):
-            state, noise = DreamState(z, h, c), Noise.draw(_DREAMS, len(z), z.shape[1], action.shape[1], generator)
-            said = [dream.step(state, action, noise.uniform[k], noise.normal[k])[1].done for k in range(_DREAMS)]
-            parts.append(torch.stack(said).mean(0))
+            parts.append(dream.foretell(DreamState(z, h, c), action, _DREAMS, generator)[1])
         expected = torch.cat(parts).cpu().double().numpy()
         found, first = [], 0
         for episode in episodes:
