@@ -35,7 +35,8 @@ CPU = torch.device("cpu")
 ACTIONS = 3
 #: FLOPs of one dream step with its policy: two per multiply-add of M's gates, mixture and outcome layers and C's actor.
 DREAM_FLOP = 2 * (
-    (32 + 3 + 256) * 4 * 256 + 256 * 3 * 5 * 32 + 256 * 128 + 128 * 6 + 288 * 256 + 256 * 256 + 256 * 128 + 128 * 64 + 64 * 6
+    (32 + 3 + 256) * 4 * 256 + 256 * 3 * 5 * 32 + (256 + 32) * 128 + 128 * 6
+    + 288 * 256 + 256 * 256 + 256 * 128 + 128 * 64 + 64 * 6
 )  # fmt: skip
 
 

@@ -78,8 +78,8 @@ def test_the_largest_seed_is_the_last_whose_tracks_are_numbers_of_64_bits():
 
 def test_more_tracks_than_a_run_may_ask_for_would_be_needed_to_meet_those_of_another_kind():
     most = 1_000_000
-    for name in ("tracks", "confirm_tracks"):
-        with pytest.raises(UsageError, match="from 1 to 1,000,000"):
+    for name, least in (("tracks", 1), ("confirm_tracks", 2)):
+        with pytest.raises(UsageError, match=f"from {least} to 1,000,000"):
             build_config("smoke", {"evaluate": {name: most + 1}})
     assert evaluation_tracks(most)[-1] < confirmation_tracks(1)[0]
     assert confirmation_tracks(most)[-1] < fresh_tracks(1, 0)[0]

@@ -150,6 +150,11 @@ def test_a_run_from_before_there_was_a_choice_goes_on_in_fp32(tmp_path):
     assert CONFIG.precision == "auto"
 
 
+def test_a_run_that_was_to_confirm_its_goal_on_one_track_opens_and_takes_two(tmp_path):
+    Store.create(tmp_path, "run", "[evaluate]\nconfirm_tracks = 1\n", {})
+    assert stored_config(Store.open(tmp_path / "run")).evaluate.confirm_tracks == 2
+
+
 def test_a_dream_whose_products_may_round_to_bf16_is_the_same_but_for_rounding():
     device.set_up("cpu", 1)
     torch.manual_seed(0)

@@ -331,7 +331,7 @@ class EvaluateConfig(Part):
 
     tracks: Annotated[Count, Field(le=1_000_000, description="held-out tracks after each iteration")] = 20
     confirm_tracks: Annotated[
-        Count, Field(le=1_000_000, description="further held-out tracks that confirm the goal")
+        Count, Field(ge=2, le=1_000_000, description="further held-out tracks that confirm the goal")
     ] = 100
 
 

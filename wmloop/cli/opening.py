@@ -57,6 +57,9 @@ def stored_config(store: Store) -> RunConfig:
     from wmloop.configtext import from_toml
 
     table = from_toml(store.config_text, str(store.path / "config.toml"))
+    evaluate = table.get("evaluate")
+    if isinstance(evaluate, dict) and evaluate.get("confirm_tracks") == 1:
+        evaluate["confirm_tracks"] = 2  # one alone was taken once, and could never confirm a goal
     return build_config(str(table.get("preset", "laptop")), _BEFORE, table)
 
 
