@@ -18,7 +18,7 @@ from pathlib import Path
 from wmloop import loop
 from wmloop.cli.opening import stored_config
 from wmloop.config import with_settings
-from wmloop.configtext import to_toml
+from wmloop.config.text import to_toml
 from wmloop.device import resolve_threads, set_up
 from wmloop.history import History
 from wmloop.pipelines import WORLD_MODEL

@@ -20,7 +20,7 @@ from typing import Any
 
 from wmloop import loop
 from wmloop.config import build_config
-from wmloop.configtext import to_toml
+from wmloop.config.text import to_toml
 from wmloop.device import resolve_precision, resolve_threads, set_up
 from wmloop.stages import controller, evaluate, memory, rollout, vision
 from wmloop.stages.promises import Trace

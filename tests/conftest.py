@@ -55,7 +55,7 @@ class Made(NamedTuple):
 def tiny_toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a settings file of a small run: one iteration, a second of M at least."""
     from wmloop.config import build_config
-    from wmloop.configtext import to_toml
+    from wmloop.config.text import to_toml
 
     layer = tiny_config() | {"budget": {"iterations": 1}, "seed": 7}
     layer["vision"] = layer["vision"] | {"first_images": 320, "tune_images": 64}

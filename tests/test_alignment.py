@@ -6,7 +6,7 @@ import torch
 
 from tests.tiny_env import tiny_config
 from wmloop.config import build_config
-from wmloop.configtext import parse_setting, to_toml
+from wmloop.config.text import parse_setting, to_toml
 from wmloop.dream import Dream, DreamState
 from wmloop.episodes import Replay
 from wmloop.models import mixture

@@ -13,7 +13,7 @@ from tests.tiny_env import tiny_config
 from wmloop import bundle
 from wmloop.cli import app
 from wmloop.config import build_config
-from wmloop.configtext import to_toml
+from wmloop.config.text import to_toml
 from wmloop.device import machine_facts
 from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.stages.weights import Triple

@@ -17,7 +17,7 @@ import torch
 from tests.commands import wmloop
 from tests.processes import ROOT, Process
 from wmloop.config import build_config
-from wmloop.configtext import from_toml
+from wmloop.config.text import from_toml
 from wmloop.errors import EnvironmentFailedError
 from wmloop.ranking import interval
 from wmloop.seeding import fresh_tracks

@@ -20,7 +20,7 @@ from wmloop.cli.opening import DEMO
 from wmloop.cli.options import in_words
 from wmloop.cli.report import _together
 from wmloop.config import build_config
-from wmloop.configtext import to_toml
+from wmloop.config.text import to_toml
 from wmloop.errors import StorageError, UsageError
 from wmloop.seeding import LAST_SEED, TRACKS_A_SEED, confirmation_tracks, evaluation_tracks, fresh_tracks
 from wmloop.serving import choose

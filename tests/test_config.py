@@ -8,9 +8,9 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from wmloop.config import RunConfig, build_config, changed_settings, settings, with_settings
-from wmloop.configtext import from_toml, parse_setting, read_toml, to_toml
+from wmloop.config.presets import PRESETS
+from wmloop.config.text import from_toml, parse_setting, read_toml, to_toml
 from wmloop.errors import UsageError
-from wmloop.presets import PRESETS
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -10,10 +10,10 @@ import pytest
 
 from tests.commands import wmloop
 from tools import settings
-from wmloop import presets
 from wmloop.cli import opening
-from wmloop.config import _overlay, build_config
-from wmloop.configtext import to_toml
+from wmloop.config import build_config, presets
+from wmloop.config.build import overlay
+from wmloop.config.text import to_toml
 from wmloop.store import Store
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -58,7 +58,7 @@ def test_every_command_on_the_page_does_what_it_says(page, tmp_path, monkeypatch
     pytest.importorskip("tensorboard")
     import pygame
 
-    monkeypatch.setitem(presets.PRESETS, "smoke", _overlay(presets.PRESETS["smoke"], TINY))
+    monkeypatch.setitem(presets.PRESETS, "smoke", overlay(presets.PRESETS["smoke"], TINY))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     monkeypatch.delenv("WMLOOP_RUNS", raising=False)

@@ -25,7 +25,7 @@ from tests.test_loop import configure, perform
 from tests.tiny_env import tiny_config
 from wmloop import ranking, signals
 from wmloop.config import EnvConfig, build_config
-from wmloop.configtext import to_toml
+from wmloop.config.text import to_toml
 from wmloop.envs import EnvPool
 from wmloop.errors import EnvironmentFailedError, StorageError
 from wmloop.events import VersionCommitted

@@ -33,7 +33,7 @@ from tests.test_store_faults import (
 )
 from wmloop.cli import app
 from wmloop.config import build_config
-from wmloop.configtext import to_toml
+from wmloop.config.text import to_toml
 from wmloop.errors import DraftUnusableError, RunLockedError, StorageError, StoreCorruptError, UsageError
 from wmloop.store import Store, atomic, check_run_name, latest_run, list_runs, notes, private_folder, take_notes
 from wmloop.store import lock as locks

@@ -11,7 +11,7 @@ import pytest
 from tests.processes import ROOT, Process
 from tests.tiny_env import tiny_config
 from wmloop.config import build_config
-from wmloop.configtext import to_toml
+from wmloop.config.text import to_toml
 from wmloop.store import Store
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}

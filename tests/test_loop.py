@@ -13,7 +13,7 @@ import torch
 from tests.tiny_env import MAX_STEPS, tiny_config
 from wmloop import loop
 from wmloop.config import build_config
-from wmloop.configtext import parse_setting, to_toml
+from wmloop.config.text import parse_setting, to_toml
 from wmloop.dream import Dream
 from wmloop.errors import DivergedError
 from wmloop.events import Message, Picture, Progress, RunFinished, Snapshot, VersionCommitted

@@ -12,7 +12,7 @@ from torch import nn
 from tests.tiny_env import tiny_config
 from wmloop import loop
 from wmloop.config import RunConfig, build_config
-from wmloop.configtext import to_toml
+from wmloop.config.text import to_toml
 from wmloop.dream import Dream, DreamState, Noise
 from wmloop.learn import ppo
 from wmloop.models.controller import Actor, PlainCritic

@@ -12,7 +12,7 @@ import torch
 
 from tests.tiny_env import MAX_STEPS
 from wmloop.cli.opening import stored_config
-from wmloop.configtext import to_toml
+from wmloop.config.text import to_toml
 from wmloop.envs import PixelEnv, PoolStep
 from wmloop.errors import UsageError
 from wmloop.models.vision import to_frames, to_images

@@ -13,7 +13,7 @@ import torch
 from tests.commands import wmloop
 from wmloop.cli.opening import stored_config
 from wmloop.config import build_config
-from wmloop.configtext import to_toml
+from wmloop.config.text import to_toml
 from wmloop.models.controller import Actor
 from wmloop.models.memory import Memory
 from wmloop.models.vision import Vision

@@ -9,7 +9,7 @@ from tests.tiny_env import tiny_config
 from wmloop.cli import app
 from wmloop.cli.session import resume_command
 from wmloop.config import build_config, with_settings
-from wmloop.configtext import to_toml
+from wmloop.config.text import to_toml
 from wmloop.events import RunStarted
 from wmloop.store import Store, notes
 

@@ -19,7 +19,7 @@ import pytest
 from tests.test_interruptions import launch
 from tests.tiny_env import tiny_config
 from wmloop.config import build_config
-from wmloop.configtext import to_toml
+from wmloop.config.text import to_toml
 from wmloop.store import Store
 
 ROOT = Path(__file__).parent.parent

@@ -29,7 +29,7 @@ from tests.test_loop import configure, perform
 from tests.tiny_env import MAX_STEPS, tiny_config
 from wmloop.cli import app
 from wmloop.config import EnvConfig, build_config
-from wmloop.configtext import to_toml
+from wmloop.config.text import to_toml
 from wmloop.envs import EnvPool, PixelEnv, RemoteEnv, check_environment, pool
 from wmloop.envs.examine import examine
 from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError

@@ -17,8 +17,9 @@ from tests.test_interruptions import launch
 from tests.tiny_env import tiny_config
 from wmloop import doctor, events, machine
 from wmloop.cli.watch import _Log, _so_far
-from wmloop.config import PRESETS, PROFILES, build_config, explain, settings
-from wmloop.configtext import to_toml
+from wmloop.config import build_config, explain, settings
+from wmloop.config.presets import PRESETS, PROFILES
+from wmloop.config.text import to_toml
 from wmloop.errors import UsageError
 from wmloop.events import Message, Metrics, Progress, RunFinished, RunStarted, VersionCommitted
 from wmloop.store import Store

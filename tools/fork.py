@@ -13,7 +13,7 @@ from pathlib import Path
 
 from wmloop.cli.opening import stored_config
 from wmloop.config import with_settings
-from wmloop.configtext import parse_setting, to_toml
+from wmloop.config.text import parse_setting, to_toml
 from wmloop.pipelines import WORLD_MODEL
 from wmloop.store import Store
 

@@ -15,7 +15,7 @@ import torch
 
 from wmloop import __version__
 from wmloop.config import RunConfig, build_config
-from wmloop.configtext import from_toml, to_toml
+from wmloop.config.text import from_toml, to_toml
 from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.models.state import Arrays, load_module
 from wmloop.stages.weights import Triple, new_actor, new_memory, new_vision

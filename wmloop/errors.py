@@ -1,5 +1,8 @@
 """What can go wrong for a user: each message says what was wrong and what to do next."""
 
+import difflib
+from collections.abc import Sequence
+
 
 class WmloopError(Exception):
     """Report a fault a user can act on; the CLI prints it as one line and exits with `exit_code`."""
@@ -49,3 +52,9 @@ class Interrupted(WmloopError):  # noqa: N818 - it is no fault: work stopped at 
     """Unwind a stage after its snapshot was written because `should_stop` said so."""
 
     exit_code = 130
+
+
+def nearest(word: str, choices: Sequence[str]) -> str:
+    """Return ` (did you mean 'x'?)` for the nearest of `choices`, or nothing where none is near."""
+    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -54,7 +54,7 @@ _BEFORE = {
 def stored_config(store: Store) -> RunConfig:
     """Return the settings the run was begun with; what one older than a setting did is what it goes on to do."""
     from wmloop.config import build_config
-    from wmloop.configtext import from_toml
+    from wmloop.config.text import from_toml
 
     table = from_toml(store.config_text, str(store.path / "config.toml"))
     evaluate = table.get("evaluate")

@@ -21,7 +21,7 @@ from wmloop.cli.exits import say
 from wmloop.cli.opening import commits, name_log
 from wmloop.commands import command, quoted
 from wmloop.config import RunConfig, settings, with_settings
-from wmloop.configtext import toml_value
+from wmloop.config.text import toml_value
 from wmloop.errors import EnvironmentFailedError, StorageError, WmloopError
 from wmloop.events import Event, Message, Output, Picture, Reporter, Resources, StageStarted
 from wmloop.store import Store

@@ -67,7 +67,7 @@ def start(
     options; `--print-config` shows them all.
     """
     from wmloop.config import with_settings
-    from wmloop.configtext import parse_setting, read_toml, to_toml
+    from wmloop.config.text import parse_setting, read_toml, to_toml
 
     if name is not None and not print_config:
         _require_new(runs, name)
@@ -151,7 +151,7 @@ def resume(
     stays as it is. There every setting may change (--set, --seed); where none does, it repeats the old run.
     """
     from wmloop.config import changed_on_resume, changed_settings, settings, with_settings
-    from wmloop.configtext import parse_setting, to_toml
+    from wmloop.config.text import parse_setting, to_toml
 
     store = open_run(runs, name)
     if "imported" in store.facts:
@@ -222,7 +222,7 @@ def _shapes_differ(config: RunConfig, name: str, value: Any) -> bool:
 
 def _set(values: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     """Return the options that set settings to values."""
-    from wmloop.configtext import toml_value
+    from wmloop.config.text import toml_value
 
     return [word for name in names for word in ("--set", f"{name}={toml_value(values[name])}")]
 
@@ -280,8 +280,8 @@ def _fork(source: Store, iteration: int, name: str | None, config: str, runs: Pa
 def _settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[RunConfig, str]:
     """Return the whole configuration, nothing left to choose in it, and why it has its preset and device."""
     from wmloop.config import build_config
+    from wmloop.config.presets import PRESETS
     from wmloop.device import available_devices, resolve_device
-    from wmloop.presets import PRESETS
 
     for layer in layers:
         preset = preset or layer.get("preset")

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from wmloop import __version__
-from wmloop.configtext import to_toml
+from wmloop.config.text import to_toml
 from wmloop.report import plots
 from wmloop.report.facts import STAGES, Facts, Point
 from wmloop.report.probe import Layer, Probe

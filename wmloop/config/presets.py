@@ -1,4 +1,4 @@
-"""Presets, named sizes of a run, and profiles, what is known of an environment: what each changes against config.py."""
+"""Presets, named sizes of a run, and profiles, what is known of an environment: what each changes against the defaults."""
 
 from __future__ import annotations
 

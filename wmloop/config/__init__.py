@@ -1,0 +1,14 @@
+"""Every setting of a run: typed, frozen, documented, refused when unknown."""
+
+from wmloop.config.build import build_config, changed_on_resume, changed_settings, with_settings
+from wmloop.config.catalogue import Setting, explain
+from wmloop.config.controller import ControllerConfig
+from wmloop.config.env import EnvConfig, RandomDriving
+from wmloop.config.part import settings
+from wmloop.config.rollout import RolloutConfig
+from wmloop.config.run import RunConfig
+
+__all__ = [
+    "ControllerConfig", "EnvConfig", "RandomDriving", "RolloutConfig", "RunConfig", "Setting", "build_config",
+    "changed_on_resume", "changed_settings", "explain", "settings", "with_settings",
+]  # fmt: skip

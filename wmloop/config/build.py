@@ -1,0 +1,89 @@
+"""Settings laid over one another: preset, profile, file, command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from wmloop.config.env import EnvConfig
+from wmloop.config.faults import explain_fault, name_of, reason_of, shown
+from wmloop.config.part import settings
+from wmloop.config.presets import PRESETS, profile
+from wmloop.config.run import RunConfig
+from wmloop.errors import UsageError, nearest
+
+
+def build_config(preset: str, *layers: Mapping[str, Any]) -> RunConfig:
+    """Return the configuration of `preset` with each layer of nested settings laid over it in turn.
+
+    Below the preset lies the profile of the environment that the layers name, where there is one (see presets).
+
+    Raises:
+        UsageError: an unknown preset or key (the nearest is named), or a value that does not fit its field.
+    """
+    for name in (preset, *(layer["preset"] for layer in layers if "preset" in layer)):
+        if not isinstance(name, str) or name not in PRESETS:
+            near = nearest(str(name), list(PRESETS))
+            raise UsageError(f"unknown preset {shown(name)}{near}: one of {', '.join(PRESETS)}")
+    merged = RunConfig().model_dump()
+    for layer in (profile(_environment(layers)), PRESETS[preset], *layers, {"preset": preset}):
+        merged = overlay(merged, layer)
+    return _validate(merged)
+
+
+def _environment(layers: Sequence[Mapping[str, Any]]) -> str:
+    named = [layer["env"]["id"] for layer in layers if isinstance(layer.get("env"), Mapping) and "id" in layer["env"]]
+    return str(named[-1]) if named else EnvConfig().id
+
+
+def with_settings(config: RunConfig, layer: Mapping[str, Any]) -> RunConfig:
+    """Return a copy of `config` with nested settings laid over it; raises UsageError as `build_config` does."""
+    return _validate(overlay(config.model_dump(), layer))
+
+
+#: What decides no result, and so may change whenever a run is taken up again.
+_FREE = ("env.timeout", "vision.frame_cache")
+
+
+#: What belongs to the machine that a run goes on upon: it may change, too, but numbers are no longer the same to the bit.
+_MACHINE = ("device", "threads", "precision", "env.num_envs")
+
+
+def changed_settings(old: RunConfig, new: RunConfig) -> list[str]:
+    """Return the dotted names of settings outside `budget` and `store` that differ."""
+    before, after = settings(old), settings(new)
+    return [name for name in after if before[name] != after[name] and not name.startswith(("budget.", "store."))]
+
+
+def changed_on_resume(old: RunConfig, new: RunConfig) -> tuple[list[str], list[str]]:
+    """Return the names of settings that differ: those that a resume may not change, and those that change bits."""
+    changed = [name for name in changed_settings(old, new) if name not in _FREE]
+    return [name for name in changed if name not in _MACHINE], [name for name in changed if name in _MACHINE]
+
+
+def overlay(base: Mapping[str, Any], layer: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Return nested settings with `layer` laid over `base`; raises UsageError where a value is to take a group's place."""
+    result = dict(base)
+    for key, value in layer.items():
+        old, name = result.get(key), f"{path}{key}"
+        if not isinstance(old, Mapping):
+            result[key] = value
+        elif isinstance(value, Mapping):
+            result[key] = overlay(old, value, f"{name}.")
+        else:
+            example = f"{name}.{next(iter(old), 'name')}"
+            raise UsageError(f"{name!r} is a group of settings, not {shown(value)}: set one of them, such as {example}")
+    return result
+
+
+def _validate(merged: Mapping[str, Any]) -> RunConfig:
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        told: dict[str, str] = {}  # the first reason for each: a value that may be of two kinds has two
+        for fault in error.errors(include_url=False):
+            name, reason = name_of(fault["loc"]), reason_of(fault)
+            told[name] = told.get(name) or reason
+        raise UsageError("; ".join(explain_fault(name, reason, merged) for name, reason in told.items())) from None

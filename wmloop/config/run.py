@@ -1,0 +1,86 @@
+"""All settings of one run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from wmloop.config.controller import ControllerConfig
+from wmloop.config.dream import DreamConfig
+from wmloop.config.env import EnvConfig
+from wmloop.config.memory import MemoryConfig
+from wmloop.config.part import Count, Number, Part, Positive, Weight, Whole
+from wmloop.config.presets import PRESETS
+from wmloop.config.rollout import RolloutConfig
+from wmloop.config.vision import VisionConfig
+
+
+def _known(preset: str) -> str:
+    if preset not in PRESETS:
+        raise ValueError(f"it takes one of {', '.join(PRESETS)}")
+    return preset
+
+
+class EvaluateConfig(Part):
+    """How the triple (V, M, C) is scored in reality."""
+
+    tracks: Annotated[Count, Field(le=1_000_000, description="held-out tracks after each iteration")] = 20
+    confirm_tracks: Annotated[
+        Count, Field(ge=2, le=1_000_000, description="further held-out tracks that confirm the goal")
+    ] = 100
+
+
+class StoreConfig(Part):
+    """How often a long stage saves itself, and what stays on the disk. These may change on resume."""
+
+    snapshot_seconds: Annotated[Weight, Field(description="seconds between snapshots inside a stage")] = 30.0
+    keep_last: Annotated[
+        Count | None,
+        Field(description="newest iterations that training can go on from; older ones are pruned (none: all stay)"),
+    ] = None
+    keep_best: Annotated[Count, Field(description="best agents that are never pruned")] = 1
+    keep_every: Annotated[Whole, Field(description="every so many-th agent is never pruned; 0: none")] = 0
+
+
+class BudgetConfig(Part):
+    """When the loop ends. These may change on resume."""
+
+    iterations: Annotated[Count, Field(description="outer iterations at most")] = 60
+    hours: Annotated[Positive | None, Field(description="wall-clock hours at most")] = None
+    goal: Annotated[
+        Number | None,
+        Field(
+            description="mean real score that ends the run, once further tracks confirm it with 95% certainty (none: it"
+            " goes on to the last iteration)"
+        ),
+    ] = None
+
+
+class RunConfig(Part):
+    """All settings of one run. Written once into the run's folder; `resume` reads it from there."""
+
+    preset: Annotated[str, AfterValidator(_known), Field(description="the preset these settings started from")] = (
+        "laptop"
+    )
+    seed: Annotated[
+        int, Field(strict=True, ge=0, le=2**63 - 1, description="the run's seed; every random number derives from it")
+    ] = 0
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Field(description="where V, M and C compute")] = "auto"
+    threads: Annotated[Whole, Field(le=4_096, description="CPU threads of the learner, 0: one per core")] = 0
+    precision: Annotated[
+        Literal["auto", "fp32", "tf32", "bf16", "bf16-mixed"],
+        Field(
+            description="what factors of matrix products may be rounded to; bf16-mixed: M and C learn in mixed precision"
+            " besides; auto: what suits the processor"
+        ),
+    ] = "auto"
+    budget: BudgetConfig = BudgetConfig()
+    env: EnvConfig = EnvConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    vision: VisionConfig = VisionConfig()
+    memory: MemoryConfig = MemoryConfig()
+    dream: DreamConfig = DreamConfig()
+    controller: ControllerConfig = ControllerConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    store: StoreConfig = StoreConfig()
