@@ -12,6 +12,8 @@ from torch import nn
 
 from benchmarks.pairs import Ratio, Work, compare, matrix_product
 from benchmarks.plain import PlainActor, PlainMemory, plain_ppo
+from wmloop.agents.collector import Task, drive, halves
+from wmloop.agents.recorder import Trace
 from wmloop.config import build_config
 from wmloop.device import resolve_precision, set_precision
 from wmloop.dream import Dream, DreamState, Noise
@@ -19,16 +21,14 @@ from wmloop.envs import EnvPool
 from wmloop.envs.carracing import OnDemandCarRacing
 from wmloop.episodes import pack
 from wmloop.learn import ppo
+from wmloop.learn.optim import adam, descend
 from wmloop.models.agent import Agent
 from wmloop.models.controller import PlainCritic
 from wmloop.models.memory import Targets, memory_loss
 from wmloop.models.mixed import round_in
 from wmloop.models.vision import Vision, to_images, vae_loss
-from wmloop.stages.collect import Task, drive, halves
-from wmloop.stages.promises import Trace
-from wmloop.stages.training import adam, descend
-from wmloop.stages.weights import new_actor, new_critic, new_memory, new_vision
 from wmloop.store.tensors import encode
+from wmloop.training.networks import new_actor, new_critic, new_memory, new_vision
 
 CONFIG = build_config("laptop")
 CPU = torch.device("cpu")

@@ -24,8 +24,8 @@ from wmloop.envs import PixelEnv
 from wmloop.events import Metrics, Picture, Progress, StageStarted
 from wmloop.player import Dreamt, Real
 from wmloop.player.player import compose
-from wmloop.serving import choose
-from wmloop.stages.weights import Triple
+from wmloop.serving.agent import Triple
+from wmloop.serving.choice import choose
 from wmloop.store import Store
 from wmloop.view.frames import half_blocks
 from wmloop.view.screen import PICTURES, render

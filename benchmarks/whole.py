@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from wmloop import loop
+from wmloop.agents.recorder import Trace
 from wmloop.config import build_config
 from wmloop.config.text import to_toml
 from wmloop.device import resolve_precision, resolve_threads, set_up
 from wmloop.stages import controller, evaluate, memory, rollout, vision
-from wmloop.stages.promises import Trace
 from wmloop.store import Draft, Store
 
 _spent: dict[str, collections.Counter[str]] = {kind: collections.Counter() for kind in ("useful", "saving")}

@@ -11,10 +11,11 @@ from wmloop.dream import Dream, DreamState
 from wmloop.episodes import Replay
 from wmloop.models import mixture
 from wmloop.pipelines import WORLD_MODEL
-from wmloop.stages.context import StageContext
-from wmloop.stages.memory import Experience, action_bounds
-from wmloop.stages.weights import episodes_of, load, new_memory
 from wmloop.store import Store
+from wmloop.training.context import StageContext
+from wmloop.training.experience import Experience
+from wmloop.training.networks import load, new_memory
+from wmloop.training.rollouts import action_bounds, episodes_of
 
 CPU = torch.device("cpu")
 SETTINGS = (
@@ -49,8 +50,8 @@ def trained(tmp_path_factory):
 
 
 def look(config, store, episodes, replay):
-    from wmloop.stages.vision import see
-    from wmloop.stages.weights import new_vision
+    from wmloop.training.latents import see
+    from wmloop.training.networks import new_vision
 
     vision = load(new_vision(config, CPU), store.version(0, "vision"))
     seen = see(vision, episodes, mirror=False)

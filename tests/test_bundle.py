@@ -16,7 +16,7 @@ from wmloop.config import build_config
 from wmloop.config.text import to_toml
 from wmloop.device import machine_facts
 from wmloop.errors import StoreCorruptError, UsageError
-from wmloop.stages.weights import Triple
+from wmloop.serving.agent import Triple
 from wmloop.store import Store
 from wmloop.store.tensors import encode, read
 

@@ -513,7 +513,7 @@ def test_ctrl_c_in_eval_says_so_and_is_130(finished, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("wmloop.stages.evaluate.score_tracks", interrupted)
+    monkeypatch.setattr("wmloop.calibration.scores.score_tracks", interrupted)
     result = wmloop("eval", "--tracks", "2", runs=finished.runs)
     assert result.exit_code == 130
     assert result.stderr.endswith("interrupted\n")

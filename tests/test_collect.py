@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from tests.tiny_env import tiny_config
+from wmloop.agents.collector import Task, drive
 from wmloop.config import build_config
 from wmloop.envs import EnvPool
-from wmloop.stages.collect import Task, drive
 
 TINY = build_config("smoke", tiny_config()).env
 

@@ -23,7 +23,7 @@ from wmloop.config import build_config
 from wmloop.config.text import to_toml
 from wmloop.errors import StorageError, UsageError
 from wmloop.seeding import LAST_SEED, TRACKS_A_SEED, confirmation_tracks, evaluation_tracks, fresh_tracks
-from wmloop.serving import choose
+from wmloop.serving.choice import choose
 from wmloop.store import Store
 from wmloop.view import showing
 from wmloop.view.showing import Video, open_showing

@@ -13,8 +13,8 @@ from wmloop.config import RunConfig
 from wmloop.dream import Dream, DreamState, Noise
 from wmloop.errors import UsageError
 from wmloop.models import mixture
-from wmloop.stages.weights import new_actor, new_memory
 from wmloop.store import Store
+from wmloop.training.networks import new_actor, new_memory
 
 CPU = torch.device("cpu")
 CONFIG = RunConfig()

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from wmloop.calibration.ends import by_bin, ends
+from wmloop.calibration.gap import gap
+from wmloop.calibration.windows import HORIZON, Promises, windows
 from wmloop.config import build_config
 from wmloop.dream import Dream, DreamState, Noise
 from wmloop.episodes import Episode, Replay
+from wmloop.learn.optim import adam, descend, warmup_decay
 from wmloop.models.controller import Policy
 from wmloop.models.memory import Memory, memory_loss
-from wmloop.stages.memory import Experience, draw, remember
-from wmloop.stages.promises import HORIZON, Promises, by_bin, ends, gap, windows
-from wmloop.stages.training import adam, descend, warmup_decay
+from wmloop.training.experience import Experience, draw, remember
 
 CPU = torch.device("cpu")
 HAZARD, CAP, REWARD, TERMINAL = 0.02, 120, 1.0, -20.0

@@ -12,6 +12,7 @@ import torch
 
 from tests.tiny_env import MAX_STEPS, tiny_config
 from wmloop import loop
+from wmloop.calibration.scores import TrackResult
 from wmloop.config import build_config
 from wmloop.config.text import parse_setting, to_toml
 from wmloop.dream import Dream
@@ -300,7 +301,7 @@ def test_a_loss_that_is_not_finite_is_never_committed_and_named_after_three_roll
 
 def test_episodes_on_disk_are_what_the_environment_gives_for_their_seed_and_actions(whole):
     from wmloop.envs import PixelEnv
-    from wmloop.stages.weights import episodes_of
+    from wmloop.training.rollouts import episodes_of
 
     store = whole[0]
     episode = next(episodes_of(store.version(1, "rollout")))
@@ -316,11 +317,11 @@ def test_episodes_on_disk_are_what_the_environment_gives_for_their_seed_and_acti
 
 def test_json_beside_the_tensors_is_plain(whole):
     results = json.loads((whole[0].version(0, "evaluate").path / "tracks-0000.json").read_text())
-    assert set(evaluate.TrackResult._fields) == results[0].keys()
+    assert set(TrackResult._fields) == results[0].keys()
 
 
 def test_frames_are_gathered_by_their_rows_over_all_episodes(whole):
-    from wmloop.stages.weights import episodes_of, gather_frames
+    from wmloop.training.rollouts import episodes_of, gather_frames
 
     rollouts = [whole[0].version(i, "rollout") for i in range(2)]
     everything = np.concatenate([e.observations for version in rollouts for e in episodes_of(version)])

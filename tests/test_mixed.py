@@ -15,12 +15,12 @@ from wmloop.config import RunConfig, build_config
 from wmloop.config.text import to_toml
 from wmloop.dream import Dream, DreamState, Noise
 from wmloop.learn import ppo
+from wmloop.learn.optim import adam
 from wmloop.models.controller import Actor, PlainCritic
 from wmloop.models.mixed import LSTM, Layers, MayRound, round_in, rounding_fault
 from wmloop.stages import controller
-from wmloop.stages.training import adam
-from wmloop.stages.weights import new_memory
 from wmloop.store import Store
+from wmloop.training.networks import new_memory
 
 CPU = torch.device("cpu")
 CONFIG = RunConfig()

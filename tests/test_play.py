@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.tiny_env import MAX_STEPS
+from wmloop.agents.collector import Task, drive
 from wmloop.cli.opening import stored_config
 from wmloop.config.text import to_toml
 from wmloop.envs import PixelEnv, PoolStep
@@ -18,9 +19,8 @@ from wmloop.errors import UsageError
 from wmloop.models.vision import to_frames, to_images
 from wmloop.player import Comparison, Dreamt, Player, Real, player, worlds
 from wmloop.seeding import fresh_tracks
-from wmloop.serving import choose
-from wmloop.stages.collect import Task, drive
-from wmloop.stages.weights import Triple
+from wmloop.serving.agent import Triple
+from wmloop.serving.choice import choose
 from wmloop.store import Store
 from wmloop.view.keys import Hand, hand_action, spell, steered
 from wmloop.view.lettering import with_lines

@@ -19,7 +19,7 @@ from wmloop.models.memory import Memory
 from wmloop.models.vision import Vision
 from wmloop.ranking import merit
 from wmloop.report import Facts, describe, plots, probe
-from wmloop.stages.weights import Triple
+from wmloop.serving.agent import Triple
 from wmloop.store import Store
 
 

@@ -21,8 +21,8 @@ from wmloop.errors import StorageError, UsageError
 from wmloop.history import History
 from wmloop.pipelines import WORLD_MODEL
 from wmloop.retention import Retention, prune, read_after
-from wmloop.serving import choose
-from wmloop.stages.weights import Triple
+from wmloop.serving.agent import Triple
+from wmloop.serving.choice import choose
 from wmloop.store import Store, Version, atomic
 
 FILES = {

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from tests.test_episodes import episode
 from wmloop.models.vision import Equaliser, Vision, foretaste_loss, to_images
-from wmloop.stages.vision import ahead
+from wmloop.training.latents import ahead
 
 
 @settings(max_examples=25)

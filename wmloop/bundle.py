@@ -18,9 +18,10 @@ from wmloop.config import RunConfig, build_config
 from wmloop.config.text import from_toml, to_toml
 from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.models.state import Arrays, load_module
-from wmloop.stages.weights import Triple, new_actor, new_memory, new_vision
+from wmloop.serving.agent import Triple
 from wmloop.store import Store, Version, atomic, check_run_name, private_folder
 from wmloop.store.tensors import encode, read
+from wmloop.training.networks import new_actor, new_memory, new_vision
 
 FORMAT = "wmloop-agent-1"
 #: The networks of an agent: prefix in the file, stage and file in a run.

@@ -15,8 +15,8 @@ from wmloop.events import Message, Reporter, RunFinished, RunStarted, VersionCom
 from wmloop.history import History
 from wmloop.pipelines import WORLD_MODEL, Stage
 from wmloop.retention import Retention, prune
-from wmloop.stages.context import StageContext
 from wmloop.store import Store, Version
+from wmloop.training.context import StageContext
 
 
 def run(

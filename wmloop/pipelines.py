@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from wmloop.stages import controller, evaluate, memory, rollout, vision
-from wmloop.stages.context import StageContext
+from wmloop.training.context import StageContext
 
 
 @dataclass(frozen=True)

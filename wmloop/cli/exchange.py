@@ -33,7 +33,7 @@ def export(
     require_room(to or Path(f"{store.name}.safetensors"), "--to FILE.safetensors")
 
     from wmloop import bundle
-    from wmloop.serving import choose
+    from wmloop.serving.choice import choose
     from wmloop.view.words import size
 
     iteration, why = choose(store, version)

@@ -64,7 +64,7 @@ def play(
     from wmloop.envs import RemoteEnv
     from wmloop.player import Comparison, Dreamt, Player
     from wmloop.seeding import fresh_tracks
-    from wmloop.serving import choose
+    from wmloop.serving.choice import choose
     from wmloop.view.showing import ClosedError, open_showing
 
     iteration, why = choose(store, version)
@@ -99,7 +99,8 @@ def play(
 def _real(store: Store, config: RunConfig, iteration: int, env: RemoteEnv, device: torch.device) -> Real:
     from wmloop.history import History
     from wmloop.player import Real
-    from wmloop.stages.weights import Triple, require_same_actions
+    from wmloop.serving.agent import Triple
+    from wmloop.training.rollouts import require_same_actions
 
     require_same_actions(History(store).all("rollout"), env.action_low, env.action_high)
     triple = Triple.of(store, iteration)

@@ -80,8 +80,8 @@ def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: 
     from wmloop.device import resolve_threads, set_up
     from wmloop.history import History
     from wmloop.report import describe, look
-    from wmloop.serving import choose
-    from wmloop.stages.weights import Triple
+    from wmloop.serving.agent import Triple
+    from wmloop.serving.choice import choose
 
     iteration, why = choose(store, version)
     say(f"{store.name}, iteration {iteration} ({why}): driving fresh tracks for V and M to look at, some 20 s")

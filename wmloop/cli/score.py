@@ -39,14 +39,15 @@ def score(
     config = stored_config(store)
     require_trust(store, config, trust_env)
 
+    from wmloop.agents.collector import Task, waves
+    from wmloop.calibration.scores import TrackResult, details, score_tracks, summarise
     from wmloop.device import resolve_device, resolve_threads, set_up
     from wmloop.envs import EnvPool
     from wmloop.history import History
     from wmloop.seeding import fresh_tracks
-    from wmloop.serving import choose
-    from wmloop.stages.collect import Task, waves
-    from wmloop.stages.evaluate import TrackResult, details, score_tracks, summarise
-    from wmloop.stages.weights import Triple, require_same_actions
+    from wmloop.serving.agent import Triple
+    from wmloop.serving.choice import choose
+    from wmloop.training.rollouts import require_same_actions
     from wmloop.view.words import span
 
     iteration, why = choose(store, version)

@@ -172,7 +172,7 @@ def resume(
             )
         if fork_name is not None:
             _require_new(runs, fork_name)
-        from wmloop.stages.weights import shapes
+        from wmloop.training.networks import shapes
 
         if shapes(before) != shapes(after):
             new = settings(after)
@@ -212,7 +212,7 @@ def resume(
 
 def _shapes_differ(config: RunConfig, name: str, value: Any) -> bool:
     from wmloop.config import with_settings
-    from wmloop.stages.weights import shapes
+    from wmloop.training.networks import shapes
 
     layer: Any = value
     for part in reversed(name.split(".")):

@@ -12,11 +12,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from wmloop import __version__
+from wmloop.calibration.ends import by_bin, ends
+from wmloop.calibration.windows import Promises
 from wmloop.config.text import to_toml
 from wmloop.report import plots
 from wmloop.report.facts import STAGES, Facts, Point
 from wmloop.report.probe import Layer, Probe
-from wmloop.stages.promises import Promises, by_bin, ends
 from wmloop.view.words import number, size, span
 
 #: The table of the seed's figure 7 (Ha and Schmidhuber 2018, table 1): CarRacing-v0, means over 100 tracks.

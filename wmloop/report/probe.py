@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wmloop.agents.collector import UNLIMITED, Task, drive, halves
+from wmloop.agents.recorder import Trace
 from wmloop.config import RunConfig
 from wmloop.dream import Dream, DreamState, Noise
 from wmloop.envs import EnvPool
@@ -18,10 +20,10 @@ from wmloop.models import mixture
 from wmloop.models.agent import Agent
 from wmloop.models.vision import to_frames, to_images
 from wmloop.seeding import derive_seed, fresh_tracks
-from wmloop.stages.collect import UNLIMITED, Task, drive, halves
-from wmloop.stages.promises import Trace
-from wmloop.stages.weights import Triple, new_critic, require_same_actions
+from wmloop.serving.agent import Triple
 from wmloop.store import Version
+from wmloop.training.networks import new_critic
+from wmloop.training.rollouts import require_same_actions
 
 #: Fresh episodes driven, and dreams branched off them, each for so many decisions.
 _EPISODES, _DREAMS, _AHEAD = 8, 24, 50

@@ -16,14 +16,15 @@ from wmloop import ranking
 from wmloop.dream import Dream, DreamBatch, DreamState, Noise
 from wmloop.graphs import Captured
 from wmloop.learn import ppo
-from wmloop.models.memory import State
+from wmloop.learn.optim import adam, warmup_decay
 from wmloop.models.mixed import round_in
 from wmloop.models.state import module_arrays
 from wmloop.models.vision import Vision, to_frames
-from wmloop.stages.context import StageContext
-from wmloop.stages.memory import Experience, load_experience, remember
-from wmloop.stages.training import adam, fit, warmup_decay
-from wmloop.stages.weights import load, new_actor, new_critic, new_memory, new_vision
+from wmloop.training.context import StageContext
+from wmloop.training.experience import load_experience, remember
+from wmloop.training.fit import fit
+from wmloop.training.networks import load, new_actor, new_critic, new_memory, new_vision
+from wmloop.training.starts import branch
 
 #: Adam's first steps are of full size whatever the gradient, and a nearly deterministic policy breaks under them.
 _WARMUP_UPDATES = 10
@@ -128,18 +129,6 @@ def temperature(ctx: StageContext) -> float:
     scored = ctx.carries["evaluate"].metrics
     gap = float(np.clip(scored.get("gap", 0.0), -1.0, 1.0))
     return float(np.clip(scored.get("temperature", 1.0) * np.exp(gap / 2), *_TEMPERATURES))
-
-
-def branch(ctx: StageContext, experience: Experience, states: State, index: int) -> DreamState:
-    """Choose where the dreams of update `index` branch off: real moments, newer ones more often, M warmed up."""
-    config, replay = ctx.config.dream, experience.replay
-    rng = ctx.rng("branch", index)
-    row, _ = replay.sample_windows(config.num_dreams, 1, ctx.config.memory.age_decay, rng)
-    episode = np.searchsorted(replay.first, row, side="right") - 1
-    begun = np.maximum(row, replay.first[episode] + config.warmup)
-    rows = torch.from_numpy(np.where(replay.length[episode] > config.warmup, begun, row)).to(ctx.device)
-    side = torch.from_numpy(rng.integers(0, len(experience.mu), config.num_dreams)).to(ctx.device)
-    return DreamState(experience.mu[side, rows], states[0][side, rows], states[1][side, rows])
 
 
 class _Shown:

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
 from wmloop import ranking
-from wmloop.config import RunConfig
+from wmloop.agents.collector import UNLIMITED, Task, require_wave, waves
+from wmloop.calibration.scores import TrackResult, score_tracks, summarise
 from wmloop.envs import EnvPool
 from wmloop.models.agent import Agent
 from wmloop.seeding import confirmation_tracks, evaluation_tracks
-from wmloop.stages.collect import UNLIMITED, Task, drive, halves, require_wave, waves
-from wmloop.stages.context import StageContext
-from wmloop.stages.promises import Promises, Trace, ends, gap
-from wmloop.stages.weights import Triple, require_same_actions
-
-
-class TrackResult(NamedTuple):
-    """What happened on one track, and what M had to say about it (see promises.Promises)."""
-
-    seed: int
-    score: float
-    frames: int
-    terminated: bool
-    promised: list[float]
-    paid: list[float]
-    lived: Sequence[int] = ()
-    decisions: int = 0
-    ends: Sequence[Sequence[float]] = ()
+from wmloop.serving.agent import Triple
+from wmloop.training.context import StageContext
+from wmloop.training.rollouts import require_same_actions
 
 
 def run(ctx: StageContext) -> dict[str, float]:
@@ -66,40 +51,6 @@ def run(ctx: StageContext) -> dict[str, float]:
     return metrics
 
 
-def score_tracks(
-    config: RunConfig, pool: EnvPool, agent: Agent, tracks: Sequence[int], tick: Callable[[int, np.ndarray | None], None],
-) -> list[TrackResult]:  # fmt: skip
-    """Drive at most one wave of tracks with the deterministic policy; `tick` as in `collect.drive`."""
-    trace = Trace(agent, halves(pool.num_envs))
-    wave = [Task(seed, UNLIMITED) for seed in tracks]
-    episodes = drive(pool, wave, lambda t, copies, frames: trace.act(copies, frames), tick)
-    told = trace.promises(config, episodes)
-    return [
-        TrackResult(e.seed, e.score, e.frames, e.terminated, p.promised, p.paid, p.lived, p.decisions, p.ends)
-        for e, p in zip(episodes, told, strict=True)
-    ]
-
-
-def summarise(results: Sequence[TrackResult]) -> dict[str, float]:
-    """Return the headline figures of scored tracks.
-
-    `score`, `score_min`: mean and least of the tracks' sums of official reward; `score_std`: their standard deviation, with
-    n - 1; `score_error`: the standard error of their mean. `frames`: real frames driven. The rest is M's word against
-    reality's (see promises.gap, promises.ends).
-    """
-    promises = [Promises(r.promised, [], r.paid, r.lived, r.decisions, r.ends) for r in results]
-    scores = np.array([result.score for result in results])
-    spread = float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
-    figures = {
-        "score": float(scores.mean()),
-        "score_std": spread,
-        "score_error": spread / math.sqrt(len(scores)),
-        "score_min": float(scores.min()),
-        "frames": float(sum(result.frames for result in results)),
-    }
-    return figures | gap(promises) | ends(promises)
-
-
 def _score(ctx: StageContext, pool: EnvPool, agent: Agent, tracks: Sequence[int], name: str) -> list[TrackResult]:
     results: list[TrackResult] = []
     for number, wave in enumerate(waves([Task(seed, UNLIMITED) for seed in tracks], pool.num_envs)):
@@ -127,11 +78,3 @@ def _score(ctx: StageContext, pool: EnvPool, agent: Agent, tracks: Sequence[int]
             {"score": float(np.mean([result.score for result in results]))},
         )
     return results
-
-
-def details(results: Sequence[TrackResult]) -> list[dict[str, Any]]:
-    """Return what `wmloop eval --json` tells of each track."""
-    return [
-        {"seed": result.seed, "score": result.score, "frames": result.frames, "terminated": result.terminated}
-        for result in results
-    ]

@@ -2,99 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
 import torch
-from torch import Tensor
 
-from wmloop.config import RunConfig
-from wmloop.episodes import Replay
-from wmloop.models.memory import Memory, State, Targets, memory_loss
+from wmloop.learn.optim import adam, descend, warmup_decay
+from wmloop.models.memory import memory_loss
 from wmloop.models.mixed import round_in
 from wmloop.models.state import module_arrays
-from wmloop.stages.context import StageContext
-from wmloop.stages.training import WARMUP_STEPS, adam, descend, fit, warmup_decay
-from wmloop.stages.weights import episodes_of, load, new_memory, reward_scale
-from wmloop.store import Version
-
-_PASS_EPISODES = 64
-
-
-class Experience(NamedTuple):
-    """All experience as M reads it, S sides (1, or 2 with the mirrored world) of R rows (see episodes.Replay).
-
-    `mu`, `std` (S, R, Z) of V's posterior; `actions` (S, R, A) in [-1, 1]; `rewards` (R,) in units of reward_scale,
-    smoothed and floored as configured; `terminated` (R,).
-    """
-
-    replay: Replay
-    mu: Tensor
-    std: Tensor
-    actions: Tensor
-    rewards: Tensor
-    terminated: Tensor
-
-    @classmethod
-    def of(
-        cls, config: RunConfig, replay: Replay, vision: Version, reward_scale: float, device: torch.device
-    ) -> Experience:
-        """Bring the episodes of `replay` and their latents, stored with V, together."""
-        seen = [vision.tensors(name) for name in sorted(vision.files) if name.startswith("latents-")]
-        mu, logvar = (np.concatenate([part[key] for part in seen], 1).astype(np.float32) for key in ("mu", "logvar"))
-        actions = np.stack([replay.actions] * len(mu))
-        if len(mu) == 2:
-            actions[1][:, list(config.env.mirror)] *= -1
-        rewards, floor = replay.smoothed_rewards(config.memory.reward_smoothing), config.memory.reward_floor
-        if floor is not None:  # an end's own reward is the terminal head's business
-            rewards = np.where(replay.terminated > 0, rewards, np.maximum(rewards, floor))
-        rewards = rewards / reward_scale
-        arrays = (mu, np.exp(0.5 * logvar), actions, rewards, replay.terminated)
-        mu_, std, actions_, rewards_, terminated = (torch.from_numpy(a.astype(np.float32)).to(device) for a in arrays)
-        return cls(replay, mu_, std, actions_, rewards_, terminated)
-
-    @property
-    def terminal_scale(self) -> float:
-        """Return how large the rewards of ends are, their root mean square in units of reward_scale, and 1 at least."""
-        ends = self.rewards[self.terminated > 0]
-        return max(1.0, float(ends.double().square().mean().sqrt())) if len(ends) else 1.0
-
-
-def action_bounds(rollout: Version) -> tuple[np.ndarray, np.ndarray]:
-    """Return the environment's action bounds (A,), as a rollout recorded them."""
-    bounds = rollout.json("actions.json")
-    return np.array(bounds["low"], np.float32), np.array(bounds["high"], np.float32)
-
-
-def load_experience(ctx: StageContext, vision: Version) -> Experience:
-    """Return the experience that is learnt from in this iteration, with the latents of `vision`."""
-    rollouts = ctx.rollouts()
-    batches = [list(episodes_of(version, observed=False)) for version in rollouts]
-    replay = Replay(batches, *action_bounds(rollouts[-1]))
-    scale = reward_scale(ctx.config, ctx.history("rollout"))
-    return Experience.of(ctx.config, replay, vision, scale, ctx.device)
-
-
-@torch.no_grad()
-def remember(memory: Memory, experience: Experience) -> State:
-    """Run M over every episode with V's mean latents; return h and c (S, R, D) *before* each row's step."""
-    replay = experience.replay
-    sides, rows, device = *experience.mu.shape[:2], experience.mu.device
-    hs, cs = (torch.zeros(sides, rows, memory.hidden, device=device) for _ in range(2))
-    order = np.argsort(replay.length, kind="stable")
-    for side in range(sides):
-        for start in range(0, len(order), _PASS_EPISODES):
-            chosen = order[start : start + _PASS_EPISODES]
-            first, length = torch.from_numpy(replay.first[chosen]), torch.from_numpy(replay.length[chosen])
-            h, c = memory.start(len(chosen), device)
-            step = memory.stepper()
-            for t in range(int(length.max())):
-                here = (t < length).nonzero().squeeze(1)
-                row = (first[here] + t).to(device)
-                here = here.to(device)
-                h[here], c[here] = step(experience.mu[side, row], experience.actions[side, row], (h[here], c[here]))
-                hs[side, row + 1], cs[side, row + 1] = h[here], c[here]
-    return hs, cs
+from wmloop.training.context import StageContext
+from wmloop.training.experience import draw, load_experience, remember
+from wmloop.training.fit import WARMUP_STEPS, fit
+from wmloop.training.networks import load, new_memory
+from wmloop.training.rollouts import reward_scale
 
 
 def run(ctx: StageContext) -> dict[str, float]:
@@ -131,39 +49,3 @@ def run(ctx: StageContext) -> dict[str, float]:
     )  # fmt: skip
     ctx.draft.save_tensors("model.safetensors", module_arrays(memory))
     return metrics
-
-
-def draw(ctx: StageContext, experience: Experience, states: State, index: int) -> tuple[Tensor, Tensor, State, Targets]:
-    """Draw training batch `index`: M's inputs z (B, T, Z) and actions (B, T, A), its starting state, its targets.
-
-    The input z is the posterior's mean with noise of `input_noise` posterior deviations: at 1 M reads what a dream will
-    feed it; with more it reads the road off C's action (docs/experiments.md). The target z' is drawn from the posterior,
-    so that M learns V's uncertainty too.
-    """
-    config, replay, device = ctx.config.memory, experience.replay, ctx.device
-    rng, generator = ctx.rng("windows", index), ctx.generator("noise", index)
-    first, length = replay.sample_windows(config.batch, config.sequence, config.age_decay, rng)
-    side = torch.from_numpy(rng.integers(0, len(experience.mu), (config.batch, 1))).to(device)
-    steps = np.arange(config.sequence)
-    real = torch.from_numpy(steps < length[:, None]).to(device)
-    row = torch.from_numpy(np.minimum(first[:, None] + steps, first[:, None] + length[:, None] - 1)).to(device)
-    mu, std = experience.mu[side, row], experience.std[side, row]
-    noise, posterior = (torch.randn(mu.shape, generator=generator, device=device) for _ in range(2))
-    last = torch.from_numpy(_last_rows(replay, first)).to(device)
-    targets = Targets(
-        z=experience.mu[side, row + 1] + experience.std[side, row + 1] * posterior,
-        reward=experience.rewards[row],
-        terminated=experience.terminated[row],
-        next_action=experience.actions[side, row + 1],
-        mask=real.float(),
-        action_mask=(real & (row < last)).float(),
-    )
-    h, c = states
-    state = (h[side[:, 0], row[:, 0]], c[side[:, 0], row[:, 0]])
-    return mu + config.input_noise * std * noise, experience.actions[side, row], state, targets
-
-
-def _last_rows(replay: Replay, first: np.ndarray) -> np.ndarray:
-    """Return for each window the row of its episode's last decision, (B, 1)."""
-    episode = np.searchsorted(replay.first, first, side="right") - 1
-    return np.asarray((replay.first[episode] + replay.length[episode] - 1)[:, None])

@@ -8,14 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from wmloop.agents.collector import UNLIMITED, Decide, Task, drive, halves, require_wave
+from wmloop.agents.recorder import Trace
+from wmloop.calibration.ends import ends
+from wmloop.calibration.forecasts import forecast
+from wmloop.calibration.gap import gap
+from wmloop.calibration.open_loop import foresight
+from wmloop.calibration.windows import Promises
 from wmloop.envs import EnvPool, Pushes, random_driving
 from wmloop.episodes import Cut, Episode, pack
 from wmloop.models.agent import Exploration
 from wmloop.seeding import training_track
-from wmloop.stages.collect import UNLIMITED, Decide, Task, drive, halves, require_wave
-from wmloop.stages.context import StageContext
-from wmloop.stages.promises import Promises, Trace, ends, foresight, gap
-from wmloop.stages.weights import Triple, require_same_actions
+from wmloop.serving.agent import Triple
+from wmloop.training.context import StageContext
+from wmloop.training.rollouts import require_same_actions
 
 #: A little more than a compressed picture of CarRacing takes on the disk.
 _BYTES_A_DECISION = 2048
@@ -56,7 +62,7 @@ def run(ctx: StageContext) -> dict[str, float]:
                 driven = drive(pool, wave, decide, _Ticker(ctx, frames, goal))
                 if trace:
                     ctx.say("M is asked what it foresaw of these episodes, with closed eyes")
-                told = trace.promises(config, driven, True, ctx.stop_here) if trace else []
+                told = forecast(trace, config, driven, True, ctx.stop_here) if trace else []
                 ctx.draft.save_json(summary_file, _summary(driven, told))
                 ctx.draft.save_tensors(shard, pack(driven))
             summary = ctx.draft.json(summary_file)

@@ -6,26 +6,23 @@ decisions paid (`Foretaste`); pixels alone left out which road has paid already 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.envs import IMAGE_SIZE
-from wmloop.episodes import Episode
-from wmloop.errors import DivergedError
+from wmloop.learn.optim import adam, descend, warmup_decay
 from wmloop.models.state import module_arrays
 from wmloop.models.vision import Foretaste, Vision, foretaste_loss, to_frames, to_images, vae_loss
-from wmloop.stages.context import StageContext
-from wmloop.stages.training import WARMUP_STEPS, adam, descend, fit, warmup_decay
-from wmloop.stages.weights import episodes_of, gather_frames, load, new_vision, reward_scale
 from wmloop.store import Version
+from wmloop.training.context import StageContext
+from wmloop.training.fit import WARMUP_STEPS, fit
+from wmloop.training.latents import AHEAD, ahead, batches, see
+from wmloop.training.networks import load, new_vision
+from wmloop.training.rollouts import Frames, episodes_of, gather_frames, reward_scale
 
-_ENCODE_BATCH = 256
 _SHOW_EVERY = 50
-#: Decisions ahead whose rewards z must tell: about as far as the road in a picture reaches.
-_AHEAD = 8
 
 
 def run(ctx: StageContext) -> dict[str, float]:
@@ -33,7 +30,7 @@ def run(ctx: StageContext) -> dict[str, float]:
     config = ctx.config.vision
     torch.manual_seed(ctx.seed("init"))
     vision = new_vision(ctx.config, ctx.device)
-    foretaste = Foretaste(config.latent, _AHEAD).to(ctx.device)
+    foretaste = Foretaste(config.latent, AHEAD).to(ctx.device)
     rollouts = ctx.rollouts()
     images = config.first_images if ctx.iteration == 0 else config.tune_images
     moves = images > 0 and (config.tune_iterations is None or ctx.iteration <= config.tune_iterations)
@@ -63,41 +60,6 @@ def run(ctx: StageContext) -> dict[str, float]:
     return metrics | {"moved": float(moves)} | _check(vision, rollouts[-1])
 
 
-def see(vision: Vision, episodes: Iterable[Episode], mirror: bool) -> dict[str, np.ndarray]:
-    """Return the posterior of every observation of `episodes`, in order, float16: `mu`, `logvar` (S, R, Z).
-
-    S is 2 where the mirror images are seen too, else 1; R counts T+1 rows an episode.
-
-    Raises:
-        DivergedError: a latent is not finite.
-    """
-    device = next(vision.parameters()).device
-    vision.eval()
-    sides: list[list[Tensor]] = [[], []] if mirror else [[]]
-    with torch.inference_mode():
-        for frames in _batches(episodes):
-            images = to_images(torch.from_numpy(frames).to(device))
-            for flipped, side in enumerate(sides):
-                side.append(torch.stack(vision.encode(images.flip(3) if flipped else images)).half().cpu())
-    mu, logvar = torch.stack([torch.cat(side, 1) for side in sides], 1).numpy()
-    if not (np.isfinite(mu).all() and np.isfinite(logvar).all()):
-        raise DivergedError("V sees latents that are not finite; start a new run with a smaller vision.learning_rate")
-    return {"mu": mu, "logvar": logvar}
-
-
-def _batches(episodes: Iterable[Episode]) -> Iterator[np.ndarray]:
-    """Yield the observations of `episodes` in order, some hundred at a time."""
-    waiting: list[np.ndarray] = []
-    for episode in episodes:
-        waiting.append(episode.observations)
-        while sum(map(len, waiting)) >= _ENCODE_BATCH:
-            frames = np.concatenate(waiting)
-            yield frames[:_ENCODE_BATCH]
-            waiting = [frames[_ENCODE_BATCH:]]
-    if waiting:
-        yield np.concatenate(waiting)
-
-
 def _train(
     ctx: StageContext, vision: Vision, foretaste: Foretaste, rollouts: Sequence[Version], images: int
 ) -> dict[str, float]:
@@ -108,7 +70,7 @@ def _train(
     rewards, known = (torch.from_numpy(array).to(ctx.device) for array in told)
     steps = max(1, images // config.batch)
     if ctx.iteration == 0:
-        vision.look(map(torch.from_numpy, _batches(episodes_of(rollouts[0]))))
+        vision.look(map(torch.from_numpy, batches(episodes_of(rollouts[0]))))
     rate = config.learning_rate if ctx.iteration == 0 else config.tune_learning_rate
     optimizer = adam([*vision.parameters(), *foretaste.parameters()], rate, config.beta2)
     vision.train()
@@ -118,7 +80,7 @@ def _train(
         return rng.integers(0, len(known), config.batch), bool(ctx.config.env.mirror) and rng.random() < 0.5
 
     held = min(steps, config.frame_cache // config.batch)
-    frames = _Frames(rollouts, held, lambda i: draw(i)[0], ctx.device)
+    frames = Frames(rollouts, held, lambda i: draw(i)[0], ctx.device)
 
     def step(i: int) -> dict[str, float]:
         chosen, mirrored = draw(i)
@@ -138,47 +100,6 @@ def _train(
         ctx, {"vision": vision, "foretaste": foretaste}, optimizer, steps, "images",
         lambda i: warmup_decay(rate, i, steps, WARMUP_STEPS), step, config.batch,
     )  # fmt: skip
-
-
-class _Frames:
-    """The pictures of training batches, those of `steps` batches on the device at a time: memory does not grow with a run."""
-
-    def __init__(
-        self, rollouts: Sequence[Version], steps: int, rows: Callable[[int], np.ndarray], device: torch.device
-    ) -> None:
-        self._rollouts, self._steps, self._rows, self._device = rollouts, max(1, steps), rows, device
-        self._first, self._held = -1, torch.empty(0, dtype=torch.uint8)
-
-    def of(self, step: int) -> Tensor:
-        """Return the pictures (B, 64, 64, 3) uint8 of the batch of `step`."""
-        first = step - step % self._steps
-        if first != self._first:
-            rows = [self._rows(i) for i in range(first, first + self._steps)]
-            # the old ones go before the new ones come
-            self._first, self._held = first, torch.empty(0, dtype=torch.uint8)
-            frames = gather_frames(self._rollouts, np.concatenate(rows))
-            self._held = torch.from_numpy(frames).to(self._device).view(self._steps, -1, IMAGE_SIZE, IMAGE_SIZE, 3)
-        return self._held[step - first]
-
-
-def ahead(episodes: Sequence[Episode], floor: float | None, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the decisions from each observation on paid, (R, H) in units of `scale`, and 1 where one was made.
-
-    R counts T+1 rows an episode, as `see` does. Rewards are floored as M's are; those of ends are in units of their own
-    root mean square, where that is larger: z would tell of nothing else.
-    """
-    ends = [float(episode.rewards[-1]) for episode in episodes if episode.terminated]
-    large = max(scale, float(np.sqrt(np.mean(np.square(ends))))) if ends else scale
-    rewards, known = [], []
-    for episode in episodes:
-        steps = np.arange(len(episode) + 1)[:, None] + np.arange(_AHEAD)
-        made = steps < len(episode)
-        paid = (episode.rewards if floor is None else np.maximum(episode.rewards, floor)) / scale
-        if episode.terminated:
-            paid[-1] = episode.rewards[-1] / large
-        rewards.append(np.where(made, paid[np.minimum(steps, len(episode) - 1)], 0))
-        known.append(made)
-    return np.concatenate(rewards).astype(np.float32), np.concatenate(known).astype(np.float32)
 
 
 @torch.no_grad()

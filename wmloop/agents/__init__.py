@@ -1,0 +1,1 @@
+"""Who decides in an environment, and how episodes are driven."""

@@ -1,0 +1,1 @@
+"""M's word and C's score, held against reality."""

@@ -1,0 +1,108 @@
+"""What M says the next decisions of a real episode will pay, and what they paid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wmloop.agents.recorder import Trace
+from wmloop.calibration.ends import by_bin
+from wmloop.calibration.open_loop import foresee
+from wmloop.calibration.windows import HORIZON, Promises, time_limit, windows
+from wmloop.config import RunConfig
+from wmloop.dream import Dream, DreamState, Noise
+from wmloop.episodes import Episode
+from wmloop.seeding import derive_seed
+
+#: M's word is a distribution: dreams of C's own driving that are averaged for each moment.
+_DREAMS = 4
+
+
+#: What M foresees takes many dreams, so it is asked for every sixth moment, in every second episode from the fourth on.
+_FORESEEN_EVERY = 6
+
+
+#: Moments foreseen together: of more, a step's intermediate results would not stay in the processor's cache.
+_TOGETHER = 4
+
+
+#: Decisions that are told of together.
+_ROWS = 1024
+
+
+@torch.inference_mode()
+def forecast(
+    trace: Trace, config: RunConfig, episodes: Sequence[Episode], foreseeing: bool = False,
+    tick: Callable[[], None] = lambda: None,
+) -> list[Promises]:  # fmt: skip
+    """Return M's promises over each of `episodes`, those of the wave in order, driven from the trace's beginning.
+
+    What M foresees of the actions really taken is asked only if `foreseeing`: it takes many dreams, and `tick` is
+    called between them.
+    """
+    lived: list[list[int]] = [[] for _ in episodes]
+    told = [
+        Promises([], [], [], lived[i], len(episode), ends)
+        for i, (episode, ends) in enumerate(zip(episodes, _ends(trace, config, episodes), strict=True))
+    ]
+    limit = time_limit(episodes, config)
+    asked = [windows(episode, config.dream.warmup, limit, config.rollout.patience) for episode in episodes]
+    starts = [(i, number, window) for i, some in enumerate(asked) for number, window in enumerate(some)]
+    if not starts:
+        return told
+    agent, scale = trace.agent, float(trace.agent.memory.reward_scale)
+    seen = [trace.of(i, slice(window.start, window.start + window.lived)) for i, _, window in starts]
+    begin = DreamState(*(torch.stack([moment[k][0] for moment in seen]) for k in range(3)))
+    generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "promise"))
+    dream = Dream(agent.memory, 1.0, config.memory.done_weight)
+    begins = begin.at(torch.arange(len(starts), device=agent.device).repeat_interleave(_DREAMS))
+    noise = Noise.draw(HORIZON, len(begins.z), begin.z.shape[1], agent.memory.actions, generator)
+    batch = dream.rollout(agent.policy, begins, noise._replace(action=torch.zeros_like(noise.action)))
+    due = (batch.survival[:-1] * batch.expected).cumsum(0).unflatten(1, (-1, _DREAMS)).mean(2).cpu().numpy() * scale
+    for place, (i, _, window) in enumerate(starts):
+        told[i].promised.append(float(due[window.promised - 1, place]))
+        told[i].paid.append(float(episodes[i].rewards[window.start : window.start + window.lived].sum()))
+        lived[i].append(window.lived)
+    if not foreseeing:
+        return told
+    chosen = [place for place, (i, number, _) in enumerate(starts) if _is_foreseen(number, i)]
+    answers: dict[int, float] = {}
+    for k in range(0, len(chosen), _TOGETHER):
+        tick()
+        some = chosen[k : k + _TOGETHER]
+        taken = nn.utils.rnn.pad_sequence([seen[place][3] for place in some])
+        real = torch.tensor([starts[place][2].lived for place in some], device=agent.device)
+        foreseen: Tensor = foresee(dream, agent.actor, begin.at(some), taken, real, generator) * scale
+        answers |= dict(zip(some, foreseen.tolist(), strict=True))
+    for place, (i, _, _) in enumerate(starts):
+        told[i].foreseen.append(answers.get(place))
+    return told
+
+
+def _ends(trace: Trace, config: RunConfig, episodes: Sequence[Episode]) -> list[list[list[float]]]:
+    """Return for each episode how often M expected it to end, and whether it did (see Promises)."""
+    agent = trace.agent
+    dream = Dream(agent.memory, 1.0, config.memory.done_weight)
+    generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "ends"))
+    rows = [
+        torch.cat(part) for part in zip(*(trace.of(i, slice(0, len(e))) for i, e in enumerate(episodes)), strict=True)
+    ]
+    parts = []
+    for z, h, c, action in zip(*(part.split(_ROWS) for part in rows), strict=True):
+        parts.append(dream.foretell(DreamState(z, h, c), action, _DREAMS, generator)[1])
+    expected = torch.cat(parts).cpu().double().numpy()
+    found, first = [], 0
+    for episode in episodes:
+        p = expected[first : first + len(episode)]
+        came = np.zeros(len(episode))
+        came[-1] = episode.terminated
+        found.append(by_bin(p, came))
+        first += len(episode)
+    return found
+
+
+def _is_foreseen(number: int, episode: int) -> bool:
+    return number % _FORESEEN_EVERY == episode % 2 * _FORESEEN_EVERY // 2

@@ -1,0 +1,71 @@
+"""What M foresees given the actions that were really taken, with no picture seen on the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wmloop.calibration.windows import Promises
+from wmloop.dream import Dream, DreamState, Noise
+from wmloop.models.controller import Policy
+
+#: Dreams of a moment, given what was really done.
+_FORESEEING = 1024
+
+
+#: With so few dreams none has just the real action: C's deviations count so many times, and no dream is impossible.
+_SLACK, _FLOOR = 2.0, 0.02
+
+
+def foresee(
+    dream: Dream, policy: Callable[[Tensor], Policy], begin: DreamState, taken: Tensor, lived: Tensor,
+    generator: torch.Generator,
+) -> Tensor:  # fmt: skip
+    """Return the reward sum M expects from `begin` (N) given the actions really taken (T, N, A), (N,), open loop.
+
+    A driver's actions are evidence of the road that called for them: a dream whose road bends elsewhere would be driven
+    off it by them. So each moment's dreams are drawn again at every decision, in proportion to how probable `policy`
+    makes the real action where each dream is, and to how probably the dream has not ended before: somebody acted (a
+    particle filter, Gordon et al. 1993). Each of the first `lived` (N,) decisions counts what is then expected of it,
+    whether it ends the episode or not. No real picture is seen.
+    """
+    count, dreams, device = len(begin.z), _FORESEEING, begin.z.device
+    first = torch.arange(count, device=device).unsqueeze(1) * dreams
+    state = begin.at(torch.arange(count, device=device).repeat_interleave(dreams))
+    noise = Noise.draw(len(taken), count * dreams, state.z.shape[1], taken.shape[2], generator)
+    total, goes_on = torch.zeros(count, device=device), torch.ones(count * dreams, device=device)
+    for t, action in enumerate(taken.repeat_interleave(dreams, 1)):
+        chosen = policy(state.features)
+        likely = Policy(chosen.expected(), chosen.log_std + math.log(_SLACK)).logprob(action).exp()
+        likely = ((1 - _FLOOR) * likely + _FLOOR * 0.5 ** action.shape[1]) * goes_on.clamp(min=1e-6)
+        weight = likely.view(count, dreams).cumsum(1)
+        at = torch.rand(count, 1, generator=generator, device=device) + torch.arange(dreams, device=device)
+        drawn = torch.searchsorted(weight, at / dreams * weight[:, -1:]).clamp_(max=dreams - 1)
+        drawn = (first + drawn).flatten()
+        state, outcome = dream.step(state.at(drawn), action, noise.uniform[t], noise.normal[t])
+        total += outcome.expected.view(count, dreams).mean(1) * (t < lived)
+        goes_on = 1 - outcome.done
+    return total
+
+
+def foresight(promises: Sequence[Promises]) -> dict[str, float]:
+    """Return how well M foresaw what the actions that were really taken would pay, explored or not; nothing if unasked.
+
+    `open_loop_bias` is the difference in parts of what was paid, where that is more than twice its error,
+    `open_loop_correlation` that over moments.
+    """
+    told = [pair for episode in promises for pair in zip(episode.foreseen, episode.paid, strict=False)]
+    asked = [(foreseen, paid) for foreseen, paid in told if foreseen is not None]
+    if not asked:
+        return {}
+    foreseen, paid = np.array(asked).T
+    metrics = {}
+    if len(paid) > 1 and abs(paid.sum()) > 2 * math.sqrt(len(paid)) * paid.std(ddof=1) and abs(paid.sum()) > 0:
+        metrics["open_loop_bias"] = (foreseen.sum() - paid.sum()) / abs(paid.sum())
+    if foreseen.std() > 0 and paid.std() > 0:
+        metrics["open_loop_correlation"] = np.corrcoef(foreseen, paid)[0, 1]
+    return {name: float(value) for name, value in metrics.items()}

@@ -1,0 +1,76 @@
+"""Windows of real episodes over which M is asked, and what it said over them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from wmloop.config import RunConfig
+from wmloop.episodes import Episode
+
+#: Decisions over which a promise is compared.
+HORIZON = 25
+
+
+class Window(NamedTuple):
+    """Decisions that a promise is held against: from `start` on `promised` ones, of which the episode lived `lived`."""
+
+    start: int
+    promised: int
+    lived: int
+
+
+class Promises(NamedTuple):
+    """What M said over the windows of one episode (see `windows`), and what came of it; rewards in the environment's units.
+
+    `promised` is dreamt with C acting inside M, `foreseen` is what M expects given the actions that were really taken
+    (see `foresee`; None, or nothing at all, where that was not asked), `paid` is what reality paid, all sums over a window;
+    `lived` are its real decisions. `decisions` is the episode's length. `ends` has a row for each of BINS: decisions for
+    which M expected an end with such a probability, the sum of these, and the ends that came.
+    """
+
+    promised: list[float]
+    foreseen: list[float | None]
+    paid: list[float]
+    lived: Sequence[int] = ()
+    decisions: int = 0
+    ends: Sequence[Sequence[float]] = ()
+
+
+def windows(episode: Episode, warmup: int, limit: int, patience: int | None) -> list[Window]:
+    """Return where in an episode M is asked, and how far: from decision `warmup` on, where dreams begin, up to the end.
+
+    One window begins where the one before ends, so that each decision counts once.
+
+    After an end nothing is paid, and M has to know. But a time limit, of `limit` decisions, says nothing about what would
+    have come: the dream is cut where it would cut, whether the episode came so far or not. Where rollouts stop because
+    nothing has paid for `patience` decisions, M knows nothing of what comes then: windows that reach beyond such a place
+    are left out, also where the episode went on.
+    """
+    length, stopped = len(episode), _stopped(episode.rewards, patience)
+    found = []
+    for start in range(warmup, length, 20):
+        if start + HORIZON > stopped and not (episode.terminated and stopped == length):
+            break
+        lived = min(HORIZON, length - start)
+        found.append(Window(start, min(HORIZON, limit - start) if episode.terminated else lived, lived))
+    return found
+
+
+def time_limit(episodes: Sequence[Episode], config: RunConfig) -> int:
+    """Return the decisions that an episode has at most: as configured, or fewer where the environment cut one before."""
+    cut = [len(e) for e in episodes if not e.terminated and _stopped(e.rewards, config.rollout.patience) > len(e)]
+    return min([-(-config.env.most_frames // config.env.action_repeat), *cut])
+
+
+def _stopped(rewards: np.ndarray, patience: int | None) -> float:
+    """Return after how many decisions that paid `rewards` (T,) a rollout stops for want of a positive one; inf: never."""
+    vain = 0
+    for t, reward in enumerate(rewards):
+        vain = 0 if reward > 0 else vain + 1
+        if vain == patience:
+            return t + 1
+    return math.inf

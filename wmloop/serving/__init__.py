@@ -1,0 +1,1 @@
+"""Which agent of a run is served, and how it is loaded."""

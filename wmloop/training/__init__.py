@@ -1,0 +1,1 @@
+"""What stages share: their context, the resumable fit, networks and experience from versions."""

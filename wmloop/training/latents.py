@@ -1,0 +1,74 @@
+"""What V sees, and what it is to tell of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wmloop.episodes import Episode
+from wmloop.errors import DivergedError
+from wmloop.models.vision import Vision, to_images
+
+_ENCODE_BATCH = 256
+
+
+#: Decisions ahead whose rewards z must tell: about as far as the road in a picture reaches.
+AHEAD = 8
+
+
+def see(vision: Vision, episodes: Iterable[Episode], mirror: bool) -> dict[str, np.ndarray]:
+    """Return the posterior of every observation of `episodes`, in order, float16: `mu`, `logvar` (S, R, Z).
+
+    S is 2 where the mirror images are seen too, else 1; R counts T+1 rows an episode.
+
+    Raises:
+        DivergedError: a latent is not finite.
+    """
+    device = next(vision.parameters()).device
+    vision.eval()
+    sides: list[list[Tensor]] = [[], []] if mirror else [[]]
+    with torch.inference_mode():
+        for frames in batches(episodes):
+            images = to_images(torch.from_numpy(frames).to(device))
+            for flipped, side in enumerate(sides):
+                side.append(torch.stack(vision.encode(images.flip(3) if flipped else images)).half().cpu())
+    mu, logvar = torch.stack([torch.cat(side, 1) for side in sides], 1).numpy()
+    if not (np.isfinite(mu).all() and np.isfinite(logvar).all()):
+        raise DivergedError("V sees latents that are not finite; start a new run with a smaller vision.learning_rate")
+    return {"mu": mu, "logvar": logvar}
+
+
+def batches(episodes: Iterable[Episode]) -> Iterator[np.ndarray]:
+    """Yield the observations of `episodes` in order, some hundred at a time."""
+    waiting: list[np.ndarray] = []
+    for episode in episodes:
+        waiting.append(episode.observations)
+        while sum(map(len, waiting)) >= _ENCODE_BATCH:
+            frames = np.concatenate(waiting)
+            yield frames[:_ENCODE_BATCH]
+            waiting = [frames[_ENCODE_BATCH:]]
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def ahead(episodes: Sequence[Episode], floor: float | None, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the decisions from each observation on paid, (R, H) in units of `scale`, and 1 where one was made.
+
+    R counts T+1 rows an episode, as `see` does. Rewards are floored as M's are; those of ends are in units of their own
+    root mean square, where that is larger: z would tell of nothing else.
+    """
+    ends = [float(episode.rewards[-1]) for episode in episodes if episode.terminated]
+    large = max(scale, float(np.sqrt(np.mean(np.square(ends))))) if ends else scale
+    rewards, known = [], []
+    for episode in episodes:
+        steps = np.arange(len(episode) + 1)[:, None] + np.arange(AHEAD)
+        made = steps < len(episode)
+        paid = (episode.rewards if floor is None else np.maximum(episode.rewards, floor)) / scale
+        if episode.terminated:
+            paid[-1] = episode.rewards[-1] / large
+        rewards.append(np.where(made, paid[np.minimum(steps, len(episode) - 1)], 0))
+        known.append(made)
+    return np.concatenate(rewards).astype(np.float32), np.concatenate(known).astype(np.float32)

@@ -1,0 +1,23 @@
+"""Where dreams branch off real episodes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from wmloop.dream import DreamState
+from wmloop.models.memory import State
+from wmloop.training.context import StageContext
+from wmloop.training.experience import Experience
+
+
+def branch(ctx: StageContext, experience: Experience, states: State, index: int) -> DreamState:
+    """Choose where the dreams of update `index` branch off: real moments, newer ones more often, M warmed up."""
+    config, replay = ctx.config.dream, experience.replay
+    rng = ctx.rng("branch", index)
+    row, _ = replay.sample_windows(config.num_dreams, 1, ctx.config.memory.age_decay, rng)
+    episode = np.searchsorted(replay.first, row, side="right") - 1
+    begun = np.maximum(row, replay.first[episode] + config.warmup)
+    rows = torch.from_numpy(np.where(replay.length[episode] > config.warmup, begun, row)).to(ctx.device)
+    side = torch.from_numpy(rng.integers(0, len(experience.mu), config.num_dreams)).to(ctx.device)
+    return DreamState(experience.mu[side, rows], states[0][side, rows], states[1][side, rows])
