@@ -52,7 +52,7 @@ def windows(episode: Episode, warmup: int, limit: int, patience: int | None) -> 
     """
     length, stopped = len(episode), _stopped(episode.rewards, patience)
     found = []
-    for start in range(warmup, length, 20):
+    for start in range(warmup, length, HORIZON):
         if start + HORIZON > stopped and not (episode.terminated and stopped == length):
             break
         lived = min(HORIZON, length - start)
