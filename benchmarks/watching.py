@@ -20,6 +20,8 @@ from rich.console import Console
 from wmloop.cli.opening import DEMO, stored_config
 from wmloop.config import build_config
 from wmloop.device import set_up
+from wmloop.display.frames import half_blocks
+from wmloop.display.window import Window
 from wmloop.envs import PixelEnv
 from wmloop.events import Metrics, Picture, Progress, StageStarted
 from wmloop.player import Dreamt, Real
@@ -27,9 +29,7 @@ from wmloop.player.player import compose
 from wmloop.serving.agent import Triple
 from wmloop.serving.choice import choose
 from wmloop.store import Store
-from wmloop.view.frames import half_blocks
 from wmloop.view.screen import PICTURES, render
-from wmloop.view.showing import Window
 from wmloop.view.state import ViewState, reduce
 
 _TIMES = 100

@@ -22,6 +22,7 @@ from wmloop.errors import EnvironmentFailedError
 from wmloop.ranking import interval
 from wmloop.seeding import fresh_tracks
 from wmloop.store import Store, atomic
+from wmloop.store.disk import FileSystem
 
 
 @pytest.fixture(autouse=True)
@@ -177,7 +178,7 @@ def test_the_run_keeps_what_it_was_made_with(finished):
 
 
 def test_the_log_of_events_is_small_and_has_a_time_in_every_line(finished):
-    records = list(Store.open(finished.runs / "tiny").events())
+    records = list(Store.open(finished.runs / "tiny").journal.events())
     names = [record["event"] for record in records]
     assert names[0] == "RunStarted"
     assert names[-1] == "RunFinished"
@@ -573,7 +574,7 @@ def test_a_run_stopped_by_ctrl_c_and_then_by_sigterm_ends_as_one_that_never_stop
 
 
 def test_signals_are_python_s_own_again_after_the_run():
-    from wmloop.cli.session import Stop
+    from wmloop.cli.stopping import Stop
 
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with Stop(lambda signum: None, lambda signum: None) as stop:
@@ -631,7 +632,7 @@ def test_a_full_disk_is_one_line_and_74_and_resume_goes_on_once_there_is_room(
     assert [v.files for v in ours.versions()] == [v.files for v in theirs.versions()]
 
 
-class FullDisk(atomic.FileSystem):
+class FullDisk(FileSystem):
     """A disk with so many bytes of room."""
 
     def __init__(self, room):
@@ -646,7 +647,7 @@ class FullDisk(atomic.FileSystem):
 
 
 def test_a_read_only_folder_is_one_line_and_74(tmp_path, tiny_toml, monkeypatch):
-    class ReadOnly(atomic.FileSystem):
+    class ReadOnly(FileSystem):
         def make_folder(self, path):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 

@@ -21,12 +21,13 @@ from wmloop.cli.options import in_words
 from wmloop.cli.report import _together
 from wmloop.config import build_config
 from wmloop.config.text import to_toml
+from wmloop.display import video as video_file
+from wmloop.display.places import open_showing
+from wmloop.display.video import Video
 from wmloop.errors import StorageError, UsageError
 from wmloop.seeding import LAST_SEED, TRACKS_A_SEED, confirmation_tracks, evaluation_tracks, fresh_tracks
 from wmloop.serving.choice import choose
 from wmloop.store import Store
-from wmloop.view import showing
-from wmloop.view.showing import Video, open_showing
 
 
 @pytest.fixture(autouse=True)
@@ -313,7 +314,7 @@ def test_pictures_of_any_size_are_filmed(tmp_path, name, shape):
 
 def test_without_x264_another_encoder_writes_the_film(tmp_path, monkeypatch):
     av = pytest.importorskip("av")
-    monkeypatch.setattr(showing, "_FORMATS", {".mp4": (("nonesuch", "mpeg4"), "yuv420p")})
+    monkeypatch.setattr(video_file, "_FORMATS", {".mp4": (("nonesuch", "mpeg4"), "yuv420p")})
     for fps in (12.5, 29.97, 119.88):
         frames, _ = film(tmp_path / "x.mp4", fps)
         assert frames[-1].to_ndarray(format="rgb24").mean() == pytest.approx(90, abs=6)
@@ -323,7 +324,7 @@ def test_without_x264_another_encoder_writes_the_film(tmp_path, monkeypatch):
 
 def test_without_any_encoder_that_is_said_at_once_and_no_file_is_made(tmp_path, monkeypatch):
     pytest.importorskip("av")
-    monkeypatch.setattr(showing, "_FORMATS", {".mp4": (("nonesuch",), "yuv420p")})
+    monkeypatch.setattr(video_file, "_FORMATS", {".mp4": (("nonesuch",), "yuv420p")})
     with pytest.raises(UsageError, match=r"no encoder for \.mp4 \(nonesuch\).*\.gif may do"):
         open_showing(str(tmp_path / "x.mp4"), 10)
     assert list(tmp_path.iterdir()) == []

@@ -438,10 +438,10 @@ def same_cores_after() -> Iterator[None]:
 def test_workers_stay_on_a_core_each_where_there_is_one_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     every = os.sched_getaffinity(0)
     cores = sorted(every)[:2]
-    monkeypatch.setattr("wmloop.envs.pool._cores", lambda: cores)
+    monkeypatch.setattr("wmloop.envs.pool.worker_cores", lambda: cores)
     with EnvPool(tiny(), 3) as busy:
         assert [os.sched_getaffinity(process.pid or 0) for process in busy._processes] == [{core} for core in cores]
-    monkeypatch.setattr("wmloop.envs.pool._cores", lambda: [*cores, *cores])
+    monkeypatch.setattr("wmloop.envs.pool.worker_cores", lambda: [*cores, *cores])
     with EnvPool(tiny(), 1) as one:
         assert os.sched_getaffinity(one._processes[0].pid or 0) == every
 
@@ -474,7 +474,7 @@ def test_settings_that_do_not_fit_are_usage_errors_from_the_pool_too() -> None:
 
 @pytest.fixture
 def two_workers(monkeypatch: pytest.MonkeyPatch, same_cores_after: None) -> None:
-    monkeypatch.setattr("wmloop.envs.pool._cores", lambda: [0, 1])
+    monkeypatch.setattr("wmloop.envs.pool.worker_cores", lambda: [0, 1])
 
 
 @pytest.mark.usefixtures("two_workers")

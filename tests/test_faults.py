@@ -31,6 +31,7 @@ from wmloop.errors import EnvironmentFailedError, StorageError
 from wmloop.events import VersionCommitted
 from wmloop.pipelines import WORLD_MODEL
 from wmloop.store import Store, atomic
+from wmloop.store.disk import FileSystem
 
 Figure = Callable[[str, str], None]
 STAGES = tuple(stage.name for stage in WORLD_MODEL)
@@ -200,7 +201,7 @@ def test_ctrl_c_is_answered_at_once_and_a_later_one_ends_the_process(tmp_path: P
 # ---- disks
 
 
-class FullAt(atomic.FileSystem):
+class FullAt(FileSystem):
     """A disk that is full from its write number `at` on."""
 
     def __init__(self, at: int) -> None:
@@ -321,7 +322,7 @@ def drive_on(pool: EnvPool, seconds: float) -> None:
 def test_a_worker_that_dies_or_hangs_is_named_within_the_timeout(
     times: int, how: str, monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:
-    monkeypatch.setattr("wmloop.envs.pool._cores", lambda: [0, 1])
+    monkeypatch.setattr("wmloop.envs.pool.worker_cores", lambda: [0, 1])
     config = build_config("smoke", tiny_config()).env
     config = EnvConfig(**{**config.model_dump(), "timeout": 1.0})
     dice, slowest = random.Random(times), 0.0

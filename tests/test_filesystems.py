@@ -37,6 +37,7 @@ from wmloop.config.text import to_toml
 from wmloop.errors import DraftUnusableError, RunLockedError, StorageError, StoreCorruptError, UsageError
 from wmloop.store import Store, atomic, check_run_name, latest_run, list_runs, notes, private_folder, take_notes
 from wmloop.store import lock as locks
+from wmloop.store.disk import FileSystem
 
 ROOT = Path(__file__).parents[1]
 UNSUPPORTED = ["EINVAL", "EBADF", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"]
@@ -81,7 +82,7 @@ def refusing(number: int) -> Callable[..., Any]:
 def test_a_disk_that_syncs_no_folder_holds_a_run_and_it_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(atomic.FileSystem, "fsync_folder", refusing(getattr(errno, name)))
+    monkeypatch.setattr(FileSystem, "fsync_folder", refusing(getattr(errno, name)))
     store = Store.create(tmp_path / "runs", "one", "", {})
     with store.lock():
         assert_whole(write_version(store, 0))
@@ -95,7 +96,7 @@ def test_a_disk_that_syncs_no_folder_holds_a_run_and_it_is_said_once(
 
 
 def test_a_folder_that_the_disk_failed_to_sync_stays_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(atomic.FileSystem, "fsync_folder", refusing(errno.EIO))
+    monkeypatch.setattr(FileSystem, "fsync_folder", refusing(errno.EIO))
     with pytest.raises(StorageError):
         store.draft(1, "memory").save_bytes("a", b"")
     assert take_notes() == []
@@ -302,7 +303,7 @@ class Overlay:
         super().rename_folder(old, new)  # type: ignore[misc]
 
 
-class OverlayDisk(Overlay, atomic.FileSystem):
+class OverlayDisk(Overlay, FileSystem):
     """The disk of a container."""
 
 
@@ -648,7 +649,7 @@ def test_damage_in_a_committed_version_is_no_reason_to_drop_a_draft(store: Store
 # --- Windows: a virus scanner or an indexer has a file open for a moment
 
 
-class Scanned(atomic.FileSystem):
+class Scanned(FileSystem):
     """A disk on which every first tries to rename or remove fail, as a scanner has the file."""
 
     def __init__(self, refusals: int) -> None:
@@ -700,7 +701,7 @@ def test_a_file_that_stays_refused_is_an_error_after_some_seconds_on_windows_and
     assert (clock.now >= 3) == waits
     before = clock.now
     with contextlib.suppress(StorageError):  # pictures are not worth a wait in the middle of the work
-        store.save_pictures({})
+        store.journal.save_pictures({})
     assert clock.now == before
 
 
@@ -711,12 +712,12 @@ def test_advice_can_be_pasted_and_names_no_run_where_there_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "my runs"
-    monkeypatch.setattr(atomic.FileSystem, "make_folder", refusing(errno.ENOSPC))
+    monkeypatch.setattr(FileSystem, "make_folder", refusing(errno.ENOSPC))
     with pytest.raises(StorageError, match=r"no space left; free space, then try again$"):
         Store.create(root, "one", "", {})
     monkeypatch.undo()
     store = Store.create(root, "one", "", {})
-    monkeypatch.setattr(atomic.FileSystem, "create", refusing(errno.ENOSPC))
+    monkeypatch.setattr(FileSystem, "create", refusing(errno.ENOSPC))
     with pytest.raises(StorageError, match=rf"free space, then `wmloop resume one --runs '{root}'`$"):
         store.draft(0, "memory").save_bytes("a", b"")
     monkeypatch.setenv("WMLOOP_RUNS", str(root))

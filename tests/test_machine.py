@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from wmloop import doctor, machine
+from wmloop import doctor, machine, scratch
 from wmloop.errors import StorageError
 
 MB = 1 << 20
@@ -207,16 +207,16 @@ def places(monkeypatch):
         monkeypatch.setenv("TMPDIR", str(said))
         for name in ("TEMP", "TMP", "XDG_RUNTIME_DIR"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr(machine, "temporary_places", lambda: [Path(said), *usual])
+        monkeypatch.setattr(scratch, "temporary_places", lambda: [Path(said), *usual])
 
     leave.short = short
     yield leave
-    for folder in [folder for folder in machine._held if folder.is_relative_to(short)]:
-        machine._remove(folder)
+    for folder in [folder for folder in scratch._held if folder.is_relative_to(short)]:
+        scratch._remove(folder)
     shutil.rmtree(short)
 
 
-made = machine.temporary_folder.__wrapped__  # each call another folder
+made = scratch.temporary_folder.__wrapped__  # each call another folder
 
 
 def test_the_folder_is_where_the_user_says_and_holds_the_longest_socket_of_multiprocessing(places):
@@ -239,7 +239,7 @@ def stat_mode(folder):
 
 def test_macos_own_temporary_folder_is_short_enough():
     own = "/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T"
-    assert len(f"{own}/wmloop-99998-0123/{machine._SOCKET}") < 104
+    assert len(f"{own}/wmloop-99998-0123/{scratch._SOCKET}") < 104
 
 
 def test_the_usual_places_come_after_what_the_user_says_and_the_current_folder_last(monkeypatch, tmp_path):
@@ -248,14 +248,14 @@ def test_the_usual_places_come_after_what_the_user_says_and_the_current_folder_l
     monkeypatch.setenv("TEMP", "/tmp")
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
     monkeypatch.delenv("TMP", raising=False)
-    assert machine.temporary_places() == [
+    assert scratch.temporary_places() == [
         tmp_path / "relative", Path("/tmp"), Path("/var/tmp"), Path("/run/user/1000"), Path("/dev/shm"), tmp_path,
     ]  # fmt: skip
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     monkeypatch.setenv("TMPDIR", "/x")
-    assert machine.temporary_places()[0] == Path("/x")
+    assert scratch.temporary_places()[0] == Path("/x")
 
 
 def refusing(monkeypatch, place, fault):
@@ -297,7 +297,7 @@ def test_where_it_cannot_be_the_next_place_is_taken_and_without_any_it_is_said(p
     places(bad, good)
     said = refusing(monkeypatch, bad, fault)
     assert made().parent == good
-    assert said in machine.temporary_fault(bad)
+    assert said in scratch.temporary_fault(bad)
     assert not bad.exists() or list(bad.iterdir()) == []
     places(bad)
     with pytest.raises(StorageError, match=rf"{bad} .*{said}.*set TMPDIR") as refused:
@@ -310,7 +310,7 @@ def test_a_name_too_long_for_a_socket_is_passed_over(places):
     long.mkdir()
     places(long, places.short)
     assert made().parent == places.short
-    assert machine.temporary_fault(long) == "has too long a name for sockets"
+    assert scratch.temporary_fault(long) == "has too long a name for sockets"
     assert list(long.iterdir()) == []
 
 
@@ -327,7 +327,7 @@ def test_without_locks_on_files_there_is_a_folder_and_nobody_sweeps(places, monk
     places(places.short)
     dead = places.short / "wmloop-1-0000"
     dead.mkdir()
-    monkeypatch.setattr(machine.fcntl, "flock", refuse)
+    monkeypatch.setattr(scratch.fcntl, "flock", refuse)
     folder = made()
     assert folder.exists()
     assert dead.exists()
@@ -346,9 +346,9 @@ def test_a_name_that_somebody_has_is_not_taken(places, monkeypatch):
 
 CHILD = """
 import sys, multiprocessing.util
-from wmloop import machine
+from wmloop import machine, scratch
 import tempfile
-folder = machine.temporary_folder()
+folder = scratch.temporary_folder()
 tempfile.tempdir = str(folder)
 (folder / "something").touch()
 assert multiprocessing.util.get_temp_dir().startswith(str(folder))
@@ -411,7 +411,7 @@ def test_the_doctor_tells_the_quota_and_the_limit_of_a_container(root, monkeypat
 def test_the_doctor_says_where_sockets_are_and_what_is_wrong_with_tmpdir(places, monkeypatch):
     missing = places.short / "missing"
     places(missing, places.short)
-    monkeypatch.setattr(machine, "temporary_folder", made)
+    monkeypatch.setattr(scratch, "temporary_folder", made)
     finding = doctor._temporary(Path())
     assert finding.verdict == "note"
     assert f"in {places.short}, as TMPDIR {missing} does not do (No such file" in finding.found

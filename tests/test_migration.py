@@ -40,7 +40,7 @@ def make(root: Path) -> None:
         draft.save_bytes("shard.bin", b"begun")
         for done in (10, 20):
             draft.snapshot(done, weights(done), {"loss": float("nan"), "done": done})
-        store.append_event({"event": "commit", "at": 1.0})
+        store.journal.append({"event": "commit", "at": 1.0})
 
 
 @pytest.fixture(params=FORMATS)
@@ -67,7 +67,7 @@ def test_a_golden_run_is_read_as_it_was_written_and_not_changed_by_reading(golde
             assert found.keys() == wanted.keys()
             assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
             assert version.metadata("model.safetensors")["kind"] == version.stage
-    assert [record["event"] for record in golden.events()] == ["commit"]
+    assert [record["event"] for record in golden.journal.events()] == ["commit"]
     assert {path: path.read_bytes() for path in golden.path.rglob("*") if path.is_file()} == before
 
 

@@ -14,6 +14,13 @@ from tests.tiny_env import MAX_STEPS
 from wmloop.agents.collector import Task, drive
 from wmloop.cli.opening import stored_config
 from wmloop.config.text import to_toml
+from wmloop.display.keys import Hand, hand_action, spell, steered
+from wmloop.display.lettering import with_lines
+from wmloop.display.places import open_showing
+from wmloop.display.showing import ClosedError
+from wmloop.display.terminal import Terminal
+from wmloop.display.video import Video
+from wmloop.display.window import Window
 from wmloop.envs import PixelEnv, PoolStep
 from wmloop.errors import UsageError
 from wmloop.models.vision import to_frames, to_images
@@ -22,9 +29,6 @@ from wmloop.seeding import fresh_tracks
 from wmloop.serving.agent import Triple
 from wmloop.serving.choice import choose
 from wmloop.store import Store
-from wmloop.view.keys import Hand, hand_action, spell, steered
-from wmloop.view.lettering import with_lines
-from wmloop.view.showing import ClosedError, Terminal, Video, Window, open_showing
 
 CPU = torch.device("cpu")
 TRACK = fresh_tracks(1, 0)[0]

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from wmloop.errors import DivergedError, DraftUnusableError, StorageError, StoreCorruptError, UsageError
 from wmloop.store import FORMAT, Store, Version, atomic, latest_run, list_runs, new_run_name
+from wmloop.store.disk import FileSystem
 
 WEIGHTS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3).T, "step": np.array(7)}
 
@@ -43,7 +44,7 @@ def commit(
     return draft.commit(parents, metrics, 1.5, {"steps": 10})
 
 
-class Refusing(atomic.FileSystem):
+class Refusing(FileSystem):
     """A disk on which one kind of call fails every time."""
 
     def __init__(self, call: str, number: int) -> None:
@@ -66,7 +67,7 @@ def test_a_run_opens_as_it_was_created(store: Store) -> None:
     assert not again.iterations()
     assert not again.versions()
     assert not again.verify()
-    assert not list(again.events())
+    assert not list(again.journal.events())
 
 
 def test_a_run_is_never_overwritten(store: Store) -> None:
@@ -76,12 +77,12 @@ def test_a_run_is_never_overwritten(store: Store) -> None:
 
 
 def test_two_creators_of_one_name_get_one_run_and_one_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Racing(atomic.FileSystem):
+    class Racing(FileSystem):
         fired = False
 
         def rename_folder(self, old: Path, new: Path) -> None:
             self.fired = True
-            monkeypatch.setattr(atomic, "disk", atomic.FileSystem())
+            monkeypatch.setattr(atomic, "disk", FileSystem())
             Store.create(tmp_path, "one", "first = 1\n", {})
             super().rename_folder(old, new)
 
@@ -118,7 +119,7 @@ def test_runs_are_listed_by_their_latest_activity(tmp_path: Path) -> None:
         for path in (tmp_path / name / "run.toml", tmp_path / name):
             os.utime(path, (1000 - age, 1000 - age))
     assert list_runs(tmp_path) == ["c", "a", "b"]
-    stores["a"].append_event({"event": "now"})
+    stores["a"].journal.append({"event": "now"})
     assert list_runs(tmp_path) == ["a", "c", "b"]
     os.utime(tmp_path / "a" / "events.jsonl", (1, 1))
     commit(stores["b"])
@@ -588,7 +589,7 @@ def test_a_run_that_cannot_be_created_does_not_exist(tmp_path: Path, monkeypatch
 def test_work_that_cannot_fit_is_refused_before_it_starts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     draft = store.draft(0, "vision")
     draft.require_space(1)
-    monkeypatch.setattr(atomic.FileSystem, "free_bytes", lambda *_: 999)
+    monkeypatch.setattr(FileSystem, "free_bytes", lambda *_: 999)
     draft.require_space(999)
     with pytest.raises(StorageError, match=r"needs 1,000 bytes and 999 are free; free space, then `wmloop resume"):
         draft.require_space(1000)
@@ -611,16 +612,16 @@ def test_files_get_the_mode_of_the_umask(store: Store) -> None:
 
 
 def test_events_come_back_in_order_and_torn_lines_are_skipped(store: Store) -> None:
-    store.append_event({"event": "a", "loss": np.float32(0.5)})
+    store.journal.append({"event": "a", "loss": np.float32(0.5)})
     log = store.path / "events.jsonl"
     with log.open("ab") as file:
         file.write(b'{"event": "torn", "loss": 0.')
-    assert [record["event"] for record in store.events()] == ["a"]
-    store.append_event({"event": "b", "loss": float("nan")})
+    assert [record["event"] for record in store.journal.events()] == ["a"]
+    store.journal.append({"event": "b", "loss": float("nan")})
     with log.open("ab") as file:
         file.write(b'\xff\xfe\n[1]\n{"event": "half a charac\xc3')
-    store.append_event({"event": "c"})
-    assert [record["event"] for record in store.events()] == ["a", "b", "c"]
+    store.journal.append({"event": "c"})
+    assert [record["event"] for record in store.journal.events()] == ["a", "b", "c"]
     assert log.read_bytes().endswith(b"\n")
 
 
@@ -628,7 +629,7 @@ def test_a_full_disk_stops_the_log_with_the_reason(store: Store, monkeypatch: py
     refusing = Refusing("write", errno.ENOSPC)
     monkeypatch.setattr(atomic, "disk", refusing)
     with pytest.raises(StorageError, match=r"cannot append to .*events\.jsonl: no space left, 15 bytes needed"):
-        store.append_event({"event": "a"})
+        store.journal.append({"event": "a"})
     assert refusing.fired
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from wmloop.errors import DraftUnusableError, StorageError, StoreCorruptError
 from wmloop.store import Store, UnknownOutcomeError, Version, atomic
+from wmloop.store.disk import FileSystem
 
 CALLS = ("create", "write", "fsync", "close", "fsync_folder", "replace", "rename_folder", "make_folder", "remove")
 
@@ -58,7 +59,7 @@ class KilledError(BaseException):
     """End the work as kill -9 would: nothing that follows reaches the disk."""
 
 
-class FaultyDisk(atomic.FileSystem):
+class FaultyDisk(FileSystem):
     """A disk whose call number `at` fails with `fault`; a killed process makes no more calls.
 
     It counts fsyncs and skips them: a fault is not a power cut, and they are slow.
@@ -168,7 +169,7 @@ def test_an_unconfirmed_rename_is_never_tried_again(
 
 
 def test_a_full_disk_costs_no_snapshot(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    class FullForManifests(atomic.FileSystem):
+    class FullForManifests(FileSystem):
         fired = False
 
         def create(self, path: Path) -> int:
@@ -203,7 +204,7 @@ class Inode:
     folder: bool = False
 
 
-class RecordingDisk(atomic.FileSystem):
+class RecordingDisk(FileSystem):
     """A disk that notes its calls, with paths from the run's folder, and the moments at which work was acknowledged."""
 
     def __init__(self, root: Path) -> None:

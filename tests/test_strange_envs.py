@@ -334,7 +334,7 @@ def test_a_traceback_is_printed_whole_for_the_log() -> None:
 
 
 def test_a_slow_reset_is_no_hang_whatever_the_copies_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wmloop.envs.pool._cores", lambda: [0])
+    monkeypatch.setattr("wmloop.envs.pool.worker_cores", lambda: [0])
     with EnvPool(config("SlowReset", timeout=1.0), 4) as pool:  # 1.6 s together, 0.4 s each
         assert pool.reset([1, 2, 3, 4]).any()
 
@@ -374,7 +374,7 @@ def started(tmp_path: Path) -> Iterator[Callable[[], list[int]]]:
 def test_no_process_of_an_environment_outlives_it(
     end: str, started: Callable[[], list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wmloop.envs.pool._cores", lambda: [0])
+    monkeypatch.setattr("wmloop.envs.pool.worker_cores", lambda: [0])
     pool = EnvPool(config("Starts", timeout=1.0, kwargs={"pids": str(tmp_path / "pids")}), 1)
     pool.reset([1])
     pids = started()

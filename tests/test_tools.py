@@ -71,42 +71,42 @@ def test_a_record_of_another_program_is_an_event_or_none_and_no_fault(event, val
 
 def test_the_view_of_a_log_is_that_of_the_process_that_wrote_it(store):
     for event in EVENTS[:4]:
-        store.append_event(stamped(event))
+        store.journal.append(stamped(event))
     log = _Log(store)
     state, finished = _so_far(store, log)
     assert not finished
     assert (state.run, state.frames, state.commit[0]) == ("tiny", 100.0, EVENTS[3])
-    store.append_event(stamped(EVENTS[4]))
+    store.journal.append(stamped(EVENTS[4]))
     assert list(log.follow(lambda: False)) == [EVENTS[4]]
 
 
 def test_the_pictures_that_were_left_are_watched_too_and_damaged_ones_are_none(store):
-    assert store.pictures() == {}
+    assert store.journal.pictures() == {}
     left = {"real": np.full((64, 64, 3), 7, np.uint8), "dream": np.zeros((64, 64, 3), np.uint8)}
-    store.save_pictures(left)
+    store.journal.save_pictures(left)
     seen = list(_Log(store).follow(lambda: False))
     assert {event.kind: event.image.tolist() for event in seen} == {kind: a.tolist() for kind, a in left.items()}
-    store.save_pictures(
+    store.journal.save_pictures(
         {"real": np.zeros(3, np.uint8), "dream": np.zeros((2, 2, 3), np.float32), "reconstruction": left["real"]}
     )
-    assert list(store.pictures()) == ["reconstruction"]
+    assert list(store.journal.pictures()) == ["reconstruction"]
     (store.path / "pictures.safetensors").write_bytes(b"nonsense")
-    assert store.pictures() == {}
+    assert store.journal.pictures() == {}
 
 
 def test_an_older_process_own_beginning_is_not_shown_again(store):
     for event in (EVENTS[0], Message("long ago"), RunFinished("tiny", "interrupted", None, None), EVENTS[0], EVENTS[4]):
-        store.append_event(stamped(event))
+        store.journal.append(stamped(event))
     state, finished = _so_far(store, _Log(store))
     assert [note.text for note in state.notes] == ["hello"]
     assert not finished
-    store.append_event(stamped(EVENTS[5]))
+    store.journal.append(stamped(EVENTS[5]))
     assert _so_far(store, _Log(store))[1]
 
 
 def test_a_run_that_was_taken_up_again_is_watched_though_its_log_still_ends_with_an_end(store, monkeypatch):
     for event in (EVENTS[0], EVENTS[5]):
-        store.append_event(stamped(event))
+        store.journal.append(stamped(event))
     told = iter(["process 1", "process 1", None, None, None])
     monkeypatch.setattr(Store, "holder", lambda self: next(told))
     done = wmloop("watch", "tiny", "--progress", "plain", runs=store.path.parent)
@@ -115,7 +115,7 @@ def test_a_run_that_was_taken_up_again_is_watched_though_its_log_still_ends_with
 
 
 def test_a_line_that_is_being_written_waits_for_its_end(store):
-    store.append_event(stamped(EVENTS[0]))
+    store.journal.append(stamped(EVENTS[0]))
     log = _Log(store)
     assert len(log.records()) == 1
     line = json.dumps(stamped(EVENTS[4])).encode() + b"\n"
@@ -149,7 +149,7 @@ def test_a_run_in_another_process_is_watched_to_its_end(tmp_path):
     assert done.exit_code == 0
     assert "run tiny ended: all iterations are done" in done.output or "has ended" in done.output
     assert Store.open(tmp_path / "tiny").holder() is None
-    assert {"real", "reconstruction", "dream"} <= Store.open(tmp_path / "tiny").pictures().keys()
+    assert {"real", "reconstruction", "dream"} <= Store.open(tmp_path / "tiny").journal.pictures().keys()
 
 
 def test_a_holder_that_was_killed_holds_nothing(store):

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from wmloop.display.frames import fit, half_blocks, size_within
 from wmloop.events import (
     Message,
     Metrics,
@@ -31,7 +32,6 @@ from wmloop.events import (
     VersionCommitted,
 )
 from wmloop.view import open_view
-from wmloop.view.frames import fit, half_blocks, size_within
 from wmloop.view.lines import LineView, Throttle, json_line, plain, timed
 from wmloop.view.rows import Span, beside, cut, row_width, spread
 from wmloop.view.screen import render

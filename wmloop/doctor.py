@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from wmloop import __version__, machine
+from wmloop import __version__, machine, scratch
 from wmloop.errors import StorageError
 
 Verdict = Literal["good", "note", "bad"]
@@ -150,11 +150,11 @@ def _memory(runs: Path) -> Finding:
 
 def _temporary(runs: Path) -> Finding:
     try:
-        place = machine.temporary_folder().parent
+        place = scratch.temporary_folder().parent
     except StorageError as error:
         return Finding("sockets", "bad", "nowhere to have sockets and shared memory", str(error))
     said = os.environ.get("TMPDIR")
-    if said and (fault := machine.temporary_fault(Path(said).absolute())):
+    if said and (fault := scratch.temporary_fault(Path(said).absolute())):
         return Finding(
             "sockets",
             "note",

@@ -27,9 +27,10 @@ from wmloop.cli.options import in_words
 from wmloop.cli.play import play
 from wmloop.cli.prune import prune
 from wmloop.cli.report import report
+from wmloop.cli.resume import resume
 from wmloop.cli.score import score
 from wmloop.cli.settings import config
-from wmloop.cli.train import resume, start
+from wmloop.cli.start import start
 from wmloop.cli.watch import watch
 
 #: The commands by what they are for, each with examples of its use.

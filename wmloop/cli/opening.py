@@ -68,7 +68,7 @@ def output_of(store: Store) -> Callable[[str], None]:
 
     def take(line: str) -> None:
         with contextlib.suppress(StorageError):
-            store.append_output(line)
+            store.journal.append_output(line)
 
     return take
 

@@ -61,11 +61,12 @@ def play(
     require_trust(store, config, trust_env)
 
     from wmloop.device import set_up
+    from wmloop.display.places import open_showing
+    from wmloop.display.showing import ClosedError
     from wmloop.envs import RemoteEnv
     from wmloop.player import Comparison, Dreamt, Player
     from wmloop.seeding import fresh_tracks
     from wmloop.serving.choice import choose
-    from wmloop.view.showing import ClosedError, open_showing
 
     iteration, why = choose(store, version)
     device = set_up("cpu", 1)  # one small picture at a time: more threads would only wait for each other

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import signal
-import socket
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import typer
@@ -19,6 +15,7 @@ import typer
 from wmloop import machine, signals
 from wmloop.cli.exits import say
 from wmloop.cli.opening import commits, name_log
+from wmloop.cli.stopping import Stop
 from wmloop.commands import command, quoted
 from wmloop.config import RunConfig, settings, with_settings
 from wmloop.config.text import toml_value
@@ -33,65 +30,6 @@ from wmloop.view.state import recall
 _LOG_SECONDS = 5.0
 _RESOURCES_SECONDS = 5.0
 _PICTURES_SECONDS = 1.0
-
-
-class Stop:
-    """Turn Ctrl-C, SIGTERM or SIGHUP into a wish, which `stop()` tells, and one that comes later still into an end.
-
-    Signals are read by a thread, from the pipe that Python writes them to as they arrive. So they are answered at once,
-    even while the main thread is deep inside a long computation.
-    """
-
-    def __init__(self, first: Callable[[int], None], second: Callable[[int], None]) -> None:
-        """Call `first(signum)` at a request, from another thread, and `second(signum)` when it is made again; then exit."""
-        self._request = signals.Request()
-        self._first, self._second = first, second
-        self._asked = threading.Event()
-
-    @property
-    def signum(self) -> int | None:
-        """Return the signal that asked the run to stop, if one did."""
-        return self._request.signum
-
-    def __call__(self) -> bool:
-        """Tell whether the run is to stop."""
-        return self.signum is not None
-
-    def within(self, seconds: float) -> bool:
-        """Tell whether the run is to stop, if need be after waiting for a signal that is under way."""
-        return self._asked.wait(seconds)
-
-    def __enter__(self) -> Stop:
-        self._reader, self._writer = socket.socketpair()
-        self._writer.setblocking(False)
-        self._old_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        self._old = {signum: signal.signal(signum, _do_nothing) for signum in signals.awaited()}
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for signum, handler in self._old.items():
-            signal.signal(signum, handler)
-        signal.set_wakeup_fd(self._old_fd)
-        self._writer.close()
-        self._thread.join()
-        self._reader.close()
-        if self():
-            signals.adopt(self._request)
-
-    def _listen(self) -> None:
-        while data := self._reader.recv(64):
-            for signum in data:
-                if signum not in self._old:
-                    continue
-                first = self._request.first(signum)
-                self._asked.set()
-                if first or self._request.insisted():
-                    with contextlib.suppress(Exception):  # whatever ails the view, the wish counts
-                        (self._first if first else self._second)(signum)
-                    if not first:
-                        os._exit(128 + signum)
 
 
 class Session:
@@ -134,9 +72,9 @@ class Session:
         state = ViewState(stages=tuple(stage.name for stage in pipelines.WORLD_MODEL))
         for text in self._notes:
             say(f"note: {text}")
-            self._store.append_event(stamped(Message(text, "warning")))
+            self._store.journal.append(stamped(Message(text, "warning")))
         for line in self._printed:
-            self._store.append_output(line)
+            self._store.journal.append_output(line)
         with contextlib.ExitStack() as stack:
             self._view = open_view(self._progress, recall(state, commits(self._store), time.monotonic()))
             stack.callback(self._view.close)
@@ -189,10 +127,10 @@ class Session:
         if isinstance(event, StageStarted):
             self._place = f"{event.stage} of iteration {event.iteration}"
         if isinstance(event, Output):
-            self._store.append_output(event.line)
+            self._store.journal.append_output(event.line)
             return
         if self._throttle.passes(event, time.monotonic()):
-            self._store.append_event(stamped(event))
+            self._store.journal.append(stamped(event))
         assert self._view is not None
         self._view.report(event)
         if not isinstance(event, Resources) and time.monotonic() >= self._measured + _RESOURCES_SECONDS:
@@ -212,7 +150,7 @@ class Session:
         self._saved = time.monotonic()
         if self._pictures:
             with contextlib.suppress(StorageError):
-                self._store.save_pictures(self._pictures)
+                self._store.journal.save_pictures(self._pictures)
 
     def _stopping(self, signum: int) -> None:
         assert self._view is not None
@@ -248,7 +186,3 @@ def resume_command(run: Path, stored: RunConfig, config: RunConfig) -> str:
         else:
             words += ["--set", f"{name}={toml_value(value) if value is not None else 'none'}"]
     return " ".join([command("resume", run), quoted(words)]).rstrip()
-
-
-def _do_nothing(signum: int, frame: FrameType | None) -> None:
-    """Keep Python from raising: the thread of Stop reads the signal."""

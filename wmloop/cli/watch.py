@@ -60,7 +60,7 @@ class _Log:
 
     def records(self) -> list[dict[str, Any]]:
         """Return the records that were not read yet."""
-        records, self._place = self._store.events_from(self._place)
+        records, self._place = self._store.journal.events_from(self._place)
         return records
 
     def follow(self, alive: Callable[[], bool]) -> Iterator[Event]:
@@ -69,7 +69,7 @@ class _Log:
 
         while True:
             going_on = alive()  # asked first: what was written before the end is read after it
-            for kind, image in self._store.pictures().items():
+            for kind, image in self._store.journal.pictures().items():
                 yield Picture(0, "", kind, image)
             for record in self.records():
                 if event := from_record(record):

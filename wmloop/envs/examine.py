@@ -34,8 +34,8 @@ def examine(env: PixelEnv, config: EnvConfig, other: PixelEnv | None, tick: Call
     beside the first. `tick(seed, decision)` is called before each reset and step: the environment is alive.
 
     Raises:
-        EnvironmentFailedError, DivergedError: what it returns is not as it declares (see contract), or its copies disturb
-            one another.
+        EnvironmentFailedError, DivergedError: what it returns is not as it declares (see answers), or its copies disturb one
+            another.
     """
     notes = list(env.notes)
     first = _drive(env, _SEEDS[0], tick, seconds=_SECONDS)

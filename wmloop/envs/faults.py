@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gymnasium
 
-from wmloop.envs.contract import short_path
+from wmloop.envs.answers import short_path
 
 _LONGEST = 300  # characters of somebody's message
 _FRAMES = 3

@@ -10,17 +10,9 @@ import gymnasium
 import numpy as np
 
 from wmloop.config import EnvConfig
-from wmloop.envs.contract import (
-    Actions,
-    Pictures,
-    check_spaces,
-    place_of,
-    read_rendering,
-    read_reset,
-    read_step,
-    unpacked,
-)
+from wmloop.envs.answers import place_of, read_rendering, read_reset, read_step, unpacked
 from wmloop.envs.making import make
+from wmloop.envs.spaces import Actions, Pictures, check_spaces
 from wmloop.errors import DivergedError, EnvironmentFailedError
 
 #: Side of every picture wmloop learns from (Ha & Schmidhuber 2018).
@@ -38,7 +30,7 @@ class PixelEnv:
     as the environment lets it have.
 
     Raises:
-        UsageError: the id is unknown, or the environment or the settings do not fit: see contract.check_spaces.
+        UsageError: the id is unknown, or the environment or the settings do not fit: see spaces.check_spaces.
     """
 
     def __init__(self, config: EnvConfig, render_mode: str | None = None) -> None:

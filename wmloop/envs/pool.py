@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import multiprocessing.util
 import os
 import secrets
-import sys
-import tempfile
 import time
-import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from wmloop import machine
 from wmloop.config import EnvConfig
 from wmloop.envs import processes
-from wmloop.envs.making import CAR_RACING
 from wmloop.envs.output import Output, Sink
 from wmloop.envs.pixels import IMAGE_SIZE
+from wmloop.envs.starting import clean_start, context_for, worker_cores
+from wmloop.envs.steps import UNLIMITED, PoolStep
 from wmloop.envs.worker import GRACE, Work, serve, view_pictures
 from wmloop.errors import DivergedError, EnvironmentFailedError
 
 _GRACE = 0.5  # seconds that the last words of ended workers get to arrive
 _LOOK = 0.5  # seconds between two looks at how long a worker has been waited for
-UNLIMITED = sys.maxsize  # more decisions than any episode has
-
-
-class PoolStep(NamedTuple):
-    """What one decision of N copies brought. The arrays are the caller's own."""
-
-    obs: np.ndarray  # (N, 64, 64, 3) uint8
-    reward: np.ndarray  # (N,) float32, summed over the frames
-    terminated: np.ndarray  # (N,) bool, true only in the step in which the episode ended
-    truncated: np.ndarray  # (N,) bool, likewise
-    frames: np.ndarray  # (N,) int64, 0 where the copy idles
-    cut: np.ndarray  # (N,) int8, why it was truncated (episodes.Cut)
 
 
 @dataclass(eq=False)
@@ -87,8 +71,8 @@ class EnvPool:
         self.num_envs = num_envs
         self._timeout = config.timeout
         self._seeds: list[int | None] = [None] * num_envs
-        context: Any = _context(config)
-        cores = _cores()
+        context: Any = context_for(config)
+        cores = worker_cores()
         num_workers = min(num_envs, len(cores))
         # where each worker stays, if it does: of a part of the cores others might stay on the same
         self._cores = cores if num_workers == len(cores) == len(machine.affinity()) else []
@@ -105,7 +89,7 @@ class EnvPool:
         self._pipes: list[Connection] = []
         self._output = Output(context, output)
         try:
-            with _clean_start():
+            with clean_start():
                 for i, copies in enumerate(self._copies):
                     mine, theirs = context.Pipe()
                     self._pipes.append(mine)
@@ -204,7 +188,7 @@ class EnvPool:
         Raises:
             EnvironmentFailedError, DivergedError: what it returns is not as it declares.
         """
-        notes: list[str] = self._answer_of("examine", num_envs > len(_cores()))
+        notes: list[str] = self._answer_of("examine", num_envs > len(worker_cores()))
         return notes
 
     def stay_with(self, copies: range) -> None:
@@ -317,52 +301,3 @@ class EnvPool:
                 f"{who} ended its own process, as os._exit does, or closed what it is asked through"
             )
         raise EnvironmentFailedError(f"{who} died with exit code {code}; {advice}")
-
-
-def _context(config: EnvConfig) -> Any:
-    _choose_folder()
-    if sys.platform in ("win32", "darwin"):  # system libraries of macOS do not survive a fork
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    preload = ["wmloop.envs.worker"] + ["wmloop.envs.carracing"] * (config.id == CAR_RACING)
-    context.set_forkserver_preload(preload)
-    return context
-
-
-def _choose_folder() -> None:
-    """Let multiprocessing have its sockets in a folder that works, and everybody else the temporary files where they were."""
-    before, tempfile.tempdir = tempfile.tempdir, str(machine.temporary_folder())
-    try:
-        multiprocessing.util.get_temp_dir()  # which it keeps to from then on
-    finally:
-        tempfile.tempdir = before
-
-
-def _cores() -> list[int]:
-    """Return as many cores as this process may keep busy."""
-    return machine.affinity()[: machine.cores()]
-
-
-@contextlib.contextmanager
-def _clean_start() -> Iterator[None]:
-    """Start processes with one BLAS thread each, and without running the user's main script in them.
-
-    multiprocessing imports the main module again in each child, although nothing here lives in it; a script that
-    imports torch, or lacks the `if __name__ == "__main__"` guard, would bring seconds or endless recursion.
-    """
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-    environment = {name: os.environ.get(name) for name in names}
-    held = processes.hold()  # what is sent to all of the user's group is not for them
-    main = sys.modules["__main__"]
-    os.environ.update(dict.fromkeys(names, "1"))
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-        processes.release(held)
-        for name, value in environment.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

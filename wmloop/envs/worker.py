@@ -21,7 +21,7 @@ import numpy as np
 
 from wmloop.config import EnvConfig
 from wmloop.envs import processes
-from wmloop.envs.contract import remember_folder
+from wmloop.envs.answers import remember_folder
 from wmloop.envs.examine import examine
 from wmloop.envs.faults import where
 from wmloop.envs.pixels import IMAGE_SIZE, PixelEnv

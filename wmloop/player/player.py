@@ -9,12 +9,13 @@ from typing import NoReturn
 
 import numpy as np
 
+from wmloop.display.frames import fit
+from wmloop.display.keys import HELP, hand_action
+from wmloop.display.lettering import labelled
+from wmloop.display.showing import ClosedError, Showing
+from wmloop.display.video import Video
 from wmloop.errors import WmloopError
 from wmloop.player.worlds import Comparison, Dreamt, Moment, Real, World
-from wmloop.view.frames import fit
-from wmloop.view.keys import HELP, hand_action
-from wmloop.view.lettering import labelled
-from wmloop.view.showing import ClosedError, Showing, Video
 
 _HEIGHT = 400
 #: What `t` and `T` do to the dream's temperature.

@@ -5,8 +5,9 @@
 
 import logging
 
+from wmloop.report.comparison import compare
+from wmloop.report.description import describe
 from wmloop.report.facts import Facts
-from wmloop.report.page import compare, describe
 from wmloop.report.probe import Probe, look
 
 logging.getLogger("matplotlib").setLevel(logging.ERROR)  # without a home it says where it keeps its fonts

@@ -2,10 +2,11 @@
 
 from wmloop.store.atomic import UnknownOutcomeError
 from wmloop.store.draft import KEPT_SNAPSHOTS, Draft
+from wmloop.store.latest import latest_run
 from wmloop.store.making import private_folder
 from wmloop.store.names import check_run_name, list_runs, new_run_name
 from wmloop.store.notes import take_notes
-from wmloop.store.store import Store, latest_run
+from wmloop.store.store import Store
 from wmloop.store.version import FORMAT, Fault, FileRecord, Version
 
 __all__ = [

@@ -16,6 +16,7 @@ from typing import Any
 from wmloop.commands import command
 from wmloop.errors import RunLockedError, StorageError
 from wmloop.store import atomic
+from wmloop.store.disk import UNSUPPORTED
 from wmloop.store.notes import note
 
 if sys.platform == "win32":
@@ -44,7 +45,7 @@ LOCK = "lock"
 HOLDER = "lock.json"
 
 _HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}
-_NO_LOCKS = {*atomic.UNSUPPORTED, errno.ENOLCK}
+_NO_LOCKS = {*UNSUPPORTED, errno.ENOLCK}
 #: A reader who asks may hold the lock for an instant, and a holder writes its note just after it has it.
 _RETRY_SECONDS = 0.2
 #: Two processes that begin at once where there are no locks have seen each other's notes after this.

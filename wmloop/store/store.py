@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import json
 import os
 import re
 import tomllib
@@ -12,32 +10,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from wmloop import __version__
 from wmloop.commands import command
-from wmloop.errors import StorageError, StoreCorruptError, UsageError, WmloopError
+from wmloop.errors import StorageError, StoreCorruptError
 from wmloop.store import atomic
-from wmloop.store.draft import DRAFT_PREFIX, Draft, utc_now
-from wmloop.store.files import list_folder, open_regular, read_regular, sha256
-from wmloop.store.jsontext import dump_json, dump_line, parse_json
+from wmloop.store.creation import is_empty, make_run
+from wmloop.store.draft import DRAFT_PREFIX, Draft
+from wmloop.store.files import list_folder, read_regular, sha256
+from wmloop.store.journal import Journal
+from wmloop.store.jsontext import dump_json, parse_json
 from wmloop.store.lock import holder, run_lock
-from wmloop.store.making import private_folder
 from wmloop.store.names import (
     CONFIG,
-    EVENTS,
     FACTS,
     HEADER,
     ITERATIONS,
-    OUTPUT,
-    PICTURES,
-    check_run_name,
-    list_runs,
     missing_run,
     name_on_disk,
 )
-from wmloop.store.notes import note
-from wmloop.store.tensors import encode, read
 from wmloop.store.version import (
     FORMAT,
     MANIFEST,
@@ -51,8 +40,6 @@ from wmloop.store.version import (
     version_name,
 )
 
-_MOST_OUTPUT = 4 << 20
-
 
 class Store:
     """One run on disk. Reading needs no lock; whoever drafts, commits or appends holds `lock()`."""
@@ -62,6 +49,7 @@ class Store:
         self.config_text = config_text
         self.facts = facts
         self.created = created
+        self.journal = Journal(path)
 
     @property
     def name(self) -> str:
@@ -82,26 +70,7 @@ class Store:
             StoreCorruptError: a version is damaged; there is no such run.
             StorageError: the file system refuses; there is no such run.
         """
-        check_run_name(name)
-        path = root / name
-        if os.path.lexists(path) and not _is_empty(path):
-            raise _taken(path)
-        config, notes = config_toml.encode(), dump_json(dict(facts), FACTS)
-        with private_folder(root, name) as draft:
-            atomic.write_file(draft / CONFIG, config)
-            atomic.write_file(draft / FACTS, notes)
-            atomic.require_space(draft, sum(version.num_bytes for version in versions))
-            for version in versions:
-                _copy(version, draft / ITERATIONS / version.name)
-            atomic.write_file(draft / HEADER, _header(sha256(config), sha256(notes)).encode())
-            try:
-                atomic.publish_folder(draft, path, over_empty=True)
-            except StorageError as error:
-                cause = error.__cause__
-                if isinstance(cause, OSError) and cause.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-                    raise _taken(path) from error  # somebody made it meanwhile
-                raise
-        return cls.open(path)
+        return cls.open(make_run(root, name, config_toml, facts, versions))
 
     @classmethod
     def open(cls, path: Path) -> Store:
@@ -119,7 +88,7 @@ class Store:
             if not (path / HEADER).is_file():
                 what = (
                     f"it is empty, and `{command('start', path)}` begins one there"
-                    if _is_empty(path)
+                    if is_empty(path)
                     else (f"it has no {HEADER}")
                 )
                 raise StoreCorruptError(f"{path} is not a run of wmloop: {what}")
@@ -237,53 +206,6 @@ class Store:
                 atomic.remove_file(version.path / file)
         return sum(version.files[file].size for file in files)
 
-    def append_event(self, record: Mapping[str, Any]) -> None:
-        """Append one record to the log for people and plots; raises StorageError. Nothing decides by what is in it."""
-        atomic.append_line(self.path / EVENTS, dump_line(dict(record)))
-
-    def append_output(self, line: str) -> None:
-        """Append a line that an environment printed, unless there are 4 MiB of them; raises StorageError."""
-        path = self.path / OUTPUT
-        if not path.exists() or path.stat().st_size < _MOST_OUTPUT:
-            atomic.append_line(path, line.encode())
-
-    def save_pictures(self, pictures: Mapping[str, np.ndarray]) -> None:
-        """Leave the latest pictures, by kind, for those who watch; raises StorageError. Nothing decides by what is in them."""
-        atomic.write_file(self.path / PICTURES, encode(pictures), durable=False)
-
-    def pictures(self) -> dict[str, np.ndarray]:
-        """Return the pictures (H, W, 3) uint8 that were left last, by kind; none where there are none, or no such."""
-        try:
-            arrays, _ = read(self.path / PICTURES)
-        except (StorageError, StoreCorruptError):
-            return {}
-        return {
-            kind: a for kind, a in arrays.items() if a.dtype == np.uint8 and a.ndim == 3 and a.shape[2] == 3 and a.size
-        }
-
-    def events(self) -> Iterator[dict[str, Any]]:
-        """Yield the log's records in order; lines torn by a crash are skipped."""
-        yield from self.events_from(0)[0]
-
-    def events_from(self, place: int) -> tuple[list[dict[str, Any]], int]:
-        """Return the log's records from byte `place` on, and where to go on from; a line that is being written has to wait."""
-        records: list[dict[str, Any]] = []
-        if not (self.path / EVENTS).exists():
-            return records, place
-        with open_regular(self.path / EVENTS) as file:
-            file.seek(place)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                place += len(line)
-                try:
-                    record = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue
-                if isinstance(record, dict):
-                    records.append(record)
-        return records, place
-
     def verify(self, tick: Callable[[int, int], None] = lambda done, total: None) -> list[Fault]:
         """Read every committed byte and return everything wrong: manifests, files, strangers, parents.
 
@@ -349,62 +271,5 @@ class Store:
         return [name for name in list_folder(self._folder(iteration)) if is_stage_name(name)]
 
 
-def latest_run(root: Path) -> str | None:
-    """Return the name of the run in `root` with the latest activity, or None if there is no run.
-
-    What is damaged or cannot be read is passed over and noted; if nothing else is there, that is the error.
-
-    Raises:
-        StoreCorruptError: every run is damaged.
-        StorageError: the file system refuses.
-    """
-    fault: WmloopError | None = None
-    for name in list_runs(root):
-        try:
-            Store.open(root / name).iterations()
-        except (StoreCorruptError, StorageError) as error:
-            note(f"passed over {root / name}", f"{error}; this run is passed over")
-            fault = fault or error
-        else:
-            return name
-    if fault:
-        raise fault
-    return None
-
-
-def _copy(version: Version, folder: Path) -> None:
-    """Write a version's files and its manifest, each as it was committed, into a new folder that nobody sees yet."""
-    manifest = read_regular(version.path / MANIFEST)
-    if sha256(manifest) != version.hash:
-        raise StoreCorruptError(f"{version.path / MANIFEST} has changed since it was read")
-    atomic.make_folder(folder)
-    if version.pruned:
-        atomic.write_file(folder / PRUNED, dump_json(sorted(version.pruned), f"{version.name}/{PRUNED}"))
-    for file in version.files:
-        atomic.write_file(folder / file, version.bytes(file))
-    atomic.write_file(folder / MANIFEST, manifest)
-
-
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not folder.is_symlink() and not list_folder(folder)
-
-
-def _taken(path: Path) -> UsageError:
-    if (path / HEADER).exists():
-        return UsageError(
-            f"{path.parent} has a run {path.name!r} already: `{command('resume', path)}` goes on with it; or choose"
-            " another name"
-        )
-    return UsageError(f"{path} is there already, and is no run of wmloop: choose another name")
-
-
 def _is(version: Version | None, digest: str) -> bool:
     return version is not None and version.hash == digest
-
-
-def _header(config_sha256: str, facts_sha256: str) -> str:
-    return (
-        "# Written once when the run began. The run is refused if config.toml or facts.json change.\n[wmloop]\n"
-        f'format = {FORMAT}\ncreated = "{utc_now()}"\nversion = "{__version__}"\n'
-        f'config_sha256 = "{config_sha256}"\nfacts_sha256 = "{facts_sha256}"\n'
-    )

@@ -19,8 +19,8 @@ from rich.live import Live
 from rich.text import Text
 
 from wmloop import streams
+from wmloop.display.frames import half_blocks, terminal_colours
 from wmloop.events import Event, Message, RunFinished
-from wmloop.view.frames import half_blocks, terminal_colours
 from wmloop.view.lines import note, plain
 from wmloop.view.screen import PICTURES, render
 from wmloop.view.state import ViewState, reduce

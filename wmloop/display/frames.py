@@ -1,4 +1,4 @@
-"""Pictures in a terminal: two pixels a character cell, the upper half block over its background."""
+"""Pictures as characters, and their sizes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 Colours = Literal["truecolor", "256", "none"]
 
 _SHADES = " .:-=+*#%@"
+
+
 _RESET = "\x1b[0m"
 
 

@@ -1,4 +1,4 @@
-"""What people press: names of keys, how a terminal spells them, and what a hand on the wheel means as an action."""
+"""Keys and what they mean."""
 
 from __future__ import annotations
 
@@ -19,12 +19,18 @@ HELP = (
     ("?", "these keys"),
     ("q, esc", "leave"),
 )
+
+
 #: How terminals spell the keys that are no characters.
 _SPELLED = {
     "\x1b[A": "up", "\x1b[B": "down", "\x1b[C": "right", "\x1b[D": "left", "\x1bOA": "up", "\x1bOB": "down", "\x1bOC": "right",
     "\x1bOD": "left",
 }  # fmt: skip
+
+
 _NAMED = {"\t": "tab", " ": "space", "\x1b": "escape"}
+
+
 #: The keys that drive, as directions.
 DIRECTIONS = {
     "left": "left",

@@ -1,12 +1,10 @@
-"""`wmloop start` and `wmloop resume`: one begins a run, the other goes on with one; the work is the same."""
+"""`wmloop resume`: go on with a run, or in a new one from an iteration of it."""
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,92 +19,19 @@ from wmloop.cli.options import (
     NameArgument,
     ProgressOption,
     RunsOption,
-    SetOption,
     TrackOption,
-    at_home,
     budget,
 )
-from wmloop.commands import command, quoted
+from wmloop.cli.settling import on_this_machine, require_new
+from wmloop.commands import quoted
 from wmloop.errors import UsageError
 
 if TYPE_CHECKING:
     from wmloop.config import RunConfig
     from wmloop.store import Store
 
-_LAST_LINES = 20
+
 _HIDDEN = "Cannot change on resume."
-
-
-@guarded
-def start(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The new run's name; made up if absent.")] = None,
-    preset: Annotated[
-        Literal["smoke", "laptop", "gpu", "paper"] | None,
-        typer.Option(help="Where the settings start from; without it gpu on CUDA, else laptop."),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE.toml", callback=at_home, help="Settings over the preset's.")
-    ] = None,
-    sets: SetOption = None,
-    iterations: IterationsOption = None,
-    hours: HoursOption = None,
-    goal: GoalOption = None,
-    device: Annotated[Device | None, typer.Option(help="Where to compute; auto is cuda where there is one.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The run's seed; random if absent, printed and stored.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads that learn; 0 is one per core.")] = None,
-    progress: ProgressOption = "auto",
-    track: TrackOption = False,
-    print_config: Annotated[
-        bool, typer.Option("--print-config", help="Print the settings as TOML with comments, and do nothing.")
-    ] = False,
-    runs: RunsOption = Path("runs"),
-) -> None:
-    """Begin a run: train until a goal or a budget is met.
-
-    Ctrl-C saves everything; `wmloop resume` goes on. Settings come from --preset, then --config, then --set, then the
-    options; `--print-config` shows them all.
-    """
-    from wmloop.config import with_settings
-    from wmloop.config.text import parse_setting, read_toml, to_toml
-
-    if name is not None and not print_config:
-        _require_new(runs, name)
-    flags = {"device": device, "seed": seed, "threads": threads}
-    layers = [read_toml(config)] if config else []
-    layers += [parse_setting(text) for text in sets or []]
-    layers += [budget(iterations, hours, goal), {key: value for key, value in flags.items() if value is not None}]
-    settled, why = _settle(preset, layers)
-    if print_config:
-        say(why)
-        print(to_toml(settled, comments=True), end="")
-        return
-
-    from wmloop.cli.session import Session
-    from wmloop.device import machine_facts
-    from wmloop.envs import check_environment
-    from wmloop.store import Store, new_run_name
-    from wmloop.tracking import require_tensorboard
-
-    if track:
-        require_tensorboard()
-    printed: list[str] = []
-    try:
-        # what cannot be driven is refused before there is a run
-        notes, limit = check_environment(settled.env, printed.append)
-    except UsageError:
-        for line in printed[-_LAST_LINES:]:
-            say(f"the environment printed: {line}")
-        raise
-    if settled.env.episode_frames is None:
-        settled = with_settings(settled, {"env": {"episode_frames": limit or settled.env.most_frames}})
-    store = Store.create(runs, name or new_run_name(), to_toml(settled), machine_facts())
-    say(
-        f"run {store.name} in {store.path}: {why}, threads {settled.threads}, seed {settled.seed},"
-        f" precision {settled.precision}"
-    )
-    with store.lock():
-        notes = [f"the environment {settled.env.id!r}: {text}" for text in notes]
-        Session(store, settled, settled, progress, runs, track, notes, printed).run()
 
 
 @guarded
@@ -171,7 +96,7 @@ def resume(
                 f" single ones with --set, or begin with `wmloop start --preset {after.preset}`"
             )
         if fork_name is not None:
-            _require_new(runs, fork_name)
+            require_new(runs, fork_name)
         from wmloop.training.networks import shapes
 
         if shapes(before) != shapes(after):
@@ -181,7 +106,7 @@ def resume(
                 f"the networks of the run {store.name} have other shapes than {', '.join(changed)} would give them: training"
                 f" cannot go on from them; `{quoted(['wmloop', 'start', *_set(new, changed)])}` begins anew"
             )
-        after = _on_this_machine(after)
+        after = on_this_machine(after)
         store = _fork(store, fork_from, fork_name, to_toml(after), runs)
         before = after
     elif fork_name is not None:
@@ -200,7 +125,7 @@ def resume(
         from wmloop.cli.session import Session
         from wmloop.device import differences, machine_facts
 
-        after = _on_this_machine(after)
+        after = on_this_machine(after)
         notes = [*differences(store.facts, machine_facts())] if fork_from is None else []
         if machine:
             notes.append(
@@ -225,23 +150,6 @@ def _set(values: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     from wmloop.config.text import toml_value
 
     return [word for name in names for word in ("--set", f"{name}={toml_value(values[name])}")]
-
-
-def _require_new(root: Path, name: str) -> None:
-    """Refuse a name that `Store.create` would refuse, before torch loads and anything is looked at.
-
-    Raises:
-        UsageError: the name does not do, or is that of a run.
-    """
-    from wmloop.store import check_run_name
-    from wmloop.store.names import HEADER
-
-    check_run_name(name)
-    if os.path.lexists(root / name) and os.access(root / name, os.X_OK) and (root / name / HEADER).exists():
-        raise UsageError(
-            f"{root} has a run {name!r} already: `{command('resume', root / name)}` goes on with it;"
-            f" or choose another name"
-        )
 
 
 def _fork(source: Store, iteration: int, name: str | None, config: str, runs: Path) -> Store:
@@ -275,39 +183,3 @@ def _fork(source: Store, iteration: int, name: str | None, config: str, runs: Pa
     fork = Store.create(runs, name, config, {**machine_facts(), "forked_from": origin}, kept)
     say(f"run {fork.name} in {fork.path}: {len(kept)} versions of {source.name}, up to iteration {iteration}")
     return fork
-
-
-def _settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[RunConfig, str]:
-    """Return the whole configuration, nothing left to choose in it, and why it has its preset and device."""
-    from wmloop.config import build_config
-    from wmloop.config.presets import PRESETS
-    from wmloop.device import available_devices, resolve_device
-
-    for layer in layers:
-        preset = preset or layer.get("preset")
-    draft = build_config(preset or next(iter(PRESETS)), *layers)
-    device = resolve_device(draft.device)
-    why = f"device {device}"
-    if draft.device == "auto":
-        why += f" (auto; here: {', '.join(available_devices())})"
-    if preset is None:
-        preset = "gpu" if device == "cuda" else "laptop"
-        why = f"preset {preset} (chosen by the device), {why}"
-    else:
-        why = f"preset {preset}, {why}"
-    chosen = {} if any("seed" in layer for layer in layers) else {"seed": secrets.randbelow(2**31)}
-    return _on_this_machine(build_config(preset, *layers, chosen)), why
-
-
-def _on_this_machine(config: RunConfig) -> RunConfig:
-    """Return `config` with nothing left for the machine to choose.
-
-    Raises:
-        UsageError: this machine cannot do what it asks for.
-    """
-    from wmloop.config import with_settings
-    from wmloop.device import resolve_device, resolve_precision, resolve_threads
-
-    device = resolve_device(config.device)
-    precision = resolve_precision(config.precision, device)
-    return with_settings(config, {"device": device, "threads": resolve_threads(config.threads), "precision": precision})

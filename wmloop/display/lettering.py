@@ -1,4 +1,4 @@
-"""Lines of text on pictures, by pygame, which needs no display for it."""
+"""Text on pictures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 _SIZE, _ROW = 15, 20
+
+
 _INK, _PAPER = (235, 235, 235), (20, 20, 24)
 
 
