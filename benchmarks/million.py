@@ -21,18 +21,18 @@ from wmloop.config import with_settings
 from wmloop.config.text import to_toml
 from wmloop.device import resolve_threads, set_up
 from wmloop.history import History
-from wmloop.pipelines import WORLD_MODEL
+from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store, Version
 
 
 def repeat(source: Store, target: Store, frames: float) -> int:
     """Commit the finished iterations of `source` to `target`, again and again; return how many it took."""
-    history = History(source)
+    history = History(source, WORLD_MODEL)
     finished, _ = history.next_position()
     collected, iteration = 0.0, 0
     while collected < frames:
         made: dict[str, Version] = {}
-        for stage in WORLD_MODEL:
+        for stage in WORLD_MODEL.stages:
             version = history.version(iteration % finished, stage.name)
             assert version is not None
             if version.pruned:
@@ -64,10 +64,10 @@ def main() -> None:
         budget = {"budget": {"iterations": count + 1, "goal": 1e9}}
         device = set_up("cpu", resolve_threads(options.threads), config.precision)
         quiet: Callable[[object], None] = lambda event: None  # noqa: E731
-        loop.run(target, with_settings(config, budget), device, quiet, lambda: False)
-        last = {stage.name: target.version(count, stage.name) for stage in WORLD_MODEL}
+        loop.run(target, with_settings(config, budget), WORLD_MODEL, device, quiet, lambda: False)
+        last = {stage.name: target.version(count, stage.name) for stage in WORLD_MODEL.stages}
         frames = sum(v.metrics["frames"] for v in target.versions() if v.stage == "rollout")
-    history = History(source)
+    history = History(source, WORLD_MODEL)
     final = history.next_position()[0] - 1
     print(
         f"iteration {count}, {frames:,.0f} frames collected, learning from the newest {config.rollout.replay} iterations"

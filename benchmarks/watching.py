@@ -24,12 +24,14 @@ from wmloop.display.frames import half_blocks
 from wmloop.display.window import Window
 from wmloop.envs import PixelEnv
 from wmloop.events import Metrics, Picture, Progress, StageStarted
+from wmloop.history import History
+from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.player import Dreamt, Real
 from wmloop.player.player import compose
 from wmloop.serving.agent import Triple
 from wmloop.serving.choice import choose
 from wmloop.store import Store
-from wmloop.view.screen import PICTURES, render
+from wmloop.view.screen import render
 from wmloop.view.state import ViewState, reduce
 
 _TIMES = 100
@@ -40,7 +42,7 @@ def view(width: int, height: int) -> float:
     console = Console(width=width, height=height, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     picture = _picture()
     state = reduce(
-        ViewState(stages=("rollout", "vision", "memory", "controller", "evaluate")),
+        ViewState(WORLD_MODEL),
         StageStarted(0, "memory", 9, "x"),
         0,
     )
@@ -49,7 +51,7 @@ def view(width: int, height: int) -> float:
         state = reduce(state, Metrics(0, "memory", {"nll": 9.0 - i, "reward_loss": 1 / (i + 1)}), 0)
     begun = time.process_time()
     for _ in range(_TIMES):
-        for kind in PICTURES:
+        for kind in WORLD_MODEL.images:
             picture = np.roll(picture, 1, axis=0)
             state = reduce(state, Picture(0, "memory", kind, picture), 0)
         console.print(render(state, width, height, 1.0, half_blocks))
@@ -69,7 +71,7 @@ def dream() -> float:
     """Return the dreamt decisions a second that a window shows."""
     store = Store.open(DEMO)
     config = stored_config(store)
-    iteration, _ = choose(store, None)
+    iteration, _ = choose(History(store, WORLD_MODEL), None)
     with contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")) as env:
         triple = Triple.of(store, iteration)
         agent = triple.agent(config, env.action_low, env.action_high, set_up("cpu", 1))

@@ -23,6 +23,7 @@ from wmloop.agents.recorder import Trace
 from wmloop.config import build_config
 from wmloop.config.text import to_toml
 from wmloop.device import resolve_precision, resolve_threads, set_up
+from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.stages import controller, evaluate, memory, rollout, vision
 from wmloop.store import Draft, Store
 
@@ -75,7 +76,7 @@ def main() -> None:
         store = Store.create(Path(folder), "run", to_toml(config), {})
         begun = time.perf_counter()
         with store.lock():
-            loop.run(store, config, device, lambda event: None, lambda: False)
+            loop.run(store, config, WORLD_MODEL, device, lambda event: None, lambda: False)
         whole = time.perf_counter() - begun
         size = sum(version.num_bytes for version in store.versions())
     print(f"preset {options.preset}, {options.iterations} iterations: {whole:.1f} s, {size / 1e6:.1f} MB committed")

@@ -10,7 +10,7 @@ from wmloop.config.text import parse_setting, to_toml
 from wmloop.dream import Dream, DreamState
 from wmloop.episodes import Replay
 from wmloop.models import mixture
-from wmloop.pipelines import WORLD_MODEL
+from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store
 from wmloop.training.context import StageContext
 from wmloop.training.experience import Experience
@@ -34,14 +34,14 @@ def trained(tmp_path_factory):
     store = Store.create(tmp_path_factory.mktemp("alignment"), "run", to_toml(config), {})
     for seed, iteration in ((config.seed, 0), (99, 0)):
         folder = store if seed == config.seed else Store.create(store.path.parent, "held-out", to_toml(config), {})
-        for stage in WORLD_MODEL[: 3 if folder is store else 1]:
+        for stage in WORLD_MODEL.stages[: 3 if folder is store else 1]:
             context = StageContext(
-                config.model_copy(update={"seed": seed}), iteration, stage.name, CPU,
-                {name: folder.version(0, name) for name in stage.needs}, {},
-                lambda name, folder=folder: [folder.version(0, name)],
-                folder.draft(0, stage.name), lambda event: None, lambda: False,
+                config.model_copy(update={"seed": seed}), iteration, stage.name, stage.unit, CPU,
+                lambda folder=folder: [folder.version(0, "rollout")], list, folder.draft(0, stage.name),
+                lambda event: None, lambda: False,
             )  # fmt: skip
-            context.draft.commit([], stage.run(context), 0.0, None)
+            versions = {name: folder.version(0, name) for name in stage.needs}
+            context.draft.commit([], stage.run(context, **versions), 0.0, None)
     rollout = folder.version(0, "rollout")
     episodes = list(episodes_of(rollout))[:HELD_OUT]
     replay = Replay([episodes], *action_bounds(rollout))

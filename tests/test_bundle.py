@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from tests.tiny_env import tiny_config
 from wmloop import bundle
 from wmloop.cli import app
+from wmloop.cli.opening import stored_config
 from wmloop.config import build_config
 from wmloop.config.text import to_toml
 from wmloop.device import machine_facts
@@ -81,6 +82,18 @@ def test_an_exported_agent_comes_back_bit_for_bit_with_its_score_and_its_setting
     assert [result.exit_code for result in played] == [0, 0]
     first, second = (json.loads(result.stdout)["tracks"] for result in played)
     assert first == second
+
+
+def test_an_agent_of_earlier_days_is_imported_with_what_its_run_did_where_there_was_no_setting_yet(exported, tmp_path):
+    def earlier(tensors, notes):
+        lines = notes["config"].splitlines()
+        notes["config"] = "\n".join(
+            line for line in lines if not line.startswith(("precision", "beta2", "settled_gamma"))
+        )
+
+    store = bundle.unpack(changed(exported, tmp_path, earlier), tmp_path, "guest", {})
+    config = stored_config(store)
+    assert (config.precision, config.memory.beta2, config.controller.settled_gamma) == ("fp32", 0.999, None)
 
 
 def test_an_import_needs_no_folder_for_temporary_files(exported, tmp_path, monkeypatch):

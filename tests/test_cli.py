@@ -729,7 +729,7 @@ def test_a_fork_from_where_too_much_was_pruned_is_refused_and_play_names_what_is
     gone = next(v.iteration for v in store.versions() if v.stage == "controller" and "actor.safetensors" in v.pruned)
     result = wmloop("eval", "long", "--version", str(gone), runs=tmp_path)
     assert result.exit_code == 2
-    assert f"no controller of iteration {gone}: it has" in result.stderr
+    assert f"no agent of iteration {gone}: it has" in result.stderr
 
 
 def test_an_agent_that_pruning_kept_is_served_by_its_number(three, tmp_path):

@@ -25,6 +25,8 @@ from wmloop.display import video as video_file
 from wmloop.display.places import open_showing
 from wmloop.display.video import Video
 from wmloop.errors import StorageError, UsageError
+from wmloop.history import History
+from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.seeding import LAST_SEED, TRACKS_A_SEED, confirmation_tracks, evaluation_tracks, fresh_tracks
 from wmloop.serving.choice import choose
 from wmloop.store import Store
@@ -161,7 +163,7 @@ def test_an_imported_agent_is_said_to_be_played_and_scored_by_commands_that_can_
 def test_an_agent_that_is_not_there_yet_is_said_to_come_by_a_command_that_can_be_pasted(tmp_path):
     store = Store.create(tmp_path / "a b", "new", to_toml(build_config("smoke")), {})
     with pytest.raises(UsageError) as refusal:
-        choose(store, None)
+        choose(History(store, WORLD_MODEL), None)
     line = re.search("`(.*)`", str(refusal.value)).group(1)
     assert shlex.split(line) == ["wmloop", "resume", "new", "--runs", str(tmp_path / "a b")]
 

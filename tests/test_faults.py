@@ -29,12 +29,12 @@ from wmloop.config.text import to_toml
 from wmloop.envs import EnvPool
 from wmloop.errors import EnvironmentFailedError, StorageError
 from wmloop.events import VersionCommitted
-from wmloop.pipelines import WORLD_MODEL
+from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store, atomic
 from wmloop.store.disk import FileSystem
 
 Figure = Callable[[str, str], None]
-STAGES = tuple(stage.name for stage in WORLD_MODEL)
+STAGES = tuple(stage.name for stage in WORLD_MODEL.stages)
 LONG = pytest.mark.faults
 #: Runs are compared bit by bit, and another machine may choose another precision.
 SMOKE = ["--preset", "smoke", "--threads", "1", "--set", "precision=fp32"]
@@ -378,7 +378,7 @@ def test_memory_files_and_disk_stay_as_they_are_over_many_iterations(
             # keep_last=1, replay=3: of the iteration before this rollout everything, the rollouts learnt from, two agents
             n = event.iteration
             best, accepted = ranking.best(scored), ranking.newest_accepted(scored)
-            kept = {(n - 1, stage.name) for stage in WORLD_MODEL} | {(i, "rollout") for i in range(n - 2, n + 1)}
+            kept = {(n - 1, stage.name) for stage in WORLD_MODEL.stages} | {(i, "rollout") for i in range(n - 2, n + 1)}
             kept |= {(best, "vision"), (best, "memory"), (best, "controller"), (accepted, "controller")}
             disk.append(sum(held.values()) / sum(held[version] for version in kept))
 

@@ -35,6 +35,7 @@ from wmloop.cli import app
 from wmloop.config import build_config
 from wmloop.config.text import to_toml
 from wmloop.errors import DraftUnusableError, RunLockedError, StorageError, StoreCorruptError, UsageError
+from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store, atomic, check_run_name, latest_run, list_runs, notes, private_folder, take_notes
 from wmloop.store import lock as locks
 from wmloop.store.disk import FileSystem
@@ -582,8 +583,10 @@ def loop_stage(store: Store, run: Callable[[Any], dict[str, float]]) -> tuple[An
     from wmloop.pipelines import Stage
 
     said: list[Any] = []
-    made = loop._perform(store, History(store), build_config("smoke", {}), torch.device("cpu"), Stage("rollout", run), 0,
-                         said.append, lambda: False)  # fmt: skip
+    made = loop._perform(
+        store, History(store, WORLD_MODEL), build_config("smoke", {}), torch.device("cpu"), Stage("rollout", run), 0,
+        said.append, lambda: False,
+    )  # fmt: skip
     return made, said
 
 

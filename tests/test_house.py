@@ -35,7 +35,7 @@ ROOMS = {
     "loop": "__init__ config device envs errors events history pipelines ranking retention store training",
     "machine": "",
     "models": "errors",
-    "pipelines": "stages training",
+    "pipelines": "errors",
     "player": "display dream envs errors models seeding",
     "ranking": "",
     "report": (
@@ -50,9 +50,9 @@ ROOMS = {
     "stages": "agents calibration dream envs episodes graphs learn models ranking seeding serving store training",
     "store": "__init__ commands errors",
     "streams": "",
-    "tracking": "errors events pipelines store",
+    "tracking": "errors events store",
     "training": "config dream envs episodes errors events models seeding store",
-    "view": "display events ranking streams",
+    "view": "display events pipelines ranking streams",
 }
 DOORS = {
     "typer": {"cli"},

@@ -20,8 +20,10 @@ from wmloop.errors import DivergedError
 from wmloop.events import Message, Picture, Progress, RunFinished, Snapshot, VersionCommitted
 from wmloop.history import History
 from wmloop.learn import ppo
-from wmloop.pipelines import WORLD_MODEL
-from wmloop.stages import controller, evaluate
+from wmloop.pipelines.world_model import WORLD_MODEL
+from wmloop.stages import controller as controller_stage
+from wmloop.stages import evaluate
+from wmloop.stages.controller import discount, reward_ceiling, temperature
 from wmloop.store import Store
 
 CPU = torch.device("cpu")
@@ -31,11 +33,13 @@ def configure(*settings: str):
     return build_config("smoke", tiny_config(), *map(parse_setting, ("budget.iterations=2", *settings)))
 
 
-def perform(path: Path, config, report=lambda event: None, should_stop=lambda: False) -> tuple[Store, str]:
+def perform(
+    path: Path, config, report=lambda event: None, should_stop=lambda: False, pipeline=WORLD_MODEL
+) -> tuple[Store, str]:
     known = path.exists()
     store = Store.open(path) if known else Store.create(path.parent, path.name, to_toml(config), {})
     with store.lock():
-        return store, loop.run(store, config, CPU, report, should_stop)
+        return store, loop.run(store, config, pipeline, CPU, report, should_stop)
 
 
 def hashes(store: Store) -> dict[str, str]:
@@ -60,7 +64,7 @@ def until(whole, folder: Path, position: tuple[int, str]) -> Store:
 def test_a_run_commits_every_stage_of_every_iteration_in_the_tables_order(whole):
     store, reason, events = whole
     assert reason == "iterations"
-    expected = [(i, stage.name) for i in range(2) for stage in WORLD_MODEL]
+    expected = [(i, stage.name) for i in range(2) for stage in WORLD_MODEL.stages]
     assert [(v.iteration, v.stage) for v in store.versions()] == expected
     assert [(e.iteration, e.stage) for e in events if isinstance(e, VersionCommitted)] == expected
     assert isinstance(events[-1], RunFinished)
@@ -69,7 +73,7 @@ def test_a_run_commits_every_stage_of_every_iteration_in_the_tables_order(whole)
 
 def test_each_stage_tells_its_progress_and_shows_pictures(whole):
     _, _, events = whole
-    assert {e.stage for e in events if isinstance(e, Progress)} == {stage.name for stage in WORLD_MODEL}
+    assert {e.stage for e in events if isinstance(e, Progress)} == {stage.name for stage in WORLD_MODEL.stages}
     assert {e.kind for e in events if isinstance(e, Picture)} == {"real", "reconstruction", "dream"}
 
 
@@ -81,7 +85,7 @@ def test_metrics_are_stored_with_their_version(whole):
 
 
 @pytest.fixture
-def told(tmp_path, monkeypatch):
+def told(tmp_path):
     """Return a function that performs a run in which nothing is driven or trained: evaluations say what they are told.
 
     Its controllers say how they would have been trained.
@@ -89,20 +93,26 @@ def told(tmp_path, monkeypatch):
 
     def perform_without_work(evaluations, *settings):
         figures = iter(evaluations)
-        work = {"controller": schedules, "evaluate": lambda ctx: {"score": 1.0, "score_std": 0.0} | next(figures)}
-        stages = [dataclasses.replace(stage, run=work.get(stage.name, lambda ctx: {})) for stage in WORLD_MODEL]
-        monkeypatch.setattr(loop, "WORLD_MODEL", tuple(stages))
+
+        def evaluate(ctx, **_):
+            return {"score": 1.0, "score_std": 0.0} | next(figures)
+
+        work = {"controller": schedules, "evaluate": evaluate}
+        stages = [
+            dataclasses.replace(stage, entry=work.get(stage.name, lambda ctx, **_: {})) for stage in WORLD_MODEL.stages
+        ]
+        pipeline = dataclasses.replace(WORLD_MODEL, stages=tuple(stages))
         length = f"budget.iterations={len(evaluations)}"
-        return perform(tmp_path / "run", configure("budget.goal=100", length, *settings))[0]
+        return perform(tmp_path / "run", configure("budget.goal=100", length, *settings), pipeline=pipeline)[0]
 
     return perform_without_work
 
 
-def schedules(ctx):
-    ceiling = controller.reward_ceiling(ctx)
+def schedules(ctx, vision, memory, evaluate=None, controller=None):
+    ceiling = reward_ceiling(ctx, controller)
     return {
-        "gamma": controller.discount(ctx),
-        "temperature": controller.temperature(ctx),
+        "gamma": discount(ctx),
+        "temperature": temperature(ctx, evaluate),
         "saturated": float(ceiling is not None),
     }
 
@@ -161,9 +171,9 @@ def test_c_is_trained_as_the_schedules_say_and_what_they_follow_is_measured(whol
     with monkeypatch.context() as patch:
         patch.setattr(Dream, "rollout", dream)
         patch.setattr(ppo, "update", trained)
-        patch.setattr(controller, "discount", lambda ctx: 0.75)
-        patch.setattr(controller, "temperature", lambda ctx: 1.25)
-        patch.setattr(controller, "reward_ceiling", lambda ctx: 0.001)
+        patch.setattr(controller_stage, "discount", lambda ctx: 0.75)
+        patch.setattr(controller_stage, "temperature", lambda ctx, evaluation: 1.25)
+        patch.setattr(controller_stage, "reward_ceiling", lambda ctx, begun_with: 0.001)
         perform(store.path, configure())
     (tau, paid), (gamma, worth) = dreamt[0], trained_with[0]
     scale = float(store.version(1, "memory").tensors("model.safetensors")["reward_scale"])
@@ -234,7 +244,7 @@ def test_a_run_interrupted_again_and_again_ends_as_the_uninterrupted_one(whole, 
     assert hashes(store) == hashes(whole[0])
 
 
-@pytest.mark.parametrize("stage", [stage.name for stage in WORLD_MODEL])
+@pytest.mark.parametrize("stage", [stage.name for stage in WORLD_MODEL.stages])
 def test_a_stage_that_dies_without_a_word_is_done_again_with_the_same_result(whole, tmp_path, stage):
     class Died(BaseException):
         pass
@@ -256,7 +266,7 @@ def test_a_stage_that_dies_without_a_word_is_done_again_with_the_same_result(who
     assert reason == "iterations"
     expected = hashes(whole[0])
     assert hashes(store) == {name: expected[name] for name in hashes(store)}
-    assert len(store.versions()) == len(WORLD_MODEL)
+    assert len(store.versions()) == len(WORLD_MODEL.stages)
 
 
 def test_a_finished_run_has_nothing_left_to_do_and_a_raised_budget_goes_on(whole, tmp_path):
@@ -287,7 +297,7 @@ def test_the_best_evaluation_is_served_and_not_the_newest(tmp_path):
         draft = store.draft(iteration, "evaluate")
         draft.save_json("tracks-0000.json", [])
         draft.commit([], {"score": score}, 0.0, None)
-    assert History(store).best_evaluation().iteration == 1
+    assert History(store, WORLD_MODEL).best_evaluation().iteration == 1
 
 
 def test_a_loss_that_is_not_finite_is_never_committed_and_named_after_three_rollbacks(tmp_path):

@@ -18,6 +18,7 @@ from wmloop.learn import ppo
 from wmloop.learn.optim import adam
 from wmloop.models.controller import Actor, PlainCritic
 from wmloop.models.mixed import LSTM, Layers, MayRound, round_in, rounding_fault
+from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.stages import controller
 from wmloop.store import Store
 from wmloop.training.networks import new_memory
@@ -83,7 +84,7 @@ def test_c_learns_in_mixed_precision_where_the_run_says_so(tmp_path, monkeypatch
     config = build_config("smoke", tiny_config(), {"precision": precision, "budget": {"iterations": 1}})
     store = Store.create(tmp_path, "run", to_toml(config), {})
     with store.lock():
-        loop.run(store, config, CPU, lambda event: None, lambda: False)
+        loop.run(store, config, WORLD_MODEL, CPU, lambda event: None, lambda: False)
     assert seen
     assert set(seen) == {rounds}
 

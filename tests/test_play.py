@@ -23,7 +23,9 @@ from wmloop.display.video import Video
 from wmloop.display.window import Window
 from wmloop.envs import PixelEnv, PoolStep
 from wmloop.errors import UsageError
+from wmloop.history import History
 from wmloop.models.vision import to_frames, to_images
+from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.player import Comparison, Dreamt, Player, Real, player, worlds
 from wmloop.seeding import fresh_tracks
 from wmloop.serving.agent import Triple
@@ -86,24 +88,24 @@ def copy_of(run, tmp_path, leave_out):
 
 
 def test_the_best_evaluated_agent_is_served(run):
-    assert choose(run[0], None)[0] == 0
-    assert "best" in choose(run[0], None)[1]
+    assert choose(History(run[0], WORLD_MODEL), None)[0] == 0
+    assert "best" in choose(History(run[0], WORLD_MODEL), None)[1]
 
 
 def test_without_an_evaluation_the_newest_controller_is_served_and_that_is_said(run, tmp_path):
-    iteration, why = choose(copy_of(run, tmp_path, {"evaluate"}), None)
+    iteration, why = choose(History(copy_of(run, tmp_path, {"evaluate"}), WORLD_MODEL), None)
     assert iteration == 0
     assert "none is evaluated" in why
 
 
 def test_without_a_controller_the_next_step_is_named(run, tmp_path):
-    with pytest.raises(UsageError, match=r"no controller yet: `wmloop resume copy --runs .*`"):
-        choose(copy_of(run, tmp_path, {"evaluate", "controller"}), None)
+    with pytest.raises(UsageError, match=r"no agent yet: `wmloop resume copy --runs .*`"):
+        choose(History(copy_of(run, tmp_path, {"evaluate", "controller"}), WORLD_MODEL), None)
 
 
 def test_an_iteration_without_a_controller_is_refused_with_those_that_have_one(run):
-    with pytest.raises(UsageError, match=r"no controller of iteration 5: it has 0"):
-        choose(run[0], 5)
+    with pytest.raises(UsageError, match=r"no agent of iteration 5: it has 0"):
+        choose(History(run[0], WORLD_MODEL), 5)
 
 
 # ---- in reality

@@ -19,7 +19,7 @@ from tests.test_store_faults import FaultyDisk, KilledError
 from wmloop import ranking
 from wmloop.errors import StorageError, UsageError
 from wmloop.history import History
-from wmloop.pipelines import WORLD_MODEL
+from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.retention import Retention, prune, read_after
 from wmloop.serving.agent import Triple
 from wmloop.serving.choice import choose
@@ -37,9 +37,9 @@ KEPT = {"vision": "model.safetensors", "memory": "model.safetensors", "controlle
 
 def imagined(scores: list[float], begun: int) -> History:
     """Return the history of a run with an evaluation of each score and `begun` stages of one more iteration."""
-    history = History(SimpleNamespace(versions=list))
+    history = History(SimpleNamespace(versions=list), WORLD_MODEL)
     for iteration in range(len(scores) + 1):
-        for stage in WORLD_MODEL[: None if iteration < len(scores) else begun]:
+        for stage in WORLD_MODEL.stages[: None if iteration < len(scores) else begun]:
             metrics = {"score": scores[iteration]} if stage.name == "evaluate" else {}
             name, files = f"{iteration:04d}/{stage.name}", dict.fromkeys(FILES[stage.name])
             history.add(SimpleNamespace(iteration=iteration, stage=stage.name, name=name, metrics=metrics, files=files))
@@ -103,13 +103,13 @@ def test_the_best_agent_of_a_pruned_run_still_drives_and_one_that_went_is_refuse
     pruned: tuple[Store, Store],
 ) -> None:
     store = pruned[1]
-    iteration, why = choose(store, None)
+    iteration, why = choose(History(store, WORLD_MODEL), None)
     assert "the best" in why
     triple = Triple.of(store, iteration)
     assert all(len(version.tensors(KEPT[version.stage])) for version in triple)
     gone = next(v for v in store.versions() if "actor.safetensors" in v.pruned)
-    with pytest.raises(UsageError, match=f"no controller of iteration {gone.iteration}: it has"):
-        choose(store, gone.iteration)
+    with pytest.raises(UsageError, match=f"no agent of iteration {gone.iteration}: it has"):
+        choose(History(store, WORLD_MODEL), gone.iteration)
     with pytest.raises(UsageError, match="was pruned: only its figures are kept"):
         gone.tensors("actor.safetensors")
 
@@ -148,7 +148,7 @@ def test_a_pruning_cut_short_anywhere_loses_nothing_it_should_keep_and_the_next_
         counting = FaultyDisk(-1, KilledError)
         with monkeypatch.context() as patch:
             patch.setattr(atomic, "disk", counting)
-            assert prune(reference, History(reference), kept, replay=1) > 0
+            assert prune(reference, History(reference, WORLD_MODEL), kept, replay=1) > 0
     wanted = left(reference)
     calls = len(counting.calls)
     assert {"write", "replace", "remove"} <= set(counting.calls)
@@ -158,13 +158,13 @@ def test_a_pruning_cut_short_anywhere_loses_nothing_it_should_keep_and_the_next_
         with store.lock(), monkeypatch.context() as patch:
             patch.setattr(atomic, "disk", disk)
             with pytest.raises((KilledError, StorageError)):
-                prune(store, History(store), kept, replay=1)
+                prune(store, History(store, WORLD_MODEL), kept, replay=1)
         assert disk.fired, at
         with store.lock():
             there = left(store)
             assert set(there) == set(wanted)
             assert all(set(wanted[name]) <= set(there[name]) for name in wanted)
-            prune(store, History(store), kept, replay=1)
+            prune(store, History(store, WORLD_MODEL), kept, replay=1)
         assert left(store) == wanted
         assert store.verify() == []
         on_disk = {
@@ -222,7 +222,7 @@ def test_taking_the_lock_follows_no_link_out_of_the_run(tmp_path: Path, link: st
 def test_a_fork_copies_what_was_pruned_as_pruned(tmp_path: Path) -> None:
     store = a_run(tmp_path)
     with store.lock():
-        prune(store, History(store), Retention(keep_last=1), replay=1)
+        prune(store, History(store, WORLD_MODEL), Retention(keep_last=1), replay=1)
     fork = Store.create(tmp_path, "fork", "", {}, store.versions())
     assert left(fork) == left(store)
     assert {v.name: v.hash for v in fork.versions()} == {v.name: v.hash for v in store.versions()}
@@ -240,7 +240,7 @@ def test_a_reader_beside_a_pruning_sees_each_version_before_or_after_it(tmp_path
     if child == 0:
         try:
             with store.lock():
-                prune(store, History(store), Retention(keep_last=1), replay=1)
+                prune(store, History(store, WORLD_MODEL), Retention(keep_last=1), replay=1)
             os.write(writer, b"x")
         finally:
             os._exit(0)

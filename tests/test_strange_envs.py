@@ -565,7 +565,7 @@ def test_an_imported_agent_loads_no_module_that_its_file_names_without_being_tru
     assert "names the module 'evil_module', which would be loaded and executed here" in done.output
     assert "--trust-env" in done.output
     trusted = CliRunner().invoke(app, [command, "friend", "--runs", str(tmp_path), "--trust-env"])
-    assert "has no controller yet" in trusted.output  # it went on to look for the agent
+    assert "has no agent yet" in trusted.output  # it went on to look for the agent
 
 
 def test_every_habit_is_tried_here() -> None:

@@ -22,6 +22,7 @@ from wmloop.config.presets import PRESETS, PROFILES
 from wmloop.config.text import to_toml
 from wmloop.errors import UsageError
 from wmloop.events import Message, Metrics, Progress, RunFinished, RunStarted, VersionCommitted
+from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store
 from wmloop.view.lines import stamped
 from wmloop.view.state import ViewState, reduce
@@ -63,7 +64,7 @@ def test_a_record_of_another_program_is_an_event_or_none_and_no_fault(event, val
         came = events.from_record(changed)
         assert came is None or type(came).__name__ == changed["event"]
         if came is not None:
-            reduce(ViewState(stages=("rollout", "memory")), came, 1.0)
+            reduce(ViewState(WORLD_MODEL), came, 1.0)
 
 
 # ---- watch

@@ -54,7 +54,7 @@ def test_the_table_says_what_the_versions_say_also_after_a_resume(finished, twic
 
 def test_a_table_that_was_lost_is_written_again(tracked):
     (tracked.path / METRICS).unlink()
-    MetricsTable(tracked).write()
+    MetricsTable(tracked, "evaluate").write()
     check(tracked)
 
 
@@ -63,7 +63,7 @@ def test_a_disk_that_refuses_the_table_stops_nothing(tracked, monkeypatch):
         raise StorageError("no space left")
 
     monkeypatch.setattr(atomic, "write_file", refuse)
-    MetricsTable(tracked).report(VersionCommitted(5, "evaluate", {"score": 1.0}, 10, 1.0))
+    MetricsTable(tracked, "evaluate").report(VersionCommitted(5, "evaluate", {"score": 1.0}, 10, 1.0))
 
 
 def test_tensorboard_has_the_figures_and_the_pictures(tracked):

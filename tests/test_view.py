@@ -31,6 +31,7 @@ from wmloop.events import (
     StageStarted,
     VersionCommitted,
 )
+from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.view import open_view
 from wmloop.view.lines import LineView, Throttle, json_line, plain, timed
 from wmloop.view.rows import Span, beside, cut, row_width, spread
@@ -83,18 +84,18 @@ def training():
 
 
 def after(events, state=None, now=100.0):
-    state = ViewState(stages=STAGES) if state is None else state
+    state = ViewState(WORLD_MODEL) if state is None else state
     for event in events:
         state = reduce(state, event, now)
     return state
 
 
 def at_work():
-    return after(training(), recall(ViewState(stages=STAGES), past(), 0.0))
+    return after(training(), recall(ViewState(WORLD_MODEL), past(), 0.0))
 
 
 STATES = {
-    "nothing yet": ViewState(stages=STAGES),
+    "nothing yet": ViewState(WORLD_MODEL),
     "just started": after([RunStarted("brave-run", 0, 12, 900.0, "cpu", False)]),
     "driving": after(list(training())[:2]),
     "training": at_work(),
@@ -166,15 +167,13 @@ def test_memory_and_disk_are_on_the_screen_and_in_the_lines_now_and_then():
         assert "memory 1.2 GB · 81.0 GB free" in "\n".join(drawn(after([event], at_work()), width, 24))
     throttle = Throttle(1.0)
     assert [throttle.passes(event, now) for now in (0.0, 10.0, 299.0, 301.0)] == [True, False, False, True]
-    assert "memory 1.2 GB" in plain(event)
+    assert "memory 1.2 GB" in plain(WORLD_MODEL, event)
 
 
 def test_the_goals_eta_goes_by_the_last_three_scores_and_is_silent_where_they_fall():
     def at(*scores):
         done = [VersionCommitted(i, "evaluate", {"score": float(s)}, 0, 60.0) for i, s in enumerate(scores)]
-        return after(
-            [RunStarted("a", len(scores), 9, 900.0, "cpu", False)], recall(ViewState(stages=STAGES), done, 0.0)
-        )
+        return after([RunStarted("a", len(scores), 9, 900.0, "cpu", False)], recall(ViewState(WORLD_MODEL), done, 0.0))
 
     assert at(100).goal_in(100.0) is None
     assert at(100, 300).goal_in(100.0) == pytest.approx(3 * 60)  # 200 an iteration, 600 to go
@@ -233,7 +232,7 @@ def test_a_painted_row_takes_the_cells_of_its_picture_and_no_more():
 
 
 def test_earlier_processes_are_remembered():
-    state = recall(ViewState(stages=STAGES), past(), 5.0)
+    state = recall(ViewState(WORLD_MODEL), past(), 5.0)
     assert [score.real for score in state.scores] == [-32, 215, 612, 540]
     assert state.spent == pytest.approx(sum(event.seconds for event in past()))
     assert state.frames == 4 * 16000
@@ -241,7 +240,7 @@ def test_earlier_processes_are_remembered():
 
 
 def test_resuming_within_an_iteration_shows_its_finished_stages():
-    begun = recall(ViewState(stages=STAGES), past(2)[:7], 0.0)
+    begun = recall(ViewState(WORLD_MODEL), past(2)[:7], 0.0)
     state = after([RunStarted("r", 1, 12, 900.0, "cpu", True), StageStarted(1, "memory", 10, "x")], begun)
     assert set(state.finished) == {"rollout", "vision"}
 
@@ -289,7 +288,7 @@ def every_event():
 
 def test_plain_lines_are_ascii_without_escapes_and_one_an_event():
     for event in every_event():
-        line = timed(event)
+        line = timed(WORLD_MODEL, event)
         assert line.isascii()
         assert line.isprintable(), line
 
@@ -303,11 +302,14 @@ def test_json_lines_parse_and_say_when():
 
 
 def test_what_went_well_and_what_comes_next_is_in_the_lines():
-    assert "score 540.0" not in plain(past()[-1])
-    assert plain(past()[-1]) == "0003/evaluate  committed: score 540, 4.0 kB, 33 s"
-    assert "goal" in plain(RunFinished("r", "goal", 2, 612.0))
-    assert "612.0 in iteration 2" in plain(RunFinished("r", "goal", 2, 612.0))
-    assert plain(Progress(0, "memory", 50, 100, "steps", 5.0)) == "0000/memory  50% (50 of 100 steps, 5/s, 10 s left)"
+    assert "score 540.0" not in plain(WORLD_MODEL, past()[-1])
+    assert plain(WORLD_MODEL, past()[-1]) == "0003/evaluate  committed: score 540, 4.0 kB, 33 s"
+    assert "goal" in plain(WORLD_MODEL, RunFinished("r", "goal", 2, 612.0))
+    assert "612.0 in iteration 2" in plain(WORLD_MODEL, RunFinished("r", "goal", 2, 612.0))
+    assert (
+        plain(WORLD_MODEL, Progress(0, "memory", 50, 100, "steps", 5.0))
+        == "0000/memory  50% (50 of 100 steps, 5/s, 10 s left)"
+    )
 
 
 def test_progress_is_told_every_so_often_and_at_its_end_once():
@@ -343,7 +345,7 @@ def test_a_reader_that_went_away_does_not_stop_the_run():
             raise BrokenPipeError
 
     tried = 0
-    view = LineView(Gone(), plain, 10.0)
+    view = LineView(Gone(), json_line, 10.0)
     for _ in range(3):
         view.report(Message("hello"))
     assert tried == 1
@@ -351,7 +353,7 @@ def test_a_reader_that_went_away_does_not_stop_the_run():
 
 @pytest.mark.parametrize("style", ["auto", "rich", "plain"])
 def test_off_a_terminal_every_style_but_json_and_none_is_plain_lines(style, capsys):
-    view = open_view(style, ViewState(stages=STAGES))
+    view = open_view(style, ViewState(WORLD_MODEL))
     view.report(Message("hello"))
     view.close()
     out = capsys.readouterr().out
@@ -360,7 +362,7 @@ def test_off_a_terminal_every_style_but_json_and_none_is_plain_lines(style, caps
 
 
 def test_none_says_nothing(capsys):
-    view = open_view("none", ViewState(stages=STAGES))
+    view = open_view("none", ViewState(WORLD_MODEL))
     view.report(Message("hello"))
     view.close()
     assert capsys.readouterr() == ("", "")
@@ -514,7 +516,8 @@ def test_numbers_read_as_people_write_them():
 
 
 def test_a_headline_is_the_most_telling_figure_there_is():
-    assert headline("evaluate", {"frames": 1.0, "score": 512.3}) == "score 512"
-    assert headline("evaluate", {"score": 912.0, "confirmed_score": 903.0}) == "confirmed 903"
-    assert headline("vision", {"newest_recon_loss": 31.0}) == "recon 31.0"  # V did not move in this iteration
-    assert headline("vision", {}) == ""
+    of = {stage.name: stage.headline for stage in WORLD_MODEL.stages}
+    assert headline(of["evaluate"], {"frames": 1.0, "score": 512.3}) == "score 512"
+    assert headline(of["evaluate"], {"score": 912.0, "confirmed_score": 903.0}) == "confirmed 903"
+    assert headline(of["vision"], {"newest_recon_loss": 31.0}) == "recon 31.0"  # V did not move in this iteration
+    assert headline(of["vision"], {}) == ""

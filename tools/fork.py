@@ -14,13 +14,13 @@ from pathlib import Path
 from wmloop.cli.opening import stored_config
 from wmloop.config import with_settings
 from wmloop.config.text import parse_setting, to_toml
-from wmloop.pipelines import WORLD_MODEL
+from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store
 
 
 def main(run: Path, name: str, iteration: int, stage: str, changes: list[str]) -> None:
     """Make the fork; its facts name where it comes from."""
-    stages = [row.name for row in WORLD_MODEL]
+    stages = list(WORLD_MODEL.names)
     place = iteration, stages.index(stage)
     source = Store.open(run)
     config = stored_config(source)

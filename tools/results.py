@@ -14,7 +14,7 @@ import json
 import sys
 from pathlib import Path
 
-from wmloop.pipelines import WORLD_MODEL
+from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store
 
 FIGURES = (
@@ -28,7 +28,7 @@ def table(run: Path, command: str) -> None:
     store = Store.open(run)
     versions = {(v.iteration, v.stage): v for v in store.versions()}
     print(f"# {command}   ({versions[0, 'rollout'].created[:10]})")
-    stages = [stage.name for stage in WORLD_MODEL]
+    stages = [stage.name for stage in WORLD_MODEL.stages]
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(
         ["iteration", "minutes", "frames_collected", "frames_evaluated", *FIGURES, *(f"{s}_s" for s in stages)]

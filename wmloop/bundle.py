@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from wmloop import __version__
-from wmloop.config import RunConfig, build_config
+from wmloop.config import RunConfig
+from wmloop.config.legacy import stored
 from wmloop.config.text import from_toml, to_toml
 from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.models.state import Arrays, load_module
@@ -112,8 +113,7 @@ def _understand(
     tensors: Arrays, notes: dict[str, str]
 ) -> tuple[RunConfig, dict[str, Any], dict[str, dict[str, float]], dict[str, Arrays]]:
     """Return an agent's settings, origin, figures by stage and tensors by network; raises one of _MISUNDERSTOOD."""
-    table = from_toml(notes["config"], "config")
-    config = build_config(str(table.get("preset", "laptop")), table)
+    config = stored(from_toml(notes["config"], "config"))
     origin = json.loads(notes["origin"])
     figures = {
         stage: {str(key): float(value) for key, value in metrics.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from wmloop import ranking
-from wmloop.pipelines import WORLD_MODEL
+from wmloop.pipelines import Pipeline
 from wmloop.store import Store, Version
 
 
@@ -15,9 +15,10 @@ class History:
     A run of a thousand iterations has five thousand manifests, and the loop asks for some of them at every stage.
     """
 
-    def __init__(self, store: Store) -> None:
-        """Scan the run."""
-        self._versions: dict[str, dict[int, Version]] = {stage.name: {} for stage in WORLD_MODEL}
+    def __init__(self, store: Store, pipeline: Pipeline) -> None:
+        """Scan the run of a pipeline."""
+        self.store, self.pipeline = store, pipeline
+        self._versions: dict[str, dict[int, Version]] = {name: {} for name in pipeline.names}
         for version in store.versions():
             self.add(version)
 
@@ -33,6 +34,14 @@ class History:
         """Return the versions of a stage by iteration, those before an iteration if one is given."""
         return [version for iteration, version in sorted(self._versions[stage].items()) if iteration < before]
 
+    def collected(self, before: float = math.inf) -> list[Version]:
+        """Return the versions that hold real episodes."""
+        return self.all(self.pipeline.collected_by, before)
+
+    def scored(self, before: float = math.inf) -> list[Version]:
+        """Return the evaluations."""
+        return self.all(self.pipeline.scored_by, before)
+
     def everything(self) -> list[Version]:
         """Return all versions by iteration and stage."""
         stages = self._versions.values()
@@ -43,18 +52,18 @@ class History:
         """Return the first (iteration, place in the table) without a version: what is to be done next."""
         iteration = 0
         while True:
-            for place, stage in enumerate(WORLD_MODEL):
-                if iteration not in self._versions[stage.name]:
+            for place, name in enumerate(self.pipeline.names):
+                if iteration not in self._versions[name]:
                     return iteration, place
             iteration += 1
 
     def best_evaluation(self) -> Version | None:
-        """Return the evaluation whose triple `play` and `eval` serve (see ranking.merit)."""
-        scored = self.all("evaluate")
+        """Return the evaluation whose agent `play` and `eval` serve (see ranking.merit)."""
+        scored = self.scored()
         place = ranking.best([version.metrics for version in scored])
         return None if place is None else scored[place]
 
     def newest_accepted(self, before: int) -> int:
-        """Return the iteration whose C the training of `before` goes on from (see ranking.newest_accepted)."""
-        scored = self.all("evaluate", before)
+        """Return the iteration whose agent the training of `before` goes on from (see ranking.newest_accepted)."""
+        scored = self.scored(before)
         return scored[ranking.newest_accepted([version.metrics for version in scored])].iteration

@@ -13,23 +13,24 @@ from wmloop.device import release_memory
 from wmloop.errors import DraftUnusableError, Interrupted
 from wmloop.events import Message, Reporter, RunFinished, RunStarted, VersionCommitted
 from wmloop.history import History
-from wmloop.pipelines import WORLD_MODEL, Stage
+from wmloop.pipelines import Pipeline, Stage
 from wmloop.retention import Retention, prune
 from wmloop.store import Store, Version
 from wmloop.training.context import StageContext
 
 
 def run(
-    store: Store, config: RunConfig, device: torch.device, report: Reporter, should_stop: Callable[[], bool]
-) -> str:
+    store: Store, config: RunConfig, pipeline: Pipeline, device: torch.device, report: Reporter,
+    should_stop: Callable[[], bool],
+) -> str:  # fmt: skip
     """Do what is missing until the goal is confirmed, the budget is spent or somebody stops it; return the reason.
 
     `start` and `resume` are both this function. The budget's hours count the time of all committed versions and of the
     current process. The reason is `goal`, `iterations`, `hours` or `interrupted`; after the last, resume goes on.
     """
     begun = time.monotonic()
-    history = History(store)
-    spent = sum(version.seconds for stage in WORLD_MODEL for version in history.all(stage.name))
+    history = History(store, pipeline)
+    spent = sum(version.seconds for name in pipeline.names for version in history.all(name))
 
     def out_of_time() -> bool:
         return config.budget.hours is not None and spent + time.monotonic() - begun >= config.budget.hours * 3600
@@ -49,11 +50,11 @@ def run(
             reason = "interrupted"
         else:
             try:
-                version = _perform(store, history, config, device, WORLD_MODEL[place], iteration, report,
+                version = _perform(store, history, config, device, pipeline.stages[place], iteration, report,
                                    lambda: should_stop() or out_of_time())  # fmt: skip
                 history.add(version)
                 release_memory()
-                if place == len(WORLD_MODEL) - 1:
+                if place == len(pipeline.stages) - 1:
                     _make_room(store, history, config)
                 continue
             except Interrupted:
@@ -67,7 +68,7 @@ def run(
 def _goal_met(history: History, config: RunConfig) -> bool:
     """Return whether some evaluation reached the goal and the further tracks confirmed it."""
     goal = config.budget.goal
-    return goal is not None and any(ranking.confirms(version.metrics, goal) for version in history.all("evaluate"))
+    return goal is not None and any(ranking.confirms(version.metrics, goal) for version in history.scored())
 
 
 def _make_room(store: Store, history: History, config: RunConfig) -> None:
@@ -94,14 +95,15 @@ def _perform(
         carries |= {name: known(name, accepted) for name in stage.carries_accepted}
     draft = store.draft(iteration, stage.name)
     context = StageContext(
-        config, iteration, stage.name, device, needs, carries, lambda name: history.all(name, iteration + 1), draft,
-        report, should_stop,
+        config, iteration, stage.name, stage.unit, device, lambda: history.collected(iteration + 1),
+        lambda: history.scored(iteration + 1), draft, report, should_stop,
     )  # fmt: skip
+    run = stage.run
     begun = time.monotonic()
     made_with = {"wmloop": __version__, "torch": torch.__version__, **envs.versions()}
 
     def attempt() -> Version:
-        metrics = stage.run(context)
+        metrics = run(context, **needs, **carries)
         return draft.commit([*needs.values(), *carries.values()], metrics, time.monotonic() - begun, made_with)
 
     try:

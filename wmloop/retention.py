@@ -8,9 +8,6 @@ from wmloop import ranking
 from wmloop.history import History
 from wmloop.store import Store, Version
 
-#: What of a stage's files an agent drives with; all others serve to learn on.
-_DRIVES = {"vision": {"model.safetensors"}, "memory": {"model.safetensors"}, "controller": {"actor.safetensors"}}
-
 
 class Retention(NamedTuple):
     """What is kept of a run.
@@ -29,7 +26,7 @@ class Retention(NamedTuple):
         upcoming = history.next_position()[0]
         last = range(max(0, upcoming - max(1, self.keep_last)), upcoming)
         whole = {version.name for iteration in last for version in read_after(history, iteration, replay)}
-        scored = sorted(history.all("evaluate"), key=lambda v: (-ranking.merit(v.metrics), v.iteration))
+        scored = sorted(history.scored(), key=lambda v: (-ranking.merit(v.metrics), v.iteration))
         agents = {*last, *(version.iteration for version in scored[: max(1, self.keep_best)])}
         if self.keep_every:
             agents |= set(range(0, upcoming, self.keep_every))
@@ -37,7 +34,7 @@ class Retention(NamedTuple):
         for version in history.everything():
             if version.iteration == upcoming or version.name in whole:
                 continue
-            kept = _DRIVES.get(version.stage, set()) if version.iteration in agents else set()
+            kept = history.pipeline.row(version.stage).agent_files if version.iteration in agents else ()
             files = [name for name in version.files if name not in kept and not name.endswith(".json")]
             if files:
                 gone.append((version, files))
@@ -49,10 +46,12 @@ def read_after(history: History, iteration: int, replay: int) -> list[Version]:
 
     `replay` is the number of iterations whose rollouts are learnt from, the reading one among them.
     """
-    accepted = history.version(history.newest_accepted(iteration + 1), "controller")
-    rollouts = [v for v in history.all("rollout", iteration + 1) if v.iteration > iteration + 1 - replay]
+    episodes = [v for v in history.collected(iteration + 1) if v.iteration > iteration + 1 - replay]
     before = [version for version in history.everything() if version.iteration == iteration]
-    return [*rollouts, *before, *([accepted] if accepted else [])]
+    at = history.newest_accepted(iteration + 1)
+    names = {name for stage in history.pipeline.stages for name in stage.carries_accepted}
+    accepted = [version for name in sorted(names) if (version := history.version(at, name))]
+    return [*episodes, *before, *accepted]
 
 
 def prune(store: Store, history: History, retention: Retention, replay: int) -> int:

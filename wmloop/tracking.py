@@ -12,11 +12,9 @@ import numpy as np
 
 from wmloop.errors import StorageError, UsageError
 from wmloop.events import Event, Metrics, Picture, Progress, VersionCommitted
-from wmloop.pipelines import WORLD_MODEL
 from wmloop.store import Store, atomic
 
 METRICS = "metrics.csv"
-_LAST = WORLD_MODEL[-1].name
 _FRAMES = 64  # of a dream on TensorBoard, which are some four seconds
 
 
@@ -26,9 +24,9 @@ class MetricsTable:
     It repeats what the versions say, and is written anew from them as a process begins, and whenever an iteration ends.
     """
 
-    def __init__(self, store: Store) -> None:
-        """Take in what the run has done; nothing is written yet."""
-        self._path = store.path / METRICS
+    def __init__(self, store: Store, last: str) -> None:
+        """Take in what the run has done; nothing is written yet. `last` is the stage that ends an iteration."""
+        self._path, self._last = store.path / METRICS, last
         self._rows: dict[int, dict[str, float]] = {}
         for version in store.versions():
             self._add(version.iteration, version.stage, dict(version.metrics), version.seconds)
@@ -37,7 +35,7 @@ class MetricsTable:
         """Take in an event; one line more where it ends an iteration."""
         if isinstance(event, VersionCommitted):
             self._add(event.iteration, event.stage, dict(event.metrics), event.seconds)
-            if event.stage == _LAST:
+            if event.stage == self._last:
                 self.write()
 
     def write(self) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import open_run
+from wmloop.cli.opening import history_of, open_run, stored_config
 from wmloop.cli.options import NameArgument, RunsOption, VersionOption, at_home
 from wmloop.cli.outputs import require_room
 from wmloop.commands import command
@@ -36,7 +36,8 @@ def export(
     from wmloop.serving.choice import choose
     from wmloop.view.words import size
 
-    iteration, why = choose(store, version)
+    history = history_of(store, stored_config(store))
+    iteration, why = choose(history, version)
     path = to or Path(f"{store.name}-{iteration}.safetensors")
     written = bundle.write(store, iteration, path)
     say(f"{store.name}, iteration {iteration} ({why}): {size(written)}")

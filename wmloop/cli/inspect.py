@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import commits, open_run, stored_config
+from wmloop.cli.opening import commits, open_run, pipeline_of, stored_config
 from wmloop.cli.options import JsonOption, NameArgument, RunsOption
 from wmloop.commands import command
 from wmloop.errors import StoreCorruptError, WmloopError
@@ -50,7 +50,7 @@ def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: Jso
     from wmloop.view.words import figure, size, span
 
     store = open_run(runs, name)
-    versions = store.versions()
+    versions, pipeline = store.versions(), pipeline_of(stored_config(store))
     if as_json:
         records: list[dict[str, Any]] = [
             {
@@ -66,7 +66,8 @@ def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: Jso
         return
     rows = []
     for version in versions:
-        figures = " ".join(f"{name}={figure(version.metrics[name])}" for name in _told(version.stage, version.metrics))
+        told = _told(pipeline.row(version.stage).headline, version.metrics)
+        figures = " ".join(f"{name}={figure(version.metrics[name])}" for name in told)
         when = version.created[:16].replace("T", " ")
         parents = " ".join(sorted(version.parents))
         there = "pruned" if version.pruned and not version.num_bytes else size(version.num_bytes)
@@ -123,15 +124,15 @@ def _summary(root: Path, name: str) -> dict[str, Any]:
     try:
         store = Store.open(root / name)
         config = stored_config(store)
-        versions = commits(store)
+        versions, pipeline = commits(store), pipeline_of(config)
     except (WmloopError, OSError) as error:
         return {"run": name, "fault": " ".join(str(error).split())}
-    best = recall(ViewState(), versions, 0.0).best
+    best = recall(ViewState(pipeline), versions, 0.0).best
     return {
         "run": name,
         "created": store.created,
         "preset": config.preset,
-        "iterations": sum(version.stage == "evaluate" for version in versions),
+        "iterations": sum(version.stage == pipeline.scored_by for version in versions),
         "iterations_at_most": config.budget.iterations,
         "versions": len(versions),
         "best_iteration": best and best.iteration,
@@ -151,11 +152,9 @@ def _shares(versions: Sequence[Version]) -> str:
     return ", ".join(f"{stage} {span(seconds)} ({seconds / whole:.0%})" for stage, seconds in spent.items())
 
 
-def _told(stage: str, metrics: Any) -> list[str]:
+def _told(headline: Sequence[str], metrics: Any) -> list[str]:
     """Return the names of at most three figures, the most telling first."""
-    from wmloop.view.words import HEADLINES
-
-    first = [*HEADLINES.get(stage, ()), "score_std", "promised", "frames"]
+    first = [*headline, "score_std", "promised", "frames"]
     return sorted(metrics, key=lambda name: (first.index(name) if name in first else len(first), name))[:3]
 
 

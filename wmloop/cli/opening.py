@@ -14,6 +14,8 @@ from wmloop.errors import EnvironmentFailedError, StorageError, UsageError
 if TYPE_CHECKING:
     from wmloop.config import RunConfig
     from wmloop.events import VersionCommitted
+    from wmloop.history import History
+    from wmloop.pipelines import Pipeline
     from wmloop.store import Store
 
 
@@ -42,25 +44,30 @@ def open_run(root: Path, name: str | None) -> Store:
     return Store.open(path if len(path.parts) > 1 or os.sep in name else root / name)
 
 
-#: What runs did before there was a setting for it.
-_BEFORE = {
-    "precision": "fp32",
-    "vision": {"beta2": 0.999},
-    "memory": {"beta2": 0.999},
-    "controller": {"settled_gamma": None},
-}
-
-
 def stored_config(store: Store) -> RunConfig:
     """Return the settings the run was begun with; what one older than a setting did is what it goes on to do."""
-    from wmloop.config import build_config
+    from wmloop.config.legacy import stored
     from wmloop.config.text import from_toml
 
-    table = from_toml(store.config_text, str(store.path / "config.toml"))
-    evaluate = table.get("evaluate")
-    if isinstance(evaluate, dict) and evaluate.get("confirm_tracks") == 1:
-        evaluate["confirm_tracks"] = 2  # one alone was taken once, and could never confirm a goal
-    return build_config(str(table.get("preset", "laptop")), _BEFORE, table)
+    return stored(from_toml(store.config_text, str(store.path / "config.toml")))
+
+
+def pipeline_of(config: RunConfig) -> Pipeline:
+    """Return the pipeline that a run's settings name.
+
+    Raises:
+        UsageError: there is none of that name here.
+    """
+    from wmloop import pipelines
+
+    return pipelines.get(config.pipeline)
+
+
+def history_of(store: Store, config: RunConfig) -> History:
+    """Return what the run has done so far."""
+    from wmloop.history import History
+
+    return History(store, pipeline_of(config))
 
 
 def output_of(store: Store) -> Callable[[str], None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import log_named, open_run, output_of, require_trust, stored_config
+from wmloop.cli.opening import history_of, log_named, open_run, output_of, require_trust, stored_config
 from wmloop.cli.options import NameArgument, RunsOption, SeedOption, TrustOption, VersionOption
 from wmloop.errors import UsageError
 from wmloop.seeding import TRACKS_A_SEED
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from wmloop.config import RunConfig
     from wmloop.envs import RemoteEnv
+    from wmloop.history import History
     from wmloop.player import Real
-    from wmloop.store import Store
 
 
 @guarded
@@ -68,22 +68,23 @@ def play(
     from wmloop.seeding import fresh_tracks
     from wmloop.serving.choice import choose
 
-    iteration, why = choose(store, version)
+    history = history_of(store, config)
+    iteration, why = choose(history, version)
     device = set_up("cpu", 1)  # one small picture at a time: more threads would only wait for each other
     say(f"{store.name}, iteration {iteration} ({why})")
     if against is not None:
-        choose(store, against)
+        choose(history, against)
         say(f"left: iteration {iteration}; right: iteration {against}")
     elif place != "dream":
         below = ", and below that M's dream with closed eyes" if place == "both" else ""
         say(f"left: reality; right: what V sees, below it what M expected to see{below}")
     with log_named(store), contextlib.ExitStack() as stack:
         env = stack.enter_context(contextlib.closing(RemoteEnv(config.env, output_of(store))))
-        real = _real(store, config, iteration, env, device)
+        real = _real(config, history, iteration, env, device)
         comparison = None
         if against is not None:
             other = stack.enter_context(contextlib.closing(RemoteEnv(config.env, output_of(store))))
-            right = _real(store, config, against, other, device)
+            right = _real(config, history, against, other, device)
             comparison = Comparison({f"iteration {iteration}": real, f"iteration {against}, at the right": right})
         fps = env.frames_per_second / config.env.action_repeat
         showing = open_showing(render, fps)
@@ -97,13 +98,12 @@ def play(
             say("left before the end")
 
 
-def _real(store: Store, config: RunConfig, iteration: int, env: RemoteEnv, device: torch.device) -> Real:
-    from wmloop.history import History
+def _real(config: RunConfig, history: History, iteration: int, env: RemoteEnv, device: torch.device) -> Real:
     from wmloop.player import Real
     from wmloop.serving.agent import Triple
     from wmloop.training.rollouts import require_same_actions
 
-    require_same_actions(History(store).all("rollout"), env.action_low, env.action_high)
-    triple = Triple.of(store, iteration)
+    require_same_actions(history.collected(), env.action_low, env.action_high)
+    triple = Triple.of(history.store, iteration)
     agent = triple.agent(config, env.action_low, env.action_high, device)
     return Real(env, agent, triple.critic(config, device), config.memory.done_weight)

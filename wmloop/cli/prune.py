@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import open_run, stored_config
+from wmloop.cli.opening import history_of, open_run, stored_config
 from wmloop.cli.options import NameArgument, RunsOption
 
 
@@ -30,18 +30,18 @@ def prune(
     have given. `store.keep_last` and its neighbours do the same while a run goes on.
     """
     store = open_run(runs, name)
-    replay = stored_config(store).rollout.replay
+    config = stored_config(store)
+    replay = config.rollout.replay
     with contextlib.nullcontext() if dry_run else store.lock():  # before torch loads: a run at work is refused at once
         from wmloop import retention
-        from wmloop.history import History
         from wmloop.view.words import size
 
         kept = retention.Retention(keep_last, keep_best, keep_every)
         if not dry_run:
-            freed = retention.prune(store, History(store), kept, replay)
+            freed = retention.prune(store, history_of(store, config), kept, replay)
             say(f"{store.name}: {size(freed)} freed")
             return
-        gone = kept.goes(History(store), replay)
+        gone = kept.goes(history_of(store, config), replay)
     for version, files in gone:
         print(f"{version.name}: {', '.join(sorted(files))}")
     bytes_ = sum(version.files[file].size for version, files in gone for file in files)

@@ -11,7 +11,7 @@ import typer
 
 from wmloop.cli.completion import run_names
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import log_named, open_run, output_of, require_trust, stored_config
+from wmloop.cli.opening import history_of, log_named, open_run, output_of, require_trust, stored_config
 from wmloop.cli.options import RunsOption, SeedOption, TrustOption, VersionOption, at_home
 from wmloop.cli.outputs import output_folder
 from wmloop.commands import command, quoted
@@ -78,14 +78,13 @@ def _together(names: Sequence[str]) -> str:
 
 def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: Path) -> Path:
     from wmloop.device import resolve_threads, set_up
-    from wmloop.history import History
     from wmloop.report import describe, look
     from wmloop.serving.agent import Triple
     from wmloop.serving.choice import choose
 
-    iteration, why = choose(store, version)
+    history = history_of(store, facts.config)
+    iteration, why = choose(history, version)
     say(f"{store.name}, iteration {iteration} ({why}): driving fresh tracks for V and M to look at, some 20 s")
-    rollouts = History(store).all("rollout")
     with log_named(store):
         probe = look(
             facts.config,
@@ -94,7 +93,7 @@ def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: 
             set_up("cpu", resolve_threads(0)),
             say,
             output_of(store),
-            rollouts,
+            history.collected(),
         )
     return describe(facts, probe, iteration, _commands(store), folder)
 

@@ -10,7 +10,7 @@ import typer
 
 from wmloop.cli.completion import setting_names
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import open_run, stored_config
+from wmloop.cli.opening import history_of, open_run, stored_config
 from wmloop.cli.options import (
     Device,
     GoalOption,
@@ -160,11 +160,10 @@ def _fork(source: Store, iteration: int, name: str | None, config: str, runs: Pa
         StoreCorruptError: what would be copied is damaged.
     """
     from wmloop.device import machine_facts
-    from wmloop.history import History
     from wmloop.retention import read_after
     from wmloop.store import Store, list_runs
 
-    history = History(source)
+    history = history_of(source, stored_config(source))
     finished, _ = history.next_position()
     if iteration >= finished:
         has = f"its finished iterations are 0 to {finished - 1}" if finished else "none of its iterations is finished"

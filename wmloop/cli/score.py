@@ -13,7 +13,7 @@ import typer
 
 from wmloop import ranking
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import log_named, open_run, output_of, require_trust, stored_config
+from wmloop.cli.opening import history_of, log_named, open_run, output_of, require_trust, stored_config
 from wmloop.cli.options import Device, JsonOption, NameArgument, RunsOption, SeedOption, TrustOption, VersionOption
 from wmloop.seeding import TRACKS_A_SEED
 
@@ -43,14 +43,14 @@ def score(
     from wmloop.calibration.scores import TrackResult, details, score_tracks, summarise
     from wmloop.device import resolve_device, resolve_threads, set_up
     from wmloop.envs import EnvPool
-    from wmloop.history import History
     from wmloop.seeding import fresh_tracks
     from wmloop.serving.agent import Triple
     from wmloop.serving.choice import choose
     from wmloop.training.rollouts import require_same_actions
     from wmloop.view.words import span
 
-    iteration, why = choose(store, version)
+    history = history_of(store, config)
+    iteration, why = choose(history, version)
     where = set_up(resolve_device(device), resolve_threads(0))
     say(f"{store.name}, iteration {iteration} ({why}), {tracks} fresh tracks of seed {seed}")
     results: list[TrackResult] = []
@@ -71,7 +71,7 @@ def score(
             print(f"\r{told} \x1b[K", end="", file=sys.stderr)
 
     with log_named(store), EnvPool(config.env, min(config.env.num_envs, tracks), output=output_of(store)) as pool:
-        require_same_actions(History(store).all("rollout"), pool.action_low, pool.action_high)
+        require_same_actions(history.collected(), pool.action_low, pool.action_high)
         agent = Triple.of(store, iteration).agent(config, pool.action_low, pool.action_high, where)
         for wave in waves([Task(track, 0) for track in fresh_tracks(tracks, seed)], pool.num_envs):
             results += score_tracks(config, pool, agent, [task.seed for task in wave], tick)

@@ -14,7 +14,7 @@ import typer
 
 from wmloop import machine, signals
 from wmloop.cli.exits import say
-from wmloop.cli.opening import commits, name_log
+from wmloop.cli.opening import commits, name_log, pipeline_of
 from wmloop.cli.stopping import Stop
 from wmloop.commands import command, quoted
 from wmloop.config import RunConfig, settings, with_settings
@@ -47,7 +47,7 @@ class Session:
         self._store, self._stored, self._config = store, stored, config
         self._run = root / store.name if root.absolute() == store.path.parent else store.path  # as the user says it
         self._again = resume_command(self._run, stored, config) + (" --track" if track else "")
-        self._progress = progress
+        self._progress, self._pipeline = progress, pipeline_of(config)
         self._notes, self._printed = notes, printed
         self._throttle = Throttle(_LOG_SECONDS)
         self._place = "the run"
@@ -65,11 +65,11 @@ class Session:
             typer.Exit: it was stopped, with 130, 143 or 129.
             WmloopError: as the loop does.
         """
-        from wmloop import loop, pipelines
+        from wmloop import loop
         from wmloop.device import set_up
 
         device = set_up(self._config.device, self._config.threads, self._config.precision)
-        state = ViewState(stages=tuple(stage.name for stage in pipelines.WORLD_MODEL))
+        state = ViewState(self._pipeline)
         for text in self._notes:
             say(f"note: {text}")
             self._store.journal.append(stamped(Message(text, "warning")))
@@ -82,7 +82,7 @@ class Session:
             stack.callback(self._save_pictures)
             stop = stack.enter_context(Stop(self._stopping, self._leaving))
             try:
-                reason = loop.run(self._store, self._config, device, self._report, stop)
+                reason = loop.run(self._store, self._config, self._pipeline, device, self._report, stop)
             except EnvironmentFailedError as error:
                 if not stop.within(0.3):  # a SIGTERM to every process ends the workers too, and maybe first
                     error.add_note(f"all that was saved is safe: `{self._again}` goes on from there")
@@ -115,7 +115,7 @@ class Session:
         """Let tables follow the run's events, and TensorBoard where it is asked for."""
         from wmloop.tracking import MetricsTable, TensorBoard
 
-        table = MetricsTable(self._store)
+        table = MetricsTable(self._store, self._pipeline.names[-1])
         table.write()
         self._followers = [table.report]
         if self._track:

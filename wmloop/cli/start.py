@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from wmloop.cli.exits import guarded, say
+from wmloop.cli.opening import pipeline_of
 from wmloop.cli.options import (
     Device,
     GoalOption,
@@ -38,6 +39,9 @@ def start(
         Literal["smoke", "laptop", "gpu", "paper"] | None,
         typer.Option(help="Where the settings start from; without it gpu on CUDA, else laptop."),
     ] = None,
+    pipeline: Annotated[
+        str | None, typer.Option(metavar="PIPELINE", help="The system to train; without it world-model.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", callback=at_home, help="Settings over the preset's.")
     ] = None,
@@ -65,11 +69,12 @@ def start(
 
     if name is not None and not print_config:
         require_new(runs, name)
-    flags = {"device": device, "seed": seed, "threads": threads}
+    flags = {"pipeline": pipeline, "device": device, "seed": seed, "threads": threads}
     layers = [read_toml(config)] if config else []
     layers += [parse_setting(text) for text in sets or []]
     layers += [budget(iterations, hours, goal), {key: value for key, value in flags.items() if value is not None}]
     settled, why = _settle(preset, layers)
+    system = pipeline_of(settled)
     if print_config:
         say(why)
         print(to_toml(settled, comments=True), end="")
@@ -83,6 +88,7 @@ def start(
 
     if track:
         require_tensorboard()
+    system.check()
     printed: list[str] = []
     try:
         # what cannot be driven is refused before there is a run

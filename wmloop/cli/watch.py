@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import commits, open_run
+from wmloop.cli.opening import commits, open_run, pipeline_of, stored_config
 from wmloop.cli.options import NameArgument, ProgressOption, RunsOption
 from wmloop.commands import command
 
@@ -81,7 +81,6 @@ class _Log:
 
 def _so_far(store: Store, log: _Log) -> tuple[ViewState, bool]:
     """Return the view's state after all that is in the log by now, and whether the run came to an end there."""
-    from wmloop import pipelines
     from wmloop.events import RunFinished, RunStarted, VersionCommitted, from_record
     from wmloop.view import ViewState
     from wmloop.view.state import recall, reduce
@@ -92,7 +91,7 @@ def _so_far(store: Store, log: _Log) -> tuple[ViewState, bool]:
     own = {(event.iteration, event.stage) for _, event in latest if isinstance(event, VersionCommitted)}
     before = [version for version in commits(store) if (version.iteration, version.stage) not in own]
     now, wall = time.monotonic(), datetime.datetime.now(datetime.UTC)
-    state = recall(ViewState(stages=tuple(stage.name for stage in pipelines.WORLD_MODEL)), before, now)
+    state = recall(ViewState(pipeline_of(stored_config(store))), before, now)
     for record, event in latest:
         state = reduce(state, event, now - _age(record, wall))
     return state, bool(latest) and isinstance(latest[-1][1], RunFinished)

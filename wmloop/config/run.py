@@ -10,7 +10,7 @@ from wmloop.config.controller import ControllerConfig
 from wmloop.config.dream import DreamConfig
 from wmloop.config.env import EnvConfig
 from wmloop.config.memory import MemoryConfig
-from wmloop.config.part import Count, Number, Part, Positive, Weight, Whole
+from wmloop.config.part import Count, Number, Part, Positive, Weight, Whole, Word
 from wmloop.config.presets import PRESETS
 from wmloop.config.rollout import RolloutConfig
 from wmloop.config.vision import VisionConfig
@@ -62,6 +62,9 @@ class RunConfig(Part):
 
     preset: Annotated[str, AfterValidator(_known), Field(description="the preset these settings started from")] = (
         "laptop"
+    )
+    pipeline: Annotated[Word, Field(description="the system that is trained: a table of stages by its name")] = (
+        "world-model"
     )
     seed: Annotated[
         int, Field(strict=True, ge=0, le=2**63 - 1, description="the run's seed; every random number derives from it")

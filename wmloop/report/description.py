@@ -12,7 +12,7 @@ from wmloop.calibration.ends import by_bin, ends
 from wmloop.calibration.windows import Promises
 from wmloop.config.text import to_toml
 from wmloop.report import plots
-from wmloop.report.facts import STAGES, Facts, Point
+from wmloop.report.facts import Facts, Point
 from wmloop.report.html import Page, cell, percent, safe, thousands
 from wmloop.report.probe import Layer, Probe
 from wmloop.view.words import number, size, span
@@ -175,7 +175,7 @@ def _iteration(point: Point) -> list[str]:
 
 
 def _times(facts: Facts) -> list[list[str]]:
-    totals = {stage: sum(spent.get(stage, 0.0) for spent in facts.seconds.values()) for stage in STAGES}
+    totals = {stage: sum(spent.get(stage, 0.0) for spent in facts.seconds.values()) for stage in facts.pipeline.names}
     whole, count = sum(totals.values()), max(1, len(facts.seconds))
     rows = [
         [s, span(total), f"{total / whole:.0%}", span(total / count), _throughput(facts, s)]
@@ -184,17 +184,8 @@ def _times(facts: Facts) -> list[list[str]]:
     return [*rows, ["all", span(whole), "100%", span(whole / count), ""]]
 
 
-_UNITS = {
-    "rollout": "frames",
-    "vision": "images",
-    "memory": "sequence steps",
-    "controller": "dream steps",
-    "evaluate": "frames",
-}
-
-
 def _throughput(facts: Facts, stage: str) -> str:
-    return f"{number(facts.rates[stage])} {_UNITS.get(stage, 'units')}/s" if stage in facts.rates else ""
+    return f"{number(facts.rates[stage])} {facts.pipeline.row(stage).unit}/s" if stage in facts.rates else ""
 
 
 def _layer(layer: Layer) -> list[str]:

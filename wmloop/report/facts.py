@@ -10,11 +10,9 @@ from typing import Any, NamedTuple
 
 from wmloop.config import RunConfig, build_config, changed_settings
 from wmloop.history import History
-from wmloop.pipelines import WORLD_MODEL
+from wmloop.pipelines import Pipeline, get
 from wmloop.ranking import merit
 from wmloop.store import Store, Version
-
-STAGES = tuple(stage.name for stage in WORLD_MODEL)
 
 
 class Point(NamedTuple):
@@ -59,6 +57,7 @@ class Facts:
 
     name: str
     config: RunConfig
+    pipeline: Pipeline
     points: Sequence[Point]
     tracks: Sequence[Track]
     seconds: Mapping[int, Mapping[str, float]]
@@ -72,16 +71,18 @@ class Facts:
     @classmethod
     def of(cls, store: Store, config: RunConfig) -> Facts:
         """Read the run."""
-        history = History(store)
-        whole = list(itertools.takewhile(lambda i: history.version(i, "evaluate"), itertools.count()))
-        imported = [v.iteration for v in history.all("evaluate") if v.iteration not in whole]
+        pipeline = get(config.pipeline)
+        history = History(store, pipeline)
+        scored = {version.iteration: version for version in history.scored()}
+        whole = list(itertools.takewhile(scored.__contains__, itertools.count()))
+        imported = [iteration for iteration in scored if iteration not in whole]
         points, frames, hours, evaluated = [], 0.0, 0.0, 0.0
         seconds: dict[int, dict[str, float]] = {}
         begun = {version.iteration for version in history.everything()}
         for iteration in [*whole, *sorted(begun.difference(whole, imported)), *imported]:
-            versions = {stage: history.version(iteration, stage) for stage in STAGES}
-            spent = {stage: version.seconds for stage, version in versions.items() if version}
-            rollout, evaluation = versions["rollout"], versions["evaluate"]
+            versions = {name: history.version(iteration, name) for name in pipeline.names}
+            spent = {name: version.seconds for name, version in versions.items() if version}
+            rollout, evaluation = versions[pipeline.collected_by], scored.get(iteration)
             driven = rollout.metrics if rollout else {}
             frames += driven.get("frames", math.nan)
             hours += sum(spent.values()) / 3600
@@ -94,8 +95,8 @@ class Facts:
         made = store.facts if isinstance(store.facts, dict) else {}
         versions_, forked = store.versions(), made.get("forked_from")
         return cls(
-            store.name, config, points, _tracks(best) if best else [], seconds, _rates(versions_), frames, evaluated,
-            dict(made),
+            store.name, config, pipeline, points, _tracks(best) if best else [], seconds,
+            _rates(versions_, pipeline.names), frames, evaluated, dict(made),
             sum(version.num_bytes for version in versions_),
             forked if isinstance(forked, dict) else {},
         )  # fmt: skip
@@ -112,16 +113,16 @@ class Facts:
         return changed_settings(build_config(self.config.preset, own), self.config)
 
 
-def _rates(versions: Sequence[Version]) -> dict[str, float]:
+def _rates(versions: Sequence[Version], stages: Sequence[str]) -> dict[str, float]:
     """Return units a second by stage, of the versions that say how many units they were."""
-    work, took = dict.fromkeys(STAGES, 0.0), dict.fromkeys(STAGES, 0.0)
+    work, took = dict.fromkeys(stages, 0.0), dict.fromkeys(stages, 0.0)
     for version in versions:
         told = version.metrics
         units = told.get("units", told.get("frames", 0.0) + told.get("confirmed_frames", 0.0))
         if units > 0 and version.stage in work:
             work[version.stage] += units
             took[version.stage] += version.seconds
-    return {stage: work[stage] / took[stage] for stage in STAGES if took[stage] > 0}
+    return {stage: work[stage] / took[stage] for stage in stages if took[stage] > 0}
 
 
 def _point(iteration: int, frames: float, hours: float, scored: Any, driven: Any) -> Point:

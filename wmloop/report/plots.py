@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from wmloop.report.facts import STAGES, Facts
+from wmloop.report.facts import Facts
 from wmloop.report.probe import Probe
 
 #: Wong's colours, which people tell apart however they see them.
@@ -164,7 +164,7 @@ def time(facts: Facts) -> Figure:
     """Draw the minutes of each stage in each iteration."""
     figure, axes = _axes(xlabel="iteration", ylabel="minutes")
     base, iterations = np.zeros(len(facts.seconds)), list(facts.seconds)
-    for stage, colour in zip(STAGES, _RUNS, strict=False):
+    for stage, colour in zip(facts.pipeline.names, _RUNS, strict=False):
         minutes = np.array([spent.get(stage, 0.0) / 60 for spent in facts.seconds.values()])
         axes.bar(iterations, minutes, bottom=base, color=colour, label=stage, width=0.8)
         base += minutes

@@ -20,6 +20,7 @@ from wmloop.learn.optim import adam, warmup_decay
 from wmloop.models.mixed import round_in
 from wmloop.models.state import module_arrays
 from wmloop.models.vision import Vision, to_frames
+from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.experience import load_experience, remember
 from wmloop.training.fit import fit
@@ -32,31 +33,37 @@ _WARMUP_UPDATES = 10
 _TEMPERATURES = (0.5, 2.0)
 
 
-def run(ctx: StageContext) -> dict[str, float]:
+def run(
+    ctx: StageContext,
+    vision: Version,
+    memory: Version,
+    evaluate: Version | None = None,
+    controller: Version | None = None,
+) -> dict[str, float]:
     """Train C; write `actor` and `critic`, warm-started from the best so far by real score."""
     config = ctx.config.controller.model_copy(update={"gamma": discount(ctx)})
-    experience = load_experience(ctx, ctx.needs["vision"])
+    experience = load_experience(ctx, vision)
     actions = experience.actions.shape[-1]
-    vision = load(new_vision(ctx.config, ctx.device), ctx.needs["vision"]).eval()
-    memory = load(new_memory(ctx.config, actions, ctx.device), ctx.needs["memory"]).eval()
+    eye = load(new_vision(ctx.config, ctx.device), vision).eval()
+    model = load(new_memory(ctx.config, actions, ctx.device), memory).eval()
     torch.manual_seed(ctx.seed("init"))
     actor, critic = new_actor(ctx.config, actions, ctx.device), new_critic(ctx.config, ctx.device)
-    if "controller" in ctx.carries:
-        load(actor, ctx.carries["controller"], "actor")
-        load(critic, ctx.carries["controller"], "critic")
+    if controller:
+        load(actor, controller, "actor")
+        load(critic, controller, "critic")
     else:  # begin with what was driven so far: of other actions M knows nothing yet
         actor.lean(experience.actions[0].mean(0))
     if ctx.config.precision == "bf16-mixed":
         round_in(actor, critic)
     anchor = copy.deepcopy(actor).requires_grad_(False)
-    states = remember(memory, experience)
-    tau = temperature(ctx)
-    dream = Dream(memory, tau, ctx.config.memory.done_weight)
+    states = remember(model, experience)
+    tau = temperature(ctx, evaluate)
+    dream = Dream(model, tau, ctx.config.memory.done_weight)
     optimizer = adam([*actor.parameters(), *critic.parameters()], config.learning_rate)
-    per_decision = float(memory.reward_scale)
-    ceiling = reward_ceiling(ctx)
+    per_decision = float(model.reward_scale)
+    ceiling = reward_ceiling(ctx, controller)
     updates = config.first_updates if ctx.iteration == 0 else config.updates
-    shown = _Shown(ctx, vision)
+    shown = _Shown(ctx, eye)
 
     def imagine(z: Tensor, h: Tensor, c: Tensor, *noise: Tensor) -> DreamBatch:
         return dream.rollout(actor, DreamState(z, h, c), Noise(*noise))
@@ -79,7 +86,7 @@ def run(ctx: StageContext) -> dict[str, float]:
 
     width = ctx.config.dream.num_dreams * ctx.config.dream.horizon
     metrics = fit(
-        ctx, {"actor": actor, "critic": critic}, optimizer, updates, "dream steps",
+        ctx, {"actor": actor, "critic": critic}, optimizer, updates,
         lambda i: warmup_decay(config.learning_rate, i, updates, _WARMUP_UPDATES), step, width,
     )  # fmt: skip
     ctx.draft.save_tensors("actor.safetensors", module_arrays(actor))
@@ -94,28 +101,27 @@ def discount(ctx: StageContext) -> float:
     freed falls back where the wide horizon returns (docs/experiments.md).
     """
     config = ctx.config.controller
-    if config.settled_gamma is None or not ranking.settled([scored.metrics for scored in ctx.history("evaluate")]):
+    if config.settled_gamma is None or not ranking.settled([scored.metrics for scored in ctx.scored()]):
         return config.gamma
     return config.settled_gamma
 
 
-def reward_ceiling(ctx: StageContext) -> float | None:
+def reward_ceiling(ctx: StageContext, begun_with: Version | None) -> float | None:
     """Return the reward of a decision beyond which more is worth nothing; None while C still has to become faster.
 
     The ceiling holds where the C that training goes on from was paid as much in reality, and not below: from the start
     on it would make C careful before it is able (docs/experiments.md).
     """
     ceiling = ctx.config.controller.reward_ceiling
-    if ceiling is None or "controller" not in ctx.carries:
+    if ceiling is None or begun_with is None:
         return None
-    begun_with = ctx.carries["controller"].iteration
-    scored = next(v.metrics for v in ctx.history("evaluate") if v.iteration == begun_with)
+    scored = next(version.metrics for version in ctx.scored() if version.iteration == begun_with.iteration)
     # runs of earlier days tell what that rate pays in a whole episode's frames
     whole = ctx.config.env.most_frames / ctx.config.env.action_repeat
     return ceiling if scored.get("paid_a_decision", scored.get("paid", 0.0) / whole) >= ceiling else None
 
 
-def temperature(ctx: StageContext) -> float:
+def temperature(ctx: StageContext, evaluation: Version | None) -> float:
     """Return the temperature to dream at: as configured, or `auto`.
 
     Auto begins at 1, M's own belief. After each evaluation tau is multiplied by exp(gap / 2), within [0.5, 2]: promises
@@ -124,9 +130,9 @@ def temperature(ctx: StageContext) -> float:
     configured = ctx.config.dream.temperature
     if configured != "auto":
         return configured
-    if "evaluate" not in ctx.carries:
+    if evaluation is None:
         return 1.0
-    scored = ctx.carries["evaluate"].metrics
+    scored = evaluation.metrics
     gap = float(np.clip(scored.get("gap", 0.0), -1.0, 1.0))
     return float(np.clip(scored.get("temperature", 1.0) * np.exp(gap / 2), *_TEMPERATURES))
 

@@ -14,26 +14,27 @@ from wmloop.envs import EnvPool
 from wmloop.models.agent import Agent
 from wmloop.seeding import confirmation_tracks, evaluation_tracks
 from wmloop.serving.agent import Triple
+from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.rollouts import require_same_actions
 
 
-def run(ctx: StageContext) -> dict[str, float]:
+def run(ctx: StageContext, vision: Version, memory: Version, controller: Version) -> dict[str, float]:
     """Score this iteration's triple on the held-out tracks; where the goal is met, confirm it on further ones."""
     config = ctx.config
-    triple = Triple(ctx.needs["vision"], ctx.needs["memory"], ctx.needs["controller"])
+    triple = Triple(vision, memory, controller)
     tracks = evaluation_tracks(config.evaluate.tracks)
     with EnvPool(config.env, min(config.env.num_envs, len(tracks)), output=ctx.output) as pool:
-        require_same_actions(ctx.history("rollout"), pool.action_low, pool.action_high)
+        require_same_actions(ctx.collected(), pool.action_low, pool.action_high)
         agent = triple.agent(config, pool.action_low, pool.action_high, ctx.device)
-        ctx.begin(len(tracks) * config.env.most_frames, "frames")
+        ctx.begin(len(tracks) * config.env.most_frames)
         results = _score(ctx, pool, agent, tracks, "tracks")
         metrics = summarise(results) | {"temperature": triple.controller.metrics.get("temperature", 1.0)}
         goal = config.budget.goal
         if goal is not None and metrics["score"] >= goal:
             ctx.say(f"goal met on {len(tracks)} tracks with {metrics['score']:.0f}: confirming on further ones")
             further = confirmation_tracks(config.evaluate.confirm_tracks)
-            ctx.begin(len(further) * config.env.most_frames, "frames")
+            ctx.begin(len(further) * config.env.most_frames)
             results = _score(ctx, pool, agent, further, "confirm")
             confirmed = summarise(results)
             kept = ("score", "score_std", "score_error", "score_min", "frames", "gap", "gap_error")

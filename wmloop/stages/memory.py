@@ -8,6 +8,7 @@ from wmloop.learn.optim import adam, descend, warmup_decay
 from wmloop.models.memory import memory_loss
 from wmloop.models.mixed import round_in
 from wmloop.models.state import module_arrays
+from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.experience import draw, load_experience, remember
 from wmloop.training.fit import WARMUP_STEPS, fit
@@ -15,37 +16,37 @@ from wmloop.training.networks import load, new_memory
 from wmloop.training.rollouts import reward_scale
 
 
-def run(ctx: StageContext) -> dict[str, float]:
+def run(ctx: StageContext, rollout: Version, vision: Version, memory: Version | None = None) -> dict[str, float]:
     """Train M; write `model`."""
     config = ctx.config.memory
-    experience = load_experience(ctx, ctx.needs["vision"])
+    experience = load_experience(ctx, vision)
     torch.manual_seed(ctx.seed("init"))
-    memory = new_memory(ctx.config, experience.actions.shape[-1], ctx.device)
-    if "memory" in ctx.carries:
-        load(memory, ctx.carries["memory"])
-    memory.reward_scale.fill_(reward_scale(ctx.config, ctx.history("rollout")))
-    memory.rescale_terminal(experience.terminal_scale)
+    net = new_memory(ctx.config, experience.actions.shape[-1], ctx.device)
+    if memory:
+        load(net, memory)
+    net.reward_scale.fill_(reward_scale(ctx.config, ctx.collected()))
+    net.rescale_terminal(experience.terminal_scale)
     # More to learn from takes more steps; once old rollouts leave the replay, there is no more of it.
     age = min(ctx.iteration, ctx.config.rollout.replay) - 1
     steps = config.first_steps if ctx.iteration == 0 else round(config.steps * config.steps_growth**age)
     # The states that sequences start from are M's own as the stage began: a constant, also for a resumed stage.
-    states = remember(memory, experience)
-    parameters = [p for p in memory.parameters() if p.requires_grad]
+    states = remember(net, experience)
+    parameters = [p for p in net.parameters() if p.requires_grad]
     optimizer = adam(parameters, config.learning_rate, config.beta2)
     if ctx.config.precision == "bf16-mixed":
-        round_in(memory)
+        round_in(net)
 
     def step(i: int) -> dict[str, float]:
         z, action, state, targets = draw(ctx, experience, states, i)
-        hidden, _ = memory(z, action, state)
+        hidden, _ = net(z, action, state)
         weights = (config.reward_weight, config.done_weight, config.action_weight)
-        loss, parts = memory_loss(memory.predict(hidden, targets.z), targets, *weights, memory.terminal_scale)
+        loss, parts = memory_loss(net.predict(hidden, targets.z), targets, *weights, net.terminal_scale)
         descend(loss, optimizer, config.max_grad_norm)
         return {name: float(part) for name, part in parts.items()}
 
     metrics = fit(
-        ctx, {"memory": memory}, optimizer, steps, "sequence-steps",
+        ctx, {"memory": net}, optimizer, steps,
         lambda i: warmup_decay(config.learning_rate, i, steps, WARMUP_STEPS), step, config.batch * config.sequence,
     )  # fmt: skip
-    ctx.draft.save_tensors("model.safetensors", module_arrays(memory))
+    ctx.draft.save_tensors("model.safetensors", module_arrays(net))
     return metrics

@@ -20,6 +20,7 @@ from wmloop.episodes import Cut, Episode, pack
 from wmloop.models.agent import Exploration
 from wmloop.seeding import training_track
 from wmloop.serving.agent import Triple
+from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.rollouts import require_same_actions
 
@@ -27,7 +28,9 @@ from wmloop.training.rollouts import require_same_actions
 _BYTES_A_DECISION = 2048
 
 
-def run(ctx: StageContext) -> dict[str, float]:
+def run(
+    ctx: StageContext, vision: Version | None = None, memory: Version | None = None, controller: Version | None = None
+) -> dict[str, float]:
     """Collect this iteration's episodes into the draft, a shard a wave; return counts, the mean score and M's foresight.
 
     A wave runs to its end before the next begins, and how many episodes the next has depends on finished waves alone. So
@@ -44,11 +47,10 @@ def run(ctx: StageContext) -> dict[str, float]:
     patience = None if first else config.rollout.patience
     with EnvPool(config.env, config.env.num_envs, patience, ctx.output) as pool:
         agent = None
-        if not first:
-            require_same_actions(ctx.history("rollout"), pool.action_low, pool.action_high)
-            carried = Triple(ctx.carries["vision"], ctx.carries["memory"], ctx.carries["controller"])
-            agent = carried.agent(config, pool.action_low, pool.action_high, ctx.device)
-        ctx.begin(goal, "frames")
+        if vision and memory and controller:
+            require_same_actions(ctx.collected(), pool.action_low, pool.action_high)
+            agent = Triple(vision, memory, controller).agent(config, pool.action_low, pool.action_high, ctx.device)
+        ctx.begin(goal)
         ctx.draft.require_space(goal // config.env.action_repeat * _BYTES_A_DECISION)
         for number in count():
             wave = _first_wave(ctx, episodes, decisions) if first else _policy_wave(ctx, episodes, frames)
@@ -144,7 +146,7 @@ def _policy_wave(ctx: StageContext, episodes: int, frames: int) -> list[Task]:
     if episodes:
         mean = frames / episodes
     else:
-        before = ctx.history("rollout")[-1]
+        before = ctx.collected()[-1]
         driven = before.metrics["frames"] / before.metrics["episodes"]
         mean = driven if before.iteration else config.env.most_frames
     width = still_to_drive(config.rollout.frames - frames, mean, config.env.num_envs)

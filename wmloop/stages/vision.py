@@ -23,26 +23,27 @@ from wmloop.training.networks import load, new_vision
 from wmloop.training.rollouts import Frames, episodes_of, gather_frames, reward_scale
 
 _SHOW_EVERY = 50
+_FORETASTE = "foretaste.safetensors"
 
 
-def run(ctx: StageContext) -> dict[str, float]:
+def run(ctx: StageContext, rollout: Version, vision: Version | None = None) -> dict[str, float]:
     """Train or freeze V as configured; write `model`, `foretaste`, and `latents-NNNN` for each iteration's episodes."""
     config = ctx.config.vision
     torch.manual_seed(ctx.seed("init"))
-    vision = new_vision(ctx.config, ctx.device)
+    net = new_vision(ctx.config, ctx.device)
     foretaste = Foretaste(config.latent, AHEAD).to(ctx.device)
     rollouts = ctx.rollouts()
     images = config.first_images if ctx.iteration == 0 else config.tune_images
     moves = images > 0 and (config.tune_iterations is None or ctx.iteration <= config.tune_iterations)
-    if "vision" in ctx.carries:
-        load(vision, ctx.carries["vision"])
-        if "foretaste.safetensors" in ctx.carries["vision"].files:  # runs of earlier days have none
-            load(foretaste, ctx.carries["vision"], "foretaste")
+    if vision:
+        load(net, vision)
+        if _FORETASTE in vision.files:  # runs of earlier days have none
+            load(foretaste, vision, "foretaste")
     if moves:
-        metrics = _train(ctx, vision, foretaste, rollouts, images)
+        metrics = _train(ctx, net, foretaste, rollouts, images)
     else:
         metrics = {}
-        ctx.begin(int(rollouts[-1].metrics["decisions"]), "images")
+        ctx.begin(int(rollouts[-1].metrics["decisions"]))
     rows = sum(version.metrics["decisions"] + version.metrics["episodes"] for version in rollouts)
     ctx.draft.require_space(int(rows) * (1 + bool(ctx.config.env.mirror)) * 4 * config.latent)  # mu, logvar: float16
     ctx.say(f"V looks at all {int(rows):,} pictures, for M to learn from")
@@ -51,20 +52,20 @@ def run(ctx: StageContext) -> dict[str, float]:
         if ctx.draft.has(name):
             continue
         ctx.stop_here()
-        if not moves and version.iteration < ctx.iteration:  # a frozen V sees what it saw before
-            ctx.draft.save_bytes(name, ctx.carries["vision"].bytes(name))
+        if vision and not moves and version.iteration < ctx.iteration:  # a frozen V sees what it saw before
+            ctx.draft.save_bytes(name, vision.bytes(name))
         else:
-            ctx.draft.save_tensors(name, see(vision, episodes_of(version), bool(ctx.config.env.mirror)))
-    ctx.draft.save_tensors("model.safetensors", module_arrays(vision))
-    ctx.draft.save_tensors("foretaste.safetensors", module_arrays(foretaste))
-    return metrics | {"moved": float(moves)} | _check(vision, rollouts[-1])
+            ctx.draft.save_tensors(name, see(net, episodes_of(version), bool(ctx.config.env.mirror)))
+    ctx.draft.save_tensors("model.safetensors", module_arrays(net))
+    ctx.draft.save_tensors(_FORETASTE, module_arrays(foretaste))
+    return metrics | {"moved": float(moves)} | _check(net, rollouts[-1])
 
 
 def _train(
     ctx: StageContext, vision: Vision, foretaste: Foretaste, rollouts: Sequence[Version], images: int
 ) -> dict[str, float]:
     config = ctx.config.vision
-    scale = reward_scale(ctx.config, ctx.history("rollout"))
+    scale = reward_scale(ctx.config, ctx.collected())
     driven = [episode for version in rollouts for episode in episodes_of(version, observed=False)]
     told = ahead(driven, ctx.config.memory.reward_floor, scale)
     rewards, known = (torch.from_numpy(array).to(ctx.device) for array in told)
@@ -97,7 +98,7 @@ def _train(
         return {name: float(part.detach()) for name, part in parts.items()}
 
     return fit(
-        ctx, {"vision": vision, "foretaste": foretaste}, optimizer, steps, "images",
+        ctx, {"vision": vision, "foretaste": foretaste}, optimizer, steps,
         lambda i: warmup_decay(rate, i, steps, WARMUP_STEPS), step, config.batch,
     )  # fmt: skip
 

@@ -21,19 +21,19 @@ _PROGRESS_SECONDS = 0.2
 
 @dataclass
 class StageContext:
-    """One stage's world: `needs` holds versions of this iteration, `carries` earlier ones to start from (see Stage).
+    """One stage's world, but for the versions that it reads, which are its function's other arguments (see Stage).
 
-    `history(stage)` returns all committed versions of a stage up to this iteration. `draft` is the private folder the
-    stage writes to; the loop publishes it.
+    `collected()` returns the versions that hold real episodes, `scored()` the evaluations, those up to this iteration.
+    `draft` is the private folder the stage writes to; the loop publishes it.
     """
 
     config: RunConfig
     iteration: int
     stage: str
+    unit: str
     device: torch.device
-    needs: Mapping[str, Version]
-    carries: Mapping[str, Version]
-    history: Callable[[str], list[Version]]
+    collected: Callable[[], list[Version]]
+    scored: Callable[[], list[Version]]
     draft: Draft
     report: Reporter
     should_stop: Callable[[], bool]
@@ -43,7 +43,7 @@ class StageContext:
 
     def rollouts(self) -> list[Version]:
         """Return the rollouts that are learnt from: this iteration's and the newest before it, as configured."""
-        return self.history("rollout")[-self.config.rollout.replay :]
+        return self.collected()[-self.config.rollout.replay :]
 
     def seed(self, *position: int | str) -> int:
         """Return the seed of a place within this stage: a function of position, never of history."""
@@ -57,12 +57,12 @@ class StageContext:
         """Return a numpy generator seeded for a place within this stage."""
         return np.random.default_rng(self.seed(*position))
 
-    def begin(self, total: int, unit: str, done: int = 0) -> None:
-        """Announce how much work there is; `done` of it was finished before an interruption."""
+    def begin(self, total: int, done: int = 0) -> None:
+        """Announce how much work there is, in the stage's unit; `done` of it was finished before an interruption."""
         now = time.monotonic()
         self._begun, self._saved, self._shown = (now, done), now, 0.0
-        self._total, self._unit = total, unit
-        self.report(StageStarted(self.iteration, self.stage, total, unit))
+        self._total = total
+        self.report(StageStarted(self.iteration, self.stage, total, self.unit))
 
     def progress(self, done: int, metrics: Mapping[str, float] | None = None) -> None:
         """Report progress, and metrics if given, a few times a second at most."""
@@ -72,7 +72,7 @@ class StageContext:
         self._shown = now
         started, before = self._begun
         rate = (done - before) / max(now - started, 1e-9)
-        self.report(Progress(self.iteration, self.stage, done, self._total, self._unit, rate))
+        self.report(Progress(self.iteration, self.stage, done, self._total, self.unit, rate))
         if metrics:
             self.report(Metrics(self.iteration, self.stage, dict(metrics)))
 

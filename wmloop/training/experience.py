@@ -62,7 +62,7 @@ def load_experience(ctx: StageContext, vision: Version) -> Experience:
     rollouts = ctx.rollouts()
     batches = [list(episodes_of(version, observed=False)) for version in rollouts]
     replay = Replay(batches, *action_bounds(rollouts[-1]))
-    scale = reward_scale(ctx.config, ctx.history("rollout"))
+    scale = reward_scale(ctx.config, ctx.collected())
     return Experience.of(ctx.config, replay, vision, scale, ctx.device)
 
 

@@ -27,7 +27,7 @@ Step = Callable[[int], Mapping[str, float]]
 
 
 def fit(
-    ctx: StageContext, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, total: int, unit: str,
+    ctx: StageContext, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, total: int,
     learning_rate: Callable[[int], float], step: Step, units_per_step: int = 1,
 ) -> dict[str, float]:  # fmt: skip
     """Run `step(0) ... step(total - 1)`, resuming from the draft's newest snapshot; return smoothed metrics and `units`.
@@ -70,7 +70,7 @@ def fit(
         except StoreCorruptError as error:  # another program's, whose networks were others
             raise DraftUnusableError(f"{ctx.draft.name} was begun with other networks: {error}") from error
         means, scale, rollbacks = dict(state["means"]), float(state["scale"]), int(state["rollbacks"])
-    ctx.begin(total * units_per_step, unit, start * units_per_step)
+    ctx.begin(total * units_per_step, start * units_per_step)
     i = start
     while i < total:
         for group in optimizer.param_groups:

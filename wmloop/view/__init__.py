@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from typing import Protocol
@@ -52,7 +53,7 @@ def open_view(style: str, state: ViewState, hint: str = "Ctrl-C saves and stops"
         return LineView(sys.stdout, json_line, 1.0)
     if style == "none":
         return NoView()
-    return LineView(sys.stdout, timed, 10.0)
+    return LineView(sys.stdout, functools.partial(timed, state.pipeline), 10.0)
 
 
 def can_show_live() -> bool:

@@ -27,6 +27,7 @@ from wmloop.events import (
     VersionCommitted,
     to_record,
 )
+from wmloop.pipelines import Pipeline
 from wmloop.view.words import headline, number, size, span
 
 REASONS = {
@@ -115,9 +116,9 @@ def note(text: str) -> None:
         os.write(2, f"{text}\n".encode(errors="replace"))
 
 
-def timed(event: Event) -> str:
+def timed(pipeline: Pipeline, event: Event) -> str:
     """Return one line about `event` with the time of day."""
-    return f"{datetime.datetime.now():%H:%M:%S}  {plain(event)}"
+    return f"{datetime.datetime.now():%H:%M:%S}  {plain(pipeline, event)}"
 
 
 def json_line(event: Event) -> str:
@@ -133,8 +134,8 @@ def stamped(event: Event) -> dict[str, Any]:
     return {"time": now, **{name: _finite(value) for name, value in record.items()}}
 
 
-def plain(event: Event) -> str:
-    """Return one line about `event` in ASCII."""
+def plain(pipeline: Pipeline, event: Event) -> str:
+    """Return one line about `event` of a pipeline's run in ASCII."""
     match event:
         case RunStarted():
             verb = "goes on" if event.resumed else "starts"
@@ -152,7 +153,7 @@ def plain(event: Event) -> str:
         case Metrics():
             return f"{_place(event)}  {' '.join(f'{name}={value:.4g}' for name, value in event.values.items())}"
         case VersionCommitted():
-            said = headline(event.stage, event.metrics)
+            said = headline(pipeline.row(event.stage).headline, event.metrics)
             return (f"{_place(event)}  committed: {said + ', ' if said else ''}{size(event.num_bytes)},"
                     f" {span(event.seconds)}")  # fmt: skip
         case Snapshot():

@@ -22,7 +22,7 @@ from wmloop import streams
 from wmloop.display.frames import half_blocks, terminal_colours
 from wmloop.events import Event, Message, RunFinished
 from wmloop.view.lines import note, plain
-from wmloop.view.screen import PICTURES, render
+from wmloop.view.screen import render
 from wmloop.view.state import ViewState, reduce
 
 _STOP: Any = getattr(signal, "SIGTSTP", None)  # Ctrl-Z, where there is such a thing
@@ -116,7 +116,7 @@ class LiveView:
             sys.stderr.write("".join(f"{line}\n" for line in self._errors.lines))
             sys.stderr.flush()
         if self._end is not None:
-            self._screen.write(f"{plain(self._end)}\n")
+            self._screen.write(f"{plain(self._state.pipeline, self._end)}\n")
 
     def abandon(self) -> None:
         """Give the terminal back without waiting for anything: the process ends now."""
@@ -173,7 +173,7 @@ class LiveView:
     def _paint(self, image: np.ndarray, rows: int, columns: int) -> list[str]:
         key = (id(image), rows, columns)
         if key not in self._painted:
-            kept = list(self._painted.items())[-2 * len(PICTURES) :]
+            kept = list(self._painted.items())[-2 * len(self._state.pipeline.images) :]
             self._painted = dict(kept) | {key: (image, half_blocks(image, rows, columns, self._colours))}
         return self._painted[key][1]
 

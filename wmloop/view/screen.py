@@ -11,9 +11,8 @@ from rich.console import RenderableType
 from wmloop.view.lines import REASONS
 from wmloop.view.rows import Row, Rows, Span, beside, cut, row_width, rule, spread
 from wmloop.view.state import Score, ViewState
-from wmloop.view.words import HEADLINES, figure, headline, number, size, span, sparkline
+from wmloop.view.words import figure, headline, number, size, span, sparkline
 
-PICTURES = ("real", "reconstruction", "dream")
 _PICTURE_ROWS = (6, 20)
 _PICTURE_GAP = 2
 _TALL = 30  # from here on there is room for more figures
@@ -39,7 +38,8 @@ def render(
     bottom = _footer(state, width, now, notice, hint)
     room = height - len(top) - len(bottom)
     pictures: list[Row] = []
-    columns = (width - _PICTURE_GAP * (len(PICTURES) - 1)) // len(PICTURES)
+    kinds = max(1, len(state.pipeline.images))
+    columns = (width - _PICTURE_GAP * (kinds - 1)) // kinds
     rows = min(columns // 2, room - (8 if height >= _TALL else 6), _PICTURE_ROWS[1])
     if paint and state.pictures and width >= 80 and height >= 24 and rows >= _PICTURE_ROWS[0]:
         pictures = _pictures(state, rows, paint)
@@ -71,17 +71,17 @@ def _header(state: ViewState, width: int, now: float) -> list[Row]:
 
 def _strip(state: ViewState, width: int) -> list[Row]:
     """Return three rows with a column per stage: its name, its headline figure, its time and rate."""
-    cell = width // max(1, len(state.stages))
+    cell = width // max(1, len(state.pipeline.names))
     gap = " " if cell >= 14 else ""
     names: list[Span] = []
     figures: list[Span] = []
     times: list[Span] = []
-    for name in state.stages:
+    for name in state.pipeline.names:
         finished, running = state.finished.get(name), state.running
         rate = f"{number(state.rates[name][0])}/s" if name in state.rates else ""
         if running is not None and running.name == name:
             mark, style = "●", "bold"
-            said, took = headline(name, running.metrics), f"{running.share:.0%} {rate}"
+            said, took = headline(state.pipeline.row(name).headline, running.metrics), f"{running.share:.0%} {rate}"
         elif finished is not None:
             mark, style = "✓", "good"
             said, took = finished.headline, f"{span(finished.seconds)} {rate}"
@@ -124,7 +124,7 @@ def _figures(state: ViewState, width: int, room: int) -> list[Row]:
 
 def _losses(state: ViewState, width: int, room: int) -> list[Row]:
     stage = state.curves_of.partition("/")[2]
-    first = HEADLINES.get(stage, ())
+    first = state.pipeline.row(stage).headline
     names = sorted(state.curves, key=lambda name: name not in first)[: max(0, room)]
     column = min(20, max((len(name) for name in names), default=0))
     rows: list[Row] = []
@@ -174,9 +174,9 @@ def _score_row(score: Score, best: bool) -> Row:
 
 def _pictures(state: ViewState, rows: int, paint: Paint) -> list[Row]:
     columns = 2 * rows
-    head = "".join(f"{kind:<{columns + _PICTURE_GAP}}" for kind in PICTURES)
+    head = "".join(f"{kind:<{columns + _PICTURE_GAP}}" for kind in state.pipeline.images)
     lines = []
-    for kind in PICTURES:
+    for kind in state.pipeline.images:
         image = state.pictures.get(kind)
         lines.append([""] * rows if image is None else paint(image, rows, columns))
     gap = Span(" " * _PICTURE_GAP)

@@ -22,6 +22,7 @@ from wmloop.events import (
     StageStarted,
     VersionCommitted,
 )
+from wmloop.pipelines import Pipeline
 from wmloop.ranking import merit
 from wmloop.view.words import headline
 
@@ -95,7 +96,7 @@ class ViewState:
     BINS stretches of the stage's progress, as far as it was seen. `rates` are each stage's last units a second.
     """
 
-    stages: tuple[str, ...] = ()
+    pipeline: Pipeline
     run: str = ""
     device: str = ""
     iteration: int = 0
@@ -204,13 +205,14 @@ def _with_metrics(state: ViewState, event: Metrics) -> ViewState:
 
 def _with_commit(state: ViewState, event: VersionCommitted, now: float) -> ViewState:
     metrics = event.metrics
-    finished = {**state.finished, event.stage: Finished(event.seconds, headline(event.stage, metrics))}
+    said = headline(state.pipeline.row(event.stage).headline, metrics)
+    finished = {**state.finished, event.stage: Finished(event.seconds, said)}
     state = replace(state, finished=finished, commit=(event, now), snapshot=None, running=None)
     if "open_loop_correlation" in metrics:
         state = replace(state, foresight=(metrics["open_loop_correlation"], metrics.get("open_loop_bias", math.nan)))
-    if event.stage == "rollout":
+    if event.stage == state.pipeline.collected_by:
         return replace(state, frames=state.frames + metrics.get("frames", 0.0))
-    if event.stage == "evaluate" and "score" in metrics:
+    if event.stage == state.pipeline.scored_by and "score" in metrics:
         score = Score(
             event.iteration, metrics["score"], metrics.get("score_std", math.nan), metrics.get("promised", math.nan),
             metrics.get("gap", math.nan), merit(metrics), metrics.get("confirmed_score"),

@@ -5,14 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-#: The figure of a stage that tells most, the first of these it has.
-HEADLINES = {
-    "rollout": ("score",),
-    "vision": ("recon_loss", "newest_recon_loss"),
-    "memory": ("nll",),
-    "controller": ("dream_return",),
-    "evaluate": ("confirmed_score", "score"),
-}
 _WORDS = {
     "recon_loss": "recon",
     "newest_recon_loss": "recon",
@@ -22,9 +14,9 @@ _WORDS = {
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-def headline(stage: str, metrics: Mapping[str, float]) -> str:
-    """Return the most telling figure of a stage's metrics with its name, or nothing."""
-    for name in HEADLINES.get(stage, tuple(metrics)[:1]):
+def headline(names: Sequence[str], metrics: Mapping[str, float]) -> str:
+    """Return the first of `names` that is among a stage's metrics, with its figure, or nothing."""
+    for name in names:
         if name in metrics:
             return f"{_WORDS.get(name, name)} {figure(metrics[name])}"
     return ""

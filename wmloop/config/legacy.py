@@ -1,0 +1,33 @@
+"""Settings as they were stored, by this program or by one of earlier days: every reader goes through here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wmloop.config.build import build_config
+from wmloop.config.run import RunConfig
+
+#: What runs did before there was a setting for it.
+_BEFORE: dict[str, Any] = {
+    "precision": "fp32",
+    "vision": {"beta2": 0.999},
+    "memory": {"beta2": 0.999},
+    "controller": {"settled_gamma": None},
+}
+
+
+def stored(table: Mapping[str, Any]) -> RunConfig:
+    """Return the settings that a run or an agent was made with; what is older than a setting has what it did.
+
+    Raises:
+        UsageError: as build_config does.
+    """
+    table = dict(table)
+    evaluate = table.get("evaluate")
+    if isinstance(evaluate, Mapping) and evaluate.get("confirm_tracks") == 1:
+        table["evaluate"] = {
+            **evaluate,
+            "confirm_tracks": 2,
+        }  # one alone was taken once, and could never confirm a goal
+    return build_config(str(table.get("preset", "laptop")), _BEFORE, table)

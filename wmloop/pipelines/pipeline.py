@@ -1,0 +1,145 @@
+"""A pipeline: a table of stages, which the loop performs iteration by iteration."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from wmloop.errors import UsageError
+
+Run = Callable[..., dict[str, float]]
+"""(ctx, **versions) -> metrics. The versions that a stage reads are given by the names of their stages."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the table: what a stage does, and the versions it reads.
+
+    `entry` is its function, or `module:function`, which is imported when the stage is performed. `needs` names stages of
+    this iteration, `carries` stages of the one before (warm start), `carries_accepted` stages of the newest iteration that
+    reality has not rejected: a change that made the score clearly worse is not built upon. In iteration 0 nothing is
+    carried. `unit` is what its progress counts, `headline` the metrics that tell most, best first, `images` the kinds of
+    pictures it shows, and `agent_files` the files of its versions that an agent acts with.
+    """
+
+    name: str
+    entry: str | Run
+    needs: tuple[str, ...] = ()
+    carries: tuple[str, ...] = ()
+    carries_accepted: tuple[str, ...] = ()
+    unit: str = "steps"
+    headline: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    agent_files: tuple[str, ...] = ()
+
+    @property
+    def run(self) -> Run:
+        """Return the stage's function.
+
+        Raises:
+            UsageError: there is no such module or function.
+        """
+        if not isinstance(self.entry, str):
+            return self.entry
+        return found(self.entry, f"the stage {self.name!r}")
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The stages of a system, in order.
+
+    `collected_by` names the stage whose versions hold real episodes and count `frames`, `scored_by` the one whose metric
+    `score` is the agent's in reality, and `agent` the one whose versions, with those that they need, are an agent.
+    `load` is the function that makes the agent of such versions, or `module:function`.
+
+    Raises:
+        UsageError: two stages have one name, or one reads what the table does not have by then.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    collected_by: str
+    scored_by: str
+    agent: str
+    load: str | Callable[..., Any] = ""
+
+    def __post_init__(self) -> None:
+        names = self.names
+        for what, wrong in (
+            ("has no stages", not names),
+            ("has two stages of one name", len(set(names)) < len(names)),
+            *(
+                (f"has no stage {role!r}", role not in names)
+                for role in (self.collected_by, self.scored_by, self.agent)
+            ),
+        ):
+            if wrong:
+                raise UsageError(f"the pipeline {self.name!r} {what}: its stages are {', '.join(names) or 'none'}")
+        for place, stage in enumerate(self.stages):
+            read = [*stage.needs, *stage.carries, *stage.carries_accepted]
+            for name in read:
+                if name not in (names[:place] if name in stage.needs else names):
+                    raise UsageError(
+                        f"the stage {stage.name!r} of the pipeline {self.name!r} reads {name!r}, which is no stage"
+                        + (" before it" if name in names else f" of {', '.join(names)}")
+                    )
+            if len(set(read)) < len(read):
+                raise UsageError(f"the stage {stage.name!r} of the pipeline {self.name!r} reads a stage twice")
+
+    def check(self) -> None:
+        """Import all that it names, as it will be when it is performed.
+
+        Raises:
+            UsageError: something is not there, or a stage's function does not take what it reads.
+        """
+        for stage in self.stages:
+            read = dict.fromkeys([*stage.needs, *stage.carries, *stage.carries_accepted])
+            try:
+                inspect.signature(stage.run).bind(None, **read)
+                inspect.signature(stage.run).bind(None, **dict.fromkeys(stage.needs))
+            except TypeError as error:
+                raise UsageError(
+                    f"the stage {stage.name!r} of the pipeline {self.name!r} is given the versions"
+                    f" {', '.join(read) or 'of no other'} as arguments, those that it carries from iteration 1 on:"
+                    f" its function has {error}"
+                ) from None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of its stages, in order."""
+        return tuple(stage.name for stage in self.stages)
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Return the kinds of pictures that its stages show."""
+        return tuple(dict.fromkeys(kind for stage in self.stages for kind in stage.images))
+
+    def row(self, name: str) -> Stage:
+        """Return the stage of that name; one that is none of its own says nothing of itself."""
+        return next((stage for stage in self.stages if stage.name == name), Stage(name, _missing))
+
+    @property
+    def parts(self) -> tuple[Stage, ...]:
+        """Return the stages whose versions an agent consists of, its own last."""
+        own = self.row(self.agent)
+        return (*(self.row(name) for name in own.needs if self.row(name).agent_files), own)
+
+
+def found(entry: str, what: str) -> Any:
+    """Return what `module:name` names.
+
+    Raises:
+        UsageError: it cannot be imported; the message says why.
+    """
+    module, _, name = entry.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"{what} has the entry {entry!r}, which cannot be imported: {error}") from error
+
+
+def _missing(*_: object, **__: object) -> dict[str, float]:
+    raise UsageError("a stage that no pipeline has cannot be performed")
