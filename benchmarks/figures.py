@@ -89,7 +89,7 @@ def _trained() -> Work:
 
     def work() -> float:
         batch = dream.rollout(actor, start, Noise.draw(horizon, num_dreams, 32, ACTIONS, generator))
-        ppo.update(actor, critic, anchor, optimizer, batch, config, generator)
+        ppo.update(actor, critic, anchor, optimizer, batch.learnable(), config, generator)
         return num_dreams * horizon
 
     return work

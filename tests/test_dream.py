@@ -59,7 +59,7 @@ def test_a_rollout_equals_its_steps_one_by_one(memory):
         torch.testing.assert_close(batch.reward[t], outcome.reward.double())
         torch.testing.assert_close(batch.terminal_reward[t], outcome.terminal_reward.double())
         torch.testing.assert_close(batch.expected[t], outcome.expected.double())
-        torch.testing.assert_close(batch.goes_on[t], 1 - outcome.done.double())
+        torch.testing.assert_close(batch.continues[t], 1 - outcome.done.double())
     torch.testing.assert_close(batch.features[6], state.features)
 
 

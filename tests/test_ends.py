@@ -13,8 +13,8 @@ from wmloop.config import build_config
 from wmloop.dream import Dream, DreamState, Noise
 from wmloop.episodes import Episode, Replay
 from wmloop.learn.optim import adam, descend, warmup_decay
-from wmloop.models.controller import Policy
 from wmloop.models.memory import Memory, memory_loss
+from wmloop.models.policies import ClippedGaussian
 from wmloop.training.experience import Experience, draw, remember
 
 CPU = torch.device("cpu")
@@ -110,7 +110,7 @@ def test_what_is_promised_is_what_is_paid(trained):
     noise = Noise.draw(HORIZON, len(row), LATENT, 1, torch.Generator().manual_seed(0))
 
     def anything(features):
-        return Policy(torch.zeros(len(features), 1), torch.zeros(len(features), 1))
+        return ClippedGaussian(torch.zeros(len(features), 1), torch.zeros(len(features), 1))
 
     batch = Dream(memory, 1.0, 10.0).rollout(anything, begin, noise)
     due = (batch.survival[:-1] * batch.expected).cumsum(0).numpy()

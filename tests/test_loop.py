@@ -161,7 +161,7 @@ def test_c_is_trained_as_the_schedules_say_and_what_they_follow_is_measured(whol
 
     def dream(self, *arguments):
         batch = rollout(self, *arguments)
-        dreamt.append((self.temperature, batch.reward.clone()))
+        dreamt.append((self.temperature, batch))
         return batch
 
     def trained(actor, critic, anchor, optimizer, batch, config, *rest):
@@ -178,8 +178,8 @@ def test_c_is_trained_as_the_schedules_say_and_what_they_follow_is_measured(whol
     (tau, paid), (gamma, worth) = dreamt[0], trained_with[0]
     scale = float(store.version(1, "memory").tensors("model.safetensors")["reward_scale"])
     assert (gamma, tau) == (0.75, 1.25)
-    assert torch.equal(worth, ppo.saturated(paid, 0.001 / scale))
-    assert not torch.equal(worth, paid)
+    assert torch.equal(worth, paid.learnable(lambda reward: ppo.saturated(reward, 0.001 / scale)).reward)
+    assert not torch.equal(worth, paid.learnable().reward)
     metrics = store.version(1, "controller").metrics
     assert (metrics["gamma"], metrics["temperature"], metrics["saturated"]) == (0.75, 1.25, 1.0)
     evaluation = store.version(1, "evaluate").metrics

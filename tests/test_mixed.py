@@ -59,7 +59,7 @@ def test_ppos_first_ratio_is_one_and_its_figures_are_the_same_but_for_rounding()
         assert float((again - batch.logprob).detach().abs().max()) < (1e-2 if rounds else 1e-4)
         config = CONFIG.controller.model_copy(update={"target_kl": 1e9})
         optimizer, shuffle = adam([p for net in nets for p in net.parameters()], 3e-4), torch.Generator().manual_seed(2)
-        return ppo.update(*nets, copy.deepcopy(nets[0]), optimizer, batch, config, shuffle)
+        return ppo.update(*nets, copy.deepcopy(nets[0]), optimizer, batch.learnable(), config, shuffle)
 
     exact, rounded = learnt(rounds=False), learnt(rounds=True)
     assert exact != rounded

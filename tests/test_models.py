@@ -11,8 +11,9 @@ from torch import nn
 
 from wmloop.errors import StoreCorruptError
 from wmloop.models import mixture
-from wmloop.models.controller import Actor, AttentionCritic, PlainCritic, Policy
+from wmloop.models.controller import Actor, AttentionCritic, PlainCritic
 from wmloop.models.memory import Memory, Prediction, Targets, done_probability, memory_loss
+from wmloop.models.policies import ClippedGaussian
 from wmloop.models.state import load_module, load_optimizer, module_arrays, optimizer_arrays
 from wmloop.models.vision import Vision, to_frames, to_images, vae_loss
 
@@ -216,7 +217,7 @@ def test_the_done_head_is_calibrated_although_ends_weigh_ten_times(rate):
 
 
 def test_the_policys_density_is_torchs_normal():
-    policy = Policy(torch.randn(5, 3), torch.randn(5, 3) * 0.3)
+    policy = ClippedGaussian(torch.randn(5, 3), torch.randn(5, 3) * 0.3)
     action = torch.randn(5, 3)
     normal = torch.distributions.Normal(policy.mean, policy.log_std.exp())
     torch.testing.assert_close(policy.logprob(action), normal.log_prob(action).sum(-1))
@@ -225,15 +226,15 @@ def test_the_policys_density_is_torchs_normal():
 
 @given(st.floats(-1, 1), st.floats(-3, 0.5))
 def test_the_deterministic_action_is_the_average_of_what_clipped_samples_do(mean, log_std):
-    policy = Policy(torch.tensor([mean]).double(), torch.tensor([log_std]).double())
+    policy = ClippedGaussian(torch.tensor([mean]).double(), torch.tensor([log_std]).double())
     quantiles = (torch.arange(5_000).double() + 0.5) / 5_000  # samples without chance
     actions = policy.sample(torch.special.ndtri(quantiles)).clamp(-1, 1)
-    assert policy.expected().item() == pytest.approx(actions.mean().item(), abs=1e-3)
+    assert policy.mode().item() == pytest.approx(actions.mean().item(), abs=1e-3)
 
 
 def test_the_deterministic_action_is_the_mean_where_no_bound_is_near_and_keeps_its_distance_from_one():
-    policy = Policy(torch.tensor([0.3, -1.0, 1.0]), torch.tensor([-3.0, -1.5, -1.5]))
-    middle, low, high = policy.expected().tolist()
+    policy = ClippedGaussian(torch.tensor([0.3, -1.0, 1.0]), torch.tensor([-3.0, -1.5, -1.5]))
+    middle, low, high = policy.mode().tolist()
     assert middle == pytest.approx(0.3, abs=1e-6)
     # half of a centred normal is clipped; the mean of the other half is sigma / sqrt(2 pi)
     assert (low, high) == (pytest.approx(-1 + math.exp(-1.5) / math.sqrt(2 * math.pi)), pytest.approx(-low))

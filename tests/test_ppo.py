@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from wmloop.config import ControllerConfig
 from wmloop.dream import DreamBatch
 from wmloop.learn import ppo
-from wmloop.models.controller import Actor, PlainCritic, Policy
+from wmloop.learn.batch import Batch
+from wmloop.models.controller import Actor, PlainCritic
+from wmloop.models.policies import ClippedGaussian
 
 finite = st.floats(-3, 3)
 clips = st.floats(0.05, 0.5)
@@ -112,8 +114,8 @@ episodes = st.integers(1, 12).flatmap(
 
 @given(episodes, finite, st.floats(0, 1), st.floats(0, 1))
 def test_gae_equals_the_sum_of_discounted_temporal_differences(steps, last, gamma, lam):
-    reward, goes_on, value = (column.unsqueeze(1) for column in tensors(steps))
-    advantages, returns = ppo.gae(reward, goes_on, value, torch.tensor([last], dtype=torch.float64), gamma, lam)
+    reward, continues, value = (column.unsqueeze(1) for column in tensors(steps))
+    advantages, returns = ppo.gae(reward, continues, value, torch.tensor([last], dtype=torch.float64), gamma, lam)
     values = [*value[:, 0].tolist(), last]
     for t in range(len(steps)):
         total, weight = 0.0, 1.0
@@ -165,7 +167,7 @@ def bandit(generator, actor, count=512):
         logprob = policy.logprob(action)
     reward = -(action - torch.tensor([0.5, -0.5])).square().sum(-1)
     ones = torch.ones(1, count)
-    return DreamBatch(features, action[None], logprob[None], ones * 0, reward[None], ones * 0)
+    return Batch(features, action[None], logprob[None], reward[None], ones * 0, ones)
 
 
 def test_ppo_finds_the_best_action_of_a_bandit():
@@ -174,12 +176,12 @@ def test_ppo_finds_the_best_action_of_a_bandit():
     actor, critic = Actor(6, 2), PlainCritic(6)
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], 1e-3)
     config = ControllerConfig(minibatch_size=256, target_kl=0.5, ent_coef=0.0, anchor_coef=0.0)
-    before = bandit(generator, actor).expected.mean()
+    before = bandit(generator, actor).reward.mean()
     for _ in range(60):
         ppo.update(actor, critic, actor, optimizer, bandit(generator, actor), config, generator)
     mean = actor(torch.zeros(1, 6)).mean[0]
     torch.testing.assert_close(mean, torch.tensor([0.5, -0.5]), rtol=0, atol=0.15)
-    assert bandit(generator, actor).expected.mean() > before / 4
+    assert bandit(generator, actor).reward.mean() > before / 4
 
 
 def test_a_step_counts_with_the_probability_that_its_dream_has_come_to_it():
@@ -187,14 +189,14 @@ def test_a_step_counts_with_the_probability_that_its_dream_has_come_to_it():
     torch.manual_seed(0)
     actor, critic = Actor(6, 2), PlainCritic(6)
     features, action = torch.randn(4, 32, 6, generator=generator), torch.randn(3, 32, 2, generator=generator)
-    goes_on = torch.rand(3, 32, generator=generator)
+    continues = torch.rand(3, 32, generator=generator)
     reward, terminal_reward = torch.randn(2, 3, 32, generator=generator)
     with torch.no_grad():
         logprob, value = actor(features[:-1]).logprob(action), critic(features)
-    batch = DreamBatch(features, action, logprob, reward, terminal_reward, goes_on)
-    expected = goes_on * reward + (1 - goes_on) * terminal_reward
-    _, returns = ppo.gae(expected, goes_on, value[:-1], value[-1], 0.9, 1.0)
-    reached = torch.stack([torch.ones(32), goes_on[0], goes_on[0] * goes_on[1]])
+    batch = DreamBatch(features, action, logprob, reward, terminal_reward, continues).learnable()
+    expected = continues * reward + (1 - continues) * terminal_reward
+    _, returns = ppo.gae(expected, continues, value[:-1], value[-1], 0.9, 1.0)
+    reached = torch.stack([torch.ones(32), continues[0], continues[0] * continues[1]])
     loss = 0.25 * (reached * (critic(features[:-1]) - returns).square()).sum() / reached.sum()
     wanted = [p - q for p, q in zip(critic.parameters(), torch.autograd.grad(loss, critic.parameters()), strict=True)]
     config = ControllerConfig(update_epochs=1, minibatch_size=96, gamma=0.9, gae_lambda=1.0, max_grad_norm=1e6)
@@ -235,7 +237,7 @@ def test_the_anchor_holds_the_policy_back_the_more_the_heavier_it_is():
 @given(*[st.floats(-2, 2)] * 3, st.floats(-3, 1))
 def test_the_divergence_of_two_policies_is_torchs(mean, other_mean, log_std, other_log_std):
     one, other = (
-        Policy(torch.tensor([m, 0.3], dtype=torch.float64), torch.tensor([s, -1.0], dtype=torch.float64))
+        ClippedGaussian(torch.tensor([m, 0.3], dtype=torch.float64), torch.tensor([s, -1.0], dtype=torch.float64))
         for m, s in ((mean, log_std), (other_mean, other_log_std))
     )
     first, second = (torch.distributions.Normal(p.mean, p.log_std.exp()) for p in (one, other))

@@ -18,7 +18,7 @@ from wmloop.config import build_config
 from wmloop.dream import DreamState, Outcome
 from wmloop.episodes import Episode
 from wmloop.models.agent import Agent
-from wmloop.models.controller import Policy
+from wmloop.models.policies import ClippedGaussian
 from wmloop.training.networks import new_actor, new_memory, new_vision
 
 CPU = torch.device("cpu")
@@ -206,14 +206,14 @@ class Fork:
 @pytest.mark.parametrize(("taken", "expected"), [(0.5, 5), (-0.5, -5)])
 def test_actions_are_evidence_of_where_the_road_went(taken, expected):
     def follows_the_road(features):
-        return Policy(features[:, :1], torch.full((len(features), 1), -2.0))
+        return ClippedGaussian(features[:, :1], torch.full((len(features), 1), -2.0))
 
     assert foresee_fork(follows_the_road, taken) == pytest.approx(expected, abs=0.3)
 
 
 def test_actions_that_say_nothing_about_the_road_leave_both_ways_as_likely_as_before():
     def drives_blind(features):
-        return Policy(torch.zeros(len(features), 1), torch.zeros(len(features), 1))
+        return ClippedGaussian(torch.zeros(len(features), 1), torch.zeros(len(features), 1))
 
     assert foresee_fork(drives_blind, 0.5) == pytest.approx(0, abs=0.5)
 

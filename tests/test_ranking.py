@@ -1,7 +1,5 @@
 """Which agent is served, and from which one training goes on."""
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -39,14 +37,6 @@ def test_a_score_within_three_standard_errors_is_gone_on_from_and_a_clearly_wors
     assert ranking.newest_accepted([best, scored(850, 12)]) == 1
     assert ranking.newest_accepted([best, scored(405, 37)]) == 0
     assert ranking.newest_accepted([best, scored(880, 6), scored(300, 40)]) == 1
-
-
-@given(st.lists(scores, max_size=12))
-def test_a_score_has_settled_where_two_in_a_row_were_no_new_best_and_stays_so(means):
-    bests = [all(mean > earlier for earlier in means[:i]) for i, mean in enumerate(means)]
-    twice = [not (first or second) for first, second in itertools.pairwise(bests)]
-    told = [ranking.settled([scored(mean, 50) for mean in means[:count]]) for count in range(len(means) + 1)]
-    assert told == [any(twice[: max(count - 1, 0)]) for count in range(len(means) + 1)]
 
 
 @given(scores, st.floats(0, 50), st.floats(-100, 1000))

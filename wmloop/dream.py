@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from wmloop.learn.batch import Batch
 from wmloop.models import mixture
-from wmloop.models.controller import Policy
 from wmloop.models.memory import Memory, done_probability, gated
+from wmloop.models.policies import Policy
 
 
 class DreamState(NamedTuple):
@@ -69,7 +70,7 @@ class DreamBatch(NamedTuple):
 
     `features` (T+1, N, F) includes where each dream stopped, for bootstrapping; `action` (T, N, A) is unclipped, as
     `logprob` (T, N) needs it; `reward` and `terminal_reward` (T, N) are expected if the step does not end the episode and
-    if it does; `goes_on` (T, N) is the probability that it does not.
+    if it does; `continues` (T, N) is the probability that it does not.
     """
 
     features: Tensor
@@ -77,17 +78,23 @@ class DreamBatch(NamedTuple):
     logprob: Tensor
     reward: Tensor
     terminal_reward: Tensor
-    goes_on: Tensor
+    continues: Tensor
 
     @property
     def expected(self) -> Tensor:
         """Return the reward (T, N) expected over whether each step ends the episode."""
-        return self.goes_on * self.reward + (1 - self.goes_on) * self.terminal_reward
+        return self.continues * self.reward + (1 - self.continues) * self.terminal_reward
 
     @property
     def survival(self) -> Tensor:
         """Return the probability (T+1, N) that the episode has come to each step, and that it goes on after the last."""
-        return torch.cat([torch.ones_like(self.goes_on[:1]), self.goes_on.cumprod(0)])
+        return torch.cat([torch.ones_like(self.continues[:1]), self.continues.cumprod(0)])
+
+    def learnable(self, worth: Callable[[Tensor], Tensor] | None = None) -> Batch:
+        """Return the steps as a learner takes them; `worth` is what rewards are worth to it, of ends and others alike."""
+        if worth is not None:
+            self = self._replace(reward=worth(self.reward), terminal_reward=worth(self.terminal_reward))
+        return Batch(self.features, self.action, self.logprob, self.expected, self.continues, self.survival[:-1])
 
     @property
     def total(self) -> Tensor:
@@ -155,14 +162,14 @@ class Dream:
         horizon, num_dreams = noise.action.shape[:2]
         features = start.z.new_empty(horizon + 1, num_dreams, start.z.shape[1] + start.h.shape[1])
         action = torch.empty_like(noise.action)
-        logprob, reward, terminal_reward, goes_on = (start.z.new_empty(horizon, num_dreams) for _ in range(4))
+        logprob, reward, terminal_reward, continues = (start.z.new_empty(horizon, num_dreams) for _ in range(4))
         state = start
         for t in range(horizon):
             torch.cat([state.z, state.h], -1, out=features[t])
             choice = policy(features[t])
             action[t] = choice.sample(noise.action[t])
             logprob[t] = choice.logprob(action[t])
-            state, outcome = self.step(state, action[t].clamp(-1, 1), noise.uniform[t], noise.normal[t])
-            reward[t], terminal_reward[t], goes_on[t] = outcome.reward, outcome.terminal_reward, 1 - outcome.done
+            state, outcome = self.step(state, choice.executed(action[t]), noise.uniform[t], noise.normal[t])
+            reward[t], terminal_reward[t], continues[t] = outcome.reward, outcome.terminal_reward, 1 - outcome.done
         torch.cat([state.z, state.h], -1, out=features[horizon])
-        return DreamBatch(features, action, logprob, reward, terminal_reward, goes_on)
+        return DreamBatch(features, action, logprob, reward, terminal_reward, continues)

@@ -112,9 +112,3 @@ def newest_accepted(evaluations: Sequence[Mapping[str, float]]) -> int:
         return first["score"] - metrics["score"] <= max(_CLEARLY * error, _SLIGHTLY * abs(first["score"]))
 
     return max(i for i, metrics in enumerate(evaluations) if accepted(metrics))
-
-
-def settled(evaluations: Sequence[Mapping[str, float]]) -> bool:
-    """Return whether the mean score has ever stopped rising: two in a row were no better than the best before them."""
-    scores = [metrics["score"] for metrics in evaluations]
-    return any(max(scores[i : i + 2]) <= max(scores[:i]) for i in range(1, len(scores) - 1))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wmloop.calibration.windows import Promises
 from wmloop.dream import Dream, DreamState, Noise
-from wmloop.models.controller import Policy
+from wmloop.models.policies import ClippedGaussian
 
 #: Dreams of a moment, given what was really done.
 _FORESEEING = 1024
@@ -22,7 +22,7 @@ _SLACK, _FLOOR = 2.0, 0.02
 
 
 def foresee(
-    dream: Dream, policy: Callable[[Tensor], Policy], begin: DreamState, taken: Tensor, lived: Tensor,
+    dream: Dream, policy: Callable[[Tensor], ClippedGaussian], begin: DreamState, taken: Tensor, lived: Tensor,
     generator: torch.Generator,
 ) -> Tensor:  # fmt: skip
     """Return the reward sum M expects from `begin` (N) given the actions really taken (T, N, A), (N,), open loop.
@@ -37,18 +37,18 @@ def foresee(
     first = torch.arange(count, device=device).unsqueeze(1) * dreams
     state = begin.at(torch.arange(count, device=device).repeat_interleave(dreams))
     noise = Noise.draw(len(taken), count * dreams, state.z.shape[1], taken.shape[2], generator)
-    total, goes_on = torch.zeros(count, device=device), torch.ones(count * dreams, device=device)
+    total, continues = torch.zeros(count, device=device), torch.ones(count * dreams, device=device)
     for t, action in enumerate(taken.repeat_interleave(dreams, 1)):
         chosen = policy(state.features)
-        likely = Policy(chosen.expected(), chosen.log_std + math.log(_SLACK)).logprob(action).exp()
-        likely = ((1 - _FLOOR) * likely + _FLOOR * 0.5 ** action.shape[1]) * goes_on.clamp(min=1e-6)
+        likely = ClippedGaussian(chosen.mode(), chosen.log_std + math.log(_SLACK)).logprob(action).exp()
+        likely = ((1 - _FLOOR) * likely + _FLOOR * 0.5 ** action.shape[1]) * continues.clamp(min=1e-6)
         weight = likely.view(count, dreams).cumsum(1)
         at = torch.rand(count, 1, generator=generator, device=device) + torch.arange(dreams, device=device)
         drawn = torch.searchsorted(weight, at / dreams * weight[:, -1:]).clamp_(max=dreams - 1)
         drawn = (first + drawn).flatten()
         state, outcome = dream.step(state.at(drawn), action, noise.uniform[t], noise.normal[t])
         total += outcome.expected.view(count, dreams).mean(1) * (t < lived)
-        goes_on = 1 - outcome.done
+        continues = 1 - outcome.done
     return total
 
 

@@ -3,34 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from wmloop.config import ControllerConfig
-from wmloop.dream import DreamBatch
 from wmloop.errors import DivergedError
-from wmloop.models.controller import Policy
+from wmloop.learn.batch import Batch
+from wmloop.models.policies import Policy
 
-#: A dream's step that is reached with less probability teaches nothing.
+#: A step that is reached with less probability teaches nothing.
 _HARDLY = 1e-3
 
 
+class Settings(Protocol):
+    """What PPO is told, in CleanRL's words.
+
+    `anchor_coef` is the weight of the KL divergence from the reference policy, and `max_grad_norm` a bound for each network.
+    """
+
+    gamma: float
+    gae_lambda: float
+    update_epochs: int
+    minibatch_size: int
+    clip_coef: float
+    ent_coef: float
+    vf_coef: float
+    max_grad_norm: float
+    target_kl: float
+    anchor_coef: float
+
+
 def gae(
-    reward: Tensor, goes_on: Tensor, value: Tensor, last_value: Tensor, gamma: float, gae_lambda: float
+    reward: Tensor, continues: Tensor, value: Tensor, last_value: Tensor, gamma: float, gae_lambda: float
 ) -> tuple[Tensor, Tensor]:
     """Return generalised advantage estimates and returns, both (T, N) (Schulman et al. 2016).
 
     `reward`, `value` are (T, N), `last_value` (N,) bootstraps the step after the last: a truncated episode is not a
-    terminated one. `goes_on` (T, N) is the probability that step t does not terminate the episode, 0 or 1 in reality, and
+    terminated one. `continues` (T, N) is the probability that step t does not terminate the episode, 0 or 1 in reality, and
     `reward` is expected over whether it does.
     """
     advantages = torch.empty_like(reward)
     advantage = torch.zeros_like(last_value)
     next_value = last_value
     for t in reversed(range(len(reward))):
-        delta = reward[t] + gamma * goes_on[t] * next_value - value[t]
-        advantage = delta + gamma * gae_lambda * goes_on[t] * advantage
+        delta = reward[t] + gamma * continues[t] * next_value - value[t]
+        advantage = delta + gamma * gae_lambda * continues[t] * advantage
         advantages[t] = advantage
         next_value = value[t]
     return advantages, advantages + value
@@ -75,49 +93,49 @@ def minibatches(size: int, minibatch_size: int, generator: torch.Generator) -> I
 
 
 def update(
-    actor: nn.Module, critic: nn.Module, anchor: nn.Module, optimizer: torch.optim.Optimizer, batch: DreamBatch,
-    config: ControllerConfig, generator: torch.Generator,
+    actor: nn.Module, critic: nn.Module, reference: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch,
+    settings: Settings, generator: torch.Generator,
 ) -> dict[str, float]:  # fmt: skip
-    """Improve actor and critic on one batch of dreams; return PPO's metrics.
+    """Improve actor and critic on one batch; return PPO's metrics.
 
     The policy stays as it is from where approx_kl passes `target_kl`; the value goes on learning. Each has its own
     bound on the gradient: under a common one a wrong value would drown the policy's. A step counts with the probability
-    that its dream has come to it, in everything that is averaged, and is left out where that is hardly ever. `epochs`
-    counts the policy's passes, `anchor_kl` is the distance in nats from the policy `anchor`, whose weight in the loss is
+    that its episode has come to it, in everything that is averaged, and is left out where that is hardly ever. `epochs`
+    counts the policy's passes, `anchor_kl` is the distance in nats from the policy `reference`, whose weight in the loss is
     `anchor_coef`.
 
     Raises:
         DivergedError: a loss or gradient is not finite; the weights are as the last good step left them.
     """
     with torch.no_grad():
-        value, held = critic(batch.features), anchor(batch.features[:-1])
-    advantages, returns = gae(batch.expected, batch.goes_on, value[:-1], value[-1], config.gamma, config.gae_lambda)
-    reached = batch.survival[:-1].flatten()
+        value, held = critic(batch.features), reference(batch.features[:-1])
+    advantages, returns = gae(batch.reward, batch.continues, value[:-1], value[-1], settings.gamma, settings.gae_lambda)
+    reached = batch.mask.flatten()
     kept = (reached > _HARDLY).nonzero().squeeze(1)
     weight = reached[kept]
     features = batch.features[:-1].flatten(0, 1)[kept]
     action, old_logprob = batch.action.flatten(0, 1)[kept], batch.logprob.flatten()[kept]
-    held = Policy(held.mean.flatten(0, 1)[kept], held.log_std.flatten(0, 1)[kept])
+    held = held.flat().at(kept)
     advantages, returns = normalise(advantages.flatten()[kept], weight), returns.flatten()[kept]
     totals: dict[str, Tensor] = {}  # on the device: each figure that is read there makes the host wait
     steps = moves = 0
     moving = True
-    for _ in range(config.update_epochs):
-        for index in minibatches(len(kept), config.minibatch_size, generator):
+    for _ in range(settings.update_epochs):
+        for index in minibatches(len(kept), settings.minibatch_size, generator):
             seen = features[index]
             v_loss = 0.5 * mean((critic(seen) - returns[index]).square(), weight[index])
-            loss, metrics = config.vf_coef * v_loss, {"v_loss": v_loss.detach()}
+            loss, metrics = settings.vf_coef * v_loss, {"v_loss": v_loss.detach()}
             if moving:
                 policy = actor(seen)
                 policy_loss, more = _policy_loss(
                     policy, action[index], old_logprob[index], advantages[index],
-                    Policy(held.mean[index], held.log_std[index]), weight[index], config,
+                    held.at(index), weight[index], settings,
                 )  # fmt: skip
                 loss = loss + policy_loss
                 metrics |= more
                 moves += 1
-            _descend(loss, optimizer, (actor, critic), config.max_grad_norm)
-            moving = moving and float(metrics["approx_kl"]) <= config.target_kl
+            _descend(loss, optimizer, (actor, critic), settings.max_grad_norm)
+            moving = moving and float(metrics["approx_kl"]) <= settings.target_kl
             steps += 1
             for name, part in metrics.items():
                 totals[name] = totals[name] + part if name in totals else part
@@ -125,21 +143,21 @@ def update(
     error = returns - value[:-1].flatten()[kept]
     unexplained, variance = (mean((x - mean(x, weight)).square(), weight) for x in (error, returns))
     explained = 1 - unexplained / (variance + 1e-8)
-    return means | {"epochs": config.update_epochs * moves / steps, "explained_variance": float(explained)}
+    return means | {"epochs": settings.update_epochs * moves / steps, "explained_variance": float(explained)}
 
 
 def _policy_loss(
     policy: Policy, action: Tensor, old_logprob: Tensor, advantages: Tensor, held: Policy, weight: Tensor,
-    config: ControllerConfig,
+    settings: Settings,
 ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
     logprob, entropy, anchor_kl = policy.logprob(action), mean(policy.entropy(), weight), mean(policy.kl(held), weight)
-    pg_loss = mean(clipped_loss(logprob, old_logprob, advantages, config.clip_coef), weight)
+    pg_loss = mean(clipped_loss(logprob, old_logprob, advantages, settings.clip_coef), weight)
     with torch.no_grad():
         log_ratio = logprob - old_logprob
         approx_kl = mean(log_ratio.exp() - 1 - log_ratio, weight)
-        clip_frac = mean((log_ratio.exp() - 1).abs().gt(config.clip_coef).float(), weight)
+        clip_frac = mean((log_ratio.exp() - 1).abs().gt(settings.clip_coef).float(), weight)
     parts = {"pg_loss": pg_loss, "entropy": entropy, "approx_kl": approx_kl, "clip_frac": clip_frac}
-    loss = pg_loss - config.ent_coef * entropy + config.anchor_coef * anchor_kl
+    loss = pg_loss - settings.ent_coef * entropy + settings.anchor_coef * anchor_kl
     return loss, {name: part.detach() for name, part in {**parts, "anchor_kl": anchor_kl}.items()}
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.models.controller import Actor, Policy
+from wmloop.models.controller import Actor
 from wmloop.models.memory import Memory
+from wmloop.models.policies import ClippedGaussian
 from wmloop.models.vision import Vision, to_images
 
 
@@ -52,18 +53,18 @@ class Agent:
         other.start(num_envs)
         return other
 
-    def policy(self, features: Tensor) -> Policy:
+    def policy(self, features: Tensor) -> ClippedGaussian:
         """Return the policy at features (..., Z + D) with the deterministic action as its mean, for dreams without noise."""
         policy = self.actor(features)
-        return policy._replace(mean=policy.expected())
+        return policy._replace(mean=policy.mode())
 
     @torch.inference_mode()
-    def look(self, frames: np.ndarray) -> Policy:
+    def look(self, frames: np.ndarray) -> ClippedGaussian:
         """See frames (N, 64, 64, 3) uint8: set `z`, `h`, `c`, and `action` to the deterministic one; return the policy."""
         self.z, _ = self.vision.encode(to_images(torch.from_numpy(frames).to(self.device)))
         self.h, self.c = self.state
-        policy: Policy = self.actor(torch.cat([self.z, self.h], -1))
-        self.action = policy.expected()
+        policy: ClippedGaussian = self.actor(torch.cat([self.z, self.h], -1))
+        self.action = policy.mode()
         return policy
 
     @torch.inference_mode()
@@ -82,7 +83,7 @@ class Agent:
         policy, action = self.look(frames), self.action
         if exploration is not None:
             noise, push, loud = (torch.from_numpy(part).to(self.device) for part in exploration)
-            action = torch.where(loud.unsqueeze(1), (policy.sample(noise) + push).clamp(-1, 1), action)
+            action = torch.where(loud.unsqueeze(1), policy.executed(policy.sample(noise) + push), action)
         return self.take(action)
 
     def in_units(self, action: Tensor) -> np.ndarray:

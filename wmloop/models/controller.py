@@ -4,54 +4,17 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from wmloop.models.mixed import Layers
-
-
-class Policy(NamedTuple):
-    """A diagonal Gaussian over actions, both fields (..., A), in units where each action dimension spans [-1, 1]."""
-
-    mean: Tensor
-    log_std: Tensor
-
-    def sample(self, noise: Tensor) -> Tensor:
-        """Return an unclipped action for standard normal noise (..., A)."""
-        return self.mean + self.log_std.exp() * noise
-
-    def expected(self) -> Tensor:
-        """Return the mean (..., A) of the sampled action once it is clipped to [-1, 1]: what C does on average.
-
-        This is the deterministic policy. `mean` is not: where it lies near a bound, the noise that PPO trained under moves
-        the average away from it, so that an agent driven by `mean` brakes less than the one that was trained.
-        """
-        std = self.log_std.exp()
-        low, high = (-1 - self.mean) / std, (1 - self.mean) / std
-        below, above = torch.special.ndtr(low), torch.special.ndtr(-high)
-        density = [torch.exp(-0.5 * edge.square()) / math.sqrt(2 * math.pi) for edge in (low, high)]
-        return above - below + self.mean * (1 - above - below) + std * (density[0] - density[1])
-
-    def logprob(self, action: Tensor) -> Tensor:
-        """Return the log density (...,) of an unclipped action (..., A)."""
-        deviation = (action - self.mean) * torch.exp(-self.log_std)
-        return (-0.5 * deviation.square() - self.log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
-
-    def kl(self, other: Policy) -> Tensor:
-        """Return the divergence KL(self || other) (...,) in nats."""
-        spread = torch.exp(2 * (self.log_std - other.log_std))
-        shift = ((self.mean - other.mean) * torch.exp(-other.log_std)).square()
-        return (0.5 * (spread + shift - 1) + other.log_std - self.log_std).sum(-1)
-
-    def entropy(self) -> Tensor:
-        """Return the entropy (...,) in nats."""
-        return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+from wmloop.models.policies import ClippedGaussian
 
 
 class Actor(nn.Module):
-    """Map features [z, h] (B, Z + D) to a Policy.
+    """Map features [z, h] (B, Z + D) to a policy, a clipped Gaussian.
 
     `mlp` is the seed's actor, 288-256-256-128-64 and two heads of 3: 181,318 parameters. `linear` is HS18's, 867, with
     a free log standard deviation beside it so that PPO can train it. The mean passes a tanh, so that it never leaves
@@ -79,12 +42,12 @@ class Actor(nn.Module):
         with torch.no_grad():
             self.mean.bias.copy_(torch.atanh(action.clamp(-0.8, 0.8)))
 
-    def forward(self, features: Tensor) -> Policy:
-        """Return the Policy for features (..., Z + D)."""
+    def forward(self, features: Tensor) -> ClippedGaussian:
+        """Return the policy for features (..., Z + D)."""
         x = self.trunk(features)
         low, high = self.log_std_bounds
         log_std = low + (high - low) * torch.sigmoid(self.spread(x) + 1.0)
-        return Policy(torch.tanh(self.mean(x)), log_std)
+        return ClippedGaussian(torch.tanh(self.mean(x)), log_std)
 
 
 class PlainCritic(nn.Module):

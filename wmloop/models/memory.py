@@ -187,9 +187,9 @@ def memory_loss(
     """
     steps = targets.mask.sum().clamp(min=1.0)
     nll = (-log_prob(prediction.mixture, targets.z).sum(-1) * targets.mask).sum() / steps
-    goes_on = targets.mask * (1 - targets.terminated)
+    continues = targets.mask * (1 - targets.terminated)
     ends = targets.mask * targets.terminated
-    reward_loss = ((prediction.reward - targets.reward).square() * goes_on).sum() / steps
+    reward_loss = ((prediction.reward - targets.reward).square() * continues).sum() / steps
     terminal = ((prediction.terminal_reward - targets.reward) / terminal_scale).square()
     terminal_loss = (terminal * ends).sum() / steps
     weight = targets.mask * (1 + (done_weight - 1) * targets.terminated)

@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop import ranking
 from wmloop.dream import Dream, DreamBatch, DreamState, Noise
 from wmloop.graphs import Captured
-from wmloop.learn import ppo
+from wmloop.learn import ppo, schedules
 from wmloop.learn.optim import adam, warmup_decay
 from wmloop.models.mixed import round_in
 from wmloop.models.state import module_arrays
@@ -29,8 +28,6 @@ from wmloop.training.starts import branch
 
 #: Adam's first steps are of full size whatever the gradient, and a nearly deterministic policy breaks under them.
 _WARMUP_UPDATES = 10
-#: Between these `auto` moves: outside, dreams are frozen or noise.
-_TEMPERATURES = (0.5, 2.0)
 
 
 def run(
@@ -75,11 +72,8 @@ def run(
         noise = Noise.draw(ctx.config.dream.horizon, len(start.z), start.z.shape[1], actions, ctx.generator("dream", i))
         batch = rollout(start.z, start.h, start.c, *noise)
         shuffle = torch.Generator(ctx.device).manual_seed(ctx.seed("minibatches", i))
-        worth = batch
-        if ceiling is not None:
-            paid = (ppo.saturated(part, ceiling / per_decision) for part in (batch.reward, batch.terminal_reward))
-            worth = batch._replace(**dict(zip(("reward", "terminal_reward"), paid, strict=True)))
-        metrics = ppo.update(actor, critic, anchor, optimizer, worth, config, shuffle)
+        worth = None if ceiling is None else lambda reward: ppo.saturated(reward, ceiling / per_decision)
+        metrics = ppo.update(actor, critic, anchor, optimizer, batch.learnable(worth), config, shuffle)
         shown.next(batch.features[:, 0, : start.z.shape[1]])
         promised, ended = float(batch.total.mean()) * per_decision, 1 - float(batch.survival[-1].mean())
         return metrics | {"dream_return": promised, "dream_ends": ended}
@@ -95,46 +89,31 @@ def run(
 
 
 def discount(ctx: StageContext) -> float:
-    """Return the discount per decision: a nearer horizon once the score has stopped rising, and from then on.
-
-    It frees a C that stands still, cutting its bends for speed. One that still rises is set back by it, and one that was
-    freed falls back where the wide horizon returns (docs/experiments.md).
-    """
+    """Return the discount per decision (see schedules.gamma)."""
     config = ctx.config.controller
-    if config.settled_gamma is None or not ranking.settled([scored.metrics for scored in ctx.scored()]):
-        return config.gamma
-    return config.settled_gamma
+    return schedules.gamma(config.gamma, config.settled_gamma, [scored.metrics["score"] for scored in ctx.scored()])
 
 
 def reward_ceiling(ctx: StageContext, begun_with: Version | None) -> float | None:
-    """Return the reward of a decision beyond which more is worth nothing; None while C still has to become faster.
-
-    The ceiling holds where the C that training goes on from was paid as much in reality, and not below: from the start
-    on it would make C careful before it is able (docs/experiments.md).
-    """
-    ceiling = ctx.config.controller.reward_ceiling
-    if ceiling is None or begun_with is None:
+    """Return the ceiling of a decision's reward (see schedules.ceiling), by what the C that training goes on from was paid."""
+    if begun_with is None:
         return None
     scored = next(version.metrics for version in ctx.scored() if version.iteration == begun_with.iteration)
     # runs of earlier days tell what that rate pays in a whole episode's frames
     whole = ctx.config.env.most_frames / ctx.config.env.action_repeat
-    return ceiling if scored.get("paid_a_decision", scored.get("paid", 0.0) / whole) >= ceiling else None
+    paid = scored.get("paid_a_decision", scored.get("paid", 0.0) / whole)
+    return schedules.ceiling(ctx.config.controller.reward_ceiling, paid)
 
 
 def temperature(ctx: StageContext, evaluation: Version | None) -> float:
-    """Return the temperature to dream at: as configured, or `auto`.
-
-    Auto begins at 1, M's own belief. After each evaluation tau is multiplied by exp(gap / 2), within [0.5, 2]: promises
-    that reality did not keep make the next dreams less certain, and a M that promised too little may be trusted more.
-    """
+    """Return the temperature to dream at: as configured, or `auto`, which begins at 1 (see schedules.temperature)."""
     configured = ctx.config.dream.temperature
     if configured != "auto":
         return configured
     if evaluation is None:
         return 1.0
     scored = evaluation.metrics
-    gap = float(np.clip(scored.get("gap", 0.0), -1.0, 1.0))
-    return float(np.clip(scored.get("temperature", 1.0) * np.exp(gap / 2), *_TEMPERATURES))
+    return schedules.temperature(scored.get("temperature", 1.0), scored.get("gap", 0.0))
 
 
 class _Shown:
