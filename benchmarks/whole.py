@@ -58,7 +58,7 @@ def main() -> None:
     options = parser.parse_args()
     for name in ("snapshot", "save_bytes", "commit"):  # the other saves are save_bytes with a coat
         clock("saving", Draft, name)
-    clock("useful", Trace, "promises")
+    clock("useful", calibration, "forecast")
     for module in (rollout, evaluate):
         clock("useful", module, "drive")
     for module in (memory, controller, vision):

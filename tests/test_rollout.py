@@ -26,7 +26,7 @@ def stage(iteration, *before, **settings):
         types.SimpleNamespace(iteration=i, metrics={"frames": float(frames), "episodes": float(episodes)})
         for i, (frames, episodes) in enumerate(before)
     ]
-    return types.SimpleNamespace(config=config, iteration=iteration, history=lambda name: versions)
+    return types.SimpleNamespace(config=config, iteration=iteration, collected=lambda: versions)
 
 
 def lengths(rng, count):
@@ -87,7 +87,14 @@ def test_random_driving_goes_on_until_the_decisions_are_there_though_episodes_en
             break
         episodes += [min(task.decisions, int(rng.geometric(0.1))) for task in wave]
     assert sum(episodes) == pytest.approx(16 * 40 + 8 * 80, rel=0.05)
-    whole: list[int] = []
+    mixed = ((64, 50), (48, 80), (16, 150))  # what is added is of the last kind, twice as long as the rest
+    for _ in range(100):
+        few: list[int] = []
+        ctx = stage(0, first=mixed)
+        while wave := rollout._first_wave(ctx, len(few), sum(few)):
+            few += [min(task.decisions, int(rng.geometric(0.001))) for task in wave]
+        assert sum(few) == pytest.approx(9440, rel=0.02)
+    ctx, whole = stage(0, first=((16, 40), (8, 80))), list[int]()
     while wave := rollout._first_wave(ctx, len(whole), sum(whole)):
         whole += [task.decisions for task in wave]
     assert sorted(whole) == [40] * 16 + [80] * 8

@@ -132,7 +132,8 @@ def _first_wave(ctx: StageContext, episodes: int, decisions: int) -> list[Task]:
     limits = [limit for count, limit in ctx.config.rollout.first for _ in range(count)]
     width, left = ctx.config.env.num_envs, len(limits) - episodes
     if left <= 0:
-        width = still_to_drive(_decisions_of_first(ctx) - decisions, decisions / episodes, width)
+        lived = decisions / sum(limits + [limits[-1]] * -left)  # the share of what was planned that came about
+        width = still_to_drive(_decisions_of_first(ctx) - decisions, lived * limits[-1], width)
         limits += [limits[-1]] * (width - left)
     return [Task(_track(ctx, i), limit) for i, limit in enumerate(limits)][episodes : episodes + width]
 
