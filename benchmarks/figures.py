@@ -13,20 +13,21 @@ from torch import nn
 from benchmarks.pairs import Ratio, Work, compare, matrix_product
 from benchmarks.plain import PlainActor, PlainMemory, plain_ppo
 from wmloop.agents.collector import Task, drive, halves
-from wmloop.agents.recorder import Trace
+from wmloop.agents.recorder import Recorder
+from wmloop.agents.world_model import Agent
 from wmloop.config import build_config
 from wmloop.device import resolve_precision, set_precision
-from wmloop.dream import Dream, DreamState, Noise
+from wmloop.dream import Dream, Noise
 from wmloop.envs import EnvPool
 from wmloop.envs.carracing import OnDemandCarRacing
 from wmloop.episodes import pack
 from wmloop.learn import ppo
 from wmloop.learn.optim import adam, descend
-from wmloop.models.agent import Agent
 from wmloop.models.controller import PlainCritic
 from wmloop.models.memory import Targets, memory_loss
 from wmloop.models.mixed import round_in
 from wmloop.models.vision import Vision, to_images, vae_loss
+from wmloop.models.world_model import State, WorldModel
 from wmloop.store.tensors import encode
 from wmloop.training.networks import new_actor, new_critic, new_memory, new_vision
 
@@ -43,7 +44,7 @@ DREAM_FLOP = 2 * (
 def _dream(num_dreams: int = CONFIG.dream.num_dreams) -> Work:
     memory, actor = new_memory(CONFIG, ACTIONS, CPU).eval(), new_actor(CONFIG, ACTIONS, CPU).eval()
     dream, horizon = Dream(memory, 1.15, CONFIG.memory.done_weight), CONFIG.dream.horizon
-    start = DreamState(torch.randn(num_dreams, 32), *memory.start(num_dreams))
+    start = State(torch.randn(num_dreams, 32), *memory.start(num_dreams))
     generator = torch.Generator().manual_seed(0)
 
     def work() -> float:
@@ -84,7 +85,7 @@ def _trained() -> Work:
     config = CONFIG.controller.model_copy(update={"update_epochs": 4, "target_kl": 1e9})
     optimizer = adam([*actor.parameters(), *critic.parameters()], 3e-4)
     dream = Dream(memory, 1.15, CONFIG.memory.done_weight)
-    start = DreamState(torch.randn(num_dreams, 32), *memory.start(num_dreams))
+    start = State(torch.randn(num_dreams, 32), *memory.start(num_dreams))
     generator = torch.Generator().manual_seed(0)
 
     def work() -> float:
@@ -196,14 +197,13 @@ def _rollouts(policy: bool) -> Iterator[Work]:
     num_envs = CONFIG.env.num_envs
     with EnvPool(CONFIG.env, num_envs) as pool:
         low, high = pool.action_low, pool.action_high
-        agent = Agent(
-            new_vision(CONFIG, CPU), new_memory(CONFIG, ACTIONS, CPU), new_actor(CONFIG, ACTIONS, CPU), low, high
-        )
+        world = WorldModel(new_vision(CONFIG, CPU), new_memory(CONFIG, ACTIONS, CPU))
+        agent = Agent(world, new_actor(CONFIG, ACTIONS, CPU), low, high)
         rng = np.random.default_rng(0)
         seeds = iter(range(10**6))
 
         def work() -> float:
-            trace = Trace(agent, halves(num_envs))
+            trace = Recorder(agent, halves(num_envs))
 
             def decide(t: int, copies: range, frames: np.ndarray) -> np.ndarray:
                 if policy:

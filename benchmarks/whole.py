@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from wmloop import loop
-from wmloop.agents.recorder import Trace
+from wmloop.calibration import scores
 from wmloop.config import build_config
 from wmloop.config.text import to_toml
 from wmloop.device import resolve_precision, resolve_threads, set_up
 from wmloop.pipelines.world_model import WORLD_MODEL
-from wmloop.stages import controller, evaluate, memory, rollout, vision
+from wmloop.stages import controller, memory, rollout, vision
 from wmloop.store import Draft, Store
 
 _spent: dict[str, collections.Counter[str]] = {kind: collections.Counter() for kind in ("useful", "saving")}
@@ -58,9 +58,9 @@ def main() -> None:
     options = parser.parse_args()
     for name in ("snapshot", "save_bytes", "commit"):  # the other saves are save_bytes with a coat
         clock("saving", Draft, name)
-    clock("useful", calibration, "forecast")
-    for module in (rollout, evaluate):
+    for module in (rollout, scores):
         clock("useful", module, "drive")
+        clock("useful", module, "forecast")
     for module in (memory, controller, vision):
         clock("useful", module, "fit")
     clock("useful", vision, "see")

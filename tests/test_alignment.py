@@ -7,9 +7,10 @@ import torch
 from tests.tiny_env import tiny_config
 from wmloop.config import build_config
 from wmloop.config.text import parse_setting, to_toml
-from wmloop.dream import Dream, DreamState
+from wmloop.dream import Dream
 from wmloop.episodes import Replay
 from wmloop.models import mixture
+from wmloop.models.world_model import State
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store
 from wmloop.training.context import StageContext
@@ -78,7 +79,7 @@ def foreseen(config, memory, experience, shift=0):
         paid = []
         for t in range(length):
             row = min(max(first + t - shift, first), first + length - 1)
-            state = DreamState(experience.mu[0, [first + t]], h, c)
+            state = State(experience.mu[0, [first + t]], h, c)
             uniform = torch.rand(DRAWS, memory.latent, generator=generator)
             normal = torch.randn(DRAWS, memory.latent, generator=generator)
             after, outcome = dream.step(state.at([0] * DRAWS), experience.actions[0, [row] * DRAWS], uniform, normal)

@@ -10,9 +10,10 @@ import torch
 from wmloop import device, machine
 from wmloop.cli.opening import stored_config
 from wmloop.config import RunConfig
-from wmloop.dream import Dream, DreamState, Noise
+from wmloop.dream import Dream, Noise
 from wmloop.errors import UsageError
 from wmloop.models import mixture
+from wmloop.models.world_model import State
 from wmloop.store import Store
 from wmloop.training.networks import new_actor, new_memory
 
@@ -160,7 +161,7 @@ def test_a_dream_whose_products_may_round_to_bf16_is_the_same_but_for_rounding()
     torch.manual_seed(0)
     memory, actor = new_memory(CONFIG, 3, CPU).eval(), new_actor(CONFIG, 3, CPU).eval()
     dreams, generator = 2048, torch.Generator().manual_seed(1)
-    start = DreamState(torch.randn(dreams, 32), torch.tanh(torch.randn(dreams, 256)), torch.randn(dreams, 256))
+    start = State(torch.randn(dreams, 32), torch.tanh(torch.randn(dreams, 256)), torch.randn(dreams, 256))
     noise = Noise.draw(6, dreams, 32, 3, generator)
 
     def dreamt(precision):

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from tests.test_loop import configure, perform
+from wmloop.agents.world_model import Agent
 from wmloop.errors import DivergedError
 from wmloop.events import Message
 from wmloop.learn import ppo
-from wmloop.models.agent import Agent
 from wmloop.models.vision import Vision
 from wmloop.stages import memory, vision
 from wmloop.store import Store
@@ -78,7 +78,8 @@ def inject(where: str, injection: Injection, patch: pytest.MonkeyPatch) -> tuple
         act = Agent.act
 
         def action(*arguments: Any) -> Any:
-            return act(*arguments) * (math.nan if injection.due() else 1.0)
+            actions, carry = act(*arguments)
+            return actions * (math.nan if injection.due() else 1.0), carry
 
         patch.setattr(Agent, "act", action)
     else:

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from wmloop.dream import Dream, DreamState, Noise
+from wmloop.dream import Dream, Noise
 from wmloop.models import mixture
 from wmloop.models.controller import Actor
 from wmloop.models.memory import Memory, done_probability
+from wmloop.models.world_model import State
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def start(memory, count=5):
     generator = torch.Generator().manual_seed(1)
     z = torch.randn(count, memory.latent, generator=generator).double()
     h, c = (torch.randn(count, memory.hidden, generator=generator).double() * 0.3 for _ in range(2))
-    return DreamState(z, h, c)
+    return State(z, h, c)
 
 
 def noise(memory, horizon=6, count=5):
@@ -117,7 +118,7 @@ def test_a_dream_that_shows_the_end_ends_and_another_goes_on():
         first, second = memory.outcome_linears()
         first.weight[0, 4] = 20.0
         second.weight[2, 0], second.bias[2] = 2.0, -20.0
-    state = DreamState(*(torch.zeros(4000, n) for n in (1, 4, 4)))
+    state = State(*(torch.zeros(4000, n) for n in (1, 4, 4)))
     drawn = Noise.draw(1, 4000, 1, 1, torch.Generator().manual_seed(0))
     after, outcome = Dream(memory, 1.0, 1.0).step(state, torch.zeros(4000, 1), drawn.uniform[0], drawn.normal[0])
     crash = after.z[:, 0] > 0

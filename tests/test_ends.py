@@ -10,11 +10,12 @@ from wmloop.calibration.ends import by_bin, ends
 from wmloop.calibration.gap import gap
 from wmloop.calibration.windows import HORIZON, Promises, windows
 from wmloop.config import build_config
-from wmloop.dream import Dream, DreamState, Noise
+from wmloop.dream import Dream, Noise
 from wmloop.episodes import Episode, Replay
 from wmloop.learn.optim import adam, descend, warmup_decay
 from wmloop.models.memory import Memory, memory_loss
 from wmloop.models.policies import ClippedGaussian
+from wmloop.models.world_model import State
 from wmloop.training.experience import Experience, draw, remember
 
 CPU = torch.device("cpu")
@@ -89,7 +90,7 @@ def test_as_many_ends_are_expected_as_come(trained):
     dream = Dream(memory, 1.0, 10.0)
     for i, episode in enumerate(driven):
         row = rows(replay, i, np.arange(len(episode)))
-        state = DreamState(held_out.mu[0, row], h[0, row], c[0, row])
+        state = State(held_out.mu[0, row], h[0, row], c[0, row])
         noise = Noise.draw(1, len(row), LATENT, 1, torch.Generator().manual_seed(i))
         done = dream.step(state, held_out.actions[0, row], noise.uniform[0], noise.normal[0])[1].done
         came = np.zeros(len(episode))
@@ -106,7 +107,7 @@ def test_what_is_promised_is_what_is_paid(trained):
     asked = [windows(episode, 0, CAP, None) for episode in driven]
     starts = [(i, window) for i, some in enumerate(asked) for window in some]
     row = np.array([rows(held_out.replay, i, window.start) for i, window in starts])
-    begin = DreamState(held_out.mu[0, row], h[0, row], c[0, row])
+    begin = State(held_out.mu[0, row], h[0, row], c[0, row])
     noise = Noise.draw(HORIZON, len(row), LATENT, 1, torch.Generator().manual_seed(0))
 
     def anything(features):

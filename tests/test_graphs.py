@@ -5,10 +5,11 @@ import contextlib
 import pytest
 import torch
 
-from wmloop.dream import Dream, DreamState, Noise
+from wmloop.dream import Dream, Noise
 from wmloop.graphs import Captured
 from wmloop.models.controller import Actor
 from wmloop.models.memory import Memory
+from wmloop.models.world_model import State
 
 CPU = torch.device("cpu")
 
@@ -102,7 +103,7 @@ def test_a_dream_as_a_graph_is_the_eager_dream_on_the_same_noise():
     dream = Dream(memory, 1.15, 10.0)
 
     def imagine(z, h, c, *noise):
-        return dream.rollout(actor, DreamState(z, h, c), Noise(*noise))
+        return dream.rollout(actor, State(z, h, c), Noise(*noise))
 
     captured = Captured(imagine, device)
     generator = torch.Generator(device).manual_seed(0)

@@ -36,7 +36,7 @@ ROOMS = {
     "machine": "",
     "models": "errors",
     "pipelines": "errors",
-    "player": "display dream envs errors models seeding",
+    "player": "agents display dream envs errors models seeding",
     "ranking": "",
     "report": (
         "__init__ agents calibration config dream envs episodes history models pipelines ranking seeding "
@@ -45,13 +45,13 @@ ROOMS = {
     "retention": "history ranking store",
     "scratch": "errors",
     "seeding": "errors",
-    "serving": "commands config errors history models store training",
+    "serving": "agents commands config errors history models store training",
     "signals": "",
     "stages": "agents calibration dream envs episodes graphs learn models ranking seeding serving store training",
     "store": "__init__ commands errors",
     "streams": "",
     "tracking": "errors events store",
-    "training": "config dream envs episodes errors events models seeding store",
+    "training": "config envs episodes errors events models seeding store",
     "view": "display events pipelines ranking streams",
 }
 DOORS = {

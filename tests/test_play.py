@@ -133,10 +133,12 @@ def test_a_watched_episode_is_the_one_the_agent_drives_unwatched(env, agent, rea
     threads = set()
 
     def decide(t, copies, frames):
+        nonlocal carry
         threads.add(torch.get_num_threads())
-        return agent.act(frames)
+        actions, carry = agent.act(carry, frames)
+        return actions
 
-    agent.start(1)
+    carry = agent.start(1)
     torch.set_num_threads(2)
     (driven,) = drive(OneCopy(), [Task(TRACK, 0)], decide, lambda n, o: None)
     assert (threads, torch.get_num_threads()) == ({1}, 2)  # a second thread would wait on a worker's core
@@ -159,7 +161,7 @@ def test_reality_is_shown_beside_what_v_sees_and_what_m_expected(env, agent, rea
     observation = env.reset(TRACK)
     with torch.inference_mode():
         images = to_images(torch.from_numpy(observation[None]))
-        seen = to_frames(agent.vision.decode(agent.vision.encode(images)[0]))[0].numpy()
+        seen = to_frames(agent.world.vision.decode(agent.world.vision.encode(images)[0]))[0].numpy()
     first, second = moments[0].pictures, moments[1].pictures
     assert list(first) == ["real", "reconstruction", "expected"]
     assert first["real"].shape == (256, 256, 3)  # the environment's big picture, not what the agent sees
@@ -176,7 +178,7 @@ def test_with_both_worlds_the_dream_goes_on_alone_and_looks_up_now_and_then(real
     dream_on = worlds.dream_on
 
     def spy(agent, dream, state, action, generator):
-        starts.append(torch.equal(state.z, agent.z))
+        starts.append(torch.equal(state.z, real.state.z))
         return dream_on(agent, dream, state, action, generator)
 
     monkeypatch.setattr(worlds, "dream_on", spy)
@@ -188,8 +190,13 @@ def test_with_both_worlds_the_dream_goes_on_alone_and_looks_up_now_and_then(real
 
 def test_a_person_drives_and_m_is_told(env, agent, real, monkeypatch):
     real.reset(TRACK)
-    told, take = [], agent.take
-    monkeypatch.setattr(agent, "take", lambda action: told.append(action[0].tolist()) or take(action))
+    told, observe = [], agent.world.observe
+
+    def spy(state, action, frames):
+        told.append(action[0].tolist())
+        return observe(state, action, frames)
+
+    monkeypatch.setattr(agent.world, "observe", spy)
     rewards = []
     action = np.array([0.5, 0.25], np.float32)
     for _ in range(5):
@@ -232,7 +239,7 @@ def test_a_dream_goes_on_without_the_environment_and_ends(env, real, monkeypatch
 
 def test_a_dream_ends_where_the_done_head_fires(real):
     with torch.no_grad():
-        real.agent.memory.outcome_head[2].bias[2] = 1000.0
+        real.agent.world.memory.outcome_head[2].bias[2] = 1000.0
     real.temperature = 1.0  # the weights have changed
     moments = episode(Dreamt(real, 60, 1))
     assert len(moments) == 2
@@ -411,7 +418,7 @@ def test_the_dream_that_goes_along_begins_anew_when_it_is_turned_to_again(real, 
 
     def spy(agent, dream, state, action, generator):
         if dream is real.dream and real.dreaming:
-            starts.append(torch.equal(state.z, agent.z))
+            starts.append(torch.equal(state.z, real.state.z))
         return dream_on(agent, dream, state, action, generator)
 
     monkeypatch.setattr(worlds, "dream_on", spy)

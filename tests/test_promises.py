@@ -8,17 +8,18 @@ from hypothesis import strategies as st
 
 from tests.tiny_env import tiny_config
 from wmloop.agents.collector import halves
-from wmloop.agents.recorder import Trace
+from wmloop.agents.recorder import Recorder
+from wmloop.agents.world_model import Agent
 from wmloop.calibration import forecasts
 from wmloop.calibration.ends import ends
 from wmloop.calibration.gap import gap
 from wmloop.calibration.open_loop import foresee, foresight
 from wmloop.calibration.windows import Promises, windows
 from wmloop.config import build_config
-from wmloop.dream import DreamState, Outcome
+from wmloop.dream import Outcome
 from wmloop.episodes import Episode
-from wmloop.models.agent import Agent
 from wmloop.models.policies import ClippedGaussian
+from wmloop.models.world_model import State, WorldModel
 from wmloop.training.networks import new_actor, new_memory, new_vision
 
 CPU = torch.device("cpu")
@@ -155,11 +156,10 @@ def test_m_is_asked_only_where_rollouts_would_still_drive():
 
 @pytest.mark.parametrize("foreseeing", [False, True])
 def test_a_trace_tells_of_every_moment_asked_and_foresees_only_if_told_to(foreseeing):
-    agent = Agent(
-        new_vision(CONFIG, CPU), new_memory(CONFIG, 2, CPU), new_actor(CONFIG, 2, CPU), -np.ones(2), np.ones(2)
-    )
+    world = WorldModel(new_vision(CONFIG, CPU), new_memory(CONFIG, 2, CPU))
+    agent = Agent(world, new_actor(CONFIG, 2, CPU), -np.ones(2), np.ones(2))
     parts = halves(2)
-    trace = Trace(agent, parts)
+    trace = Recorder(agent, parts)
     rng = np.random.default_rng(0)
     for _ in range(90):
         for copies in parts:
@@ -198,9 +198,7 @@ class Fork:
 
     def step(self, state, action, uniform, normal):
         side = torch.where(state.z == 0, torch.where(uniform < 0.5, -0.5, 0.5), state.z)
-        return DreamState(side, state.h, state.c), Outcome(
-            2 * side[:, 0], torch.zeros(len(side)), torch.zeros(len(side))
-        )
+        return State(side, state.h, state.c), Outcome(2 * side[:, 0], torch.zeros(len(side)), torch.zeros(len(side)))
 
 
 @pytest.mark.parametrize(("taken", "expected"), [(0.5, 5), (-0.5, -5)])
@@ -220,7 +218,7 @@ def test_actions_that_say_nothing_about_the_road_leave_both_ways_as_likely_as_be
 
 def foresee_fork(policy, taken):
     moments, steps = 400, 6
-    begin = DreamState(*(torch.zeros(moments, 1) for _ in range(3)))
+    begin = State(*(torch.zeros(moments, 1) for _ in range(3)))
     actions = torch.full((steps, moments, 1), taken)
     actions[0] = 0
     lived = torch.full((moments,), steps)

@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 # Looked up on first use, because `import wmloop` must not import torch: `wmloop --help` would wait for it.
 _HOMES = {
-    "Agent": "wmloop.models.agent",
+    "Agent": "wmloop.agents.world_model",
     "Dream": "wmloop.dream",
     "RunConfig": "wmloop.config",
     "Store": "wmloop.store",

@@ -12,23 +12,7 @@ from wmloop.learn.batch import Batch
 from wmloop.models import mixture
 from wmloop.models.memory import Memory, done_probability, gated
 from wmloop.models.policies import Policy
-
-
-class DreamState(NamedTuple):
-    """Where N dreams are: `z` (N, Z) and M's `h`, `c` (N, D), which have consumed all steps before it."""
-
-    z: Tensor
-    h: Tensor
-    c: Tensor
-
-    def at(self, rows: Tensor | list[int]) -> DreamState:
-        """Return the states of the dreams at `rows`, one for each index."""
-        return DreamState(self.z[rows], self.h[rows], self.c[rows])
-
-    @property
-    def features(self) -> Tensor:
-        """Return what C sees, [z, h] (N, Z + D)."""
-        return torch.cat([self.z, self.h], -1)
+from wmloop.models.world_model import State
 
 
 class Outcome(NamedTuple):
@@ -132,7 +116,7 @@ class Dream:
         self._sizes = [len(mixture_bias), len(first.bias)]
 
     @torch.no_grad()
-    def step(self, state: DreamState, action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[DreamState, Outcome]:
+    def step(self, state: State, action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[State, Outcome]:
         """Imagine one step of each dream under action (N, A); noise (N, Z) as in `mixture.sample`."""
         one = torch.ones_like(state.z[:, :1])
         h, c = gated(torch.mm(torch.cat([state.z, state.h, action, one], -1), self._gates), state.c)
@@ -142,12 +126,10 @@ class Dream:
         shown = torch.addmm(raw_outcome, z, self._coming)
         outcome = torch.nn.functional.linear(torch.nn.functional.silu(shown, inplace=True), *self._outcome)
         done = done_probability(outcome[:, 2], self.done_weight)
-        return DreamState(z, h, c), Outcome(outcome[:, 0], outcome[:, 1], done)
+        return State(z, h, c), Outcome(outcome[:, 0], outcome[:, 1], done)
 
     @torch.no_grad()
-    def foretell(
-        self, state: DreamState, action: Tensor, draws: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def foretell(self, state: State, action: Tensor, draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the reward in units of reward_scale and the probability of an end, (N,) each, expected of one step.
 
         What will come is not known: the mean over `draws` of z'.
@@ -157,7 +139,7 @@ class Dream:
         return torch.stack([one.expected for one in said]).mean(0), torch.stack([one.done for one in said]).mean(0)
 
     @torch.no_grad()
-    def rollout(self, policy: Callable[[Tensor], Policy], start: DreamState, noise: Noise) -> DreamBatch:
+    def rollout(self, policy: Callable[[Tensor], Policy], start: State, noise: Noise) -> DreamBatch:
         """Let C act in N dreams for the noise's horizon T, from `start`."""
         horizon, num_dreams = noise.action.shape[:2]
         features = start.z.new_empty(horizon + 1, num_dreams, start.z.shape[1] + start.h.shape[1])

@@ -8,27 +8,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.models.agent import Agent, Exploration
+from wmloop.agents.world_model import Agent, Carry, Exploration
+from wmloop.models.world_model import State
 
 
-class Trace:
-    """An agent that drives a wave of episodes, and what it saw and did at each decision."""
+class Recorder:
+    """An agent that drives a wave of episodes, and where they were and what it did at each decision."""
 
     def __init__(self, agent: Agent, parts: Sequence[range]) -> None:
         """Begin a wave whose copies are driven in `parts`, each at its own pace."""
         self.agent = agent
-        self._agents = {copies: agent.beside(len(copies)) for copies in parts}
-        self._moments: dict[range, list[tuple[Tensor, ...]]] = {copies: [] for copies in parts}
+        self._carries: dict[range, list[Carry]] = {copies: [agent.start(len(copies))] for copies in parts}
 
     def act(self, copies: range, frames: np.ndarray, exploration: Exploration | None = None) -> np.ndarray:
-        """Decide for `copies`, one of the parts, and keep what was seen and done; otherwise as `Agent.act`."""
-        agent = self._agents[copies]
-        action = agent.act(frames, exploration)
-        self._moments[copies].append((agent.z, agent.h, agent.c, agent.action))
+        """Decide for `copies`, one of the parts, and keep what is carried on; otherwise as `Agent.act`."""
+        carries = self._carries[copies]
+        action, carry = self.agent.act(carries[-1], frames, exploration)
+        carries.append(carry)
         return action
 
-    def of(self, copy: int, decisions: slice) -> tuple[Tensor, ...]:
-        """Return what one copy saw and did: z (T, Z), h, c (T, D) and its action (T, A) in [-1, 1]."""
-        copies = next(copies for copies in self._moments if copy in copies)
-        chosen = [[field[copies.index(copy)] for field in moment] for moment in self._moments[copies][decisions]]
-        return tuple(map(torch.stack, zip(*chosen, strict=True)))
+    def of(self, copy: int, decisions: slice) -> tuple[State, Tensor]:
+        """Return where one copy was, states of T decisions, and what it did there, (T, A) in [-1, 1]."""
+        copies = next(copies for copies in self._carries if copy in copies)
+        place, carries = copies.index(copy), self._carries[copies][1:][decisions]
+        states = [carry.state.at(slice(place, place + 1)) for carry in carries if carry.state is not None]
+        actions = [carry.action[place] for carry in carries if carry.action is not None]
+        return State.cat(states), torch.stack(actions)

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wmloop.agents.recorder import Trace
+from wmloop.agents.recorder import Recorder
 from wmloop.calibration.ends import by_bin
 from wmloop.calibration.open_loop import foresee
 from wmloop.calibration.windows import HORIZON, Promises, time_limit, windows
 from wmloop.config import RunConfig
-from wmloop.dream import Dream, DreamState, Noise
+from wmloop.dream import Dream, Noise
 from wmloop.episodes import Episode
+from wmloop.models.world_model import State
 from wmloop.seeding import derive_seed
 
 #: M's word is a distribution: dreams of C's own driving that are averaged for each moment.
@@ -35,7 +36,7 @@ _ROWS = 1024
 
 @torch.inference_mode()
 def forecast(
-    trace: Trace, config: RunConfig, episodes: Sequence[Episode], foreseeing: bool = False,
+    trace: Recorder, config: RunConfig, episodes: Sequence[Episode], foreseeing: bool = False,
     tick: Callable[[], None] = lambda: None,
 ) -> list[Promises]:  # fmt: skip
     """Return M's promises over each of `episodes`, those of the wave in order, driven from the trace's beginning.
@@ -53,13 +54,14 @@ def forecast(
     starts = [(i, number, window) for i, some in enumerate(asked) for number, window in enumerate(some)]
     if not starts:
         return told
-    agent, scale = trace.agent, float(trace.agent.memory.reward_scale)
+    agent, memory = trace.agent, trace.agent.world.memory
+    scale = float(memory.reward_scale)
     seen = [trace.of(i, slice(window.start, window.start + window.lived)) for i, _, window in starts]
-    begin = DreamState(*(torch.stack([moment[k][0] for moment in seen]) for k in range(3)))
+    begin = State.cat([states.at(slice(1)) for states, _ in seen])
     generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "promise"))
-    dream = Dream(agent.memory, 1.0, config.memory.done_weight)
+    dream = Dream(memory, 1.0, config.memory.done_weight)
     begins = begin.at(torch.arange(len(starts), device=agent.device).repeat_interleave(_DREAMS))
-    noise = Noise.draw(HORIZON, len(begins.z), begin.z.shape[1], agent.memory.actions, generator)
+    noise = Noise.draw(HORIZON, len(begins.z), begin.z.shape[1], memory.actions, generator)
     batch = dream.rollout(agent.policy, begins, noise._replace(action=torch.zeros_like(noise.action)))
     due = (batch.survival[:-1] * batch.expected).cumsum(0).unflatten(1, (-1, _DREAMS)).mean(2).cpu().numpy() * scale
     for place, (i, _, window) in enumerate(starts):
@@ -73,7 +75,7 @@ def forecast(
     for k in range(0, len(chosen), _TOGETHER):
         tick()
         some = chosen[k : k + _TOGETHER]
-        taken = nn.utils.rnn.pad_sequence([seen[place][3] for place in some])
+        taken = nn.utils.rnn.pad_sequence([seen[place][1] for place in some])
         real = torch.tensor([starts[place][2].lived for place in some], device=agent.device)
         foreseen: Tensor = foresee(dream, agent.actor, begin.at(some), taken, real, generator) * scale
         answers |= dict(zip(some, foreseen.tolist(), strict=True))
@@ -82,17 +84,17 @@ def forecast(
     return told
 
 
-def _ends(trace: Trace, config: RunConfig, episodes: Sequence[Episode]) -> list[list[list[float]]]:
+def _ends(trace: Recorder, config: RunConfig, episodes: Sequence[Episode]) -> list[list[list[float]]]:
     """Return for each episode how often M expected it to end, and whether it did (see Promises)."""
     agent = trace.agent
-    dream = Dream(agent.memory, 1.0, config.memory.done_weight)
+    dream = Dream(agent.world.memory, 1.0, config.memory.done_weight)
     generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "ends"))
-    rows = [
-        torch.cat(part) for part in zip(*(trace.of(i, slice(0, len(e))) for i, e in enumerate(episodes)), strict=True)
-    ]
+    seen = [trace.of(i, slice(0, len(episode))) for i, episode in enumerate(episodes)]
+    states, actions = State.cat([states for states, _ in seen]), torch.cat([actions for _, actions in seen])
     parts = []
-    for z, h, c, action in zip(*(part.split(_ROWS) for part in rows), strict=True):
-        parts.append(dream.foretell(DreamState(z, h, c), action, _DREAMS, generator)[1])
+    for k in range(0, len(actions), _ROWS):
+        some = slice(k, k + _ROWS)
+        parts.append(dream.foretell(states.at(some), actions[some], _DREAMS, generator)[1])
     expected = torch.cat(parts).cpu().double().numpy()
     found, first = [], 0
     for episode in episodes:

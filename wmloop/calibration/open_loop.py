@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from wmloop.calibration.windows import Promises
-from wmloop.dream import Dream, DreamState, Noise
+from wmloop.dream import Dream, Noise
 from wmloop.models.policies import ClippedGaussian
+from wmloop.models.world_model import State
 
 #: Dreams of a moment, given what was really done.
 _FORESEEING = 1024
@@ -22,7 +23,7 @@ _SLACK, _FLOOR = 2.0, 0.02
 
 
 def foresee(
-    dream: Dream, policy: Callable[[Tensor], ClippedGaussian], begin: DreamState, taken: Tensor, lived: Tensor,
+    dream: Dream, policy: Callable[[Tensor], ClippedGaussian], begin: State, taken: Tensor, lived: Tensor,
     generator: torch.Generator,
 ) -> Tensor:  # fmt: skip
     """Return the reward sum M expects from `begin` (N) given the actions really taken (T, N, A), (N,), open loop.

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wmloop.agents.collector import UNLIMITED, Task, drive, halves
-from wmloop.agents.recorder import Trace
+from wmloop.agents.recorder import Recorder
+from wmloop.agents.world_model import Agent
 from wmloop.calibration.ends import ends
 from wmloop.calibration.forecasts import forecast
 from wmloop.calibration.gap import gap
 from wmloop.calibration.windows import Promises
 from wmloop.config import RunConfig
 from wmloop.envs import EnvPool
-from wmloop.models.agent import Agent
 
 
 class TrackResult(NamedTuple):
@@ -37,7 +37,7 @@ def score_tracks(
     config: RunConfig, pool: EnvPool, agent: Agent, tracks: Sequence[int], tick: Callable[[int, np.ndarray | None], None],
 ) -> list[TrackResult]:  # fmt: skip
     """Drive at most one wave of tracks with the deterministic policy; `tick` as in `collect.drive`."""
-    trace = Trace(agent, halves(pool.num_envs))
+    trace = Recorder(agent, halves(pool.num_envs))
     wave = [Task(seed, UNLIMITED) for seed in tracks]
     episodes = drive(pool, wave, lambda t, copies, frames: trace.act(copies, frames), tick)
     told = forecast(trace, config, episodes)

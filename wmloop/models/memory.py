@@ -15,7 +15,7 @@ from wmloop.models.mixed import LSTM
 from wmloop.models.mixture import Mixture, from_outputs, log_prob
 from wmloop.models.state import Arrays
 
-State = tuple[Tensor, Tensor]
+Hidden = tuple[Tensor, Tensor]
 """The LSTM's (h, c), each (B, D)."""
 
 _HEAD_WIDTH = 128
@@ -66,26 +66,26 @@ class Memory(nn.Module):
         self.register_buffer("reward_scale", torch.tensor(reward_scale))
         self.register_buffer("terminal_scale", torch.ones(()))
 
-    def start(self, batch: int, device: torch.device | None = None) -> State:
+    def start(self, batch: int, device: torch.device | None = None) -> Hidden:
         """Return the state before anything was seen: zeros (B, D)."""
         zeros = torch.zeros(batch, self.hidden, device=device)
         return zeros, zeros.clone()
 
-    def forward(self, z: Tensor, actions: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(self, z: Tensor, actions: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
         """Consume z (B, T, Z) and actions (B, T, A); return the hidden states after each step (B, T, D) and the last."""
         out, (h, c) = self.lstm(torch.cat([z, actions], -1), (state[0].unsqueeze(0), state[1].unsqueeze(0)))
         return out, (h[0], c[0])
 
-    def step(self, z: Tensor, action: Tensor, state: State) -> State:
+    def step(self, z: Tensor, action: Tensor, state: Hidden) -> Hidden:
         """Consume one step, z (B, Z) and action (B, A); return the new state."""
         return self.stepper()(z, action, state)
 
-    def stepper(self) -> Callable[[Tensor, Tensor, State], State]:
+    def stepper(self) -> Callable[[Tensor, Tensor, Hidden], Hidden]:
         """Return `step` with its weights stacked once, for many steps with the same weights."""
         from_input, from_h, bias = self.gate_weights()
         stacked = torch.cat([from_input, from_h], 1).t()
 
-        def step(z: Tensor, action: Tensor, state: State) -> State:
+        def step(z: Tensor, action: Tensor, state: Hidden) -> Hidden:
             gates = torch.addmm(bias, torch.cat([z, action, state[0]], -1), stacked)
             return gated(gates, state[1])
 
@@ -149,7 +149,7 @@ class Memory(nn.Module):
         return Prediction(self.density(hidden), outcome[..., 0], terminal, outcome[..., 2], outcome[..., 3:])
 
 
-def gated(gates: Tensor, c: Tensor) -> State:
+def gated(gates: Tensor, c: Tensor) -> Hidden:
     """Return the LSTM's new (h, c) from its four pre-activations (B, 4D), as `gate_weights` has them, and its old c (B, D).
 
     The pre-activations are overwritten.

@@ -9,12 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wmloop.dream import Dream, DreamState, Outcome
+from wmloop.agents.world_model import Agent, Carry
+from wmloop.dream import Dream, Outcome
 from wmloop.envs import PixelEnv, RemoteEnv
-from wmloop.models import mixture
-from wmloop.models.agent import Agent
-from wmloop.models.memory import done_probability
-from wmloop.models.vision import to_frames
+from wmloop.models.world_model import State
 from wmloop.seeding import derive_seed
 
 #: Real decisions before a dream branches off: M should know where it is, and CarRacing zooms in during the first 13.
@@ -67,7 +65,7 @@ class Real:
     def __init__(self, env: PixelEnv | RemoteEnv, agent: Agent, critic: nn.Module | None, done_weight: float) -> None:
         """Prepare to drive; `done_weight` is M's, as it was trained with."""
         self.env, self.agent, self.dreaming = env, agent, False
-        self.critic, self.scale, self.done_weight = critic, float(agent.memory.reward_scale), done_weight
+        self.critic, self.scale, self.done_weight = critic, float(agent.world.memory.reward_scale), done_weight
         self.temperature = 1.0
 
     @property
@@ -77,36 +75,29 @@ class Real:
 
     @temperature.setter
     def temperature(self, tau: float) -> None:
-        self.dream = Dream(self.agent.memory, min(max(tau, COOLEST), HOTTEST), self.done_weight)
+        self.dream = Dream(self.agent.world.memory, min(max(tau, COOLEST), HOTTEST), self.done_weight)
 
     def reset(self, track: int) -> None:
         """Begin the episode of a track."""
         self._observation = self.env.reset(track)
-        self.agent.start(1)
-        self._expected: np.ndarray | None = None
-        self._closed: DreamState | None = None
+        self._carry = self.agent.start(1)
+        self._closed: State | None = None
         self._generator = torch.Generator(self.agent.device).manual_seed(derive_seed(track, "play"))
         self._look(0, 0.0, 0, "", 0.0)
-
-    @property
-    def state(self) -> DreamState:
-        """Return where a dream would branch off now."""
-        return DreamState(self.agent.z, self.agent.h, self.agent.c)
 
     def step(self, action: np.ndarray | None = None) -> None:
         """Take one decision."""
         before = self.moment
         if before.ended:
             return
-        taken = self.agent.action if action is None else self.agent.from_units(action[None])
-        in_units = self.agent.take(taken)[0]
-        with torch.inference_mode():
-            self._expected = _decode(self.agent, mixture.expected(self.agent.memory.density(self.agent.state[0])))
+        taken = self._action if action is None else self.agent.from_units(action[None])
+        in_units = self.agent.in_units(taken)[0]
         if not self.dreaming:
             self._closed = None
         else:
             start = self.state if self._closed is None or before.decision % EYES_CLOSED == 0 else self._closed
             self._closed, _ = dream_on(self.agent, self.dream, start, taken, self._generator)
+        self._carry = Carry(self.state, taken)
         self._observation, reward, terminated, truncated, count = self.env.step(in_units)
         ended = (
             f"ended by the environment (last reward {reward:.1f})" if terminated else "time was up" if truncated else ""
@@ -114,21 +105,18 @@ class Real:
         self._look(before.decision + 1, before.score + reward, before.frames + count, ended, reward)
 
     def _look(self, decision: int, score: float, frames: int, ended: str, reward: float) -> None:
-        self.agent.look(self._observation[None])  # also at the end, where only what V sees is of use
-        done = 0.0
-        if decision:
-            with torch.inference_mode():
-                said = self.agent.memory.predict(self.agent.state[0], self.agent.z)
-                done = float(done_probability(said.done_logit, self.done_weight))
-        seen = _decode(self.agent, self.agent.z)
+        world = self.agent.world
+        self.state = self.agent.observe(self._carry, self._observation[None])  # also at the end: V sees what it was
+        self._action = self.agent.decide(self.state)
+        seen = _decode(self.agent, self.state.z)
         pictures = {
             "real": self.env.render(), "reconstruction": seen,
-            "expected": seen if self._expected is None else self._expected,
+            "expected": _decode(self.agent, world.expected(self.state.h)) if decision else seen,
         }  # fmt: skip
         if self.dreaming:
             pictures["dream"] = seen if self._closed is None else _decode(self.agent, self._closed.z)
-        action = self.agent.in_units(self.agent.action)[0]
-        value = worth(self.critic, self.state, self.scale)
+        done = float(world.terminated(self.state, self.done_weight)) if decision else 0.0
+        action, value = self.agent.in_units(self._action)[0], worth(self.critic, self.state, self.scale)
         self.moment = Moment(pictures, decision, score, frames, ended, reward, done, action, value)
 
 
@@ -222,22 +210,21 @@ class Comparison:
 
 
 @torch.inference_mode()
-def worth(critic: nn.Module | None, state: DreamState, scale: float) -> float:
+def worth(critic: nn.Module | None, state: State, scale: float) -> float:
     """Return the rewards that a critic expects from here on, discounted; NaN without one."""
     return float("nan") if critic is None else float(critic(state.features)) * scale
 
 
 @torch.inference_mode()
 def dream_on(
-    agent: Agent, dream: Dream, state: DreamState, action: Tensor, generator: torch.Generator
-) -> tuple[DreamState, Outcome]:
+    agent: Agent, dream: Dream, state: State, action: Tensor, generator: torch.Generator
+) -> tuple[State, Outcome]:
     """Imagine one decision; noise comes from `generator`."""
     uniform = torch.rand(state.z.shape, generator=generator, device=agent.device)
     normal = torch.randn(state.z.shape, generator=generator, device=agent.device)
     return dream.step(state, action, uniform, normal)
 
 
-@torch.inference_mode()
 def _decode(agent: Agent, z: Tensor) -> np.ndarray:
-    frame: np.ndarray = to_frames(agent.vision.decode(z))[0].cpu().numpy()
+    frame: np.ndarray = agent.world.decode(z)[0]
     return frame

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from wmloop.agents.collector import UNLIMITED, Task, drive, halves
-from wmloop.agents.recorder import Trace
+from wmloop.agents.recorder import Recorder
+from wmloop.agents.world_model import Agent
 from wmloop.config import RunConfig
-from wmloop.dream import Dream, DreamState, Noise
+from wmloop.dream import Dream, Noise
 from wmloop.envs import EnvPool
 from wmloop.episodes import Episode
-from wmloop.models import mixture
-from wmloop.models.agent import Agent
-from wmloop.models.vision import to_frames, to_images
+from wmloop.models.world_model import State
 from wmloop.seeding import derive_seed, fresh_tracks
 from wmloop.serving.agent import Triple
 from wmloop.store import Version
@@ -85,11 +84,9 @@ class Probe:
 
 
 class _Seen(NamedTuple):
-    """What the agent held at each decision of one episode: z (T, Z), h and c before it (T, D), the action (T, A)."""
+    """Where the agent was at each of T decisions of one episode, and what it did there, (T, A)."""
 
-    z: Tensor
-    h: Tensor
-    c: Tensor
+    state: State
     action: Tensor
 
 
@@ -113,7 +110,7 @@ def look(
 
 
 def _drive(pool: EnvPool, agent: Agent, tracks: Sequence[int]) -> tuple[list[Episode], list[_Seen]]:
-    trace = Trace(agent, halves(pool.num_envs))
+    trace = Recorder(agent, halves(pool.num_envs))
     wave = [Task(track, UNLIMITED) for track in tracks]
     episodes = drive(pool, wave, lambda t, copies, frames: trace.act(copies, frames), lambda frames, picture: None)
     return episodes, [_Seen(*trace.of(i, slice(0, len(episode)))) for i, episode in enumerate(episodes)]
@@ -126,23 +123,22 @@ def _ask(
     first, begun = episodes[0], seen[0]
     at = np.linspace(0, len(first) - 1, _PICTURES).astype(int)
     later = np.linspace(min(_WARM, len(first) // 4), max(len(first) - 2, 0), _PICTURES).astype(int)
-    h_after, _ = agent.memory.step(begun.z, begun.action, (begun.h, begun.c))
-    expected = mixture.expected(agent.memory.density(h_after[later]))
+    expected = agent.world.expected(agent.world.advance(begun.state, begun.action)[later])
     strips, dream_error, stay_error, seen_error = _open_loop(config, agent, episodes, seen)
     rewards, dones = [], []
-    dream = Dream(agent.memory, 1.0, config.memory.done_weight)
+    dream = Dream(agent.world.memory, 1.0, config.memory.done_weight)
     for episode, held in zip(episodes, seen, strict=True):
         generator = torch.Generator(agent.device).manual_seed(derive_seed(episode.seed, "ahead"))
-        told = dream.foretell(DreamState(held.z, held.h, held.c), held.action, _ONE_STEP, generator)
+        told = dream.foretell(held.state, held.action, _ONE_STEP, generator)
         reward, done = (part.cpu().numpy() for part in told)
         ends = np.zeros(len(episode))
         ends[-1] = float(episode.terminated)
-        rewards.append(np.stack([reward * float(agent.memory.reward_scale), episode.rewards], 1))
+        rewards.append(np.stack([reward * float(agent.world.memory.reward_scale), episode.rewards], 1))
         dones.append(np.stack([done, ends], 1))
     return Probe(
         [episode.score for episode in episodes], [episode.seed for episode in episodes],
-        first.observations[at], _decode(agent, begun.z[at]), seen_error,
-        _decode(agent, begun.z[np.minimum(later + 1, len(first) - 1)]), _decode(agent, expected),
+        first.observations[at], agent.world.decode(begun.state.z[at]), seen_error,
+        agent.world.decode(begun.state.z[np.minimum(later + 1, len(first) - 1)]), agent.world.decode(expected),
         strips, _steps(len(dream_error)), dream_error, stay_error, np.concatenate(rewards), np.concatenate(dones), layers,
     )  # fmt: skip
 
@@ -155,18 +151,18 @@ def _open_loop(
     ahead, warm = min(_AHEAD, (longest + 1) // 2), min(_WARM, longest // 4)
     places = [(i, t) for i, e in enumerate(episodes) for t in range(warm, len(e) - ahead + 1)]
     chosen = [places[k] for k in np.linspace(0, len(places) - 1, min(_DREAMS, len(places))).astype(int)]
-    state = DreamState(*(torch.stack([getattr(seen[i], name)[t] for i, t in chosen]) for name in ("z", "h", "c")))
+    state = State.cat([seen[i].state.at([t]) for i, t in chosen])
     taken = torch.stack([seen[i].action[t : t + ahead] for i, t in chosen], 1)
     generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "report"))
     noise = Noise.draw(ahead, len(chosen), state.z.shape[1], taken.shape[2], generator)
-    dream = Dream(agent.memory, 1.0, config.memory.done_weight)
+    dream = Dream(agent.world.memory, 1.0, config.memory.done_weight)
     begun = np.stack([episodes[i].observations[t] for i, t in chosen])
     steps, shown = _steps(ahead), dict[int, np.ndarray]()
     errors = np.zeros((2, ahead))
     for k in range(ahead):
         state, _ = dream.step(state, taken[k], noise.uniform[k], noise.normal[k])
         real = np.stack([episodes[i].observations[t + k + 1] for i, t in chosen])
-        pictures = _decode(agent, state.z)
+        pictures = agent.world.decode(state.z)
         errors[:, k] = _error(pictures, real), _error(begun, real)
         if k + 1 in steps:
             shown[k + 1] = pictures
@@ -174,8 +170,8 @@ def _open_loop(
     for n in np.linspace(0, len(chosen) - 1, min(_STRIPS, len(chosen))).astype(int):
         i, t = chosen[n]
         real = np.stack([episodes[i].observations[t + k] for k in steps])
-        z, _ = agent.vision.encode(to_images(torch.from_numpy(real).to(agent.device)))
-        strips.append(Strip(episodes[i].seed, t, real, _decode(agent, z), np.stack([shown[k][n] for k in steps])))
+        z = agent.world.observe(None, None, real).z
+        strips.append(Strip(episodes[i].seed, t, real, agent.world.decode(z), np.stack([shown[k][n] for k in steps])))
     return strips, errors[0], errors[1], _seen_error(agent, episodes, seen)
 
 
@@ -184,29 +180,29 @@ def _steps(ahead: int) -> list[int]:
 
 
 def _seen_error(agent: Agent, episodes: Sequence[Episode], seen: Sequence[_Seen]) -> float:
-    chosen = [(e.observations[t], z.z[t]) for e, z in zip(episodes, seen, strict=False) for t in range(0, len(e), 20)]
-    return _error(_decode(agent, torch.stack([z for _, z in chosen])), np.stack([picture for picture, _ in chosen]))
+    chosen = [
+        (e.observations[t], held.state.z[t])
+        for e, held in zip(episodes, seen, strict=False)
+        for t in range(0, len(e), 20)
+    ]
+    return _error(agent.world.decode(torch.stack([z for _, z in chosen])), np.stack([picture for picture, _ in chosen]))
 
 
 def _error(pictures: np.ndarray, real: np.ndarray) -> float:
     return float(np.sqrt(np.square(pictures.astype(np.float32) - real).mean()))
 
 
-def _decode(agent: Agent, z: Tensor) -> np.ndarray:
-    frames: np.ndarray = to_frames(agent.vision.decode(z)).cpu().numpy()
-    return frames
-
-
 def networks(config: RunConfig, agent: Agent) -> dict[str, Sequence[Layer]]:
     """Return the layers of V, M and C's two networks, as the seed's figures 4 to 6 list theirs."""
-    actions, memory = agent.memory.actions, agent.memory
-    features = torch.zeros(1, agent.vision.latent + memory.hidden, device=agent.device)
+    vision, memory = agent.world.vision, agent.world.memory
+    actions = memory.actions
+    features = torch.zeros(1, vision.latent + memory.hidden, device=agent.device)
     state = memory.start(1, agent.device)
-    step = torch.zeros(1, 1, agent.vision.latent, device=agent.device), torch.zeros(1, 1, actions, device=agent.device)
+    step = torch.zeros(1, 1, vision.latent, device=agent.device), torch.zeros(1, 1, actions, device=agent.device)
     image = torch.zeros(1, 3, 64, 64, device=agent.device)
 
     def see() -> None:
-        agent.vision.decode(agent.vision.encode(image)[0])
+        vision.decode(vision.encode(image)[0])
 
     def remember() -> None:
         memory.predict(memory(*step, state)[0], step[0])
@@ -214,7 +210,7 @@ def networks(config: RunConfig, agent: Agent) -> dict[str, Sequence[Layer]]:
 
     critic = new_critic(config, agent.device).eval()
     return {
-        "V, the VAE": _layers(agent.vision, see),
+        "V, the VAE": _layers(vision, see),
         "M, the MDN-RNN": _layers(memory, remember),
         "C's actor": _layers(agent.actor, lambda: agent.actor(features)),
         "C's critic": _layers(critic, lambda: critic(features.unsqueeze(0))),

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from wmloop.agents.world_model import Agent
 from wmloop.config import RunConfig
 from wmloop.errors import StoreCorruptError
-from wmloop.models.agent import Agent
+from wmloop.models.world_model import WorldModel
 from wmloop.store import Store, Version
 from wmloop.training.networks import load, new_actor, new_critic, new_memory, new_vision
 
@@ -44,12 +45,10 @@ class Triple(NamedTuple):
     def agent(self, config: RunConfig, low: np.ndarray, high: np.ndarray, device: torch.device) -> Agent:
         """Return the agent of this triple for actions within [low, high] (A,)."""
         actions = len(low)
-        return Agent(
-            load(new_vision(config, device), self.vision),
-            load(new_memory(config, actions, device), self.memory),
-            load(new_actor(config, actions, device), self.controller, "actor"),
-            low, high,
-        )  # fmt: skip
+        world = WorldModel(
+            load(new_vision(config, device), self.vision), load(new_memory(config, actions, device), self.memory)
+        )
+        return Agent(world, load(new_actor(config, actions, device), self.controller, "actor"), low, high)
 
     def critic(self, config: RunConfig, device: torch.device) -> nn.Module | None:
         """Return the critic that was trained with this actor; None where it was not exported with it."""

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.dream import Dream, DreamBatch, DreamState, Noise
+from wmloop.dream import Dream, DreamBatch, Noise
 from wmloop.graphs import Captured
 from wmloop.learn import ppo, schedules
 from wmloop.learn.optim import adam, warmup_decay
 from wmloop.models.mixed import round_in
 from wmloop.models.state import module_arrays
 from wmloop.models.vision import Vision, to_frames
+from wmloop.models.world_model import State
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.experience import load_experience, remember
@@ -63,7 +64,7 @@ def run(
     shown = _Shown(ctx, eye)
 
     def imagine(z: Tensor, h: Tensor, c: Tensor, *noise: Tensor) -> DreamBatch:
-        return dream.rollout(actor, DreamState(z, h, c), Noise(*noise))
+        return dream.rollout(actor, State(z, h, c), Noise(*noise))
 
     rollout = Captured(imagine, ctx.device)  # the weights of actor and M stay where they are
 

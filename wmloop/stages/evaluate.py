@@ -9,9 +9,9 @@ import numpy as np
 
 from wmloop import ranking
 from wmloop.agents.collector import UNLIMITED, Task, require_wave, waves
+from wmloop.agents.world_model import Agent
 from wmloop.calibration.scores import TrackResult, score_tracks, summarise
 from wmloop.envs import EnvPool
-from wmloop.models.agent import Agent
 from wmloop.seeding import confirmation_tracks, evaluation_tracks
 from wmloop.serving.agent import Triple
 from wmloop.store import Version

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from wmloop.agents.collector import UNLIMITED, Decide, Task, drive, halves, require_wave
-from wmloop.agents.recorder import Trace
+from wmloop.agents.recorder import Recorder
+from wmloop.agents.world_model import Exploration
 from wmloop.calibration.ends import ends
 from wmloop.calibration.forecasts import forecast
 from wmloop.calibration.gap import gap
@@ -17,7 +18,6 @@ from wmloop.calibration.open_loop import foresight
 from wmloop.calibration.windows import Promises
 from wmloop.envs import EnvPool, Pushes, random_driving
 from wmloop.episodes import Cut, Episode, pack
-from wmloop.models.agent import Exploration
 from wmloop.seeding import training_track
 from wmloop.serving.agent import Triple
 from wmloop.store import Version
@@ -59,7 +59,7 @@ def run(
             shard, summary_file = f"episodes-{number:04d}.safetensors", f"summary-{number:04d}.json"
             if not ctx.draft.has(shard):
                 ctx.stop_here()
-                trace = Trace(agent, halves(pool.num_envs)) if agent else None
+                trace = Recorder(agent, halves(pool.num_envs)) if agent else None
                 decide = _policy(ctx, number, wave, pool, trace) if trace else _random(ctx, number, wave, pool)
                 driven = drive(pool, wave, decide, _Ticker(ctx, frames, goal))
                 if trace:
@@ -167,7 +167,7 @@ def _random(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool) -> 
     return lambda t, copies, frames: plans[t, copies.start :: copies.step]
 
 
-def _policy(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool, trace: Trace) -> Decide:
+def _policy(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool, trace: Recorder) -> Decide:
     loud = np.zeros(pool.num_envs, np.bool_)
     loud[: len(wave)] = [not task.quiet for task in wave]
     actions = len(pool.action_low)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wmloop.config import RunConfig
 from wmloop.episodes import Replay
-from wmloop.models.memory import Memory, State, Targets
+from wmloop.models.memory import Hidden, Memory, Targets
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.rollouts import action_bounds, episodes_of, reward_scale
@@ -67,7 +67,7 @@ def load_experience(ctx: StageContext, vision: Version) -> Experience:
 
 
 @torch.no_grad()
-def remember(memory: Memory, experience: Experience) -> State:
+def remember(memory: Memory, experience: Experience) -> Hidden:
     """Run M over every episode with V's mean latents; return h and c (S, R, D) *before* each row's step."""
     replay = experience.replay
     sides, rows, device = *experience.mu.shape[:2], experience.mu.device
@@ -88,7 +88,9 @@ def remember(memory: Memory, experience: Experience) -> State:
     return hs, cs
 
 
-def draw(ctx: StageContext, experience: Experience, states: State, index: int) -> tuple[Tensor, Tensor, State, Targets]:
+def draw(
+    ctx: StageContext, experience: Experience, states: Hidden, index: int
+) -> tuple[Tensor, Tensor, Hidden, Targets]:
     """Draw training batch `index`: M's inputs z (B, T, Z) and actions (B, T, A), its starting state, its targets.
 
     The input z is the posterior's mean with noise of `input_noise` posterior deviations: at 1 M reads what a dream will
