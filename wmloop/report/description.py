@@ -10,23 +10,13 @@ import numpy as np
 
 from wmloop.calibration.ends import by_bin, ends
 from wmloop.calibration.windows import Promises
+from wmloop.config.presets import published
 from wmloop.config.text import to_toml
 from wmloop.report import plots
 from wmloop.report.facts import Facts, Point
 from wmloop.report.html import Page, cell, percent, safe, thousands
 from wmloop.report.probe import Layer, Probe
 from wmloop.view.words import number, size, span
-
-#: The table of the seed's figure 7 (Ha and Schmidhuber 2018, table 1): CarRacing-v0, means over 100 tracks.
-_PUBLISHED = (
-    ("DQN", "343 ± 18"),
-    ("A3C, continuous actions", "591 ± 45"),
-    ("A3C, discrete actions", "652 ± 10"),
-    ("the leaderboard's best of 2018", "838 ± 11"),
-    ("World Models, V alone", "632 ± 251"),
-    ("World Models, V alone, with a hidden layer", "788 ± 141"),
-    ("World Models, V and M", "906 ± 21"),
-)
 
 
 def describe(facts: Facts, probe: Probe, iteration: int, commands: Sequence[str], folder: Path) -> Path:
@@ -68,14 +58,14 @@ def describe(facts: Facts, probe: Probe, iteration: int, commands: Sequence[str]
         page.add(f"<details><summary><b>{safe(name)}</b>: {total:,} trainable parameters</summary>")
         page.table(["layer", "kind", "output", "parameters"], [_layer(layer) for layer in layers])
         page.add("</details>")
-    if facts.config.env.id.rpartition(":")[2].startswith("CarRacing-"):
+    about, others = published(facts.config.env.id)
+    if others:
         page.head("Beside others")
         page.say(
-            "Mean score over tracks. The published figures are from CarRacing-v0 and from training in the real environment"
-            " (Ha and Schmidhuber 2018, table 1); this run's agent was trained inside M alone."
+            f"Mean score over tracks. The published figures are {about}; this run's agent was trained inside M alone."
         )
         own = _own_rows(facts)
-        page.table(["system", "score"], [*_PUBLISHED, *own], mine=range(len(_PUBLISHED), len(_PUBLISHED) + 2))
+        page.table(["system", "score"], [*others.items(), *own], mine=range(len(others), len(others) + 2))
     _origin(page, facts, commands)
     return page.write()
 
