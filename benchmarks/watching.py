@@ -28,7 +28,7 @@ from wmloop.history import History
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.player import Dreamt, Real
 from wmloop.player.player import compose
-from wmloop.serving.agent import Triple
+from wmloop.serving.agent import Served
 from wmloop.serving.choice import choose
 from wmloop.store import Store
 from wmloop.view.screen import render
@@ -73,9 +73,9 @@ def dream() -> float:
     config = stored_config(store)
     iteration, _ = choose(History(store, WORLD_MODEL), None)
     with contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")) as env:
-        triple = Triple.of(store, iteration)
+        triple = Served.of(History(store, WORLD_MODEL), iteration)
         agent = triple.agent(config, env.action_low, env.action_high, set_up("cpu", 1))
-        real = Real(env, agent, None, config.memory.done_weight)
+        real = Real(env, agent, config.memory.done_weight)
         world = Dreamt(real, 10**9, config.env.action_repeat)
         world.reset(1)
         window = Window(1e9)

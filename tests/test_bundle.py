@@ -17,7 +17,9 @@ from wmloop.config import build_config
 from wmloop.config.text import to_toml
 from wmloop.device import machine_facts
 from wmloop.errors import StoreCorruptError, UsageError
-from wmloop.serving.agent import Triple
+from wmloop.history import History
+from wmloop.pipelines.world_model import WORLD_MODEL
+from wmloop.serving.agent import Served
 from wmloop.store import Store
 from wmloop.store.tensors import encode, read
 
@@ -68,7 +70,7 @@ def test_an_exported_agent_comes_back_bit_for_bit_with_its_score_and_its_setting
     assert guest.verify() == []
     assert guest.config_text == origin.config_text
     assert guest.facts["imported"]["run"] == "tiny"
-    ours, theirs = Triple.of(origin, 0)._asdict(), Triple.of(guest, 0)._asdict()
+    ours, theirs = (Served.of(History(one, WORLD_MODEL), 0).versions for one in (origin, guest))
     for stage, file in (("vision", "model"), ("memory", "model"), ("controller", "actor")):
         before, after = (t[stage].tensors(f"{file}.safetensors") for t in (ours, theirs))
         assert before.keys() == after.keys()

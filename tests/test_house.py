@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from wmloop.pipelines import PIPELINES, get
+
 ROOT = Path(__file__).parent.parent / "wmloop"
 #: The rooms of the house, and the rooms that each may import. A new arrow is a decision: it is drawn here first.
 ROOMS = {
     "__init__": "",
     "__main__": "cli signals streams",
     "agents": "envs episodes errors models",
-    "bundle": "__init__ config errors models serving store training",
+    "bundle": "__init__ config errors history models pipelines serving store",
     "calibration": "agents config dream envs episodes models seeding",
     "cli": (
         "__init__ agents bundle calibration commands config device display doctor envs errors events history "
@@ -45,7 +47,7 @@ ROOMS = {
     "retention": "history ranking store",
     "scratch": "errors",
     "seeding": "errors",
-    "serving": "agents commands config errors history models store training",
+    "serving": "agents commands config errors history models pipelines store training",
     "signals": "",
     "stages": "agents calibration dream envs episodes graphs learn models ranking seeding serving store training",
     "store": "__init__ commands errors",
@@ -161,6 +163,24 @@ def test_only_the_disk_module_renames_or_syncs(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call):
             assert ast.unparse(node.func) not in {"os.rename", "os.replace", "os.fsync", "shutil.move"}, str(path)
+
+
+#: Where a word that is a stage's name is another thing's: V's and M's networks, a machine's memory.
+OTHERS = {
+    "vision": {"training/networks.py", "serving/world_model.py", "stages/vision.py"},
+    "memory": {"training/networks.py", "serving/world_model.py", "stages/memory.py", "doctor.py", "machine.py"},
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_stage_is_named_outside_its_pipeline(path):
+    if room(path) in {"pipelines", "config"}:  # groups of settings are named after what they set
+        return
+    said = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+    named = {name for pipeline in PIPELINES for name in get(pipeline).names} & {
+        word for word in said if isinstance(word, str)
+    }
+    assert {name for name in named if str(path.relative_to(ROOT)) not in OTHERS.get(name, set())} == set()
 
 
 def test_there_is_no_room_for_leftovers():

@@ -18,7 +18,13 @@ def work(ctx, drive=None):
 
 
 DRIVE, SCORE = Stage("drive", work, carries=("drive",)), Stage("score", work, needs=("drive",))
-ROLES = {"collected_by": "drive", "scored_by": "score", "agent": "drive"}
+ROLES = {
+    "collected_by": "drive",
+    "scored_by": "score",
+    "agent": "drive",
+    "load": lambda *_, drive: None,
+    "accept": print,
+}
 
 
 @pytest.mark.parametrize(

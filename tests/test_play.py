@@ -28,7 +28,7 @@ from wmloop.models.vision import to_frames, to_images
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.player import Comparison, Dreamt, Player, Real, player, worlds
 from wmloop.seeding import fresh_tracks
-from wmloop.serving.agent import Triple
+from wmloop.serving.agent import Served
 from wmloop.serving.choice import choose
 from wmloop.store import Store
 
@@ -50,14 +50,13 @@ def env(run):
 
 @pytest.fixture
 def agent(run, env):
-    return Triple.of(run[0], 0).agent(run[1], env.action_low, env.action_high, CPU)
+    return Served.of(History(run[0], WORLD_MODEL), 0).agent(run[1], env.action_low, env.action_high, CPU)
 
 
 @pytest.fixture
 def real(run, env, agent):
     memory = run[1].memory
-    critic = Triple.of(run[0], 0).critic(run[1], CPU)
-    return Real(env, agent, critic, memory.done_weight)
+    return Real(env, agent, memory.done_weight)
 
 
 def episode(world, track=TRACK):
@@ -280,8 +279,9 @@ def test_the_dreams_temperature_turns_within_bounds_and_means_something(real):
 def test_two_agents_are_compared_on_one_track(run, env, real):
     with contextlib.closing(PixelEnv(run[1].env, render_mode="rgb_array")) as second:
         memory = run[1].memory
-        agent = Triple.of(run[0], 0).agent(run[1], env.action_low, env.action_high, CPU)
-        same = Real(second, agent, None, memory.done_weight)
+        agent = Served.of(History(run[0], WORLD_MODEL), 0).agent(run[1], env.action_low, env.action_high, CPU)
+        agent.critic = None
+        same = Real(second, agent, memory.done_weight)
         moments = episode(Comparison({"one": real, "two": same}))
     assert list(moments[0].pictures) == ["one", "two"]
     for moment in moments:

@@ -14,12 +14,14 @@ from tests.commands import wmloop
 from wmloop.cli.opening import stored_config
 from wmloop.config import build_config
 from wmloop.config.text import to_toml
+from wmloop.history import History
 from wmloop.models.controller import Actor
 from wmloop.models.memory import Memory
 from wmloop.models.vision import Vision
+from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.ranking import merit
 from wmloop.report import Facts, describe, plots, probe
-from wmloop.serving.agent import Triple
+from wmloop.serving.agent import Served
 from wmloop.store import Store
 
 
@@ -107,7 +109,9 @@ def test_words_from_strangers_stay_words(runs, tmp_path):
     store = Store.open(runs / "one")
     facts = Facts.of(store, stored_config(store))
     facts.made.update(cpu="<script>alert(1)</script>", versions=["none"])
-    seen = probe.look(facts.config, Triple.of(store, 1), 0, torch.device("cpu"), lambda text: None)
+    seen = probe.look(
+        facts.config, Served.of(History(store, WORLD_MODEL), 1), 0, torch.device("cpu"), lambda text: None
+    )
     words = check(describe(facts, seen, 1, ["<b>"], tmp_path))
     assert "<script>alert(1)</script>" in words
     assert "<b>" in words
@@ -156,7 +160,9 @@ def test_a_probe_branches_its_dreams_inside_the_episodes(runs, monkeypatch):
     monkeypatch.setattr(probe, "_WARM", 1)
     monkeypatch.setattr(probe, "_STEPS", (1, 2, 4))
     store = Store.open(runs / "one")
-    seen = probe.look(stored_config(store), Triple.of(store, 1), 0, torch.device("cpu"), lambda text: None)
+    seen = probe.look(
+        stored_config(store), Served.of(History(store, WORLD_MODEL), 1), 0, torch.device("cpu"), lambda text: None
+    )
     assert seen.real.shape == seen.seen.shape == seen.came.shape == seen.expected.shape == (6, 64, 64, 3)
     assert 1 <= len(seen.strips) <= 3
     for strip in seen.strips:
@@ -169,7 +175,9 @@ def test_a_probe_branches_its_dreams_inside_the_episodes(runs, monkeypatch):
     assert ((seen.done >= 0) & (seen.done <= 1)).all()
     assert seen.reward[:, 1].sum() == pytest.approx(sum(seen.scores), abs=1e-3)
     # eyes open or closed, the same seed gives the same pictures
-    again = probe.look(stored_config(store), Triple.of(store, 1), 0, torch.device("cpu"), lambda text: None)
+    again = probe.look(
+        stored_config(store), Served.of(History(store, WORLD_MODEL), 1), 0, torch.device("cpu"), lambda text: None
+    )
     np.testing.assert_array_equal(again.dream_error, seen.dream_error)
 
 

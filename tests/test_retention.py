@@ -21,7 +21,7 @@ from wmloop.errors import StorageError, UsageError
 from wmloop.history import History
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.retention import Retention, prune, read_after
-from wmloop.serving.agent import Triple
+from wmloop.serving.agent import Served
 from wmloop.serving.choice import choose
 from wmloop.store import Store, Version, atomic
 
@@ -105,7 +105,7 @@ def test_the_best_agent_of_a_pruned_run_still_drives_and_one_that_went_is_refuse
     store = pruned[1]
     iteration, why = choose(History(store, WORLD_MODEL), None)
     assert "the best" in why
-    triple = Triple.of(store, iteration)
+    triple = Served.of(History(store, WORLD_MODEL), iteration).versions.values()
     assert all(len(version.tensors(KEPT[version.stage])) for version in triple)
     gone = next(v for v in store.versions() if "actor.safetensors" in v.pruned)
     with pytest.raises(UsageError, match=f"no agent of iteration {gone.iteration}: it has"):

@@ -7,7 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from wmloop import bundle
+from wmloop import bundle, pipelines
+from wmloop.cli.opening import stored_config
 from wmloop.store import Store
 
 DEMO = Path(__file__).parent.parent / "wmloop" / "demo"
@@ -19,7 +20,7 @@ def main(run: Path, iteration: int) -> None:
     facts = {name: source.facts[name] for name in ("python", "cpu", "cores", "versions") if name in source.facts}
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "demo.safetensors"
-        bundle.write(source, iteration, file)
+        bundle.write(source, pipelines.get(stored_config(source).pipeline), iteration, file)
         shutil.rmtree(DEMO, ignore_errors=True)
         demo = bundle.unpack(file, DEMO.parent, DEMO.name, facts)
     print(f"{DEMO}: {sum(version.num_bytes for version in demo.versions()):,} bytes")

@@ -13,7 +13,7 @@ _HOMES = {
     "Dream": "wmloop.dream",
     "RunConfig": "wmloop.config",
     "Store": "wmloop.store",
-    "Triple": "wmloop.serving.agent",
+    "Served": "wmloop.serving.agent",
     "WmloopError": "wmloop.errors",
     "build_config": "wmloop.config",
     "run": "wmloop.loop",

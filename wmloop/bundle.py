@@ -1,7 +1,8 @@
-"""A trained agent as one safetensors file: V, M and C with their settings, for other machines and for others' code.
+"""A trained agent as one safetensors file with its settings, for other machines and for others' code.
 
-Tensors are named `vision.*`, `memory.*` and `actor.*`, as in the run. The metadata holds `format` (`wmloop-agent-1`),
-`config` (the run's settings, TOML) and `origin` (JSON: run, iteration, hash of the controller's manifest, all figures).
+Tensors are named after their stage, or after their file where that is no `model`: `vision.*`, `memory.*`, `actor.*`. The
+metadata holds `format` (`wmloop-agent-1`), `config` (the run's settings, TOML) and `origin` (JSON: run, iteration, hash of
+the manifest of the agent's stage under that stage's name, all figures).
 """
 
 from __future__ import annotations
@@ -11,29 +12,22 @@ import math
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from wmloop import __version__
 from wmloop.config import RunConfig
 from wmloop.config.legacy import stored
 from wmloop.config.text import from_toml, to_toml
 from wmloop.errors import StoreCorruptError, UsageError
-from wmloop.models.state import Arrays, load_module
-from wmloop.serving.agent import Triple
+from wmloop.history import History
+from wmloop.models.state import Arrays
+from wmloop.pipelines import Pipeline, get
+from wmloop.serving.agent import Served
 from wmloop.store import Store, Version, atomic, check_run_name, private_folder
 from wmloop.store.tensors import encode, read
-from wmloop.training.networks import new_actor, new_memory, new_vision
 
 FORMAT = "wmloop-agent-1"
-#: The networks of an agent: prefix in the file, stage and file in a run.
-_PARTS = {
-    "vision": ("vision", "model.safetensors"),
-    "memory": ("memory", "model.safetensors"),
-    "actor": ("controller", "actor.safetensors"),
-}
 
 
-def write(store: Store, iteration: int, path: Path) -> int:
+def write(store: Store, pipeline: Pipeline, iteration: int, path: Path) -> int:
     """Write the agent of an iteration to the new file `path`, whole or not at all; return its bytes.
 
     Raises:
@@ -43,17 +37,17 @@ def write(store: Store, iteration: int, path: Path) -> int:
     """
     if path.exists():
         raise UsageError(f"{path} is there already: choose another name (--to FILE.safetensors) or move it away")
-    triple = Triple.of(store, iteration)._asdict()
+    served = Served.of(History(store, pipeline), iteration).versions
     tensors = {
         f"{prefix}.{name}": array
-        for prefix, (stage, file) in _PARTS.items()
-        for name, array in triple[stage].tensors(file).items()
+        for prefix, (stage, file) in _parts(pipeline).items()
+        for name, array in served[stage].tensors(file).items()
     }
-    versions = [*triple.values(), store.version(iteration, "evaluate")]
+    versions = [*served.values(), store.version(iteration, pipeline.scored_by)]
     origin = {
         "run": store.name,
         "iteration": iteration,
-        "controller": triple["controller"].hash,
+        pipeline.agent: served[pipeline.agent].hash,
         "wmloop": __version__,
         "metrics": {version.stage: dict(version.metrics) for version in versions if version},
     }
@@ -81,25 +75,27 @@ def unpack(path: Path, root: Path, name: str | None, facts: dict[str, Any]) -> S
     if notes.get("format") != FORMAT:
         raise StoreCorruptError(f"{path} is not an agent that `wmloop export` wrote: its format is not {FORMAT!r}")
     try:
-        config, origin, figures, parts = _understand(tensors, notes)
+        config, pipeline, origin, figures, parts = _understand(tensors, notes)
     except _MISUNDERSTOOD as error:
         raise StoreCorruptError(f"{path} is not a whole agent: {error}") from None
     told: dict[str, str] = {
         "file": path.name,
-        **{key: str(origin[key]) for key in ("run", "iteration", "controller") if key in origin},
+        **{key: str(origin[key]) for key in ("run", "iteration", pipeline.agent) if key in origin},
     }
     name = name or f"{origin['run']}-{origin['iteration']}"
     check_run_name(name)
     with private_folder(root, name) as scratch:  # where versions are made; the run itself appears whole
         made = Store.create(scratch, "agent", to_toml(config), {})
         versions: dict[str, Version] = {}
-        for prefix, (stage, file) in _PARTS.items():
-            draft = made.draft(0, stage)
-            draft.save_tensors(file, parts[prefix])
-            parents = list(versions.values()) if stage == "controller" else []
-            versions[stage] = draft.commit(parents, figures.get(stage, {}), 0.0)
-        if "evaluate" in figures:
-            made.draft(0, "evaluate").commit(list(versions.values()), figures["evaluate"], 0.0)
+        for stage in pipeline.parts:
+            draft = made.draft(0, stage.name)
+            for prefix, (owner, file) in _parts(pipeline).items():
+                if owner == stage.name:
+                    draft.save_tensors(file, parts[prefix])
+            parents = list(versions.values()) if stage.name == pipeline.agent else []
+            versions[stage.name] = draft.commit(parents, figures.get(stage.name, {}), 0.0)
+        if scored := figures.get(pipeline.scored_by):
+            made.draft(0, pipeline.scored_by).commit(list(versions.values()), scored, 0.0)
         return Store.create(root, name, to_toml(config), {**facts, "imported": told}, made.versions())
 
 
@@ -109,11 +105,19 @@ _MISUNDERSTOOD = (
 )  # fmt: skip
 
 
+def _parts(pipeline: Pipeline) -> dict[str, tuple[str, str]]:
+    """Return the stage and the file of each of an agent's networks, by its prefix in the file."""
+    files = [(part.name, file) for part in pipeline.parts for file in part.agent_files]
+    stems = [(name, file, file.removesuffix(".safetensors")) for name, file in files]
+    return {name if stem == "model" else stem: (name, file) for name, file, stem in stems}
+
+
 def _understand(
     tensors: Arrays, notes: dict[str, str]
-) -> tuple[RunConfig, dict[str, Any], dict[str, dict[str, float]], dict[str, Arrays]]:
-    """Return an agent's settings, origin, figures by stage and tensors by network; raises one of _MISUNDERSTOOD."""
+) -> tuple[RunConfig, Pipeline, dict[str, Any], dict[str, dict[str, float]], dict[str, Arrays]]:
+    """Return an agent's settings, pipeline, origin, figures by stage, tensors by network; raises one of _MISUNDERSTOOD."""
     config = stored(from_toml(notes["config"], "config"))
+    pipeline = get(config.pipeline)
     origin = json.loads(notes["origin"])
     figures = {
         stage: {str(key): float(value) for key, value in metrics.items()}
@@ -121,21 +125,12 @@ def _understand(
     }
     if not all(math.isfinite(value) for metrics in figures.values() for value in metrics.values()):
         raise ValueError("a figure is not finite")
-    if "score" not in figures.get("evaluate", {"score": 0.0}):
+    if "score" not in figures.get(pipeline.scored_by, {"score": 0.0}):
         raise ValueError("its evaluation has no score")
     int(origin["iteration"])
     parts = {
         prefix: {name[len(prefix) + 1 :]: array for name, array in tensors.items() if name.startswith(prefix + ".")}
-        for prefix in _PARTS
+        for prefix in _parts(pipeline)
     }
-    actions = parts["memory"]["lstm.weight_ih_l0"].shape[1] - config.vision.latent
-    meta = torch.device("meta")
-    with meta:  # shapes without memory: the settings may ask for anything
-        networks = {
-            "vision": new_vision(config, meta),
-            "memory": new_memory(config, actions, meta),
-            "actor": new_actor(config, actions, meta),
-        }
-    for prefix, network in networks.items():
-        load_module(network, parts[prefix])
-    return config, origin, figures, parts
+    pipeline.checker(config, parts)
+    return config, pipeline, origin, figures, parts

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wmloop.models.controller import Actor
 from wmloop.models.policies import ClippedGaussian
@@ -34,9 +34,11 @@ class Carry(NamedTuple):
 class Agent:
     """Drive real episodes side by side with V, M and C. All that it remembers of them is in the carry."""
 
-    def __init__(self, world: WorldModel, actor: Actor, low: np.ndarray, high: np.ndarray) -> None:
-        """Put the networks to use; `low` and `high` (A,) bound the environment's actions."""
-        self.world, self.actor = world, actor.eval()
+    def __init__(
+        self, world: WorldModel, actor: Actor, low: np.ndarray, high: np.ndarray, critic: nn.Module | None = None
+    ) -> None:
+        """Put the networks to use; `low` and `high` (A,) bound the environment's actions, and a critic tells values."""
+        self.world, self.actor, self.critic = world, actor.eval(), critic
         self.device = next(actor.parameters()).device
         self._low = torch.as_tensor(low, device=self.device)
         self._range = torch.as_tensor(high - low, device=self.device)

@@ -39,7 +39,7 @@ def export(
     history = history_of(store, stored_config(store))
     iteration, why = choose(history, version)
     path = to or Path(f"{store.name}-{iteration}.safetensors")
-    written = bundle.write(store, iteration, path)
+    written = bundle.write(store, history.pipeline, iteration, path)
     say(f"{store.name}, iteration {iteration} ({why}): {size(written)}")
     print(path)
 

@@ -100,10 +100,9 @@ def play(
 
 def _real(config: RunConfig, history: History, iteration: int, env: RemoteEnv, device: torch.device) -> Real:
     from wmloop.player import Real
-    from wmloop.serving.agent import Triple
+    from wmloop.serving.agent import Served
     from wmloop.training.rollouts import require_same_actions
 
     require_same_actions(history.collected(), env.action_low, env.action_high)
-    triple = Triple.of(history.store, iteration)
-    agent = triple.agent(config, env.action_low, env.action_high, device)
-    return Real(env, agent, triple.critic(config, device), config.memory.done_weight)
+    agent = Served.of(history, iteration).agent(config, env.action_low, env.action_high, device)
+    return Real(env, agent, config.memory.done_weight)

@@ -79,7 +79,7 @@ def _together(names: Sequence[str]) -> str:
 def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: Path) -> Path:
     from wmloop.device import resolve_threads, set_up
     from wmloop.report import describe, look
-    from wmloop.serving.agent import Triple
+    from wmloop.serving.agent import Served
     from wmloop.serving.choice import choose
 
     history = history_of(store, facts.config)
@@ -88,7 +88,7 @@ def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: 
     with log_named(store):
         probe = look(
             facts.config,
-            Triple.of(store, iteration),
+            Served.of(history, iteration),
             seed,
             set_up("cpu", resolve_threads(0)),
             say,

@@ -44,7 +44,7 @@ def score(
     from wmloop.device import resolve_device, resolve_threads, set_up
     from wmloop.envs import EnvPool
     from wmloop.seeding import fresh_tracks
-    from wmloop.serving.agent import Triple
+    from wmloop.serving.agent import Served
     from wmloop.serving.choice import choose
     from wmloop.training.rollouts import require_same_actions
     from wmloop.view.words import span
@@ -72,7 +72,7 @@ def score(
 
     with log_named(store), EnvPool(config.env, min(config.env.num_envs, tracks), output=output_of(store)) as pool:
         require_same_actions(history.collected(), pool.action_low, pool.action_high)
-        agent = Triple.of(store, iteration).agent(config, pool.action_low, pool.action_high, where)
+        agent = Served.of(history, iteration).agent(config, pool.action_low, pool.action_high, where)
         for wave in waves([Task(track, 0) for track in fresh_tracks(tracks, seed)], pool.num_envs):
             results += score_tracks(config, pool, agent, [task.seed for task in wave], tick)
             if not sys.stderr.isatty() and len(results) < tracks:

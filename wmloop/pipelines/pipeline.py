@@ -53,7 +53,8 @@ class Pipeline:
 
     `collected_by` names the stage whose versions hold real episodes and count `frames`, `scored_by` the one whose metric
     `score` is the agent's in reality, and `agent` the one whose versions, with those that they need, are an agent.
-    `load` is the function that makes the agent of such versions, or `module:function`.
+    `load` is the function that makes the agent of such versions, and `accept` the one that refuses tensors, by file, that
+    are none; each may be named as `module:function`.
 
     Raises:
         UsageError: two stages have one name, or one reads what the table does not have by then.
@@ -64,7 +65,8 @@ class Pipeline:
     collected_by: str
     scored_by: str
     agent: str
-    load: str | Callable[..., Any] = ""
+    load: str | Callable[..., Any]
+    accept: str | Callable[..., None]
 
     def __post_init__(self) -> None:
         names = self.names
@@ -93,8 +95,16 @@ class Pipeline:
         """Import all that it names, as it will be when it is performed.
 
         Raises:
-            UsageError: something is not there, or a stage's function does not take what it reads.
+            UsageError: something is not there, or a function does not take the versions that it is given.
         """
+        parts = dict.fromkeys(part.name for part in self.parts)
+        try:
+            inspect.signature(self.loader).bind(None, None, None, None, **parts)
+        except TypeError as error:
+            raise UsageError(
+                f"what loads the agent of the pipeline {self.name!r} is given (config, low, high, device) and the versions"
+                f" {', '.join(parts)}: it has {error}"
+            ) from None
         for stage in self.stages:
             read = dict.fromkeys([*stage.needs, *stage.carries, *stage.carries_accepted])
             try:
@@ -120,6 +130,30 @@ class Pipeline:
     def row(self, name: str) -> Stage:
         """Return the stage of that name; one that is none of its own says nothing of itself."""
         return next((stage for stage in self.stages if stage.name == name), Stage(name, _missing))
+
+    @property
+    def loader(self) -> Callable[..., Any]:
+        """Return the function that makes the agent: (config, low, high, device, **versions), those of `parts` by name.
+
+        Raises:
+            UsageError: there is no such module or function.
+        """
+        return self._found(self.load)
+
+    @property
+    def checker(self) -> Callable[..., None]:
+        """Return the function that checks an agent's tensors: (config, {prefix: {name: array}}), by anything it raises.
+
+        Raises:
+            UsageError: there is no such module or function.
+        """
+        return self._found(self.accept)
+
+    def _found(self, entry: str | Callable[..., Any]) -> Callable[..., Any]:
+        if not isinstance(entry, str):
+            return entry
+        function: Callable[..., Any] = found(entry, f"the agent of the pipeline {self.name!r}")
+        return function
 
     @property
     def parts(self) -> tuple[Stage, ...]:

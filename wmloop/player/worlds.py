@@ -62,10 +62,10 @@ class Real:
     step ago. While `dreaming`, there is the `dream` too: M with its eyes closed for up to EYES_CLOSED decisions.
     """
 
-    def __init__(self, env: PixelEnv | RemoteEnv, agent: Agent, critic: nn.Module | None, done_weight: float) -> None:
+    def __init__(self, env: PixelEnv | RemoteEnv, agent: Agent, done_weight: float) -> None:
         """Prepare to drive; `done_weight` is M's, as it was trained with."""
         self.env, self.agent, self.dreaming = env, agent, False
-        self.critic, self.scale, self.done_weight = critic, float(agent.world.memory.reward_scale), done_weight
+        self.critic, self.scale, self.done_weight = agent.critic, float(agent.world.memory.reward_scale), done_weight
         self.temperature = 1.0
 
     @property

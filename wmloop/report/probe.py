@@ -19,7 +19,7 @@ from wmloop.envs import EnvPool
 from wmloop.episodes import Episode
 from wmloop.models.world_model import State
 from wmloop.seeding import derive_seed, fresh_tracks
-from wmloop.serving.agent import Triple
+from wmloop.serving.agent import Served
 from wmloop.store import Version
 from wmloop.training.networks import new_critic
 from wmloop.training.rollouts import require_same_actions
@@ -91,14 +91,14 @@ class _Seen(NamedTuple):
 
 
 def look(
-    config: RunConfig, triple: Triple, seed: int, device: torch.device, say: Callable[[str], None],
+    config: RunConfig, served: Served, seed: int, device: torch.device, say: Callable[[str], None],
     output: Callable[[str], None] | None = None, rollouts: Sequence[Version] = (),
 ) -> Probe:  # fmt: skip
     """Drive fresh tracks with the agent and ask V and M about them; `seed` chooses tracks as in `wmloop eval`."""
     tracks = fresh_tracks(_EPISODES, seed)
     with EnvPool(config.env, min(config.env.num_envs, _EPISODES), output=output) as pool:
         require_same_actions(rollouts, pool.action_low, pool.action_high)
-        agent = triple.agent(config, pool.action_low, pool.action_high, device)
+        agent = served.agent(config, pool.action_low, pool.action_high, device)
         episodes: list[Episode] = []
         seen: list[_Seen] = []
         for i in range(0, _EPISODES, pool.num_envs):

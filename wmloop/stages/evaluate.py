@@ -13,7 +13,7 @@ from wmloop.agents.world_model import Agent
 from wmloop.calibration.scores import TrackResult, score_tracks, summarise
 from wmloop.envs import EnvPool
 from wmloop.seeding import confirmation_tracks, evaluation_tracks
-from wmloop.serving.agent import Triple
+from wmloop.serving.world_model import load
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.rollouts import require_same_actions
@@ -22,14 +22,13 @@ from wmloop.training.rollouts import require_same_actions
 def run(ctx: StageContext, vision: Version, memory: Version, controller: Version) -> dict[str, float]:
     """Score this iteration's triple on the held-out tracks; where the goal is met, confirm it on further ones."""
     config = ctx.config
-    triple = Triple(vision, memory, controller)
     tracks = evaluation_tracks(config.evaluate.tracks)
     with EnvPool(config.env, min(config.env.num_envs, len(tracks)), output=ctx.output) as pool:
         require_same_actions(ctx.collected(), pool.action_low, pool.action_high)
-        agent = triple.agent(config, pool.action_low, pool.action_high, ctx.device)
+        agent = load(config, pool.action_low, pool.action_high, ctx.device, vision, memory, controller)
         ctx.begin(len(tracks) * config.env.most_frames)
         results = _score(ctx, pool, agent, tracks, "tracks")
-        metrics = summarise(results) | {"temperature": triple.controller.metrics.get("temperature", 1.0)}
+        metrics = summarise(results) | {"temperature": controller.metrics.get("temperature", 1.0)}
         goal = config.budget.goal
         if goal is not None and metrics["score"] >= goal:
             ctx.say(f"goal met on {len(tracks)} tracks with {metrics['score']:.0f}: confirming on further ones")

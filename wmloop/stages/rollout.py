@@ -19,7 +19,7 @@ from wmloop.calibration.windows import Promises
 from wmloop.envs import EnvPool, Pushes, random_driving
 from wmloop.episodes import Cut, Episode, pack
 from wmloop.seeding import training_track
-from wmloop.serving.agent import Triple
+from wmloop.serving.world_model import load
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.rollouts import require_same_actions
@@ -49,7 +49,7 @@ def run(
         agent = None
         if vision and memory and controller:
             require_same_actions(ctx.collected(), pool.action_low, pool.action_high)
-            agent = Triple(vision, memory, controller).agent(config, pool.action_low, pool.action_high, ctx.device)
+            agent = load(config, pool.action_low, pool.action_high, ctx.device, vision, memory, controller)
         ctx.begin(goal)
         ctx.draft.require_space(goal // config.env.action_repeat * _BYTES_A_DECISION)
         for number in count():
