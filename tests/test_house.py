@@ -27,7 +27,8 @@ ROOMS = {
     "display": "errors",
     "doctor": "__init__ config device envs errors machine scratch store view",
     "dream": "learn models",
-    "envs": "config episodes errors machine scratch seeding",
+    "entries": "errors",
+    "envs": "config entries episodes errors machine scratch seeding",
     "episodes": "machine",
     "errors": "",
     "events": "",
@@ -37,7 +38,7 @@ ROOMS = {
     "loop": "__init__ config device envs errors events history pipelines ranking retention store training",
     "machine": "",
     "models": "errors",
-    "pipelines": "errors",
+    "pipelines": "entries errors",
     "player": "agents display dream envs errors models seeding",
     "ranking": "",
     "report": (

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from wmloop.envs import EnvPool, PoolStep
+from wmloop.envs import Envs, PoolStep
 from wmloop.episodes import Cut, Episode
 from wmloop.errors import DraftUnusableError
 
@@ -55,7 +55,7 @@ def halves(num_envs: int) -> list[range]:
 
 
 def drive(
-    pool: EnvPool, wave: Sequence[Task], decide: Decide, tick: Callable[[int, np.ndarray | None], None]
+    pool: Envs, wave: Sequence[Task], decide: Decide, tick: Callable[[int, np.ndarray | None], None]
 ) -> list[Episode]:
     """Drive one wave and return its episodes, in the order of its tasks.
 
@@ -124,7 +124,7 @@ class _Driven:
 
 
 @contextlib.contextmanager
-def _beside(pool: EnvPool) -> Iterator[None]:
+def _beside(pool: Envs) -> Iterator[None]:
     """Leave the cores to the workers: a second thread would wait, awake, on the core of one (docs/performance.md).
 
     Products of a few rows are slower, too, where their factors may be rounded.

@@ -16,7 +16,7 @@ from wmloop.calibration.forecasts import forecast
 from wmloop.calibration.gap import gap
 from wmloop.calibration.windows import Promises
 from wmloop.config import RunConfig
-from wmloop.envs import EnvPool
+from wmloop.envs import Envs
 
 
 class TrackResult(NamedTuple):
@@ -34,7 +34,7 @@ class TrackResult(NamedTuple):
 
 
 def score_tracks(
-    config: RunConfig, pool: EnvPool, agent: Agent, tracks: Sequence[int], tick: Callable[[int, np.ndarray | None], None],
+    config: RunConfig, pool: Envs, agent: Agent, tracks: Sequence[int], tick: Callable[[int, np.ndarray | None], None],
 ) -> list[TrackResult]:  # fmt: skip
     """Drive at most one wave of tracks with the deterministic policy; `tick` as in `collect.drive`."""
     trace = Recorder(agent, halves(pool.num_envs))

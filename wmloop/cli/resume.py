@@ -68,9 +68,9 @@ def resume(
 
     A stage that was interrupted goes on from its last snapshot, and the results are those of a run that never stopped.
     What decides no result may change: the budget (--iterations, --hours, --goal), what is kept (--set store.keep_last=5),
-    env.timeout and vision.frame_cache. So may what belongs to the machine, device, threads, precision and env.num_envs, but
-    then numbers differ in their last bits from those of a run that never stopped. Either holds for this time only: the
-    run keeps its own.
+    env.engine, env.timeout and vision.frame_cache. So may what belongs to the machine (device, threads, precision,
+    env.num_envs), but then numbers differ in their last bits from those of a run that never stopped. Either holds for this
+    time only: the run keeps its own.
 
     With --from a new run begins with a copy of what this one did up to and including that iteration, and the old one
     stays as it is. There every setting may change (--set, --seed); where none does, it repeats the old run.
@@ -116,8 +116,8 @@ def resume(
         old, new = settings(before)[fixed[0]], settings(after)[fixed[0]]
         raise UsageError(
             f"{fixed[0]} is {old!r} in the run {store.name} and cannot become {new!r}: the results would no longer be"
-            f" those of one run. Only budget.*, store.*, env.timeout, vision.frame_cache, device, threads, precision and"
-            f" env.num_envs may change; with --from ITERATION another run does; or start a new run:"
+            f" those of one run. Only budget.*, store.*, env.engine, env.timeout, vision.frame_cache, device, threads,"
+            f" precision and env.num_envs may change; with --from ITERATION another run does; or start a new run:"
             f" `{quoted(['wmloop', 'start', *_set(settings(after), fixed)])}`"
         )
 

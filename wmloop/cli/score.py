@@ -42,7 +42,7 @@ def score(
     from wmloop.agents.collector import Task, waves
     from wmloop.calibration.scores import TrackResult, details, score_tracks, summarise
     from wmloop.device import resolve_device, resolve_threads, set_up
-    from wmloop.envs import EnvPool
+    from wmloop.envs import make_envs
     from wmloop.seeding import fresh_tracks
     from wmloop.serving.agent import Served
     from wmloop.serving.choice import choose
@@ -70,7 +70,7 @@ def score(
             told = f"{len(results)} of {tracks} tracks{mean}, {rate:.0f} frames/s, {left} left"
             print(f"\r{told} \x1b[K", end="", file=sys.stderr)
 
-    with log_named(store), EnvPool(config.env, min(config.env.num_envs, tracks), output=output_of(store)) as pool:
+    with log_named(store), make_envs(config.env, min(config.env.num_envs, tracks), output=output_of(store)) as pool:
         require_same_actions(history.collected(), pool.action_low, pool.action_high)
         agent = Served.of(history, iteration).agent(config, pool.action_low, pool.action_high, where)
         for wave in waves([Task(track, 0) for track in fresh_tracks(tracks, seed)], pool.num_envs):

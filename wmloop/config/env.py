@@ -107,6 +107,7 @@ class EnvConfig(Part):
     ] = None
     driving: Annotated[RandomDriving, Field(description="the random policy of iteration 0")] = RandomDriving()
     num_envs: Annotated[Size, Field(le=10_000, description="copies driven side by side")] = 20
+    engine: Annotated[Word, Field(description="what drives the copies: processes of this machine")] = "processes"
     timeout: Annotated[
         Positive,
         Field(le=1_000_000, description="seconds in which a copy has to begin, reset or decide, or it counts as hung"),

@@ -40,9 +40,8 @@ class _Request:
 class EnvPool:
     """Drive `num_envs` copies of one environment in parallel: `reset`, then `step` until all have ended.
 
-    `send` and `receive` step a part of the copies without waiting, so that the caller can think about the others.
-
-    Copies are dealt to one worker process per core. A copy whose episode has ended idles at no cost until it is reset:
+    `send` and `receive` step a part of the copies without waiting, so that the caller can think about the others. Copies
+    are dealt to one worker process per core. A copy whose episode has ended idles at no cost until it is reset:
     its `step` is its last observation, reward 0 and 0 frames. The same seeds and actions give the same episodes
     whatever `num_envs` is. With `patience`, an episode without a positive reward for so many decisions is truncated.
     After any error the pool is closed: make a new one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wmloop.config import EnvConfig
+from wmloop.envs.engine import engine
 from wmloop.envs.examine import IRREPRODUCIBLE
 from wmloop.envs.output import Sink
 from wmloop.envs.pool import EnvPool
@@ -53,9 +54,11 @@ def check_environment(config: EnvConfig, output: Sink | None = None) -> tuple[li
     """Make the environment once, drive it for a moment; return what its user should know, and its own limit in frames.
 
     Raises:
-        UsageError: it does not fit, fails, or does not do what it declares; the message says what would fit.
+        UsageError: its engine is unknown, it does not fit, fails, or does not do what it declares; the message says what
+            would fit.
         EnvironmentFailedError: it hangs, or its process dies.
     """
+    engine(config.engine)
     try:
         with EnvPool(config, min(2, config.num_envs), output=output, trace=False) as pool:
             notes = pool.examine(config.num_envs)

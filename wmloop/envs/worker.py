@@ -22,10 +22,10 @@ import numpy as np
 from wmloop.config import EnvConfig
 from wmloop.envs import processes
 from wmloop.envs.answers import remember_folder
+from wmloop.envs.bounded import BoundedEnv
 from wmloop.envs.examine import examine
 from wmloop.envs.faults import where
 from wmloop.envs.pixels import IMAGE_SIZE, PixelEnv
-from wmloop.episodes import Cut
 from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError, WmloopError
 
 #: Seconds that the environments get to close themselves once nobody is left who could ask them anything.
@@ -118,21 +118,17 @@ class _Crew:
     def __init__(self, work: Work) -> None:
         self._work, self._pid = work, os.getpid()
         self._pictures = view_pictures(work.pictures)
-        self._envs: list[PixelEnv] = []
-        count = len(work.copies)
-        self._left = [0] * count  # decisions until the copy is stopped; 0 is idle
-        self._vain = [0] * count  # decisions since the last positive reward
-        self._seeds: list[int | None] = [None] * count
-        self._decisions = [0] * count
-        self._at: int | None = None  # the copy at work, as its place here
+        self._copies: list[BoundedEnv] = []
+        self._second: PixelEnv | None = None  # made to be examined beside the first
+        self._at: BoundedEnv | None = None  # the copy at work
 
     def serve(self, pipe: Connection) -> None:
         work = self._work
         for copy in work.copies:
             work.driven[work.me] = copy
-            self._envs.append(PixelEnv(work.config, "rgb_array" if work.render else None))
+            self._copies.append(BoundedEnv(work.config, work.patience, work.render))
             self._tick()
-        first = self._envs[0]
+        first = self._copies[0].env
         pipe.send({0: Facts(first.action_low, first.action_high, first.frames_per_second, first.frame_limit)})
         answer: dict[str, Callable[[int, Any], Any]] = {
             "reset": self._reset, "step": self._step, "render": self._render, "examine": self._examine,
@@ -147,7 +143,7 @@ class _Crew:
                 if value is None:
                     continue
                 work.driven[work.me] = copy
-                self._at = i
+                self._at = self._copies[i]
                 done = answer[request](i, value)
                 self._tick()
                 if done is not None:
@@ -163,8 +159,8 @@ class _Crew:
     def failure(self, error: BaseException) -> WmloopError:
         """Return a fault as the pool is to raise it, and print in full what the environment raised itself."""
         who = f"environment copy {self._work.driven[self._work.me]}"
-        if self._at is not None and self._seeds[self._at] is not None:
-            who += f" (seed {self._seeds[self._at]}, decision {self._decisions[self._at]})"
+        if self._at is not None and self._at.seed is not None:
+            who += f" (seed {self._at.seed}, decision {self._at.decisions})"
         if isinstance(error, UsageError):
             return error
         if isinstance(error, DivergedError | EnvironmentFailedError):
@@ -176,7 +172,7 @@ class _Crew:
 
     def close(self) -> None:
         """Let every copy close itself, whatever the others do."""
-        for env in self._envs:
+        for env in [*(copy.env for copy in self._copies), *([self._second] if self._second else [])]:
             try:
                 env.close()
             except BaseException as error:
@@ -184,36 +180,23 @@ class _Crew:
                     traceback.print_exception(error)
 
     def _reset(self, i: int, start: tuple[int, int]) -> None:
-        (self._seeds[i], self._left[i]), self._vain[i], self._decisions[i] = start, 0, 0
-        self._pictures[self._work.copies[i]] = self._envs[i].reset(start[0])
+        self._copies[i].reset(*start)
+        self._pictures[self._work.copies[i]] = self._copies[i].picture
 
-    def _step(self, i: int, action: np.ndarray) -> tuple[float, bool, bool, int, Cut]:
-        if not self._left[i]:
-            return 0.0, False, False, 0, Cut.NONE
-        self._decisions[i] += 1
-        picture, reward, terminated, truncated, frames = self._envs[i].step(action)
-        self._pictures[self._work.copies[i]] = picture
-        self._left[i] -= 1
-        self._vain[i] = 0 if reward > 0 else self._vain[i] + 1
-        cut = Cut.NONE
-        if truncated and not terminated:
-            cut = Cut.FRAMES if self._envs[i].capped else Cut.ENVIRONMENT
-        elif not terminated and self._left[i] == 0:
-            cut = Cut.DECISIONS
-        elif not terminated and self._vain[i] >= self._work.patience:
-            cut = Cut.PATIENCE
-        truncated = truncated or cut > 0
-        if terminated or truncated:
-            self._left[i] = 0
-        return reward, terminated, truncated, frames, cut
+    def _step(self, i: int, action: np.ndarray) -> tuple[object, ...]:
+        copy = self._copies[i]
+        done = copy.step(action)
+        if done.frames:
+            self._pictures[self._work.copies[i]] = copy.picture
+        return tuple(done)
 
     def _render(self, i: int, _: Any) -> np.ndarray:
-        return self._envs[i].render()
+        return self._copies[i].env.render()
 
     def _examine(self, i: int, together: bool) -> list[str]:
         if together:
             try:
-                self._envs.append(PixelEnv(self._work.config))
+                self._second = PixelEnv(self._work.config)
             except UsageError as error:
                 raise UsageError(
                     f"{error}: this was a second copy, beside one that could be made; if there can be one at a time only,"
@@ -221,10 +204,10 @@ class _Crew:
                 ) from error
 
         def tick(seed: int, decision: int) -> None:
-            self._seeds[i], self._decisions[i] = seed, decision
+            self._copies[i].seed, self._copies[i].decisions = seed, decision
             self._tick()
 
-        return examine(self._envs[i], self._work.config, self._envs[-1] if together else None, tick)
+        return examine(self._copies[i].env, self._work.config, self._second if together else None, tick)
 
     def _tick(self) -> None:
         self._work.steps[self._work.me] += 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from wmloop.entries import found
 from wmloop.errors import UsageError, nearest
-from wmloop.pipelines.pipeline import Pipeline, Stage, found
+from wmloop.pipelines.pipeline import Pipeline, Stage
 
 __all__ = ["PIPELINES", "Pipeline", "Stage", "get"]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from wmloop.entries import found
 from wmloop.errors import UsageError
 
 Run = Callable[..., dict[str, float]]
@@ -160,19 +160,6 @@ class Pipeline:
         """Return the stages whose versions an agent consists of, its own last."""
         own = self.row(self.agent)
         return (*(self.row(name) for name in own.needs if self.row(name).agent_files), own)
-
-
-def found(entry: str, what: str) -> Any:
-    """Return what `module:name` names.
-
-    Raises:
-        UsageError: it cannot be imported; the message says why.
-    """
-    module, _, name = entry.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"{what} has the entry {entry!r}, which cannot be imported: {error}") from error
 
 
 def _missing(*_: object, **__: object) -> dict[str, float]:

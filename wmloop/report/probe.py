@@ -15,7 +15,7 @@ from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import Agent
 from wmloop.config import RunConfig
 from wmloop.dream import Dream, Noise
-from wmloop.envs import EnvPool
+from wmloop.envs import Envs, make_envs
 from wmloop.episodes import Episode
 from wmloop.models.world_model import State
 from wmloop.seeding import derive_seed, fresh_tracks
@@ -96,7 +96,7 @@ def look(
 ) -> Probe:  # fmt: skip
     """Drive fresh tracks with the agent and ask V and M about them; `seed` chooses tracks as in `wmloop eval`."""
     tracks = fresh_tracks(_EPISODES, seed)
-    with EnvPool(config.env, min(config.env.num_envs, _EPISODES), output=output) as pool:
+    with make_envs(config.env, min(config.env.num_envs, _EPISODES), output=output) as pool:
         require_same_actions(rollouts, pool.action_low, pool.action_high)
         agent = served.agent(config, pool.action_low, pool.action_high, device)
         episodes: list[Episode] = []
@@ -109,7 +109,7 @@ def look(
         return _ask(config, agent, episodes, seen, networks(config, agent))
 
 
-def _drive(pool: EnvPool, agent: Agent, tracks: Sequence[int]) -> tuple[list[Episode], list[_Seen]]:
+def _drive(pool: Envs, agent: Agent, tracks: Sequence[int]) -> tuple[list[Episode], list[_Seen]]:
     trace = Recorder(agent, halves(pool.num_envs))
     wave = [Task(track, UNLIMITED) for track in tracks]
     episodes = drive(pool, wave, lambda t, copies, frames: trace.act(copies, frames), lambda frames, picture: None)

@@ -11,7 +11,7 @@ from wmloop import ranking
 from wmloop.agents.collector import UNLIMITED, Task, require_wave, waves
 from wmloop.agents.world_model import Agent
 from wmloop.calibration.scores import TrackResult, score_tracks, summarise
-from wmloop.envs import EnvPool
+from wmloop.envs import Envs, make_envs
 from wmloop.seeding import confirmation_tracks, evaluation_tracks
 from wmloop.serving.world_model import load
 from wmloop.store import Version
@@ -23,7 +23,7 @@ def run(ctx: StageContext, vision: Version, memory: Version, controller: Version
     """Score this iteration's triple on the held-out tracks; where the goal is met, confirm it on further ones."""
     config = ctx.config
     tracks = evaluation_tracks(config.evaluate.tracks)
-    with EnvPool(config.env, min(config.env.num_envs, len(tracks)), output=ctx.output) as pool:
+    with make_envs(config.env, min(config.env.num_envs, len(tracks)), output=ctx.output) as pool:
         require_same_actions(ctx.collected(), pool.action_low, pool.action_high)
         agent = load(config, pool.action_low, pool.action_high, ctx.device, vision, memory, controller)
         ctx.begin(len(tracks) * config.env.most_frames)
@@ -51,7 +51,7 @@ def run(ctx: StageContext, vision: Version, memory: Version, controller: Version
     return metrics
 
 
-def _score(ctx: StageContext, pool: EnvPool, agent: Agent, tracks: Sequence[int], name: str) -> list[TrackResult]:
+def _score(ctx: StageContext, pool: Envs, agent: Agent, tracks: Sequence[int], name: str) -> list[TrackResult]:
     results: list[TrackResult] = []
     for number, wave in enumerate(waves([Task(seed, UNLIMITED) for seed in tracks], pool.num_envs)):
         part = f"{name}-{number:04d}.json"

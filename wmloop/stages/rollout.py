@@ -16,7 +16,7 @@ from wmloop.calibration.forecasts import forecast
 from wmloop.calibration.gap import gap
 from wmloop.calibration.open_loop import foresight
 from wmloop.calibration.windows import Promises
-from wmloop.envs import EnvPool, Pushes, random_driving
+from wmloop.envs import Envs, Pushes, make_envs, random_driving
 from wmloop.episodes import Cut, Episode, pack
 from wmloop.seeding import training_track
 from wmloop.serving.world_model import load
@@ -45,7 +45,7 @@ def run(
     squares, cuts = np.zeros((2, 2)), np.zeros(len(Cut))
     frames = decisions = paying = episodes = 0
     patience = None if first else config.rollout.patience
-    with EnvPool(config.env, config.env.num_envs, patience, ctx.output) as pool:
+    with make_envs(config.env, config.env.num_envs, patience, ctx.output) as pool:
         agent = None
         if vision and memory and controller:
             require_same_actions(ctx.collected(), pool.action_low, pool.action_high)
@@ -158,7 +158,7 @@ def _policy_wave(ctx: StageContext, episodes: int, frames: int) -> list[Task]:
     return [Task(_track(ctx, n), UNLIMITED, int((n + 1) * share) > int(n * share)) for n in numbers]
 
 
-def _random(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool) -> Decide:
+def _random(ctx: StageContext, number: int, wave: list[Task], pool: Envs) -> Decide:
     low, high = pool.action_low, pool.action_high
     plans = np.zeros((max(task.decisions for task in wave), pool.num_envs, len(low)), np.float32)
     for i, task in enumerate(wave):
@@ -167,7 +167,7 @@ def _random(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool) -> 
     return lambda t, copies, frames: plans[t, copies.start :: copies.step]
 
 
-def _policy(ctx: StageContext, number: int, wave: list[Task], pool: EnvPool, trace: Recorder) -> Decide:
+def _policy(ctx: StageContext, number: int, wave: list[Task], pool: Envs, trace: Recorder) -> Decide:
     loud = np.zeros(pool.num_envs, np.bool_)
     loud[: len(wave)] = [not task.quiet for task in wave]
     actions = len(pool.action_low)

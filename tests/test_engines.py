@@ -1,0 +1,89 @@
+"""Engines: whatever drives the copies, the episodes are the same."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.commands import wmloop
+from tests.tiny_env import tiny_config
+from wmloop import loop
+from wmloop.config import build_config
+from wmloop.config.text import to_toml
+from wmloop.envs import PoolStep, engine
+from wmloop.envs.bounded import BoundedEnv
+from wmloop.errors import UsageError
+from wmloop.pipelines.world_model import WORLD_MODEL
+from wmloop.store import Store
+
+
+class Here:
+    """The copies one after the other, in this process."""
+
+    def __init__(self, config, num_envs, patience=None, output=None):
+        self.num_envs = num_envs
+        self._copies = [BoundedEnv(config, patience or 10**9) for _ in range(num_envs)]
+        self.action_low, self.action_high = self._copies[0].env.action_low, self._copies[0].env.action_high
+        self._sent = []
+
+    def reset(self, seeds, decisions=None):
+        for copy, seed, limit in zip(self._copies, seeds, decisions or [None] * self.num_envs, strict=True):
+            if seed is not None:
+                copy.reset(seed, limit or 10**9)
+        shape = next(copy for copy, seed in zip(self._copies, seeds, strict=True) if seed is not None).picture.shape
+        return np.stack([getattr(copy, "picture", np.zeros(shape, np.uint8)) for copy in self._copies])
+
+    def send(self, copies, actions):
+        self._sent.append((copies, actions))
+
+    def receive(self):
+        copies, actions = self._sent.pop(0)
+        done = [self._copies[copy].step(action) for copy, action in zip(copies, actions, strict=True)]
+        reward, terminated, truncated, frames, cut = map(np.array, zip(*done, strict=True))
+        seen = np.stack([getattr(self._copies[copy], "picture", np.zeros((64, 64, 3), np.uint8)) for copy in copies])
+        return copies, PoolStep(
+            seen, reward.astype(np.float32), terminated, truncated, frames.astype(np.int64), cut.astype(np.int8)
+        )
+
+    def stay_with(self, copies):
+        pass
+
+    def close(self):
+        for copy in self._copies:
+            copy.env.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def test_an_engine_from_elsewhere_trains_the_same_run_bit_by_bit(tmp_path, monkeypatch):
+    monkeypatch.setitem(engine.ENGINES, "here", "tests.test_engines:Here")
+    made = {}
+    for name in ("processes", "here"):
+        layer = {"env": {"engine": name}, "rollout": {"patience": 20}, "budget": {"iterations": 2}}
+        config = build_config("smoke", tiny_config(), layer)
+        store = Store.create(tmp_path, name, to_toml(config), {})
+        with store.lock():
+            loop.run(store, config, WORLD_MODEL, torch.device("cpu"), lambda event: None, lambda: False)
+        made[name] = {
+            (version.name, file): record.sha256
+            for version in store.versions()
+            for file, record in version.files.items()
+        } | {version.name: dict(version.metrics) for version in store.versions()}
+    assert len(made["here"]) > 20
+    assert made["here"] == made["processes"]
+
+
+def test_an_unknown_engine_is_refused_with_those_that_there_are_and_makes_no_run(tmp_path):
+    done = wmloop("start", "x", "--preset", "smoke", "--set", "env.engine=procesess", runs=tmp_path / "runs")
+    assert done.exit_code == 2
+    assert "did you mean 'processes'?" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_engine_that_cannot_be_imported_is_refused_by_name(monkeypatch):
+    monkeypatch.setitem(engine.ENGINES, "gone", "nowhere:Gone")
+    with pytest.raises(UsageError, match=r"the engine 'gone' .* cannot be imported"):
+        engine.engine("gone")

@@ -1,0 +1,67 @@
+"""One environment whose episodes have bounds of the caller's own, and which idles when they have ended."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from wmloop.config import EnvConfig
+from wmloop.envs.pixels import PixelEnv
+from wmloop.episodes import Cut
+
+
+class Decided(NamedTuple):
+    """What one decision brought: reward summed over its frames, and how the episode stands; `cut` is why it was truncated."""
+
+    reward: float
+    terminated: bool
+    truncated: bool
+    frames: int
+    cut: Cut
+
+
+class BoundedEnv:
+    """A PixelEnv that also truncates an episode after some decisions, or where too many pay nothing.
+
+    `seed` is the episode's, `decisions` how many it has had, `picture` its latest observation, (64, 64, 3) uint8. After the
+    end it idles until it is reset: its step is 0 frames and no reward.
+    """
+
+    picture: np.ndarray
+
+    def __init__(self, config: EnvConfig, patience: int, render: bool = False) -> None:
+        """Make the environment; with `patience`, so many decisions without a positive reward end an episode.
+
+        Raises:
+            UsageError: as PixelEnv does.
+        """
+        self.env = PixelEnv(config, "rgb_array" if render else None)
+        self.seed: int | None = None
+        self.decisions = 0
+        self._patience, self._left, self._vain = patience, 0, 0
+
+    def reset(self, seed: int, limit: int) -> None:
+        """Begin the episode of `seed`, of at most `limit` decisions."""
+        self.seed, self._left, self._vain, self.decisions = seed, limit, 0, 0
+        self.picture = self.env.reset(seed)
+
+    def step(self, action: np.ndarray) -> Decided:
+        """Take one decision, `action` (A,) in the environment's units."""
+        if not self._left:
+            return Decided(0.0, False, False, 0, Cut.NONE)
+        self.decisions += 1
+        self.picture, reward, terminated, truncated, frames = self.env.step(action)
+        self._left -= 1
+        self._vain = 0 if reward > 0 else self._vain + 1
+        cut = Cut.NONE
+        if truncated and not terminated:
+            cut = Cut.FRAMES if self.env.capped else Cut.ENVIRONMENT
+        elif not terminated and self._left == 0:
+            cut = Cut.DECISIONS
+        elif not terminated and self._vain >= self._patience:
+            cut = Cut.PATIENCE
+        truncated = truncated or cut > 0
+        if terminated or truncated:
+            self._left = 0
+        return Decided(reward, terminated, truncated, frames, cut)
