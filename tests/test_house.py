@@ -54,7 +54,7 @@ ROOMS = {
     "store": "__init__ commands errors",
     "streams": "",
     "tracking": "errors events store",
-    "training": "config envs episodes errors events models seeding store",
+    "training": "agents calibration config envs episodes errors events models seeding store",
     "view": "display events pipelines ranking streams",
 }
 DOORS = {

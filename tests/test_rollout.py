@@ -8,7 +8,7 @@ import pytest
 
 from tests.tiny_env import tiny_config
 from wmloop.config import build_config
-from wmloop.stages import rollout
+from wmloop.training.waves import first_wave, policy_wave
 
 
 def stage(iteration, *before, **settings):
@@ -36,10 +36,16 @@ def lengths(rng, count):
     return np.where(kind < 0.6, laps, np.where(kind < 0.8, 1000, early)).round().astype(int)
 
 
+def so_far(lengths, frames_a_decision=1):
+    """Return what a stage has driven: episodes of so many decisions."""
+    decisions = sum(lengths)
+    return types.SimpleNamespace(episodes=len(lengths), decisions=decisions, frames=decisions * frames_a_decision)
+
+
 def driven(rng, ctx):
     """Return the frames of each episode of one stage."""
     episodes: list[int] = []
-    while wave := rollout._policy_wave(ctx, len(episodes), sum(episodes)):
+    while wave := policy_wave(ctx, so_far(episodes)):
         assert len(wave) <= ctx.config.env.num_envs
         episodes += lengths(rng, len(wave)).tolist()
     return episodes
@@ -64,17 +70,19 @@ def test_as_many_frames_are_driven_as_were_wanted_and_short_episodes_are_not_pre
 ])  # fmt: skip
 def test_the_first_wave_is_as_wide_as_what_is_known_of_episodes_lets_it_be(before, width):
     ctx = stage(len(before), *before, frames=4_000)
-    assert len(rollout._policy_wave(ctx, 0, 0)) == width
+    assert len(policy_wave(ctx, so_far([]))) == width
 
 
 def test_each_episode_has_a_track_of_its_own_and_a_quarter_of_them_is_quiet():
     ctx = stage(2, (1, 1), (32_000, 40))
-    first = rollout._policy_wave(ctx, 0, 0)
-    second = rollout._policy_wave(ctx, len(first), 16_000)
+    first = policy_wave(ctx, so_far([]))
+    second = policy_wave(ctx, so_far([16_000] + [0] * (len(first) - 1)))
     tasks = [*first, *second]
     assert len({task.seed for task in tasks}) == len(tasks)
     assert sum(task.quiet for task in tasks) == len(tasks) // 4
-    alone = [rollout._policy_wave(stage(2, (1, 1), (32_000, 40), num_envs=1), n, 800 * n + 1)[0] for n in range(1, 9)]
+    alone = [
+        policy_wave(stage(2, (1, 1), (32_000, 40), num_envs=1), so_far([800] * (n - 1) + [801]))[0] for n in range(1, 9)
+    ]
     assert sum(task.quiet for task in alone) == 2
 
 
@@ -82,7 +90,7 @@ def test_random_driving_goes_on_until_the_decisions_are_there_though_episodes_en
     rng, ctx = np.random.default_rng(0), stage(0, first=((16, 40), (8, 80)))
     episodes: list[int] = []
     for _ in itertools.count():
-        wave = rollout._first_wave(ctx, len(episodes), sum(episodes))
+        wave = first_wave(ctx, so_far(episodes))
         if not wave:
             break
         episodes += [min(task.decisions, int(rng.geometric(0.1))) for task in wave]
@@ -91,10 +99,10 @@ def test_random_driving_goes_on_until_the_decisions_are_there_though_episodes_en
     for _ in range(100):
         few: list[int] = []
         ctx = stage(0, first=mixed)
-        while wave := rollout._first_wave(ctx, len(few), sum(few)):
+        while wave := first_wave(ctx, so_far(few)):
             few += [min(task.decisions, int(rng.geometric(0.001))) for task in wave]
         assert sum(few) == pytest.approx(9440, rel=0.02)
     ctx, whole = stage(0, first=((16, 40), (8, 80))), list[int]()
-    while wave := rollout._first_wave(ctx, len(whole), sum(whole)):
+    while wave := first_wave(ctx, so_far(whole)):
         whole += [task.decisions for task in wave]
     assert sorted(whole) == [40] * 16 + [80] * 8

@@ -1,0 +1,82 @@
+"""What the waves of a rollout came to, as figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wmloop.agents.collector import Task
+from wmloop.calibration.ends import ends
+from wmloop.calibration.gap import gap
+from wmloop.calibration.open_loop import foresight
+from wmloop.calibration.windows import Promises
+from wmloop.episodes import Cut, Episode
+
+
+class Tally:
+    """Count finished waves; `episodes`, `decisions` and `frames` are those of all so far."""
+
+    def __init__(self) -> None:
+        self.episodes = self.decisions = self.frames = 0
+        self._paying = 0
+        self._scores: list[float] = []
+        self._promises: list[Promises] = []
+        self._quiet: list[bool] = []
+        self._squares, self._cuts = np.zeros((2, 2)), np.zeros(len(Cut))
+
+    @property
+    def score(self) -> float:
+        """Return the mean score."""
+        return float(np.mean(self._scores))
+
+    def add(self, said: Mapping[str, Any], wave: Sequence[Task]) -> None:
+        """Take in what `summarise` returned of a wave."""
+        self._scores += said["scores"]
+        self.frames += said["frames"]
+        self.decisions += said["decisions"]
+        self._paying += said["paying"]
+        self.episodes += len(wave)
+        self._cuts += np.array(said.get("cuts", [0] * len(Cut)))
+        self._squares += np.array(said.get("squares", np.zeros((2, 2))))
+        self._promises += [Promises(*lists) for lists in said["promises"]]
+        self._quiet += [task.quiet for task in wave]
+
+    def metrics(self) -> dict[str, float]:
+        """Return the figures of all waves; M's promises are those of episodes without exploration."""
+        as_dreamt = [promise for promise, undisturbed in zip(self._promises, self._quiet, strict=False) if undisturbed]
+        counts = {
+            "frames": float(self.frames),
+            "episodes": float(self.episodes),
+            "decisions": float(self.decisions),
+            "score": self.score,
+            "paying_fraction": self._paying / self.decisions,
+        }
+        counts |= {f"cut_{cut.name.lower()}": float(self._cuts[cut]) for cut in Cut if cut and self._cuts[cut]}
+        # the unit of rewards, where it is to follow them: those of ends alone only where there are no others
+        total, number = self._squares[0] if self._squares[0, 1] else self._squares[1]
+        counts |= {"reward_rms": math.sqrt(total / number)} if number else {}
+        return counts | gap(as_dreamt) | foresight(self._promises) | ends(self._promises)
+
+
+def summarise(episodes: list[Episode], promises: list[Promises]) -> dict[str, Any]:
+    """Return what is kept of a wave beside its episodes, as JSON."""
+    return {
+        "scores": [episode.score for episode in episodes],
+        "frames": sum(episode.frames for episode in episodes),
+        "decisions": sum(len(episode) for episode in episodes),
+        "paying": sum(int((episode.rewards > 0).sum()) for episode in episodes),
+        "cuts": [sum(episode.cut == cut for episode in episodes) for cut in Cut],
+        "squares": [_squares(episodes, False), _squares(episodes, True)],
+        "promises": promises,
+    }
+
+
+def _squares(episodes: list[Episode], ended: bool) -> tuple[float, int]:
+    """Return the sum of squares, and the number, of all rewards that are not zero: those of ends, or all others."""
+    rewards = [e.rewards[-1:] if ended else e.rewards[:-1] for e in episodes if e.terminated]
+    rewards += [] if ended else [e.rewards for e in episodes if not e.terminated]
+    every = np.concatenate(rewards).astype(np.float64) if rewards else np.zeros(0)
+    return float(np.square(every).sum()), int(np.count_nonzero(every))

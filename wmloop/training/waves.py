@@ -1,0 +1,66 @@
+"""How many episodes are driven, and which: a wave at a time, so that what is driven depends on its place alone."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from wmloop.agents.collector import UNLIMITED, Task
+from wmloop.config import RunConfig
+from wmloop.seeding import training_track
+from wmloop.training.context import StageContext
+
+
+class Driven(Protocol):
+    """What has been driven in this stage so far, whole episodes."""
+
+    episodes: int
+    decisions: int
+    frames: int
+
+
+def decisions_of_first(config: RunConfig) -> int:
+    """Return how many decisions of random driving iteration 0 is to have."""
+    return sum(episodes * decisions for episodes, decisions in config.rollout.first)
+
+
+def still_to_drive(wanted: float, mean: float, most: int) -> int:
+    """Return how many episodes of `mean` length are nearest to what is still `wanted`, and at most `most`.
+
+    No episode is cut for it, and none is chosen by its length.
+    """
+    return min(most, max(0, round(wanted / mean)))
+
+
+def first_wave(ctx: StageContext, driven: Driven) -> list[Task]:
+    """Return the next wave of random driving: as planned, then more of the last kind until the decisions are there."""
+    limits = [limit for count, limit in ctx.config.rollout.first for _ in range(count)]
+    width, left = ctx.config.env.num_envs, len(limits) - driven.episodes
+    if left <= 0:
+        lived = driven.decisions / sum(limits + [limits[-1]] * -left)  # the share of what was planned that came about
+        width = still_to_drive(decisions_of_first(ctx.config) - driven.decisions, lived * limits[-1], width)
+        limits += [limits[-1]] * (width - left)
+    return [Task(_track(ctx, i), limit) for i, limit in enumerate(limits)][driven.episodes : driven.episodes + width]
+
+
+def policy_wave(ctx: StageContext, driven: Driven) -> list[Task]:
+    """Return the next wave that C drives, of as many episodes as the frames still wanted have, as long as those before.
+
+    Before the first the length is that of the iteration before, and where that was random driving, the longest there is.
+    """
+    config, episodes, frames = ctx.config, driven.episodes, driven.frames
+    if episodes:
+        mean = frames / episodes
+    else:
+        before = ctx.collected()[-1]
+        length = before.metrics["frames"] / before.metrics["episodes"]
+        mean = length if before.iteration else config.env.most_frames
+    width = still_to_drive(config.rollout.frames - frames, mean, config.env.num_envs)
+    if not episodes:
+        width = max(1, width)
+    share = config.rollout.quiet_fraction
+    numbers = range(episodes, episodes + width)
+    return [Task(_track(ctx, n), UNLIMITED, int((n + 1) * share) > int(n * share)) for n in numbers]
+
+
+def _track(ctx: StageContext, number: int) -> int:
+    return training_track(ctx.config.seed, ctx.iteration, "track", number)
