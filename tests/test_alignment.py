@@ -23,7 +23,7 @@ SETTINGS = (
     "rollout.first=[[96, 40]]", "vision.first_images=4000", "vision.batch=8",
     "vision.recon_weight=100", "vision.reward_weight=10",
     "memory.hidden=128", "memory.batch=16", "memory.sequence=16", "memory.first_steps=1000",
-    "memory.reward_smoothing=0", "memory.input_noise=1.0", "memory.reward_scale=1.0", "memory.learning_rate=5e-3",
+    "memory.input_noise=1.0", "memory.reward_scale=1.0", "memory.learning_rate=5e-3",
 )  # fmt: skip
 HELD_OUT, DRAWS = 24, 32
 

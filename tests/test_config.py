@@ -78,7 +78,7 @@ def test_a_setting_that_does_not_fit_is_answered_with_what_would(text, words):
      "vision.latent=1e400", "dream.temperature=\"1.3\"", "dream.temperature=0", "dream.temperature=true", "threads=-1",
      "threads=100000", "seed=-1", "seed=1e30", "controller.log_std=[-1000, 0]", "controller.log_std=[0, 1000]",
      "controller.gamma=1.01", "evaluate.tracks=1000001", "budget.goal=inf", "budget.hours=0", "budget.hours=true",
-     "store.keep_last=0", "device=true", "memory.reward_smoothing=1000000000", "memory.hidden=2020-01-01"],
+     "store.keep_last=0", "device=true", "memory.hidden=2020-01-01"],
 )  # fmt: skip
 def test_a_value_that_would_fail_later_is_refused_at_birth(text):
     with pytest.raises(UsageError) as refused:
@@ -196,7 +196,7 @@ def test_nobodys_defaults_are_car_racings():
     config = build_config("laptop", {"env": {"id": "mine:Mine-v0"}})
     assert config.env.mirror == config.env.driving.mean == config.env.driving.scale == config.env.driving.boost == ()
     assert (config.memory.reward_floor, config.controller.reward_ceiling, config.rollout.patience) == (None, None, None)
-    assert (config.rollout.push_rate, config.memory.reward_smoothing, config.dream.warmup) == (0, 0, 0)
+    assert (config.rollout.push_rate, config.dream.warmup) == (0, 0)
     assert (config.dream.temperature, config.memory.reward_scale) == (1, "auto")
     assert config.env.episode_frames is config.budget.goal is config.controller.settled_gamma is None
 

@@ -110,37 +110,6 @@ def test_newer_episodes_are_drawn_more_often_by_their_age():
     np.testing.assert_allclose(drawn, [1 / 7, 2 / 7, 4 / 7], atol=0.02)
 
 
-@settings(max_examples=20)
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=3), st.integers(0, 3))
-def test_smoothing_keeps_an_episodes_sum_and_never_crosses_into_another(lengths, width):
-    replay = Replay([[episode(n, i) for i, n in enumerate(lengths)]], LOW, HIGH)
-    smooth = replay.smoothed_rewards(width)
-    for start, length in zip(replay.first, replay.length, strict=True):
-        rows = slice(start, start + length)
-        np.testing.assert_allclose(smooth[rows].sum(), replay.rewards[rows].sum(), atol=1e-5)
-        assert smooth[start + length] == 0
-
-
-@settings(max_examples=20)
-@given(st.integers(1, 9), st.integers(0, 3), st.booleans())
-def test_smoothing_leaves_the_reward_of_an_end_whole_and_alone(length, width, terminated):
-    e = episode(length, 3, terminated=terminated)
-    smooth = Replay([[e]], LOW, HIGH).smoothed_rewards(width)
-    np.testing.assert_allclose(smooth.sum(), e.rewards.sum(), atol=1e-5)
-    if terminated:
-        assert smooth[length - 1] == e.rewards[-1]
-        e.rewards[-1] += 100
-        np.testing.assert_array_equal(
-            Replay([[e]], LOW, HIGH).smoothed_rewards(width)[: length - 1], smooth[: length - 1]
-        )
-
-
-def test_smoothing_spreads_a_reward_over_its_neighbours_evenly():
-    e = episode(5)
-    e.rewards[:] = (0, 0, 3, 0, 0)
-    assert Replay([[e]], LOW, HIGH).smoothed_rewards(1).tolist() == [0, 1, 1, 1, 0, 0]
-
-
 @given(st.integers(0, 2**40), st.integers(0, 100), st.integers(0, 1000))
 def test_a_training_track_is_never_a_held_out_one(seed, iteration, number):
     assert 0 <= training_track(seed, iteration, "track", number) < HELD_OUT

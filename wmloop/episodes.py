@@ -139,21 +139,6 @@ class Replay:
         """Return the number of rows R."""
         return len(self.rewards)
 
-    def smoothed_rewards(self, width: int) -> np.ndarray:
-        """Return rewards (R,) averaged over +- `width` decisions within each episode; their sum is kept.
-
-        A decision that terminates its episode keeps its own reward, and gets nothing of the others'.
-        """
-        if width == 0:
-            return self.rewards
-        result = np.where(self.terminated > 0, self.rewards, 0)
-        for start, length in zip(self.first, self.length, strict=True):
-            length -= int(self.terminated[start + length - 1])
-            for t in range(length):
-                near = slice(start + max(0, t - width), start + min(length, t + width + 1))
-                result[near] += self.rewards[start + t] / (near.stop - near.start)
-        return result
-
     def sample_windows(
         self, count: int, sequence: int, age_decay: float, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -17,13 +17,23 @@ _BEFORE: dict[str, Any] = {
 }
 
 
+#: Settings that are no more: what they did was measured and does not help (docs/experiments.md).
+_RETIRED = {"memory": {"reward_smoothing"}}
+
+
+def _without_retired(name: str, group: Any) -> Any:
+    if not isinstance(group, Mapping) or name not in _RETIRED:
+        return group
+    return {setting: value for setting, value in group.items() if setting not in _RETIRED[name]}
+
+
 def stored(table: Mapping[str, Any]) -> RunConfig:
     """Return the settings that a run or an agent was made with; what is older than a setting has what it did.
 
     Raises:
         UsageError: as build_config does.
     """
-    table = dict(table)
+    table = {name: _without_retired(name, group) for name, group in table.items()}
     evaluate = table.get("evaluate")
     if isinstance(evaluate, Mapping) and evaluate.get("confirm_tracks") == 1:
         table["evaluate"] = {

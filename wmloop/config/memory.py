@@ -35,9 +35,6 @@ class MemoryConfig(Part):
     reward_floor: Annotated[
         Number | None, Field(description="smallest reward the reward head is asked to predict, but of an end (or none)")
     ] = None
-    reward_smoothing: Annotated[
-        Whole, Field(le=1_000, description="reward targets are averaged over +- this many decisions")
-    ] = 0
     reward_weight: Annotated[Weight, Field(description="weight of the reward loss")] = 2.0
     done_weight: Annotated[Positive, Field(description="weight of terminated steps in the done loss")] = 10.0
     action_weight: Annotated[Weight, Field(description="weight of the next-action loss")] = 0.1

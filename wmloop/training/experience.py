@@ -22,7 +22,7 @@ class Experience(NamedTuple):
     """All experience as M reads it, S sides (1, or 2 with the mirrored world) of R rows (see episodes.Replay).
 
     `mu`, `std` (S, R, Z) of V's posterior; `actions` (S, R, A) in [-1, 1]; `rewards` (R,) in units of reward_scale,
-    smoothed and floored as configured; `terminated` (R,).
+    floored as configured; `terminated` (R,).
     """
 
     replay: Replay
@@ -42,7 +42,7 @@ class Experience(NamedTuple):
         actions = np.stack([replay.actions] * len(mu))
         if len(mu) == 2:
             actions[1][:, list(config.env.mirror)] *= -1
-        rewards, floor = replay.smoothed_rewards(config.memory.reward_smoothing), config.memory.reward_floor
+        rewards, floor = replay.rewards, config.memory.reward_floor
         if floor is not None:  # an end's own reward is the terminal head's business
             rewards = np.where(replay.terminated > 0, rewards, np.maximum(rewards, floor))
         rewards = rewards / reward_scale
