@@ -331,7 +331,7 @@ def test_without_locks_on_files_there_is_a_folder_and_nobody_sweeps(places, monk
     folder = made()
     assert folder.exists()
     assert dead.exists()
-    monkeypatch.setattr(machine, "fcntl", None)  # Windows
+    monkeypatch.setattr(scratch, "fcntl", None)  # Windows
     assert made().exists()
     assert dead.exists()
 
@@ -339,7 +339,7 @@ def test_without_locks_on_files_there_is_a_folder_and_nobody_sweeps(places, monk
 def test_a_name_that_somebody_has_is_not_taken(places, monkeypatch):
     places(places.short)
     tokens = iter(["aaaa", "bbbb"])
-    monkeypatch.setattr(machine.secrets, "token_hex", lambda size: next(tokens))
+    monkeypatch.setattr(scratch.secrets, "token_hex", lambda size: next(tokens))
     (places.short / f"wmloop-{os.getpid()}-aaaa").mkdir()
     assert made().name.endswith("bbbb")
 
