@@ -23,7 +23,7 @@ ROLES = {
     "scored_by": "score",
     "agent": "drive",
     "load": lambda *_, drive: None,
-    "accept": print,
+    "accept": lambda config, tensors: None,
 }
 
 
@@ -57,6 +57,20 @@ def test_a_stage_that_is_not_there_or_takes_other_versions_is_refused(entry, sai
     Pipeline("mine", (DRIVE, SCORE), **ROLES).check()
     with pytest.raises(UsageError, match=said):
         Pipeline("mine", (dataclasses.replace(DRIVE, entry=entry), SCORE), **ROLES).check()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"load": "nowhere:load"}, r"what loads the agent .* cannot be imported"),
+        ({"load": lambda config, low, high, device: None}, r"what loads the agent .* and the versions drive"),
+        ({"accept": "nowhere:accept"}, r"what checks the agent .* cannot be imported"),
+        ({"accept": lambda config: None}, r"what checks the agent .* is given \(config, tensors\)"),
+    ],
+)
+def test_an_agent_that_cannot_be_loaded_or_checked_is_refused(changed, said):
+    with pytest.raises(UsageError, match=said):
+        Pipeline("mine", (DRIVE, SCORE), **ROLES | changed).check()
 
 
 def test_our_own_pipelines_can_be_performed():

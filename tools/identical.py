@@ -5,7 +5,7 @@
 Both train the same seeds, with one thread and with two; what the commit's program left unfinished inside V, M and C, the
 working tree's goes on with; both score the demo and draw its dream. Then every file's hash and every metric is compared.
 Prints a line a part; the exit status is 1 where anything differs. The working tree reads settings by the commit's names.
-Takes about five minutes of two cores for each side; a side that FOLDER already holds for the same commit is not run again.
+What FOLDER already holds of the same commit's trainings is not made again.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ confirm_tracks = 2
 [store]
 snapshot_seconds = 0.0
 """
+_TINY = ("--preset", "smoke", "--config", "tiny.toml")
 STAGES = ("vision", "memory", "controller")
+PARTS = ["tiny", "resume", "demo", "smoke"]
 
 
 class Side:
@@ -195,10 +197,6 @@ def compare(before: Side, after: Side, parts: list[str]) -> bool:
                 side.start(f"smoke{seed}", "--preset", "smoke", "--seed", seed)
             tell(f"smoke, seed {seed}", *(dict(versions(s.folder / "runs" / f"smoke{seed}")) for s in (before, after)))
     return equal
-
-
-_TINY = ("--preset", "smoke", "--config", "tiny.toml")
-PARTS = ["tiny", "resume", "demo", "smoke"]
 
 
 def _numbers(value: Any) -> Iterator[float]:

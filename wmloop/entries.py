@@ -8,12 +8,14 @@ from typing import Any
 from wmloop.errors import UsageError
 
 
-def found(entry: str, what: str) -> Any:
-    """Return what `module:name` names.
+def found(entry: Any, what: str) -> Any:
+    """Return what `module:name` names; what is no text is the thing itself.
 
     Raises:
         UsageError: it cannot be imported; the message says why.
     """
+    if not isinstance(entry, str):
+        return entry
     module, _, name = entry.partition(":")
     try:
         return getattr(importlib.import_module(module), name)

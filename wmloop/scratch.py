@@ -27,7 +27,6 @@ _ROOM = 16 << 20
 _SOCKET = "pymp-12345678-listener-12345678"
 _FOLDER = re.compile(r"wmloop-\d+-[0-9a-f]{4}")
 _TRIES = 8
-
 #: The folders that this process has locked.
 _held: dict[Path, int] = {}
 

@@ -16,8 +16,6 @@ from wmloop.models.world_model import State
 
 #: Dreams of a moment, given what was really done.
 _FORESEEING = 1024
-
-
 #: With so few dreams none has just the real action: C's deviations count so many times, and no dream is impossible.
 _SLACK, _FLOOR = 2.0, 0.02
 

@@ -20,7 +20,7 @@ from wmloop.envs import Envs
 
 
 class TrackResult(NamedTuple):
-    """What happened on one track, and what M had to say about it (see promises.Promises)."""
+    """What happened on one track, and what M had to say about it (see windows.Promises)."""
 
     seed: int
     score: float
@@ -36,7 +36,7 @@ class TrackResult(NamedTuple):
 def score_tracks(
     config: RunConfig, pool: Envs, agent: Agent, tracks: Sequence[int], tick: Callable[[int, np.ndarray | None], None],
 ) -> list[TrackResult]:  # fmt: skip
-    """Drive at most one wave of tracks with the deterministic policy; `tick` as in `collect.drive`."""
+    """Drive at most one wave of tracks with the deterministic policy; `tick` as in `collector.drive`."""
     trace = Recorder(agent, halves(pool.num_envs))
     wave = [Task(seed, UNLIMITED) for seed in tracks]
     episodes = drive(pool, wave, lambda t, copies, frames: trace.act(copies, frames), tick)
@@ -52,7 +52,7 @@ def summarise(results: Sequence[TrackResult]) -> dict[str, float]:
 
     `score`, `score_min`: mean and least of the tracks' sums of official reward; `score_std`: their standard deviation, with
     n - 1; `score_error`: the standard error of their mean. `frames`: real frames driven. The rest is M's word against
-    reality's (see promises.gap, promises.ends).
+    reality's (see gap.gap, ends.ends).
     """
     promises = [Promises(r.promised, [], r.paid, r.lived, r.decisions, r.ends) for r in results]
     scores = np.array([result.score for result in results])

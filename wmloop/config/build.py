@@ -45,8 +45,6 @@ def with_settings(config: RunConfig, layer: Mapping[str, Any]) -> RunConfig:
 
 #: What decides no result, and so may change whenever a run is taken up again.
 _FREE = ("env.engine", "env.timeout", "vision.frame_cache")
-
-
 #: What belongs to the machine that a run goes on upon: it may change, too, but numbers are no longer the same to the bit.
 _MACHINE = ("device", "threads", "precision", "env.num_envs")
 

@@ -15,8 +15,6 @@ _BEFORE: dict[str, Any] = {
     "memory": {"beta2": 0.999},
     "controller": {"settled_gamma": None},
 }
-
-
 #: Settings that are no more: what they did was measured and does not help (docs/experiments.md).
 _RETIRED = {"memory": {"reward_smoothing"}}
 
@@ -36,8 +34,6 @@ def stored(table: Mapping[str, Any]) -> RunConfig:
     table = {name: _without_retired(name, group) for name, group in table.items()}
     evaluate = table.get("evaluate")
     if isinstance(evaluate, Mapping) and evaluate.get("confirm_tracks") == 1:
-        table["evaluate"] = {
-            **evaluate,
-            "confirm_tracks": 2,
-        }  # one alone was taken once, and could never confirm a goal
+        # one alone was taken once, and could never confirm a goal
+        table["evaluate"] = {**evaluate, "confirm_tracks": 2}
     return build_config(str(table.get("preset", "laptop")), _BEFORE, table)

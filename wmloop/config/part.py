@@ -28,33 +28,15 @@ def written(text: str) -> str:
 
 # Numbers are strict: neither a word nor a truth value is one.
 Whole = Annotated[int, Field(strict=True, ge=0, le=MOST)]
-
-
 Count = Annotated[int, Field(strict=True, ge=1, le=MOST)]
-
-
 #: What memory is taken for, or processes: more than a million would only fail later.
 Size = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
-
-
 Number = Annotated[float, Field(strict=True, ge=-LARGEST, le=LARGEST)]
-
-
 Positive = Annotated[float, Field(strict=True, gt=0, le=LARGEST)]
-
-
 Weight = Annotated[float, Field(strict=True, ge=0, le=LARGEST)]
-
-
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
-
-
 Factor = Annotated[float, Field(strict=True, gt=0, le=1)]
-
-
 Range = Annotated[tuple[Number, Number], AfterValidator(ascending)]
-
-
 Word = Annotated[str, AfterValidator(written)]
 
 

@@ -8,10 +8,7 @@ from typing import Literal
 import numpy as np
 
 Colours = Literal["truecolor", "256", "none"]
-
 _SHADES = " .:-=+*#%@"
-
-
 _RESET = "\x1b[0m"
 
 

@@ -19,8 +19,6 @@ HELP = (
     ("?", "these keys"),
     ("q, esc", "leave"),
 )
-
-
 #: How terminals spell the keys that are no characters.
 _SPELLED = {
     "\x1b[A": "up", "\x1b[B": "down", "\x1b[C": "right", "\x1b[D": "left", "\x1bOA": "up", "\x1bOB": "down", "\x1bOC": "right",
@@ -29,8 +27,6 @@ _SPELLED = {
 
 
 _NAMED = {"\t": "tab", " ": "space", "\x1b": "escape"}
-
-
 #: The keys that drive, as directions.
 DIRECTIONS = {
     "left": "left",

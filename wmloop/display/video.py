@@ -19,19 +19,11 @@ from wmloop.errors import StorageError, UsageError
 
 #: File names a video may end with, and for each its encoders, the best first, and its pixel format.
 _FORMATS = {".mp4": (("libx264", "libopenh264", "mpeg4"), "yuv420p"), ".gif": (("gif",), "pal8")}
-
-
 #: Pictures a second that a format has at most: a GIF counts hundredths, and browsers slow down what is faster.
 _FASTEST = {"yuv420p": 100, "pal8": 50}
-
-
 _SLOWEST = 0.1
-
-
 #: A picture's sides in a video: encoders take no less, players no more.
 _LEAST, _LARGEST = 16, 4096
-
-
 #: Where an encoder does not choose by itself how good pictures are to be.
 _BITS_A_SECOND = 4_000_000
 

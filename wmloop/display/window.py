@@ -16,8 +16,6 @@ from wmloop.errors import UsageError
 
 #: A window's room for pictures, and below them for text, unless the first picture is larger.
 _ROOM, _TEXT = (800, 400), 60
-
-
 #: A game pad's stick rests a little beside its middle.
 _DEAD = 0.08
 

@@ -41,16 +41,14 @@ class EnvPool:
     """Drive `num_envs` copies of one environment in parallel: `reset`, then `step` until all have ended.
 
     `send` and `receive` step a part of the copies without waiting, so that the caller can think about the others. Copies
-    are dealt to one worker process per core. A copy whose episode has ended idles at no cost until it is reset:
-    its `step` is its last observation, reward 0 and 0 frames. The same seeds and actions give the same episodes
-    whatever `num_envs` is. With `patience`, an episode without a positive reward for so many decisions is truncated.
-    After any error the pool is closed: make a new one.
+    are dealt to one worker process per core. A copy whose episode has ended idles at no cost until it is reset: its `step`
+    is its last observation, reward 0 and 0 frames. The same seeds and actions give the same episodes whatever `num_envs`
+    is. With `patience`, an episode without a positive reward for so many decisions is truncated. What the environments print
+    goes to `output`, line by line, while the pool is waited for. With `render`, `render` draws; with `trace`, what an
+    environment raises is printed in full. After any error the pool is closed: make a new one.
 
     gymnasium's AsyncVectorEnv was measured and not taken: one process per copy reached 74% of the frames per second
     of two independent loops (16 copies, 2 cores), and it can wait for ever on a worker that dies while starting.
-
-    What the environments print goes to `output`, line by line, while the pool is waited for. With `render`, `render` draws;
-    with `trace`, what an environment raises is printed in full.
 
     Raises:
         UsageError: as PixelEnv does.

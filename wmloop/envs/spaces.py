@@ -17,12 +17,8 @@ from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError
 
 #: Bounds beyond this are no bounds: float32 squares would not be finite.
 _UNBOUNDED = 1e18
-
-
 #: And bounds closer than this, or with fewer float32 numbers between them, leave nothing to decide.
 _NARROWEST, _STEPS = 1e-30, 256
-
-
 _PICTURE = "RGB pictures: a Box of shape (height, width, 3), uint8 in [0, 255] or floats in [0, 1] or [0, 255]"
 
 

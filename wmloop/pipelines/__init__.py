@@ -7,7 +7,6 @@ from wmloop.errors import UsageError, nearest
 from wmloop.pipelines.pipeline import Pipeline, Stage
 
 __all__ = ["PIPELINES", "Pipeline", "Stage", "get"]
-
 #: Where each pipeline is: `module:name`, imported when it is asked for.
 PIPELINES = {"world-model": "wmloop.pipelines.world_model:WORLD_MODEL"}
 

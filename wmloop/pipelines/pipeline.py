@@ -42,9 +42,8 @@ class Stage:
         Raises:
             UsageError: there is no such module or function.
         """
-        if not isinstance(self.entry, str):
-            return self.entry
-        return found(self.entry, f"the stage {self.name!r}")
+        run: Run = found(self.entry, f"the stage {self.name!r}")
+        return run
 
 
 @dataclass(frozen=True)
@@ -99,6 +98,12 @@ class Pipeline:
         """
         parts = dict.fromkeys(part.name for part in self.parts)
         try:
+            inspect.signature(self.checker).bind(None, None)
+        except TypeError as error:
+            raise UsageError(
+                f"what checks the agent of the pipeline {self.name!r} is given (config, tensors): it has {error}"
+            ) from None
+        try:
             inspect.signature(self.loader).bind(None, None, None, None, **parts)
         except TypeError as error:
             raise UsageError(
@@ -138,7 +143,8 @@ class Pipeline:
         Raises:
             UsageError: there is no such module or function.
         """
-        return self._found(self.load)
+        loader: Callable[..., Any] = found(self.load, f"what loads the agent of the pipeline {self.name!r}")
+        return loader
 
     @property
     def checker(self) -> Callable[..., None]:
@@ -147,13 +153,8 @@ class Pipeline:
         Raises:
             UsageError: there is no such module or function.
         """
-        return self._found(self.accept)
-
-    def _found(self, entry: str | Callable[..., Any]) -> Callable[..., Any]:
-        if not isinstance(entry, str):
-            return entry
-        function: Callable[..., Any] = found(entry, f"the agent of the pipeline {self.name!r}")
-        return function
+        checker: Callable[..., None] = found(self.accept, f"what checks the agent of the pipeline {self.name!r}")
+        return checker
 
     @property
     def parts(self) -> tuple[Stage, ...]:

@@ -18,8 +18,8 @@ from wmloop.store import Store, Version
 class Point(NamedTuple):
     """One iteration with an evaluation. `frames` (collected, without evaluations) and `hours` are those of all so far.
 
-    The rest are figures of the evaluation (see stages.evaluate.summarise) and of M's foresight on this iteration's
-    rollouts (see stages.promises.foresight); what was not measured is NaN. `ends`: see stages.promises.ends.
+    The rest are figures of the evaluation (see calibration.scores.summarise) and of M's foresight on this iteration's
+    rollouts (see calibration.open_loop.foresight); what was not measured is NaN. `ends`: see calibration.ends.
     """
 
     iteration: int

@@ -16,13 +16,8 @@ from wmloop.training.context import StageContext
 
 #: Steps over which V's and M's learning rates rise: Adam's first steps are of full size whatever the gradient.
 WARMUP_STEPS = 50
-
-
 _MAX_ROLLBACKS = 3
-
-
 _MEMORY = 0.98
-
 Step = Callable[[int], Mapping[str, float]]
 
 

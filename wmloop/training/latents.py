@@ -13,8 +13,6 @@ from wmloop.errors import DivergedError
 from wmloop.models.vision import Vision, to_images
 
 _ENCODE_BATCH = 256
-
-
 #: Decisions ahead whose rewards z must tell: about as far as the road in a picture reaches.
 AHEAD = 8
 
