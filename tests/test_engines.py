@@ -9,7 +9,7 @@ from tests.tiny_env import tiny_config
 from wmloop import loop
 from wmloop.config import build_config
 from wmloop.config.text import to_toml
-from wmloop.envs import PoolStep, engine
+from wmloop.envs import PoolStep, check_environment, engine
 from wmloop.envs.bounded import BoundedEnv
 from wmloop.errors import UsageError
 from wmloop.pipelines.world_model import WORLD_MODEL
@@ -59,7 +59,7 @@ class Here:
 
 
 def test_an_engine_from_elsewhere_trains_the_same_run_bit_by_bit(tmp_path, monkeypatch):
-    monkeypatch.setitem(engine.ENGINES, "here", "tests.test_engines:Here")
+    monkeypatch.setitem(engine.ENGINES.own, "here", "tests.test_engines:Here")
     made = {}
     for name in ("processes", "here"):
         layer = {"env": {"engine": name}, "rollout": {"patience": 20}, "budget": {"iterations": 2}}
@@ -84,6 +84,39 @@ def test_an_unknown_engine_is_refused_with_those_that_there_are_and_makes_no_run
 
 
 def test_an_engine_that_cannot_be_imported_is_refused_by_name(monkeypatch):
-    monkeypatch.setitem(engine.ENGINES, "gone", "nowhere:Gone")
+    monkeypatch.setitem(engine.ENGINES.own, "gone", "nowhere:Gone")
     with pytest.raises(UsageError, match=r"the engine 'gone' .* cannot be imported"):
         engine.engine("gone")
+
+
+class Dumb:
+    num_envs = 2
+
+    def __init__(self, config, num_envs, patience=None, output=None):
+        pass
+
+
+class Generous(Here):
+    def receive(self):
+        copies, step = super().receive()
+        return copies, step._replace(reward=step.reward + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tests.test_engines:Dumb", r"made Dumb, which lacks .*reset, send, receive"),
+        ("tests.test_engines:Generous", r"drives another episode than ours: .* differ in a reward"),
+        ("tests.test_engines:tiny_config", r"the engine 'tests.test_engines:tiny_config' fails"),
+        ("tests.test_engines:np", r"is module, not a function that returns Envs"),
+    ],
+)
+def test_an_engine_that_is_none_or_drives_otherwise_is_refused_at_start(name, said):
+    config = build_config("smoke", tiny_config(), {"env": {"engine": name}})
+    with pytest.raises(UsageError, match=said):
+        check_environment(config.env)
+
+
+def test_an_engine_of_a_module_that_drives_the_same_is_taken():
+    config = build_config("smoke", tiny_config(), {"env": {"engine": "tests.test_engines:Here"}})
+    check_environment(config.env)

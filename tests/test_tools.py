@@ -174,7 +174,7 @@ def test_every_setting_is_explained_with_its_default_and_what_presets_have():
     assert told.keys() == settings(build_config("laptop")).keys()
     assert all(setting.meaning for setting in told.values())
     configs = {preset: build_config(preset, {"env": {"id": "any"}}) for preset in PRESETS}
-    configs |= {name: build_config("laptop", {"env": {"id": name}}) for name in PROFILES}
+    configs |= {name: build_config("laptop", {"env": {"id": name}}) for name in PROFILES.names()}
     for preset, config in configs.items():
         for name, value in settings(config).items():
             if name not in ("preset", "env.id"):

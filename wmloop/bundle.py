@@ -16,6 +16,7 @@ from wmloop import __version__
 from wmloop.config import RunConfig
 from wmloop.config.legacy import stored
 from wmloop.config.text import from_toml, to_toml
+from wmloop.entries import names_module
 from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.history import History
 from wmloop.models.state import Arrays
@@ -117,6 +118,11 @@ def _understand(
 ) -> tuple[RunConfig, Pipeline, dict[str, Any], dict[str, dict[str, float]], dict[str, Arrays]]:
     """Return an agent's settings, pipeline, origin, figures by stage, tensors by network; raises one of _MISUNDERSTOOD."""
     config = stored(from_toml(notes["config"], "config"))
+    if names_module(config.pipeline):  # what a stranger's file names is not executed
+        raise ValueError(
+            f"its pipeline is {config.pipeline!r}, and a file cannot say what is executed here: install a package that brings"
+            " the pipeline as an entry point, under a name"
+        )
     pipeline = get(config.pipeline)
     origin = json.loads(notes["origin"])
     figures = {

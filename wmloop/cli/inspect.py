@@ -50,7 +50,7 @@ def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: Jso
     from wmloop.view.words import figure, size, span
 
     store = open_run(runs, name)
-    versions, pipeline = store.versions(), pipeline_of(stored_config(store))
+    versions = store.versions()
     if as_json:
         records: list[dict[str, Any]] = [
             {
@@ -64,7 +64,7 @@ def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: Jso
     if not versions:
         say(f"the run {store.name} has no versions yet: `{command('resume', store.path)}` makes the first")
         return
-    rows = []
+    rows, pipeline = [], pipeline_of(stored_config(store))
     for version in versions:
         told = _told(pipeline.row(version.stage).headline, version.metrics)
         figures = " ".join(f"{name}={figure(version.metrics[name])}" for name in told)

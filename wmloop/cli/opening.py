@@ -99,17 +99,18 @@ def name_log(error: Exception, store: Store) -> None:
 
 
 def require_trust(store: Store, config: RunConfig, trusted: bool) -> None:
-    """Refuse to load the environment of an imported agent from a module, or with words for one, that its file names.
+    """Refuse to load what is in a module that an imported agent's file names, or an environment with words for one.
 
     Raises:
         UsageError: it would be, and nobody has said that the file may be trusted.
     """
-    module, _, _ = config.env.id.rpartition(":")
+    owners = [name.rpartition(":")[0] for name in (config.env.id, config.env.engine, config.pipeline)]
+    modules = sorted({repr(module) for module in owners if module})
     words = [value for value in config.env.kwargs.values() if isinstance(value, str)]
-    if "imported" in store.facts and (module or words) and not trusted:
+    if "imported" in store.facts and (modules or words) and not trusted:
         named = (
-            f"the module {module!r}"
-            if module
+            f"the module {' and '.join(modules)}"
+            if modules
             else f"the environment {config.env.id!r} with {', '.join(map(repr, words))}"
         )
         raise UsageError(

@@ -22,7 +22,6 @@ from wmloop.cli.options import (
     TrackOption,
     budget,
 )
-from wmloop.cli.settling import on_this_machine, require_new
 from wmloop.commands import quoted
 from wmloop.errors import UsageError
 
@@ -77,6 +76,7 @@ def resume(
     """
     from wmloop.config import changed_on_resume, changed_settings, settings, with_settings
     from wmloop.config.text import parse_setting, to_toml
+    from wmloop.starting import on_this_machine, require_new
 
     store = open_run(runs, name)
     if "imported" in store.facts:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,11 +21,7 @@ from wmloop.cli.options import (
     at_home,
     budget,
 )
-from wmloop.cli.settling import on_this_machine, require_new
 from wmloop.errors import UsageError
-
-if TYPE_CHECKING:
-    from wmloop.config import RunConfig
 
 _LAST_LINES = 20
 
@@ -64,8 +58,8 @@ def start(
     Ctrl-C saves everything; `wmloop resume` goes on. Settings come from --preset, then --config, then --set, then the
     options; `--print-config` shows them all.
     """
-    from wmloop.config import with_settings
     from wmloop.config.text import parse_setting, read_toml, to_toml
+    from wmloop.starting import begin, require_new, settle
 
     if name is not None and not print_config:
         require_new(runs, name)
@@ -73,59 +67,30 @@ def start(
     layers = [read_toml(config)] if config else []
     layers += [parse_setting(text) for text in sets or []]
     layers += [budget(iterations, hours, goal), {key: value for key, value in flags.items() if value is not None}]
-    settled, why = _settle(preset, layers)
-    system = pipeline_of(settled)
+    settled, why = settle(preset, layers)
+    pipeline_of(settled)
     if print_config:
         say(why)
         print(to_toml(settled, comments=True), end="")
         return
 
     from wmloop.cli.session import Session
-    from wmloop.device import machine_facts
-    from wmloop.envs import check_environment
-    from wmloop.store import Store, new_run_name
     from wmloop.tracking import require_tensorboard
 
     if track:
         require_tensorboard()
-    system.check()
     printed: list[str] = []
     try:
         # what cannot be driven is refused before there is a run
-        notes, limit = check_environment(settled.env, printed.append)
+        begun = begin(settled, runs, name, printed)
     except UsageError:
         for line in printed[-_LAST_LINES:]:
             say(f"the environment printed: {line}")
         raise
-    if settled.env.episode_frames is None:
-        settled = with_settings(settled, {"env": {"episode_frames": limit or settled.env.most_frames}})
-    store = Store.create(runs, name or new_run_name(), to_toml(settled), machine_facts())
+    store, settled = begun.store, begun.config
     say(
         f"run {store.name} in {store.path}: {why}, threads {settled.threads}, seed {settled.seed},"
         f" precision {settled.precision}"
     )
     with store.lock():
-        notes = [f"the environment {settled.env.id!r}: {text}" for text in notes]
-        Session(store, settled, settled, progress, runs, track, notes, printed).run()
-
-
-def _settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[RunConfig, str]:
-    """Return the whole configuration, nothing left to choose in it, and why it has its preset and device."""
-    from wmloop.config import build_config
-    from wmloop.config.presets import PRESETS
-    from wmloop.device import available_devices, resolve_device
-
-    for layer in layers:
-        preset = preset or layer.get("preset")
-    draft = build_config(preset or next(iter(PRESETS)), *layers)
-    device = resolve_device(draft.device)
-    why = f"device {device}"
-    if draft.device == "auto":
-        why += f" (auto; here: {', '.join(available_devices())})"
-    if preset is None:
-        preset = "gpu" if device == "cuda" else "laptop"
-        why = f"preset {preset} (chosen by the device), {why}"
-    else:
-        why = f"preset {preset}, {why}"
-    chosen = {} if any("seed" in layer for layer in layers) else {"seed": secrets.randbelow(2**31)}
-    return on_this_machine(build_config(preset, *layers, chosen)), why
+        Session(store, settled, settled, progress, runs, track, begun.notes, begun.printed).run()

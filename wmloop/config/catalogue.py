@@ -32,7 +32,7 @@ def explain(word: str | None = None, run: RunConfig | None = None) -> list[Setti
     defaults, meanings = settings(RunConfig()), _meanings(RunConfig)
     plain = {"env": {"id": "any"}}
     presets = {name: settings(build_config(name, plain)) for name in PRESETS if name != RunConfig().preset}
-    presets |= {name: settings(build_config("laptop", {"env": {"id": name}})) for name in PROFILES}
+    presets |= {name: settings(build_config("laptop", {"env": {"id": name}})) for name in PROFILES.names()}
     presets = {name: values | {key: defaults[key] for key in ("preset", "env.id")} for name, values in presets.items()}
     own = settings(run or RunConfig())
     # a group or a whole name first: `store` is not about `restore`

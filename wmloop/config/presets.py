@@ -7,8 +7,12 @@ module that registers it. What a preset changes against the defaults holds on an
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from wmloop.entries import Registry
+from wmloop.errors import UsageError
 
 _SIZES, _PROFILES = Path(__file__).parent / "sizes", Path(__file__).parent.parent / "envs" / "profiles"
 #: The group of a profile that holds no settings: published scores, by system.
@@ -24,9 +28,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     name: _read(_SIZES / f"{name}.toml") for name in ("smoke", "laptop", "gpu", "paper")
 }
 #: What was found to be right for an environment, by its id; the defaults suppose nothing about any.
-PROFILES: dict[str, dict[str, Any]] = {
-    path.relative_to(_PROFILES).with_suffix("").as_posix(): _read(path) for path in sorted(_PROFILES.rglob("*.toml"))
-}
+#: A package brings one as an entry point of the group `wmloop.profiles`, named after the id: the mapping that its TOML is.
+PROFILES = Registry(
+    "profiles",
+    "profile",
+    {path.relative_to(_PROFILES).with_suffix("").as_posix(): _read(path) for path in sorted(_PROFILES.rglob("*.toml"))},
+)
 
 
 def profile(environment: str) -> dict[str, Any]:
@@ -41,4 +48,10 @@ def published(environment: str) -> tuple[str, dict[str, str]]:
 
 
 def _profile(environment: str) -> dict[str, Any]:
-    return PROFILES.get(environment.rpartition(":")[2], {})
+    name = environment.rpartition(":")[2]
+    if name not in PROFILES:
+        return {}
+    found = PROFILES.get(name)
+    if not isinstance(found, Mapping):
+        raise UsageError(f"the profile of {name!r} is {type(found).__name__}, not a mapping of settings")
+    return dict(found)

@@ -9,10 +9,10 @@ from typing import Protocol, Self
 import numpy as np
 
 from wmloop.config import EnvConfig
-from wmloop.entries import found
+from wmloop.entries import Registry
 from wmloop.envs.output import Sink
 from wmloop.envs.steps import PoolStep
-from wmloop.errors import UsageError, nearest
+from wmloop.errors import UsageError
 
 
 class Envs(Protocol):
@@ -53,8 +53,23 @@ class Envs(Protocol):
         """Close it."""
 
 
-#: Where each engine is: `module:name` of a function (config, num_envs, patience, output) that returns Envs.
-ENGINES = {"processes": "wmloop.envs.pool:EnvPool"}
+#: What each has.
+_PARTS = (
+    "num_envs",
+    "action_low",
+    "action_high",
+    "reset",
+    "send",
+    "receive",
+    "stay_with",
+    "close",
+    "__enter__",
+    "__exit__",
+)
+
+#: Where each engine is: a function (config, num_envs, patience, output) that returns Envs. A package brings one as an entry
+#: point of the group `wmloop.engines`.
+ENGINES = Registry("engines", "engine", {"processes": "wmloop.envs.pool:EnvPool"})
 
 
 def make_envs(config: EnvConfig, num_envs: int, patience: int | None = None, output: Sink | None = None) -> Envs:
@@ -64,20 +79,27 @@ def make_envs(config: EnvConfig, num_envs: int, patience: int | None = None, out
     to `output`, line by line.
 
     Raises:
-        UsageError: there is no such engine (those that there are are listed), or the environment does not fit.
+        UsageError: there is no such engine (those that there are are listed), what it made is none, or the environment does
+            not fit.
         EnvironmentFailedError: it did not start.
     """
-    return engine(config.engine)(config, num_envs, patience, output)
+    envs = engine(config.engine)(config, num_envs, patience, output)
+    if missing := [part for part in _PARTS if not hasattr(envs, part)]:
+        raise UsageError(
+            f"the engine {config.engine!r} made {type(envs).__name__}, which lacks {', '.join(missing)}: what an engine makes"
+            " is described by wmloop.envs.engine.Envs"
+        )
+    return envs
 
 
 def engine(name: str) -> Callable[..., Envs]:
     """Return what makes the copies of the engine of that name.
 
     Raises:
-        UsageError: there is none (those that there are are listed), or it cannot be imported.
+        UsageError: there is none (those that there are are listed), it cannot be imported, or is no function.
     """
-    if name not in ENGINES:
-        near = nearest(name, list(ENGINES))
-        raise UsageError(f"unknown engine {name!r}{near}: env.engine takes one of {', '.join(ENGINES)}")
-    make: Callable[..., Envs] = found(ENGINES[name], f"the engine {name!r}")
-    return make
+    make = ENGINES.get(name)
+    if not callable(make):
+        raise UsageError(f"the engine {name!r} is {type(make).__name__}, not a function that returns Envs")
+    found: Callable[..., Envs] = make
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import gymnasium
 import numpy as np
 
 from wmloop.config import EnvConfig
+from wmloop.entries import look_here_first
 from wmloop.envs.faults import where
 from wmloop.errors import UsageError
 
@@ -84,9 +84,7 @@ def _import(name: str, module: str) -> None:
             f"the environment {name!r} names {module!r}, which is no module's name: of a file strange.py it is 'strange', of"
             " a folder's file 'folder.strange'"
         )
-    here = os.getcwd()  # noqa: PTH109 - as Python itself spells it
-    if not sys.flags.safe_path and here not in sys.path:
-        sys.path.insert(0, here)
+    look_here_first()
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -95,8 +93,8 @@ def _import(name: str, module: str) -> None:
         folders = [folder for folder in sys.path if Path(folder).is_dir() and "site-packages" not in folder]
         raise UsageError(
             f"the environment {name!r} is in the module {module!r}, and there is no module {error.name!r} in the current"
-            f" folder ({here}), in PYTHONPATH or among the packages of {sys.prefix}: stand in the folder that holds it, or"
-            f" put that into PYTHONPATH (looked in: {', '.join(dict.fromkeys([*folders, 'site-packages']))})"
+            f" folder ({Path.cwd()}), in PYTHONPATH or among the packages of {sys.prefix}: stand in the folder that holds it,"
+            f" or put that into PYTHONPATH (looked in: {', '.join(dict.fromkeys([*folders, 'site-packages']))})"
         ) from error
     except Exception as error:
         raise UsageError(

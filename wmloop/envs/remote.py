@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from wmloop.config import EnvConfig
-from wmloop.envs.engine import engine
+from wmloop.envs.engine import ENGINES, Envs, make_envs
 from wmloop.envs.examine import IRREPRODUCIBLE
+from wmloop.envs.faults import where
 from wmloop.envs.output import Sink
 from wmloop.envs.pool import EnvPool
-from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError
+from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError, WmloopError
 
 _DECISIONS = 8
 
@@ -58,7 +59,8 @@ def check_environment(config: EnvConfig, output: Sink | None = None) -> tuple[li
             would fit.
         EnvironmentFailedError: it hangs, or its process dies.
     """
-    engine(config.engine)
+    if config.engine not in ENGINES.own:
+        _require_same_episode(config, output)
     try:
         with EnvPool(config, min(2, config.num_envs), output=output, trace=False) as pool:
             notes = pool.examine(config.num_envs)
@@ -69,6 +71,41 @@ def check_environment(config: EnvConfig, output: Sink | None = None) -> tuple[li
         raise
     except (DivergedError, EnvironmentFailedError) as error:
         raise UsageError(f"the environment {config.id!r} cannot be driven: {error}") from error
+
+
+def _require_same_episode(config: EnvConfig, output: Sink | None) -> None:
+    """Refuse an engine from elsewhere that does not drive the episode that ours drives.
+
+    Raises:
+        UsageError: it differs in what is told, or it fails.
+    """
+    try:
+        with make_envs(config, 2, output=output) as theirs, EnvPool(config, 2, output=output, trace=False) as ours:
+            for what, seen, wanted in zip(
+                ("an observation", "a reward", "an end"), _first(theirs), _first(ours), strict=True
+            ):
+                if seen.shape != wanted.shape or (seen != wanted).any():
+                    raise UsageError(
+                        f"the engine {config.engine!r} drives another episode than ours: of the same seed and the same actions"
+                        f" the first {_DECISIONS} decisions differ in {what}"
+                    )
+    except WmloopError:
+        raise
+    except Exception as error:
+        raise UsageError(f"the engine {config.engine!r} fails: {where(error)}") from error
+
+
+def _first(envs: Envs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the observations, rewards and ends of the first decisions of two seeds."""
+    rng, copies = np.random.default_rng(0), range(envs.num_envs)
+    seen, rewards, ends = [envs.reset([1, 2], [_DECISIONS // 2, None])], [], []
+    for _ in range(_DECISIONS):
+        envs.send(copies, rng.uniform(envs.action_low, envs.action_high, (2, len(envs.action_low))).astype(np.float32))
+        _, step = envs.receive()
+        seen.append(step.obs)
+        rewards.append(step.reward)
+        ends.append(np.stack([step.terminated, step.truncated, step.frames > 0]))
+    return np.stack(seen), np.stack(rewards), np.stack(ends)
 
 
 def _alike(pool: EnvPool) -> bool:

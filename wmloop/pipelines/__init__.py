@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from wmloop.entries import found
-from wmloop.errors import UsageError, nearest
+from wmloop.entries import Registry
+from wmloop.errors import UsageError
 from wmloop.pipelines.pipeline import Pipeline, Stage
 
 __all__ = ["PIPELINES", "Pipeline", "Stage", "get"]
-#: Where each pipeline is: `module:name`, imported when it is asked for.
-PIPELINES = {"world-model": "wmloop.pipelines.world_model:WORLD_MODEL"}
+#: Where each pipeline is. A package brings one as an entry point of the group `wmloop.pipelines`.
+PIPELINES = Registry("pipelines", "pipeline", {"world-model": "wmloop.pipelines.world_model:WORLD_MODEL"})
 
 
 def get(name: str) -> Pipeline:
     """Return the pipeline of that name.
 
     Raises:
-        UsageError: there is none (those that there are are listed).
+        UsageError: there is none (those that there are are listed), it cannot be imported, or is no Pipeline.
     """
-    if name not in PIPELINES:
-        raise UsageError(f"unknown pipeline {name!r}{nearest(name, list(PIPELINES))}: one of {', '.join(PIPELINES)}")
-    pipeline: Pipeline = found(PIPELINES[name], f"the pipeline {name!r}")
+    pipeline = PIPELINES.get(name)
+    if not isinstance(pipeline, Pipeline):
+        raise UsageError(f"the pipeline {name!r} is {type(pipeline).__name__}, not a wmloop.pipelines.Pipeline")
     return pipeline

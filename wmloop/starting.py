@@ -1,0 +1,105 @@
+"""Begin a run: settle its settings on this machine, try its parts and its environment, and make its folder."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wmloop.commands import command
+from wmloop.config import RunConfig, build_config, with_settings
+from wmloop.config.presets import PRESETS, PROFILES
+from wmloop.config.text import to_toml
+from wmloop.errors import UsageError
+from wmloop.pipelines import PIPELINES, get
+from wmloop.store import Store, check_run_name, new_run_name
+from wmloop.store.names import HEADER
+
+
+class Begun(NamedTuple):
+    """A run that has been begun: its folder, its settings, what its user should know, what its environment printed."""
+
+    store: Store
+    config: RunConfig
+    notes: list[str]
+    printed: list[str]
+
+
+def require_new(root: Path, name: str) -> None:
+    """Refuse a name that `Store.create` would refuse, before torch loads and anything is looked at.
+
+    Raises:
+        UsageError: the name does not do, or is that of a run.
+    """
+    check_run_name(name)
+    if os.path.lexists(root / name) and os.access(root / name, os.X_OK) and (root / name / HEADER).exists():
+        raise UsageError(
+            f"{root} has a run {name!r} already: `{command('resume', root / name)}` goes on with it;"
+            f" or choose another name"
+        )
+
+
+def settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[RunConfig, str]:
+    """Return the whole configuration, nothing left to choose in it, and why it has its preset and device.
+
+    Each of `layers` holds nested settings, and lies over those before it.
+
+    Raises:
+        UsageError: as build_config does, or this machine cannot do what is asked for.
+    """
+    from wmloop.device import available_devices, resolve_device
+
+    for layer in layers:
+        preset = preset or layer.get("preset")
+    draft = build_config(preset or next(iter(PRESETS)), *layers)
+    device = resolve_device(draft.device)
+    why = f"device {device}"
+    if draft.device == "auto":
+        why += f" (auto; here: {', '.join(available_devices())})"
+    if preset is None:
+        preset = "gpu" if device == "cuda" else "laptop"
+        why = f"preset {preset} (chosen by the device), {why}"
+    else:
+        why = f"preset {preset}, {why}"
+    chosen = {} if any("seed" in layer for layer in layers) else {"seed": secrets.randbelow(2**31)}
+    return on_this_machine(build_config(preset, *layers, chosen)), why
+
+
+def on_this_machine(config: RunConfig) -> RunConfig:
+    """Return `config` with nothing left for the machine to choose.
+
+    Raises:
+        UsageError: this machine cannot do what it asks for.
+    """
+    from wmloop.device import resolve_device, resolve_precision, resolve_threads
+
+    device = resolve_device(config.device)
+    precision = resolve_precision(config.precision, device)
+    return with_settings(config, {"device": device, "threads": resolve_threads(config.threads), "precision": precision})
+
+
+def begin(config: RunConfig, root: Path, name: str | None, printed: list[str]) -> Begun:
+    """Make a run's folder in `root`, once all that it names is there and its environment was driven for a moment.
+
+    `printed` takes the lines that the environment prints, also where it is refused.
+
+    Raises:
+        UsageError: something is missing or does not fit; there is no run then.
+        StorageError: the file system refuses.
+    """
+    from wmloop.device import machine_facts
+    from wmloop.envs import check_environment
+    from wmloop.envs.engine import ENGINES
+
+    if name is not None:
+        require_new(root, name)
+    for registry in (PIPELINES, ENGINES, PROFILES):
+        registry.require_unique()
+    get(config.pipeline).check()
+    notes, limit = check_environment(config.env, printed.append)
+    if config.env.episode_frames is None:
+        config = with_settings(config, {"env": {"episode_frames": limit or config.env.most_frames}})
+    store = Store.create(root, name or new_run_name(), to_toml(config), machine_facts())
+    return Begun(store, config, [f"the environment {config.env.id!r}: {text}" for text in notes], printed)
