@@ -17,7 +17,7 @@ from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import Agent
 from wmloop.config import build_config
 from wmloop.device import resolve_precision, set_precision
-from wmloop.dream import Dream, Noise
+from wmloop.dreams import Dream, Noise
 from wmloop.envs import EnvPool
 from wmloop.envs.carracing import OnDemandCarRacing
 from wmloop.episodes import pack

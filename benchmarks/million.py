@@ -16,11 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wmloop import loop
-from wmloop.cli.opening import stored_config
 from wmloop.config import with_settings
 from wmloop.config.text import to_toml
 from wmloop.device import resolve_threads, set_up
 from wmloop.history import History
+from wmloop.opening import stored_config
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store, Version
 

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from wmloop.cli.opening import DEMO, stored_config
 from wmloop.config import build_config
 from wmloop.device import set_up
 from wmloop.display.frames import half_blocks
@@ -25,6 +24,7 @@ from wmloop.display.window import Window
 from wmloop.envs import PixelEnv
 from wmloop.events import Metrics, Picture, Progress, StageStarted
 from wmloop.history import History
+from wmloop.opening import DEMO, stored_config
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.player import Dreamt, Real
 from wmloop.player.player import compose

@@ -7,7 +7,7 @@ import torch
 from tests.tiny_env import tiny_config
 from wmloop.config import build_config
 from wmloop.config.text import parse_setting, to_toml
-from wmloop.dream import Dream
+from wmloop.dreams import Dream
 from wmloop.episodes import Replay
 from wmloop.models import mixture
 from wmloop.models.world_model import State

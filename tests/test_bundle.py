@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 from tests.tiny_env import tiny_config
 from wmloop import bundle
 from wmloop.cli import app
-from wmloop.cli.opening import stored_config
 from wmloop.config import build_config
 from wmloop.config.text import to_toml
 from wmloop.device import machine_facts
 from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.history import History
+from wmloop.opening import stored_config
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.serving.agent import Served
 from wmloop.store import Store

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from tests.test_cli import wmloop
 from wmloop.cli import completion
-from wmloop.cli.opening import DEMO
 from wmloop.cli.options import in_words
 from wmloop.cli.report import _together
 from wmloop.config import build_config
@@ -26,6 +25,7 @@ from wmloop.display.places import open_showing
 from wmloop.display.video import Video
 from wmloop.errors import StorageError, UsageError
 from wmloop.history import History
+from wmloop.opening import DEMO
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.seeding import LAST_SEED, TRACKS_A_SEED, confirmation_tracks, evaluation_tracks, fresh_tracks
 from wmloop.serving.choice import choose

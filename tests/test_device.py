@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from wmloop import device, machine
-from wmloop.cli.opening import stored_config
 from wmloop.config import RunConfig, build_config
-from wmloop.dream import Dream, Noise
+from wmloop.dreams import Dream, Noise
 from wmloop.errors import UsageError
 from wmloop.models import mixture
 from wmloop.models.world_model import State
+from wmloop.opening import stored_config
 from wmloop.store import Store
 from wmloop.training.networks import new_actor, new_memory
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.commands import wmloop
 from tools import settings
-from wmloop.cli import opening
+from wmloop import opening
 from wmloop.config import build_config, presets
 from wmloop.config.build import overlay
 from wmloop.config.text import to_toml

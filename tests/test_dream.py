@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from wmloop.dream import Dream, Noise
+from wmloop.dreams import Dream, Noise
 from wmloop.models import mixture
 from wmloop.models.controller import Actor
 from wmloop.models.memory import Memory, done_probability

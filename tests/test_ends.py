@@ -10,7 +10,7 @@ from wmloop.calibration.ends import by_bin, ends
 from wmloop.calibration.gap import gap
 from wmloop.calibration.windows import HORIZON, Promises, windows
 from wmloop.config import build_config
-from wmloop.dream import Dream, Noise
+from wmloop.dreams import Dream, Noise
 from wmloop.episodes import Episode, Replay
 from wmloop.learn.optim import adam, descend, warmup_decay
 from wmloop.models.memory import Memory, memory_loss

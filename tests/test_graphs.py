@@ -5,7 +5,7 @@ import contextlib
 import pytest
 import torch
 
-from wmloop.dream import Dream, Noise
+from wmloop.dreams import Dream, Noise
 from wmloop.graphs import Captured
 from wmloop.models.controller import Actor
 from wmloop.models.memory import Memory

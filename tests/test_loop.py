@@ -15,7 +15,7 @@ from wmloop import loop
 from wmloop.calibration.scores import TrackResult
 from wmloop.config import build_config
 from wmloop.config.text import parse_setting, to_toml
-from wmloop.dream import Dream
+from wmloop.dreams import Dream
 from wmloop.errors import DivergedError
 from wmloop.events import Message, Picture, Progress, RunFinished, Snapshot, VersionCommitted
 from wmloop.history import History

@@ -13,7 +13,7 @@ from tests.tiny_env import tiny_config
 from wmloop import loop
 from wmloop.config import RunConfig, build_config
 from wmloop.config.text import to_toml
-from wmloop.dream import Dream, Noise
+from wmloop.dreams import Dream, Noise
 from wmloop.learn import ppo
 from wmloop.learn.optim import adam
 from wmloop.models.controller import Actor, PlainCritic

@@ -12,7 +12,6 @@ import torch
 
 from tests.tiny_env import MAX_STEPS
 from wmloop.agents.collector import Task, drive
-from wmloop.cli.opening import stored_config
 from wmloop.config.text import to_toml
 from wmloop.display.keys import Hand, hand_action, spell, steered
 from wmloop.display.lettering import with_lines
@@ -25,6 +24,7 @@ from wmloop.envs import PixelEnv, PoolStep
 from wmloop.errors import UsageError
 from wmloop.history import History
 from wmloop.models.vision import to_frames, to_images
+from wmloop.opening import stored_config
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.player import Comparison, Dreamt, Player, Real, player, worlds
 from wmloop.seeding import fresh_tracks

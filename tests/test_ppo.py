@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from wmloop.config import ControllerConfig
-from wmloop.dream import DreamBatch
+from wmloop.dreams import DreamBatch
 from wmloop.learn import ppo
 from wmloop.learn.batch import Batch
 from wmloop.models.controller import Actor, PlainCritic

@@ -16,7 +16,7 @@ from wmloop.calibration.gap import gap
 from wmloop.calibration.open_loop import foresee, foresight
 from wmloop.calibration.windows import Promises, windows
 from wmloop.config import build_config
-from wmloop.dream import Outcome
+from wmloop.dreams import Outcome
 from wmloop.episodes import Episode
 from wmloop.models.policies import ClippedGaussian
 from wmloop.models.world_model import State, WorldModel

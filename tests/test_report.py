@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from tests.commands import wmloop
-from wmloop.cli.opening import stored_config
 from wmloop.config import build_config
 from wmloop.config.text import to_toml
 from wmloop.history import History
 from wmloop.models.controller import Actor
 from wmloop.models.memory import Memory
 from wmloop.models.vision import Vision
+from wmloop.opening import stored_config
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.ranking import merit
 from wmloop.report import Facts, describe, plots, probe

@@ -11,9 +11,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from wmloop.cli.opening import stored_config
 from wmloop.config import with_settings
 from wmloop.config.text import parse_setting, to_toml
+from wmloop.opening import stored_config
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store
 

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from wmloop import bundle, pipelines
-from wmloop.cli.opening import stored_config
+from wmloop.opening import stored_config
 from wmloop.store import Store
 
 DEMO = Path(__file__).parent.parent / "wmloop" / "demo"

@@ -1,22 +1,34 @@
-"""wmloop: a World Models agent whose controller learns inside its own dream."""
+"""wmloop: a World Models agent whose controller learns inside its own dream.
+
+What `__all__` names is the public interface; everything else may change.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+__all__ = ["Pipeline", "Run", "RunConfig", "Stage", "TrainedAgent", "WmloopError", "dream", "load", "train"]
+
+if TYPE_CHECKING:
+    from wmloop.api import Run, dream, load, train
+    from wmloop.config import RunConfig
+    from wmloop.errors import WmloopError
+    from wmloop.pipelines import Pipeline, Stage
+    from wmloop.serving.trained import TrainedAgent
 
 # Looked up on first use, because `import wmloop` must not import torch: `wmloop --help` would wait for it.
 _HOMES = {
-    "Agent": "wmloop.agents.world_model",
-    "Dream": "wmloop.dream",
+    "Pipeline": "wmloop.pipelines",
+    "Run": "wmloop.api",
     "RunConfig": "wmloop.config",
-    "Store": "wmloop.store",
-    "Served": "wmloop.serving.agent",
+    "Stage": "wmloop.pipelines",
+    "TrainedAgent": "wmloop.serving.trained",
     "WmloopError": "wmloop.errors",
-    "build_config": "wmloop.config",
-    "run": "wmloop.loop",
+    "dream": "wmloop.api",
+    "load": "wmloop.api",
+    "train": "wmloop.api",
 }
 
 

@@ -13,7 +13,7 @@ from wmloop.calibration.ends import by_bin
 from wmloop.calibration.open_loop import foresee
 from wmloop.calibration.windows import HORIZON, Promises, time_limit, windows
 from wmloop.config import RunConfig
-from wmloop.dream import Dream, Noise
+from wmloop.dreams import Dream, Noise
 from wmloop.episodes import Episode
 from wmloop.models.world_model import State
 from wmloop.seeding import derive_seed

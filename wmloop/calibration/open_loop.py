@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wmloop.calibration.windows import Promises
-from wmloop.dream import Dream, Noise
+from wmloop.dreams import Dream, Noise
 from wmloop.models.policies import ClippedGaussian
 from wmloop.models.world_model import State
 

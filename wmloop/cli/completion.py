@@ -11,7 +11,7 @@ from wmloop.commands import runs_folder
 
 def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the runs there are, and the demo."""
-    from wmloop.cli.opening import DEMO
+    from wmloop.opening import DEMO
     from wmloop.store import list_runs
 
     given = ctx.params.get("runs")

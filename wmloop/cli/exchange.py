@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import history_of, open_run, stored_config
+from wmloop.cli.opening import open_run
 from wmloop.cli.options import NameArgument, RunsOption, VersionOption, at_home
 from wmloop.cli.outputs import require_room
 from wmloop.commands import command
 from wmloop.errors import UsageError
+from wmloop.opening import history_of, stored_config
 
 
 @guarded

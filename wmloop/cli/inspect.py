@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import commits, open_run, pipeline_of, stored_config
+from wmloop.cli.opening import commits, open_run
 from wmloop.cli.options import JsonOption, NameArgument, RunsOption
 from wmloop.commands import command
 from wmloop.errors import StoreCorruptError, WmloopError
+from wmloop.opening import pipeline_of, stored_config
 
 if TYPE_CHECKING:
     from wmloop.store import Version

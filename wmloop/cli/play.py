@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import history_of, log_named, open_run, output_of, require_trust, stored_config
+from wmloop.cli.opening import log_named, open_run, output_of
 from wmloop.cli.options import NameArgument, RunsOption, SeedOption, TrustOption, VersionOption
 from wmloop.errors import UsageError
+from wmloop.opening import history_of, require_trust, stored_config
 from wmloop.seeding import TRACKS_A_SEED
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import history_of, open_run, stored_config
+from wmloop.cli.opening import open_run
 from wmloop.cli.options import NameArgument, RunsOption
+from wmloop.opening import history_of, stored_config
 
 
 @guarded

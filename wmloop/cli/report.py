@@ -11,11 +11,12 @@ import typer
 
 from wmloop.cli.completion import run_names
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import history_of, log_named, open_run, output_of, require_trust, stored_config
+from wmloop.cli.opening import log_named, open_run, output_of
 from wmloop.cli.options import RunsOption, SeedOption, TrustOption, VersionOption, at_home
 from wmloop.cli.outputs import output_folder
 from wmloop.commands import command, quoted
 from wmloop.errors import UsageError
+from wmloop.opening import history_of, require_trust, stored_config
 
 if TYPE_CHECKING:
     from wmloop.store import Store

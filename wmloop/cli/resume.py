@@ -10,7 +10,7 @@ import typer
 
 from wmloop.cli.completion import setting_names
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import history_of, open_run, stored_config
+from wmloop.cli.opening import open_run
 from wmloop.cli.options import (
     Device,
     GoalOption,
@@ -24,6 +24,7 @@ from wmloop.cli.options import (
 )
 from wmloop.commands import quoted
 from wmloop.errors import UsageError
+from wmloop.opening import history_of, stored_config
 
 if TYPE_CHECKING:
     from wmloop.config import RunConfig

@@ -13,8 +13,9 @@ import typer
 
 from wmloop import ranking
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import history_of, log_named, open_run, output_of, require_trust, stored_config
+from wmloop.cli.opening import log_named, open_run, output_of
 from wmloop.cli.options import Device, JsonOption, NameArgument, RunsOption, SeedOption, TrustOption, VersionOption
+from wmloop.opening import history_of, require_trust, stored_config
 from wmloop.seeding import TRACKS_A_SEED
 
 

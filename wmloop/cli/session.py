@@ -14,13 +14,14 @@ import typer
 
 from wmloop import machine, signals
 from wmloop.cli.exits import say
-from wmloop.cli.opening import commits, name_log, pipeline_of
+from wmloop.cli.opening import commits, name_log
 from wmloop.cli.stopping import Stop
 from wmloop.commands import command, quoted
 from wmloop.config import RunConfig, settings, with_settings
 from wmloop.config.text import toml_value
 from wmloop.errors import EnvironmentFailedError, StorageError, WmloopError
 from wmloop.events import Event, Message, Output, Picture, Reporter, Resources, StageStarted
+from wmloop.opening import pipeline_of
 from wmloop.store import Store
 from wmloop.store.notes import take_notes
 from wmloop.view import View, ViewState, open_view

@@ -11,8 +11,9 @@ import typer
 
 from wmloop.cli.completion import run_names, words
 from wmloop.cli.exits import guarded
-from wmloop.cli.opening import open_run, stored_config
+from wmloop.cli.opening import open_run
 from wmloop.cli.options import JsonOption, RunsOption
+from wmloop.opening import stored_config
 
 _WIDTH = 80
 

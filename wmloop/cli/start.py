@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import typer
 
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import pipeline_of
 from wmloop.cli.options import (
     Device,
     GoalOption,
@@ -22,6 +21,7 @@ from wmloop.cli.options import (
     budget,
 )
 from wmloop.errors import UsageError
+from wmloop.opening import pipeline_of
 
 _LAST_LINES = 20
 

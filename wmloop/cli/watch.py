@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import commits, open_run, pipeline_of, stored_config
+from wmloop.cli.opening import commits, open_run
 from wmloop.cli.options import NameArgument, ProgressOption, RunsOption
 from wmloop.commands import command
+from wmloop.opening import pipeline_of, stored_config
 
 if TYPE_CHECKING:
     from wmloop.events import Event

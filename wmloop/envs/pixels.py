@@ -114,8 +114,24 @@ class PixelEnv:
         """Free the environment's window and memory."""
         self._env.close()
 
+    def look(self, observation: Any) -> np.ndarray:
+        """Return what is learnt from, (64, 64, 3) uint8, of an observation as the environment gives it.
+
+        Raises:
+            EnvironmentFailedError: it is none as declared.
+        """
+        return self._shrink(self._see(observation))
+
+    def in_range(self, action: np.ndarray) -> np.ndarray:
+        """Return an action (A,) as the environment takes it: clipped to its bounds, in its own dtype.
+
+        Raises:
+            DivergedError: it holds NaN or infinity.
+        """
+        return self._act(action)
+
     def _look(self) -> np.ndarray:
-        return self._shrink(self._see(self._observe() if self._observe else self._picture))
+        return self.look(self._observe() if self._observe else self._picture)
 
 
 class BoxFilter:

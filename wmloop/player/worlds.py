@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wmloop.agents.world_model import Agent, Carry
-from wmloop.dream import Dream, Outcome
+from wmloop.dreams import Dream, Outcome
 from wmloop.envs import PixelEnv, RemoteEnv
 from wmloop.models.world_model import State
 from wmloop.seeding import derive_seed

@@ -14,7 +14,7 @@ from wmloop.agents.collector import UNLIMITED, Task, drive, halves
 from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import Agent
 from wmloop.config import RunConfig
-from wmloop.dream import Dream, Noise
+from wmloop.dreams import Dream, Noise
 from wmloop.envs import Envs, make_envs
 from wmloop.episodes import Episode
 from wmloop.models.world_model import State

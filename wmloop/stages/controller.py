@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.dream import Dream, DreamBatch, Noise
+from wmloop.dreams import Dream, DreamBatch, Noise
 from wmloop.graphs import Captured
 from wmloop.learn import ppo, schedules
 from wmloop.learn.optim import adam, warmup_decay

@@ -1,0 +1,217 @@
+"""wmloop from Python: train a run, read one, take its agent, dream inside its world model."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from wmloop import bundle, loop
+from wmloop.commands import runs_folder
+from wmloop.config import RunConfig
+from wmloop.config.text import read_toml
+from wmloop.device import resolve_device, set_up
+from wmloop.envs import PixelEnv, RemoteEnv
+from wmloop.episodes import Episode
+from wmloop.events import Event
+from wmloop.history import History
+from wmloop.opening import history_of, open_named, require_trust, stored_config
+from wmloop.player import Dreamt, Moment, Real
+from wmloop.seeding import fresh_tracks
+from wmloop.serving.agent import Served
+from wmloop.serving.choice import choose
+from wmloop.serving.trained import TrainedAgent
+from wmloop.starting import begin, on_this_machine, settle
+from wmloop.store import Version
+from wmloop.training.rollouts import episodes_of
+
+
+class Run:
+    """A run on the disk: its settings, versions, figures and episodes, and the agent that it has learnt.
+
+    `path` is a folder, the name of a run in `$WMLOOP_RUNS`, else `runs/`, or `demo`, the run that comes with wmloop.
+
+    >>> import wmloop
+    >>> run = wmloop.Run("demo")
+    >>> run.config.env.id, run.best
+    ('CarRacing-v3', 0)
+    >>> [version.name for version in run.versions]
+    ['0000/vision', '0000/memory', '0000/controller', '0000/evaluate']
+    >>> run.metrics[-1]["evaluate"]["score"] > 900
+    True
+
+    Raises:
+        UsageError: there is no such run.
+        StoreCorruptError: it is damaged.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._store = open_named(runs_folder(), str(path))
+        self.config = stored_config(self._store)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def name(self) -> str:
+        """Return its name."""
+        return self._store.name
+
+    @property
+    def path(self) -> Path:
+        """Return its folder."""
+        return self._store.path
+
+    @property
+    def versions(self) -> list[Version]:
+        """Return what it has committed so far, by iteration, in the order of the pipeline's stages."""
+        return self._history().everything()
+
+    @property
+    def metrics(self) -> list[dict[str, dict[str, float]]]:
+        """Return the figures of each iteration, by stage."""
+        figures: dict[int, dict[str, dict[str, float]]] = {}
+        for version in self.versions:
+            figures.setdefault(version.iteration, {})[version.stage] = dict(version.metrics)
+        return [figures[iteration] for iteration in sorted(figures)]
+
+    @property
+    def best(self) -> int | None:
+        """Return the iteration of the best agent by its score in reality; None if none was scored."""
+        best = self._history().best_evaluation()
+        return None if best is None else best.iteration
+
+    def episodes(self, iteration: int) -> Iterator[Episode]:
+        """Yield the real episodes that an iteration collected; one shard of them is held at a time."""
+        for version in self._history().collected():
+            if version.iteration == iteration:
+                yield from episodes_of(version)
+
+    def agent(self, iteration: int | None = None, device: str = "auto", trust_env: bool = False) -> TrainedAgent:
+        """Return the best agent, or that of an iteration.
+
+        Raises:
+            UsageError: there is none, or the run was imported from a file that names a module of its environment, and
+                `trust_env` does not say that it may be loaded.
+        """
+        require_trust(self._store, self.config, trust_env)
+        history = self._history()
+        chosen, _ = choose(history, iteration)
+        with contextlib.closing(PixelEnv(self.config.env)) as env:
+            served = Served.of(history, chosen)
+            agent = served.agent(self.config, env.action_low, env.action_high, _device(device))
+            return TrainedAgent(agent, env, self.config, chosen)
+
+    def dream(
+        self, iteration: int | None = None, seed: int = 0, temperature: float = 1.0, trust_env: bool = False
+    ) -> Iterator[Moment]:
+        """Yield one dream of its world model, decision by decision (see `wmloop.dream`)."""
+        require_trust(self._store, self.config, trust_env)
+        history, config = self._history(), self.config
+        chosen, _ = choose(history, iteration)
+        with contextlib.closing(RemoteEnv(config.env)) as env:
+            agent = Served.of(history, chosen).agent(config, env.action_low, env.action_high, _device("cpu"))
+            real = Real(env, agent, config.memory.done_weight)
+            real.temperature = temperature
+            dreamt = Dreamt(real, config.env.most_frames, config.env.action_repeat)
+            dreamt.reset(fresh_tracks(1, seed)[0])
+        yield dreamt.moment
+        while not dreamt.moment.ended:
+            dreamt.step()
+            yield dreamt.moment
+
+    def train(self, report: Callable[[Event], None] | None = None) -> str:
+        """Go on with the run until its goal or its budget is met; return which: `goal`, `iterations` or `hours`.
+
+        `report` is called with each event of wmloop.events. What was interrupted goes on from its last snapshot when this is
+        called again. Torch's threads and precision become those of the run.
+
+        Raises:
+            RunLockedError: another process trains it.
+            WmloopError: as `wmloop resume` does.
+        """
+        with self._store.lock():
+            config = on_this_machine(self.config)
+            device = set_up(config.device, config.threads, config.precision)
+            return loop.run(
+                self._store, config, self._history().pipeline, device, report or (lambda _: None), lambda: False
+            )
+
+    def _history(self) -> History:
+        return history_of(self._store, self.config)
+
+
+def train(
+    config: RunConfig | Mapping[str, Any] | str | Path | None = None, *, name: str | None = None,
+    runs: str | Path | None = None, report: Callable[[Event], None] | None = None,
+) -> Run:  # fmt: skip
+    """Begin a run and train it to its goal or the end of its budget, as `wmloop start` does.
+
+    It is made in the folder `runs`: without it in `$WMLOOP_RUNS`, else `./runs`.
+    `config` is a TOML file, or nested settings: those of `wmloop config`, over the preset's and the profile's.
+
+        run = wmloop.train({"preset": "smoke", "env": {"id": "CarRacing-v3"}, "budget": {"iterations": 2}})
+
+    Raises:
+        UsageError: a setting or the environment does not fit, or there is a run of that name.
+        WmloopError: as `wmloop start` does.
+    """
+    if isinstance(config, str | Path):
+        config = read_toml(Path(config))
+    layer = config.model_dump() if isinstance(config, RunConfig) else dict(config or {})
+    settled, _ = settle(None, [layer])
+    run = Run(begin(settled, runs_folder() if runs is None else Path(runs), name, []).store.path)
+    run.train(report)
+    return run
+
+
+def load(
+    run: str | Path, *, iteration: int | None = None, device: str = "cpu", trust_env: bool = False
+) -> TrainedAgent:
+    """Return a trained agent: of a run's folder or name, of `demo`, or of a file that `wmloop export` wrote.
+
+    It takes what the environment shows, frame by frame.
+
+    >>> import gymnasium, wmloop
+    >>> agent = wmloop.load("demo")
+    >>> env = gymnasium.make("CarRacing-v3")
+    >>> agent.run_episode(env, seed=1) > 850
+    True
+
+    Raises:
+        UsageError: there is no such run, file or agent, or an environment's module is not trusted (see Run.agent).
+        StoreCorruptError: it is damaged.
+    """
+    path = Path(run)
+    if path.suffix != ".safetensors":
+        return Run(run).agent(iteration, device, trust_env)
+    with tempfile.TemporaryDirectory() as folder:
+        return Run(bundle.unpack(path, Path(folder), "agent", {}).path).agent(None, device, trust_env)
+
+
+def dream(
+    run: str | Path, *, iteration: int | None = None, seed: int = 0, temperature: float = 1.0, trust_env: bool = False
+) -> Iterator[Moment]:
+    """Yield one dream of a run's world model, decision by decision, with the agent acting in it.
+
+    It branches off a real episode of `seed` after its first decisions, and ends where the world model says so, or after as
+    many frames as a real episode has. Each moment has the `dream`'s picture, the reward, the probability that the episode
+    has ended, the action and the critic's value (see player.Moment).
+
+    >>> import itertools, wmloop
+    >>> moments = list(itertools.islice(wmloop.dream("demo", seed=1), 5))
+    >>> moments[-1].pictures["dream"].shape, moments[-1].decision
+    ((64, 64, 3), 4)
+
+    Raises:
+        UsageError: as `load` does.
+    """
+    return Run(run).dream(iteration, seed, temperature, trust_env)
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    return torch.device(resolve_device(name))

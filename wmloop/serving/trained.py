@@ -1,0 +1,54 @@
+"""A trained agent in other people's hands: it takes what their environment shows, and tells what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from wmloop.config import RunConfig
+from wmloop.envs import PixelEnv
+
+
+class TrainedAgent:
+    """Act in one environment, frame by frame, as Gymnasium shows them.
+
+    Between decisions, which it makes every `env.action_repeat` frames, it repeats its action. Call `reset` as an episode
+    begins. `config` are the settings it was trained with, `iteration` is the one it is of.
+
+        agent, env = wmloop.load("demo"), gymnasium.make("CarRacing-v3")
+        print(agent.run_episode(env, seed=1))
+    """
+
+    def __init__(self, agent: Any, env: PixelEnv, config: RunConfig, iteration: int) -> None:
+        """Take an agent (see wmloop.agents) and an environment like those that it will act in."""
+        self.config, self.iteration = config, iteration
+        self._agent, self._look, self._in_range = agent, env.look, env.in_range
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin an episode."""
+        self._carry = self._agent.start(1)
+        self._action, self._left = np.zeros(0), 0
+
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        """Return the action for the next frame, as the environment takes it, for the `observation` that it shows.
+
+        Raises:
+            EnvironmentFailedError: that is no observation of the environment that it was trained in.
+        """
+        if self._left == 0:
+            actions, self._carry = self._agent.act(self._carry, self._look(observation)[None])
+            self._action, self._left = self._in_range(actions[0]), self.config.env.action_repeat
+        self._left -= 1
+        return self._action.copy()
+
+    def run_episode(self, env: Any, seed: int | None = None) -> float:
+        """Drive one episode of a Gymnasium environment to its end and return the sum of its rewards."""
+        self.reset()
+        observation, _ = env.reset(seed=seed)
+        score, over = 0.0, False
+        while not over:
+            observation, reward, terminated, truncated, _ = env.step(self.act(observation))
+            score, over = score + float(reward), terminated or truncated
+        return score
