@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent / "wmloop"
 ROOMS = {
     "__init__": "",
     "__main__": "cli signals streams",
-    "agents": "envs episodes errors models",
-    "bundle": "__init__ config errors history models pipelines serving store",
+    "agents": "envs episodes errors models spaces",
+    "bundle": "__init__ config errors history models pipelines serving spaces store training",
     "calibration": "agents config dream envs episodes models seeding",
     "cli": (
         "__init__ agents bundle calibration commands config device display doctor envs errors events history "
@@ -28,8 +28,8 @@ ROOMS = {
     "doctor": "__init__ config device envs errors machine scratch store view",
     "dream": "learn models",
     "entries": "errors",
-    "envs": "config entries episodes errors machine scratch seeding",
-    "episodes": "machine",
+    "envs": "config entries episodes errors machine scratch seeding spaces",
+    "episodes": "machine spaces",
     "errors": "",
     "events": "",
     "graphs": "",
@@ -43,18 +43,19 @@ ROOMS = {
     "ranking": "",
     "report": (
         "__init__ agents calibration config dream envs episodes history models pipelines ranking seeding "
-        "serving store training view"
+        "serving spaces store training view"
     ),
     "retention": "history ranking store",
     "scratch": "errors",
     "seeding": "errors",
-    "serving": "agents commands config errors history models pipelines store training",
+    "serving": "agents commands config errors history models pipelines spaces store training",
     "signals": "",
+    "spaces": "config entries errors",
     "stages": "agents calibration dream envs episodes graphs learn models ranking seeding serving store training",
     "store": "__init__ commands errors",
     "streams": "",
     "tracking": "errors events store",
-    "training": "agents calibration config envs episodes errors events models seeding store",
+    "training": "agents calibration config episodes errors events models seeding spaces store",
     "view": "display events pipelines ranking streams",
 }
 DOORS = {
