@@ -28,12 +28,14 @@ from wmloop.models.memory import Targets, memory_loss
 from wmloop.models.mixed import round_in
 from wmloop.models.vision import Vision, to_images, vae_loss
 from wmloop.models.world_model import State, WorldModel
+from wmloop.spaces import BoxActions
 from wmloop.store.tensors import encode
 from wmloop.training.networks import new_actor, new_critic, new_memory, new_vision
 
 CONFIG = build_config("laptop")
 CPU = torch.device("cpu")
-ACTIONS = 3
+BOX = BoxActions([-1, 0, 0], [1, 1, 1])
+ACTIONS = BOX.size
 #: FLOPs of one dream step with its policy: two per multiply-add of M's gates, mixture and outcome layers and C's actor.
 DREAM_FLOP = 2 * (
     (32 + 3 + 256) * 4 * 256 + 256 * 3 * 5 * 32 + (256 + 32) * 128 + 128 * 6
@@ -42,7 +44,7 @@ DREAM_FLOP = 2 * (
 
 
 def _dream(num_dreams: int = CONFIG.dream.num_dreams) -> Work:
-    memory, actor = new_memory(CONFIG, ACTIONS, CPU).eval(), new_actor(CONFIG, ACTIONS, CPU).eval()
+    memory, actor = new_memory(CONFIG, ACTIONS, CPU).eval(), new_actor(CONFIG, BOX, CPU).eval()
     dream, horizon = Dream(memory, 1.15, CONFIG.memory.done_weight), CONFIG.dream.horizon
     start = State(torch.randn(num_dreams, 32), *memory.start(num_dreams))
     generator = torch.Generator().manual_seed(0)
@@ -79,7 +81,7 @@ def _trained() -> Work:
     """Return dream steps with all epochs of PPO on them."""
     num_dreams, horizon = CONFIG.dream.num_dreams, CONFIG.dream.horizon
     memory = new_memory(CONFIG, ACTIONS, CPU).eval()
-    actor, critic = new_actor(CONFIG, ACTIONS, CPU), new_critic(CONFIG, CPU)
+    actor, critic = new_actor(CONFIG, BOX, CPU), new_critic(CONFIG, CPU)
     _mix(actor, critic)
     anchor = copy.deepcopy(actor).requires_grad_(False)
     config = CONFIG.controller.model_copy(update={"update_epochs": 4, "target_kl": 1e9})
@@ -196,9 +198,8 @@ def _rollouts(policy: bool) -> Iterator[Work]:
     """Yield real frames by decisions, 16 copies on all cores, packed for the disk; by C through V and M, or at random."""
     num_envs = CONFIG.env.num_envs
     with EnvPool(CONFIG.env, num_envs) as pool:
-        low, high = pool.action_low, pool.action_high
         world = WorldModel(new_vision(CONFIG, CPU), new_memory(CONFIG, ACTIONS, CPU))
-        agent = Agent(world, new_actor(CONFIG, ACTIONS, CPU), low, high)
+        agent = Agent(world, new_actor(CONFIG, pool.actions, CPU), pool.actions)
         rng = np.random.default_rng(0)
         seeds = iter(range(10**6))
 
@@ -208,7 +209,7 @@ def _rollouts(policy: bool) -> Iterator[Work]:
             def decide(t: int, copies: range, frames: np.ndarray) -> np.ndarray:
                 if policy:
                     return trace.act(copies, frames)
-                return rng.uniform(low, high, (len(copies), ACTIONS)).astype(np.float32)
+                return np.stack([pool.actions.sample(rng) for _ in copies])
 
             wave = [Task(next(seeds), 60) for _ in range(num_envs)]
             episodes = drive(pool, wave, decide, lambda frames, picture: None)

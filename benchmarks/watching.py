@@ -74,7 +74,7 @@ def dream() -> float:
     iteration, _ = choose(History(store, WORLD_MODEL), None)
     with contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")) as env:
         triple = Served.of(History(store, WORLD_MODEL), iteration)
-        agent = triple.agent(config, env.action_low, env.action_high, set_up("cpu", 1))
+        agent = triple.agent(config, env.actions, set_up("cpu", 1))
         real = Real(env, agent, config.memory.done_weight)
         world = Dreamt(real, 10**9, config.env.action_repeat)
         world.reset(1)

@@ -16,7 +16,7 @@ from wmloop.store import Store
 from wmloop.training.context import StageContext
 from wmloop.training.experience import Experience
 from wmloop.training.networks import load, new_memory
-from wmloop.training.rollouts import action_bounds, episodes_of
+from wmloop.training.rollouts import actions_of, episodes_of
 
 CPU = torch.device("cpu")
 SETTINGS = (
@@ -45,7 +45,7 @@ def trained(tmp_path_factory):
             context.draft.commit([], stage.run(context, **versions), 0.0, None)
     rollout = folder.version(0, "rollout")
     episodes = list(episodes_of(rollout))[:HELD_OUT]
-    replay = Replay([episodes], *action_bounds(rollout))
+    replay = Replay([episodes], actions_of(rollout))
     memory = load(new_memory(config, 2, CPU), store.version(0, "memory"))
     return config, memory, look(config, store, episodes, replay)
 

@@ -14,6 +14,7 @@ from wmloop.errors import UsageError
 from wmloop.models import mixture
 from wmloop.models.world_model import State
 from wmloop.opening import stored_config
+from wmloop.spaces import BoxActions
 from wmloop.store import Store
 from wmloop.training.networks import new_actor, new_memory
 
@@ -166,7 +167,7 @@ def test_a_run_with_a_setting_that_is_no_more_opens_and_its_name_is_refused_anew
 def test_a_dream_whose_products_may_round_to_bf16_is_the_same_but_for_rounding():
     device.set_up("cpu", 1)
     torch.manual_seed(0)
-    memory, actor = new_memory(CONFIG, 3, CPU).eval(), new_actor(CONFIG, 3, CPU).eval()
+    memory, actor = new_memory(CONFIG, 3, CPU).eval(), new_actor(CONFIG, BoxActions([-1] * 3, [1] * 3), CPU).eval()
     dreams, generator = 2048, torch.Generator().manual_seed(1)
     start = State(torch.randn(dreams, 32), torch.tanh(torch.randn(dreams, 256)), torch.randn(dreams, 256))
     noise = Noise.draw(6, dreams, 32, 3, generator)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from wmloop.dreams import Dream, Noise
 from wmloop.models import mixture
-from wmloop.models.controller import Actor
+from wmloop.models.controller import GaussianActor
 from wmloop.models.memory import Memory, done_probability
 from wmloop.models.world_model import State
 
@@ -48,7 +48,7 @@ def test_a_dream_step_equals_the_lstm_and_the_heads(memory):
 
 
 def test_a_rollout_equals_its_steps_one_by_one(memory):
-    actor = Actor(memory.latent + memory.hidden, memory.actions).double()
+    actor = GaussianActor(memory.latent + memory.hidden, memory.actions).double()
     dream, drawn, state = Dream(memory, 1.15, 10.0), noise(memory), start(memory)
     batch = dream.rollout(actor, state, drawn)
     for t in range(6):
@@ -65,7 +65,7 @@ def test_a_rollout_equals_its_steps_one_by_one(memory):
 
 
 def test_the_same_noise_dreams_the_same_and_other_noise_does_not(memory):
-    actor = Actor(memory.latent + memory.hidden, memory.actions).double()
+    actor = GaussianActor(memory.latent + memory.hidden, memory.actions).double()
     dream = Dream(memory, 1.15, 10.0)
     first, again = (dream.rollout(actor, start(memory), noise(memory)) for _ in range(2))
     assert torch.equal(first.features, again.features)
@@ -87,7 +87,7 @@ def saying(memory, reward, terminal_reward, p, done_weight):
     [(0.02, 1, 1), (0.1, 1, 1), (0.4, 1, 1), (0.04, 0, 100), (0.1, 0, -100), (0.6, 1, 1), (0.6, 0, 10), (0, -1, 0), (1, 1, -5)],
 )  # fmt: skip
 def test_what_a_dream_promises_counts_that_it_may_have_ended(memory, p, reward, terminal_reward):
-    actor = Actor(memory.latent + memory.hidden, memory.actions).double()
+    actor = GaussianActor(memory.latent + memory.hidden, memory.actions).double()
     drawn = noise(memory, 25)
     batch = saying(memory, reward, terminal_reward, p, 10.0).rollout(actor, start(memory), drawn)
     expected = sum((1 - p) ** t * ((1 - p) * reward + p * terminal_reward) for t in range(25))
@@ -129,7 +129,7 @@ def test_a_dream_that_shows_the_end_ends_and_another_goes_on():
 
 def test_training_c_in_a_dream_leaves_no_trace_in_m(memory):
     before = [p.clone() for p in memory.parameters()]
-    actor = Actor(memory.latent + memory.hidden, memory.actions).double()
+    actor = GaussianActor(memory.latent + memory.hidden, memory.actions).double()
     batch = Dream(memory, 1.15, 10.0).rollout(actor, start(memory), noise(memory))
     assert not batch.features.requires_grad
     F.mse_loss(actor(batch.features).mean, torch.zeros(7, 5, 2).double()).backward()

@@ -16,6 +16,7 @@ from wmloop.learn.optim import adam, descend, warmup_decay
 from wmloop.models.memory import Memory, memory_loss
 from wmloop.models.policies import ClippedGaussian
 from wmloop.models.world_model import State
+from wmloop.spaces import BoxActions
 from wmloop.training.experience import Experience, draw, remember
 
 CPU = torch.device("cpu")
@@ -40,7 +41,7 @@ def episodes(count, seed):
 
 
 def experience(driven, seed):
-    replay = Replay([driven], -np.ones(1, np.float32), np.ones(1, np.float32))
+    replay = Replay([driven], BoxActions([-1], [1]))
     rng = np.random.default_rng(seed)
 
     class Latents:

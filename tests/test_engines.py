@@ -22,7 +22,7 @@ class Here:
     def __init__(self, config, num_envs, patience=None, output=None):
         self.num_envs = num_envs
         self._copies = [BoundedEnv(config, patience or 10**9) for _ in range(num_envs)]
-        self.action_low, self.action_high = self._copies[0].env.action_low, self._copies[0].env.action_high
+        self.actions, self.observations = self._copies[0].env.actions, self._copies[0].env.observations
         self._sent = []
 
     def reset(self, seeds, decisions=None):

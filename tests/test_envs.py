@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 
 from tests.tiny_env import FALL, MARKS, MAX_STEPS, SPEED, TinyDrive, tiny_config
 from wmloop.config import EnvConfig, RandomDriving, RolloutConfig, build_config
-from wmloop.envs import IMAGE_SIZE, EnvPool, PixelEnv, Pushes, random_driving, versions
-from wmloop.envs.pixels import BoxFilter
+from wmloop.envs import EnvPool, PixelEnv, versions
+from wmloop.envs.pixels import OBSERVATIONS, BoxFilter
 from wmloop.episodes import Cut
 from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError
+from wmloop.spaces import BoxActions
 
 ROOT = Path(__file__).parent.parent
 TINY = build_config("smoke", tiny_config()).env
@@ -41,11 +42,14 @@ def tiny_actions(copies: int, decisions: int) -> np.ndarray:
 # the box filter
 
 
+SIDE = OBSERVATIONS.height
+
+
 def area_average(picture: np.ndarray) -> np.ndarray:
     """Average by brute force: cut each pixel in 64 equal parts, then mean over equal groups of parts."""
     height, width, _ = picture.shape
-    rows = picture.astype(np.float64).repeat(IMAGE_SIZE, 0).reshape(IMAGE_SIZE, height, width, 3).mean(1)
-    return rows.repeat(IMAGE_SIZE, 1).reshape(IMAGE_SIZE, IMAGE_SIZE, width, 3).mean(2)
+    rows = picture.astype(np.float64).repeat(SIDE, 0).reshape(SIDE, height, width, 3).mean(1)
+    return rows.repeat(SIDE, 1).reshape(SIDE, SIDE, width, 3).mean(2)
 
 
 @settings(max_examples=30)
@@ -54,15 +58,15 @@ def area_average(picture: np.ndarray) -> np.ndarray:
 @example(300, 260, 0)
 def test_the_box_filter_is_the_area_average_rounded_to_nearest(height: int, width: int, seed: int) -> None:
     picture = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    difference = BoxFilter(picture.shape, None)(picture) - area_average(picture)
+    difference = BoxFilter(picture.shape, None, OBSERVATIONS)(picture) - area_average(picture)
     assert np.abs(difference).max() <= 0.5 + 1e-9
 
 
 @settings(max_examples=20)
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 255))
 def test_the_box_filter_leaves_a_constant_picture_constant(height: int, width: int, value: int) -> None:
-    shrunk = BoxFilter((height, width, 3), None)(np.full((height, width, 3), value, np.uint8))
-    assert shrunk.shape == (IMAGE_SIZE, IMAGE_SIZE, 3)
+    shrunk = BoxFilter((height, width, 3), None, OBSERVATIONS)(np.full((height, width, 3), value, np.uint8))
+    assert shrunk.shape == (SIDE, SIDE, 3)
     assert (shrunk == value).all()
 
 
@@ -71,7 +75,7 @@ def test_the_box_filter_leaves_a_constant_picture_constant(height: int, width: i
 def test_the_box_filter_preserves_the_mean_and_order_of_a_gradient(size: int, axis: int) -> None:
     ramp = np.linspace(0, 255, size).astype(np.uint8)
     picture = np.moveaxis(np.broadcast_to(ramp[:, None, None], (size, size, 3)), 0, axis)
-    shrunk = BoxFilter(picture.shape, None)(picture)
+    shrunk = BoxFilter(picture.shape, None, OBSERVATIONS)(picture)
     assert abs(shrunk.mean() - picture.mean()) < 0.5
     assert (np.diff(shrunk.astype(int), axis=axis) >= 0).all()
 
@@ -79,7 +83,7 @@ def test_the_box_filter_preserves_the_mean_and_order_of_a_gradient(size: int, ax
 def test_the_box_filter_looks_only_at_the_crop() -> None:
     picture = np.zeros((96, 96, 3), np.uint8)
     picture[10:20, 30:60] = 200
-    assert (BoxFilter(picture.shape, (10, 20, 30, 60))(picture) == 200).all()
+    assert (BoxFilter(picture.shape, (10, 20, 30, 60), OBSERVATIONS)(picture) == 200).all()
 
 
 # one environment
@@ -136,8 +140,7 @@ def test_observations_are_small_and_renderings_are_full_size() -> None:
     obs = env.reset(1)
     assert (obs.shape, obs.dtype) == ((64, 64, 3), np.uint8)
     assert env.render().shape == (400, 600, 3)
-    assert env.action_low.tolist() == [-1, 0, 0]
-    assert env.action_high.tolist() == [1, 1, 1]
+    assert env.actions.record() == {"low": [-1, 0, 0], "high": [1, 1, 1]}
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -209,9 +212,8 @@ def test_spaces_that_do_not_fit_are_usage_errors(
 
 def test_random_driving_stays_in_its_bounds_and_repeats_for_the_same_generator_state() -> None:
     low, high = np.array([-1, 0, 0], np.float32), np.ones(3, np.float32)
-    first, second, other = (
-        random_driving(RandomDriving(), low, high, 200, np.random.default_rng(s)) for s in (1, 1, 2)
-    )
+    walk = BoxActions(low, high).random_walk
+    first, second, other = (walk(RandomDriving(), 200, np.random.default_rng(s)) for s in (1, 1, 2))
     assert (first.shape, first.dtype) == ((200, 3), np.float32)
     assert (first >= low).all()
     assert (first <= high).all()
@@ -224,7 +226,7 @@ def test_random_driving_has_the_asked_mean_scale_and_memory(memory: float) -> No
     config = RandomDriving(
         mean=((0.3, 0.3),), scale=((0.1, 0.1),), memory=(memory, memory), boost=(0.0,), boost_decisions=0
     )
-    actions = random_driving(config, -10 * np.ones(1), 10 * np.ones(1), 40_000, np.random.default_rng(0))[:, 0]
+    actions = BoxActions([-10], [10]).random_walk(config, 40_000, np.random.default_rng(0))[:, 0]
     centred = actions - actions.mean()
     assert actions.mean() == pytest.approx(0.3, abs=0.01)
     assert actions.std() == pytest.approx(0.1, rel=0.05)
@@ -234,7 +236,7 @@ def test_random_driving_has_the_asked_mean_scale_and_memory(memory: float) -> No
 @pytest.mark.parametrize(("low", "high"), [(-100, 100), (0, 1), (-0.001, 0.003)])
 def test_random_actions_range_over_the_actions_own_range_where_nothing_is_configured(low: float, high: float) -> None:
     bounds = np.full(2, low, np.float32), np.full(2, high, np.float32)
-    drawn = [random_driving(RandomDriving(), *bounds, 100, np.random.default_rng(s)) for s in range(40)]
+    drawn = [BoxActions(*bounds).random_walk(RandomDriving(), 100, np.random.default_rng(s)) for s in range(40)]
     parts = (np.concatenate(drawn) - bounds[0]) / (bounds[1] - bounds[0])
     assert abs(parts.mean() - 0.5) < 0.05
     assert 0.2 < parts.std() < 0.45
@@ -243,13 +245,13 @@ def test_random_actions_range_over_the_actions_own_range_where_nothing_is_config
 
 def test_the_boost_fades_out_linearly() -> None:
     config = RandomDriving(mean=((0.0, 0.0),), scale=((0.0, 0.0),), memory=(0.5, 0.5), boost=(0.8,), boost_decisions=4)
-    actions = random_driving(config, -np.ones(1), np.ones(1), 6, np.random.default_rng(0))[:, 0]
+    actions = BoxActions([-1], [1]).random_walk(config, 6, np.random.default_rng(0))[:, 0]
     np.testing.assert_allclose(actions, [0.8, 0.6, 0.4, 0.2, 0, 0], atol=1e-6)
 
 
 def test_episodes_of_random_driving_differ_in_their_mean() -> None:
     means = [
-        random_driving(RandomDriving(), -np.ones(3), np.ones(3), 100, np.random.default_rng(s))[:, 1].mean()
+        BoxActions(-np.ones(3), np.ones(3)).random_walk(RandomDriving(), 100, np.random.default_rng(s))[:, 1].mean()
         for s in range(20)
     ]
     assert np.std(means) > 0.05
@@ -260,7 +262,7 @@ def test_episodes_of_random_driving_differ_in_their_mean() -> None:
 
 def pushed(config: RolloutConfig, decisions: int, drivers: int = 1) -> np.ndarray:
     """Return (decisions, drivers, 2) offsets."""
-    pushes = Pushes(config, 2, [np.random.default_rng(i) for i in range(drivers)])
+    pushes = BoxActions([-1, -1], [1, 1]).pushes(config, [np.random.default_rng(i) for i in range(drivers)])
     return np.stack([pushes().copy() for _ in range(decisions)])
 
 

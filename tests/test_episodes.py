@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from wmloop.episodes import Cut, Episode, Replay, pack, unpack
 from wmloop.seeding import HELD_OUT, confirmation_tracks, derive_seed, evaluation_tracks, fresh_tracks, training_track
+from wmloop.spaces import BoxActions
 
 LOW, HIGH = np.array([-1.0, 0.0], np.float32), np.array([1.0, 1.0], np.float32)
 
@@ -65,7 +66,7 @@ def test_what_is_unpacked_without_observations_is_otherwise_the_same_and_keeps_n
 
 def test_a_replay_row_holds_the_observation_its_action_and_what_that_paid():
     batches = [[episode(3, 0), episode(5, 1, terminated=True)], [episode(2, 2)]]
-    replay = Replay(batches, LOW, HIGH)
+    replay = Replay(batches, BoxActions(LOW, HIGH))
     flat = [e for batch in batches for e in batch]
     for number, e in enumerate(flat):
         for t in range(len(e)):
@@ -81,7 +82,7 @@ def test_a_replay_row_holds_the_observation_its_action_and_what_that_paid():
 @settings(max_examples=20)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=5), st.integers(1, 12), st.integers(0, 99))
 def test_windows_stay_within_their_episode(lengths, sequence, seed):
-    replay = Replay([[episode(n, i) for i, n in enumerate(lengths)]], LOW, HIGH)
+    replay = Replay([[episode(n, i) for i, n in enumerate(lengths)]], BoxActions(LOW, HIGH))
     first, length = replay.sample_windows(50, sequence, 0.8, np.random.default_rng(seed))
     number = np.searchsorted(replay.first, first, side="right") - 1
     assert (length >= 1).all()
@@ -91,7 +92,7 @@ def test_windows_stay_within_their_episode(lengths, sequence, seed):
 
 @pytest.mark.parametrize("sequence", [1, 8, 32, 33, 300])
 def test_every_decision_is_drawn_as_often_as_every_other_the_last_of_an_episode_too(sequence):
-    replay = Replay([[episode(n, i) for i, n in enumerate((1, 8, 32, 33, 64, 250))]], LOW, HIGH)
+    replay = Replay([[episode(n, i) for i, n in enumerate((1, 8, 32, 33, 64, 250))]], BoxActions(LOW, HIGH))
     first, length = replay.sample_windows(200_000, sequence, 0.8, np.random.default_rng(0))
     edges = np.bincount(first, minlength=len(replay) + 1) - np.bincount(first + length, minlength=len(replay) + 1)
     drawn = np.cumsum(edges)[:-1]
@@ -104,7 +105,7 @@ def test_every_decision_is_drawn_as_often_as_every_other_the_last_of_an_episode_
 
 
 def test_newer_episodes_are_drawn_more_often_by_their_age():
-    replay = Replay([[episode(5, 0)], [episode(5, 1)], [episode(5, 2)]], LOW, HIGH)
+    replay = Replay([[episode(5, 0)], [episode(5, 1)], [episode(5, 2)]], BoxActions(LOW, HIGH))
     first, _ = replay.sample_windows(30_000, 5, 0.5, np.random.default_rng(0))
     drawn = [(first == start).mean() for start in replay.first]
     np.testing.assert_allclose(drawn, [1 / 7, 2 / 7, 4 / 7], atol=0.02)

@@ -7,7 +7,7 @@ import torch
 
 from wmloop.dreams import Dream, Noise
 from wmloop.graphs import Captured
-from wmloop.models.controller import Actor
+from wmloop.models.controller import GaussianActor
 from wmloop.models.memory import Memory
 from wmloop.models.world_model import State
 
@@ -99,7 +99,7 @@ def test_what_cannot_be_recorded_is_called_as_it_is(monkeypatch):
 def test_a_dream_as_a_graph_is_the_eager_dream_on_the_same_noise():
     device = torch.device("cuda")
     torch.manual_seed(0)
-    memory, actor = Memory().to(device).eval(), Actor().to(device)
+    memory, actor = Memory().to(device).eval(), GaussianActor().to(device)
     dream = Dream(memory, 1.15, 10.0)
 
     def imagine(z, h, c, *noise):

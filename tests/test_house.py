@@ -13,12 +13,12 @@ ROOT = Path(__file__).parent.parent / "wmloop"
 ROOMS = {
     "__init__": "",
     "__main__": "cli signals streams",
-    "agents": "envs episodes errors models",
+    "agents": "envs episodes errors models spaces",
     "api": (
         "bundle commands config device envs episodes events history loop opening player seeding serving starting "
         "store training"
     ),
-    "bundle": "__init__ config entries errors history models pipelines serving store",
+    "bundle": "__init__ config entries errors history models pipelines serving spaces store training",
     "calibration": "agents config dreams envs episodes models seeding",
     "cli": (
         "__init__ agents bundle calibration commands config device display doctor envs errors events history loop "
@@ -32,8 +32,8 @@ ROOMS = {
     "doctor": "__init__ config device envs errors machine scratch store view",
     "dreams": "learn models",
     "entries": "errors",
-    "envs": "config entries episodes errors machine scratch seeding",
-    "episodes": "machine",
+    "envs": "config entries episodes errors machine scratch seeding spaces",
+    "episodes": "machine spaces",
     "errors": "",
     "events": "",
     "graphs": "",
@@ -48,19 +48,20 @@ ROOMS = {
     "ranking": "",
     "report": (
         "__init__ agents calibration config dreams envs episodes history models pipelines ranking seeding serving "
-        "store training view"
+        "spaces store training view"
     ),
     "retention": "history ranking store",
     "scratch": "errors",
     "seeding": "errors",
-    "serving": "agents commands config envs errors history models pipelines store training",
+    "serving": "agents commands config envs errors history models pipelines spaces store training",
     "signals": "",
+    "spaces": "config entries errors",
     "stages": "agents calibration dreams envs episodes graphs learn models ranking seeding serving store training",
     "starting": "commands config device envs errors pipelines store",
     "store": "__init__ commands errors",
     "streams": "",
     "tracking": "errors events store",
-    "training": "agents calibration config envs episodes errors events models seeding store",
+    "training": "agents calibration config episodes errors events models seeding spaces store",
     "view": "display events pipelines ranking streams",
 }
 DOORS = {

@@ -16,7 +16,7 @@ from wmloop.config.text import to_toml
 from wmloop.dreams import Dream, Noise
 from wmloop.learn import ppo
 from wmloop.learn.optim import adam
-from wmloop.models.controller import Actor, PlainCritic
+from wmloop.models.controller import GaussianActor, PlainCritic
 from wmloop.models.mixed import LSTM, Layers, MayRound, round_in, rounding_fault
 from wmloop.models.world_model import State
 from wmloop.pipelines.world_model import WORLD_MODEL
@@ -49,7 +49,7 @@ def test_ppos_first_ratio_is_one_and_its_figures_are_the_same_but_for_rounding()
     memory = new_memory(CONFIG, 3, CPU).eval()
     start = State(torch.randn(512, 32), *memory.start(512))
     noise = Noise.draw(12, 512, 32, 3, torch.Generator().manual_seed(1))
-    actor, critic = Actor(), PlainCritic()
+    actor, critic = GaussianActor(), PlainCritic()
 
     def learnt(rounds):
         nets = copy.deepcopy(actor), copy.deepcopy(critic)

@@ -11,7 +11,7 @@ from torch import nn
 
 from wmloop.errors import StoreCorruptError
 from wmloop.models import mixture
-from wmloop.models.controller import Actor, AttentionCritic, PlainCritic
+from wmloop.models.controller import AttentionCritic, GaussianActor, PlainCritic
 from wmloop.models.memory import Memory, Prediction, Targets, done_probability, memory_loss
 from wmloop.models.policies import ClippedGaussian
 from wmloop.models.state import load_module, load_optimizer, module_arrays, optimizer_arrays
@@ -38,11 +38,11 @@ def test_memorys_second_bias_vector_is_zero_and_does_not_train():
 
 
 def test_the_seeds_actor_has_181318_parameters():
-    assert count(Actor(288, 3, "mlp")) == 181_318
+    assert count(GaussianActor(288, 3, "mlp")) == 181_318
 
 
 def test_the_linear_controller_has_867_parameters_beside_its_free_spread():
-    actor = Actor(288, 3, "linear")
+    actor = GaussianActor(288, 3, "linear")
     assert count(actor.mean) == 867
     assert count(actor) == 867 + 3
 
@@ -242,7 +242,7 @@ def test_the_deterministic_action_is_the_mean_where_no_bound_is_near_and_keeps_i
 
 @pytest.mark.parametrize("kind", ["mlp", "linear"])
 def test_the_actor_stays_inside_the_action_space_and_its_spread_inside_its_bounds(kind):
-    policy = Actor(10, 3, kind, (-3.0, 0.0))(torch.randn(100, 10) * 1000)
+    policy = GaussianActor(10, 3, kind, (-3.0, 0.0))(torch.randn(100, 10) * 1000)
     assert policy.mean.abs().max() <= 1
     assert policy.log_std.min() >= -3
     assert policy.log_std.max() <= 0

@@ -23,7 +23,7 @@ ROLES = {
     "scored_by": "score",
     "agent": "drive",
     "load": lambda *_, drive: None,
-    "accept": lambda config, tensors: None,
+    "accept": lambda config, actions, tensors: None,
 }
 
 
@@ -63,9 +63,9 @@ def test_a_stage_that_is_not_there_or_takes_other_versions_is_refused(entry, sai
     ("changed", "said"),
     [
         ({"load": "nowhere:load"}, r"what loads the agent .* cannot be imported"),
-        ({"load": lambda config, low, high, device: None}, r"what loads the agent .* and the versions drive"),
+        ({"load": lambda config, actions, device: None}, r"what loads the agent .* and the versions drive"),
         ({"accept": "nowhere:accept"}, r"what checks the agent .* cannot be imported"),
-        ({"accept": lambda config: None}, r"what checks the agent .* is given \(config, tensors\)"),
+        ({"accept": lambda config: None}, r"what checks the agent .* is given \(config, actions, tensors\)"),
     ],
 )
 def test_an_agent_that_cannot_be_loaded_or_checked_is_refused(changed, said):

@@ -13,7 +13,7 @@ import torch
 from tests.tiny_env import MAX_STEPS
 from wmloop.agents.collector import Task, drive
 from wmloop.config.text import to_toml
-from wmloop.display.keys import Hand, hand_action, spell, steered
+from wmloop.display.keys import Hand, spell, steered
 from wmloop.display.lettering import with_lines
 from wmloop.display.places import open_showing
 from wmloop.display.showing import ClosedError
@@ -30,6 +30,7 @@ from wmloop.player import Comparison, Dreamt, Player, Real, player, worlds
 from wmloop.seeding import fresh_tracks
 from wmloop.serving.agent import Served
 from wmloop.serving.choice import choose
+from wmloop.spaces import BoxActions
 from wmloop.store import Store
 
 CPU = torch.device("cpu")
@@ -50,7 +51,7 @@ def env(run):
 
 @pytest.fixture
 def agent(run, env):
-    return Served.of(History(run[0], WORLD_MODEL), 0).agent(run[1], env.action_low, env.action_high, CPU)
+    return Served.of(History(run[0], WORLD_MODEL), 0).agent(run[1], env.actions, CPU)
 
 
 @pytest.fixture
@@ -279,7 +280,7 @@ def test_the_dreams_temperature_turns_within_bounds_and_means_something(real):
 def test_two_agents_are_compared_on_one_track(run, env, real):
     with contextlib.closing(PixelEnv(run[1].env, render_mode="rgb_array")) as second:
         memory = run[1].memory
-        agent = Served.of(History(run[0], WORLD_MODEL), 0).agent(run[1], env.action_low, env.action_high, CPU)
+        agent = Served.of(History(run[0], WORLD_MODEL), 0).agent(run[1], env.actions, CPU)
         agent.critic = None
         same = Real(second, agent, memory.done_weight)
         moments = episode(Comparison({"one": real, "two": same}))
@@ -341,7 +342,7 @@ def test_m_hands_the_wheel_over_and_back(env, real):
     script, _ = perform(real, {1: ["m"]}, hand=hand, longest=4)
     assert "you drive" in script.shown[-1][2][1]
     env.reset(TRACK)
-    by_hand = hand_action(hand, env.action_low, env.action_high)
+    by_hand = env.actions.from_keys(*hand)
     real.reset(TRACK)
     first = real.moment.action
     rewards = [env.step(first)[1], *(env.step(by_hand)[1] for _ in range(3))]
@@ -444,13 +445,12 @@ def test_terminals_spell_keys_in_their_own_ways(text, keys):
 
 
 def test_a_hand_means_an_action_within_the_bounds():
-    low, high = np.array([-1, 0, 0], np.float32), np.array([1, 1, 0.5], np.float32)
-    assert hand_action(steered({"left", "up"}), low, high).tolist() == [-1, 1, 0]
-    assert hand_action(steered({"left", "right", "down"}), low, high).tolist() == [0, 0, 0.5]
-    two = np.array([2.0, 3.0], np.float32)
-    assert hand_action(Hand(0.5, 0, 1), -two, two).tolist() == [1, -3]
-    assert hand_action(Hand(-1), -two[:1], two[:1]).tolist() == [-2]
-    assert hand_action(Hand(), np.array([0.5], np.float32), np.array([1.0], np.float32)).tolist() == [0.5]
+    three = BoxActions([-1, 0, 0], [1, 1, 0.5])
+    assert three.from_keys(*steered({"left", "up"})).tolist() == [-1, 1, 0]
+    assert three.from_keys(*steered({"left", "right", "down"})).tolist() == [0, 0, 0.5]
+    assert BoxActions([-2, -3], [2, 3]).from_keys(*Hand(0.5, 0, 1)).tolist() == [1, -3]
+    assert BoxActions([-2], [2]).from_keys(*Hand(-1)).tolist() == [-2]
+    assert BoxActions([0.5], [1]).from_keys(*Hand()).tolist() == [0.5]
 
 
 def test_pictures_are_composed_side_by_side():

@@ -12,7 +12,7 @@ from wmloop.config import ControllerConfig
 from wmloop.dreams import DreamBatch
 from wmloop.learn import ppo
 from wmloop.learn.batch import Batch
-from wmloop.models.controller import Actor, PlainCritic
+from wmloop.models.controller import GaussianActor, PlainCritic
 from wmloop.models.policies import ClippedGaussian
 
 finite = st.floats(-3, 3)
@@ -173,7 +173,7 @@ def bandit(generator, actor, count=512):
 def test_ppo_finds_the_best_action_of_a_bandit():
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
-    actor, critic = Actor(6, 2), PlainCritic(6)
+    actor, critic = GaussianActor(6, 2), PlainCritic(6)
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], 1e-3)
     config = ControllerConfig(minibatch_size=256, target_kl=0.5, ent_coef=0.0, anchor_coef=0.0)
     before = bandit(generator, actor).reward.mean()
@@ -187,7 +187,7 @@ def test_ppo_finds_the_best_action_of_a_bandit():
 def test_a_step_counts_with_the_probability_that_its_dream_has_come_to_it():
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    actor, critic = Actor(6, 2), PlainCritic(6)
+    actor, critic = GaussianActor(6, 2), PlainCritic(6)
     features, action = torch.randn(4, 32, 6, generator=generator), torch.randn(3, 32, 2, generator=generator)
     continues = torch.rand(3, 32, generator=generator)
     reward, terminal_reward = torch.randn(2, 3, 32, generator=generator)
@@ -209,7 +209,7 @@ def test_a_step_counts_with_the_probability_that_its_dream_has_come_to_it():
 def test_before_its_first_step_the_new_policy_is_the_old_one():
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
-    actor, critic = Actor(6, 2), PlainCritic(6)
+    actor, critic = GaussianActor(6, 2), PlainCritic(6)
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], 0.0)
     metrics = ppo.update(actor, critic, actor, optimizer, bandit(generator, actor), ControllerConfig(), generator)
     assert abs(metrics["approx_kl"]) < 1e-6
@@ -219,7 +219,7 @@ def test_before_its_first_step_the_new_policy_is_the_old_one():
 def trained(anchor_coef):
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
-    actor, critic = Actor(6, 2), PlainCritic(6)
+    actor, critic = GaussianActor(6, 2), PlainCritic(6)
     anchor = copy.deepcopy(actor)
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], 1e-3)
     config = ControllerConfig(minibatch_size=128, target_kl=0.5, ent_coef=0.0, anchor_coef=anchor_coef)

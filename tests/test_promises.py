@@ -20,9 +20,11 @@ from wmloop.dreams import Outcome
 from wmloop.episodes import Episode
 from wmloop.models.policies import ClippedGaussian
 from wmloop.models.world_model import State, WorldModel
+from wmloop.spaces import BoxActions
 from wmloop.training.networks import new_actor, new_memory, new_vision
 
 CPU = torch.device("cpu")
+ACTIONS = BoxActions([-1, -1], [1, 1])
 CONFIG = build_config("smoke", tiny_config())
 sums = st.floats(1, 100)
 rows = st.lists(st.lists(st.tuples(sums, sums, sums), min_size=1, max_size=5), min_size=2, max_size=6)
@@ -157,7 +159,7 @@ def test_m_is_asked_only_where_rollouts_would_still_drive():
 @pytest.mark.parametrize("foreseeing", [False, True])
 def test_a_trace_tells_of_every_moment_asked_and_foresees_only_if_told_to(foreseeing):
     world = WorldModel(new_vision(CONFIG, CPU), new_memory(CONFIG, 2, CPU))
-    agent = Agent(world, new_actor(CONFIG, 2, CPU), -np.ones(2), np.ones(2))
+    agent = Agent(world, new_actor(CONFIG, ACTIONS, CPU), ACTIONS)
     parts = halves(2)
     trace = Recorder(agent, parts)
     rng = np.random.default_rng(0)

@@ -14,7 +14,7 @@ from tests.commands import wmloop
 from wmloop.config import build_config
 from wmloop.config.text import to_toml
 from wmloop.history import History
-from wmloop.models.controller import Actor
+from wmloop.models.controller import GaussianActor
 from wmloop.models.memory import Memory
 from wmloop.models.vision import Vision
 from wmloop.opening import stored_config
@@ -182,7 +182,7 @@ def test_a_probe_branches_its_dreams_inside_the_episodes(runs, monkeypatch):
 
 
 def test_the_layers_listed_are_all_there_are():
-    memory, vision, actor = Memory(), Vision("ha2018"), Actor()
+    memory, vision, actor = Memory(), Vision("ha2018"), GaussianActor()
 
     def total(layers):
         return sum(layer.parameters for layer in layers)

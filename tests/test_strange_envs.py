@@ -79,7 +79,8 @@ def test_an_environment_that_scales_its_action_in_place_gets_the_same_one_each_f
 def test_actions_come_in_the_dtype_and_bounds_of_the_space(name: str) -> None:
     env = PixelEnv(config(name))
     env.reset(1)
-    for action in (env.action_low, env.action_high, np.array([-9, 9], np.float32), env.action_high * np.float32(0.6)):
+    low, high = env.actions.low, env.actions.high
+    for action in (low, high, np.array([-9, 9], np.float32), high * np.float32(0.6)):
         env.step(action)  # the environment insists on its space
 
 

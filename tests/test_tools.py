@@ -205,7 +205,7 @@ def test_config_shows_what_a_run_changed(store):
 def test_a_machine_that_runs_the_tests_has_nothing_bad(tmp_path):
     found = list(doctor.examine(tmp_path / "runs" / "deeper"))
     assert [finding for finding in found if finding.verdict == "bad"] == []
-    assert {finding.subject for finding in found} >= {"python", "device", "precision", "disk", "CarRacing", "display"}
+    assert {finding.subject for finding in found} >= {"python", "device", "precision", "disk", "environment", "display"}
     assert all(finding.advice for finding in found if finding.verdict != "good")
     assert not any(tmp_path.iterdir())
 
@@ -214,14 +214,14 @@ def test_what_falls_short_is_said_with_advice_and_the_exit_code(tmp_path, monkey
     def broken(runs):
         raise RuntimeError("no such thing")
 
-    monkeypatch.setitem(doctor._LOOKS, "CarRacing", broken)
+    monkeypatch.setitem(doctor._LOOKS, "environment", broken)
     monkeypatch.setattr(machine, "memory_available", lambda: 10**9)
     done = wmloop("doctor", runs=tmp_path)
     assert done.exit_code == 1
-    assert "BAD   CarRacing: RuntimeError: no such thing" in done.output
+    assert "BAD   environment: RuntimeError: no such thing" in done.output
     assert "--set vision.frame_cache" in done.output
     told = json.loads(wmloop("doctor", "--json", runs=tmp_path).output)
-    assert {finding["subject"]: finding["verdict"] for finding in told}["CarRacing"] == "bad"
+    assert {finding["subject"]: finding["verdict"] for finding in told}["environment"] == "bad"
 
 
 def test_a_folder_that_cannot_be_written_is_bad(tmp_path, monkeypatch):

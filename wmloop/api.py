@@ -101,7 +101,7 @@ class Run:
         chosen, _ = choose(history, iteration)
         with contextlib.closing(PixelEnv(self.config.env)) as env:
             served = Served.of(history, chosen)
-            agent = served.agent(self.config, env.action_low, env.action_high, _device(device))
+            agent = served.agent(self.config, env.actions, _device(device))
             return TrainedAgent(agent, env, self.config, chosen)
 
     def dream(
@@ -112,7 +112,7 @@ class Run:
         history, config = self._history(), self.config
         chosen, _ = choose(history, iteration)
         with contextlib.closing(RemoteEnv(config.env)) as env:
-            agent = Served.of(history, chosen).agent(config, env.action_low, env.action_high, _device("cpu"))
+            agent = Served.of(history, chosen).agent(config, env.actions, _device("cpu"))
             real = Real(env, agent, config.memory.done_weight)
             real.temperature = temperature
             dreamt = Dreamt(real, config.env.most_frames, config.env.action_repeat)

@@ -1,8 +1,9 @@
 """A trained agent as one safetensors file with its settings, for other machines and for others' code.
 
 Tensors are named after their stage, or after their file where that is no `model`: `vision.*`, `memory.*`, `actor.*`. The
-metadata holds `format` (`wmloop-agent-1`), `config` (the run's settings, TOML) and `origin` (JSON: run, iteration, hash of
-the manifest of the agent's stage under that stage's name, all figures).
+metadata holds `format` (`wmloop-agent-1`), `config` (the run's settings, TOML), `origin` (JSON: run, iteration, hash of
+the manifest of the agent's stage under that stage's name, all figures) and `actions` (JSON: what the agent was trained to
+take), which files of earlier days do not have.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from wmloop.history import History
 from wmloop.models.state import Arrays
 from wmloop.pipelines import Pipeline, get
 from wmloop.serving.agent import Served
+from wmloop.spaces import recorded
 from wmloop.store import Store, Version, atomic, check_run_name, private_folder
 from wmloop.store.tensors import encode, read
+from wmloop.training.rollouts import last_actions
 
 FORMAT = "wmloop-agent-1"
 
@@ -38,7 +41,8 @@ def write(store: Store, pipeline: Pipeline, iteration: int, path: Path) -> int:
     """
     if path.exists():
         raise UsageError(f"{path} is there already: choose another name (--to FILE.safetensors) or move it away")
-    served = Served.of(History(store, pipeline), iteration).versions
+    history = History(store, pipeline)
+    served = Served.of(history, iteration).versions
     tensors = {
         f"{prefix}.{name}": array
         for prefix, (stage, file) in _parts(pipeline).items()
@@ -52,9 +56,10 @@ def write(store: Store, pipeline: Pipeline, iteration: int, path: Path) -> int:
         "wmloop": __version__,
         "metrics": {version.stage: dict(version.metrics) for version in versions if version},
     }
-    data = encode(
-        tensors, {"format": FORMAT, "config": store.config_text, "origin": json.dumps(origin, sort_keys=True)}
-    )
+    notes = {"format": FORMAT, "config": store.config_text, "origin": json.dumps(origin, sort_keys=True)}
+    if actions := last_actions(history.collected()):
+        notes["actions"] = json.dumps(actions.record())
+    data = encode(tensors, notes)
     atomic.write_file(path.absolute(), data)
     return len(data)
 
@@ -138,5 +143,6 @@ def _understand(
         prefix: {name[len(prefix) + 1 :]: array for name, array in tensors.items() if name.startswith(prefix + ".")}
         for prefix in _parts(pipeline)
     }
-    pipeline.checker(config, parts)
+    actions = recorded(json.loads(notes["actions"])) if "actions" in notes else None
+    pipeline.checker(config, actions, parts)
     return config, pipeline, origin, figures, parts

@@ -198,22 +198,25 @@ def _disk(runs: Path) -> Finding:
 
 
 def _environment(runs: Path) -> Finding:
+    import numpy as np
+
     from wmloop.config import build_config
     from wmloop.envs import PixelEnv
     from wmloop.envs.carracing import PROVEN_VERSIONS
 
-    with contextlib.closing(PixelEnv(build_config("laptop").env)) as env:
+    config = build_config("laptop").env
+    with contextlib.closing(PixelEnv(config)) as env:
         env.reset(1)
-        begun, frames = time.perf_counter(), 0
+        rng, begun, frames = np.random.default_rng(0), time.perf_counter(), 0
         for _ in range(10):
-            frames += env.step((env.action_low + env.action_high) / 2)[4]
+            frames += env.step(env.actions.sample(rng))[4]
         rate = frames / (time.perf_counter() - begun)
-    found = f"drives and draws, {rate:.0f} frames/s a core"
+    found = f"{config.id} drives and draws, {rate:.0f} frames/s a core"
     if (there := importlib.metadata.version("gymnasium")) not in PROVEN_VERSIONS:
         proven = " or ".join(PROVEN_VERSIONS)
         advice = f"gymnasium {there} draws by its own code, at less than half the speed of {proven}: pip install"
-        return Finding("CarRacing", "note", found, f"{advice} gymnasium=={PROVEN_VERSIONS[-1]}")
-    return Finding("CarRacing", "good", found)
+        return Finding("environment", "note", found, f"{advice} gymnasium=={PROVEN_VERSIONS[-1]}")
+    return Finding("environment", "good", found)
 
 
 def _display(runs: Path) -> Finding:
@@ -260,7 +263,7 @@ def _compiler(runs: Path) -> Finding:
 
 _LOOKS: dict[str, Callable[[Path], Finding]] = {
     "python": _python, "packages": _packages, "processor": _processor, "device": _device, "precision": _precision,
-    "threads": _threads, "memory": _memory, "sockets": _temporary, "disk": _disk, "CarRacing": _environment,
+    "threads": _threads, "memory": _memory, "sockets": _temporary, "disk": _disk, "environment": _environment,
     "display": _display, "terminal": _terminal, "videos": _extra("video", "av", "videos"),
     "reports": _extra("report", "matplotlib", "reports"), "compiler": _compiler,
 }  # fmt: skip

@@ -11,7 +11,7 @@ from torch import Tensor
 from wmloop.learn.batch import Batch
 from wmloop.models import mixture
 from wmloop.models.memory import Memory, done_probability, gated
-from wmloop.models.policies import Policy
+from wmloop.models.policies import Behaviour
 from wmloop.models.world_model import State
 
 
@@ -139,7 +139,7 @@ class Dream:
         return torch.stack([one.expected for one in said]).mean(0), torch.stack([one.done for one in said]).mean(0)
 
     @torch.no_grad()
-    def rollout(self, policy: Callable[[Tensor], Policy], start: State, noise: Noise) -> DreamBatch:
+    def rollout(self, policy: Callable[[Tensor], Behaviour], start: State, noise: Noise) -> DreamBatch:
         """Let C act in N dreams for the noise's horizon T, from `start`."""
         horizon, num_dreams = noise.action.shape[:2]
         features = start.z.new_empty(horizon + 1, num_dreams, start.z.shape[1] + start.h.shape[1])

@@ -16,6 +16,10 @@ from enum import IntEnum
 import numpy as np
 
 from wmloop import machine
+from wmloop.spaces import ActionSpec
+
+#: What an episode's observations are called in a shard: as a stream, and as they are.
+_STREAM, _PLAIN = "observations.zlib", "observations"
 
 
 class Cut(IntEnum):
@@ -32,10 +36,10 @@ class Cut(IntEnum):
 class Episode:
     """One real episode of T decisions.
 
-    `observations` (T+1, 64, 64, 3) uint8; `actions` (T, A) float32 in the environment's own units; `rewards` (T,)
-    float32, the official reward summed over the action repeat; `frames` the real frames it took; `quiet` says that C
-    drove without exploration noise. `terminated` is the environment's word; `truncated` that it was stopped, `cut` says why.
-    Where the observations were not asked for there are none of them, (0, 64, 64, 3).
+    `observations` (T+1, ...); `actions` (T, ...) in the environment's own units; `rewards` (T,) float32, the official reward
+    summed over the action repeat; `frames` the real frames it took; `quiet` says that C drove without exploration noise.
+    `terminated` is the environment's word; `truncated` that it was stopped, `cut` says why. Where the observations were not
+    asked for there are none of them, (0, ...).
     """
 
     observations: np.ndarray = field(repr=False)
@@ -59,21 +63,26 @@ class Episode:
 
 
 def pack(episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
-    """Return episodes as named arrays for a shard; observations are losslessly compressed, one stream an episode."""
+    """Return episodes as named arrays for a shard; pictures are losslessly compressed, one stream an episode."""
     arrays: dict[str, np.ndarray] = {}
     # compressing needs no interpreter, and the workers' cores are idle by now
     with ThreadPoolExecutor(machine.cores()) as pool:
-        streams = list(
-            pool.map(lambda episode: zlib.compress(np.ascontiguousarray(episode.observations).data, 1), episodes)
-        )
-    for i, (episode, stream) in enumerate(zip(episodes, streams, strict=True)):
+        kept = list(pool.map(lambda episode: _kept(episode.observations), episodes))
+    for i, (episode, (name, observations)) in enumerate(zip(episodes, kept, strict=True)):
         facts = (episode.terminated, episode.truncated, episode.seed, episode.frames, episode.quiet, episode.cut)
-        arrays[f"{i:04d}.observations.zlib"] = np.frombuffer(stream, np.uint8)
+        arrays[f"{i:04d}.{name}"] = observations
         arrays[f"{i:04d}.shape"] = np.array(episode.observations.shape, np.int64)
         arrays[f"{i:04d}.actions"] = episode.actions
         arrays[f"{i:04d}.rewards"] = episode.rewards
         arrays[f"{i:04d}.facts"] = np.array(facts, np.int64)
     return arrays
+
+
+def _kept(observations: np.ndarray) -> tuple[str, np.ndarray]:
+    """Return observations as a shard holds them, and their name there: what is no bytes as it is."""
+    if observations.dtype != np.uint8:
+        return _PLAIN, observations
+    return _STREAM, np.frombuffer(zlib.compress(np.ascontiguousarray(observations).data, 1), np.uint8)
 
 
 def unpack(arrays: Mapping[str, np.ndarray], observed: bool = True) -> Iterator[Episode]:
@@ -89,14 +98,17 @@ def unpack(arrays: Mapping[str, np.ndarray], observed: bool = True) -> Iterator[
         actions, rewards = (arrays[f"{i:04d}.{name}"].copy() for name in ("actions", "rewards"))
         if shape[0] != len(rewards) + 1:
             raise ValueError(f"episode {i} has {len(rewards)} decisions and observations of shape {shape}")
-        if observed:
+        plain = arrays.get(f"{i:04d}.{_PLAIN}")
+        if not observed:
+            observations = np.zeros((0, *shape[1:]), np.uint8 if plain is None else plain.dtype)
+        elif plain is None:
             size = int(np.prod(shape))
-            raw = zlib.decompressobj().decompress(arrays[f"{i:04d}.observations.zlib"].tobytes(), size)
+            raw = zlib.decompressobj().decompress(arrays[f"{i:04d}.{_STREAM}"].tobytes(), size)
             if len(raw) != size:
                 raise ValueError(f"observations of episode {i} do not decompress to {shape}")
             observations = np.frombuffer(raw, np.uint8).reshape(shape)
         else:
-            observations = np.zeros((0, *shape[1:]), np.uint8)
+            observations = plain.reshape(shape).copy()
         terminated, truncated, seed, frames, quiet, *cut = (int(n) for n in arrays[f"{i:04d}.facts"])
         yield Episode(
             observations,
@@ -116,22 +128,23 @@ class Replay:
 
     Row `first[e] + t` is that of obs[t], whose latents V keeps in the same order, and holds action[t] and reward[t] of
     episode e; the last row of an episode has only an observation, its action and reward are zeros. `age` (E,)
-    counts the iterations since an episode was collected.
+    counts the iterations since an episode was collected. Actions (R, A) are as M reads them.
     """
 
-    def __init__(self, batches: Sequence[Sequence[Episode]], low: np.ndarray, high: np.ndarray) -> None:
-        """Lay out one batch of episodes an iteration; actions are mapped from [low, high] to [-1, 1]."""
+    def __init__(self, batches: Sequence[Sequence[Episode]], spec: ActionSpec) -> None:
+        """Lay out one batch of episodes an iteration, driven by the actions of `spec`."""
+        self.spec = spec
         episodes = [episode for batch in batches for episode in batch]
         self.length = np.array([len(episode) for episode in episodes], np.int64)
         self.first = np.concatenate([[0], np.cumsum(self.length + 1)[:-1]]).astype(np.int64)
         rows = int((self.length + 1).sum())
         self.age = np.concatenate([np.full(len(b), len(batches) - 1 - i, np.int64) for i, b in enumerate(batches)])
-        self.actions = np.zeros((rows, len(low)), np.float32)
+        self.actions = np.zeros((rows, spec.size), np.float32)
         self.rewards = np.zeros(rows, np.float32)
         self.terminated = np.zeros(rows, np.float32)
         for start, episode in zip(self.first, episodes, strict=True):
             steps = slice(start, start + len(episode))
-            self.actions[steps] = (episode.actions - low) / (high - low) * 2 - 1
+            self.actions[steps] = spec.encode(episode.actions)
             self.rewards[steps] = episode.rewards
             self.terminated[start + len(episode) - 1] = episode.terminated
 

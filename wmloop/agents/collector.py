@@ -12,9 +12,13 @@ import torch
 from wmloop.envs import Envs, PoolStep
 from wmloop.episodes import Cut, Episode
 from wmloop.errors import DraftUnusableError
+from wmloop.spaces import ActionSpec
 
 Decide = Callable[[int, range, np.ndarray], np.ndarray]
-"""(t, copies, frames (n, 64, 64, 3)) -> actions (n, A): called once a decision for each half of the copies of a wave."""
+"""(t, copies, observations (n, ...)) -> actions (n, ...) in the environment's units.
+
+Called once a decision for each half of the copies of a wave.
+"""
 
 
 #: More decisions than any episode has.
@@ -60,21 +64,21 @@ def drive(
     """Drive one wave and return its episodes, in the order of its tasks.
 
     The halves are driven independently: neither waits for the other. `tick(frames, observation)` is called after each
-    decision of either with the real frames it took and, now and then, the picture of the wave's first copy; it may raise to
-    give up.
+    decision of either with the real frames it took and, now and then, what the wave's first copy shows, if that is a picture;
+    it may raise to give up.
     """
     count = len(wave)
     idle: list[int | None] = [None] * (pool.num_envs - count)
     first = pool.reset([*(task.seed for task in wave), *idle], [*(task.decisions for task in wave), *idle])
-    driven = [_Driven(picture) for picture in first[:count]]
+    driven = [_Driven(observation) for observation in first[:count]]
     decided = dict.fromkeys(halves(pool.num_envs), 0)
 
-    def act(copies: range, frames: np.ndarray) -> None:
+    def act(copies: range, seen: np.ndarray) -> None:
         """Ask for a half's next decision unless all its episodes have ended."""
         if all(driven[copy].ended for copy in copies if copy < count):
             del decided[copies]
             return
-        actions = decide(decided[copies], copies, frames)
+        actions = decide(decided[copies], copies, seen)
         decided[copies] += 1
         for copy, action in zip(copies, actions, strict=True):
             if copy < count and not driven[copy].ended:
@@ -89,16 +93,16 @@ def drive(
             for place, copy in enumerate(copies):
                 if copy < count and not driven[copy].ended:
                     driven[copy].note(step, place)
-            tick(int(step.frames.sum()), step.obs[0] if copies.start == 0 else None)
+            tick(int(step.frames.sum()), pool.observations.picture(step.obs[0]) if copies.start == 0 else None)
             act(copies, step.obs)
-    return [one.episode(task) for one, task in zip(driven, wave, strict=True)]
+    return [one.episode(task, pool.actions) for one, task in zip(driven, wave, strict=True)]
 
 
 class _Driven:
     """What has been driven of one episode."""
 
-    def __init__(self, picture: np.ndarray) -> None:
-        self.pictures, self.actions = [picture], list[np.ndarray]()
+    def __init__(self, observation: np.ndarray) -> None:
+        self.seen, self.actions = [observation], list[np.ndarray]()
         self.rewards = list[float]()
         self.frames = 0
         self.terminated = self.truncated = False
@@ -109,15 +113,15 @@ class _Driven:
         return self.terminated or self.truncated
 
     def note(self, step: PoolStep, place: int) -> None:
-        self.pictures.append(step.obs[place])
+        self.seen.append(step.obs[place])
         self.rewards.append(float(step.reward[place]))
         self.frames += int(step.frames[place])
         self.terminated, self.truncated = bool(step.terminated[place]), bool(step.truncated[place])
         self.cut = Cut(step.cut[place])
 
-    def episode(self, task: Task) -> Episode:
+    def episode(self, task: Task, spec: ActionSpec) -> Episode:
         return Episode(
-            np.stack(self.pictures), np.stack(self.actions).astype(np.float32), np.array(self.rewards, np.float32),
+            np.stack(self.seen), np.stack(self.actions).astype(spec.dtype), np.array(self.rewards, np.float32),
             self.terminated, self.truncated, seed=task.seed, frames=self.frames, quiet=task.quiet,
             cut=self.cut,
         )  # fmt: skip

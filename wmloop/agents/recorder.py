@@ -20,15 +20,15 @@ class Recorder:
         self.agent = agent
         self._carries: dict[range, list[Carry]] = {copies: [agent.start(len(copies))] for copies in parts}
 
-    def act(self, copies: range, frames: np.ndarray, exploration: Exploration | None = None) -> np.ndarray:
+    def act(self, copies: range, observations: np.ndarray, exploration: Exploration | None = None) -> np.ndarray:
         """Decide for `copies`, one of the parts, and keep what is carried on; otherwise as `Agent.act`."""
         carries = self._carries[copies]
-        action, carry = self.agent.act(carries[-1], frames, exploration)
+        action, carry = self.agent.act(carries[-1], observations, exploration)
         carries.append(carry)
         return action
 
     def of(self, copy: int, decisions: slice) -> tuple[State, Tensor]:
-        """Return where one copy was, states of T decisions, and what it did there, (T, A) in [-1, 1]."""
+        """Return where one copy was, states of T decisions, and what it did there, (T, A) as M reads it."""
         copies = next(copies for copies in self._carries if copy in copies)
         place, carries = copies.index(copy), self._carries[copies][1:][decisions]
         states = [carry.state.at(slice(place, place + 1)) for carry in carries if carry.state is not None]

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from wmloop.models.controller import Actor
-from wmloop.models.policies import ClippedGaussian
+from wmloop.models.policies import Deterministic, Policy
 from wmloop.models.world_model import State, WorldModel
+from wmloop.spaces import ActionSpec
 
 
 class Exploration(NamedTuple):
     """How N drivers leave the deterministic policy: where `loud` (N,) bool, by the policy's own noise and by pushes.
 
-    `noise` (N, A) is standard normal, `push` (N, A) is added to the action, which spans [-1, 1].
+    `noise` (N, A) is standard normal, `push` (N, A) is added to the sampled action before it is executed.
     """
 
     noise: np.ndarray
@@ -25,7 +26,7 @@ class Exploration(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """What an agent carries from one decision to the next: where it was, and what it did there (N, A) in [-1, 1]."""
+    """What an agent carries from one decision to the next: where it was, and what it did there (N, A) as M reads it."""
 
     state: State | None = None
     action: Tensor | None = None
@@ -34,52 +35,48 @@ class Carry(NamedTuple):
 class Agent:
     """Drive real episodes side by side with V, M and C. All that it remembers of them is in the carry."""
 
-    def __init__(
-        self, world: WorldModel, actor: Actor, low: np.ndarray, high: np.ndarray, critic: nn.Module | None = None
-    ) -> None:
-        """Put the networks to use; `low` and `high` (A,) bound the environment's actions, and a critic tells values."""
-        self.world, self.actor, self.critic = world, actor.eval(), critic
+    def __init__(self, world: WorldModel, actor: Actor, actions: ActionSpec, critic: nn.Module | None = None) -> None:
+        """Put the networks to use; `actions` are the environment's, and a critic tells values."""
+        self.world, self.actor, self.actions, self.critic = world, actor.eval(), actions, critic
         self.device = next(actor.parameters()).device
-        self._low = torch.as_tensor(low, device=self.device)
-        self._range = torch.as_tensor(high - low, device=self.device)
 
     def start(self, num_envs: int) -> Carry:
         """Return what is carried into the first decision of `num_envs` new episodes: nothing."""
         return Carry()
 
-    def act(self, carry: Carry, frames: np.ndarray, exploration: Exploration | None = None) -> tuple[np.ndarray, Carry]:
-        """Return actions (N, A) float32 in the environment's units for frames (N, 64, 64, 3) uint8, and what is carried on.
+    def act(
+        self, carry: Carry, observations: np.ndarray, exploration: Exploration | None = None
+    ) -> tuple[np.ndarray, Carry]:
+        """Return actions (N, ...) in the environment's units for observations (N, ...), and what is carried on.
 
         Without `exploration` the policy is deterministic.
         """
-        state = self.observe(carry, frames)
+        state = self.observe(carry, observations)
         action = self.decide(state, exploration)
         return self.in_units(action), Carry(state, action)
 
-    def observe(self, carry: Carry, frames: np.ndarray) -> State:
-        """Return where the episodes are that show `frames` (N, 64, 64, 3) uint8 after what was carried."""
-        return self.world.observe(carry.state, carry.action, frames)
+    def observe(self, carry: Carry, observations: np.ndarray) -> State:
+        """Return where the episodes are that show `observations` (N, ...) after what was carried."""
+        return self.world.observe(carry.state, carry.action, observations)
 
     @torch.inference_mode()
     def decide(self, state: State, exploration: Exploration | None = None) -> Tensor:
-        """Return C's actions (N, A) in [-1, 1]."""
-        policy: ClippedGaussian = self.actor(state.features)
+        """Return C's actions (N, A) as M reads them."""
+        policy: Policy = self.actor(state.features)
         action = policy.mode()
         if exploration is not None:
             noise, push, loud = (torch.from_numpy(part).to(self.device) for part in exploration)
             action = torch.where(loud.unsqueeze(1), policy.executed(policy.sample(noise) + push), action)
         return action
 
-    def policy(self, features: Tensor) -> ClippedGaussian:
-        """Return the policy at features (..., Z + D) with the deterministic action as its mean, for dreams without noise."""
-        policy: ClippedGaussian = self.actor(features)
-        return policy._replace(mean=policy.mode())
+    def policy(self, features: Tensor) -> Deterministic:
+        """Return the policy at features (..., Z + D) without its noise, for dreams."""
+        return Deterministic(self.actor(features))
 
     def in_units(self, action: Tensor) -> np.ndarray:
-        """Return actions (N, A) in [-1, 1] as float32 in the environment's units."""
-        box = self._low + (action + 1) / 2 * self._range
-        return np.asarray(box.cpu().numpy(), np.float32)
+        """Return actions (N, A), as M reads them, in the environment's units (N, ...)."""
+        return self.actions.decode(action.cpu().numpy())
 
     def from_units(self, action: np.ndarray) -> Tensor:
-        """Return actions (N, A) in the environment's units as they span [-1, 1]."""
-        return (torch.as_tensor(action, device=self.device) - self._low) / self._range * 2 - 1
+        """Return actions (N, ...) in the environment's units as M reads them, (N, A)."""
+        return torch.as_tensor(self.actions.encode(action), device=self.device)

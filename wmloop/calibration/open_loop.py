@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wmloop.calibration.windows import Promises
 from wmloop.dreams import Dream, Noise
-from wmloop.models.policies import ClippedGaussian
+from wmloop.models.policies import Policy
 from wmloop.models.world_model import State
 
 #: Dreams of a moment, given what was really done.
@@ -21,7 +21,7 @@ _SLACK, _FLOOR = 2.0, 0.02
 
 
 def foresee(
-    dream: Dream, policy: Callable[[Tensor], ClippedGaussian], begin: State, taken: Tensor, lived: Tensor,
+    dream: Dream, policy: Callable[[Tensor], Policy], begin: State, taken: Tensor, lived: Tensor,
     generator: torch.Generator,
 ) -> Tensor:  # fmt: skip
     """Return the reward sum M expects from `begin` (N) given the actions really taken (T, N, A), (N,), open loop.
@@ -38,9 +38,7 @@ def foresee(
     noise = Noise.draw(len(taken), count * dreams, state.z.shape[1], taken.shape[2], generator)
     total, continues = torch.zeros(count, device=device), torch.ones(count * dreams, device=device)
     for t, action in enumerate(taken.repeat_interleave(dreams, 1)):
-        chosen = policy(state.features)
-        likely = ClippedGaussian(chosen.mode(), chosen.log_std + math.log(_SLACK)).logprob(action).exp()
-        likely = ((1 - _FLOOR) * likely + _FLOOR * 0.5 ** action.shape[1]) * continues.clamp(min=1e-6)
+        likely = policy(state.features).likelihood(action, _SLACK, _FLOOR) * continues.clamp(min=1e-6)
         weight = likely.view(count, dreams).cumsum(1)
         at = torch.rand(count, 1, generator=generator, device=device) + torch.arange(dreams, device=device)
         drawn = torch.searchsorted(weight, at / dreams * weight[:, -1:]).clamp_(max=dreams - 1)

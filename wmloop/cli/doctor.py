@@ -15,7 +15,7 @@ _MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
 
 @guarded
 def doctor(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
-    """Look at what a run depends on: versions, device and precision, threads, memory, disk, CarRacing, display, video.
+    """Look at what a run depends on: versions, device and precision, threads, memory, disk, environment, display, video.
 
     Each line says what was found and, where it falls short, what to do. The exit code is 1 if something is bad.
     """

@@ -104,6 +104,6 @@ def _real(config: RunConfig, history: History, iteration: int, env: RemoteEnv, d
     from wmloop.serving.agent import Served
     from wmloop.training.rollouts import require_same_actions
 
-    require_same_actions(history.collected(), env.action_low, env.action_high)
-    agent = Served.of(history, iteration).agent(config, env.action_low, env.action_high, device)
+    require_same_actions(history.collected(), env.actions)
+    agent = Served.of(history, iteration).agent(config, env.actions, device)
     return Real(env, agent, config.memory.done_weight)

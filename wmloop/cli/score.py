@@ -72,8 +72,8 @@ def score(
             print(f"\r{told} \x1b[K", end="", file=sys.stderr)
 
     with log_named(store), make_envs(config.env, min(config.env.num_envs, tracks), output=output_of(store)) as pool:
-        require_same_actions(history.collected(), pool.action_low, pool.action_high)
-        agent = Served.of(history, iteration).agent(config, pool.action_low, pool.action_high, where)
+        require_same_actions(history.collected(), pool.actions)
+        agent = Served.of(history, iteration).agent(config, pool.actions, where)
         for wave in waves([Task(track, 0) for track in fresh_tracks(tracks, seed)], pool.num_envs):
             results += score_tracks(config, pool, agent, [task.seed for task in wave], tick)
             if not sys.stderr.isatty() and len(results) < tracks:

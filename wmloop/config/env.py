@@ -89,7 +89,9 @@ class EnvConfig(Part):
     action_repeat: Annotated[Count, Field(description="frames per decision; rewards are summed over them")] = 1
     crop: Annotated[
         Annotated[tuple[Whole, Whole, Whole, Whole], AfterValidator(_rectangle)] | None,
-        Field(description="rows and columns kept: top, bottom, left, right (none: all); then area-averaged to 64x64"),
+        Field(
+            description="rows and columns kept: top, bottom, left, right (none: all); then area-averaged to what V sees"
+        ),
     ] = None
     mirror: Annotated[
         tuple[Whole, ...],

@@ -10,7 +10,7 @@ from wmloop.config.part import Count, Part, Positive, Size, Weight, Whole
 
 
 class VisionConfig(Part):
-    """V, the convolutional VAE: 64x64x3 -> z."""
+    """V, the convolutional VAE: pictures -> z."""
 
     network: Annotated[
         Literal["compact", "equalised", "light", "ha2018"],

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 #: What each key does, for the help on the screen and in the documentation.
 HELP = (
     ("m", "you drive, or C does"),
@@ -68,17 +66,3 @@ def spell(text: str) -> list[str]:
 def steered(held: set[str]) -> Hand:
     """Return what held directions mean."""
     return Hand(float("right" in held) - float("left" in held), float("up" in held), float("down" in held))
-
-
-def hand_action(hand: Hand, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Return the action (A,) in the environment's units, within [low, high], that a hand on the wheel means.
-
-    The first dimension steers. With three, as in CarRacing, gas and brake are one each; with two, they share one. More
-    dimensions rest at the middle of their range.
-    """
-    rest = np.clip(np.zeros_like(low), low, high)
-    wanted = [hand.steer, hand.up - hand.down] if len(low) == 2 else [hand.steer, hand.up, hand.down]
-    action: np.ndarray = rest.copy()
-    for i, value in enumerate(wanted[: len(low)]):
-        action[i] = rest[i] + value * (high[i] - rest[i] if value > 0 else rest[i] - low[i])
-    return action.astype(np.float32)

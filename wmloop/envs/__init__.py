@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 
-from wmloop.envs.driving import Pushes, random_driving
 from wmloop.envs.engine import Envs, make_envs
-from wmloop.envs.pixels import IMAGE_SIZE, PixelEnv
+from wmloop.envs.pixels import PixelEnv
 from wmloop.envs.pool import EnvPool
 from wmloop.envs.remote import RemoteEnv, check_environment
 from wmloop.envs.steps import PoolStep
 
 __all__ = [
-    "IMAGE_SIZE", "EnvPool", "Envs", "PixelEnv", "PoolStep", "Pushes", "RemoteEnv", "check_environment", "make_envs",
-    "random_driving", "versions",
+    "EnvPool", "Envs", "PixelEnv", "PoolStep", "RemoteEnv", "check_environment", "make_envs", "versions",
 ]  # fmt: skip
 
 

@@ -24,8 +24,8 @@ class Decided(NamedTuple):
 class BoundedEnv:
     """A PixelEnv that also truncates an episode after some decisions, or where too many pay nothing.
 
-    `seed` is the episode's, `decisions` how many it has had, `picture` its latest observation, (64, 64, 3) uint8. After the
-    end it idles until it is reset: its step is 0 frames and no reward.
+    `seed` is the episode's, `decisions` how many it has had, `picture` its latest observation. After the end it
+    idles until it is reset: its step is 0 frames and no reward.
     """
 
     picture: np.ndarray

@@ -13,27 +13,28 @@ from wmloop.entries import Registry
 from wmloop.envs.output import Sink
 from wmloop.envs.steps import PoolStep
 from wmloop.errors import UsageError
+from wmloop.spaces import ActionSpec, ObservationSpec
 
 
 class Envs(Protocol):
-    """Many copies of one environment, whose actions are within [action_low, action_high] (A,) float32.
+    """Many copies of one environment, which takes `actions` and shows `observations`.
 
     The same seeds and actions give the same episodes, whatever the engine and the number of copies. Used as a context
     manager, it is closed at the end.
     """
 
     num_envs: int
-    action_low: np.ndarray
-    action_high: np.ndarray
+    actions: ActionSpec
+    observations: ObservationSpec
 
     def reset(self, seeds: Sequence[int | None], decisions: Sequence[int | None] | None = None) -> np.ndarray:
-        """Begin an episode in every copy that has a seed; return all observations (N, 64, 64, 3) uint8.
+        """Begin an episode in every copy that has a seed; return all observations (N, ...).
 
         `decisions` bounds each new episode, which is truncated there.
         """
 
     def send(self, copies: range, actions: np.ndarray) -> None:
-        """Let `copies` take one decision, `actions` (len(copies), A), without waiting for it."""
+        """Let `copies` take one decision, `actions` (len(copies), ...), without waiting for it."""
 
     def receive(self) -> tuple[range, PoolStep]:
         """Wait until one `send` is done, and return its copies and what came of it."""
@@ -56,8 +57,8 @@ class Envs(Protocol):
 #: What each has.
 _PARTS = (
     "num_envs",
-    "action_low",
-    "action_high",
+    "actions",
+    "observations",
     "reset",
     "send",
     "receive",

@@ -112,16 +112,15 @@ def _drive(
     """Drive so many decisions, or more while `seconds` are not over."""
     tick(seed, 0)
     driven = _Driven([env.reset(seed)], [])
-    rng, begun = np.random.default_rng(0), time.monotonic()
+    rng, aside, begun = np.random.default_rng(0), np.random.default_rng(1), time.monotonic()
     if beside is not None:
         tick(_SEEDS[1], 0)
         beside.reset(_SEEDS[1])
     while len(driven.rewards) < decisions or (time.monotonic() - begun < seconds and len(driven.rewards) < _MOST):
         tick(seed, len(driven.rewards) + 1)
-        action = rng.uniform(env.action_low, env.action_high).astype(np.float32)
-        picture, reward, terminated, truncated, _ = env.step(action)
+        picture, reward, terminated, truncated, _ = env.step(env.actions.sample(rng))
         if beside is not None and not driven.aside:
-            driven = driven._replace(aside=any(beside.step(-action)[2:4]))
+            driven = driven._replace(aside=any(beside.step(beside.actions.sample(aside))[2:4]))
         driven.pictures.append(picture)
         driven.rewards.append(reward)
         if terminated or truncated:

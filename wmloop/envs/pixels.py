@@ -14,9 +14,10 @@ from wmloop.envs.answers import place_of, read_rendering, read_reset, read_step,
 from wmloop.envs.making import make
 from wmloop.envs.spaces import Actions, Pictures, check_spaces
 from wmloop.errors import DivergedError, EnvironmentFailedError
+from wmloop.spaces import Pixels
 
-#: Side of every picture wmloop learns from (Ha & Schmidhuber 2018).
-IMAGE_SIZE = 64
+#: Every picture wmloop learns from (Ha & Schmidhuber 2018).
+OBSERVATIONS = Pixels(64, 64)
 
 _FRAMES_PER_SECOND = 30.0  # of an environment that does not say
 
@@ -24,7 +25,7 @@ _FRAMES_PER_SECOND = 30.0  # of an environment that does not say
 class PixelEnv:
     """Drive one environment by decisions: repeat the action, sum the rewards, look once, shrink the picture.
 
-    `action_low` and `action_high` are (A,) float32. With `render_mode="rgb_array"` `render` returns the full picture.
+    It takes `actions` and shows `observations`. With `render_mode="rgb_array"` `render` returns the full picture.
     `frames_per_second` is the speed it is meant to be seen at, `frame_limit` its own time limit in frames, or None, and
     `notes` says what is cast on the way. An episode has `config.episode_frames` frames at most, or as many
     as the environment lets it have.
@@ -38,11 +39,11 @@ class PixelEnv:
         try:
             seen, action = check_spaces(config, self._env)
             self._space, self._act, self._see = action, Actions(action), Pictures(seen)
-            self._shrink = BoxFilter(self._see.shape, config.crop)
+            self._shrink = BoxFilter(self._see.shape, config.crop, OBSERVATIONS)
         except BaseException:
             self._env.close()
             raise
-        self.action_low, self.action_high = self._act.low, self._act.high
+        self.actions, self.observations = self._act.spec, OBSERVATIONS
         self.notes = [note for note in (self._act.note, self._see.note) if note]
         self.frames_per_second, self.frame_limit = _speed(self._env), _limit(self._env)
         own = config.most_frames if self.frame_limit is None else self.frame_limit
@@ -52,7 +53,7 @@ class PixelEnv:
         self._picture: Any = None
 
     def reset(self, seed: int) -> np.ndarray:
-        """Begin the episode of `seed` and return its first observation, (64, 64, 3) uint8.
+        """Begin the episode of `seed` and return its first observation, one of `observations`.
 
         Raises:
             EnvironmentFailedError: what `reset` returns is no observation as declared.
@@ -135,36 +136,36 @@ class PixelEnv:
 
 
 class BoxFilter:
-    """Shrink (or enlarge) the cropped part of a picture to 64x64 by exact area averages.
+    """Shrink (or enlarge) the cropped part of an RGB picture to the size of `made` by exact area averages.
 
     Each output pixel is the mean of the input area it covers, parts of pixels counted in part, rounded to nearest.
     `crop` is (top, bottom, left, right). The weights are whole numbers and the sums stay below 2**24 (2**53 for
     large pictures), so the result is exact and the same on every machine, whatever its BLAS does.
     """
 
-    def __init__(self, shape: tuple[int, ...], crop: tuple[int, int, int, int] | None) -> None:
+    def __init__(self, shape: tuple[int, ...], crop: tuple[int, int, int, int] | None, made: Pixels) -> None:
         top, bottom, left, right = crop or (0, shape[0], 0, shape[1])
         self._window = slice(top, bottom), slice(left, right)
         height, width = bottom - top, right - left
-        self._area = height * width
+        self._area, self._made = height * width, made
         self._dtype = np.float32 if 255 * self._area < 2**24 else np.float64
-        self._rows: np.ndarray = _overlaps(height).astype(self._dtype)  # (64, H)
+        self._rows: np.ndarray = _overlaps(height, made.height).astype(self._dtype)  # (h, H)
         # one product over (W, channel) pairs is faster than a small one per row
-        self._columns: np.ndarray = np.kron(_overlaps(width).T, np.eye(3)).astype(self._dtype)  # (3W, 3*64)
+        self._columns: np.ndarray = np.kron(_overlaps(width, made.width).T, np.eye(3)).astype(self._dtype)  # (3W, 3w)
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
-        """Return the (64, 64, 3) uint8 version of `picture` (H, W, 3) uint8."""
+        """Return the version (h, w, 3) uint8 of `picture` (H, W, 3) uint8."""
         part = picture[self._window].astype(self._dtype)
         sums: np.ndarray = self._rows @ part.reshape(len(part), -1) @ self._columns
         nearest: np.ndarray = (2 * sums.astype(np.int64) + self._area) // (2 * self._area)
-        return nearest.astype(np.uint8).reshape(IMAGE_SIZE, IMAGE_SIZE, 3)
+        return nearest.astype(np.uint8).reshape(self._made.shape)
 
 
-def _overlaps(size: int) -> np.ndarray:
-    """Return how much of input pixel j output pixel i covers, (64, size), in 64ths of an input pixel."""
-    out = np.arange(IMAGE_SIZE)[:, None] * size
-    pixel = np.arange(size)[None, :] * IMAGE_SIZE
-    shared: np.ndarray = np.minimum(out + size, pixel + IMAGE_SIZE) - np.maximum(out, pixel)
+def _overlaps(size: int, made: int) -> np.ndarray:
+    """Return how much of input pixel j output pixel i covers, (made, size), in parts of an input pixel, `made` to a whole."""
+    out = np.arange(made)[:, None] * size
+    pixel = np.arange(size)[None, :] * made
+    shared: np.ndarray = np.minimum(out + size, pixel + made) - np.maximum(out, pixel)
     return shared.clip(min=0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 import time
@@ -18,11 +19,12 @@ from wmloop import machine
 from wmloop.config import EnvConfig
 from wmloop.envs import processes
 from wmloop.envs.output import Output, Sink
-from wmloop.envs.pixels import IMAGE_SIZE
+from wmloop.envs.pixels import OBSERVATIONS
 from wmloop.envs.starting import clean_start, context_for, worker_cores
 from wmloop.envs.steps import UNLIMITED, PoolStep
 from wmloop.envs.worker import GRACE, Work, serve, view_pictures
 from wmloop.errors import DivergedError, EnvironmentFailedError
+from wmloop.spaces import ActionSpec, ObservationSpec
 
 _GRACE = 0.5  # seconds that the last words of ended workers get to arrive
 _LOOK = 0.5  # seconds between two looks at how long a worker has been waited for
@@ -55,8 +57,8 @@ class EnvPool:
         EnvironmentFailedError: a worker did not start.
     """
 
-    action_low: np.ndarray  # (A,) float32
-    action_high: np.ndarray
+    actions: ActionSpec
+    observations: ObservationSpec = OBSERVATIONS
     frames_per_second: float
     frame_limit: int | None
 
@@ -73,8 +75,8 @@ class EnvPool:
         num_workers = min(num_envs, len(cores))
         # where each worker stays, if it does: of a part of the cores others might stay on the same
         self._cores = cores if num_workers == len(cores) == len(machine.affinity()) else []
-        memory = context.RawArray("B", num_envs * IMAGE_SIZE * IMAGE_SIZE * 3)
-        self._pictures = view_pictures(memory)
+        memory = context.RawArray("B", num_envs * self.observations.dtype.itemsize * math.prod(self.observations.shape))
+        self._pictures = view_pictures(memory, self.observations)
         self._driven = context.RawArray("q", [-1] * num_workers)
         self._steps = context.RawArray("q", num_workers)
         self._copies = [range(i, num_envs, num_workers) for i in range(num_workers)]
@@ -91,8 +93,8 @@ class EnvPool:
                     mine, theirs = context.Pipe()
                     self._pipes.append(mine)
                     core = self._cores[i] if self._cores else None
-                    work = Work(config, render, trace, patience or UNLIMITED, copies, memory, self._driven, self._steps,
-                                i, core, self._mark)  # fmt: skip
+                    work = Work(config, render, trace, patience or UNLIMITED, copies, self.observations, memory,
+                                self._driven, self._steps, i, core, self._mark)  # fmt: skip
                     arguments = (work, theirs, self._output.theirs)
                     process = context.Process(target=serve, args=arguments, name=f"wmloop-env-{i}", daemon=True)
                     process.start()
@@ -104,14 +106,13 @@ class EnvPool:
             self._output.begin()
             self._asked.append(_Request(range(num_envs), {}, set(range(num_workers))))
             facts = self._answer().answers[0]
-            self.action_low, self.action_high = facts.action_low, facts.action_high
-            self.frames_per_second, self.frame_limit = facts.frames_per_second, facts.frame_limit
+            self.actions, self.frames_per_second, self.frame_limit = facts
         except BaseException:
             self.close()
             raise
 
     def reset(self, seeds: Sequence[int | None], decisions: Sequence[int | None] | None = None) -> np.ndarray:
-        """Begin an episode in every copy that has a seed and return all observations, (N, 64, 64, 3) uint8.
+        """Begin an episode in every copy that has a seed and return all observations, (N, ...).
 
         A copy with None stays as it is: driving or idle. `decisions` bounds each new episode, which is truncated there.
         Steps that were sent and not received are waited for and dropped.
@@ -130,7 +131,7 @@ class EnvPool:
         return self._pictures.copy()
 
     def step(self, actions: np.ndarray) -> PoolStep:
-        """Take one decision in every copy; `actions` is (N, A) and is clipped to the environment's Box.
+        """Take one decision in every copy; `actions` (N, ...) are brought within what the environment takes.
 
         Raises:
             DivergedError: an action, or what it was paid, is not finite.
@@ -140,15 +141,15 @@ class EnvPool:
         return self.receive()[1]
 
     def send(self, copies: range, actions: np.ndarray) -> None:
-        """Let `copies` take one decision, `actions` (len(copies), A), without waiting for it: `receive` does.
+        """Let `copies` take one decision, `actions` (len(copies), ...), without waiting for it: `receive` does.
 
         Raises:
             DivergedError: an action is not finite.
         """
-        actions = np.asarray(actions, np.float32)
-        assert actions.shape == (len(copies), len(self.action_low))
+        actions = np.asarray(actions, self.actions.dtype)
+        assert actions.shape == (len(copies), *self.actions.shape)
         if not np.isfinite(actions).all():
-            bad = int(np.flatnonzero(~np.isfinite(actions).all(1))[0])
+            bad = int(np.argwhere(~np.isfinite(actions))[0, 0])
             self.close()
             raise DivergedError(f"environment copy {copies[bad]} was given the action {actions[bad]}: not finite")
         self._ask("step", copies, actions)

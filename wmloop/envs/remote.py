@@ -24,11 +24,11 @@ class RemoteEnv:
 
     def __init__(self, config: EnvConfig, output: Sink | None = None) -> None:
         self._pool = EnvPool(config, 1, output=output, render=True)
-        self.action_low, self.action_high = self._pool.action_low, self._pool.action_high
+        self.actions, self.observations = self._pool.actions, self._pool.observations
         self.frames_per_second = self._pool.frames_per_second
 
     def reset(self, seed: int) -> np.ndarray:
-        """Begin the episode of `seed` and return its first observation, (64, 64, 3) uint8."""
+        """Begin the episode of `seed` and return its first observation."""
         return np.asarray(self._pool.reset([seed])[0])
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, int]:
@@ -100,7 +100,7 @@ def _first(envs: Envs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng, copies = np.random.default_rng(0), range(envs.num_envs)
     seen, rewards, ends = [envs.reset([1, 2], [_DECISIONS // 2, None])], [], []
     for _ in range(_DECISIONS):
-        envs.send(copies, rng.uniform(envs.action_low, envs.action_high, (2, len(envs.action_low))).astype(np.float32))
+        envs.send(copies, np.stack([envs.actions.sample(rng) for _ in copies]))
         _, step = envs.receive()
         seen.append(step.obs)
         rewards.append(step.reward)
@@ -114,8 +114,8 @@ def _alike(pool: EnvPool) -> bool:
     for _ in range(_DECISIONS):
         if (seen != seen[0]).any():
             return False
-        action = rng.uniform(pool.action_low, pool.action_high).astype(np.float32)
-        step = pool.step(np.tile(action, (pool.num_envs, 1)))
+        action = pool.actions.sample(rng)
+        step = pool.step(np.stack([action] * pool.num_envs))
         seen = step.obs
         if (step.reward != step.reward[0]).any() or (step.frames != step.frames[0]).any():
             return False

@@ -14,6 +14,7 @@ from gymnasium import spaces
 from wmloop.config import EnvConfig
 from wmloop.envs.answers import place_of
 from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError
+from wmloop.spaces import ActionSpec, BoxActions
 
 #: Bounds beyond this are no bounds: float32 squares would not be finite.
 _UNBOUNDED = 1e18
@@ -79,13 +80,10 @@ def _check_bounds(who: str, action: spaces.Box) -> None:
 
 
 class Actions:
-    """Hand actions to an environment: clipped to its Box, in its dtype, each time an array of its own.
-
-    `low` and `high` (A,) are float32.
-    """
+    """Hand actions of `spec` to an environment: clipped to its Box, in its dtype, each time an array of its own."""
 
     def __init__(self, space: spaces.Box) -> None:
-        self.low, self.high = space.low.astype(np.float32), space.high.astype(np.float32)
+        self.spec: ActionSpec = BoxActions(space.low, space.high)
         self.note = ""
         self._space = space
         self._whole = space.dtype is not None and space.dtype.kind in "iub"

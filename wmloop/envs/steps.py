@@ -13,7 +13,7 @@ UNLIMITED = sys.maxsize  # more decisions than any episode has
 class PoolStep(NamedTuple):
     """What one decision of N copies brought. The arrays are the caller's own."""
 
-    obs: np.ndarray  # (N, 64, 64, 3) uint8
+    obs: np.ndarray  # (N, ...), as the environment's observations are
     reward: np.ndarray  # (N,) float32, summed over the frames
     terminated: np.ndarray  # (N,) bool, true only in the step in which the episode ended
     truncated: np.ndarray  # (N,) bool, likewise

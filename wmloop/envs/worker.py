@@ -25,18 +25,18 @@ from wmloop.envs.answers import remember_folder
 from wmloop.envs.bounded import BoundedEnv
 from wmloop.envs.examine import examine
 from wmloop.envs.faults import where
-from wmloop.envs.pixels import IMAGE_SIZE, PixelEnv
+from wmloop.envs.pixels import PixelEnv
 from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError, WmloopError
+from wmloop.spaces import ActionSpec, ObservationSpec
 
 #: Seconds that the environments get to close themselves once nobody is left who could ask them anything.
 GRACE = 2.0
 
 
 class Facts(NamedTuple):
-    """What a pool is told of its environment: action bounds (A,) float32, its speed, its time limit (see PixelEnv)."""
+    """What a pool is told of its environment: its actions, its speed, its time limit (see PixelEnv)."""
 
-    action_low: np.ndarray
-    action_high: np.ndarray
+    actions: ActionSpec
     frames_per_second: float
     frame_limit: int | None
 
@@ -44,9 +44,9 @@ class Facts(NamedTuple):
 class Work(NamedTuple):
     """What one worker does: which copies of what environment, and the memory by which it and the pool see each other.
 
-    `pictures` is shared by all workers. `driven[me]` is the copy at work, so that the pool can tell which one a dead or hung
-    worker was driving, and `steps[me]` counts what it has done, so that a slow worker is told from a hung one. With `trace` an
-    exception is printed in full.
+    `pictures` is shared by all workers and has room for one of `observations` a copy. `driven[me]` is the copy at work, so
+    that the pool can tell which one a dead or hung worker was driving, and `steps[me]` counts what it has done, so that a slow
+    worker is told from a hung one. With `trace` an exception is printed in full.
     """
 
     config: EnvConfig
@@ -54,6 +54,7 @@ class Work(NamedTuple):
     trace: bool
     patience: int
     copies: Sequence[int]
+    observations: ObservationSpec
     pictures: Any
     driven: Any
     steps: Any
@@ -103,9 +104,9 @@ def serve(work: Work, pipe: Connection, output: Connection | None) -> None:
         os._exit(0)  # threads that an environment left behind must not keep the process
 
 
-def view_pictures(memory: Any) -> np.ndarray:
-    """Return shared memory as (N, 64, 64, 3) uint8."""
-    return np.asarray(np.frombuffer(memory, np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 3))
+def view_pictures(memory: Any, observations: ObservationSpec) -> np.ndarray:
+    """Return shared memory as observations (N, ...)."""
+    return np.asarray(np.frombuffer(memory, observations.dtype).reshape(-1, *observations.shape))
 
 
 class _GoneError(Exception):
@@ -117,7 +118,7 @@ class _Crew:
 
     def __init__(self, work: Work) -> None:
         self._work, self._pid = work, os.getpid()
-        self._pictures = view_pictures(work.pictures)
+        self._pictures = view_pictures(work.pictures, work.observations)
         self._copies: list[BoundedEnv] = []
         self._second: PixelEnv | None = None  # made to be examined beside the first
         self._at: BoundedEnv | None = None  # the copy at work
@@ -129,7 +130,7 @@ class _Crew:
             self._copies.append(BoundedEnv(work.config, work.patience, work.render))
             self._tick()
         first = self._copies[0].env
-        pipe.send({0: Facts(first.action_low, first.action_high, first.frames_per_second, first.frame_limit)})
+        pipe.send({0: Facts(first.actions, first.frames_per_second, first.frame_limit)})
         answer: dict[str, Callable[[int, Any], Any]] = {
             "reset": self._reset, "step": self._step, "render": self._render, "examine": self._examine,
         }  # fmt: skip

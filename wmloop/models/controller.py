@@ -10,27 +10,48 @@ import torch
 from torch import Tensor, nn
 
 from wmloop.models.mixed import Layers
-from wmloop.models.policies import ClippedGaussian
+from wmloop.models.policies import ClippedGaussian, Policy
+
+#: What lies below an actor's heads.
+Kind = Literal["mlp", "linear"]
 
 
 class Actor(nn.Module):
-    """Map features [z, h] (B, Z + D) to a policy, a clipped Gaussian.
+    """Map features [z, h] (B, Z + D) to a policy: the layers below the heads, which are those of a kind of actions.
 
-    `mlp` is the seed's actor, 288-256-256-128-64 and two heads of 3: 181,318 parameters. `linear` is HS18's, 867, with
-    a free log standard deviation beside it so that PPO can train it. The mean passes a tanh, so that it never leaves
-    the action space; exploration noise on top is clipped where the action is used, not here.
+    `mlp` is the seed's, 288-256-256-128-64; `linear` is HS18's, which has none.
+    """
+
+    def __init__(self, inputs: int, kind: Kind) -> None:
+        super().__init__()
+        trunk, width = (_mlp(inputs, 256, 256, 128, 64), 64) if kind == "mlp" else (nn.Identity(), inputs)
+        self.trunk: nn.Module = trunk
+        self.width = width
+
+    def lean(self, action: Tensor) -> None:
+        """Let the untrained policy be near what was done so far, `action` (A,) on average."""
+        raise NotImplementedError
+
+    def forward(self, features: Tensor) -> Policy:
+        """Return the policy for features (..., Z + D)."""
+        raise NotImplementedError
+
+
+class GaussianActor(Actor):
+    """Map features to a clipped Gaussian over actions.
+
+    With two heads of 3 `mlp` has 181,318 parameters. `linear` has 867, and a free log standard deviation beside them so that
+    PPO can train it. The mean passes a tanh, so that it never leaves the action space; exploration noise on top is clipped
+    where the action is used, not here.
     """
 
     def __init__(
-        self, inputs: int = 288, actions: int = 3, kind: Literal["mlp", "linear"] = "mlp",
-        log_std: tuple[float, float] = (-3.0, 0.0),
-    ) -> None:  # fmt: skip
-        super().__init__()
+        self, inputs: int = 288, actions: int = 3, kind: Kind = "mlp", log_std: tuple[float, float] = (-3.0, 0.0)
+    ) -> None:
+        super().__init__(inputs, kind)
         self.log_std_bounds = log_std
-        trunk, width = (_mlp(inputs, 256, 256, 128, 64), 64) if kind == "mlp" else (nn.Identity(), inputs)
-        self.trunk: nn.Module = trunk
-        self.mean = nn.Linear(width, actions)
-        self.spread: nn.Module = nn.Linear(width, actions) if kind == "mlp" else _Constant(actions)
+        self.mean = nn.Linear(self.width, actions)
+        self.spread: nn.Module = nn.Linear(self.width, actions) if kind == "mlp" else _Constant(actions)
         with torch.no_grad():  # near-zero heads: the first policy is the same everywhere, and unsaturated
             for head in (self.mean, self.spread):
                 if isinstance(head, nn.Linear):

@@ -9,17 +9,24 @@ import torch
 from torch import Tensor
 
 
-class Policy(Protocol):
-    """A distribution over actions at each of some states; its fields share the states' dimensions.
+class Behaviour(Protocol):
+    """How an action, A numbers as M reads it, is drawn at each of some states.
 
     Chance comes from outside, as noise, so that what is drawn is a function of its place.
     """
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Return an action for each state, from noise of the actor's `noise`."""
+        """Return an action (..., A) for each state, from standard normal noise of that shape."""
 
     def logprob(self, action: Tensor) -> Tensor:
         """Return the log probability, or density, (...,) of sampled actions."""
+
+    def executed(self, action: Tensor) -> Tensor:
+        """Return what of sampled actions, or of these and a push, is done, and M is told."""
+
+
+class Policy(Behaviour, Protocol):
+    """A distribution over actions at each of some states, which PPO improves; its fields share the states' dimensions."""
 
     def entropy(self) -> Tensor:
         """Return the entropy (...,) in nats."""
@@ -28,10 +35,13 @@ class Policy(Protocol):
         """Return the divergence KL(self || other) (...,) in nats."""
 
     def mode(self) -> Tensor:
-        """Return the deterministic policy's actions."""
+        """Return the deterministic policy's actions, as they are executed."""
 
-    def executed(self, action: Tensor) -> Tensor:
-        """Return what of sampled actions is done, and M is told."""
+    def likelihood(self, action: Tensor, slack: float, floor: float) -> Tensor:
+        """Return how likely (...,) executed actions are, exploration's deviations counting `slack` times.
+
+        A part `floor` of it is the same for all actions.
+        """
 
     def flat(self) -> Self:
         """Return the policy with its first two dimensions, time and copies, as one."""
@@ -57,6 +67,11 @@ class ClippedGaussian(NamedTuple):
     def executed(action: Tensor) -> Tensor:
         """Return what of a sampled action (..., A) is done, and M is told."""
         return action.clamp(-1, 1)
+
+    def likelihood(self, action: Tensor, slack: float, floor: float) -> Tensor:
+        """Return the density (...,) of executed actions (..., A) about the mode, a part `floor` of it uniform in [-1, 1]."""
+        likely = ClippedGaussian(self.mode(), self.log_std + math.log(slack)).logprob(action).exp()
+        return (1 - floor) * likely + floor * 0.5 ** action.shape[-1]
 
     def flat(self) -> ClippedGaussian:
         """Return the policy with its first two dimensions, time and copies, as one."""
@@ -92,3 +107,21 @@ class ClippedGaussian(NamedTuple):
     def entropy(self) -> Tensor:
         """Return the entropy (...,) in nats."""
         return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+
+
+class Deterministic(NamedTuple):
+    """The behaviour of a policy without its noise: the mode is all that is ever drawn from it."""
+
+    policy: Policy
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Return the mode, whatever the noise."""
+        return self.policy.mode()
+
+    def logprob(self, action: Tensor) -> Tensor:
+        """Return the log probability, or density, (...,) that the policy itself gives to sampled actions."""
+        return self.policy.logprob(action)
+
+    def executed(self, action: Tensor) -> Tensor:
+        """Return what of sampled actions is done, and M is told."""
+        return self.policy.executed(action)

@@ -63,7 +63,7 @@ class Vision(nn.Module):
 class Equaliser(nn.Module):
     """Beside each value its rank among its channel's, spread over [-1, 1], by a fixed table: histogram equalisation.
 
-    What matters may be painted in a few grey levels, as CarRacing's visited road is. Equally frequent values become
+    What matters may be painted in a few grey levels, as a road that has been visited is. Equally frequent values become
     equally far apart, so that convolutions can see them. Until `adapt` the ranks are the values themselves.
     """
 

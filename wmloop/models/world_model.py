@@ -51,7 +51,7 @@ class WorldModel:
 
     @torch.inference_mode()
     def observe(self, state: State | None, action: Tensor | None, frames: np.ndarray) -> State:
-        """Return where N episodes are that were in `state`, took `action` (N, A) and now show `frames` (N, 64, 64, 3) uint8.
+        """Return where N episodes are that were in `state`, took `action` (N, A) and now show `frames` (N, H, W, 3) uint8.
 
         Without a state they have just begun: M has seen nothing.
         """
@@ -79,6 +79,6 @@ class WorldModel:
 
     @torch.inference_mode()
     def decode(self, z: Tensor) -> np.ndarray:
-        """Return V's pictures (N, 64, 64, 3) uint8 of `z` (N, Z)."""
+        """Return V's pictures (N, H, W, 3) uint8 of `z` (N, Z)."""
         frames: np.ndarray = to_frames(self.vision.decode(z)).cpu().numpy()
         return frames

@@ -98,16 +98,16 @@ class Pipeline:
         """
         parts = dict.fromkeys(part.name for part in self.parts)
         try:
-            inspect.signature(self.checker).bind(None, None)
+            inspect.signature(self.checker).bind(None, None, None)
         except TypeError as error:
             raise UsageError(
-                f"what checks the agent of the pipeline {self.name!r} is given (config, tensors): it has {error}"
+                f"what checks the agent of the pipeline {self.name!r} is given (config, actions, tensors): it has {error}"
             ) from None
         try:
-            inspect.signature(self.loader).bind(None, None, None, None, **parts)
+            inspect.signature(self.loader).bind(None, None, None, **parts)
         except TypeError as error:
             raise UsageError(
-                f"what loads the agent of the pipeline {self.name!r} is given (config, low, high, device) and the versions"
+                f"what loads the agent of the pipeline {self.name!r} is given (config, actions, device) and the versions"
                 f" {', '.join(parts)}: it has {error}"
             ) from None
         for stage in self.stages:
@@ -138,7 +138,9 @@ class Pipeline:
 
     @property
     def loader(self) -> Callable[..., Any]:
-        """Return the function that makes the agent: (config, low, high, device, **versions), those of `parts` by name.
+        """Return the function that makes the agent: (config, actions, device, **versions), those of `parts` by name.
+
+        `actions` is the environment's ActionSpec.
 
         Raises:
             UsageError: there is no such module or function.
@@ -148,7 +150,10 @@ class Pipeline:
 
     @property
     def checker(self) -> Callable[..., None]:
-        """Return the function that checks an agent's tensors: (config, {prefix: {name: array}}), by anything it raises.
+        """Return the function that checks an agent's tensors: (config, actions, {prefix: {name: array}}).
+
+        It refuses by anything it raises. `actions` is the ActionSpec of the agent's environment, or None where that is not
+        told.
 
         Raises:
             UsageError: there is no such module or function.

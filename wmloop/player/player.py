@@ -10,7 +10,7 @@ from typing import NoReturn
 import numpy as np
 
 from wmloop.display.frames import fit
-from wmloop.display.keys import HELP, hand_action
+from wmloop.display.keys import HELP
 from wmloop.display.lettering import labelled
 from wmloop.display.showing import ClosedError, Showing
 from wmloop.display.video import Video
@@ -88,8 +88,7 @@ class Player:
             self._world().step(self._hand() if self._by_hand else None)
 
     def _hand(self) -> np.ndarray:
-        env = self._real.env
-        return hand_action(self._showing.hand(), env.action_low, env.action_high)
+        return self._real.env.actions.from_keys(*self._showing.hand())
 
     def _press(self, key: str, track: int) -> None:
         self._said = ""
@@ -164,7 +163,7 @@ class Player:
         value = "" if np.isnan(moment.value) else f"   value {moment.value:.1f}"
         stands = f"reward {moment.reward:+.1f}   return {moment.score:.1f}   end {moment.done:.1%}{value}"
         tau = f"   τ {self._real.temperature:.2f}" if self._place != "real" else ""
-        action = "  ".join(f"{part:+.2f}" for part in moment.action)
+        action = "  ".join(f"{part:+.2f}" for part in np.atleast_1d(moment.action))
         held = "   paused" if self._paused else ""
         who = "you drive" if self._by_hand else "C drives"
         return [stands, f"{who} {action}{tau}{held}", self._said or moment.ended or "? shows the keys"]

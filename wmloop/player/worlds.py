@@ -15,7 +15,7 @@ from wmloop.envs import PixelEnv, RemoteEnv
 from wmloop.models.world_model import State
 from wmloop.seeding import derive_seed
 
-#: Real decisions before a dream branches off: M should know where it is, and CarRacing zooms in during the first 13.
+#: Real decisions before a dream branches off: M should know where it is, and some games zoom in as they begin.
 RUN_UP = 20
 #: With both worlds side by side, M dreams with closed eyes for so many decisions before it looks again.
 EYES_CLOSED = 25
@@ -156,7 +156,7 @@ class Dreamt:
         before = self.moment
         if before.ended:
             return
-        taken = self._action if action is None else self.agent.from_units(action[None]).clamp(-1, 1)
+        taken = self._action if action is None else self.agent.from_units(action[None])
         self._state, outcome = dream_on(self.agent, self.real.dream, self._state, taken, self._generator)
         reward, done = self._survival * float(outcome.expected) * self.real.scale, float(outcome.done)
         self._survival *= 1 - done
@@ -167,8 +167,7 @@ class Dreamt:
         self._look(decision, before.score + reward, ended, reward, done)
 
     def _look(self, decision: int, score: float, ended: str, reward: float, done: float) -> None:
-        with torch.inference_mode():
-            self._action = self.agent.policy(self._state.features).mean
+        self._action = self.agent.decide(self._state)
         self.moment = Moment(
             {"dream": _decode(self.agent, self._state.z)}, decision, score, decision * self._repeat, ended, reward, done,
             self.agent.in_units(self._action)[0], worth(self.real.critic, self._state, self.real.scale),

@@ -17,9 +17,11 @@ from wmloop.config import RunConfig
 from wmloop.dreams import Dream, Noise
 from wmloop.envs import Envs, make_envs
 from wmloop.episodes import Episode
+from wmloop.models.vision import to_images
 from wmloop.models.world_model import State
 from wmloop.seeding import derive_seed, fresh_tracks
 from wmloop.serving.agent import Served
+from wmloop.spaces import ObservationSpec
 from wmloop.store import Version
 from wmloop.training.networks import new_critic
 from wmloop.training.rollouts import require_same_actions
@@ -32,7 +34,7 @@ _STEPS = (1, 5, 15, 50)
 _PICTURES, _STRIPS = 6, 3
 #: Dreams of one step whose mean is what M expects of it.
 _ONE_STEP = 16
-#: M has seen so many decisions before it is asked, and CarRacing has zoomed in.
+#: M has seen so many decisions before it is asked; some games zoom in as they begin.
 _WARM = 20
 
 
@@ -46,7 +48,7 @@ class Layer(NamedTuple):
 
 
 class Strip(NamedTuple):
-    """An open-loop dream beside reality: pictures (steps, 64, 64, 3) uint8; `decision` is where it branched off."""
+    """An open-loop dream beside reality: pictures (steps, H, W, 3) uint8; `decision` is where it branched off."""
 
     track: int
     decision: int
@@ -57,7 +59,7 @@ class Strip(NamedTuple):
 
 @dataclass(frozen=True)
 class Probe:
-    """V's and M's work on fresh episodes that C drove without noise; pictures are (N, 64, 64, 3) uint8.
+    """V's and M's work on fresh episodes that C drove without noise; pictures are (N, H, W, 3) uint8.
 
     `steps` are the decisions ahead at which dreams are shown: of short episodes fewer.
     `real` and `seen` are pictures and V's reconstructions; `came` and `expected` what V saw a decision later and what M had
@@ -97,8 +99,8 @@ def look(
     """Drive fresh tracks with the agent and ask V and M about them; `seed` chooses tracks as in `wmloop eval`."""
     tracks = fresh_tracks(_EPISODES, seed)
     with make_envs(config.env, min(config.env.num_envs, _EPISODES), output=output) as pool:
-        require_same_actions(rollouts, pool.action_low, pool.action_high)
-        agent = served.agent(config, pool.action_low, pool.action_high, device)
+        require_same_actions(rollouts, pool.actions)
+        agent = served.agent(config, pool.actions, device)
         episodes: list[Episode] = []
         seen: list[_Seen] = []
         for i in range(0, _EPISODES, pool.num_envs):
@@ -106,7 +108,7 @@ def look(
             episodes, seen = episodes + driven, seen + held
             say(f"drove {len(episodes)} of {_EPISODES} fresh tracks")
     with torch.inference_mode():
-        return _ask(config, agent, episodes, seen, networks(config, agent))
+        return _ask(config, agent, episodes, seen, networks(config, agent, pool.observations))
 
 
 def _drive(pool: Envs, agent: Agent, tracks: Sequence[int]) -> tuple[list[Episode], list[_Seen]]:
@@ -192,14 +194,14 @@ def _error(pictures: np.ndarray, real: np.ndarray) -> float:
     return float(np.sqrt(np.square(pictures.astype(np.float32) - real).mean()))
 
 
-def networks(config: RunConfig, agent: Agent) -> dict[str, Sequence[Layer]]:
-    """Return the layers of V, M and C's two networks, as the seed's figures 4 to 6 list theirs."""
+def networks(config: RunConfig, agent: Agent, seen: ObservationSpec) -> dict[str, Sequence[Layer]]:
+    """Return the layers of V, which looks at observations of `seen`, M and C's two networks, as the seed's figures 4 to 6."""
     vision, memory = agent.world.vision, agent.world.memory
     actions = memory.actions
     features = torch.zeros(1, vision.latent + memory.hidden, device=agent.device)
     state = memory.start(1, agent.device)
     step = torch.zeros(1, 1, vision.latent, device=agent.device), torch.zeros(1, 1, actions, device=agent.device)
-    image = torch.zeros(1, 3, 64, 64, device=agent.device)
+    image = to_images(torch.zeros(1, *seen.shape, device=agent.device))
 
     def see() -> None:
         vision.decode(vision.encode(image)[0])

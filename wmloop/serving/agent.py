@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from wmloop.config import RunConfig
 from wmloop.errors import StoreCorruptError
 from wmloop.history import History
 from wmloop.pipelines import Pipeline
+from wmloop.spaces import ActionSpec
 from wmloop.store import Version
 
 
@@ -41,6 +41,6 @@ class Served(NamedTuple):
             found.setdefault(stage, parent)
         return cls(pipeline, {part.name: found[part.name] for part in pipeline.parts})
 
-    def agent(self, config: RunConfig, low: np.ndarray, high: np.ndarray, device: torch.device) -> Any:
-        """Return the agent for actions within [low, high] (A,)."""
-        return self.pipeline.loader(config, low, high, device, **self.versions)
+    def agent(self, config: RunConfig, actions: ActionSpec, device: torch.device) -> Any:
+        """Return the agent for an environment that takes `actions`."""
+        return self.pipeline.loader(config, actions, device, **self.versions)

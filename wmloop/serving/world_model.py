@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 
 from wmloop.agents.world_model import Agent
 from wmloop.config import RunConfig
 from wmloop.models.state import Arrays, load_module
 from wmloop.models.world_model import WorldModel
+from wmloop.spaces import ActionSpec, BoxActions
 from wmloop.store import Version
 from wmloop.training.networks import load as weights
 from wmloop.training.networks import new_actor, new_critic, new_memory, new_vision
@@ -18,18 +18,22 @@ from wmloop.training.networks import new_actor, new_critic, new_memory, new_visi
 _CRITIC = "critic"
 
 
-def accept(config: RunConfig, parts: Mapping[str, Arrays]) -> None:
+def accept(config: RunConfig, actions: ActionSpec | None, parts: Mapping[str, Arrays]) -> None:
     """Refuse tensors that are not those of V, M and C's actor as configured, by names, dtypes and shapes.
+
+    An agent of earlier days does not tell what `actions` it takes: so many dimensions as its M reads.
 
     Raises:
         StoreCorruptError, KeyError: they are not.
     """
-    actions = parts["memory"]["lstm.weight_ih_l0"].shape[1] - config.vision.latent
+    if actions is None:
+        size = parts["memory"]["lstm.weight_ih_l0"].shape[1] - config.vision.latent
+        actions = BoxActions([-1] * size, [1] * size)
     meta = torch.device("meta")
     with meta:  # shapes without memory: the settings may ask for anything
         networks = {
             "vision": new_vision(config, meta),
-            "memory": new_memory(config, actions, meta),
+            "memory": new_memory(config, actions.size, meta),
             "actor": new_actor(config, actions, meta),
         }
     for prefix, network in networks.items():
@@ -37,15 +41,13 @@ def accept(config: RunConfig, parts: Mapping[str, Arrays]) -> None:
 
 
 def load(
-    config: RunConfig, low: np.ndarray, high: np.ndarray, device: torch.device, vision: Version, memory: Version,
-    controller: Version,
-) -> Agent:  # fmt: skip
-    """Return the agent for actions within [low, high] (A,), with C's critic unless it was pruned or not exported with it."""
-    actions = len(low)
+    config: RunConfig, actions: ActionSpec, device: torch.device, vision: Version, memory: Version, controller: Version
+) -> Agent:
+    """Return the agent that takes `actions`, with C's critic unless it was pruned or not exported with it."""
     critic = None
     if f"{_CRITIC}.safetensors" in controller.files:
         critic = weights(new_critic(config, device), controller, _CRITIC).eval()
     world = WorldModel(
-        weights(new_vision(config, device), vision), weights(new_memory(config, actions, device), memory)
+        weights(new_vision(config, device), vision), weights(new_memory(config, actions.size, device), memory)
     )
-    return Agent(world, weights(new_actor(config, actions, device), controller, "actor"), low, high, critic)
+    return Agent(world, weights(new_actor(config, actions, device), controller, "actor"), actions, critic)

@@ -41,11 +41,11 @@ def run(
     """Train C; write `actor` and `critic`, warm-started from the best so far by real score."""
     config = ctx.config.controller.model_copy(update={"gamma": discount(ctx)})
     experience = load_experience(ctx, vision)
-    actions = experience.actions.shape[-1]
+    spec, actions = experience.replay.spec, experience.replay.spec.size
     eye = load(new_vision(ctx.config, ctx.device), vision).eval()
     model = load(new_memory(ctx.config, actions, ctx.device), memory).eval()
     torch.manual_seed(ctx.seed("init"))
-    actor, critic = new_actor(ctx.config, actions, ctx.device), new_critic(ctx.config, ctx.device)
+    actor, critic = new_actor(ctx.config, spec, ctx.device), new_critic(ctx.config, ctx.device)
     if controller:
         load(actor, controller, "actor")
         load(critic, controller, "critic")

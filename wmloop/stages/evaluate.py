@@ -24,8 +24,8 @@ def run(ctx: StageContext, vision: Version, memory: Version, controller: Version
     config = ctx.config
     tracks = evaluation_tracks(config.evaluate.tracks)
     with make_envs(config.env, min(config.env.num_envs, len(tracks)), output=ctx.output) as pool:
-        require_same_actions(ctx.collected(), pool.action_low, pool.action_high)
-        agent = load(config, pool.action_low, pool.action_high, ctx.device, vision, memory, controller)
+        require_same_actions(ctx.collected(), pool.actions)
+        agent = load(config, pool.actions, ctx.device, vision, memory, controller)
         ctx.begin(len(tracks) * config.env.most_frames)
         results = _score(ctx, pool, agent, tracks, "tracks")
         metrics = summarise(results) | {"temperature": controller.metrics.get("temperature", 1.0)}

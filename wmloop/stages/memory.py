@@ -21,7 +21,7 @@ def run(ctx: StageContext, rollout: Version, vision: Version, memory: Version | 
     config = ctx.config.memory
     experience = load_experience(ctx, vision)
     torch.manual_seed(ctx.seed("init"))
-    net = new_memory(ctx.config, experience.actions.shape[-1], ctx.device)
+    net = new_memory(ctx.config, experience.replay.spec.size, ctx.device)
     if memory:
         load(net, memory)
     net.reward_scale.fill_(reward_scale(ctx.config, ctx.collected()))

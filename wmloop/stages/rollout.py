@@ -10,7 +10,7 @@ from wmloop.agents.collector import Decide, Task, drive, halves, require_wave
 from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import Exploration
 from wmloop.calibration.forecasts import forecast
-from wmloop.envs import Envs, Pushes, make_envs, random_driving
+from wmloop.envs import Envs, make_envs
 from wmloop.episodes import pack
 from wmloop.serving.world_model import load
 from wmloop.store import Version
@@ -19,7 +19,7 @@ from wmloop.training.rollouts import require_same_actions
 from wmloop.training.tally import Tally, summarise
 from wmloop.training.waves import decisions_of_first, first_wave, policy_wave
 
-#: A little more than a compressed picture of CarRacing takes on the disk.
+#: A little more than a compressed picture of a drawn world takes on the disk.
 _BYTES_A_DECISION = 2048
 
 
@@ -38,8 +38,8 @@ def run(
     with make_envs(config.env, config.env.num_envs, patience, ctx.output) as pool:
         agent = None
         if vision and memory and controller:
-            require_same_actions(ctx.collected(), pool.action_low, pool.action_high)
-            agent = load(config, pool.action_low, pool.action_high, ctx.device, vision, memory, controller)
+            require_same_actions(ctx.collected(), pool.actions)
+            agent = load(config, pool.actions, ctx.device, vision, memory, controller)
         ctx.begin(goal)
         ctx.draft.require_space(goal // config.env.action_repeat * _BYTES_A_DECISION)
         for number in count():
@@ -61,8 +61,7 @@ def run(
             require_wave(said["scores"], wave, ctx.draft.name)
             tally.add(said, wave)
             ctx.progress(min(tally.frames, goal), {"score": tally.score, "frames": float(tally.frames)})
-        bounds = {"low": pool.action_low.tolist(), "high": pool.action_high.tolist()}
-        ctx.draft.save_json("actions.json", bounds)
+        ctx.draft.save_json("actions.json", pool.actions.record())
     ctx.progress(goal)
     return tally.metrics()
 
@@ -82,25 +81,24 @@ class _Ticker:
 
 
 def _random(ctx: StageContext, number: int, wave: list[Task], pool: Envs) -> Decide:
-    low, high = pool.action_low, pool.action_high
-    plans = np.zeros((max(task.decisions for task in wave), pool.num_envs, len(low)), np.float32)
+    spec = pool.actions
+    plans = np.zeros((max(task.decisions for task in wave), pool.num_envs, *spec.shape), spec.dtype)
     for i, task in enumerate(wave):
         rng = ctx.rng("driving", number, i)
-        plans[: task.decisions, i] = random_driving(ctx.config.env.driving, low, high, task.decisions, rng)
+        plans[: task.decisions, i] = spec.random_walk(ctx.config.env.driving, task.decisions, rng)
     return lambda t, copies, frames: plans[t, copies.start :: copies.step]
 
 
 def _policy(ctx: StageContext, number: int, wave: list[Task], pool: Envs, trace: Recorder) -> Decide:
     loud = np.zeros(pool.num_envs, np.bool_)
     loud[: len(wave)] = [not task.quiet for task in wave]
-    actions = len(pool.action_low)
     pushes = {
-        copies: Pushes(ctx.config.rollout, actions, [ctx.rng("push", number, i) for i in copies])
+        copies: pool.actions.pushes(ctx.config.rollout, [ctx.rng("push", number, i) for i in copies])
         for copies in halves(pool.num_envs)
     }
 
     def decide(t: int, copies: range, frames: np.ndarray) -> np.ndarray:
-        noise = ctx.rng("noise", number, t).standard_normal((pool.num_envs, actions), np.float32)
+        noise = ctx.rng("noise", number, t).standard_normal((pool.num_envs, pool.actions.size), np.float32)
         of_these = slice(copies.start, None, copies.step)
         return trace.act(copies, frames, Exploration(noise[of_these], pushes[copies](), loud[of_these]))
 

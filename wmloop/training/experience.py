@@ -13,7 +13,7 @@ from wmloop.episodes import Replay
 from wmloop.models.memory import Hidden, Memory, Targets
 from wmloop.store import Version
 from wmloop.training.context import StageContext
-from wmloop.training.rollouts import action_bounds, episodes_of, reward_scale
+from wmloop.training.rollouts import actions_of, episodes_of, reward_scale
 
 _PASS_EPISODES = 64
 
@@ -21,7 +21,7 @@ _PASS_EPISODES = 64
 class Experience(NamedTuple):
     """All experience as M reads it, S sides (1, or 2 with the mirrored world) of R rows (see episodes.Replay).
 
-    `mu`, `std` (S, R, Z) of V's posterior; `actions` (S, R, A) in [-1, 1]; `rewards` (R,) in units of reward_scale,
+    `mu`, `std` (S, R, Z) of V's posterior; `actions` (S, R, A) as M reads them; `rewards` (R,) in units of reward_scale,
     floored as configured; `terminated` (R,).
     """
 
@@ -39,9 +39,8 @@ class Experience(NamedTuple):
         """Bring the episodes of `replay` and their latents, stored with V, together."""
         seen = [vision.tensors(name) for name in sorted(vision.files) if name.startswith("latents-")]
         mu, logvar = (np.concatenate([part[key] for part in seen], 1).astype(np.float32) for key in ("mu", "logvar"))
-        actions = np.stack([replay.actions] * len(mu))
-        if len(mu) == 2:
-            actions[1][:, list(config.env.mirror)] *= -1
+        sides = (replay.actions, replay.spec.mirror(replay.actions, config.env.mirror))
+        actions = np.stack(sides[: len(mu)])
         rewards, floor = replay.rewards, config.memory.reward_floor
         if floor is not None:  # an end's own reward is the terminal head's business
             rewards = np.where(replay.terminated > 0, rewards, np.maximum(rewards, floor))
@@ -61,7 +60,7 @@ def load_experience(ctx: StageContext, vision: Version) -> Experience:
     """Return the experience that is learnt from in this iteration, with the latents of `vision`."""
     rollouts = ctx.rollouts()
     batches = [list(episodes_of(version, observed=False)) for version in rollouts]
-    replay = Replay(batches, *action_bounds(rollouts[-1]))
+    replay = Replay(batches, actions_of(rollouts[-1]))
     scale = reward_scale(ctx.config, ctx.collected())
     return Experience.of(ctx.config, replay, vision, scale, ctx.device)
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 from torch import nn
 
-from wmloop.config import RunConfig
-from wmloop.models.controller import Actor, make_critic
+from wmloop.config import ControllerConfig, RunConfig
+from wmloop.models.controller import Actor, GaussianActor, make_critic
 from wmloop.models.memory import Memory
 from wmloop.models.state import load_module
 from wmloop.models.vision import Vision
+from wmloop.spaces import ActionSpec, BoxActions
 from wmloop.store import Version
 
 _Net = TypeVar("_Net", bound=nn.Module)
+
+
+def _gaussian(config: ControllerConfig, inputs: int, size: int) -> Actor:
+    return GaussianActor(inputs, size, config.actor, config.log_std)
+
+
+#: What makes the actor of each kind of actions: (settings, features, numbers of an action).
+ACTORS: dict[str, Callable[[ControllerConfig, int, int], Actor]] = {"box": _gaussian}
 
 
 def new_vision(config: RunConfig, device: torch.device) -> Vision:
@@ -23,16 +33,16 @@ def new_vision(config: RunConfig, device: torch.device) -> Vision:
 
 
 def new_memory(config: RunConfig, actions: int, device: torch.device) -> Memory:
-    """Return M as configured, with random weights, for `actions` action dimensions."""
+    """Return M as configured, with random weights, for actions of so many numbers."""
     settings = config.memory
     scale = 1.0 if settings.reward_scale == "auto" else float(settings.reward_scale)
     return Memory(config.vision.latent, actions, settings.hidden, settings.mixtures, scale).to(device)
 
 
-def new_actor(config: RunConfig, actions: int, device: torch.device) -> Actor:
-    """Return C's actor as configured, with random weights."""
+def new_actor(config: RunConfig, actions: ActionSpec, device: torch.device) -> Actor:
+    """Return C's actor as configured, with random weights, whose policy is over `actions`."""
     inputs = config.vision.latent + config.memory.hidden
-    return Actor(inputs, actions, config.controller.actor, config.controller.log_std).to(device)
+    return ACTORS[actions.kind](config.controller, inputs, actions.size).to(device)
 
 
 def new_critic(config: RunConfig, device: torch.device) -> nn.Module:
@@ -40,12 +50,12 @@ def new_critic(config: RunConfig, device: torch.device) -> nn.Module:
     return make_critic(config.controller.critic, config.vision.latent + config.memory.hidden).to(device)
 
 
-def shapes(config: RunConfig, actions: int = 3) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of all networks' tensors as configured; nothing is allocated."""
-    meta = torch.device("meta")
+def shapes(config: RunConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all networks' tensors as configured, for an action of one number; nothing is allocated."""
+    actions, meta = BoxActions([-1], [1]), torch.device("meta")
     with meta:
         nets: dict[str, nn.Module] = {
-            "vision": new_vision(config, meta), "memory": new_memory(config, actions, meta),
+            "vision": new_vision(config, meta), "memory": new_memory(config, actions.size, meta),
             "actor": new_actor(config, actions, meta), "critic": new_critic(config, meta),
         }  # fmt: skip
     return {f"{name}.{key}": tuple(part.shape) for name, net in nets.items() for key, part in net.state_dict().items()}

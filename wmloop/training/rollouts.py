@@ -1,4 +1,4 @@
-"""What the rollouts of a run hold: episodes, pictures, bounds of actions, the unit of rewards."""
+"""What the rollouts of a run hold: episodes, observations, the actions they are driven by, the unit of rewards."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from wmloop.config import RunConfig
-from wmloop.envs import IMAGE_SIZE
 from wmloop.episodes import Episode, unpack
 from wmloop.errors import StoreCorruptError, UsageError
+from wmloop.spaces import ActionSpec, recorded
 from wmloop.store import Version
+
+_ACTIONS = "actions.json"
 
 
 def reward_scale(config: RunConfig, rollouts: Sequence[Version]) -> float:
@@ -30,56 +32,60 @@ def episodes_of(version: Version, observed: bool = True) -> Iterator[Episode]:
     Raises:
         StoreCorruptError: a shard does not hold what its names promise.
     """
+    shape = None
     for shard in sorted(name for name in version.files if name.startswith("episodes-")):
         try:
             for episode in unpack(version.tensors(shard), observed):
-                if episode.observations.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3):
-                    raise ValueError(f"its pictures have the shape {episode.observations.shape[1:]}")
+                shape = shape or episode.observations.shape[1:]
+                if episode.observations.shape[1:] != shape:
+                    raise ValueError(f"it has observations of shape {shape} and {episode.observations.shape[1:]}")
                 yield episode
         except (KeyError, IndexError, ValueError, zlib.error) as error:
             raise StoreCorruptError(f"{version.name}/{shard} is no shard of episodes: {error}") from error
 
 
 def gather_frames(versions: Sequence[Version], rows: np.ndarray) -> np.ndarray:
-    """Return the observations (N, 64, 64, 3) uint8 of `rows` (N,), counted over rollout versions as in episodes.Replay."""
+    """Return the observations (N, ...) of `rows` (N,), counted over rollout versions as in episodes.Replay."""
     order = np.argsort(rows, kind="stable")
     ascending = rows[order]
-    frames = np.empty((len(rows), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    frames = np.empty(0)
     first = 0
     for version in versions:
         for episode in episodes_of(version):
+            if first == 0:  # it tells what they look like
+                frames = np.empty((len(rows), *episode.observations.shape[1:]), episode.observations.dtype)
             here = slice(*np.searchsorted(ascending, (first, first + len(episode) + 1)))
             frames[order[here]] = episode.observations[ascending[here] - first]
             first += len(episode) + 1
     return frames
 
 
-def require_same_actions(rollouts: Sequence[Version], low: np.ndarray, high: np.ndarray) -> None:
+def require_same_actions(rollouts: Sequence[Version], actions: ActionSpec) -> None:
     """Refuse an environment whose actions are not those that the newest of a run's rollouts was driven with.
 
     Raises:
-        UsageError: they have other bounds (A,); nothing where no rollout tells.
+        UsageError: they are others; nothing where no rollout tells.
     """
-    newest = rollouts[-1] if rollouts else None
-    if newest is None or "actions.json" not in newest.files:
-        return
-    bounds = newest.json("actions.json")
-    if bounds["low"] != low.tolist() or bounds["high"] != high.tolist():
+    driven = last_actions(rollouts)
+    if driven is not None and driven.record() != actions.record():
         raise UsageError(
-            f"the environment's actions lie in {low.tolist()} to {high.tolist()} now, and in {bounds['low']} to"
-            f" {bounds['high']} when the run drove it: what was learnt is of another environment. Bring that back, or begin"
-            " anew with `wmloop start`"
+            f"the environment's actions lie {actions} now, and {driven} when the run drove it: what was learnt is of another"
+            " environment. Bring that back, or begin anew with `wmloop start`"
         )
 
 
-def action_bounds(rollout: Version) -> tuple[np.ndarray, np.ndarray]:
-    """Return the environment's action bounds (A,), as a rollout recorded them."""
-    bounds = rollout.json("actions.json")
-    return np.array(bounds["low"], np.float32), np.array(bounds["high"], np.float32)
+def last_actions(rollouts: Sequence[Version]) -> ActionSpec | None:
+    """Return the actions that the newest of a run's rollouts was driven by; None where there is none, or it does not tell."""
+    return actions_of(rollouts[-1]) if rollouts and _ACTIONS in rollouts[-1].files else None
+
+
+def actions_of(rollout: Version) -> ActionSpec:
+    """Return the actions that a rollout was driven by, as it recorded them."""
+    return recorded(rollout.json(_ACTIONS))
 
 
 class Frames:
-    """The pictures of training batches, those of `steps` batches on the device at a time: memory does not grow with a run."""
+    """The observations of training batches, those of `steps` at a time on the device: memory does not grow with a run."""
 
     def __init__(
         self, rollouts: Sequence[Version], steps: int, rows: Callable[[int], np.ndarray], device: torch.device
@@ -88,12 +94,12 @@ class Frames:
         self._first, self._held = -1, torch.empty(0, dtype=torch.uint8)
 
     def of(self, step: int) -> Tensor:
-        """Return the pictures (B, 64, 64, 3) uint8 of the batch of `step`."""
+        """Return the observations (B, ...) of the batch of `step`."""
         first = step - step % self._steps
         if first != self._first:
             rows = [self._rows(i) for i in range(first, first + self._steps)]
             # the old ones go before the new ones come
             self._first, self._held = first, torch.empty(0, dtype=torch.uint8)
             frames = gather_frames(self._rollouts, np.concatenate(rows))
-            self._held = torch.from_numpy(frames).to(self._device).view(self._steps, -1, IMAGE_SIZE, IMAGE_SIZE, 3)
+            self._held = torch.from_numpy(frames).to(self._device).unflatten(0, (self._steps, -1))
         return self._held[step - first]
