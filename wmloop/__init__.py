@@ -10,10 +10,10 @@ __version__ = "0.1.0"
 # Looked up on first use, because `import wmloop` must not import torch: `wmloop --help` would wait for it.
 _HOMES = {
     "Agent": "wmloop.agents.world_model",
-    "Dream": "wmloop.dream",
     "RunConfig": "wmloop.config",
     "Store": "wmloop.store",
     "Served": "wmloop.serving.agent",
+    "WorldModel": "wmloop.models.world_model",
     "WmloopError": "wmloop.errors",
     "build_config": "wmloop.config",
     "run": "wmloop.loop",

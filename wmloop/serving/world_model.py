@@ -9,8 +9,9 @@ import torch
 
 from wmloop.agents.world_model import Agent
 from wmloop.config import RunConfig
+from wmloop.models.memory import actions_of
 from wmloop.models.state import Arrays, load_module
-from wmloop.models.world_model import WorldModel
+from wmloop.models.vision_memory import VisionMemory
 from wmloop.store import Version
 from wmloop.training.networks import load as weights
 from wmloop.training.networks import new_actor, new_critic, new_memory, new_vision
@@ -24,7 +25,7 @@ def accept(config: RunConfig, parts: Mapping[str, Arrays]) -> None:
     Raises:
         StoreCorruptError, KeyError: they are not.
     """
-    actions = parts["memory"]["lstm.weight_ih_l0"].shape[1] - config.vision.latent
+    actions = actions_of(parts["memory"], config.vision.latent)
     meta = torch.device("meta")
     with meta:  # shapes without memory: the settings may ask for anything
         networks = {
@@ -45,7 +46,7 @@ def load(
     critic = None
     if f"{_CRITIC}.safetensors" in controller.files:
         critic = weights(new_critic(config, device), controller, _CRITIC).eval()
-    world = WorldModel(
+    world = VisionMemory(
         weights(new_vision(config, device), vision), weights(new_memory(config, actions, device), memory)
     )
     return Agent(world, weights(new_actor(config, actions, device), controller, "actor"), low, high, critic)
