@@ -17,17 +17,18 @@ from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import Agent
 from wmloop.config import build_config
 from wmloop.device import resolve_precision, set_precision
-from wmloop.dreams import Dream, Noise
+from wmloop.dreams import Noise, rollout
 from wmloop.envs import EnvPool
 from wmloop.envs.carracing import OnDemandCarRacing
 from wmloop.episodes import pack
 from wmloop.learn import ppo
 from wmloop.learn.optim import adam, descend
 from wmloop.models.controller import PlainCritic
+from wmloop.models.kernel import Kernel
 from wmloop.models.memory import Targets, memory_loss
 from wmloop.models.mixed import round_in
 from wmloop.models.vision import Vision, to_images, vae_loss
-from wmloop.models.world_model import State, WorldModel
+from wmloop.models.vision_memory import VisionMemory
 from wmloop.spaces import BoxActions
 from wmloop.store.tensors import encode
 from wmloop.training.networks import new_actor, new_critic, new_memory, new_vision
@@ -45,12 +46,12 @@ DREAM_FLOP = 2 * (
 
 def _dream(num_dreams: int = CONFIG.dream.num_dreams) -> Work:
     memory, actor = new_memory(CONFIG, ACTIONS, CPU).eval(), new_actor(CONFIG, BOX, CPU).eval()
-    dream, horizon = Dream(memory, 1.15, CONFIG.memory.done_weight), CONFIG.dream.horizon
-    start = State(torch.randn(num_dreams, 32), *memory.start(num_dreams))
+    kernel, horizon = Kernel(memory, 1.15, CONFIG.memory.done_weight), CONFIG.dream.horizon
+    start = memory.begin(torch.randn(num_dreams, 32))
     generator = torch.Generator().manual_seed(0)
 
     def work() -> float:
-        dream.rollout(actor, start, Noise.draw(horizon, num_dreams, 32, ACTIONS, generator))
+        rollout(kernel, actor, start, Noise.draw(horizon, num_dreams, 32, ACTIONS, generator))
         return num_dreams * horizon
 
     return work
@@ -86,12 +87,12 @@ def _trained() -> Work:
     anchor = copy.deepcopy(actor).requires_grad_(False)
     config = CONFIG.controller.model_copy(update={"update_epochs": 4, "target_kl": 1e9})
     optimizer = adam([*actor.parameters(), *critic.parameters()], 3e-4)
-    dream = Dream(memory, 1.15, CONFIG.memory.done_weight)
-    start = State(torch.randn(num_dreams, 32), *memory.start(num_dreams))
+    kernel = Kernel(memory, 1.15, CONFIG.memory.done_weight)
+    start = memory.begin(torch.randn(num_dreams, 32))
     generator = torch.Generator().manual_seed(0)
 
     def work() -> float:
-        batch = dream.rollout(actor, start, Noise.draw(horizon, num_dreams, 32, ACTIONS, generator))
+        batch = rollout(kernel, actor, start, Noise.draw(horizon, num_dreams, 32, ACTIONS, generator))
         ppo.update(actor, critic, anchor, optimizer, batch.learnable(), config, generator)
         return num_dreams * horizon
 
@@ -198,7 +199,7 @@ def _rollouts(policy: bool) -> Iterator[Work]:
     """Yield real frames by decisions, 16 copies on all cores, packed for the disk; by C through V and M, or at random."""
     num_envs = CONFIG.env.num_envs
     with EnvPool(CONFIG.env, num_envs) as pool:
-        world = WorldModel(new_vision(CONFIG, CPU), new_memory(CONFIG, ACTIONS, CPU))
+        world = VisionMemory(new_vision(CONFIG, CPU), new_memory(CONFIG, ACTIONS, CPU))
         agent = Agent(world, new_actor(CONFIG, pool.actions, CPU), pool.actions)
         rng = np.random.default_rng(0)
         seeds = iter(range(10**6))

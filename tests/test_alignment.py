@@ -7,9 +7,10 @@ import torch
 from tests.tiny_env import tiny_config
 from wmloop.config import build_config
 from wmloop.config.text import parse_setting, to_toml
-from wmloop.dreams import Dream
+from wmloop.dreams import Noise, unroll
 from wmloop.episodes import Replay
 from wmloop.models import mixture
+from wmloop.models.kernel import Kernel
 from wmloop.models.world_model import State
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store
@@ -73,19 +74,19 @@ def foreseen(config, memory, experience, shift=0):
     that is drawn: the mean of many. `shift` delays the actions.
     """
     generator = torch.Generator().manual_seed(0)
-    dream, replay, pairs = Dream(memory, 1.0, config.memory.done_weight), experience.replay, []
+    kernel, replay, pairs = Kernel(memory, 1.0, config.memory.done_weight), experience.replay, []
     for first, length in zip(replay.first, replay.length, strict=True):
-        h, c = memory.start(1)
-        paid = []
-        for t in range(length):
+
+        def act(t, state, first=first, length=length):
             row = min(max(first + t - shift, first), first + length - 1)
-            state = State(experience.mu[0, [first + t]], h, c)
-            uniform = torch.rand(DRAWS, memory.latent, generator=generator)
-            normal = torch.randn(DRAWS, memory.latent, generator=generator)
-            after, outcome = dream.step(state.at([0] * DRAWS), experience.actions[0, [row] * DRAWS], uniform, normal)
-            h, c = after.h[:1], after.c[:1]
-            paid.append(outcome.expected.mean().item() * config.memory.reward_scale)
-        pairs.append((np.array(paid), replay.rewards[first : first + length]))
+            seen, (_, h) = experience.mu[0, [first + t] * DRAWS], memory.split(state.features)
+            return State(torch.cat([seen, h], 1), state.inner), experience.actions[0, [row] * DRAWS]
+
+        start = memory.begin(experience.mu[0, [first] * DRAWS])
+        noise = Noise.draw(length, DRAWS, memory.latent, 0, generator)
+        paid = [outcome.expected.mean().item() for _, outcome in unroll(kernel, start, act, noise)]
+        paid = np.array(paid) * config.memory.reward_scale
+        pairs.append((paid, replay.rewards[first : first + length]))
     return pairs
 
 

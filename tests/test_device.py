@@ -9,9 +9,10 @@ import torch
 
 from wmloop import device, machine
 from wmloop.config import RunConfig, build_config
-from wmloop.dreams import Dream, Noise
+from wmloop.dreams import Noise, rollout
 from wmloop.errors import UsageError
 from wmloop.models import mixture
+from wmloop.models.kernel import Kernel
 from wmloop.models.world_model import State
 from wmloop.opening import stored_config
 from wmloop.spaces import BoxActions
@@ -169,15 +170,16 @@ def test_a_dream_whose_products_may_round_to_bf16_is_the_same_but_for_rounding()
     torch.manual_seed(0)
     memory, actor = new_memory(CONFIG, 3, CPU).eval(), new_actor(CONFIG, BoxActions([-1] * 3, [1] * 3), CPU).eval()
     dreams, generator = 2048, torch.Generator().manual_seed(1)
-    start = State(torch.randn(dreams, 32), torch.tanh(torch.randn(dreams, 256)), torch.randn(dreams, 256))
+    z, h, c = torch.randn(dreams, 32), torch.tanh(torch.randn(dreams, 256)), torch.randn(dreams, 256)
+    start = State(torch.cat([z, h], 1), c)
     noise = Noise.draw(6, dreams, 32, 3, generator)
 
     def dreamt(precision):
         torch.set_float32_matmul_precision(precision)
         with torch.no_grad():
-            batch = Dream(memory, 1.15, 10.0).rollout(actor, start, noise)
-            hidden = memory.step(start.z, noise.action[0].clamp(-1, 1), (start.h, start.c))[0]
-            return batch, mixture.log_prob(memory.density(hidden), start.z)
+            batch = rollout(Kernel(memory, 1.15, 10.0), actor, start, noise)
+            after = memory.follower()(start, noise.action[0].clamp(-1, 1), z)
+            return batch, mixture.log_prob(memory.density(memory.split(after.features)[1]), z)
 
     (exact, likely), (rounded, likely_rounded) = dreamt("highest"), dreamt("medium")
     assert float((likely - likely_rounded).mean().abs()) < 0.005  # nats a dimension

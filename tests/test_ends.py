@@ -10,12 +10,12 @@ from wmloop.calibration.ends import by_bin, ends
 from wmloop.calibration.gap import gap
 from wmloop.calibration.windows import HORIZON, Promises, windows
 from wmloop.config import build_config
-from wmloop.dreams import Dream, Noise
+from wmloop.dreams import Noise, foretell, rollout
 from wmloop.episodes import Episode, Replay
 from wmloop.learn.optim import adam, descend, warmup_decay
-from wmloop.models.memory import Memory, memory_loss
+from wmloop.models.kernel import Kernel
+from wmloop.models.memory import Memory
 from wmloop.models.policies import ClippedGaussian
-from wmloop.models.world_model import State
 from wmloop.spaces import BoxActions
 from wmloop.training.experience import Experience, draw, remember
 
@@ -71,9 +71,7 @@ def trained():
     for i in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = warmup_decay(1e-2, i, steps, 20)
-        z, action, state, targets = draw(ctx, seen, states, i)
-        hidden, _ = memory(z, action, state)
-        loss, _ = memory_loss(memory.predict(hidden, targets.z), targets, 2.0, 10.0, 0.0, memory.terminal_scale)
+        loss, _ = memory.loss(*draw(ctx, seen, states, i), 2.0, 10.0, 0.0)
         descend(loss, optimizer, config.max_grad_norm)
     driven = list(episodes(800, 1))
     held_out = experience(driven, 1)
@@ -86,14 +84,14 @@ def rows(replay, episode, decisions):
 
 @torch.no_grad()
 def test_as_many_ends_are_expected_as_come(trained):
-    memory, driven, held_out, (h, c) = trained
+    memory, driven, held_out, states = trained
     replay, told = held_out.replay, []
-    dream = Dream(memory, 1.0, 10.0)
+    kernel = Kernel(memory, 1.0, 10.0)
     for i, episode in enumerate(driven):
         row = rows(replay, i, np.arange(len(episode)))
-        state = State(held_out.mu[0, row], h[0, row], c[0, row])
-        noise = Noise.draw(1, len(row), LATENT, 1, torch.Generator().manual_seed(i))
-        done = dream.step(state, held_out.actions[0, row], noise.uniform[0], noise.normal[0])[1].done
+        row = torch.from_numpy(row)
+        generator = torch.Generator().manual_seed(i)
+        _, done = foretell(kernel, states.at((0, row)), held_out.actions[0, row], 1, generator)
         came = np.zeros(len(episode))
         came[-1] = episode.terminated
         told.append(Promises([], [], [], ends=by_bin(done.double().numpy(), came)))
@@ -104,17 +102,17 @@ def test_as_many_ends_are_expected_as_come(trained):
 
 @torch.no_grad()
 def test_what_is_promised_is_what_is_paid(trained):
-    memory, driven, held_out, (h, c) = trained
+    memory, driven, held_out, states = trained
     asked = [windows(episode, 0, CAP, None) for episode in driven]
     starts = [(i, window) for i, some in enumerate(asked) for window in some]
     row = np.array([rows(held_out.replay, i, window.start) for i, window in starts])
-    begin = State(held_out.mu[0, row], h[0, row], c[0, row])
+    begin = states.at((0, torch.from_numpy(row)))
     noise = Noise.draw(HORIZON, len(row), LATENT, 1, torch.Generator().manual_seed(0))
 
     def anything(features):
         return ClippedGaussian(torch.zeros(len(features), 1), torch.zeros(len(features), 1))
 
-    batch = Dream(memory, 1.0, 10.0).rollout(anything, begin, noise)
+    batch = rollout(Kernel(memory, 1.0, 10.0), anything, begin, noise)
     due = (batch.survival[:-1] * batch.expected).cumsum(0).numpy()
     told = [Promises([], [], [], [], len(episode)) for episode in driven]
     for place, (i, window) in enumerate(starts):

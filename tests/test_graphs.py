@@ -5,9 +5,10 @@ import contextlib
 import pytest
 import torch
 
-from wmloop.dreams import Dream, Noise
+from wmloop.dreams import Noise, rollout
 from wmloop.graphs import Captured
 from wmloop.models.controller import GaussianActor
+from wmloop.models.kernel import Kernel
 from wmloop.models.memory import Memory
 from wmloop.models.world_model import State
 
@@ -100,18 +101,18 @@ def test_a_dream_as_a_graph_is_the_eager_dream_on_the_same_noise():
     device = torch.device("cuda")
     torch.manual_seed(0)
     memory, actor = Memory().to(device).eval(), GaussianActor().to(device)
-    dream = Dream(memory, 1.15, 10.0)
+    kernel = Kernel(memory, 1.15, 10.0)
 
-    def imagine(z, h, c, *noise):
-        return dream.rollout(actor, State(z, h, c), Noise(*noise))
+    def imagine(features, inner, *noise):
+        return rollout(kernel, actor, State(features, inner), Noise(*noise))
 
     captured = Captured(imagine, device)
     generator = torch.Generator(device).manual_seed(0)
     for _ in range(3):
-        z = torch.randn(64, 32, device=device)
+        start = memory.begin(torch.randn(64, 32, device=device))
         noise = Noise.draw(12, 64, 32, 3, generator)
-        eager = imagine(z, *memory.start(64, device), *noise)
-        for ours, theirs in zip(captured(z, *memory.start(64, device), *noise), eager, strict=True):
+        eager = imagine(*start, *noise)
+        for ours, theirs in zip(captured(*start, *noise), eager, strict=True):
             torch.testing.assert_close(ours, theirs)
         with torch.no_grad():
             actor.mean.bias.add_(0.1)

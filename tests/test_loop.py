@@ -15,7 +15,6 @@ from wmloop import loop
 from wmloop.calibration.scores import TrackResult
 from wmloop.config import build_config
 from wmloop.config.text import parse_setting, to_toml
-from wmloop.dreams import Dream
 from wmloop.errors import DivergedError
 from wmloop.events import Message, Picture, Progress, RunFinished, Snapshot, VersionCommitted
 from wmloop.history import History
@@ -157,11 +156,11 @@ def test_a_controller_goes_on_from_the_newest_that_reality_has_not_rejected(told
 
 def test_c_is_trained_as_the_schedules_say_and_what_they_follow_is_measured(whole, tmp_path, monkeypatch):
     store = until(whole, tmp_path, (1, "controller"))
-    rollout, update, dreamt, trained_with = Dream.rollout, ppo.update, [], []
+    rollout, update, dreamt, trained_with = controller_stage.rollout, ppo.update, [], []
 
-    def dream(self, *arguments):
-        batch = rollout(self, *arguments)
-        dreamt.append((self.temperature, batch))
+    def dream(imagination, *arguments):
+        batch = rollout(imagination, *arguments)
+        dreamt.append((imagination.temperature, batch))
         return batch
 
     def trained(actor, critic, anchor, optimizer, batch, config, *rest):
@@ -169,7 +168,7 @@ def test_c_is_trained_as_the_schedules_say_and_what_they_follow_is_measured(whol
         return update(actor, critic, anchor, optimizer, batch, config, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Dream, "rollout", dream)
+        patch.setattr(controller_stage, "rollout", dream)
         patch.setattr(ppo, "update", trained)
         patch.setattr(controller_stage, "discount", lambda ctx: 0.75)
         patch.setattr(controller_stage, "temperature", lambda ctx, evaluation: 1.25)

@@ -13,12 +13,12 @@ from tests.tiny_env import tiny_config
 from wmloop import loop
 from wmloop.config import RunConfig, build_config
 from wmloop.config.text import to_toml
-from wmloop.dreams import Dream, Noise
+from wmloop.dreams import Noise, rollout
 from wmloop.learn import ppo
 from wmloop.learn.optim import adam
 from wmloop.models.controller import GaussianActor, PlainCritic
+from wmloop.models.kernel import Kernel
 from wmloop.models.mixed import LSTM, Layers, MayRound, round_in, rounding_fault
-from wmloop.models.world_model import State
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.stages import controller
 from wmloop.store import Store
@@ -47,7 +47,7 @@ def test_layers_that_may_round_take_and_give_float32_and_are_the_same_but_for_ro
 def test_ppos_first_ratio_is_one_and_its_figures_are_the_same_but_for_rounding():
     torch.manual_seed(0)
     memory = new_memory(CONFIG, 3, CPU).eval()
-    start = State(torch.randn(512, 32), *memory.start(512))
+    start = memory.begin(torch.randn(512, 32))
     noise = Noise.draw(12, 512, 32, 3, torch.Generator().manual_seed(1))
     actor, critic = GaussianActor(), PlainCritic()
 
@@ -55,7 +55,7 @@ def test_ppos_first_ratio_is_one_and_its_figures_are_the_same_but_for_rounding()
         nets = copy.deepcopy(actor), copy.deepcopy(critic)
         if rounds:
             round_in(*nets)
-        batch = Dream(memory, 1.15, 10.0).rollout(nets[0], start, noise)
+        batch = rollout(Kernel(memory, 1.15, 10.0), nets[0], start, noise)
         again = nets[0](batch.features[:-1]).logprob(batch.action)  # other shapes, so other sums
         assert float((again - batch.logprob).detach().abs().max()) < (1e-2 if rounds else 1e-4)
         config = CONFIG.controller.model_copy(update={"target_kl": 1e9})

@@ -90,12 +90,14 @@ def test_the_free_nats_hide_a_small_kl_from_the_loss_but_not_from_the_metric():
 def test_memory_stepped_by_hand_equals_torchs_lstm():
     memory = Memory(8, 2, 16, 3).double()
     z, actions = torch.randn(4, 6, 8).double(), torch.randn(4, 6, 2).double()
-    state = tuple(part.double() for part in memory.start(4))
-    hidden, last = memory(z, actions, state)
+    hidden, last = memory(z, actions, tuple(part.double() for part in memory.start(4)))
+    state, follow = memory.begin(z[:, 0]), memory.follower()
     for t in range(6):
-        state = memory.step(z[:, t], actions[:, t], state)
-        torch.testing.assert_close(state[0], hidden[:, t], rtol=0, atol=1e-10)
-    torch.testing.assert_close(state[1], last[1], rtol=0, atol=1e-10)
+        seen, _ = memory.split(state.features)
+        torch.testing.assert_close(seen, z[:, t], rtol=0, atol=0)
+        state = follow(state, actions[:, t], z[:, (t + 1) % 6])
+        torch.testing.assert_close(memory.split(state.features)[1], hidden[:, t], rtol=0, atol=1e-10)
+    torch.testing.assert_close(state.inner, last[1], rtol=0, atol=1e-10)
 
 
 def example(steps: int = 4) -> tuple[Prediction, Targets]:

@@ -177,9 +177,9 @@ def test_with_both_worlds_the_dream_goes_on_alone_and_looks_up_now_and_then(real
     starts = []
     dream_on = worlds.dream_on
 
-    def spy(agent, dream, state, action, generator):
-        starts.append(torch.equal(state.z, real.state.z))
-        return dream_on(agent, dream, state, action, generator)
+    def spy(imagination, state, *rest):
+        starts.append(torch.equal(state.features, real.state.features))
+        return dream_on(imagination, state, *rest)
 
     monkeypatch.setattr(worlds, "dream_on", spy)
     for _ in range(9):
@@ -417,10 +417,10 @@ def test_a_driver_may_look_at_the_end_and_begin_again(real):
 def test_the_dream_that_goes_along_begins_anew_when_it_is_turned_to_again(real, monkeypatch):
     starts, dream_on = [], worlds.dream_on
 
-    def spy(agent, dream, state, action, generator):
-        if dream is real.dream and real.dreaming:
-            starts.append(torch.equal(state.z, real.state.z))
-        return dream_on(agent, dream, state, action, generator)
+    def spy(imagination, state, *rest):
+        if imagination is real.imagination and real.dreaming:
+            starts.append(torch.equal(state.features, real.state.features))
+        return dream_on(imagination, state, *rest)
 
     monkeypatch.setattr(worlds, "dream_on", spy)
     # real, both from 1, the dream from 4, real from 6, both from 8

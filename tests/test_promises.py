@@ -16,10 +16,10 @@ from wmloop.calibration.gap import gap
 from wmloop.calibration.open_loop import foresee, foresight
 from wmloop.calibration.windows import Promises, windows
 from wmloop.config import build_config
-from wmloop.dreams import Outcome
 from wmloop.episodes import Episode
 from wmloop.models.policies import ClippedGaussian
-from wmloop.models.world_model import State, WorldModel
+from wmloop.models.vision_memory import VisionMemory
+from wmloop.models.world_model import Outcome, State
 from wmloop.spaces import BoxActions
 from wmloop.training.networks import new_actor, new_memory, new_vision
 
@@ -158,7 +158,7 @@ def test_m_is_asked_only_where_rollouts_would_still_drive():
 
 @pytest.mark.parametrize("foreseeing", [False, True])
 def test_a_trace_tells_of_every_moment_asked_and_foresees_only_if_told_to(foreseeing):
-    world = WorldModel(new_vision(CONFIG, CPU), new_memory(CONFIG, 2, CPU))
+    world = VisionMemory(new_vision(CONFIG, CPU), new_memory(CONFIG, 2, CPU))
     agent = Agent(world, new_actor(CONFIG, ACTIONS, CPU), ACTIONS)
     parts = halves(2)
     trace = Recorder(agent, parts)
@@ -196,11 +196,14 @@ def test_foresight_is_told_of_the_moments_that_were_asked_alone():
 
 
 class Fork:
-    """A dream that turns left or right once, by chance, and is paid +1 or -1 a step for it from then on."""
+    """Dreams that turn left or right once, by chance, and are paid +1 or -1 a step for it from then on."""
 
-    def step(self, state, action, uniform, normal):
-        side = torch.where(state.z == 0, torch.where(uniform < 0.5, -0.5, 0.5), state.z)
-        return State(side, state.h, state.c), Outcome(2 * side[:, 0], torch.zeros(len(side)), torch.zeros(len(side)))
+    noise_size = 1
+
+    def imagine(self, state, action, uniform, normal):
+        here, nothing = state.features, torch.zeros(len(action))
+        side = torch.where(here == 0, torch.where(uniform < 0.5, -0.5, 0.5), here)
+        return State(side, state.inner), Outcome(2 * side[:, 0], nothing, nothing)
 
 
 @pytest.mark.parametrize(("taken", "expected"), [(0.5, 5), (-0.5, -5)])
@@ -220,7 +223,7 @@ def test_actions_that_say_nothing_about_the_road_leave_both_ways_as_likely_as_be
 
 def foresee_fork(policy, taken):
     moments, steps = 400, 6
-    begin = State(*(torch.zeros(moments, 1) for _ in range(3)))
+    begin = State(torch.zeros(moments, 1), torch.zeros(moments, 0))
     actions = torch.full((steps, moments, 1), taken)
     actions[0] = 0
     lived = torch.full((moments,), steps)

@@ -13,7 +13,7 @@ from wmloop.calibration.ends import by_bin
 from wmloop.calibration.open_loop import foresee
 from wmloop.calibration.windows import HORIZON, Promises, time_limit, windows
 from wmloop.config import RunConfig
-from wmloop.dreams import Dream, Noise
+from wmloop.dreams import Noise, foretell, rollout
 from wmloop.episodes import Episode
 from wmloop.models.world_model import State
 from wmloop.seeding import derive_seed
@@ -48,15 +48,15 @@ def forecast(
     starts = [(i, number, window) for i, some in enumerate(asked) for number, window in enumerate(some)]
     if not starts:
         return told
-    agent, memory = trace.agent, trace.agent.world.memory
-    scale = float(memory.reward_scale)
+    agent, scale = trace.agent, trace.agent.world.reward_scale
     seen = [trace.of(i, slice(window.start, window.start + window.lived)) for i, _, window in starts]
     begin = State.cat([states.at(slice(1)) for states, _ in seen])
     generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "promise"))
-    dream = Dream(memory, 1.0, config.memory.done_weight)
+    imagination = agent.world.imagination(1.0, config.memory.done_weight)
     begins = begin.at(torch.arange(len(starts), device=agent.device).repeat_interleave(_DREAMS))
-    noise = Noise.draw(HORIZON, len(begins.z), begin.z.shape[1], memory.actions, generator)
-    batch = dream.rollout(agent.policy, begins, noise._replace(action=torch.zeros_like(noise.action)))
+    actions = seen[0][1].shape[1]
+    noise = Noise.draw(HORIZON, len(starts) * _DREAMS, imagination.noise_size, actions, generator)
+    batch = rollout(imagination, agent.policy, begins, noise._replace(action=torch.zeros_like(noise.action)))
     due = (batch.survival[:-1] * batch.expected).cumsum(0).unflatten(1, (-1, _DREAMS)).mean(2).cpu().numpy() * scale
     for place, (i, _, window) in enumerate(starts):
         told[i].promised.append(float(due[window.promised - 1, place]))
@@ -71,7 +71,7 @@ def forecast(
         some = chosen[k : k + _TOGETHER]
         taken = nn.utils.rnn.pad_sequence([seen[place][1] for place in some])
         real = torch.tensor([starts[place][2].lived for place in some], device=agent.device)
-        foreseen: Tensor = foresee(dream, agent.actor, begin.at(some), taken, real, generator) * scale
+        foreseen: Tensor = foresee(imagination, agent.actor, begin.at(some), taken, real, generator) * scale
         answers |= dict(zip(some, foreseen.tolist(), strict=True))
     for place, (i, _, _) in enumerate(starts):
         told[i].foreseen.append(answers.get(place))
@@ -81,14 +81,14 @@ def forecast(
 def _ends(trace: Recorder, config: RunConfig, episodes: Sequence[Episode]) -> list[list[list[float]]]:
     """Return for each episode how often M expected it to end, and whether it did (see Promises)."""
     agent = trace.agent
-    dream = Dream(agent.world.memory, 1.0, config.memory.done_weight)
+    imagination = agent.world.imagination(1.0, config.memory.done_weight)
     generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "ends"))
     seen = [trace.of(i, slice(0, len(episode))) for i, episode in enumerate(episodes)]
     states, actions = State.cat([states for states, _ in seen]), torch.cat([actions for _, actions in seen])
     parts = []
     for k in range(0, len(actions), _ROWS):
         some = slice(k, k + _ROWS)
-        parts.append(dream.foretell(states.at(some), actions[some], _DREAMS, generator)[1])
+        parts.append(foretell(imagination, states.at(some), actions[some], _DREAMS, generator)[1])
     expected = torch.cat(parts).cpu().double().numpy()
     found, first = [], 0
     for episode in episodes:

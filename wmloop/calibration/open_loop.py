@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from wmloop.calibration.windows import Promises
-from wmloop.dreams import Dream, Noise
+from wmloop.dreams import Noise, unroll
 from wmloop.models.policies import Policy
-from wmloop.models.world_model import State
+from wmloop.models.world_model import Imagination, State
 
 #: Dreams of a moment, given what was really done.
 _FORESEEING = 1024
@@ -21,7 +21,7 @@ _SLACK, _FLOOR = 2.0, 0.02
 
 
 def foresee(
-    dream: Dream, policy: Callable[[Tensor], Policy], begin: State, taken: Tensor, lived: Tensor,
+    imagination: Imagination, policy: Callable[[Tensor], Policy], begin: State, taken: Tensor, lived: Tensor,
     generator: torch.Generator,
 ) -> Tensor:  # fmt: skip
     """Return the reward sum M expects from `begin` (N) given the actions really taken (T, N, A), (N,), open loop.
@@ -32,18 +32,21 @@ def foresee(
     particle filter, Gordon et al. 1993). Each of the first `lived` (N,) decisions counts what is then expected of it,
     whether it ends the episode or not. No real picture is seen.
     """
-    count, dreams, device = len(begin.z), _FORESEEING, begin.z.device
+    (count, dreams), device = (len(lived), _FORESEEING), lived.device
     first = torch.arange(count, device=device).unsqueeze(1) * dreams
-    state = begin.at(torch.arange(count, device=device).repeat_interleave(dreams))
-    noise = Noise.draw(len(taken), count * dreams, state.z.shape[1], taken.shape[2], generator)
+    start = begin.at(torch.arange(count, device=device).repeat_interleave(dreams))
+    noise = Noise.draw(len(taken), count * dreams, imagination.noise_size, taken.shape[2], generator)
+    actions = taken.repeat_interleave(dreams, 1)
     total, continues = torch.zeros(count, device=device), torch.ones(count * dreams, device=device)
-    for t, action in enumerate(taken.repeat_interleave(dreams, 1)):
-        likely = policy(state.features).likelihood(action, _SLACK, _FLOOR) * continues.clamp(min=1e-6)
+
+    def act(t: int, state: State) -> tuple[State, Tensor]:
+        likely = policy(state.features).likelihood(actions[t], _SLACK, _FLOOR) * continues.clamp(min=1e-6)
         weight = likely.view(count, dreams).cumsum(1)
         at = torch.rand(count, 1, generator=generator, device=device) + torch.arange(dreams, device=device)
         drawn = torch.searchsorted(weight, at / dreams * weight[:, -1:]).clamp_(max=dreams - 1)
-        drawn = (first + drawn).flatten()
-        state, outcome = dream.step(state.at(drawn), action, noise.uniform[t], noise.normal[t])
+        return state.at((first + drawn).flatten()), actions[t]
+
+    for t, (_, outcome) in enumerate(unroll(imagination, start, act, noise)):
         total += outcome.expected.view(count, dreams).mean(1) * (t < lived)
         continues = 1 - outcome.done
     return total

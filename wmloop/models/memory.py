@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from wmloop.models.mixed import LSTM
 from wmloop.models.mixture import Mixture, from_outputs, log_prob
 from wmloop.models.state import Arrays
+from wmloop.models.world_model import State
 
 Hidden = tuple[Tensor, Tensor]
 """The LSTM's (h, c), each (B, D)."""
@@ -76,20 +77,30 @@ class Memory(nn.Module):
         out, (h, c) = self.lstm(torch.cat([z, actions], -1), (state[0].unsqueeze(0), state[1].unsqueeze(0)))
         return out, (h[0], c[0])
 
-    def step(self, z: Tensor, action: Tensor, state: Hidden) -> Hidden:
-        """Consume one step, z (B, Z) and action (B, A); return the new state."""
-        return self.stepper()(z, action, state)
+    def begin(self, z: Tensor) -> State:
+        """Return where episodes (...) are that have just begun and show z (..., Z): features are [z, h]."""
+        zeros = z.new_zeros(*z.shape[:-1], self.hidden)
+        return State(torch.cat([z, zeros], -1), zeros)
 
-    def stepper(self) -> Callable[[Tensor, Tensor, Hidden], Hidden]:
-        """Return `step` with its weights stacked once, for many steps with the same weights."""
+    def split(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the z (..., Z) and h (..., D) of features, each in a row of its own as torch's LSTM wants it."""
+        z, h = features.split([self.latent, self.hidden], -1)
+        return z.contiguous(), h.contiguous()
+
+    def follower(self) -> Callable[[State, Tensor, Tensor], State]:
+        """Return what takes M along real episodes, a step at a time, with its weights stacked once for all steps.
+
+        It returns where N episodes are that were in a state, took an action (N, A), and now show z (N, Z).
+        """
         from_input, from_h, bias = self.gate_weights()
         stacked = torch.cat([from_input, from_h], 1).t()
 
-        def step(z: Tensor, action: Tensor, state: Hidden) -> Hidden:
-            gates = torch.addmm(bias, torch.cat([z, action, state[0]], -1), stacked)
-            return gated(gates, state[1])
+        def follow(state: State, action: Tensor, z: Tensor) -> State:
+            before, h = self.split(state.features)
+            h, c = gated(torch.addmm(bias, torch.cat([before, action, h], -1), stacked), state.inner)
+            return State(torch.cat([z, h], -1), c)
 
-        return step
+        return follow
 
     def gate_weights(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the LSTM's weights from (z, a), (4D, Z + A), and from h, (4D, D), and its bias (4D,), for `gated`.
@@ -147,6 +158,21 @@ class Memory(nn.Module):
         outcome = self.outcome_head(torch.cat([hidden, z], -1)).float()
         terminal = outcome[..., 1] * self.terminal_scale
         return Prediction(self.density(hidden), outcome[..., 0], terminal, outcome[..., 2], outcome[..., 3:])
+
+    def loss(
+        self, z: Tensor, actions: Tensor, start: State, targets: Targets, reward_weight: float, done_weight: float,
+        action_weight: float,
+    ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
+        """Return M's loss over sequences z (B, T, Z) and actions (B, T, A) from `start` (B), and its parts (`memory_loss`)."""
+        _, h = self.split(start.features)
+        hidden, _ = self(z, actions, (h, start.inner))
+        weights = (reward_weight, done_weight, action_weight)
+        return memory_loss(self.predict(hidden, targets.z), targets, *weights, self.terminal_scale)
+
+
+def actions_of(arrays: Mapping[str, np.ndarray], latent: int) -> int:
+    """Return how many action dimensions an M reads whose stored weights these are; KeyError where they are no M's."""
+    return int(arrays["lstm.weight_ih_l0"].shape[1]) - latent
 
 
 def gated(gates: Tensor, c: Tensor) -> Hidden:

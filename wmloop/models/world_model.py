@@ -1,39 +1,36 @@
-"""V and M together, the world model: what was seen becomes a state, and what is done in it is imagined from there."""
+"""What a world model is to those who use it: it says where episodes are, imagines on from there, and draws pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from wmloop.models import mixture
-from wmloop.models.memory import Memory, done_probability
-from wmloop.models.vision import Vision, to_frames, to_images
+Rows = Tensor | list[int] | slice | tuple[int | Tensor, Tensor]
+"""An index of a state's leading dimensions."""
 
 
 class State(NamedTuple):
-    """Where N episodes are, real or imagined: `z` (N, Z) and M's `h`, `c` (N, D), which have consumed all steps before it."""
+    """Where N episodes are, real or imagined.
 
-    z: Tensor
-    h: Tensor
-    c: Tensor
+    `features` (N, F) are what C sees; `inner` (N, ...) is what else the world model needs to go on, and its own affair.
+    Both may have more leading dimensions.
+    """
 
-    def at(self, rows: Tensor | list[int] | slice) -> State:
+    features: Tensor
+    inner: Tensor
+
+    def at(self, rows: Rows) -> State:
         """Return the states at `rows`, one for each."""
-        return State(self.z[rows], self.h[rows], self.c[rows])
+        return State(self.features[rows], self.inner[rows])
 
-    @property
-    def features(self) -> Tensor:
-        """Return what C sees, [z, h] (N, Z + D)."""
-        return torch.cat([self.z, self.h], -1)
-
-    @staticmethod
-    def stack(states: Sequence[State]) -> State:
-        """Return states with a new first dimension."""
-        return State(*map(torch.stack, zip(*states, strict=True)))
+    def put(self, rows: Rows, states: State) -> None:
+        """Write `states` in place at `rows`, one for each."""
+        for own, given in zip(self, states, strict=True):
+            own[rows] = given
 
     @staticmethod
     def cat(states: Sequence[State]) -> State:
@@ -41,44 +38,70 @@ class State(NamedTuple):
         return State(*map(torch.cat, zip(*states, strict=True)))
 
 
-class WorldModel:
-    """V and M, put to use: their weights stay as they are."""
+class Outcome(NamedTuple):
+    """What one step does to N dreams, each (N,): `done` = P(it ends the episode); rewards in units of reward_scale.
 
-    def __init__(self, vision: Vision, memory: Memory) -> None:
-        self.vision, self.memory = vision.eval(), memory.eval()
-        self.device = next(memory.parameters()).device
-        self._step = memory.stepper()
+    `reward` is expected if the episode goes on, `terminal_reward` if it ends there.
+    """
 
-    @torch.inference_mode()
-    def observe(self, state: State | None, action: Tensor | None, frames: np.ndarray) -> State:
-        """Return where N episodes are that were in `state`, took `action` (N, A) and now show `frames` (N, H, W, 3) uint8.
+    reward: Tensor
+    terminal_reward: Tensor
+    done: Tensor
 
-        Without a state they have just begun: M has seen nothing.
+    @property
+    def expected(self) -> Tensor:
+        """Return the reward (N,) expected over whether the step ends the episode."""
+        return (1 - self.done) * self.reward + self.done * self.terminal_reward
+
+
+class Imagination(Protocol):
+    """A world model made ready for many imagined steps: make a new one when its weights have changed.
+
+    The only chance in it is the noise that it is given, `noise_size` numbers of each kind a step.
+    """
+
+    @property
+    def noise_size(self) -> int:
+        """Return Z, the numbers of either kind that chance takes in one step of one dream."""
+
+    def imagine(self, state: State, action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[State, Outcome]:
+        """Return where N dreams come to by action (N, A), and what it does to them.
+
+        `uniform` and `normal` (N, Z) are uniform in [0, 1) and standard normal.
         """
-        if state is None or action is None:
-            h, c = self.memory.start(len(frames), self.device)
-        else:
-            h, c = self._step(state.z, action, (state.h, state.c))
-        z, _ = self.vision.encode(to_images(torch.from_numpy(frames).to(self.device)))
-        return State(z, h, c)
 
-    @torch.inference_mode()
-    def advance(self, state: State, action: Tensor) -> Tensor:
-        """Return M's h (N, D) after `action` (N, A) in `state`, before anything else is seen."""
-        return self._step(state.z, action, (state.h, state.c))[0]
 
-    @torch.inference_mode()
-    def expected(self, h: Tensor) -> Tensor:
-        """Return the mean (N, Z) of what M expects to see, having consumed all steps before it in `h` (N, D)."""
-        return mixture.expected(self.memory.density(h))
+class WorldModel(Protocol):
+    """A world model put to use: its weights stay as they are. Actions are as it reads them, (N, A) (see spaces.ActionSpec)."""
 
-    @torch.inference_mode()
+    @property
+    def reward_scale(self) -> float:
+        """Return the unit of all rewards that it speaks of, in the environment's."""
+
+    def observe(self, state: State | None, action: Tensor | None, frames: np.ndarray) -> State:
+        """Return where N episodes are that were in `state`, took `action` and now show `frames`.
+
+        `frames` are N of the environment's observations (N, ...). Without a state the episodes have
+        just begun.
+        """
+
+    def advance(self, state: State, action: Tensor) -> State:
+        """Return where N episodes are after `action` in `state`, before anything is seen of it."""
+
+    def expected(self, state: State) -> State:
+        """Return N states with what was expected to be seen there, the steps before being known, instead of what was."""
+
     def terminated(self, state: State, done_weight: float) -> Tensor:
         """Return the probability (N,) that the step to `state`, which is seen, has ended the episode."""
-        return done_probability(self.memory.predict(state.h, state.z).done_logit, done_weight)
 
-    @torch.inference_mode()
-    def decode(self, z: Tensor) -> np.ndarray:
-        """Return V's pictures (N, H, W, 3) uint8 of `z` (N, Z)."""
-        frames: np.ndarray = to_frames(self.vision.decode(z)).cpu().numpy()
-        return frames
+    def decode(self, features: Tensor) -> np.ndarray:
+        """Return pictures (N, H, W, 3) uint8 of features (N, F)."""
+
+    def imagination(self, temperature: float, done_weight: float) -> Imagination:
+        """Return what dreams at a temperature, 1 being as the world model believes; ends were learnt `done_weight` times."""
+
+    def networks(self, shape: Sequence[int]) -> Mapping[str, tuple[nn.Module, Callable[[], object]]]:
+        """Return its networks by name, each with a call that passes once through all its layers, for one observation.
+
+        `shape` is the observation's.
+        """

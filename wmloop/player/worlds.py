@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from wmloop.agents.world_model import Agent, Carry
-from wmloop.dreams import Dream, Outcome
+from wmloop.dreams import Noise, unroll
 from wmloop.envs import PixelEnv, RemoteEnv
-from wmloop.models.world_model import State
+from wmloop.models.world_model import Imagination, Outcome, State
 from wmloop.seeding import derive_seed
 
 #: Real decisions before a dream branches off: M should know where it is, and some games zoom in as they begin.
@@ -65,17 +65,18 @@ class Real:
     def __init__(self, env: PixelEnv | RemoteEnv, agent: Agent, done_weight: float) -> None:
         """Prepare to drive; `done_weight` is M's, as it was trained with."""
         self.env, self.agent, self.dreaming = env, agent, False
-        self.critic, self.scale, self.done_weight = agent.critic, float(agent.world.memory.reward_scale), done_weight
+        self.critic, self.scale, self.done_weight = agent.critic, agent.world.reward_scale, done_weight
         self.temperature = 1.0
 
     @property
     def temperature(self) -> float:
         """Return the temperature at which M dreams, along with reality or instead of it."""
-        return self.dream.temperature
+        return self._temperature
 
     @temperature.setter
     def temperature(self, tau: float) -> None:
-        self.dream = Dream(self.agent.world.memory, min(max(tau, COOLEST), HOTTEST), self.done_weight)
+        self._temperature = min(max(tau, COOLEST), HOTTEST)
+        self.imagination = self.agent.world.imagination(self._temperature, self.done_weight)
 
     def reset(self, track: int) -> None:
         """Begin the episode of a track."""
@@ -96,7 +97,7 @@ class Real:
             self._closed = None
         else:
             start = self.state if self._closed is None or before.decision % EYES_CLOSED == 0 else self._closed
-            self._closed, _ = dream_on(self.agent, self.dream, start, taken, self._generator)
+            self._closed, _ = dream_on(self.imagination, start, taken, self._generator)
         self._carry = Carry(self.state, taken)
         self._observation, reward, terminated, truncated, count = self.env.step(in_units)
         ended = (
@@ -108,13 +109,13 @@ class Real:
         world = self.agent.world
         self.state = self.agent.observe(self._carry, self._observation[None])  # also at the end: V sees what it was
         self._action = self.agent.decide(self.state)
-        seen = _decode(self.agent, self.state.z)
+        seen = _decode(self.agent, self.state)
         pictures = {
             "real": self.env.render(), "reconstruction": seen,
-            "expected": _decode(self.agent, world.expected(self.state.h)) if decision else seen,
+            "expected": _decode(self.agent, world.expected(self.state)) if decision else seen,
         }  # fmt: skip
         if self.dreaming:
-            pictures["dream"] = seen if self._closed is None else _decode(self.agent, self._closed.z)
+            pictures["dream"] = seen if self._closed is None else _decode(self.agent, self._closed)
         done = float(world.terminated(self.state, self.done_weight)) if decision else 0.0
         action, value = self.agent.in_units(self._action)[0], worth(self.critic, self.state, self.scale)
         self.moment = Moment(pictures, decision, score, frames, ended, reward, done, action, value)
@@ -157,7 +158,7 @@ class Dreamt:
         if before.ended:
             return
         taken = self._action if action is None else self.agent.from_units(action[None])
-        self._state, outcome = dream_on(self.agent, self.real.dream, self._state, taken, self._generator)
+        self._state, outcome = dream_on(self.real.imagination, self._state, taken, self._generator)
         reward, done = self._survival * float(outcome.expected) * self.real.scale, float(outcome.done)
         self._survival *= 1 - done
         decision = before.decision + 1
@@ -169,7 +170,7 @@ class Dreamt:
     def _look(self, decision: int, score: float, ended: str, reward: float, done: float) -> None:
         self._action = self.agent.decide(self._state)
         self.moment = Moment(
-            {"dream": _decode(self.agent, self._state.z)}, decision, score, decision * self._repeat, ended, reward, done,
+            {"dream": _decode(self.agent, self._state)}, decision, score, decision * self._repeat, ended, reward, done,
             self.agent.in_units(self._action)[0], worth(self.real.critic, self._state, self.real.scale),
         )  # fmt: skip
 
@@ -216,14 +217,13 @@ def worth(critic: nn.Module | None, state: State, scale: float) -> float:
 
 @torch.inference_mode()
 def dream_on(
-    agent: Agent, dream: Dream, state: State, action: Tensor, generator: torch.Generator
+    imagination: Imagination, state: State, action: Tensor, generator: torch.Generator
 ) -> tuple[State, Outcome]:
-    """Imagine one decision; noise comes from `generator`."""
-    uniform = torch.rand(state.z.shape, generator=generator, device=agent.device)
-    normal = torch.randn(state.z.shape, generator=generator, device=agent.device)
-    return dream.step(state, action, uniform, normal)
+    """Imagine one decision, action (1, A); noise comes from `generator`."""
+    noise = Noise.draw(1, 1, imagination.noise_size, 0, generator)  # what C does is not left to chance
+    return next(unroll(imagination, state, lambda t, begun: (begun, action), noise))
 
 
-def _decode(agent: Agent, z: Tensor) -> np.ndarray:
-    frame: np.ndarray = agent.world.decode(z)[0]
+def _decode(agent: Agent, state: State) -> np.ndarray:
+    frame: np.ndarray = agent.world.decode(state.features)[0]
     return frame

@@ -14,10 +14,9 @@ from wmloop.agents.collector import UNLIMITED, Task, drive, halves
 from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import Agent
 from wmloop.config import RunConfig
-from wmloop.dreams import Dream, Noise
+from wmloop.dreams import Noise, foretell, unroll
 from wmloop.envs import Envs, make_envs
 from wmloop.episodes import Episode
-from wmloop.models.vision import to_images
 from wmloop.models.world_model import State
 from wmloop.seeding import derive_seed, fresh_tracks
 from wmloop.serving.agent import Served
@@ -122,25 +121,25 @@ def _ask(
     config: RunConfig, agent: Agent, episodes: Sequence[Episode], seen: Sequence[_Seen],
     layers: dict[str, Sequence[Layer]],
 ) -> Probe:  # fmt: skip
-    first, begun = episodes[0], seen[0]
+    first, begun, decode = episodes[0], seen[0], agent.world.decode
     at = np.linspace(0, len(first) - 1, _PICTURES).astype(int)
     later = np.linspace(min(_WARM, len(first) // 4), max(len(first) - 2, 0), _PICTURES).astype(int)
-    expected = agent.world.expected(agent.world.advance(begun.state, begun.action)[later])
+    expected = agent.world.expected(agent.world.advance(begun.state, begun.action).at(later.tolist()))
     strips, dream_error, stay_error, seen_error = _open_loop(config, agent, episodes, seen)
     rewards, dones = [], []
-    dream = Dream(agent.world.memory, 1.0, config.memory.done_weight)
+    imagination = agent.world.imagination(1.0, config.memory.done_weight)
     for episode, held in zip(episodes, seen, strict=True):
         generator = torch.Generator(agent.device).manual_seed(derive_seed(episode.seed, "ahead"))
-        told = dream.foretell(held.state, held.action, _ONE_STEP, generator)
+        told = foretell(imagination, held.state, held.action, _ONE_STEP, generator)
         reward, done = (part.cpu().numpy() for part in told)
         ends = np.zeros(len(episode))
         ends[-1] = float(episode.terminated)
-        rewards.append(np.stack([reward * float(agent.world.memory.reward_scale), episode.rewards], 1))
+        rewards.append(np.stack([reward * agent.world.reward_scale, episode.rewards], 1))
         dones.append(np.stack([done, ends], 1))
     return Probe(
         [episode.score for episode in episodes], [episode.seed for episode in episodes],
-        first.observations[at], agent.world.decode(begun.state.z[at]), seen_error,
-        agent.world.decode(begun.state.z[np.minimum(later + 1, len(first) - 1)]), agent.world.decode(expected),
+        first.observations[at], decode(begun.state.features[at]), seen_error,
+        decode(begun.state.features[np.minimum(later + 1, len(first) - 1)]), decode(expected.features),
         strips, _steps(len(dream_error)), dream_error, stay_error, np.concatenate(rewards), np.concatenate(dones), layers,
     )  # fmt: skip
 
@@ -153,18 +152,17 @@ def _open_loop(
     ahead, warm = min(_AHEAD, (longest + 1) // 2), min(_WARM, longest // 4)
     places = [(i, t) for i, e in enumerate(episodes) for t in range(warm, len(e) - ahead + 1)]
     chosen = [places[k] for k in np.linspace(0, len(places) - 1, min(_DREAMS, len(places))).astype(int)]
-    state = State.cat([seen[i].state.at([t]) for i, t in chosen])
+    start = State.cat([seen[i].state.at([t]) for i, t in chosen])
     taken = torch.stack([seen[i].action[t : t + ahead] for i, t in chosen], 1)
     generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "report"))
-    noise = Noise.draw(ahead, len(chosen), state.z.shape[1], taken.shape[2], generator)
-    dream = Dream(agent.world.memory, 1.0, config.memory.done_weight)
+    imagination = agent.world.imagination(1.0, config.memory.done_weight)
+    noise = Noise.draw(ahead, len(chosen), imagination.noise_size, taken.shape[2], generator)
     begun = np.stack([episodes[i].observations[t] for i, t in chosen])
     steps, shown = _steps(ahead), dict[int, np.ndarray]()
     errors = np.zeros((2, ahead))
-    for k in range(ahead):
-        state, _ = dream.step(state, taken[k], noise.uniform[k], noise.normal[k])
+    for k, (state, _) in enumerate(unroll(imagination, start, lambda k, state: (state, taken[k]), noise)):
         real = np.stack([episodes[i].observations[t + k + 1] for i, t in chosen])
-        pictures = agent.world.decode(state.z)
+        pictures = agent.world.decode(state.features)
         errors[:, k] = _error(pictures, real), _error(begun, real)
         if k + 1 in steps:
             shown[k + 1] = pictures
@@ -172,8 +170,8 @@ def _open_loop(
     for n in np.linspace(0, len(chosen) - 1, min(_STRIPS, len(chosen))).astype(int):
         i, t = chosen[n]
         real = np.stack([episodes[i].observations[t + k] for k in steps])
-        z = agent.world.observe(None, None, real).z
-        strips.append(Strip(episodes[i].seed, t, real, agent.world.decode(z), np.stack([shown[k][n] for k in steps])))
+        told = agent.world.decode(agent.world.observe(None, None, real).features)
+        strips.append(Strip(episodes[i].seed, t, real, told, np.stack([shown[k][n] for k in steps])))
     return strips, errors[0], errors[1], _seen_error(agent, episodes, seen)
 
 
@@ -183,11 +181,12 @@ def _steps(ahead: int) -> list[int]:
 
 def _seen_error(agent: Agent, episodes: Sequence[Episode], seen: Sequence[_Seen]) -> float:
     chosen = [
-        (e.observations[t], held.state.z[t])
+        (e.observations[t], held.state.features[t])
         for e, held in zip(episodes, seen, strict=False)
         for t in range(0, len(e), 20)
     ]
-    return _error(agent.world.decode(torch.stack([z for _, z in chosen])), np.stack([picture for picture, _ in chosen]))
+    features = torch.stack([features for _, features in chosen])
+    return _error(agent.world.decode(features), np.stack([picture for picture, _ in chosen]))
 
 
 def _error(pictures: np.ndarray, real: np.ndarray) -> float:
@@ -196,27 +195,14 @@ def _error(pictures: np.ndarray, real: np.ndarray) -> float:
 
 def networks(config: RunConfig, agent: Agent, seen: ObservationSpec) -> dict[str, Sequence[Layer]]:
     """Return the layers of V, which looks at observations of `seen`, M and C's two networks, as the seed's figures 4 to 6."""
-    vision, memory = agent.world.vision, agent.world.memory
-    actions = memory.actions
-    features = torch.zeros(1, vision.latent + memory.hidden, device=agent.device)
-    state = memory.start(1, agent.device)
-    step = torch.zeros(1, 1, vision.latent, device=agent.device), torch.zeros(1, 1, actions, device=agent.device)
-    image = to_images(torch.zeros(1, *seen.shape, device=agent.device))
-
-    def see() -> None:
-        vision.decode(vision.encode(image)[0])
-
-    def remember() -> None:
-        memory.predict(memory(*step, state)[0], step[0])
-        memory.mixture_head(state[0])  # a prediction reads its weights in another order and never calls it
-
+    features = torch.zeros(1, config.vision.latent + config.memory.hidden, device=agent.device)
     critic = new_critic(config, agent.device).eval()
-    return {
-        "V, the VAE": _layers(vision, see),
-        "M, the MDN-RNN": _layers(memory, remember),
-        "C's actor": _layers(agent.actor, lambda: agent.actor(features)),
-        "C's critic": _layers(critic, lambda: critic(features.unsqueeze(0))),
+    calls: dict[str, tuple[nn.Module, Callable[[], object]]] = {
+        **agent.world.networks(seen.shape),
+        "C's actor": (agent.actor, lambda: agent.actor(features)),
+        "C's critic": (critic, lambda: critic(features.unsqueeze(0))),
     }
+    return {name: _layers(*call) for name, call in calls.items()}
 
 
 @torch.no_grad()

@@ -8,8 +8,9 @@ import torch
 
 from wmloop.agents.world_model import Agent
 from wmloop.config import RunConfig
+from wmloop.models.memory import actions_of
 from wmloop.models.state import Arrays, load_module
-from wmloop.models.world_model import WorldModel
+from wmloop.models.vision_memory import VisionMemory
 from wmloop.spaces import ActionSpec, BoxActions
 from wmloop.store import Version
 from wmloop.training.networks import load as weights
@@ -27,7 +28,7 @@ def accept(config: RunConfig, actions: ActionSpec | None, parts: Mapping[str, Ar
         StoreCorruptError, KeyError: they are not.
     """
     if actions is None:
-        size = parts["memory"]["lstm.weight_ih_l0"].shape[1] - config.vision.latent
+        size = actions_of(parts["memory"], config.vision.latent)
         actions = BoxActions([-1] * size, [1] * size)
     meta = torch.device("meta")
     with meta:  # shapes without memory: the settings may ask for anything
@@ -47,7 +48,7 @@ def load(
     critic = None
     if f"{_CRITIC}.safetensors" in controller.files:
         critic = weights(new_critic(config, device), controller, _CRITIC).eval()
-    world = WorldModel(
+    world = VisionMemory(
         weights(new_vision(config, device), vision), weights(new_memory(config, actions.size, device), memory)
     )
     return Agent(world, weights(new_actor(config, actions, device), controller, "actor"), actions, critic)

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.dreams import Dream, DreamBatch, Noise
+from wmloop.dreams import DreamBatch, Noise, rollout
 from wmloop.graphs import Captured
 from wmloop.learn import ppo, schedules
 from wmloop.learn.optim import adam, warmup_decay
 from wmloop.models.mixed import round_in
 from wmloop.models.state import module_arrays
-from wmloop.models.vision import Vision, to_frames
-from wmloop.models.world_model import State
+from wmloop.models.vision_memory import VisionMemory
+from wmloop.models.world_model import State, WorldModel
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.experience import load_experience, remember
@@ -42,8 +42,8 @@ def run(
     config = ctx.config.controller.model_copy(update={"gamma": discount(ctx)})
     experience = load_experience(ctx, vision)
     spec, actions = experience.replay.spec, experience.replay.spec.size
-    eye = load(new_vision(ctx.config, ctx.device), vision).eval()
-    model = load(new_memory(ctx.config, actions, ctx.device), memory).eval()
+    net = load(new_memory(ctx.config, actions, ctx.device), memory)
+    world = VisionMemory(load(new_vision(ctx.config, ctx.device), vision), net)
     torch.manual_seed(ctx.seed("init"))
     actor, critic = new_actor(ctx.config, spec, ctx.device), new_critic(ctx.config, ctx.device)
     if controller:
@@ -54,28 +54,28 @@ def run(
     if ctx.config.precision == "bf16-mixed":
         round_in(actor, critic)
     anchor = copy.deepcopy(actor).requires_grad_(False)
-    states = remember(model, experience)
+    states = remember(net, experience)
     tau = temperature(ctx, evaluate)
-    dream = Dream(model, tau, ctx.config.memory.done_weight)
+    imagination = world.imagination(tau, ctx.config.memory.done_weight)
     optimizer = adam([*actor.parameters(), *critic.parameters()], config.learning_rate)
-    per_decision = float(model.reward_scale)
+    per_decision = world.reward_scale
     ceiling = reward_ceiling(ctx, controller)
     updates = config.first_updates if ctx.iteration == 0 else config.updates
-    shown = _Shown(ctx, eye)
+    shown = _Shown(ctx, world)
 
-    def imagine(z: Tensor, h: Tensor, c: Tensor, *noise: Tensor) -> DreamBatch:
-        return dream.rollout(actor, State(z, h, c), Noise(*noise))
+    def imagine(features: Tensor, inner: Tensor, *noise: Tensor) -> DreamBatch:
+        return rollout(imagination, actor, State(features, inner), Noise(*noise))
 
-    rollout = Captured(imagine, ctx.device)  # the weights of actor and M stay where they are
+    dream = Captured(imagine, ctx.device)  # the weights of actor and M stay where they are
 
     def step(i: int) -> dict[str, float]:
         start = branch(ctx, experience, states, i)
-        noise = Noise.draw(ctx.config.dream.horizon, len(start.z), start.z.shape[1], actions, ctx.generator("dream", i))
-        batch = rollout(start.z, start.h, start.c, *noise)
+        size, generator = (ctx.config.dream.horizon, ctx.config.dream.num_dreams), ctx.generator("dream", i)
+        batch = dream(*start, *Noise.draw(*size, imagination.noise_size, actions, generator))
         shuffle = torch.Generator(ctx.device).manual_seed(ctx.seed("minibatches", i))
         worth = None if ceiling is None else lambda reward: ppo.saturated(reward, ceiling / per_decision)
         metrics = ppo.update(actor, critic, anchor, optimizer, batch.learnable(worth), config, shuffle)
-        shown.next(batch.features[:, 0, : start.z.shape[1]])
+        shown.next(batch.features[:, 0])
         promised, ended = float(batch.total.mean()) * per_decision, 1 - float(batch.survival[-1].mean())
         return metrics | {"dream_return": promised, "dream_ends": ended}
 
@@ -120,13 +120,12 @@ def temperature(ctx: StageContext, evaluation: Version | None) -> float:
 class _Shown:
     """Show people one dream after another, a step with each update: decoding every dream would cost more than it tells."""
 
-    def __init__(self, ctx: StageContext, vision: Vision) -> None:
-        self._ctx, self._vision = ctx, vision
+    def __init__(self, ctx: StageContext, world: WorldModel) -> None:
+        self._ctx, self._world = ctx, world
         self._left: list[np.ndarray] = []
 
-    @torch.no_grad()
     def next(self, dream: Tensor) -> None:
-        """Show the next step of the dream that is being shown; when it has ended, that of the latest `dream` (T, Z)."""
+        """Show the next step of the dream that is being shown; when it has ended, that of the latest `dream` (T, F)."""
         if not self._left:
-            self._left = list(to_frames(self._vision.decode(dream)).cpu().numpy())
+            self._left = list(self._world.decode(dream))
         self._ctx.show("dream", self._left.pop(0))

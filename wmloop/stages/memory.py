@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from wmloop.learn.optim import adam, descend, warmup_decay
-from wmloop.models.memory import memory_loss
 from wmloop.models.mixed import round_in
 from wmloop.models.state import module_arrays
 from wmloop.store import Version
@@ -37,10 +36,8 @@ def run(ctx: StageContext, rollout: Version, vision: Version, memory: Version | 
         round_in(net)
 
     def step(i: int) -> dict[str, float]:
-        z, action, state, targets = draw(ctx, experience, states, i)
-        hidden, _ = net(z, action, state)
         weights = (config.reward_weight, config.done_weight, config.action_weight)
-        loss, parts = memory_loss(net.predict(hidden, targets.z), targets, *weights, net.terminal_scale)
+        loss, parts = net.loss(*draw(ctx, experience, states, i), *weights)
         descend(loss, optimizer, config.max_grad_norm)
         return {name: float(part) for name, part in parts.items()}
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from wmloop.config import RunConfig
 from wmloop.episodes import Replay
-from wmloop.models.memory import Hidden, Memory, Targets
+from wmloop.models.memory import Memory, Targets
+from wmloop.models.world_model import State
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.rollouts import actions_of, episodes_of, reward_scale
@@ -66,31 +67,25 @@ def load_experience(ctx: StageContext, vision: Version) -> Experience:
 
 
 @torch.no_grad()
-def remember(memory: Memory, experience: Experience) -> Hidden:
-    """Run M over every episode with V's mean latents; return h and c (S, R, D) *before* each row's step."""
-    replay = experience.replay
-    sides, rows, device = *experience.mu.shape[:2], experience.mu.device
-    hs, cs = (torch.zeros(sides, rows, memory.hidden, device=device) for _ in range(2))
+def remember(memory: Memory, experience: Experience) -> State:
+    """Run M over every episode with V's mean latents; return where it is (S, R) *before* each row's step."""
+    replay, follow = experience.replay, memory.follower()
+    states = memory.begin(experience.mu)
     order = np.argsort(replay.length, kind="stable")
-    for side in range(sides):
+    for side in range(len(experience.mu)):
         for start in range(0, len(order), _PASS_EPISODES):
             chosen = order[start : start + _PASS_EPISODES]
-            first, length = torch.from_numpy(replay.first[chosen]), torch.from_numpy(replay.length[chosen])
-            h, c = memory.start(len(chosen), device)
-            step = memory.stepper()
+            first, length = replay.first[chosen], replay.length[chosen]
             for t in range(int(length.max())):
-                here = (t < length).nonzero().squeeze(1)
-                row = (first[here] + t).to(device)
-                here = here.to(device)
-                h[here], c[here] = step(experience.mu[side, row], experience.actions[side, row], (h[here], c[here]))
-                hs[side, row + 1], cs[side, row + 1] = h[here], c[here]
-    return hs, cs
+                row = torch.from_numpy(first[t < length] + t).to(experience.mu.device)
+                here = states.at((side, row))
+                after = follow(here, experience.actions[side, row], experience.mu[side, row + 1])
+                states.put((side, row + 1), after)
+    return states
 
 
-def draw(
-    ctx: StageContext, experience: Experience, states: Hidden, index: int
-) -> tuple[Tensor, Tensor, Hidden, Targets]:
-    """Draw training batch `index`: M's inputs z (B, T, Z) and actions (B, T, A), its starting state, its targets.
+def draw(ctx: StageContext, experience: Experience, states: State, index: int) -> tuple[Tensor, Tensor, State, Targets]:
+    """Draw training batch `index`: M's inputs z (B, T, Z) and actions (B, T, A), where it starts (B), its targets.
 
     The input z is the posterior's mean with noise of `input_noise` posterior deviations: at 1 M reads what a dream will
     feed it; with more it reads the road off C's action (docs/experiments.md). The target z' is drawn from the posterior,
@@ -114,9 +109,8 @@ def draw(
         mask=real.float(),
         action_mask=(real & (row < last)).float(),
     )
-    h, c = states
-    state = (h[side[:, 0], row[:, 0]], c[side[:, 0], row[:, 0]])
-    return mu + config.input_noise * std * noise, experience.actions[side, row], state, targets
+    begin = states.at((side[:, 0], row[:, 0]))
+    return mu + config.input_noise * std * noise, experience.actions[side, row], begin, targets
 
 
 def _last_rows(replay: Replay, first: np.ndarray) -> np.ndarray:

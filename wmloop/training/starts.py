@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from wmloop.models.memory import Hidden
 from wmloop.models.world_model import State
 from wmloop.training.context import StageContext
 from wmloop.training.experience import Experience
 
 
-def branch(ctx: StageContext, experience: Experience, states: Hidden, index: int) -> State:
+def branch(ctx: StageContext, experience: Experience, states: State, index: int) -> State:
     """Choose where the dreams of update `index` branch off: real moments, newer ones more often, M warmed up."""
     config, replay = ctx.config.dream, experience.replay
     rng = ctx.rng("branch", index)
@@ -20,4 +19,4 @@ def branch(ctx: StageContext, experience: Experience, states: Hidden, index: int
     begun = np.maximum(row, replay.first[episode] + config.warmup)
     rows = torch.from_numpy(np.where(replay.length[episode] > config.warmup, begun, row)).to(ctx.device)
     side = torch.from_numpy(rng.integers(0, len(experience.mu), config.num_dreams)).to(ctx.device)
-    return State(experience.mu[side, rows], states[0][side, rows], states[1][side, rows])
+    return states.at((side, rows))
