@@ -21,7 +21,7 @@ from wmloop.config import RandomDriving, RolloutConfig, build_config
 from wmloop.config.text import to_toml
 from wmloop.display.keys import Hand
 from wmloop.display.showing import ClosedError
-from wmloop.dream import Dream, Noise
+from wmloop.dreams import Noise, rollout
 from wmloop.envs import PoolStep, engine
 from wmloop.episodes import Cut, Replay, pack, unpack
 from wmloop.errors import UsageError
@@ -29,7 +29,7 @@ from wmloop.learn import ppo
 from wmloop.learn.optim import adam, descend
 from wmloop.models.memory import memory_loss
 from wmloop.models.policies import Deterministic
-from wmloop.models.world_model import State, WorldModel
+from wmloop.models.vision_memory import VisionMemory
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.player import Dreamt, Player, Real
 from wmloop.spaces import BoxActions, Pixels, recorded
@@ -154,7 +154,7 @@ class Keyed(Here):
 
 
 def test_discrete_actions_are_driven_learnt_dreamt_and_scored(tmp_path, monkeypatch):
-    monkeypatch.setitem(engine.ENGINES, "keyed", Keyed)
+    monkeypatch.setitem(engine.ENGINES.own, "keyed", Keyed)
     layer = {"env": {"engine": "keyed", "mirror": (0, 2, 1, 3)}, "rollout": {"push_rate": 0.2}}
     config = build_config("smoke", tiny_config(), layer, {"budget": {"iterations": 2}})
     store = Store.create(tmp_path, "keys", to_toml(config), {})
@@ -215,21 +215,18 @@ class Corridor:
         pass
 
 
-class Identity(WorldModel):
+class Identity(VisionMemory):
     """A world model whose z is the vector that is seen."""
 
     def __init__(self, memory):
         super().__init__(torch.nn.Identity(), memory)
 
     def observe(self, state, action, observations):
-        if state is None:
-            h, c = self.memory.start(len(observations))
-        else:
-            h, c = self._step(state.z, action, (state.h, state.c))
-        return State(torch.from_numpy(observations), h, c)
+        z = torch.from_numpy(observations)
+        return self.memory.begin(z) if state is None else self.memory.follower()(state, action, z)
 
-    def decode(self, z):
-        return np.full((len(z), 8, 8, 3), 100, np.uint8)
+    def decode(self, features):
+        return np.full((len(features), 8, 8, 3), 100, np.uint8)
 
 
 @pytest.fixture
@@ -314,15 +311,15 @@ def test_m_learns_and_c_improves_in_dreams_of_vectors_with_discrete_actions(conf
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 1
     actor, critic = agent.actor, agent.critic
     actor.lean(experience.actions[0, : len(replay) - 1].mean(0))
-    dream, reference = Dream(memory, 1.0, 1.0), networks.new_actor(config, agent.actions, CPU)
+    imagination, reference = agent.world.imagination(1.0, 1.0), networks.new_actor(config, agent.actions, CPU)
     reference.load_state_dict(actor.state_dict())
     optimizer = adam([*actor.parameters(), *critic.parameters()], 1e-3)
-    start = State(experience.mu[0], *(part[0] for part in remember(memory, experience)))
+    start = remember(memory, experience).at(0)
     settings = config.controller.model_copy(update={"minibatch_size": 256, "target_kl": 1.0})
 
     def dreamt(seed):
         generator = torch.Generator().manual_seed(seed)
-        return dream.rollout(actor, start, Noise.draw(8, len(start.z), 2, 3, generator))
+        return rollout(imagination, actor, start, Noise.draw(8, len(start.features), 2, 3, generator))
 
     before = dreamt(0)
     assert set(before.action.unique().tolist()) == {0, 1}
