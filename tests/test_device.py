@@ -9,7 +9,7 @@ import torch
 
 from wmloop import device, machine
 from wmloop.cli.opening import stored_config
-from wmloop.config import RunConfig, build_config
+from wmloop.config import WorldModelConfig, build_config
 from wmloop.dream import Dream, Noise
 from wmloop.errors import UsageError
 from wmloop.models import mixture
@@ -18,7 +18,7 @@ from wmloop.store import Store
 from wmloop.training.networks import new_actor, new_memory
 
 CPU = torch.device("cpu")
-CONFIG = RunConfig()
+CONFIG = WorldModelConfig()
 
 
 ZEN, SAPPHIRE = {"avx512f", "avx512_bf16"}, {"avx512f", "avx512_bf16", "amx_bf16"}

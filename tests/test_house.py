@@ -22,7 +22,7 @@ ROOMS = {
         "tracking training view"
     ),
     "commands": "",
-    "config": "errors",
+    "config": "errors pipelines",
     "device": "envs errors machine models",
     "display": "errors",
     "doctor": "__init__ config device envs errors machine scratch store view",
@@ -50,11 +50,11 @@ ROOMS = {
     "seeding": "errors",
     "serving": "agents commands config errors history models pipelines store training",
     "signals": "",
-    "stages": "agents calibration dream envs episodes graphs learn models ranking seeding serving store training",
+    "stages": "agents calibration config dream envs episodes errors graphs learn models ranking seeding serving store training",
     "store": "__init__ commands errors",
     "streams": "",
     "tracking": "errors events store",
-    "training": "agents calibration config envs episodes errors events models seeding store",
+    "training": "agents calibration config envs episodes errors events learn models pipelines seeding store",
     "view": "display events pipelines ranking streams",
 }
 DOORS = {

@@ -8,20 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wmloop.agents.agent import Exploration
 from wmloop.models.controller import Actor
 from wmloop.models.policies import ClippedGaussian
 from wmloop.models.world_model import State, WorldModel
-
-
-class Exploration(NamedTuple):
-    """How N drivers leave the deterministic policy: where `loud` (N,) bool, by the policy's own noise and by pushes.
-
-    `noise` (N, A) is standard normal, `push` (N, A) is added to the action, which spans [-1, 1].
-    """
-
-    noise: np.ndarray
-    push: np.ndarray
-    loud: np.ndarray
 
 
 class Carry(NamedTuple):

@@ -8,7 +8,10 @@ from wmloop.pipelines.pipeline import Pipeline, Stage
 
 __all__ = ["PIPELINES", "Pipeline", "Stage", "get"]
 #: Where each pipeline is: `module:name`, imported when it is asked for.
-PIPELINES = {"world-model": "wmloop.pipelines.world_model:WORLD_MODEL"}
+PIPELINES = {
+    "world-model": "wmloop.pipelines.world_model:WORLD_MODEL",
+    "vanilla-ppo": "wmloop.pipelines.vanilla_ppo:VANILLA_PPO",
+}
 
 
 def get(name: str) -> Pipeline:

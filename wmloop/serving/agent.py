@@ -11,6 +11,7 @@ import torch
 from wmloop.config import RunConfig
 from wmloop.errors import StoreCorruptError
 from wmloop.history import History
+from wmloop.models.state import Arrays
 from wmloop.pipelines import Pipeline
 from wmloop.store import Version
 
@@ -44,3 +45,15 @@ class Served(NamedTuple):
     def agent(self, config: RunConfig, low: np.ndarray, high: np.ndarray, device: torch.device) -> Any:
         """Return the agent for actions within [low, high] (A,)."""
         return self.pipeline.loader(config, low, high, device, **self.versions)
+
+    def tensors(self) -> dict[str, Arrays]:
+        """Return its tensors, by network (see `files_of`)."""
+        files = files_of(self.pipeline)
+        return {network: dict(self.versions[stage].tensors(file)) for network, (stage, file) in files.items()}
+
+
+def files_of(pipeline: Pipeline) -> dict[str, tuple[str, str]]:
+    """Return the stage and the file of each of an agent's networks, named after its file or, as `model`, its stage."""
+    files = [(part.name, file) for part in pipeline.parts for file in part.agent_files]
+    stems = [(name, file, file.removesuffix(".safetensors")) for name, file in files]
+    return {name if stem == "model" else stem: (name, file) for name, file, stem in stems}

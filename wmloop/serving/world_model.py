@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from wmloop.agents.world_model import Agent
-from wmloop.config import RunConfig
+from wmloop.config import WorldModelConfig
 from wmloop.models.state import Arrays, load_module
 from wmloop.models.world_model import WorldModel
 from wmloop.store import Version
@@ -18,7 +18,7 @@ from wmloop.training.networks import new_actor, new_critic, new_memory, new_visi
 _CRITIC = "critic"
 
 
-def accept(config: RunConfig, parts: Mapping[str, Arrays]) -> None:
+def accept(config: WorldModelConfig, parts: Mapping[str, Arrays]) -> None:
     """Refuse tensors that are not those of V, M and C's actor as configured, by names, dtypes and shapes.
 
     Raises:
@@ -37,7 +37,7 @@ def accept(config: RunConfig, parts: Mapping[str, Arrays]) -> None:
 
 
 def load(
-    config: RunConfig, low: np.ndarray, high: np.ndarray, device: torch.device, vision: Version, memory: Version,
+    config: WorldModelConfig, low: np.ndarray, high: np.ndarray, device: torch.device, vision: Version, memory: Version,
     controller: Version,
 ) -> Agent:  # fmt: skip
     """Return the agent for actions within [low, high] (A,), with C's critic unless it was pruned or not exported with it."""

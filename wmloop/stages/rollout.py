@@ -6,10 +6,11 @@ from itertools import count
 
 import numpy as np
 
+from wmloop.agents.agent import Exploration
 from wmloop.agents.collector import Decide, Task, drive, halves, require_wave
 from wmloop.agents.recorder import Recorder
-from wmloop.agents.world_model import Exploration
 from wmloop.calibration.forecasts import forecast
+from wmloop.config import WorldModelConfig
 from wmloop.envs import Envs, Pushes, make_envs, random_driving
 from wmloop.episodes import pack
 from wmloop.serving.world_model import load
@@ -24,7 +25,10 @@ _BYTES_A_DECISION = 2048
 
 
 def run(
-    ctx: StageContext, vision: Version | None = None, memory: Version | None = None, controller: Version | None = None
+    ctx: StageContext[WorldModelConfig],
+    vision: Version | None = None,
+    memory: Version | None = None,
+    controller: Version | None = None,
 ) -> dict[str, float]:
     """Collect this iteration's episodes into the draft, a shard a wave; return counts, the mean score and M's foresight.
 
@@ -70,7 +74,7 @@ def run(
 class _Ticker:
     """Report the frames of a wave as they come, and give up when the run is to stop."""
 
-    def __init__(self, ctx: StageContext, done: int, total: int) -> None:
+    def __init__(self, ctx: StageContext[WorldModelConfig], done: int, total: int) -> None:
         self._ctx, self._done, self._total = ctx, done, total
 
     def __call__(self, frames: int, observation: np.ndarray | None) -> None:
@@ -81,7 +85,7 @@ class _Ticker:
         self._ctx.stop_here()
 
 
-def _random(ctx: StageContext, number: int, wave: list[Task], pool: Envs) -> Decide:
+def _random(ctx: StageContext[WorldModelConfig], number: int, wave: list[Task], pool: Envs) -> Decide:
     low, high = pool.action_low, pool.action_high
     plans = np.zeros((max(task.decisions for task in wave), pool.num_envs, len(low)), np.float32)
     for i, task in enumerate(wave):
@@ -90,7 +94,7 @@ def _random(ctx: StageContext, number: int, wave: list[Task], pool: Envs) -> Dec
     return lambda t, copies, frames: plans[t, copies.start :: copies.step]
 
 
-def _policy(ctx: StageContext, number: int, wave: list[Task], pool: Envs, trace: Recorder) -> Decide:
+def _policy(ctx: StageContext[WorldModelConfig], number: int, wave: list[Task], pool: Envs, trace: Recorder) -> Decide:
     loud = np.zeros(pool.num_envs, np.bool_)
     loud[: len(wave)] = [not task.quiet for task in wave]
     actions = len(pool.action_low)

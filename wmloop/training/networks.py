@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from wmloop.config import RunConfig
+from wmloop.config import WorldModelConfig
 from wmloop.models.controller import Actor, make_critic
 from wmloop.models.memory import Memory
 from wmloop.models.state import load_module
@@ -17,30 +17,30 @@ from wmloop.store import Version
 _Net = TypeVar("_Net", bound=nn.Module)
 
 
-def new_vision(config: RunConfig, device: torch.device) -> Vision:
+def new_vision(config: WorldModelConfig, device: torch.device) -> Vision:
     """Return V as configured, with random weights."""
     return Vision(config.vision.network, config.vision.latent).to(device)
 
 
-def new_memory(config: RunConfig, actions: int, device: torch.device) -> Memory:
+def new_memory(config: WorldModelConfig, actions: int, device: torch.device) -> Memory:
     """Return M as configured, with random weights, for `actions` action dimensions."""
     settings = config.memory
     scale = 1.0 if settings.reward_scale == "auto" else float(settings.reward_scale)
     return Memory(config.vision.latent, actions, settings.hidden, settings.mixtures, scale).to(device)
 
 
-def new_actor(config: RunConfig, actions: int, device: torch.device) -> Actor:
+def new_actor(config: WorldModelConfig, actions: int, device: torch.device) -> Actor:
     """Return C's actor as configured, with random weights."""
     inputs = config.vision.latent + config.memory.hidden
     return Actor(inputs, actions, config.controller.actor, config.controller.log_std).to(device)
 
 
-def new_critic(config: RunConfig, device: torch.device) -> nn.Module:
+def new_critic(config: WorldModelConfig, device: torch.device) -> nn.Module:
     """Return C's critic as configured, with random weights."""
     return make_critic(config.controller.critic, config.vision.latent + config.memory.hidden).to(device)
 
 
-def shapes(config: RunConfig, actions: int = 3) -> dict[str, tuple[int, ...]]:
+def shapes(config: WorldModelConfig, actions: int = 3) -> dict[str, tuple[int, ...]]:
     """Return the shapes of all networks' tensors as configured; nothing is allocated."""
     meta = torch.device("meta")
     with meta:

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.config import RunConfig
+from wmloop.config import WorldModelConfig
 from wmloop.envs import IMAGE_SIZE
 from wmloop.episodes import Episode, unpack
 from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.store import Version
 
 
-def reward_scale(config: RunConfig, rollouts: Sequence[Version]) -> float:
+def reward_scale(config: WorldModelConfig, rollouts: Sequence[Version]) -> float:
     """Return the unit of rewards: as configured, or the root mean square that the first rollout with any has recorded."""
     if config.memory.reward_scale != "auto":
         return config.memory.reward_scale
