@@ -1,5 +1,7 @@
 """PPO without a world model: the second pipeline, and what pipelines bring and need not have."""
 
+import contextlib
+import io
 import json
 import random
 import shutil
@@ -8,27 +10,38 @@ import signal
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from tests.commands import wmloop
 from tests.test_interruptions import finish, hashes, interrupt_until_done, timed_finish
+from tests.test_play import Script
 from tests.tiny_env import tiny_config
 from wmloop import loop, pipelines
 from wmloop.agents.agent import Exploration
 from wmloop.agents.pixels import PixelAgent
-from wmloop.cli.opening import stored_config
+from wmloop.cli.opening import commits, stored_config
 from wmloop.config import RunConfig, VanillaPPOConfig, build_config, explain, settings, with_settings
 from wmloop.config.part import Part
 from wmloop.config.presets import PRESETS, PROFILES
 from wmloop.config.text import from_toml, to_toml
+from wmloop.display.keys import Hand
+from wmloop.display.showing import ClosedError
+from wmloop.envs import PixelEnv
 from wmloop.episodes import Episode
 from wmloop.errors import EnvironmentFailedError, UsageError
 from wmloop.events import Picture, Snapshot
+from wmloop.history import History
 from wmloop.learn import ppo
 from wmloop.models.pixel_policy import PixelActor, PixelCritic, grey
 from wmloop.pipelines.vanilla_ppo import VANILLA_PPO
 from wmloop.pipelines.world_model import WORLD_MODEL
+from wmloop.player import Plain, Player
+from wmloop.seeding import fresh_tracks
+from wmloop.serving.agent import Served
 from wmloop.store import Store
 from wmloop.training.vanilla_ppo import batch
+from wmloop.view.screen import render
+from wmloop.view.state import ViewState, recall
 
 PPO = ["--pipeline", "vanilla-ppo"]
 CPU = torch.device("cpu")
@@ -238,6 +251,34 @@ def test_it_plays_in_reality_alone_or_beside_another(against, finished, tmp_path
     assert done.stdout.count("episode ") == 2
     assert "V sees" not in done.stderr
     assert (tmp_path / "a.mp4").stat().st_size > 1000
+
+
+def test_a_person_may_drive_it_and_is_told_that_there_is_no_dream(finished):
+    config = stored_config(Store.open(finished[0] / "tiny"))
+    script = Script({2: ["m"], 4: ["tab"], 5: ["t"]}, hand=Hand(steer=1.0), longest=20)
+    with contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")) as env:
+        served = Served.of(History(Store.open(finished[0] / "tiny"), VANILLA_PPO), 1)
+        agent = served.agent(config, env.action_low, env.action_high, CPU)
+        player = Player(script, Plain(env, agent), None, "real", "tiny", 10.0)
+        with contextlib.suppress(ClosedError):
+            player.play(fresh_tracks(1, 0))
+    told = [" ".join(lines) for _, _, lines in script.shown]
+    assert "C drives" in told[0]
+    assert "you drive" in told[3]
+    assert "ended by the environment (last reward -5.0)" in told[-1]  # off the field, to the right
+    assert "no world model to dream in" in told[4]
+    assert not any(" end " in lines or "nan" in lines or "τ" in lines for lines in told)
+
+
+def test_the_live_view_tells_its_scores_and_of_no_dream(finished):
+    state = recall(ViewState(VANILLA_PPO), commits(Store.open(finished[0] / "tiny")), 0.0)
+    console = Console(width=100, height=30, file=io.StringIO())
+    console.print(render(state, 100, 30, 1.0))
+    shown = console.file.getvalue()
+    assert f"{state.scores[-1].real:.3g}" in shown
+    assert "learner" in shown
+    assert "dream" not in shown
+    assert "nan" not in shown
 
 
 def test_a_fork_may_change_how_it_learns_but_not_its_network_nor_its_pipeline(finished, tmp_path):

@@ -25,6 +25,8 @@ A run's settings come from `--preset`, then `--config FILE.toml`, then `--set NA
 into its folder once. `resume` goes by those; only `budget.*` and `store.*` may change, or with `resume --from` all but the
 networks' shapes. An unknown name is refused with the nearest one. This page is made by `python tools/settings.py`.
 """
+#: What the settings of another pipeline are.
+OWN = "It has the settings above of every run, and of `budget`, `env`, `evaluate` and `store`. These are its own."
 
 
 def page() -> str:
@@ -34,10 +36,7 @@ def page() -> str:
     for pipeline in PIPELINES:
         own = [setting for setting in explain(pipeline=pipeline) if setting.name not in {told.name for told in known}]
         if own:
-            lines += [
-                f"\n## The pipeline `{pipeline}`\n\nIt has the groups above that are not of V, M and C: every run's,"
-            ]
-            lines += ["`budget`, `env`, `evaluate` and `store`. These are its own.", *_tables(own, "#")]
+            lines += [f"\n## The pipeline `{pipeline}`\n\n{OWN}", *_tables(own, "#")]
     return "\n".join(lines) + "\n"
 
 

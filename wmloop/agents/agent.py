@@ -21,7 +21,7 @@ class Exploration(NamedTuple):
     loud: np.ndarray
 
 
-class Deciding(Protocol[CarryT]):
+class Agent(Protocol[CarryT]):
     """An agent. All that it remembers of episodes is in what it carries from one decision to the next."""
 
     def start(self, num_envs: int) -> CarryT:
@@ -39,7 +39,7 @@ class Deciding(Protocol[CarryT]):
 class Driver(Generic[CarryT]):
     """An agent that drives a wave of episodes."""
 
-    def __init__(self, agent: Deciding[CarryT], parts: Sequence[range]) -> None:
+    def __init__(self, agent: Agent[CarryT], parts: Sequence[range]) -> None:
         """Begin a wave whose copies are driven in `parts`, each at its own pace."""
         self._agent = agent
         self._carries = {copies: agent.start(len(copies)) for copies in parts}

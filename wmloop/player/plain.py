@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from wmloop.agents.agent import Deciding
+from wmloop.agents.agent import Agent
 from wmloop.envs import PixelEnv, RemoteEnv
 from wmloop.player.worlds import Moment, how_it_ended
 
@@ -16,7 +16,7 @@ class Plain:
 
     moment: Moment
 
-    def __init__(self, env: PixelEnv | RemoteEnv, agent: Deciding[Any]) -> None:
+    def __init__(self, env: PixelEnv | RemoteEnv, agent: Agent[Any]) -> None:
         """Prepare to drive."""
         self.env, self._agent = env, agent
 
