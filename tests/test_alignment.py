@@ -38,7 +38,7 @@ def trained(tmp_path_factory):
         folder = store if seed == config.seed else Store.create(store.path.parent, "held-out", to_toml(config), {})
         for stage in WORLD_MODEL.stages[: 3 if folder is store else 1]:
             context = StageContext(
-                config.model_copy(update={"seed": seed}), iteration, stage.name, stage.unit, CPU,
+                config.model_copy(update={"seed": seed}), WORLD_MODEL, iteration, stage.name, stage.unit, CPU,
                 lambda folder=folder: [folder.version(0, "rollout")], list, folder.draft(0, stage.name),
                 lambda event: None, lambda: False,
             )  # fmt: skip

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from wmloop.config import RunConfig, build_config, changed_settings, settings, with_settings
+from wmloop.config import WorldModelConfig, build_config, changed_settings, settings, with_settings
 from wmloop.config.presets import PRESETS
 from wmloop.config.text import from_toml, parse_setting, read_toml, to_toml
 from wmloop.errors import UsageError
@@ -108,11 +108,11 @@ GARBAGE = st.recursive(
 
 
 @effort(max_examples=1500, suppress_health_check=[HealthCheck.too_slow])
-@given(st.sampled_from(list(settings(RunConfig()))), GARBAGE)
+@given(st.sampled_from(list(settings(WorldModelConfig()))), GARBAGE)
 def test_whatever_a_setting_is_told_it_is_kept_or_refused_in_one_line_of_plain_words(name, value):
     layer = nested(name, value)
     try:
-        config = build_config("laptop", layer) if name != "preset" else with_settings(RunConfig(), layer)
+        config = build_config("laptop", layer) if name != "preset" else with_settings(WorldModelConfig(), layer)
     except UsageError as refused:
         told = str(refused)
         assert "\n" not in told

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from wmloop import device, machine
-from wmloop.config import RunConfig, build_config
+from wmloop.config import WorldModelConfig, build_config
 from wmloop.dreams import Noise, rollout
 from wmloop.errors import UsageError
 from wmloop.models import mixture
@@ -20,7 +20,7 @@ from wmloop.store import Store
 from wmloop.training.networks import new_actor, new_memory
 
 CPU = torch.device("cpu")
-CONFIG = RunConfig()
+CONFIG = WorldModelConfig()
 
 
 ZEN, SAPPHIRE = {"avx512f", "avx512_bf16"}, {"avx512f", "avx512_bf16", "amx_bf16"}

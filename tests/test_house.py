@@ -22,11 +22,11 @@ ROOMS = {
     "calibration": "agents config dreams envs episodes models seeding",
     "cli": (
         "__init__ agents bundle calibration commands config device display doctor envs errors events history loop "
-        "machine opening player ranking report retention seeding serving signals starting store streams tracking "
-        "training view"
+        "machine opening pipelines player ranking report retention seeding serving signals starting store streams "
+        "tracking training view"
     ),
     "commands": "",
-    "config": "entries errors",
+    "config": "entries errors pipelines",
     "device": "envs errors machine models",
     "display": "errors",
     "doctor": "__init__ config device envs errors machine scratch store view",
@@ -56,12 +56,15 @@ ROOMS = {
     "serving": "agents commands config envs errors history models pipelines spaces store training",
     "signals": "",
     "spaces": "config entries errors",
-    "stages": "agents calibration dreams envs episodes graphs learn models ranking seeding serving store training",
+    "stages": (
+        "agents calibration config dreams envs episodes errors graphs learn models ranking seeding serving store "
+        "training"
+    ),
     "starting": "commands config device envs errors pipelines store",
     "store": "__init__ commands errors",
     "streams": "",
     "tracking": "errors events store",
-    "training": "agents calibration config episodes errors events models seeding spaces store",
+    "training": "agents calibration config episodes errors events learn models pipelines seeding spaces store",
     "view": "display events pipelines ranking streams",
 }
 DOORS = {

@@ -11,7 +11,7 @@ from torch import nn
 
 from tests.tiny_env import tiny_config
 from wmloop import loop
-from wmloop.config import RunConfig, build_config
+from wmloop.config import WorldModelConfig, build_config
 from wmloop.config.text import to_toml
 from wmloop.dreams import Noise, rollout
 from wmloop.learn import ppo
@@ -25,7 +25,7 @@ from wmloop.store import Store
 from wmloop.training.networks import new_memory
 
 CPU = torch.device("cpu")
-CONFIG = RunConfig()
+CONFIG = WorldModelConfig()
 
 
 @given(st.integers(0, 2**31), st.integers(1, 40))

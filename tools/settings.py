@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from wmloop.config import explain
+from wmloop.config import Setting, explain
+from wmloop.pipelines import PIPELINES
 
 HEAD = """# Settings
 
@@ -16,6 +17,7 @@ wmloop config
 wmloop config memory
 wmloop config learning_rate
 wmloop config --run demo dream
+wmloop config --pipeline vanilla-ppo ppo
 wmloop start --preset gpu --print-config
 ```
 
@@ -23,20 +25,32 @@ A run's settings come from `--preset`, then `--config FILE.toml`, then `--set NA
 into its folder once. `resume` goes by those; only `budget.*` and `store.*` may change, or with `resume --from` all but the
 networks' shapes. An unknown name is refused with the nearest one. This page is made by `python tools/settings.py`.
 """
+#: What the settings of another pipeline are.
+OWN = "It has the settings above of every run, and of `budget`, `env`, `evaluate` and `store`. These are its own."
 
 
 def page() -> str:
     """Return the page."""
-    lines, group = [HEAD], None
-    for setting in explain():
+    known = explain()
+    lines = [HEAD, *_tables(known)]
+    for pipeline in PIPELINES.own:
+        own = [setting for setting in explain(pipeline=pipeline) if setting.name not in {told.name for told in known}]
+        if own:
+            lines += [f"\n## The pipeline `{pipeline}`\n\n{OWN}", *_tables(own, "#")]
+    return "\n".join(lines) + "\n"
+
+
+def _tables(settings: list[Setting], level: str = "") -> list[str]:
+    lines, group = [], None
+    for setting in settings:
         here, _, name = setting.name.rpartition(".")
         if here != group:
             group = here
             title = f"`[{here}]`" if here else "Every run"
-            lines.append(f"\n## {title}\n\n| setting | default | meaning | other presets |\n|---|---|---|---|")
+            lines.append(f"\n{level}## {title}\n\n| setting | default | meaning | other presets |\n|---|---|---|---|")
         others = ", ".join(f"{preset} {_short(value)}" for preset, value in setting.presets.items())
         lines.append(f"| `{name}` | {_short(setting.default)} | {setting.meaning.replace('|', '/')} | {others} |")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _short(value: Any) -> str:

@@ -10,11 +10,12 @@ from typing import Any
 
 from wmloop import bundle, loop
 from wmloop.commands import runs_folder
-from wmloop.config import RunConfig
+from wmloop.config import RunConfig, WorldModelConfig
 from wmloop.config.text import read_toml
 from wmloop.device import resolve_device, set_up
 from wmloop.envs import PixelEnv, RemoteEnv
 from wmloop.episodes import Episode
+from wmloop.errors import UsageError
 from wmloop.events import Event
 from wmloop.history import History
 from wmloop.opening import history_of, open_named, require_trust, stored_config
@@ -110,6 +111,8 @@ class Run:
         """Yield one dream of its world model, decision by decision (see `wmloop.dream`)."""
         require_trust(self._store, self.config, trust_env)
         history, config = self._history(), self.config
+        if not isinstance(config, WorldModelConfig):
+            raise UsageError(f"{self.name} has no world model to dream in: its pipeline is {config.pipeline!r}")
         chosen, _ = choose(history, iteration)
         with contextlib.closing(RemoteEnv(config.env)) as env:
             agent = Served.of(history, chosen).agent(config, env.actions, _device("cpu"))

@@ -22,7 +22,7 @@ from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.history import History
 from wmloop.models.state import Arrays
 from wmloop.pipelines import Pipeline, get
-from wmloop.serving.agent import Served
+from wmloop.serving.agent import Served, files_of
 from wmloop.spaces import recorded
 from wmloop.store import Store, Version, atomic, check_run_name, private_folder
 from wmloop.store.tensors import encode, read
@@ -42,17 +42,15 @@ def write(store: Store, pipeline: Pipeline, iteration: int, path: Path) -> int:
     if path.exists():
         raise UsageError(f"{path} is there already: choose another name (--to FILE.safetensors) or move it away")
     history = History(store, pipeline)
-    served = Served.of(history, iteration).versions
+    served = Served.of(history, iteration)
     tensors = {
-        f"{prefix}.{name}": array
-        for prefix, (stage, file) in _parts(pipeline).items()
-        for name, array in served[stage].tensors(file).items()
+        f"{prefix}.{name}": array for prefix, arrays in served.tensors().items() for name, array in arrays.items()
     }
-    versions = [*served.values(), store.version(iteration, pipeline.scored_by)]
+    versions = [*served.versions.values(), store.version(iteration, pipeline.scored_by)]
     origin = {
         "run": store.name,
         "iteration": iteration,
-        pipeline.agent: served[pipeline.agent].hash,
+        pipeline.agent: served.versions[pipeline.agent].hash,
         "wmloop": __version__,
         "metrics": {version.stage: dict(version.metrics) for version in versions if version},
     }
@@ -95,7 +93,7 @@ def unpack(path: Path, root: Path, name: str | None, facts: dict[str, Any]) -> S
         versions: dict[str, Version] = {}
         for stage in pipeline.parts:
             draft = made.draft(0, stage.name)
-            for prefix, (owner, file) in _parts(pipeline).items():
+            for prefix, (owner, file) in files_of(pipeline).items():
                 if owner == stage.name:
                     draft.save_tensors(file, parts[prefix])
             parents = list(versions.values()) if stage.name == pipeline.agent else []
@@ -109,13 +107,6 @@ def unpack(path: Path, root: Path, name: str | None, facts: dict[str, Any]) -> S
 _MISUNDERSTOOD = (
     AttributeError, IndexError, KeyError, RecursionError, RuntimeError, StoreCorruptError, TypeError, UsageError, ValueError,
 )  # fmt: skip
-
-
-def _parts(pipeline: Pipeline) -> dict[str, tuple[str, str]]:
-    """Return the stage and the file of each of an agent's networks, by its prefix in the file."""
-    files = [(part.name, file) for part in pipeline.parts for file in part.agent_files]
-    stems = [(name, file, file.removesuffix(".safetensors")) for name, file in files]
-    return {name if stem == "model" else stem: (name, file) for name, file, stem in stems}
 
 
 def _understand(
@@ -141,7 +132,7 @@ def _understand(
     int(origin["iteration"])
     parts = {
         prefix: {name[len(prefix) + 1 :]: array for name, array in tensors.items() if name.startswith(prefix + ".")}
-        for prefix in _parts(pipeline)
+        for prefix in files_of(pipeline)
     }
     actions = recorded(json.loads(notes["actions"])) if "actions" in notes else None
     pipeline.checker(config, actions, parts)

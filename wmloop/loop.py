@@ -75,7 +75,7 @@ def _make_room(store: Store, history: History, config: RunConfig) -> None:
     """Prune what the settings do not keep."""
     keep = config.store
     if keep.keep_last is not None:
-        prune(store, history, Retention(keep.keep_last, keep.keep_best, keep.keep_every), config.rollout.replay)
+        prune(store, history, Retention(keep.keep_last, keep.keep_best, keep.keep_every), config.replay)
 
 
 def _perform(
@@ -95,7 +95,7 @@ def _perform(
         carries |= {name: known(name, accepted) for name in stage.carries_accepted}
     draft = store.draft(iteration, stage.name)
     context = StageContext(
-        config, iteration, stage.name, stage.unit, device, lambda: history.collected(iteration + 1),
+        config, history.pipeline, iteration, stage.name, stage.unit, device, lambda: history.collected(iteration + 1),
         lambda: history.scored(iteration + 1), draft, report, should_stop,
     )  # fmt: skip
     run = stage.run

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.agents.world_model import Agent, Carry, Exploration
+from wmloop.agents.agent import Exploration
+from wmloop.agents.world_model import Agent, Carry
 from wmloop.models.world_model import State
 
 

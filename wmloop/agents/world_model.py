@@ -8,21 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wmloop.agents.agent import Exploration
 from wmloop.models.controller import Actor
 from wmloop.models.policies import Deterministic, Policy
 from wmloop.models.world_model import State, WorldModel
 from wmloop.spaces import ActionSpec
-
-
-class Exploration(NamedTuple):
-    """How N drivers leave the deterministic policy: where `loud` (N,) bool, by the policy's own noise and by pushes.
-
-    `noise` (N, A) is standard normal, `push` (N, A) is added to the sampled action before it is executed.
-    """
-
-    noise: np.ndarray
-    push: np.ndarray
-    loud: np.ndarray
 
 
 class Carry(NamedTuple):

@@ -12,7 +12,7 @@ from wmloop.agents.recorder import Recorder
 from wmloop.calibration.ends import by_bin
 from wmloop.calibration.open_loop import foresee
 from wmloop.calibration.windows import HORIZON, Promises, time_limit, windows
-from wmloop.config import RunConfig
+from wmloop.config import WorldModelConfig
 from wmloop.dreams import Noise, foretell, rollout
 from wmloop.episodes import Episode
 from wmloop.models.world_model import State
@@ -30,7 +30,7 @@ _ROWS = 1024
 
 @torch.inference_mode()
 def forecast(
-    trace: Recorder, config: RunConfig, episodes: Sequence[Episode], foreseeing: bool = False,
+    trace: Recorder, config: WorldModelConfig, episodes: Sequence[Episode], foreseeing: bool = False,
     tick: Callable[[], None] = lambda: None,
 ) -> list[Promises]:  # fmt: skip
     """Return M's promises over each of `episodes`, those of the wave in order, driven from the trace's beginning.
@@ -78,7 +78,7 @@ def forecast(
     return told
 
 
-def _ends(trace: Recorder, config: RunConfig, episodes: Sequence[Episode]) -> list[list[list[float]]]:
+def _ends(trace: Recorder, config: WorldModelConfig, episodes: Sequence[Episode]) -> list[list[list[float]]]:
     """Return for each episode how often M expected it to end, and whether it did (see Promises)."""
     agent = trace.agent
     imagination = agent.world.imagination(1.0, config.memory.done_weight)

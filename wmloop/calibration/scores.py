@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from wmloop.agents.agent import Driver
 from wmloop.agents.collector import UNLIMITED, Task, drive, halves
 from wmloop.agents.recorder import Recorder
-from wmloop.agents.world_model import Agent
 from wmloop.calibration.ends import ends
 from wmloop.calibration.forecasts import forecast
 from wmloop.calibration.gap import gap
 from wmloop.calibration.windows import Promises
-from wmloop.config import RunConfig
+from wmloop.config import RunConfig, WorldModelConfig
 from wmloop.envs import Envs
 
 
@@ -34,13 +34,21 @@ class TrackResult(NamedTuple):
 
 
 def score_tracks(
-    config: RunConfig, pool: Envs, agent: Agent, tracks: Sequence[int], tick: Callable[[int, np.ndarray | None], None],
+    config: RunConfig, pool: Envs, agent: Any, tracks: Sequence[int], tick: Callable[[int, np.ndarray | None], None],
 ) -> list[TrackResult]:  # fmt: skip
-    """Drive at most one wave of tracks with the deterministic policy; `tick` as in `collector.drive`."""
-    trace = Recorder(agent, halves(pool.num_envs))
+    """Drive at most one wave of tracks with the deterministic policy; `tick` as in `collector.drive`.
+
+    An agent without a world model, as its settings say, promises nothing.
+    """
     wave = [Task(seed, UNLIMITED) for seed in tracks]
-    episodes = drive(pool, wave, lambda t, copies, frames: trace.act(copies, frames), tick)
-    told = forecast(trace, config, episodes)
+    if isinstance(config, WorldModelConfig):
+        trace = Recorder(agent, halves(pool.num_envs))
+        episodes = drive(pool, wave, lambda t, copies, frames: trace.act(copies, frames), tick)
+        told = forecast(trace, config, episodes)
+    else:
+        driver = Driver(agent, halves(pool.num_envs))
+        episodes = drive(pool, wave, lambda t, copies, frames: driver.act(copies, frames), tick)
+        told = [Promises([], [], [])] * len(episodes)
     return [
         TrackResult(e.seed, e.score, e.frames, e.terminated, p.promised, p.paid, p.lived, p.decisions, p.ends)
         for e, p in zip(episodes, told, strict=True)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wmloop.config import RunConfig
+from wmloop.config import WorldModelConfig
 from wmloop.episodes import Episode
 
 #: Decisions over which a promise is compared.
@@ -60,7 +60,7 @@ def windows(episode: Episode, warmup: int, limit: int, patience: int | None) -> 
     return found
 
 
-def time_limit(episodes: Sequence[Episode], config: RunConfig) -> int:
+def time_limit(episodes: Sequence[Episode], config: WorldModelConfig) -> int:
     """Return the decisions that an episode has at most: as configured, or fewer where the environment cut one before."""
     cut = [len(e) for e in episodes if not e.terminated and _stopped(e.rewards, config.rollout.patience) > len(e)]
     return min([-(-config.env.most_frames // config.env.action_repeat), *cut])

@@ -28,7 +28,9 @@ def setting_names(incomplete: str) -> list[str]:
 
 
 def words(incomplete: str) -> list[str]:
-    """Return the settings' names."""
-    from wmloop.config import RunConfig, settings
+    """Return the names of the settings of all pipelines."""
+    from wmloop.config import explain
+    from wmloop.pipelines import PIPELINES
 
-    return [name for name in settings(RunConfig()) if name.startswith(incomplete)]
+    names = dict.fromkeys(setting.name for pipeline in PIPELINES.names() for setting in explain(pipeline=pipeline))
+    return [name for name in names if name.startswith(incomplete)]

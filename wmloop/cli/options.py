@@ -45,6 +45,9 @@ ProgressOption = Annotated[
     Progress,
     typer.Option(help="How to show what happens: a live view, a line an event, JSON lines, nothing."),
 ]
+PipelineOption = Annotated[
+    str | None, typer.Option(metavar="PIPELINE", help="The system to train; without it world-model.")
+]
 TrackOption = Annotated[
     bool, typer.Option("--track", help="Write TensorBoard's files too, to the run's folder tensorboard/.")
 ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wmloop.config import RunConfig
     from wmloop.envs import RemoteEnv
     from wmloop.history import History
-    from wmloop.player import Real
+    from wmloop.player import Plain, Real
 
 
 @guarded
@@ -61,11 +61,20 @@ def play(
     config = stored_config(store)
     require_trust(store, config, trust_env)
 
+    from wmloop.config import WorldModelConfig
+
+    dreams = isinstance(config, WorldModelConfig)
+    if place != "real" and not dreams:
+        raise UsageError(
+            f"the run {store.name} is of the pipeline {config.pipeline}: its agent has no world model to dream in, so leave"
+            " --in away"
+        )
+
     from wmloop.device import set_up
     from wmloop.display.places import open_showing
     from wmloop.display.showing import ClosedError
     from wmloop.envs import RemoteEnv
-    from wmloop.player import Comparison, Dreamt, Player
+    from wmloop.player import Comparison, Dreamt, Player, Real
     from wmloop.seeding import fresh_tracks
     from wmloop.serving.choice import choose
 
@@ -76,7 +85,7 @@ def play(
     if against is not None:
         choose(history, against)
         say(f"left: iteration {iteration}; right: iteration {against}")
-    elif place != "dream":
+    elif dreams and place != "dream":
         below = ", and below that M's dream with closed eyes" if place == "both" else ""
         say(f"left: reality; right: what V sees, below it what M expected to see{below}")
     with log_named(store), contextlib.ExitStack() as stack:
@@ -89,7 +98,7 @@ def play(
             comparison = Comparison({f"iteration {iteration}": real, f"iteration {against}, at the right": right})
         fps = env.frames_per_second / config.env.action_repeat
         showing = open_showing(render, fps)
-        dream = Dreamt(real, config.env.most_frames, config.env.action_repeat)
+        dream = Dreamt(real, config.env.most_frames, config.env.action_repeat) if isinstance(real, Real) else None
         player = Player(showing, real, dream, place, f"{store.name} iteration {iteration}", fps, comparison)
         stack.callback(lambda: print(*player.results, sep="\n", end="\n" if player.results else ""))
         stack.callback(showing.close)  # first: a terminal can show the results only when it has its own screen back
@@ -99,11 +108,12 @@ def play(
             say("left before the end")
 
 
-def _real(config: RunConfig, history: History, iteration: int, env: RemoteEnv, device: torch.device) -> Real:
-    from wmloop.player import Real
+def _real(config: RunConfig, history: History, iteration: int, env: RemoteEnv, device: torch.device) -> Real | Plain:
+    from wmloop.config import WorldModelConfig
+    from wmloop.player import Plain, Real
     from wmloop.serving.agent import Served
     from wmloop.training.rollouts import require_same_actions
 
     require_same_actions(history.collected(), env.actions)
     agent = Served.of(history, iteration).agent(config, env.actions, device)
-    return Real(env, agent, config.memory.done_weight)
+    return Real(env, agent, config.memory.done_weight) if isinstance(config, WorldModelConfig) else Plain(env, agent)

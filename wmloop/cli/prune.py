@@ -32,7 +32,7 @@ def prune(
     """
     store = open_run(runs, name)
     config = stored_config(store)
-    replay = config.rollout.replay
+    replay = config.replay
     with contextlib.nullcontext() if dry_run else store.lock():  # before torch loads: a run at work is refused at once
         from wmloop import retention
         from wmloop.view.words import size

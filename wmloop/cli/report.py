@@ -47,8 +47,8 @@ def report(
     """Write a run's report: one HTML page that needs nothing else, and its figures as SVG and PNG.
 
     Learning curves, the dream's promise and the gap, tracks, V's reconstructions, M's dreams beside reality, how far its
-    rewards and ends can be believed, time by stage, the networks, and the commands that make it again. With several
-    names the runs are held against each other.
+    rewards and ends can be believed, time by stage, the networks, and the commands that make it again; of a run without a
+    world model what there is of these. With several names the runs are held against each other.
     """
     stores = [open_run(runs, name) for name in (names or (None,))]
     if len(stores) == 1:  # only then anything is driven
@@ -78,6 +78,7 @@ def _together(names: Sequence[str]) -> str:
 
 
 def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: Path) -> Path:
+    from wmloop.config import WorldModelConfig
     from wmloop.device import resolve_threads, set_up
     from wmloop.report import describe, look
     from wmloop.serving.agent import Served
@@ -85,11 +86,15 @@ def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: 
 
     history = history_of(store, facts.config)
     iteration, why = choose(history, version)
+    served = Served.of(history, iteration)
+    if not isinstance(facts.config, WorldModelConfig):
+        say(f"{store.name}, iteration {iteration} ({why})")
+        return describe(facts, None, iteration, _commands(store), folder, served.tensors())
     say(f"{store.name}, iteration {iteration} ({why}): driving fresh tracks for V and M to look at, some 20 s")
     with log_named(store):
         probe = look(
             facts.config,
-            Served.of(history, iteration),
+            served,
             seed,
             set_up("cpu", resolve_threads(0)),
             say,

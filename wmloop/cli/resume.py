@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +24,7 @@ from wmloop.cli.options import (
 )
 from wmloop.commands import quoted
 from wmloop.errors import UsageError
-from wmloop.opening import history_of, stored_config
+from wmloop.opening import history_of, pipeline_of, stored_config
 
 if TYPE_CHECKING:
     from wmloop.config import RunConfig
@@ -76,6 +76,7 @@ def resume(
     stays as it is. There every setting may change (--set, --seed); where none does, it repeats the old run.
     """
     from wmloop.config import changed_on_resume, changed_settings, settings, with_settings
+    from wmloop.config.build import FREE
     from wmloop.config.text import parse_setting, to_toml
     from wmloop.starting import on_this_machine, require_new
 
@@ -96,16 +97,20 @@ def resume(
                 f"a preset is where the settings of a new run start from, and {store.name} has its own: with --from change"
                 f" single ones with --set, or begin with `wmloop start --preset {after.preset}`"
             )
+        if before.pipeline != after.pipeline:
+            raise UsageError(
+                f"the run {store.name} is of the pipeline {before.pipeline}, and what it learnt is nothing to another:"
+                " `wmloop start --pipeline` begins a run of one"
+            )
         if fork_name is not None:
             require_new(runs, fork_name)
-        from wmloop.training.networks import shapes
-
+        shapes = pipeline_of(before).shaper
         if shapes(before) != shapes(after):
             new = settings(after)
             changed = [name for name in changed_settings(before, after) if _shapes_differ(before, name, new[name])]
             raise UsageError(
                 f"the networks of the run {store.name} have other shapes than {', '.join(changed)} would give them: training"
-                f" cannot go on from them; `{quoted(['wmloop', 'start', *_set(new, changed)])}` begins anew"
+                f" cannot go on from them; `{_start(after, changed)}` begins anew"
             )
         after = on_this_machine(after)
         store = _fork(store, fork_from, fork_name, to_toml(after), runs)
@@ -115,11 +120,11 @@ def resume(
     fixed, machine = changed_on_resume(before, after)
     if fixed:
         old, new = settings(before)[fixed[0]], settings(after)[fixed[0]]
+        free = ", ".join(name for name in FREE if name in settings(before))
         raise UsageError(
             f"{fixed[0]} is {old!r} in the run {store.name} and cannot become {new!r}: the results would no longer be"
-            f" those of one run. Only budget.*, store.*, env.engine, env.timeout, vision.frame_cache, device, threads,"
-            f" precision and env.num_envs may change; with --from ITERATION another run does; or start a new run:"
-            f" `{quoted(['wmloop', 'start', *_set(settings(after), fixed)])}`"
+            f" those of one run. Only budget.*, store.*, {free}, device, threads, precision and env.num_envs may change;"
+            f" with --from ITERATION another run does; or start a new run: `{_start(after, fixed)}`"
         )
 
     with store.lock():  # before torch loads, so that a second writer is refused at once
@@ -138,19 +143,23 @@ def resume(
 
 def _shapes_differ(config: RunConfig, name: str, value: Any) -> bool:
     from wmloop.config import with_settings
-    from wmloop.training.networks import shapes
 
+    shapes = pipeline_of(config).shaper
     layer: Any = value
     for part in reversed(name.split(".")):
         layer = {part: layer}
     return shapes(config) != shapes(with_settings(config, layer))
 
 
-def _set(values: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Return the options that set settings to values."""
+def _start(config: RunConfig, names: Sequence[str]) -> str:
+    """Return the command that begins a run with those of its settings that are named."""
+    from wmloop.config import RunConfig, settings
     from wmloop.config.text import toml_value
 
-    return [word for name in names for word in ("--set", f"{name}={toml_value(values[name])}")]
+    values = settings(config)
+    words = [word for name in names for word in ("--set", f"{name}={toml_value(values[name])}")]
+    system = [] if config.pipeline == RunConfig().pipeline else ["--pipeline", config.pipeline]
+    return quoted(["wmloop", "start", *system, *words])
 
 
 def _fork(source: Store, iteration: int, name: str | None, config: str, runs: Path) -> Store:
@@ -169,7 +178,7 @@ def _fork(source: Store, iteration: int, name: str | None, config: str, runs: Pa
     if iteration >= finished:
         has = f"its finished iterations are 0 to {finished - 1}" if finished else "none of its iterations is finished"
         raise UsageError(f"cannot go on from iteration {iteration} of the run {source.name}: {has}")
-    read = read_after(history, iteration, stored_config(source).rollout.replay)
+    read = read_after(history, iteration, stored_config(source).replay)
     if lost := [version for version in read if version.pruned]:
         raise UsageError(
             f"cannot go on from iteration {iteration} of the run {source.name}: {lost[0].name} was pruned,"

@@ -12,7 +12,7 @@ import typer
 from wmloop.cli.completion import run_names, words
 from wmloop.cli.exits import guarded
 from wmloop.cli.opening import open_run
-from wmloop.cli.options import JsonOption, RunsOption
+from wmloop.cli.options import JsonOption, PipelineOption, RunsOption
 from wmloop.opening import stored_config
 
 _WIDTH = 80
@@ -32,13 +32,18 @@ def config(
         str | None,
         typer.Option("--run", metavar="NAME", help="Beside it, what this run has.", autocompletion=run_names),
     ] = None,
+    pipeline: PipelineOption = None,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Show settings: name, default (preset laptop), meaning, what other presets have, and what a run changed."""
+    """Show settings: name, default (preset laptop), meaning, what other presets have, and what a run changed.
+
+    They are those of --pipeline, or of the run's.
+    """
     from wmloop.config import explain
 
-    told = explain(word, stored_config(open_run(runs, run)) if run else None)
+    given = {} if pipeline is None else {"pipeline": pipeline}
+    told = explain(word, stored_config(open_run(runs, run)) if run else None, **given)
     if as_json:
         print(json.dumps({setting.name: setting._asdict() for setting in told}, indent=1, default=list))
         return

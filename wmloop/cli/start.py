@@ -13,6 +13,7 @@ from wmloop.cli.options import (
     GoalOption,
     HoursOption,
     IterationsOption,
+    PipelineOption,
     ProgressOption,
     RunsOption,
     SetOption,
@@ -33,9 +34,7 @@ def start(
         Literal["smoke", "laptop", "gpu", "paper"] | None,
         typer.Option(help="Where the settings start from; without it gpu on CUDA, else laptop."),
     ] = None,
-    pipeline: Annotated[
-        str | None, typer.Option(metavar="PIPELINE", help="The system to train; without it world-model.")
-    ] = None,
+    pipeline: PipelineOption = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", callback=at_home, help="Settings over the preset's.")
     ] = None,

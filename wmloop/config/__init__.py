@@ -7,8 +7,11 @@ from wmloop.config.env import EnvConfig, RandomDriving
 from wmloop.config.part import settings
 from wmloop.config.rollout import RolloutConfig
 from wmloop.config.run import RunConfig
+from wmloop.config.vanilla_ppo import PPOConfig, VanillaPPOConfig
+from wmloop.config.world_model import WorldModelConfig
 
 __all__ = [
-    "ControllerConfig", "EnvConfig", "RandomDriving", "RolloutConfig", "RunConfig", "Setting", "build_config",
-    "changed_on_resume", "changed_settings", "explain", "settings", "with_settings",
+    "ControllerConfig", "EnvConfig", "PPOConfig", "RandomDriving", "RolloutConfig", "RunConfig", "Setting",
+    "VanillaPPOConfig", "WorldModelConfig", "build_config", "changed_on_resume", "changed_settings", "explain", "settings",
+    "with_settings",
 ]  # fmt: skip

@@ -13,24 +13,47 @@ from wmloop.config.part import settings
 from wmloop.config.presets import PRESETS, profile
 from wmloop.config.run import RunConfig
 from wmloop.errors import UsageError, nearest
+from wmloop.pipelines import get
 
 
 def build_config(preset: str, *layers: Mapping[str, Any]) -> RunConfig:
     """Return the configuration of `preset` with each layer of nested settings laid over it in turn.
 
-    Below the preset lies the profile of the environment that the layers name, where there is one (see presets).
+    Below the preset lies the profile of the environment that the layers name, where there is one (see presets). Of both,
+    the pipeline that the layers name takes the groups that it has.
 
     Raises:
-        UsageError: an unknown preset or key (the nearest is named), or a value that does not fit its field.
+        UsageError: an unknown preset, pipeline or key (the nearest is named), or a value that does not fit its field.
     """
     for name in (preset, *(layer["preset"] for layer in layers if "preset" in layer)):
         if not isinstance(name, str) or name not in PRESETS:
             near = nearest(str(name), list(PRESETS))
             raise UsageError(f"unknown preset {shown(name)}{near}: one of {', '.join(PRESETS)}")
-    merged = RunConfig().model_dump()
-    for layer in (profile(_environment(layers)), PRESETS[preset], *layers, {"preset": preset}):
+    kind = kind_of(layers)
+    merged = kind().model_dump()
+    below = (applying(layer, kind) for layer in (profile(_environment(layers)), PRESETS[preset]))
+    for layer in (*below, *layers, {"preset": preset}):
         merged = overlay(merged, layer)
-    return _validate(merged)
+    return _validate(merged, kind)
+
+
+def kind_of(layers: Sequence[Mapping[str, Any]]) -> type[RunConfig]:
+    """Return the settings of the pipeline that layers of settings name, the last of them first.
+
+    Raises:
+        UsageError: there is no such pipeline, or its settings are none.
+    """
+    named = [layer["pipeline"] for layer in layers if isinstance(layer.get("pipeline"), str)]
+    pipeline = get(named[-1] if named else RunConfig().pipeline)
+    kind = pipeline.config_type
+    if not (isinstance(kind, type) and issubclass(kind, RunConfig)):
+        raise UsageError(f"the settings of the pipeline {pipeline.name!r} are no subclass of RunConfig: {kind!r}")
+    return kind
+
+
+def applying(layer: Mapping[str, Any], kind: type[RunConfig]) -> dict[str, Any]:
+    """Return what of a layer a kind of run has: a preset holds groups of several pipelines."""
+    return {name: value for name, value in layer.items() if name in kind.model_fields}
 
 
 def _environment(layers: Sequence[Mapping[str, Any]]) -> str:
@@ -40,11 +63,11 @@ def _environment(layers: Sequence[Mapping[str, Any]]) -> str:
 
 def with_settings(config: RunConfig, layer: Mapping[str, Any]) -> RunConfig:
     """Return a copy of `config` with nested settings laid over it; raises UsageError as `build_config` does."""
-    return _validate(overlay(config.model_dump(), layer))
+    return _validate(overlay(config.model_dump(), layer), type(config))
 
 
 #: What decides no result, and so may change whenever a run is taken up again.
-_FREE = ("env.engine", "env.timeout", "vision.frame_cache")
+FREE = ("env.engine", "env.timeout", "vision.frame_cache")
 #: What belongs to the machine that a run goes on upon: it may change, too, but numbers are no longer the same to the bit.
 _MACHINE = ("device", "threads", "precision", "env.num_envs")
 
@@ -57,7 +80,7 @@ def changed_settings(old: RunConfig, new: RunConfig) -> list[str]:
 
 def changed_on_resume(old: RunConfig, new: RunConfig) -> tuple[list[str], list[str]]:
     """Return the names of settings that differ: those that a resume may not change, and those that change bits."""
-    changed = [name for name in changed_settings(old, new) if name not in _FREE]
+    changed = [name for name in changed_settings(old, new) if name not in FREE]
     return [name for name in changed if name not in _MACHINE], [name for name in changed if name in _MACHINE]
 
 
@@ -76,12 +99,14 @@ def overlay(base: Mapping[str, Any], layer: Mapping[str, Any], path: str = "") -
     return result
 
 
-def _validate(merged: Mapping[str, Any]) -> RunConfig:
+def _validate(merged: Mapping[str, Any], kind: type[RunConfig]) -> RunConfig:
     try:
-        return RunConfig.model_validate(merged)
+        return kind.model_validate(merged)
     except ValidationError as error:
         told: dict[str, str] = {}  # the first reason for each: a value that may be of two kinds has two
         for fault in error.errors(include_url=False):
-            name, reason = name_of(fault["loc"]), reason_of(fault)
+            name, reason = name_of(fault["loc"], kind), reason_of(fault)
             told[name] = told.get(name) or reason
-        raise UsageError("; ".join(explain_fault(name, reason, merged) for name, reason in told.items())) from None
+        raise UsageError(
+            "; ".join(explain_fault(name, reason, merged, kind) for name, reason in told.items())
+        ) from None

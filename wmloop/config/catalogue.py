@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
-
-from wmloop.config.build import build_config
-from wmloop.config.part import settings
+from wmloop.config.build import build_config, kind_of
+from wmloop.config.part import Part, settings
 from wmloop.config.presets import PRESETS, PROFILES
 from wmloop.config.run import RunConfig
 from wmloop.errors import UsageError, nearest
@@ -23,18 +21,24 @@ class Setting(NamedTuple):
     own: Any
 
 
-def explain(word: str | None = None, run: RunConfig | None = None) -> list[Setting]:
-    """Return the settings whose dotted names hold `word`, or all; `run` is whose values are told beside them.
+def explain(
+    word: str | None = None, run: RunConfig | None = None, pipeline: str = RunConfig().pipeline
+) -> list[Setting]:
+    """Return the settings of a pipeline whose dotted names hold `word`, or all.
+
+    `run` is whose values are told beside them; its pipeline goes before `pipeline`.
 
     Raises:
         UsageError: there is none (the nearest is named).
     """
-    defaults, meanings = settings(RunConfig()), _meanings(RunConfig)
+    system = {"pipeline": run.pipeline if run else pipeline}
+    kind = kind_of([system])
+    defaults, meanings = settings(kind.model_validate(system)), _meanings(kind)
     plain = {"env": {"id": "any"}}
-    presets = {name: settings(build_config(name, plain)) for name in PRESETS if name != RunConfig().preset}
-    presets |= {name: settings(build_config("laptop", {"env": {"id": name}})) for name in PROFILES.names()}
+    presets = {name: settings(build_config(name, plain, system)) for name in PRESETS if name != kind().preset}
+    presets |= {name: settings(build_config("laptop", {"env": {"id": name}}, system)) for name in PROFILES.names()}
     presets = {name: values | {key: defaults[key] for key in ("preset", "env.id")} for name, values in presets.items()}
-    own = settings(run or RunConfig())
+    own = settings(run) if run else defaults
     # a group or a whole name first: `store` is not about `restore`
     exact = [name for name in defaults if word and (name == word or name.startswith(f"{word}."))]
     chosen = exact or [name for name in defaults if not word or word in name]
@@ -50,10 +54,11 @@ def explain(word: str | None = None, run: RunConfig | None = None) -> list[Setti
     ]  # fmt: skip
 
 
-def _meanings(part: type[BaseModel], prefix: str = "") -> dict[str, str]:
+def _meanings(part: type[Part], prefix: str = "") -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, info in part.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+    for name in part.order():
+        info = part.model_fields[name]
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Part):
             found |= _meanings(info.annotation, f"{prefix}{name}.")
         else:
             found[prefix + name] = info.description or ""

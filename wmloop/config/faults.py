@@ -7,9 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel
-
-from wmloop.config.part import LARGEST, MOST, settings
+from wmloop.config.part import LARGEST, MOST, Part, settings
 from wmloop.config.run import RunConfig
 from wmloop.errors import nearest
 
@@ -17,9 +15,9 @@ from wmloop.errors import nearest
 _SHOWN = 80
 
 
-def name_of(place: Sequence[int | str]) -> str:
-    """Return the setting that a fault's place lies in; what is not known is named as it is."""
-    parts, known = [str(part) for part in place], settings(RunConfig())
+def name_of(place: Sequence[int | str], kind: type[RunConfig]) -> str:
+    """Return the setting of a `kind` of run that a fault's place lies in; what is not known is named as it is."""
+    parts, known = [str(part) for part in place], settings(kind())
     return next((name for i in range(len(parts)) if (name := ".".join(parts[: i + 1])) in known), ".".join(parts))
 
 
@@ -38,14 +36,14 @@ def reason_of(fault: Any) -> str:
     return ""
 
 
-def explain_fault(name: str, reason: str, merged: Mapping[str, Any]) -> str:
-    """Return what to tell of a setting that does not fit, among all settings as they were given."""
-    part: Any = RunConfig
+def explain_fault(name: str, reason: str, merged: Mapping[str, Any], kind: type[RunConfig]) -> str:
+    """Return what to tell of a setting that does not fit, among all of a `kind` of run as they were given."""
+    part: Any = kind
     value: Any = merged
     schema: dict[str, Any] = {}
     for key in name.split("."):
-        if not (isinstance(part, type) and issubclass(part, BaseModel) and key in part.model_fields):
-            near = nearest(name, [*settings(RunConfig()), *RunConfig.model_fields])
+        if not (isinstance(part, type) and issubclass(part, Part) and key in part.model_fields):
+            near = nearest(name, [*settings(kind()), *kind.order()])
             return f"unknown setting {name!r}{near}; see `wmloop start --print-config`"
         schema, value = _properties(part)[key], value[key]
         part = part.model_fields[key].annotation
@@ -53,7 +51,7 @@ def explain_fault(name: str, reason: str, merged: Mapping[str, Any]) -> str:
 
 
 @functools.cache
-def _properties(part: type[BaseModel]) -> dict[str, Any]:
+def _properties(part: type[Part]) -> dict[str, Any]:
     """Return the JSON schemas of a part's settings by name."""
     properties: dict[str, Any] = part.model_json_schema()["properties"]
     return properties

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wmloop.config.build import build_config
+from wmloop.config.build import applying, build_config, kind_of
 from wmloop.config.run import RunConfig
 
 #: What runs did before there was a setting for it.
@@ -36,4 +36,4 @@ def stored(table: Mapping[str, Any]) -> RunConfig:
     if isinstance(evaluate, Mapping) and evaluate.get("confirm_tracks") == 1:
         # one alone was taken once, and could never confirm a goal
         table["evaluate"] = {**evaluate, "confirm_tracks": 2}
-    return build_config(str(table.get("preset", "laptop")), _BEFORE, table)
+    return build_config(str(table.get("preset", "laptop")), applying(_BEFORE, kind_of([table])), table)

@@ -45,6 +45,11 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @classmethod
+    def order(cls) -> list[str]:
+        """Return the names of its settings and groups in the order in which they are told."""
+        return list(cls.model_fields)
+
     @model_validator(mode="before")
     @classmethod
     def _read(cls, values: Any) -> Any:
@@ -65,12 +70,12 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def settings(config: BaseModel, prefix: str = "") -> dict[str, Any]:
+def settings(config: Part, prefix: str = "") -> dict[str, Any]:
     """Return all settings flat: dotted name -> value."""
     flat: dict[str, Any] = {}
-    for name in type(config).model_fields:
+    for name in type(config).order():
         value = getattr(config, name)
-        if isinstance(value, BaseModel):
+        if isinstance(value, Part):
             flat |= settings(value, f"{prefix}{name}.")
         else:
             flat[prefix + name] = value

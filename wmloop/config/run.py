@@ -1,4 +1,4 @@
-"""All settings of one run."""
+"""The settings that every pipeline's runs have."""
 
 from __future__ import annotations
 
@@ -6,14 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from wmloop.config.controller import ControllerConfig
-from wmloop.config.dream import DreamConfig
 from wmloop.config.env import EnvConfig
-from wmloop.config.memory import MemoryConfig
 from wmloop.config.part import Count, Number, Part, Positive, Weight, Whole, Word
 from wmloop.config.presets import PRESETS
-from wmloop.config.rollout import RolloutConfig
-from wmloop.config.vision import VisionConfig
 
 
 def _known(preset: str) -> str:
@@ -23,7 +18,7 @@ def _known(preset: str) -> str:
 
 
 class EvaluateConfig(Part):
-    """How the triple (V, M, C) is scored in reality."""
+    """How an agent is scored in reality."""
 
     tracks: Annotated[Count, Field(le=1_000_000, description="held-out tracks after each iteration")] = 20
     confirm_tracks: Annotated[
@@ -58,7 +53,10 @@ class BudgetConfig(Part):
 
 
 class RunConfig(Part):
-    """All settings of one run. Written once into the run's folder; `resume` reads it from there."""
+    """All settings of one run. Written once into the run's folder; `resume` reads it from there.
+
+    These are common to all pipelines; a pipeline that brings groups of its own declares them in a subclass.
+    """
 
     preset: Annotated[str, AfterValidator(_known), Field(description="the preset these settings started from")] = (
         "laptop"
@@ -80,10 +78,15 @@ class RunConfig(Part):
     ] = "auto"
     budget: BudgetConfig = BudgetConfig()
     env: EnvConfig = EnvConfig()
-    rollout: RolloutConfig = RolloutConfig()
-    vision: VisionConfig = VisionConfig()
-    memory: MemoryConfig = MemoryConfig()
-    dream: DreamConfig = DreamConfig()
-    controller: ControllerConfig = ControllerConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     store: StoreConfig = StoreConfig()
+
+    @classmethod
+    def order(cls) -> list[str]:
+        """Return the names in the order in which they are told: the groups of a pipeline before the last two."""
+        return sorted(cls.model_fields, key=lambda name: name in ("evaluate", "store"))
+
+    @property
+    def replay(self) -> int:
+        """Return how many of the newest iterations' episodes are learnt from."""
+        return 1

@@ -7,9 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
-from wmloop.config import RunConfig
+from wmloop.config.part import Part
+from wmloop.config.run import RunConfig
 from wmloop.errors import UsageError
 
 
@@ -71,11 +70,11 @@ def to_toml(config: RunConfig, comments: bool = False) -> str:
     return "\n".join(lines).strip() + "\n"
 
 
-def _write_table(part: BaseModel, path: str, lines: list[str], comments: bool) -> None:
+def _write_table(part: Part, path: str, lines: list[str], comments: bool) -> None:
     tables = []
-    for name, info in type(part).model_fields.items():
-        value = getattr(part, name)
-        if isinstance(value, BaseModel):
+    for name in type(part).order():
+        value, info = getattr(part, name), type(part).model_fields[name]
+        if isinstance(value, Part):
             tables.append((name, value))
         else:
             note = f"  # {info.description}" if comments and info.description else ""

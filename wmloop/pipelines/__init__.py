@@ -8,7 +8,14 @@ from wmloop.pipelines.pipeline import Pipeline, Stage
 
 __all__ = ["PIPELINES", "Pipeline", "Stage", "get"]
 #: Where each pipeline is. A package brings one as an entry point of the group `wmloop.pipelines`.
-PIPELINES = Registry("pipelines", "pipeline", {"world-model": "wmloop.pipelines.world_model:WORLD_MODEL"})
+PIPELINES = Registry(
+    "pipelines",
+    "pipeline",
+    {
+        "world-model": "wmloop.pipelines.world_model:WORLD_MODEL",
+        "vanilla-ppo": "wmloop.pipelines.vanilla_ppo:VANILLA_PPO",
+    },
+)
 
 
 def get(name: str) -> Pipeline:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from wmloop.entries import found
@@ -53,7 +53,9 @@ class Pipeline:
     `collected_by` names the stage whose versions hold real episodes and count `frames`, `scored_by` the one whose metric
     `score` is the agent's in reality, and `agent` the one whose versions, with those that they need, are an agent.
     `load` is the function that makes the agent of such versions, and `accept` the one that refuses tensors, by file, that
-    are none; each may be named as `module:function`.
+    are none; each may be named as `module:function`. `settings` is the class of its runs' settings, a subclass of
+    config.RunConfig that has the groups which the pipeline brings, and `shapes` the function that returns the shapes of its
+    networks' tensors as configured: training cannot go on where they change. These are named likewise.
 
     Raises:
         UsageError: two stages have one name, or one reads what the table does not have by then.
@@ -66,6 +68,8 @@ class Pipeline:
     agent: str
     load: str | Callable[..., Any]
     accept: str | Callable[..., None]
+    settings: str | type[Any] = "wmloop.config:RunConfig"
+    shapes: str | Callable[..., Mapping[str, tuple[int, ...]]] = field(default=lambda config: {})
 
     def __post_init__(self) -> None:
         names = self.names
@@ -97,6 +101,12 @@ class Pipeline:
             UsageError: something is not there, or a function does not take the versions that it is given.
         """
         parts = dict.fromkeys(part.name for part in self.parts)
+        try:
+            inspect.signature(self.shaper).bind(None)
+        except TypeError as error:
+            raise UsageError(
+                f"what tells the networks' shapes of the pipeline {self.name!r} is given (config): it has {error}"
+            ) from None
         try:
             inspect.signature(self.checker).bind(None, None, None)
         except TypeError as error:
@@ -160,6 +170,27 @@ class Pipeline:
         """
         checker: Callable[..., None] = found(self.accept, f"what checks the agent of the pipeline {self.name!r}")
         return checker
+
+    @property
+    def shaper(self) -> Callable[..., Mapping[str, tuple[int, ...]]]:
+        """Return the function that tells the shapes of all networks' tensors by name: (config).
+
+        Raises:
+            UsageError: there is no such module or function.
+        """
+        what = f"what tells the networks' shapes of the pipeline {self.name!r}"
+        shaper: Callable[..., Mapping[str, tuple[int, ...]]] = found(self.shapes, what)
+        return shaper
+
+    @property
+    def config_type(self) -> type[Any]:
+        """Return the class of its runs' settings.
+
+        Raises:
+            UsageError: there is no such module or class.
+        """
+        config_type: type[Any] = found(self.settings, f"the settings of the pipeline {self.name!r}")
+        return config_type
 
     @property
     def parts(self) -> tuple[Stage, ...]:

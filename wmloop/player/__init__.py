@@ -3,7 +3,8 @@
 `worlds` are what there is to see; `player` brings one, a place to show it and what people press together.
 """
 
+from wmloop.player.plain import Plain
 from wmloop.player.player import Player
 from wmloop.player.worlds import Comparison, Dreamt, Moment, Real
 
-__all__ = ["Comparison", "Dreamt", "Moment", "Player", "Real"]
+__all__ = ["Comparison", "Dreamt", "Moment", "Plain", "Player", "Real"]

@@ -15,6 +15,7 @@ from wmloop.display.lettering import labelled
 from wmloop.display.showing import ClosedError, Showing
 from wmloop.display.video import Video
 from wmloop.errors import WmloopError
+from wmloop.player.plain import Plain
 from wmloop.player.worlds import Comparison, Dreamt, Moment, Real, World
 
 _HEIGHT = 400
@@ -28,10 +29,10 @@ class Player:
     """Play episodes on a showing; keys choose the world, the driver, the dream's temperature and the pace."""
 
     def __init__(
-        self, showing: Showing, real: Real, dream: Dreamt, place: str, about: str, fps: float,
+        self, showing: Showing, real: Real | Plain, dream: Dreamt | None, place: str, about: str, fps: float,
         comparison: Comparison | None = None,
     ) -> None:  # fmt: skip
-        """Prepare to play in `place` (real, dream or both), or to watch a comparison."""
+        """Prepare to play in `place` (real, dream or both), or to watch a comparison; without a `dream` in reality."""
         self._showing, self._real, self._dream, self._comparison = showing, real, dream, comparison
         self._about, self._fps = about, fps
         self._place = place
@@ -63,13 +64,14 @@ class Player:
     def _world(self) -> World:
         if self._comparison is not None:
             return self._comparison
-        return self._dream if self._place == "dream" else self._real
+        return self._dream if self._dream is not None and self._place == "dream" else self._real
 
     def _where(self) -> str:
         return "real" if self._comparison is not None else self._place
 
     def _begin(self, track: int) -> None:
-        self._real.dreaming = self._place == "both"
+        if isinstance(self._real, Real):
+            self._real.dreaming = self._place == "both"
         self._world().reset(track)
 
     def _episode(self, track: int) -> None:
@@ -107,7 +109,7 @@ class Player:
                 self._helping = not self._helping
             case "v":
                 self._record()
-            case "t" | "T" if self._comparison is None:
+            case "t" | "T" if self._comparison is None and isinstance(self._real, Real):
                 self._real.temperature *= _TURN if key == "T" else 1 / _TURN
                 self._said = f"the dream's temperature is {self._real.temperature:.2f}"
             case "tab" if self._comparison is None:
@@ -115,6 +117,9 @@ class Player:
 
     def _turn(self, track: int) -> None:
         """Go to the next world; a dream begins where reality stands, and reality waits meanwhile."""
+        if self._dream is None or isinstance(self._real, Plain):
+            self._said = "this agent has no world model to dream in"
+            return
         self._place = _PLACES[(_PLACES.index(self._place) + 1) % len(_PLACES)]
         self._real.dreaming = self._place == "both"
         if self._place == "dream":
@@ -161,8 +166,9 @@ class Player:
             ]
             return ["   ".join([f"decision {moment.decision}", *standing]), self._said]
         value = "" if np.isnan(moment.value) else f"   value {moment.value:.1f}"
-        stands = f"reward {moment.reward:+.1f}   return {moment.score:.1f}   end {moment.done:.1%}{value}"
-        tau = f"   τ {self._real.temperature:.2f}" if self._place != "real" else ""
+        end = "" if np.isnan(moment.done) else f"   end {moment.done:.1%}"
+        stands = f"reward {moment.reward:+.1f}   return {moment.score:.1f}{end}{value}"
+        tau = f"   τ {self._real.temperature:.2f}" if isinstance(self._real, Real) and self._place != "real" else ""
         action = "  ".join(f"{part:+.2f}" for part in np.atleast_1d(moment.action))
         held = "   paused" if self._paused else ""
         who = "you drive" if self._by_hand else "C drives"

@@ -27,7 +27,8 @@ class Moment(NamedTuple):
     """What there is to see at one decision: pictures (H, W, 3) uint8 by name, and how the episode stands.
 
     `score` and `frames` count what came before it; `ended` is empty until the last moment, which says how it ended.
-    `reward` is what the decision before was paid, `done` M's probability, given what came, that it ended the episode.
+    `reward` is what the decision before was paid, `done` M's probability, given what came, that it ended the episode; NaN
+    without an M.
     `action` (A,), in the environment's units, and `value`, in rewards still to come, are C's of this moment; NaN without a
     critic.
     """
@@ -100,9 +101,7 @@ class Real:
             self._closed, _ = dream_on(self.imagination, start, taken, self._generator)
         self._carry = Carry(self.state, taken)
         self._observation, reward, terminated, truncated, count = self.env.step(in_units)
-        ended = (
-            f"ended by the environment (last reward {reward:.1f})" if terminated else "time was up" if truncated else ""
-        )
+        ended = how_it_ended(reward, terminated, truncated)
         self._look(before.decision + 1, before.score + reward, before.frames + count, ended, reward)
 
     def _look(self, decision: int, score: float, frames: int, ended: str, reward: float) -> None:
@@ -178,7 +177,7 @@ class Dreamt:
 class Comparison:
     """Several agents on the same track, each in its own real episode; it ends when all have ended."""
 
-    def __init__(self, worlds: Mapping[str, Real]) -> None:
+    def __init__(self, worlds: Mapping[str, World]) -> None:
         """Take a world for each agent, by the names to show them under."""
         self._worlds = worlds
 
@@ -207,6 +206,11 @@ class Comparison:
         pictures = {name: world.moment.pictures["real"] for name, world in self._worlds.items()}
         decision = max(moment.decision for moment in moments)
         self.moment = leader._replace(pictures=pictures, ended=ended, decision=decision)
+
+
+def how_it_ended(reward: float, terminated: bool, truncated: bool) -> str:
+    """Return how a real episode ended with a decision that was paid `reward`; nothing where it goes on."""
+    return f"ended by the environment (last reward {reward:.1f})" if terminated else "time was up" if truncated else ""
 
 
 @torch.inference_mode()

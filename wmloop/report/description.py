@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,15 @@ from wmloop.report.probe import Layer, Probe
 from wmloop.view.words import number, size, span
 
 
-def describe(facts: Facts, probe: Probe, iteration: int, commands: Sequence[str], folder: Path) -> Path:
-    """Write the report of one run, whose agent of `iteration` `probe` looked at; return the page's path."""
+def describe(
+    facts: Facts, probe: Probe | None, iteration: int, commands: Sequence[str], folder: Path,
+    stored: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+) -> Path:  # fmt: skip
+    """Write the report of one run; return the page's path.
+
+    `probe` looked at its agent of `iteration`. Without a world model there is nothing to look at, and `stored` are the
+    agent's tensors, by network.
+    """
     page = Page(f"{facts.name} · wmloop", folder)
     page.add(f"<h1>{safe(facts.name)}</h1>")
     page.say(_verdict(facts))
@@ -32,15 +39,19 @@ def describe(facts: Facts, probe: Probe, iteration: int, commands: Sequence[str]
             page.chart("learning-hours", plots.learning(facts, "hours"), "the same against hours of work"),
         )
         page.pair(
-            page.chart("trust", plots.trust(facts), "the dream-real gap, and M's foresight on fresh episodes"),
+            page.chart("trust", plots.trust(facts), "the dream-real gap, and M's foresight on fresh episodes")
+            if facts.dreams
+            else "",
             page.chart("tracks", plots.tracks(facts), "the served agent, track by track") if facts.tracks else "",
         )
     if facts.points:
-        page.table(_ITERATION_HEAD, [_iteration(point) for point in facts.points])
+        told = len(_ITERATION_HEAD) if facts.dreams else _ITERATION_HEAD.index("promised")
+        page.table(_ITERATION_HEAD[:told], [_iteration(point)[:told] for point in facts.points])
     else:
         page.say("No iteration has been evaluated yet.")
-    _worlds(page, probe, iteration)
-    _ends(page, probe, facts)
+    if probe:
+        _worlds(page, probe, iteration)
+        _ends(page, probe, facts)
     page.head("Time")
     if any(map(sum, (spent.values() for spent in facts.seconds.values()))):
         page.pair(page.chart("time", plots.time(facts), "minutes of each stage in each iteration"))
@@ -53,17 +64,18 @@ def describe(facts: Facts, probe: Probe, iteration: int, commands: Sequence[str]
             else "No iteration is finished yet."
         )
     page.head("The networks")
-    for name, layers in probe.networks.items():
-        total = sum(layer.parameters for layer in layers)
-        page.add(f"<details><summary><b>{safe(name)}</b>: {total:,} trainable parameters</summary>")
-        page.table(["layer", "kind", "output", "parameters"], [_layer(layer) for layer in layers])
-        page.add("</details>")
+    if probe:
+        for name, layers in probe.networks.items():
+            total = sum(layer.parameters for layer in layers)
+            _network(page, name, total, ["layer", "kind", "output", "parameters"], map(_layer, layers))
+    for name, arrays in (stored or {}).items():
+        total = sum(array.size for array in arrays.values())
+        _network(page, name, total, ["tensor", "shape", "parameters"], map(_tensor, arrays, arrays.values()))
     about, others = published(facts.config.env.id)
     if others:
         page.head("Beside others")
-        page.say(
-            f"Mean score over tracks. The published figures are {about}; this run's agent was trained inside M alone."
-        )
+        where = "inside M alone" if facts.dreams else "in the real environment"
+        page.say(f"Mean score over tracks. The published figures are {about}; this run's agent was trained {where}.")
         own = _own_rows(facts)
         page.table(["system", "score"], [*others.items(), *own], mine=range(len(others), len(others) + 2))
     _origin(page, facts, commands)
@@ -139,7 +151,7 @@ def _cards(facts: Facts) -> str:
     cards = [
         ("best score", f"{best.score:.0f} ± {best.std:.0f}" if best else "none yet"),
         ("its worst track", cell(best.worst) if best else ""),
-        ("dream over reality", percent(best.gap) if best else ""),
+        *([("dream over reality", percent(best.gap) if best else "")] if facts.dreams else []),
         ("iterations", f"{len(facts.points)}"),
         ("real frames collected", thousands(facts.collected)),
         ("driven in evaluations", thousands(facts.evaluated)),
@@ -178,8 +190,18 @@ def _throughput(facts: Facts, stage: str) -> str:
     return f"{number(facts.rates[stage])} {facts.pipeline.row(stage).unit}/s" if stage in facts.rates else ""
 
 
+def _network(page: Page, name: str, total: int, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    page.add(f"<details><summary><b>{safe(name)}</b>: {total:,} trainable parameters</summary>")
+    page.table(head, rows)
+    page.add("</details>")
+
+
 def _layer(layer: Layer) -> list[str]:
     return [layer.name, layer.kind, layer.shape, f"{layer.parameters:,}"]
+
+
+def _tensor(name: str, array: np.ndarray) -> list[str]:
+    return [name, " by ".join(map(str, array.shape)), f"{array.size:,}"]
 
 
 def _own_rows(facts: Facts) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from wmloop.config import RunConfig, build_config, changed_settings
+from wmloop.config import RunConfig, WorldModelConfig, build_config, changed_settings
 from wmloop.history import History
 from wmloop.pipelines import Pipeline, get
 from wmloop.ranking import merit
@@ -107,9 +107,14 @@ class Facts:
         return max(self.points, key=lambda point: point.merit, default=None)
 
     @property
+    def dreams(self) -> bool:
+        """Return whether there is a world model, whose word is held against reality."""
+        return isinstance(self.config, WorldModelConfig)
+
+    @property
     def changed(self) -> list[str]:
         """Return the names of the settings that differ from the preset's, but for those that say where it ran."""
-        own = self.config.model_dump(include={"seed", "device", "threads", "precision"})
+        own = self.config.model_dump(include={"pipeline", "seed", "device", "threads", "precision"})
         return changed_settings(build_config(self.config.preset, own), self.config)
 
 

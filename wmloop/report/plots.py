@@ -75,21 +75,16 @@ def _axes(height: float = _HEIGHT, **labels: str) -> tuple[Figure, Any]:
 
 
 def learning(facts: Facts, against: str) -> Figure:
-    """Draw the real score, its deviation over tracks and the dream's promise against `frames` or `hours`."""
+    """Draw the real score, its deviation over tracks and the dream's promise, if any, against `frames` or `hours`."""
     figure, axes = _axes(xlabel=_AGAINST[against], ylabel="score of an episode")
     x = [getattr(point, against) for point in facts.points]
     score, std = (np.array([getattr(p, name) for p in facts.points]) for name in ("score", "std"))
     axes.fill_between(x, score - std, score + std, color=REAL, alpha=0.18, linewidth=0)
     axes.plot(x, score, "o-", color=REAL, markersize=3, label="reality (± one deviation over tracks)")
-    axes.plot(
-        x,
-        [p.promised for p in facts.points],
-        "s--",
-        color=DREAM,
-        markersize=3,
-        label="the dream's promise of an episode",
-    )
-    axes.plot(x, [p.paid for p in facts.points], ":", color=REAL, label="what reality paid for the same")
+    if facts.dreams:
+        promised = [p.promised for p in facts.points]
+        axes.plot(x, promised, "s--", color=DREAM, markersize=3, label="the dream's promise of an episode")
+        axes.plot(x, [p.paid for p in facts.points], ":", color=REAL, label="what reality paid for the same")
     sure = [(at, p.confirmed) for at, p in zip(x, facts.points, strict=True) if np.isfinite(p.confirmed)]
     if sure:
         axes.plot(*zip(*sure, strict=True), "D", color="black", markersize=4, label="on further tracks")

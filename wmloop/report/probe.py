@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from wmloop.agents.collector import UNLIMITED, Task, drive, halves
 from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import Agent
-from wmloop.config import RunConfig
+from wmloop.config import WorldModelConfig
 from wmloop.dreams import Noise, foretell, unroll
 from wmloop.envs import Envs, make_envs
 from wmloop.episodes import Episode
@@ -92,7 +92,7 @@ class _Seen(NamedTuple):
 
 
 def look(
-    config: RunConfig, served: Served, seed: int, device: torch.device, say: Callable[[str], None],
+    config: WorldModelConfig, served: Served, seed: int, device: torch.device, say: Callable[[str], None],
     output: Callable[[str], None] | None = None, rollouts: Sequence[Version] = (),
 ) -> Probe:  # fmt: skip
     """Drive fresh tracks with the agent and ask V and M about them; `seed` chooses tracks as in `wmloop eval`."""
@@ -118,7 +118,7 @@ def _drive(pool: Envs, agent: Agent, tracks: Sequence[int]) -> tuple[list[Episod
 
 
 def _ask(
-    config: RunConfig, agent: Agent, episodes: Sequence[Episode], seen: Sequence[_Seen],
+    config: WorldModelConfig, agent: Agent, episodes: Sequence[Episode], seen: Sequence[_Seen],
     layers: dict[str, Sequence[Layer]],
 ) -> Probe:  # fmt: skip
     first, begun, decode = episodes[0], seen[0], agent.world.decode
@@ -145,7 +145,7 @@ def _ask(
 
 
 def _open_loop(
-    config: RunConfig, agent: Agent, episodes: Sequence[Episode], seen: Sequence[_Seen]
+    config: WorldModelConfig, agent: Agent, episodes: Sequence[Episode], seen: Sequence[_Seen]
 ) -> tuple[list[Strip], np.ndarray, np.ndarray, float]:
     """Branch dreams off all over the episodes; the real actions go on, and no real picture is seen any more."""
     longest = max(map(len, episodes))
@@ -193,7 +193,7 @@ def _error(pictures: np.ndarray, real: np.ndarray) -> float:
     return float(np.sqrt(np.square(pictures.astype(np.float32) - real).mean()))
 
 
-def networks(config: RunConfig, agent: Agent, seen: ObservationSpec) -> dict[str, Sequence[Layer]]:
+def networks(config: WorldModelConfig, agent: Agent, seen: ObservationSpec) -> dict[str, Sequence[Layer]]:
     """Return the layers of V, which looks at observations of `seen`, M and C's two networks, as the seed's figures 4 to 6."""
     features = torch.zeros(1, config.vision.latent + config.memory.hidden, device=agent.device)
     critic = new_critic(config, agent.device).eval()

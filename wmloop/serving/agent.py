@@ -10,6 +10,7 @@ import torch
 from wmloop.config import RunConfig
 from wmloop.errors import StoreCorruptError
 from wmloop.history import History
+from wmloop.models.state import Arrays
 from wmloop.pipelines import Pipeline
 from wmloop.spaces import ActionSpec
 from wmloop.store import Version
@@ -42,5 +43,17 @@ class Served(NamedTuple):
         return cls(pipeline, {part.name: found[part.name] for part in pipeline.parts})
 
     def agent(self, config: RunConfig, actions: ActionSpec, device: torch.device) -> Any:
-        """Return the agent for an environment that takes `actions`."""
+        """Return the agent that takes `actions`."""
         return self.pipeline.loader(config, actions, device, **self.versions)
+
+    def tensors(self) -> dict[str, Arrays]:
+        """Return its tensors, by network (see `files_of`)."""
+        files = files_of(self.pipeline)
+        return {network: dict(self.versions[stage].tensors(file)) for network, (stage, file) in files.items()}
+
+
+def files_of(pipeline: Pipeline) -> dict[str, tuple[str, str]]:
+    """Return the stage and the file of each of an agent's networks, named after its file or, as `model`, its stage."""
+    files = [(part.name, file) for part in pipeline.parts for file in part.agent_files]
+    stems = [(name, file, file.removesuffix(".safetensors")) for name, file in files]
+    return {name if stem == "model" else stem: (name, file) for name, file, stem in stems}

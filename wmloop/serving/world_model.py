@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from wmloop.agents.world_model import Agent
-from wmloop.config import RunConfig
+from wmloop.config import WorldModelConfig
 from wmloop.models.memory import actions_of
 from wmloop.models.state import Arrays, load_module
 from wmloop.models.vision_memory import VisionMemory
@@ -19,7 +19,7 @@ from wmloop.training.networks import new_actor, new_critic, new_memory, new_visi
 _CRITIC = "critic"
 
 
-def accept(config: RunConfig, actions: ActionSpec | None, parts: Mapping[str, Arrays]) -> None:
+def accept(config: WorldModelConfig, actions: ActionSpec | None, parts: Mapping[str, Arrays]) -> None:
     """Refuse tensors that are not those of V, M and C's actor as configured, by names, dtypes and shapes.
 
     An agent of earlier days does not tell what `actions` it takes: so many dimensions as its M reads.
@@ -42,7 +42,12 @@ def accept(config: RunConfig, actions: ActionSpec | None, parts: Mapping[str, Ar
 
 
 def load(
-    config: RunConfig, actions: ActionSpec, device: torch.device, vision: Version, memory: Version, controller: Version
+    config: WorldModelConfig,
+    actions: ActionSpec,
+    device: torch.device,
+    vision: Version,
+    memory: Version,
+    controller: Version,
 ) -> Agent:
     """Return the agent that takes `actions`, with C's critic unless it was pruned or not exported with it."""
     critic = None

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wmloop.config import WorldModelConfig
 from wmloop.dreams import DreamBatch, Noise, rollout
 from wmloop.graphs import Captured
 from wmloop.learn import ppo, schedules
@@ -32,7 +33,7 @@ _WARMUP_UPDATES = 10
 
 
 def run(
-    ctx: StageContext,
+    ctx: StageContext[WorldModelConfig],
     vision: Version,
     memory: Version,
     evaluate: Version | None = None,
@@ -89,13 +90,13 @@ def run(
     return metrics | {"temperature": tau, "gamma": config.gamma, "saturated": float(ceiling is not None)}
 
 
-def discount(ctx: StageContext) -> float:
+def discount(ctx: StageContext[WorldModelConfig]) -> float:
     """Return the discount per decision (see schedules.gamma)."""
     config = ctx.config.controller
     return schedules.gamma(config.gamma, config.settled_gamma, [scored.metrics["score"] for scored in ctx.scored()])
 
 
-def reward_ceiling(ctx: StageContext, begun_with: Version | None) -> float | None:
+def reward_ceiling(ctx: StageContext[WorldModelConfig], begun_with: Version | None) -> float | None:
     """Return the ceiling of a decision's reward (see schedules.ceiling), by what the C that training goes on from was paid."""
     if begun_with is None:
         return None
@@ -106,7 +107,7 @@ def reward_ceiling(ctx: StageContext, begun_with: Version | None) -> float | Non
     return schedules.ceiling(ctx.config.controller.reward_ceiling, paid)
 
 
-def temperature(ctx: StageContext, evaluation: Version | None) -> float:
+def temperature(ctx: StageContext[WorldModelConfig], evaluation: Version | None) -> float:
     """Return the temperature to dream at: as configured, or `auto`, which begins at 1 (see schedules.temperature)."""
     configured = ctx.config.dream.temperature
     if configured != "auto":
@@ -120,7 +121,7 @@ def temperature(ctx: StageContext, evaluation: Version | None) -> float:
 class _Shown:
     """Show people one dream after another, a step with each update: decoding every dream would cost more than it tells."""
 
-    def __init__(self, ctx: StageContext, world: WorldModel) -> None:
+    def __init__(self, ctx: StageContext[WorldModelConfig], world: WorldModel) -> None:
         self._ctx, self._world = ctx, world
         self._left: list[np.ndarray] = []
 

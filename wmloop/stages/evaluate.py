@@ -1,34 +1,38 @@
-"""Evaluate: the triple (V, M, C) drives real held-out tracks, and M's promises are held against what reality paid."""
+"""Evaluate: the agent drives real held-out tracks; what its M promised, if it has one, is held against what reality paid."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from wmloop import ranking
 from wmloop.agents.collector import UNLIMITED, Task, require_wave, waves
-from wmloop.agents.world_model import Agent
 from wmloop.calibration.scores import TrackResult, score_tracks, summarise
+from wmloop.config import RunConfig
 from wmloop.envs import Envs, make_envs
 from wmloop.seeding import confirmation_tracks, evaluation_tracks
-from wmloop.serving.world_model import load
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.rollouts import require_same_actions
 
+#: Figures of an agent's training that the next one's asks of its evaluation.
+_PASSED_ON = ("temperature",)
 
-def run(ctx: StageContext, vision: Version, memory: Version, controller: Version) -> dict[str, float]:
-    """Score this iteration's triple on the held-out tracks; where the goal is met, confirm it on further ones."""
+
+def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
+    """Score the agent that `parts` are on the held-out tracks; where the goal is met, confirm it on further ones."""
     config = ctx.config
     tracks = evaluation_tracks(config.evaluate.tracks)
     with make_envs(config.env, min(config.env.num_envs, len(tracks)), output=ctx.output) as pool:
         require_same_actions(ctx.collected(), pool.actions)
-        agent = load(config, pool.actions, ctx.device, vision, memory, controller)
+        agent = ctx.agent(pool.actions, parts)
         ctx.begin(len(tracks) * config.env.most_frames)
         results = _score(ctx, pool, agent, tracks, "tracks")
-        metrics = summarise(results) | {"temperature": controller.metrics.get("temperature", 1.0)}
+        own = parts[ctx.pipeline.agent].metrics
+        metrics = summarise(results) | {name: own[name] for name in _PASSED_ON if name in own}
         goal = config.budget.goal
         if goal is not None and metrics["score"] >= goal:
             ctx.say(f"goal met on {len(tracks)} tracks with {metrics['score']:.0f}: confirming on further ones")
@@ -51,7 +55,7 @@ def run(ctx: StageContext, vision: Version, memory: Version, controller: Version
     return metrics
 
 
-def _score(ctx: StageContext, pool: Envs, agent: Agent, tracks: Sequence[int], name: str) -> list[TrackResult]:
+def _score(ctx: StageContext[RunConfig], pool: Envs, agent: Any, tracks: Sequence[int], name: str) -> list[TrackResult]:
     results: list[TrackResult] = []
     for number, wave in enumerate(waves([Task(seed, UNLIMITED) for seed in tracks], pool.num_envs)):
         part = f"{name}-{number:04d}.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from wmloop.config import WorldModelConfig
 from wmloop.learn.optim import adam, descend, warmup_decay
 from wmloop.models.mixed import round_in
 from wmloop.models.state import module_arrays
@@ -15,7 +16,9 @@ from wmloop.training.networks import load, new_memory
 from wmloop.training.rollouts import reward_scale
 
 
-def run(ctx: StageContext, rollout: Version, vision: Version, memory: Version | None = None) -> dict[str, float]:
+def run(
+    ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version, memory: Version | None = None
+) -> dict[str, float]:
     """Train M; write `model`."""
     config = ctx.config.memory
     experience = load_experience(ctx, vision)

@@ -6,16 +6,17 @@ from itertools import count
 
 import numpy as np
 
+from wmloop.agents.agent import Exploration
 from wmloop.agents.collector import Decide, Task, drive, halves, require_wave
 from wmloop.agents.recorder import Recorder
-from wmloop.agents.world_model import Exploration
 from wmloop.calibration.forecasts import forecast
+from wmloop.config import WorldModelConfig
 from wmloop.envs import Envs, make_envs
 from wmloop.episodes import pack
 from wmloop.serving.world_model import load
 from wmloop.store import Version
 from wmloop.training.context import StageContext
-from wmloop.training.rollouts import require_same_actions
+from wmloop.training.rollouts import ACTIONS, require_same_actions
 from wmloop.training.tally import Tally, summarise
 from wmloop.training.waves import decisions_of_first, first_wave, policy_wave
 
@@ -24,7 +25,10 @@ _BYTES_A_DECISION = 2048
 
 
 def run(
-    ctx: StageContext, vision: Version | None = None, memory: Version | None = None, controller: Version | None = None
+    ctx: StageContext[WorldModelConfig],
+    vision: Version | None = None,
+    memory: Version | None = None,
+    controller: Version | None = None,
 ) -> dict[str, float]:
     """Collect this iteration's episodes into the draft, a shard a wave; return counts, the mean score and M's foresight.
 
@@ -61,7 +65,7 @@ def run(
             require_wave(said["scores"], wave, ctx.draft.name)
             tally.add(said, wave)
             ctx.progress(min(tally.frames, goal), {"score": tally.score, "frames": float(tally.frames)})
-        ctx.draft.save_json("actions.json", pool.actions.record())
+        ctx.draft.save_json(ACTIONS, pool.actions.record())
     ctx.progress(goal)
     return tally.metrics()
 
@@ -69,7 +73,7 @@ def run(
 class _Ticker:
     """Report the frames of a wave as they come, and give up when the run is to stop."""
 
-    def __init__(self, ctx: StageContext, done: int, total: int) -> None:
+    def __init__(self, ctx: StageContext[WorldModelConfig], done: int, total: int) -> None:
         self._ctx, self._done, self._total = ctx, done, total
 
     def __call__(self, frames: int, observation: np.ndarray | None) -> None:
@@ -80,7 +84,7 @@ class _Ticker:
         self._ctx.stop_here()
 
 
-def _random(ctx: StageContext, number: int, wave: list[Task], pool: Envs) -> Decide:
+def _random(ctx: StageContext[WorldModelConfig], number: int, wave: list[Task], pool: Envs) -> Decide:
     spec = pool.actions
     plans = np.zeros((max(task.decisions for task in wave), pool.num_envs, *spec.shape), spec.dtype)
     for i, task in enumerate(wave):
@@ -89,7 +93,7 @@ def _random(ctx: StageContext, number: int, wave: list[Task], pool: Envs) -> Dec
     return lambda t, copies, frames: plans[t, copies.start :: copies.step]
 
 
-def _policy(ctx: StageContext, number: int, wave: list[Task], pool: Envs, trace: Recorder) -> Decide:
+def _policy(ctx: StageContext[WorldModelConfig], number: int, wave: list[Task], pool: Envs, trace: Recorder) -> Decide:
     loud = np.zeros(pool.num_envs, np.bool_)
     loud[: len(wave)] = [not task.quiet for task in wave]
     pushes = {

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wmloop.config import WorldModelConfig
 from wmloop.learn.optim import adam, descend, warmup_decay
 from wmloop.models.state import module_arrays
 from wmloop.models.vision import Foretaste, Vision, foretaste_loss, to_frames, to_images, vae_loss
@@ -26,7 +27,7 @@ _SHOW_EVERY = 50
 _FORETASTE = "foretaste.safetensors"
 
 
-def run(ctx: StageContext, rollout: Version, vision: Version | None = None) -> dict[str, float]:
+def run(ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version | None = None) -> dict[str, float]:
     """Train or freeze V as configured; write `model`, `foretaste`, and `latents-NNNN` for each iteration's episodes."""
     config = ctx.config.vision
     torch.manual_seed(ctx.seed("init"))
@@ -62,7 +63,7 @@ def run(ctx: StageContext, rollout: Version, vision: Version | None = None) -> d
 
 
 def _train(
-    ctx: StageContext, vision: Vision, foretaste: Foretaste, rollouts: Sequence[Version], images: int
+    ctx: StageContext[WorldModelConfig], vision: Vision, foretaste: Foretaste, rollouts: Sequence[Version], images: int
 ) -> dict[str, float]:
     config = ctx.config.vision
     scale = reward_scale(ctx.config, ctx.collected())
@@ -104,7 +105,7 @@ def _train(
 
 
 @torch.no_grad()
-def _show(ctx: StageContext, vision: Vision, image: Tensor) -> None:
+def _show(ctx: StageContext[WorldModelConfig], vision: Vision, image: Tensor) -> None:
     ctx.show("real", to_frames(image)[0].cpu().numpy())
     ctx.show("reconstruction", to_frames(vision.decode(vision.encode(image)[0]))[0].cpu().numpy())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -13,21 +13,25 @@ import torch
 from wmloop.config import RunConfig
 from wmloop.errors import Interrupted
 from wmloop.events import Message, Metrics, Output, Picture, Progress, Reporter, Snapshot, StageStarted
+from wmloop.pipelines import Pipeline
 from wmloop.seeding import derive_seed
+from wmloop.spaces import ActionSpec
 from wmloop.store import Draft, Version
 
 _PROGRESS_SECONDS = 0.2
+Config_co = TypeVar("Config_co", bound=RunConfig, covariant=True)
 
 
 @dataclass
-class StageContext:
+class StageContext(Generic[Config_co]):
     """One stage's world, but for the versions that it reads, which are its function's other arguments (see Stage).
 
-    `collected()` returns the versions that hold real episodes, `scored()` the evaluations, those up to this iteration.
-    `draft` is the private folder the stage writes to; the loop publishes it.
+    `config` has the groups that its pipeline brings. `collected()` returns the versions that hold real episodes, `scored()`
+    the evaluations, those up to this iteration. `draft` is the private folder the stage writes to; the loop publishes it.
     """
 
-    config: RunConfig
+    config: Config_co
+    pipeline: Pipeline
     iteration: int
     stage: str
     unit: str
@@ -41,9 +45,13 @@ class StageContext:
     _shown: float = field(default=0.0, repr=False)
     _saved: float = field(default=0.0, repr=False)
 
+    def agent(self, actions: ActionSpec, parts: Mapping[str, Version]) -> Any:
+        """Return the agent that versions by stage are, which takes `actions`."""
+        return self.pipeline.loader(self.config, actions, self.device, **parts)
+
     def rollouts(self) -> list[Version]:
         """Return the rollouts that are learnt from: this iteration's and the newest before it, as configured."""
-        return self.collected()[-self.config.rollout.replay :]
+        return self.collected()[-self.config.replay :]
 
     def seed(self, *position: int | str) -> int:
         """Return the seed of a place within this stage: a function of position, never of history."""

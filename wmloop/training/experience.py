@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.config import RunConfig
+from wmloop.config import WorldModelConfig
 from wmloop.episodes import Replay
 from wmloop.models.memory import Memory, Targets
 from wmloop.models.world_model import State
@@ -35,7 +35,7 @@ class Experience(NamedTuple):
 
     @classmethod
     def of(
-        cls, config: RunConfig, replay: Replay, vision: Version, reward_scale: float, device: torch.device
+        cls, config: WorldModelConfig, replay: Replay, vision: Version, reward_scale: float, device: torch.device
     ) -> Experience:
         """Bring the episodes of `replay` and their latents, stored with V, together."""
         seen = [vision.tensors(name) for name in sorted(vision.files) if name.startswith("latents-")]
@@ -57,7 +57,7 @@ class Experience(NamedTuple):
         return max(1.0, float(ends.double().square().mean().sqrt())) if len(ends) else 1.0
 
 
-def load_experience(ctx: StageContext, vision: Version) -> Experience:
+def load_experience(ctx: StageContext[WorldModelConfig], vision: Version) -> Experience:
     """Return the experience that is learnt from in this iteration, with the latents of `vision`."""
     rollouts = ctx.rollouts()
     batches = [list(episodes_of(version, observed=False)) for version in rollouts]
@@ -84,7 +84,9 @@ def remember(memory: Memory, experience: Experience) -> State:
     return states
 
 
-def draw(ctx: StageContext, experience: Experience, states: State, index: int) -> tuple[Tensor, Tensor, State, Targets]:
+def draw(
+    ctx: StageContext[WorldModelConfig], experience: Experience, states: State, index: int
+) -> tuple[Tensor, Tensor, State, Targets]:
     """Draw training batch `index`: M's inputs z (B, T, Z) and actions (B, T, A), where it starts (B), its targets.
 
     The input z is the posterior's mean with noise of `input_noise` posterior deviations: at 1 M reads what a dream will

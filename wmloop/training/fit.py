@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.nn.utils import get_total_norm
 
-from wmloop.errors import DivergedError, DraftUnusableError, StoreCorruptError
+from wmloop.config import RunConfig
+from wmloop.errors import DivergedError, DraftUnusableError, Interrupted, StoreCorruptError
 from wmloop.models.state import load_module, load_optimizer, module_arrays, optimizer_arrays
 from wmloop.store import KEPT_SNAPSHOTS
 from wmloop.training.context import StageContext
@@ -22,14 +23,14 @@ Step = Callable[[int], Mapping[str, float]]
 
 
 def fit(
-    ctx: StageContext, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, total: int,
+    ctx: StageContext[RunConfig], modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, total: int,
     learning_rate: Callable[[int], float], step: Step, units_per_step: int = 1,
 ) -> dict[str, float]:  # fmt: skip
     """Run `step(0) ... step(total - 1)`, resuming from the draft's newest snapshot; return smoothed metrics and `units`.
 
     A step must depend only on its index and on `modules` and `optimizer`, so that a resumed training continues bit for
-    bit. A step that raises DivergedError sends the training back to its last snapshot (or its start) with half the
-    learning rate, three times at most.
+    bit. One that takes long may raise Interrupted as long as it has changed neither. A step that raises DivergedError sends
+    the training back to its last snapshot (or its start) with half the learning rate, three times at most.
 
     Raises:
         DivergedError: it diverged again after the last rollback.
@@ -74,6 +75,9 @@ def fit(
             values = step(i)
             if not torch.isfinite(get_total_norm(parameters)):
                 raise DivergedError("a weight is not finite")
+        except Interrupted:
+            ctx.checkpoint(i, pack)
+            raise
         except DivergedError as fault:
             if rollbacks == _MAX_ROLLBACKS:
                 raise DivergedError(

@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from wmloop.config import ControllerConfig, RunConfig
+from wmloop.config import ControllerConfig, WorldModelConfig
 from wmloop.models.controller import Actor, GaussianActor, make_critic
 from wmloop.models.memory import Memory
 from wmloop.models.state import load_module
@@ -27,30 +27,30 @@ def _gaussian(config: ControllerConfig, inputs: int, size: int) -> Actor:
 ACTORS: dict[str, Callable[[ControllerConfig, int, int], Actor]] = {"box": _gaussian}
 
 
-def new_vision(config: RunConfig, device: torch.device) -> Vision:
+def new_vision(config: WorldModelConfig, device: torch.device) -> Vision:
     """Return V as configured, with random weights."""
     return Vision(config.vision.network, config.vision.latent).to(device)
 
 
-def new_memory(config: RunConfig, actions: int, device: torch.device) -> Memory:
+def new_memory(config: WorldModelConfig, actions: int, device: torch.device) -> Memory:
     """Return M as configured, with random weights, for actions of so many numbers."""
     settings = config.memory
     scale = 1.0 if settings.reward_scale == "auto" else float(settings.reward_scale)
     return Memory(config.vision.latent, actions, settings.hidden, settings.mixtures, scale).to(device)
 
 
-def new_actor(config: RunConfig, actions: ActionSpec, device: torch.device) -> Actor:
+def new_actor(config: WorldModelConfig, actions: ActionSpec, device: torch.device) -> Actor:
     """Return C's actor as configured, with random weights, whose policy is over `actions`."""
     inputs = config.vision.latent + config.memory.hidden
     return ACTORS[actions.kind](config.controller, inputs, actions.size).to(device)
 
 
-def new_critic(config: RunConfig, device: torch.device) -> nn.Module:
+def new_critic(config: WorldModelConfig, device: torch.device) -> nn.Module:
     """Return C's critic as configured, with random weights."""
     return make_critic(config.controller.critic, config.vision.latent + config.memory.hidden).to(device)
 
 
-def shapes(config: RunConfig) -> dict[str, tuple[int, ...]]:
+def shapes(config: WorldModelConfig) -> dict[str, tuple[int, ...]]:
     """Return the shapes of all networks' tensors as configured, for an action of one number; nothing is allocated."""
     actions, meta = BoxActions([-1], [1]), torch.device("meta")
     with meta:

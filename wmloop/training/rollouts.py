@@ -9,16 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.config import RunConfig
+from wmloop.config import WorldModelConfig
 from wmloop.episodes import Episode, unpack
 from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.spaces import ActionSpec, recorded
 from wmloop.store import Version
 
-_ACTIONS = "actions.json"
+#: The file in which a stage that drives records what it drove by.
+ACTIONS = "actions.json"
 
 
-def reward_scale(config: RunConfig, rollouts: Sequence[Version]) -> float:
+def reward_scale(config: WorldModelConfig, rollouts: Sequence[Version]) -> float:
     """Return the unit of rewards: as configured, or the root mean square that the first rollout with any has recorded."""
     if config.memory.reward_scale != "auto":
         return config.memory.reward_scale
@@ -76,12 +77,12 @@ def require_same_actions(rollouts: Sequence[Version], actions: ActionSpec) -> No
 
 def last_actions(rollouts: Sequence[Version]) -> ActionSpec | None:
     """Return the actions that the newest of a run's rollouts was driven by; None where there is none, or it does not tell."""
-    return actions_of(rollouts[-1]) if rollouts and _ACTIONS in rollouts[-1].files else None
+    return actions_of(rollouts[-1]) if rollouts and ACTIONS in rollouts[-1].files else None
 
 
 def actions_of(rollout: Version) -> ActionSpec:
     """Return the actions that a rollout was driven by, as it recorded them."""
-    return recorded(rollout.json(_ACTIONS))
+    return recorded(rollout.json(ACTIONS))
 
 
 class Frames:

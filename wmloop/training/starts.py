@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from wmloop.config import WorldModelConfig
 from wmloop.models.world_model import State
 from wmloop.training.context import StageContext
 from wmloop.training.experience import Experience
 
 
-def branch(ctx: StageContext, experience: Experience, states: State, index: int) -> State:
+def branch(ctx: StageContext[WorldModelConfig], experience: Experience, states: State, index: int) -> State:
     """Choose where the dreams of update `index` branch off: real moments, newer ones more often, M warmed up."""
     config, replay = ctx.config.dream, experience.replay
     rng = ctx.rng("branch", index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from wmloop.agents.collector import UNLIMITED, Task
-from wmloop.config import RunConfig
+from wmloop.config import WorldModelConfig
 from wmloop.seeding import training_track
 from wmloop.training.context import StageContext
 
@@ -18,7 +18,7 @@ class Driven(Protocol):
     frames: int
 
 
-def decisions_of_first(config: RunConfig) -> int:
+def decisions_of_first(config: WorldModelConfig) -> int:
     """Return how many decisions of random driving iteration 0 is to have."""
     return sum(episodes * decisions for episodes, decisions in config.rollout.first)
 
@@ -31,7 +31,7 @@ def still_to_drive(wanted: float, mean: float, most: int) -> int:
     return min(most, max(0, round(wanted / mean)))
 
 
-def first_wave(ctx: StageContext, driven: Driven) -> list[Task]:
+def first_wave(ctx: StageContext[WorldModelConfig], driven: Driven) -> list[Task]:
     """Return the next wave of random driving: as planned, then more of the last kind until the decisions are there."""
     limits = [limit for count, limit in ctx.config.rollout.first for _ in range(count)]
     width, left = ctx.config.env.num_envs, len(limits) - driven.episodes
@@ -42,7 +42,7 @@ def first_wave(ctx: StageContext, driven: Driven) -> list[Task]:
     return [Task(_track(ctx, i), limit) for i, limit in enumerate(limits)][driven.episodes : driven.episodes + width]
 
 
-def policy_wave(ctx: StageContext, driven: Driven) -> list[Task]:
+def policy_wave(ctx: StageContext[WorldModelConfig], driven: Driven) -> list[Task]:
     """Return the next wave that C drives, of as many episodes as the frames still wanted have, as long as those before.
 
     Before the first the length is that of the iteration before, and where that was random driving, the longest there is.
@@ -62,5 +62,5 @@ def policy_wave(ctx: StageContext, driven: Driven) -> list[Task]:
     return [Task(_track(ctx, n), UNLIMITED, int((n + 1) * share) > int(n * share)) for n in numbers]
 
 
-def _track(ctx: StageContext, number: int) -> int:
+def _track(ctx: StageContext[WorldModelConfig], number: int) -> int:
     return training_track(ctx.config.seed, ctx.iteration, "track", number)

@@ -116,7 +116,8 @@ def _figures(state: ViewState, width: int, room: int) -> list[Row]:
     share = room - 1 if wide else (room - 2) // 2
     losses, scores = _losses(state, half, share), _scores(state, half, share)
     iteration, _, stage = state.curves_of.partition("/")
-    heads = f"{stage} of iteration {iteration}" if stage else "losses", "score in reality, and as dreamt"
+    dreamt = ", and as dreamt" if _dreams(state) else ""
+    heads = f"{stage} of iteration {iteration}" if stage else "losses", f"score in reality{dreamt}"
     if wide:
         return [[*rule(heads[0], half), Span("   "), *rule(heads[1], half)], *beside(losses, scores, half, 3)]
     return [rule(heads[0], width), *losses, rule(heads[1], width), *scores]
@@ -147,8 +148,10 @@ def _scores(state: ViewState, width: int, room: int) -> list[Row]:
     bars = width - 18
     rows: list[Row] = [
         [Span("real  ", "real"), Span(f"{figure(real[-1]):>7}  "), Span(sparkline(real, bars, *bounds), "real")],
-        [Span("dream ", "dream"), Span(f"{figure(dream[-1]):>7}  "), Span(sparkline(dream, bars, *bounds), "dream")],
     ]
+    if _dreams(state):
+        bar = Span(sparkline(dream, bars, *bounds), "dream")
+        rows.append([Span("dream ", "dream"), Span(f"{figure(dream[-1]):>7}  "), bar])
     if state.foresight is not None:
         correlation, bias = state.foresight
         rows.append(
@@ -156,17 +159,23 @@ def _scores(state: ViewState, width: int, room: int) -> list[Row]:
         )
     left = room - len(rows)
     shown = sorted(scores[-left:], key=lambda s: -s.iteration) if left > 0 else []
-    return [*rows, *(_score_row(score, score is state.best) for score in shown)][:room]
+    return [*rows, *(_score_row(score, score is state.best, _dreams(state)) for score in shown)][:room]
 
 
-def _score_row(score: Score, best: bool) -> Row:
+def _dreams(state: ViewState) -> bool:
+    """Return whether scores are promised: where there is a dream, it is shown."""
+    return "dream" in state.pipeline.images
+
+
+def _score_row(score: Score, best: bool, dreams: bool) -> Row:
     confirmed = "" if score.confirmed is None else f" confirmed {figure(score.confirmed)}"
     gap = "" if math.isnan(score.gap) else f" {score.gap:+.0%}"
     deviation = "" if math.isnan(score.std) else f" ±{figure(score.std)}"
+    promised = f"  dream {figure(score.promised)}{gap}" if dreams else ""
     return [
         Span(f"{score.iteration:4d}  ", "dim"),
         Span(f"{figure(score.real)}{deviation}", "real" if best else ""),
-        Span(f"  dream {figure(score.promised)}{gap}", "dream"),
+        Span(promised, "dream"),
         Span(confirmed, "good"),
         Span("  best" if best else "", "real"),
     ]

@@ -1,0 +1,22 @@
+"""PPO without a world model: the seed's network on grey pictures, trained in the real environment."""
+
+from wmloop.pipelines.pipeline import Pipeline, Stage
+
+VANILLA_PPO = Pipeline(
+    "vanilla-ppo",
+    (
+        Stage(
+            "learner", "wmloop.stages.vanilla_ppo:run",
+            carries=("learner",),
+            unit="frames", headline=("score",), images=("real",), agent_files=("actor.safetensors",),
+        ),
+        Stage(
+            "evaluate", "wmloop.stages.evaluate:run",
+            needs=("learner",),
+            unit="frames", headline=("confirmed_score", "score"), images=("real",),
+        ),
+    ),
+    collected_by="learner", scored_by="evaluate", agent="learner",
+    load="wmloop.serving.vanilla_ppo:load", accept="wmloop.serving.vanilla_ppo:accept",
+    settings="wmloop.config:VanillaPPOConfig", shapes="wmloop.training.vanilla_ppo:shapes",
+)  # fmt: skip

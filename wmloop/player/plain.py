@@ -1,0 +1,43 @@
+"""Reality as an agent without a world model has it: there is the picture, and nothing that anybody makes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from wmloop.agents.agent import Agent
+from wmloop.envs import PixelEnv, RemoteEnv
+from wmloop.player.worlds import Moment, how_it_ended
+
+
+class Plain:
+    """A real episode; `env` renders RGB arrays, the `real` picture is all there is to see."""
+
+    moment: Moment
+
+    def __init__(self, env: PixelEnv | RemoteEnv, agent: Agent[Any]) -> None:
+        """Prepare to drive."""
+        self.env, self._agent = env, agent
+
+    def reset(self, track: int) -> None:
+        """Begin the episode of a track."""
+        self._carry = self._agent.start(1)
+        self._look(self.env.reset(track), 0, 0.0, 0, "", 0.0)
+
+    def step(self, action: np.ndarray | None = None) -> None:
+        """Take one decision."""
+        before = self.moment
+        if before.ended:
+            return
+        taken = self._action if action is None else action
+        observation, reward, terminated, truncated, count = self.env.step(taken)
+        ended = how_it_ended(reward, terminated, truncated)
+        self._look(observation, before.decision + 1, before.score + reward, before.frames + count, ended, reward)
+
+    def _look(
+        self, observation: np.ndarray, decision: int, score: float, frames: int, ended: str, reward: float
+    ) -> None:
+        (self._action,), self._carry = self._agent.act(self._carry, observation[None])
+        pictures = {"real": self.env.render()}
+        self.moment = Moment(pictures, decision, score, frames, ended, reward, float("nan"), self._action)

@@ -1,0 +1,33 @@
+"""The agent on pictures from its version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from wmloop.agents.pixels import PixelAgent
+from wmloop.config import VanillaPPOConfig
+from wmloop.models.state import Arrays, load_module
+from wmloop.spaces import ActionSpec
+from wmloop.store import Version
+from wmloop.training.networks import load as weights
+from wmloop.training.vanilla_ppo import new_networks
+
+
+def accept(config: VanillaPPOConfig, actions: ActionSpec | None, parts: Mapping[str, Arrays]) -> None:
+    """Refuse tensors that are not those of the actor as configured, by names, dtypes and shapes.
+
+    Raises:
+        StoreCorruptError, KeyError: they are not.
+    """
+    meta = torch.device("meta")
+    with meta:  # shapes without memory: the settings may ask for anything
+        actor, _ = new_networks(config, len(parts["actor"]["mean.bias"]), meta)
+    load_module(actor, parts["actor"])
+
+
+def load(config: VanillaPPOConfig, actions: ActionSpec, device: torch.device, learner: Version) -> PixelAgent:
+    """Return the agent that takes `actions`."""
+    actor, _ = new_networks(config, actions.size, device)
+    return PixelAgent(weights(actor, learner, "actor"), config.ppo.stack, actions)
