@@ -15,8 +15,8 @@ ROOMS = {
     "__main__": "cli signals streams",
     "agents": "envs episodes errors models spaces",
     "api": (
-        "bundle commands config device envs episodes events history loop opening player seeding serving starting "
-        "store training"
+        "bundle commands config device envs episodes errors events history loop opening player seeding serving "
+        "starting store training"
     ),
     "bundle": "__init__ config entries errors history models pipelines serving spaces store training",
     "calibration": "agents config dreams envs episodes models seeding",

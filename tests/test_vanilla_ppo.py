@@ -19,7 +19,7 @@ from tests.tiny_env import tiny_config
 from wmloop import loop, pipelines
 from wmloop.agents.agent import Exploration
 from wmloop.agents.pixels import PixelAgent
-from wmloop.cli.opening import commits, stored_config
+from wmloop.cli.opening import commits
 from wmloop.config import RunConfig, VanillaPPOConfig, build_config, explain, settings, with_settings
 from wmloop.config.part import Part
 from wmloop.config.presets import PRESETS, PROFILES
@@ -33,11 +33,13 @@ from wmloop.events import Picture, Snapshot
 from wmloop.history import History
 from wmloop.learn import ppo
 from wmloop.models.pixel_policy import PixelActor, PixelCritic, grey
+from wmloop.opening import stored_config
 from wmloop.pipelines.vanilla_ppo import VANILLA_PPO
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.player import Plain, Player
 from wmloop.seeding import fresh_tracks
 from wmloop.serving.agent import Served
+from wmloop.spaces import BoxActions
 from wmloop.store import Store
 from wmloop.training.vanilla_ppo import batch
 from wmloop.view.screen import render
@@ -95,7 +97,7 @@ def test_what_is_learnt_from_is_what_the_agent_saw_and_sampled():
     config = with_settings(tiny(), {"ppo": {"stack": 3}})
     torch.manual_seed(0)
     actor = PixelActor(3, 2)
-    agent = PixelAgent(actor, 3, np.full(2, -1, np.float32), np.full(2, 1, np.float32))
+    agent = PixelAgent(actor, 3, BoxActions([-1, -1], [1, 1]))
     episodes, sampled, seen = [episode(5, True, 0), episode(3, False, 1)], [], []
     for one in episodes:
         carry, actions = agent.start(1), []
@@ -258,7 +260,7 @@ def test_a_person_may_drive_it_and_is_told_that_there_is_no_dream(finished):
     script = Script({2: ["m"], 4: ["tab"], 5: ["t"]}, hand=Hand(steer=1.0), longest=20)
     with contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")) as env:
         served = Served.of(History(Store.open(finished[0] / "tiny"), VANILLA_PPO), 1)
-        agent = served.agent(config, env.action_low, env.action_high, CPU)
+        agent = served.agent(config, env.actions, CPU)
         player = Player(script, Plain(env, agent), None, "real", "tiny", 10.0)
         with contextlib.suppress(ClosedError):
             player.play(fresh_tracks(1, 0))
@@ -313,7 +315,7 @@ def test_a_pipeline_takes_of_a_preset_what_it_has_and_survives_the_way_through_t
 def test_every_group_of_a_preset_and_a_profile_is_some_pipelines():
     known = {name for pipeline in pipelines.PIPELINES.own for name in pipelines.get(pipeline).config_type.model_fields}
     assert {group for layer in PRESETS.values() for group in layer} <= known
-    assert {group for layer in PROFILES.values() for group in layer} <= known | {"published"}
+    assert {group for layer in PROFILES.own.values() for group in layer} <= known | {"published"}
 
 
 @pytest.mark.parametrize(
