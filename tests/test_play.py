@@ -115,7 +115,7 @@ def test_a_watched_episode_is_the_one_the_agent_drives_unwatched(env, agent, rea
     class OneCopy:
         """A pool of one copy in this process."""
 
-        num_envs = 1
+        num_envs, actions, observations = 1, env.actions, env.observations
 
         def reset(self, seeds, decisions):
             return env.reset(seeds[0])[None]
