@@ -98,6 +98,14 @@ def test_an_agent_of_earlier_days_is_imported_with_what_its_run_did_where_there_
     assert (config.precision, config.memory.beta2, config.controller.settled_gamma) == ("fp32", 0.999, None)
 
 
+def test_an_agent_of_earlier_days_does_not_tell_its_actions_and_is_imported(exported, tmp_path):
+    assert json.loads(read(exported)[1]["actions"]) == {"low": [-1, -1], "high": [1, 1]}
+    store = bundle.unpack(
+        changed(exported, tmp_path, lambda tensors, notes: notes.pop("actions")), tmp_path, "guest", {}
+    )
+    assert store.verify() == []
+
+
 def test_an_import_needs_no_folder_for_temporary_files(exported, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise FileNotFoundError("No usable temporary directory found")
@@ -159,6 +167,8 @@ def _doubled(tensors, notes):
         _note("origin", '{"run": "x", "iteration": 0, "metrics": {"memory": {"nll": NaN}}}'),
         _note("origin", '{"run": "x", "iteration": "one", "metrics": {}}'),
         _note("origin", "[" * 100_000),
+        _note("actions", '{"low": [-1], "high": [1]}'), _note("actions", '{"kind": "text"}'), _note("actions", '{"low": 1}'),
+        _note("actions", "[]"),
     ],
     ids=lambda change: change.__name__,
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,53 @@ def test_no_stage_is_named_outside_its_pipeline(path):
         word for word in said if isinstance(word, str)
     }
     assert {name for name in named if str(path.relative_to(ROOT)) not in OTHERS.get(name, set())} == set()
+
+
+#: Where a 64 is no picture's side, or is one that has to be known.
+SIXTY_FOURS = {
+    "cli/stopping.py": "bytes read at once",
+    "models/controller.py": "widths of layers",
+    "models/vision.py": "channels, and V says what pictures it is built for",
+    "store/version.py": "digits of a hash",
+    "tracking.py": "pictures of a film",
+    "training/experience.py": "episodes remembered together",
+    "view/state.py": "bars of a histogram",
+}
+#: Where an environment is named: the default of env.id.
+NAMED = {"config/env.py"}
+
+
+def suppositions(source: str) -> set[str]:
+    """Return what a module supposes of the environment: 64 as a number or a size in words, CarRacing by name."""
+    said = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
+    words = [value for value in said if isinstance(value, str)]
+    sized = any(type(value) is int and value == 64 for value in said) or any(
+        re.search(r"\b64(x64|, 64)\b", word) for word in words
+    )
+    return {what for what, there in (("64", sized), ("CarRacing", any("CarRacing" in word for word in words))) if there}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_environments_say_what_they_show_and_are_called(path):
+    name, found = str(path.relative_to(ROOT)), suppositions(path.read_text())
+    if room(path) != "envs":
+        assert found == {what for what, places in (("64", SIXTY_FOURS), ("CarRacing", NAMED)) if name in places}
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("shape = (n, 64, 64, 3)", {"64"}),
+        ("SIZE = 64", {"64"}),
+        ('def f():\n    """Return pictures (N, 64, 64, 3)."""', {"64"}),
+        ('"shrunk to 64x64"', {"64"}),
+        ('id = "CarRacing-v3"', {"CarRacing"}),
+        ('f"{x} of CarRacing"', {"CarRacing"}),
+        ('seen = spec.shape, "64 bits", 640, 64.0', set()),
+    ],
+)
+def test_what_a_module_supposes_of_the_environment_is_found(source, found):
+    assert suppositions(source) == found
 
 
 def test_there_is_no_room_for_leftovers():

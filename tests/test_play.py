@@ -30,7 +30,7 @@ from wmloop.player import Comparison, Dreamt, Player, Real, player, worlds
 from wmloop.seeding import fresh_tracks
 from wmloop.serving.agent import Served
 from wmloop.serving.choice import choose
-from wmloop.spaces import BoxActions, Pixels
+from wmloop.spaces import BoxActions
 from wmloop.store import Store
 
 CPU = torch.device("cpu")
@@ -115,8 +115,7 @@ def test_a_watched_episode_is_the_one_the_agent_drives_unwatched(env, agent, rea
     class OneCopy:
         """A pool of one copy in this process."""
 
-        num_envs = 1
-        actions, observations = env.actions, Pixels(64, 64)
+        num_envs, actions, observations = 1, env.actions, env.observations
 
         def reset(self, seeds, decisions):
             return env.reset(seeds[0])[None]

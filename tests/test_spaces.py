@@ -260,7 +260,9 @@ def wander(count=8, decisions=12):
 
 
 def context(config):
-    return StageContext(config, 0, "memory", "steps", CPU, list, list, None, lambda event: None, lambda: False)
+    return StageContext(
+        config, WORLD_MODEL, 0, "memory", "steps", CPU, list, list, None, lambda event: None, lambda: False
+    )
 
 
 class Latents:
@@ -349,7 +351,7 @@ def test_what_an_agent_did_is_recorded_as_m_reads_it_and_m_is_asked_about_it(con
     for i, episode in enumerate(episodes):
         states, actions = trace.of(i, slice(0, len(episode)))
         np.testing.assert_array_equal(actions.numpy(), agent.actions.encode(episode.actions))
-        np.testing.assert_array_equal(states.z.numpy(), episode.observations[:-1])
+        np.testing.assert_array_equal(states.features[:, :2].numpy(), episode.observations[:-1])
     told = forecast(trace, config, episodes, foreseeing=True)
     assert all(math.isfinite(value) for one in told for value in one.promised)
 
@@ -400,5 +402,5 @@ def test_a_person_drives_by_discrete_actions_in_every_world(agent, place):
         player.play([5])
     assert "you drive" in hands.shown[-1][1]
     if place != "dream":
-        assert real.state.z[0, 0] == 1  # at the right end
+        assert real.state.features[0, 0] == 1  # at the right end
         assert "ended by the environment" in real.moment.ended
