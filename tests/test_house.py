@@ -200,16 +200,18 @@ def test_no_stage_is_named_outside_its_pipeline(path):
 
 #: Where a 64 is no picture's side, or is one that has to be known.
 SIXTY_FOURS = {
+    "api.py": "an example",
     "cli/stopping.py": "bytes read at once",
     "models/controller.py": "widths of layers",
+    "models/pixel_policy.py": "channels, and the pictures that the seed's network is built for",
     "models/vision.py": "channels, and V says what pictures it is built for",
     "store/version.py": "digits of a hash",
     "tracking.py": "pictures of a film",
     "training/experience.py": "episodes remembered together",
     "view/state.py": "bars of a histogram",
 }
-#: Where an environment is named: the default of env.id.
-NAMED = {"config/env.py"}
+#: Where an environment is named: the default of env.id, and examples.
+NAMED = {"config/env.py", "api.py", "serving/trained.py"}
 
 
 def suppositions(source: str) -> set[str]:

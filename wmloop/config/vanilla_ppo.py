@@ -21,7 +21,7 @@ class PPOConfig(Part):
         Count | None,
         Field(description="decisions without any positive reward after which an episode is stopped (truncated)"),
     ] = None
-    stack: Annotated[Size, Field(le=64, description="newest pictures that the network sees at once (the seed: 1)")] = 1
+    stack: Annotated[Size, Field(le=100, description="newest pictures that the network sees at once (the seed: 1)")] = 1
     reward_scale: Annotated[Positive, Field(description="unit of rewards inside the networks")] = 1.0
     update_epochs: Annotated[Count, Field(description="passes over each batch of episodes")] = 4
     minibatch_size: Annotated[Size, Field(description="decisions a gradient step")] = 256
