@@ -46,7 +46,7 @@ DREAM_FLOP = 2 * (
 
 def _dream(num_dreams: int = CONFIG.dream.num_dreams) -> Work:
     memory, actor = new_memory(CONFIG, ACTIONS, CPU).eval(), new_actor(CONFIG, BOX, CPU).eval()
-    kernel, horizon = Kernel(memory, 1.15, CONFIG.memory.done_weight), CONFIG.dream.horizon
+    kernel, horizon = Kernel(memory, 1.15, CONFIG.memory.terminated_weight), CONFIG.dream.horizon
     start = memory.begin(torch.randn(num_dreams, 32))
     generator = torch.Generator().manual_seed(0)
 
@@ -87,7 +87,7 @@ def _trained() -> Work:
     anchor = copy.deepcopy(actor).requires_grad_(False)
     config = CONFIG.controller.model_copy(update={"update_epochs": 4, "target_kl": 1e9})
     optimizer = adam([*actor.parameters(), *critic.parameters()], 3e-4)
-    kernel = Kernel(memory, 1.15, CONFIG.memory.done_weight)
+    kernel = Kernel(memory, 1.15, CONFIG.memory.terminated_weight)
     start = memory.begin(torch.randn(num_dreams, 32))
     generator = torch.Generator().manual_seed(0)
 
@@ -123,16 +123,16 @@ def _memory() -> Work:
     memory, config = new_memory(CONFIG, ACTIONS, CPU), CONFIG.memory
     _mix(memory)
     optimizer = adam([p for p in memory.parameters() if p.requires_grad], 1e-3)
-    size = config.batch, config.sequence
+    size = config.batch_size, config.sequence_length
     ones = torch.ones(size)
     z, action = torch.randn(*size, 32), torch.rand(*size, ACTIONS)
     targets = Targets(torch.randn(*size, 32), torch.randn(size), torch.zeros(size), action, ones, ones)
 
     def work() -> float:
-        hidden, _ = memory(z, action, memory.start(config.batch))
+        hidden, _ = memory(z, action, memory.start(config.batch_size))
         loss, _ = memory_loss(memory.predict(hidden, targets.z), targets, 2.0, 10.0, 0.1)
         descend(loss, optimizer, 1.0)
-        return config.batch * config.sequence
+        return config.batch_size * config.sequence_length
 
     return work
 
@@ -140,7 +140,7 @@ def _memory() -> Work:
 def _plain_memory() -> Work:
     memory, config = PlainMemory(), CONFIG.memory
     optimizer = torch.optim.Adam(memory.parameters(), 1e-3)
-    size = config.batch, config.sequence
+    size = config.batch_size, config.sequence_length
     z, action, target = torch.randn(*size, 32), torch.rand(*size, ACTIONS), torch.randn(*size, 32)
     reward, done = torch.randn(size), torch.zeros(size)
 
@@ -150,13 +150,13 @@ def _plain_memory() -> Work:
         loss.backward()
         nn.utils.clip_grad_norm_(memory.parameters(), 1.0)
         optimizer.step()
-        return config.batch * config.sequence
+        return config.batch_size * config.sequence_length
 
     return work
 
 
 def _vision(vision: Vision, channels_last: bool = True) -> Work:
-    batch = CONFIG.vision.batch
+    batch = CONFIG.vision.batch_size
     frames = torch.randint(0, 256, (batch, 64, 64, 3), dtype=torch.uint8)
     vision.look([frames])
     if channels_last:

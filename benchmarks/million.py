@@ -70,7 +70,8 @@ def main() -> None:
     history = History(source, WORLD_MODEL)
     final = history.next_position()[0] - 1
     print(
-        f"iteration {count}, {frames:,.0f} frames collected, learning from the newest {config.rollout.replay} iterations"
+        f"iteration {count}, {frames:,.0f} frames collected, learning from the newest"
+        f" {config.rollout.replay_iterations} iterations"
     )
     for stage, version in last.items():
         before = history.version(final, stage)

@@ -58,8 +58,8 @@ def tiny_toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from wmloop.config.text import to_toml
 
     layer = tiny_config() | {"budget": {"iterations": 1}, "seed": 7}
-    layer["vision"] = layer["vision"] | {"first_images": 320, "tune_images": 64}
-    layer["memory"] = layer["memory"] | {"first_steps": 600}
+    layer["vision"] = layer["vision"] | {"initial_images": 320, "finetune_images": 64}
+    layer["memory"] = layer["memory"] | {"initial_steps": 600}
     path = tmp_path_factory.mktemp("settings") / "tiny.toml"
     path.write_text(to_toml(build_config("smoke", layer)))
     return path

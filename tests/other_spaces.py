@@ -43,7 +43,7 @@ class DiscreteActions:
         return rng.integers(self.size)
 
     def random_walk(self, settings, decisions, rng):
-        held = rng.random(decisions) < rng.uniform(*settings.memory)
+        held = rng.random(decisions) < rng.uniform(*settings.autocorrelation)
         begun = np.maximum.accumulate(np.where(held, 0, np.arange(decisions)))
         return rng.integers(self.size, size=decisions)[begun]
 
@@ -66,8 +66,8 @@ class Held:
             self._left[i] -= 1
             if self._left[i] < 0:
                 self._action[i] = 0
-                if rng.random() < self._settings.push_rate:
-                    low, high = self._settings.push_decisions
+                if rng.random() < self._settings.perturb_prob:
+                    low, high = self._settings.perturb_decisions
                     self._left[i] = rng.integers(low, high + 1) - 1
                     self._action[i] = 2 * self._spec.encode(self._spec.sample(rng))
         return self._action

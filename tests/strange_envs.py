@@ -131,7 +131,7 @@ class NoActionSpace(_Strange):
 
 
 class _Answers(_Strange):
-    """Answer a step as `reward`, `ends` or `answer` says."""
+    """Answer a step as `reward`, `terminations` or `answer` says."""
 
     reward: Any = None
     ends: Any = None

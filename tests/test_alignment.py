@@ -21,9 +21,9 @@ from wmloop.training.rollouts import actions_of, episodes_of
 
 CPU = torch.device("cpu")
 SETTINGS = (
-    "rollout.first=[[96, 40]]", "vision.first_images=4000", "vision.batch=8",
-    "vision.recon_weight=100", "vision.reward_weight=10",
-    "memory.hidden=128", "memory.batch=16", "memory.sequence=16", "memory.first_steps=1000",
+    "rollout.prefill=[[96, 40]]", "vision.initial_images=4000", "vision.batch_size=8",
+    "vision.recon_weight=100", "vision.reward_aux_weight=10",
+    "memory.hidden_size=128", "memory.batch_size=16", "memory.sequence_length=16", "memory.initial_steps=1000",
     "memory.input_noise=1.0", "memory.reward_scale=1.0", "memory.learning_rate=5e-3",
 )  # fmt: skip
 HELD_OUT, DRAWS = 24, 32
@@ -74,7 +74,7 @@ def foreseen(config, memory, experience, shift=0):
     that is drawn: the mean of many. `shift` delays the actions.
     """
     generator = torch.Generator().manual_seed(0)
-    kernel, replay, pairs = Kernel(memory, 1.0, config.memory.done_weight), experience.replay, []
+    kernel, replay, pairs = Kernel(memory, 1.0, config.memory.terminated_weight), experience.replay, []
     for first, length in zip(replay.first, replay.length, strict=True):
 
         def act(t, state, first=first, length=length):

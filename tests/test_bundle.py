@@ -95,7 +95,7 @@ def test_an_agent_of_earlier_days_is_imported_with_what_its_run_did_where_there_
 
     store = bundle.unpack(changed(exported, tmp_path, earlier), tmp_path, "guest", {})
     config = stored_config(store)
-    assert (config.precision, config.memory.beta2, config.controller.settled_gamma) == ("fp32", 0.999, None)
+    assert (config.precision, config.memory.beta2, config.controller.plateau_gamma) == ("fp32", 0.999, None)
 
 
 def test_an_agent_of_earlier_days_does_not_tell_its_actions_and_is_imported(exported, tmp_path):

@@ -81,9 +81,9 @@ def test_a_mistyped_command_or_option_is_wrong_usage_with_a_suggestion():
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("memory.hiden=512", "did you mean 'memory.hidden'"),
-        ("memory.hidden=many", "memory.hidden"),
-        ("memory.hidden", "name=value"),
+        ("memory.hiden=512", "did you mean 'memory.hidden_size'"),
+        ("memory.hidden_size=many", "memory.hidden_size"),
+        ("memory.hidden_size", "name=value"),
         ("budget.hours=-1", "budget.hours"),
     ],
 )
@@ -138,10 +138,15 @@ def test_flags_win_over_set_and_set_over_the_file(tmp_path):
     (tmp_path / "a.toml").write_text("[budget]\niterations = 3\n[memory]\nhidden = 64\nmixtures = 2\n")
     printed = wmloop(
         "start", "--print-config", "--preset", "smoke", "--config", tmp_path / "a.toml",
-        "--set", "memory.hidden=128", "--set", "budget.iterations=4", "--iterations", "5", "--seed", "9",
+        "--set", "memory.hidden_size=128", "--set", "budget.iterations=4", "--iterations", "5", "--seed", "9",
     )  # fmt: skip
     config = build_config("smoke", from_toml(printed.stdout, "stdout"))
-    assert (config.memory.mixtures, config.memory.hidden, config.budget.iterations, config.seed) == (2, 128, 5, 9)
+    assert (config.memory.num_mixtures, config.memory.hidden_size, config.budget.iterations, config.seed) == (
+        2,
+        128,
+        5,
+        9,
+    )
 
 
 def test_without_a_preset_the_device_chooses_and_that_is_said(monkeypatch):
@@ -225,14 +230,14 @@ def taken_up(monkeypatch):
 
 
 def test_a_resume_may_change_what_decides_no_result(runs, taken_up):
-    free = ("budget.goal=5", "store.keep_last=3", "env.timeout=9", "vision.frame_cache=100")
+    free = ("budget.goal=5", "store.keep_last=3", "env.worker_timeout=9", "vision.frame_cache=100")
     result = wmloop("resume", *(word for setting in free for word in ("--set", setting)), "--hours", "3", runs=runs)
     assert result.exit_code == 0, result.stderr
     (config,) = taken_up
     assert (config.budget.goal, config.budget.hours, config.store.keep_last) == (5.0, 3.0, 3)
-    assert (config.env.timeout, config.vision.frame_cache) == (9.0, 100)
+    assert (config.env.worker_timeout, config.vision.frame_cache) == (9.0, 100)
     assert "to the last bit" not in result.stderr
-    for word in ("--goal 5.0", "store.keep_last=3", "env.timeout=9.0", "vision.frame_cache=100"):
+    for word in ("--goal 5.0", "store.keep_last=3", "env.worker_timeout=9.0", "vision.frame_cache=100"):
         assert word in result.stderr  # the next resume must say so again
 
 
@@ -244,7 +249,9 @@ def test_a_resume_may_change_what_belongs_to_the_machine_and_says_what_that_mean
     assert len(taken_up) == 1
 
 
-@pytest.mark.parametrize("changes", [["--set", "memory.hidden=512"], ["--seed", "3"], ["--set", "env.action_repeat=2"]])
+@pytest.mark.parametrize(
+    "changes", [["--set", "memory.hidden_size=512"], ["--seed", "3"], ["--set", "env.action_repeat=2"]]
+)
 def test_a_resume_may_change_nothing_else(changes, runs, taken_up):
     result = wmloop("resume", *changes, runs=runs)
     assert result.exit_code == 2
@@ -256,9 +263,9 @@ def test_a_resume_may_change_nothing_else(changes, runs, taken_up):
 def test_the_command_that_begins_anew_can_be_pasted_and_names_what_is_in_the_way(runs, taken_up):
     said = wmloop("resume", "--set", "env.crop=[0, 20, 0, 20]", runs=runs).stderr
     assert "`wmloop start --set 'env.crop=[0, 20, 0, 20]'`" in said
-    said = wmloop("resume", "--from", "0", "--seed", "5", "--set", "memory.hidden=64", runs=runs).stderr
-    assert "other shapes than memory.hidden would give them" in said
-    assert "`wmloop start --set memory.hidden=64` begins anew" in said
+    said = wmloop("resume", "--from", "0", "--seed", "5", "--set", "memory.hidden_size=64", runs=runs).stderr
+    assert "other shapes than memory.hidden_size would give them" in said
+    assert "`wmloop start --set memory.hidden_size=64` begins anew" in said
 
 
 def test_too_little_memory_is_said_in_words(runs, monkeypatch):
@@ -455,7 +462,7 @@ def test_play_writes_a_video_and_tells_how_each_episode_went(finished, tmp_path,
     lines = result.stdout.splitlines()
     assert len(lines) == 2
     for track, line in zip(fresh_tracks(2, 1), lines, strict=True):
-        word = "score" if place == "real" else "promised"
+        word = "score" if place == "real" else "predicted_return"
         assert re.search(rf"\({place}, track {track}\): {word} -?[\d.]+, \d+ frames, (time was up|ended by)", line)
     with av.open(str(target)) as container:
         assert sum(1 for _ in container.decode(video=0)) > 20
@@ -685,7 +692,8 @@ def test_the_demo_cannot_be_resumed_and_a_run_of_that_name_comes_first(runs, tmp
 def three(tiny_toml, tmp_path_factory):
     """Return the folder of a finished run of three iterations called `long`."""
     runs = tmp_path_factory.mktemp("three")
-    result = wmloop("start", "long", "--config", tiny_toml, "--set", "memory.first_steps=10", "--set", "rollout.replay=1",
+    result = wmloop("start", "long", "--config", tiny_toml, "--set", "memory.initial_steps=10", "--set",
+    "rollout.replay_iterations=1",
                     "--iterations", "3", "--progress", "none", runs=runs)  # fmt: skip
     assert result.exit_code == 0, result.stderr
     return runs
@@ -744,9 +752,9 @@ def test_an_agent_that_pruning_kept_is_served_by_its_number(three, tmp_path):
 
 def test_a_fork_whose_networks_would_not_fit_is_refused_before_it_exists(three, tmp_path):
     shutil.copytree(three / "long", tmp_path / "long")
-    result = wmloop("resume", "long", "--from", "0", "--set", "memory.hidden=48", runs=tmp_path)
+    result = wmloop("resume", "long", "--from", "0", "--set", "memory.hidden_size=48", runs=tmp_path)
     assert result.exit_code == 2
-    assert "wmloop start --set memory.hidden=48" in result.stderr
+    assert "wmloop start --set memory.hidden_size=48" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["long"]
 
 

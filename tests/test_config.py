@@ -38,15 +38,15 @@ def test_any_text_survives_the_way_through_toml(name, kwargs):
 
 
 def test_later_layers_win_over_earlier_ones_and_over_the_preset():
-    config = build_config("smoke", {"memory": {"hidden": 1}}, {"memory": {"hidden": 2, "batch": 3}})
-    assert (config.memory.hidden, config.memory.batch) == (2, 3)
+    config = build_config("smoke", {"memory": {"hidden_size": 1}}, {"memory": {"hidden_size": 2, "batch_size": 3}})
+    assert (config.memory.hidden_size, config.memory.batch_size) == (2, 3)
     assert config.budget.iterations == PRESETS["smoke"]["budget"]["iterations"]
 
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("memory.hidden=512", 512), ("dream.temperature=1.3", 1.3), ("vision.network=ha2018", "ha2018"),
-     ('vision.network="light"', "light"), ("env.mirror=[]", ())],
+    [("memory.hidden_size=512", 512), ("dream.temperature=1.3", 1.3), ("vision.network=ha2018", "ha2018"),
+     ('vision.network="light"', "light"), ("env.mirrored_actions=[]", ())],
 )  # fmt: skip
 def test_a_setting_on_the_command_line_is_typed(text, value):
     assert settings(build_config("laptop", parse_setting(text)))[text.partition("=")[0]] == value
@@ -54,10 +54,10 @@ def test_a_setting_on_the_command_line_is_typed(text, value):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("memory.hiden=3", "did you mean 'memory.hidden'"), ("memory.hidden=many", "memory.hidden"),
-     ("memory.hidden=0", "whole number from 1 to"), ("hidden", "name=value"), ("dream.temperature=nan", "finite"),
-     ("vision.network=ha2017", "ha2018"), ("rollout.push_decisions=[5,2]", "must not be above"),
-     ("memory=3", "group of settings.*memory.hidden"), ("env.kwargs.a.b=3", "number, a text, true or false")],
+    [("memory.hiden=3", "did you mean 'memory.hidden_size'"), ("memory.hidden_size=many", "memory.hidden_size"),
+     ("memory.hidden_size=0", "whole number from 1 to"), ("hidden", "name=value"), ("dream.temperature=nan", "finite"),
+     ("vision.network=ha2017", "ha2018"), ("rollout.perturb_decisions=[5,2]", "must not be above"),
+     ("memory=3", "group of settings.*memory.hidden_size"), ("env.kwargs.a.b=3", "number, a text, true or false")],
 )  # fmt: skip
 def test_a_setting_that_does_not_fit_is_answered_with_what_would(text, words):
     with pytest.raises(UsageError, match=words):
@@ -66,19 +66,24 @@ def test_a_setting_that_does_not_fit_is_answered_with_what_would(text, words):
 
 @pytest.mark.parametrize(
     "text",
-    ["rollout.first=[]", "rollout.first=[[0, 5]]", "rollout.first=[[5, 0]]", "rollout.first=[[5, -1]]", "rollout.first=[[5]]",
-     "rollout.push_decisions=[1, 0]", "rollout.push_decisions=[0, 3]", "env.driving.memory=2", "env.driving.memory=[0.5, 2]",
-     "env.driving.memory=[-0.1, 0.5]", "env.driving.memory=[0.9, 0.1]", "env.driving.scale=[[-1, 1]]",
+    ["rollout.prefill=[]", "rollout.prefill=[[0, 5]]", "rollout.prefill=[[5, 0]]", "rollout.prefill=[[5, -1]]",
+    "rollout.prefill=[[5]]",
+     "rollout.perturb_decisions=[1, 0]", "rollout.perturb_decisions=[0, 3]", "env.random_policy.autocorrelation=2",
+     "env.random_policy.autocorrelation=[0.5, 2]",
+     "env.random_policy.autocorrelation=[-0.1, 0.5]", "env.random_policy.autocorrelation=[0.9, 0.1]",
+     "env.random_policy.std=[[-1, 1]]",
      "preset=3", "preset=[]", "preset=\"other\"", "env.id=\"\"",
      "env.id=' '", "env.id=3", "env.crop=[-1, 5, 0, 5]", "env.crop=[5, 1, 0, 5]", "env.crop=[0, 5, 5, 5]", "env.crop=[0, 5]",
-     "env.mirror=[-1]", "env.mirror=[0, 0]", "env.mirror=[0.5]", "env.kwargs=3", "env.kwargs.x=[1]", "env.kwargs.x=nan",
-     "env.num_envs=true", "env.num_envs=\"4\"", "env.num_envs=1000000", "env.timeout=1e12", "env.timeout=0",
-     "memory.hidden=\"512\"", "memory.hidden=false", "memory.hidden=1000000000", "memory.steps=1.5", "memory.age_decay=1.5",
+     "env.mirrored_actions=[-1]", "env.mirrored_actions=[0, 0]", "env.mirrored_actions=[0.5]", "env.kwargs=3",
+     "env.kwargs.x=[1]", "env.kwargs.x=nan",
+     "env.num_envs=true", "env.num_envs=\"4\"", "env.num_envs=1000000", "env.worker_timeout=1e12", "env.worker_timeout=0",
+     "memory.hidden_size=\"512\"", "memory.hidden_size=false", "memory.hidden_size=1000000000", "memory.train_steps=1.5",
+     "memory.recency_decay=1.5",
      "memory.steps_growth=1e300", "memory.steps_growth=0.5", "vision.beta2=1", "vision.learning_rate=\"0.1\"",
-     "vision.latent=1e400", "dream.temperature=\"1.3\"", "dream.temperature=0", "dream.temperature=true", "threads=-1",
-     "threads=100000", "seed=-1", "seed=1e30", "controller.log_std=[-1000, 0]", "controller.log_std=[0, 1000]",
-     "controller.gamma=1.01", "evaluate.tracks=1000001", "budget.goal=inf", "budget.hours=0", "budget.hours=true",
-     "store.keep_last=0", "device=true", "memory.hidden=2020-01-01"],
+     "vision.latent_size=1e400", "dream.temperature=\"1.3\"", "dream.temperature=0", "dream.temperature=true", "threads=-1",
+     "threads=100000", "seed=-1", "seed=1e30", "controller.log_std_bounds=[-1000, 0]", "controller.log_std_bounds=[0, 1000]",
+     "controller.gamma=1.01", "evaluate.episodes=1000001", "budget.goal=inf", "budget.hours=0", "budget.hours=true",
+     "store.keep_last=0", "device=true", "memory.hidden_size=2020-01-01"],
 )  # fmt: skip
 def test_a_value_that_would_fail_later_is_refused_at_birth(text):
     with pytest.raises(UsageError) as refused:
@@ -132,32 +137,32 @@ def test_arguments_of_the_environment_are_laid_over_each_other_one_by_one():
 
 def test_a_group_that_was_told_to_be_a_number_is_not_forgotten_by_what_comes_later():
     with pytest.raises(UsageError, match="group of settings"):
-        build_config("smoke", parse_setting("memory=3"), parse_setting("memory.hidden=4"))
+        build_config("smoke", parse_setting("memory=3"), parse_setting("memory.hidden_size=4"))
 
 
 def test_whole_numbers_may_be_written_as_floats():
-    config = build_config("smoke", parse_setting("rollout.frames=1e6"), parse_setting("rollout.first=[[8.0, 30.0]]"))
+    config = build_config("smoke", parse_setting("rollout.frames=1e6"), parse_setting("rollout.prefill=[[8.0, 30.0]]"))
     assert to_toml(config).count("frames = 1000000\n") == 1
-    assert config.rollout.first == ((8, 30),)
+    assert config.rollout.prefill == ((8, 30),)
 
 
 def test_a_line_break_in_a_value_begins_no_other_setting():
-    with pytest.raises(UsageError, match=r"memory\.hidden"):
-        build_config("smoke", parse_setting("memory.hidden=1\nmemory.batch=2"))
+    with pytest.raises(UsageError, match=r"memory\.hidden_size"):
+        build_config("smoke", parse_setting("memory.hidden_size=1\nmemory.batch=2"))
     assert parse_setting("env.id=a\nb") == {"env": {"id": "a\nb"}}
 
 
-@pytest.mark.parametrize("text", ["memory.hidden=" + "9" * 5000, "memory.hidden=" + "[" * 3000 + "]" * 3000])
+@pytest.mark.parametrize("text", ["memory.hidden_size=" + "9" * 5000, "memory.hidden_size=" + "[" * 3000 + "]" * 3000])
 def test_a_value_that_python_does_not_read_is_refused_as_any_other(text):
-    with pytest.raises(UsageError, match=r"'memory\.hidden' does not accept"):
+    with pytest.raises(UsageError, match=r"'memory\.hidden_size' does not accept"):
         build_config("smoke", parse_setting(text))
     with pytest.raises(UsageError, match=r"file\.toml is not valid TOML"):
         from_toml(text, "file.toml")
 
 
 def test_a_settings_file_may_begin_with_a_byte_order_mark(tmp_path):
-    (tmp_path / "a.toml").write_text('preset = "smoke"\r\n[memory]\r\nhidden = 9\r\n', encoding="utf-8-sig")
-    assert read_toml(tmp_path / "a.toml") == {"preset": "smoke", "memory": {"hidden": 9}}
+    (tmp_path / "a.toml").write_text('preset = "smoke"\r\n[memory]\r\nhidden_size = 9\r\n', encoding="utf-8-sig")
+    assert read_toml(tmp_path / "a.toml") == {"preset": "smoke", "memory": {"hidden_size": 9}}
     assert from_toml("\ufeffseed = 1", "text") == {"seed": 1}
 
 
@@ -183,8 +188,8 @@ def test_an_unknown_preset_names_the_nearest_and_all():
 def test_only_the_budget_may_change_on_resume():
     old = build_config("smoke")
     assert changed_settings(old, with_settings(old, {"budget": {"iterations": 9, "hours": 1.0, "goal": 1.0}})) == []
-    new = with_settings(old, {"memory": {"batch": 7}, "seed": 4})
-    assert changed_settings(old, new) == ["seed", "memory.batch"]
+    new = with_settings(old, {"memory": {"batch_size": 7}, "seed": 4})
+    assert changed_settings(old, new) == ["seed", "memory.batch_size"]
 
 
 def test_every_setting_says_what_it_means():
@@ -194,16 +199,30 @@ def test_every_setting_says_what_it_means():
 
 def test_nobodys_defaults_are_car_racings():
     config = build_config("laptop", {"env": {"id": "mine:Mine-v0"}})
-    assert config.env.mirror == config.env.driving.mean == config.env.driving.scale == config.env.driving.boost == ()
-    assert (config.memory.reward_floor, config.controller.reward_ceiling, config.rollout.patience) == (None, None, None)
-    assert (config.rollout.push_rate, config.dream.warmup) == (0, 0)
+    assert (
+        config.env.mirrored_actions
+        == config.env.random_policy.mean
+        == config.env.random_policy.std
+        == config.env.random_policy.initial_offset
+        == ()
+    )
+    assert (config.memory.reward_min, config.controller.reward_saturation, config.rollout.max_unrewarded) == (
+        None,
+        None,
+        None,
+    )
+    assert (config.rollout.perturb_prob, config.dream.burn_in) == (0, 0)
     assert (config.dream.temperature, config.memory.reward_scale) == (1, "auto")
-    assert config.env.episode_frames is config.budget.goal is config.controller.settled_gamma is None
+    assert config.env.episode_frames is config.budget.goal is config.controller.plateau_gamma is None
 
 
 @pytest.mark.parametrize("name", ["CarRacing-v3", "some.module:CarRacing-v3"])
 def test_car_racing_has_what_was_found_for_it_whatever_module_names_it_and_a_setting_goes_first(name):
-    config = build_config("laptop", {"env": {"id": name}}, {"rollout": {"patience": 7}})
-    assert (config.env.mirror, config.memory.reward_floor, config.controller.reward_ceiling) == ((0,), -10, 5)
-    assert (config.budget.goal, config.env.episode_frames, config.rollout.patience) == (905, 1000, 7)
-    assert build_config("paper").env.mirror == ()
+    config = build_config("laptop", {"env": {"id": name}}, {"rollout": {"max_unrewarded": 7}})
+    assert (config.env.mirrored_actions, config.memory.reward_min, config.controller.reward_saturation) == (
+        (0,),
+        -10,
+        5,
+    )
+    assert (config.budget.goal, config.env.episode_frames, config.rollout.max_unrewarded) == (905, 1000, 7)
+    assert build_config("paper").env.mirrored_actions == ()

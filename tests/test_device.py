@@ -155,12 +155,12 @@ def test_a_run_from_before_there_was_a_choice_goes_on_in_fp32(tmp_path):
 
 def test_a_run_that_was_to_confirm_its_goal_on_one_track_opens_and_takes_two(tmp_path):
     Store.create(tmp_path, "run", "[evaluate]\nconfirm_tracks = 1\n", {})
-    assert stored_config(Store.open(tmp_path / "run")).evaluate.confirm_tracks == 2
+    assert stored_config(Store.open(tmp_path / "run")).evaluate.confirm_episodes == 2
 
 
 def test_a_run_with_a_setting_that_is_no_more_opens_and_its_name_is_refused_anew(tmp_path):
     Store.create(tmp_path, "run", "[memory]\nreward_smoothing = 1\nhidden = 64\n", {})
-    assert stored_config(Store.open(tmp_path / "run")).memory.hidden == 64
+    assert stored_config(Store.open(tmp_path / "run")).memory.hidden_size == 64
     with pytest.raises(UsageError, match=r"unknown setting 'memory\.reward_smoothing'"):
         build_config("smoke", {"memory": {"reward_smoothing": 1}})
 

@@ -100,7 +100,7 @@ def test_what_is_not_finite_is_never_committed_and_ends_the_run_with_3(
     injection, events = Injection(first=1 if where == "latent" else 3), []
     layers = inject(where, injection, monkeypatch)
     with pytest.raises(DivergedError) as caught:
-        perform(tmp_path / "run", configure("controller.first_updates=4", *layers), events.append)
+        perform(tmp_path / "run", configure("controller.initial_updates=4", *layers), events.append)
     assert injection.fired
     assert caught.value.exit_code == 3
     assert len([e for e in events if isinstance(e, Message) and "diverged" in e.text]) == rollbacks
@@ -119,7 +119,7 @@ def test_what_is_not_finite_once_costs_a_rollback_and_no_more(
 ) -> None:
     injection, events = Injection(times=1), []
     inject(where, injection, monkeypatch)
-    config = configure("budget.iterations=1", "controller.first_updates=4", "store.snapshot_seconds=0")
+    config = configure("budget.iterations=1", "controller.initial_updates=4", "store.snapshot_seconds=0")
     _, reason = perform(tmp_path / "run", config, events.append)
     assert (reason, injection.fired) == ("iterations", 1)
     (alarm,) = [event.text for event in events if isinstance(event, Message) and "diverged" in event.text]
@@ -132,6 +132,6 @@ def test_a_weight_spoilt_in_the_very_last_step_is_not_committed_either(
     injection = Injection(first=4)
     inject("weight", injection, monkeypatch)
     with pytest.raises(DivergedError, match="a weight is not finite"):
-        perform(tmp_path / "run", configure("controller.first_updates=4"))
+        perform(tmp_path / "run", configure("controller.initial_updates=4"))
     assert injection.fired == 4
     assert Store.open(tmp_path / "run").version(0, "controller") is None

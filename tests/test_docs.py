@@ -22,12 +22,12 @@ SHORT = {"kwargs": {"max_episode_steps": 60}, "episode_frames": 60}
 #: Preset smoke in a few seconds: the commands are what is tested here.
 TINY = {
     "env": {**SHORT, "num_envs": 4},
-    "rollout": {"first": ((4, 15),), "frames": 120},
-    "vision": {"first_images": 128, "tune_images": 64},
-    "memory": {"first_steps": 10, "steps": 5, "hidden": 32},
+    "rollout": {"prefill": ((4, 15),), "frames": 120},
+    "vision": {"initial_images": 128, "finetune_images": 64},
+    "memory": {"initial_steps": 10, "train_steps": 5, "hidden_size": 32},
     "dream": {"num_dreams": 16, "horizon": 4},
-    "controller": {"first_updates": 2, "updates": 2, "minibatch_size": 32},
-    "evaluate": {"tracks": 2, "confirm_tracks": 2},
+    "controller": {"initial_updates": 2, "updates": 2, "minibatch_size": 32},
+    "evaluate": {"episodes": 2, "confirm_episodes": 2},
 }
 
 

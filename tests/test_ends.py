@@ -25,7 +25,7 @@ LATENT = 2
 CONFIG = build_config(
     "smoke",
     {"env": {"id": "any", "episode_frames": CAP}},
-    {"memory": {"hidden": 16, "mixtures": 1, "sequence": 32, "batch": 32, "age_decay": 1.0}},
+    {"memory": {"hidden_size": 16, "num_mixtures": 1, "sequence_length": 32, "batch_size": 32, "recency_decay": 1.0}},
 )
 
 
@@ -96,8 +96,8 @@ def test_as_many_ends_are_expected_as_come(trained):
         came[-1] = episode.terminated
         told.append(Promises([], [], [], ends=by_bin(done.double().numpy(), came)))
     figures = ends(told)
-    assert figures["ends"] > 600
-    assert figures["ends_expected"] == pytest.approx(figures["ends"], rel=0.15)
+    assert figures["terminations"] > 600
+    assert figures["predicted_terminations"] == pytest.approx(figures["terminations"], rel=0.15)
 
 
 @torch.no_grad()
@@ -121,5 +121,5 @@ def test_what_is_promised_is_what_is_paid(trained):
         told[i].lived.append(window.lived)
     metrics = gap(told)
     # M has learnt from 1500 episodes, of which some 1380 ended: its own hazard has an error, too
-    learnt = abs(metrics["promised"]) / np.sqrt(1380)
-    assert abs(metrics["gap_points"]) < 3 * np.hypot(metrics["gap_points_error"], learnt)
+    learnt = abs(metrics["predicted_return"]) / np.sqrt(1380)
+    assert abs(metrics["return_gap_points"]) < 3 * np.hypot(metrics["return_gap_points_se"], learnt)

@@ -62,7 +62,7 @@ def test_an_engine_from_elsewhere_trains_the_same_run_bit_by_bit(tmp_path, monke
     monkeypatch.setitem(engine.ENGINES.own, "here", "tests.test_engines:Here")
     made = {}
     for name in ("processes", "here"):
-        layer = {"env": {"engine": name}, "rollout": {"patience": 20}, "budget": {"iterations": 2}}
+        layer = {"env": {"engine": name}, "rollout": {"max_unrewarded": 20}, "budget": {"iterations": 2}}
         config = build_config("smoke", tiny_config(), layer)
         store = Store.create(tmp_path, name, to_toml(config), {})
         with store.lock():

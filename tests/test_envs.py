@@ -224,7 +224,11 @@ def test_random_driving_stays_in_its_bounds_and_repeats_for_the_same_generator_s
 @pytest.mark.parametrize("memory", [0.0, 0.5, 0.9])
 def test_random_driving_has_the_asked_mean_scale_and_memory(memory: float) -> None:
     config = RandomDriving(
-        mean=((0.3, 0.3),), scale=((0.1, 0.1),), memory=(memory, memory), boost=(0.0,), boost_decisions=0
+        mean=((0.3, 0.3),),
+        std=((0.1, 0.1),),
+        autocorrelation=(memory, memory),
+        initial_offset=(0.0,),
+        initial_decisions=0,
     )
     actions = BoxActions([-10], [10]).random_walk(config, 40_000, np.random.default_rng(0))[:, 0]
     centred = actions - actions.mean()
@@ -244,7 +248,9 @@ def test_random_actions_range_over_the_actions_own_range_where_nothing_is_config
 
 
 def test_the_boost_fades_out_linearly() -> None:
-    config = RandomDriving(mean=((0.0, 0.0),), scale=((0.0, 0.0),), memory=(0.5, 0.5), boost=(0.8,), boost_decisions=4)
+    config = RandomDriving(
+        mean=((0.0, 0.0),), std=((0.0, 0.0),), autocorrelation=(0.5, 0.5), initial_offset=(0.8,), initial_decisions=4
+    )
     actions = BoxActions([-1], [1]).random_walk(config, 6, np.random.default_rng(0))[:, 0]
     np.testing.assert_allclose(actions, [0.8, 0.6, 0.4, 0.2, 0, 0], atol=1e-6)
 
@@ -267,7 +273,7 @@ def pushed(config: RolloutConfig, decisions: int, drivers: int = 1) -> np.ndarra
 
 
 def test_pushes_come_at_their_rate_are_held_and_end() -> None:
-    config = RolloutConfig(push_rate=0.05, push_decisions=(3, 6), push_scale=0.5)
+    config = RolloutConfig(perturb_prob=0.05, perturb_decisions=(3, 6), perturb_std=0.5)
     offsets = pushed(config, 20_000)[:, 0]
     edges = np.flatnonzero((np.diff(offsets, axis=0) != 0).any(1)) + 1
     parts = np.split(offsets, edges)[1:-1]
@@ -281,13 +287,13 @@ def test_pushes_come_at_their_rate_are_held_and_end() -> None:
 
 
 def test_each_driver_is_pushed_by_its_own_generator_alone() -> None:
-    config = RolloutConfig(push_rate=0.2)
+    config = RolloutConfig(perturb_prob=0.2)
     np.testing.assert_array_equal(pushed(config, 50, drivers=3)[:, 0], pushed(config, 50)[:, 0])
     assert (pushed(config, 50, drivers=2)[:, 0] != pushed(config, 50, drivers=2)[:, 1]).any()
 
 
 def test_a_rate_of_zero_pushes_nobody() -> None:
-    assert not pushed(RolloutConfig(push_rate=0), 500).any()
+    assert not pushed(RolloutConfig(perturb_prob=0), 500).any()
 
 
 # many environments
@@ -501,7 +507,7 @@ def test_a_copy_that_hangs_is_named_after_the_timeout() -> None:
     for _ in range(2):
         pool.step(np.zeros((4, 2), np.float32))
     start = time.monotonic()
-    with pytest.raises(EnvironmentFailedError, match=r"copy 0 \(seed 20, .*no answer for 1 s.*env\.timeout"):
+    with pytest.raises(EnvironmentFailedError, match=r"copy 0 \(seed 20, .*no answer for 1 s.*env\.worker_timeout"):
         pool.step(np.zeros((4, 2), np.float32))
     assert time.monotonic() - start < 8
 

@@ -135,7 +135,7 @@ def strike_all(
 
 def tiny_settings(path: Path, **layers: Any) -> Path:
     layer = tiny_config() | {"budget": {"iterations": 2}, "seed": 3, "store": {"snapshot_seconds": 0.0}} | layers
-    layer["memory"] = layer["memory"] | {"first_steps": 40, "steps": 40}
+    layer["memory"] = layer["memory"] | {"initial_steps": 40, "train_steps": 40}
     path.write_text(to_toml(build_config("smoke", layer)))
     return path
 
@@ -360,8 +360,9 @@ def test_memory_files_and_disk_stay_as_they_are_over_many_iterations(
     tmp_path: Path, iterations: int, figure: Figure
 ) -> None:
     config = configure(
-        f"budget.iterations={iterations}", "store.keep_last=1", "rollout.replay=3", "rollout.frames=60", "env.num_envs=2",
-        "vision.tune_images=16", "vision.first_images=32", "dream.num_dreams=8", "budget.goal=1e9",
+        f"budget.iterations={iterations}", "store.keep_last=1", "rollout.replay_iterations=3", "rollout.frames=60",
+        "env.num_envs=2",
+        "vision.finetune_images=16", "vision.initial_images=32", "dream.num_dreams=8", "budget.goal=1e9",
     )  # fmt: skip
     memory, handles, disk = [], [], []
     scored: list[dict[str, float]] = []

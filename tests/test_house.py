@@ -19,7 +19,7 @@ ROOMS = {
         "bundle commands config device envs episodes errors events history loop opening player seeding serving "
         "starting store training"
     ),
-    "bundle": "__init__ config entries errors history models pipelines serving spaces store training",
+    "bundle": "__init__ config entries errors history legacy models pipelines serving spaces store training",
     "calibration": "agents config dreams envs episodes models seeding",
     "cli": (
         "__init__ agents bundle calibration commands config device display doctor envs errors events history loop "
@@ -27,7 +27,7 @@ ROOMS = {
         "tracking training view"
     ),
     "commands": "",
-    "config": "entries errors pipelines",
+    "config": "entries errors legacy pipelines",
     "device": "envs errors machine models",
     "display": "errors",
     "doctor": "__init__ config device envs errors machine scratch store view",
@@ -36,10 +36,11 @@ ROOMS = {
     "envs": "config entries episodes errors machine scratch seeding spaces",
     "episodes": "machine spaces",
     "errors": "",
-    "events": "",
+    "events": "legacy",
     "graphs": "",
     "history": "pipelines ranking store",
     "learn": "errors models",
+    "legacy": "",
     "loop": "__init__ config device envs errors events history pipelines ranking retention store training",
     "machine": "",
     "models": "errors",
@@ -62,10 +63,10 @@ ROOMS = {
         "training"
     ),
     "starting": "commands config device envs errors pipelines store",
-    "store": "__init__ commands errors",
+    "store": "__init__ commands errors legacy",
     "streams": "",
     "tracking": "errors events store",
-    "training": "agents calibration config episodes errors events learn models pipelines seeding spaces store",
+    "training": "agents calibration config episodes errors events learn legacy models pipelines seeding spaces store",
     "view": "display events pipelines ranking streams",
 }
 DOORS = {

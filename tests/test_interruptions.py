@@ -76,7 +76,7 @@ def interrupt_until_done(begin, name, runs, signals, longest, most, chance):
 def test_a_tiny_run_killed_at_random_moments_ends_as_the_uninterrupted_one(tmp_path):
     settings = tmp_path / "tiny.toml"
     layer = tiny_config() | {"budget": {"iterations": 2}, "seed": 3, "store": {"snapshot_seconds": 0.0}}
-    layer["memory"] = layer["memory"] | {"first_steps": 40, "steps": 40}
+    layer["memory"] = layer["memory"] | {"initial_steps": 40, "train_steps": 40}
     settings.write_text(to_toml(build_config("smoke", layer)))
     seconds = timed_finish(["start", "whole", "--config", str(settings)], tmp_path / "whole")
     begin = ["start", "torn", "--config", str(settings)]

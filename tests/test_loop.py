@@ -79,7 +79,7 @@ def test_each_stage_tells_its_progress_and_shows_pictures(whole):
 def test_metrics_are_stored_with_their_version(whole):
     store, _, _ = whole
     assert {"score", "score_std", "frames"} <= store.version(1, "evaluate").metrics.keys()
-    assert {"nll", "reward_loss", "done_loss", "action_loss"} <= store.version(1, "memory").metrics.keys()
+    assert {"nll", "reward_loss", "terminated_loss", "action_loss"} <= store.version(1, "memory").metrics.keys()
     assert {"frames", "episodes"} <= store.version(0, "rollout").metrics.keys()
 
 
@@ -112,7 +112,7 @@ def schedules(ctx, vision, memory, evaluate=None, controller=None):
     return {
         "gamma": discount(ctx),
         "temperature": temperature(ctx, evaluate),
-        "saturated": float(ceiling is not None),
+        "reward_saturated": float(ceiling is not None),
     }
 
 
@@ -124,15 +124,18 @@ def used(store, name):
     ("gap", "before", "moved"), [(0.4, 1.0, math.exp(0.2)), (-3.0, 1.0, math.exp(-0.5)), (5.0, 1.9, 2.0)]
 )
 def test_an_automatic_temperature_begins_at_one_and_follows_the_measured_gap(told, gap, before, moved):
-    store = told([{"gap": gap, "temperature": before}, {}], "dream.temperature=auto")
+    store = told([{"return_gap": gap, "temperature": before}, {}], "dream.temperature=auto")
     assert used(store, "temperature") == pytest.approx([1, moved])
 
 
 @pytest.mark.parametrize(("rate", "saturated"), [(0.4, 0), (0.5, 1)])
 def test_the_ceiling_holds_once_reality_pays_as_much_and_never_at_first(told, rate, saturated):
-    for figures in ({"paid_a_decision": rate, "paid": 0.0}, {"paid": rate * MAX_STEPS}):  # and as it was told before
-        store = told([figures, {}], "controller.reward_ceiling=0.5")
-        assert used(store, "saturated") == [0, saturated]
+    for figures in (
+        {"real_reward_per_decision": rate, "real_return": 0.0},
+        {"real_return": rate * MAX_STEPS},
+    ):  # and as it was told before
+        store = told([figures, {}], "controller.reward_saturation=0.5")
+        assert used(store, "reward_saturated") == [0, saturated]
         shutil.rmtree(store.path)
 
 
@@ -142,13 +145,13 @@ def test_the_ceiling_holds_once_reality_pays_as_much_and_never_at_first(told, ra
 def test_the_horizon_is_nearer_from_where_two_scores_were_no_new_best(told, setting, wanted):
     setting, _, rising = setting.partition(" ")
     scores = [{"score": score} for score in (1.0, 3.0, 2.0, 4.0 if rising else 3.0, 5.0)]
-    store = told(scores, "controller.gamma=0.9", f"controller.settled_gamma={setting}")
+    store = told(scores, "controller.gamma=0.9", f"controller.plateau_gamma={setting}")
     assert used(store, "gamma") == wanted
 
 
 @pytest.mark.parametrize(("second", "accepted"), [(2.9, 1), (1.0, 0)])
 def test_a_controller_goes_on_from_the_newest_that_reality_has_not_rejected(told, second, accepted):
-    store = told([{"score": 3.0, "score_error": 0.1}, {"score": second, "score_error": 0.1}, {}])
+    store = told([{"score": 3.0, "score_se": 0.1}, {"score": second, "score_se": 0.1}, {}])
     parents = store.version(2, "controller").parents
     assert parents[f"{accepted:04d}/controller"] == store.version(accepted, "controller").hash
     assert sum(name.endswith("/controller") for name in parents) == 1
@@ -180,15 +183,15 @@ def test_c_is_trained_as_the_schedules_say_and_what_they_follow_is_measured(whol
     assert torch.equal(worth, paid.learnable(lambda reward: ppo.saturated(reward, 0.001 / scale)).reward)
     assert not torch.equal(worth, paid.learnable().reward)
     metrics = store.version(1, "controller").metrics
-    assert (metrics["gamma"], metrics["temperature"], metrics["saturated"]) == (0.75, 1.25, 1.0)
+    assert (metrics["gamma"], metrics["temperature"], metrics["reward_saturated"]) == (0.75, 1.25, 1.0)
     evaluation = store.version(1, "evaluate").metrics
-    assert {"gap_points", "paid", "score_error", "ends_expected"} <= evaluation.keys()
+    assert {"return_gap_points", "real_return", "score_se", "predicted_terminations"} <= evaluation.keys()
     assert evaluation["temperature"] == 1.25
 
 
 @pytest.mark.parametrize(("promised", "alarms"), [(9.0, 0), (11.0, 1)])
 def test_a_promise_beyond_the_best_real_track_raises_an_alarm(whole, tmp_path, monkeypatch, promised, alarms):
-    figures = {"score": 1.0, "score_std": 0.0, "promised": promised, "paid_best": 10.0}
+    figures = {"score": 1.0, "score_std": 0.0, "predicted_return": promised, "best_real_return": 10.0}
     monkeypatch.setattr(evaluate, "summarise", lambda results: figures)
     events = []
     store = until(whole, tmp_path, (0, "evaluate"))
@@ -284,7 +287,7 @@ def test_the_hours_end_a_run_and_count_what_was_spent_before(tmp_path):
 
 def test_the_goal_ends_a_run_once_further_tracks_confirm_it(whole, tmp_path):
     path = until(whole, tmp_path, (0, "evaluate")).path
-    store, reason = perform(path, configure("budget.goal=-1000.0", "evaluate.confirm_tracks=24"))
+    store, reason = perform(path, configure("budget.goal=-1000.0", "evaluate.confirm_episodes=24"))
     assert reason == "goal"
     assert store.iterations() == [0]
     assert store.version(0, "evaluate").metrics["confirmed_score"] >= -1000

@@ -175,7 +175,7 @@ def test_ppo_finds_the_best_action_of_a_bandit():
     generator = torch.Generator().manual_seed(0)
     actor, critic = GaussianActor(6, 2), PlainCritic(6)
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], 1e-3)
-    config = ControllerConfig(minibatch_size=256, target_kl=0.5, ent_coef=0.0, anchor_coef=0.0)
+    config = ControllerConfig(minibatch_size=256, target_kl=0.5, ent_coef=0.0, ref_kl_coef=0.0)
     before = bandit(generator, actor).reward.mean()
     for _ in range(60):
         ppo.update(actor, critic, actor, optimizer, bandit(generator, actor), config, generator)
@@ -213,7 +213,7 @@ def test_before_its_first_step_the_new_policy_is_the_old_one():
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], 0.0)
     metrics = ppo.update(actor, critic, actor, optimizer, bandit(generator, actor), ControllerConfig(), generator)
     assert abs(metrics["approx_kl"]) < 1e-6
-    assert metrics["clip_frac"] == 0
+    assert metrics["clipfrac"] == 0
 
 
 def trained(anchor_coef):
@@ -222,7 +222,7 @@ def trained(anchor_coef):
     actor, critic = GaussianActor(6, 2), PlainCritic(6)
     anchor = copy.deepcopy(actor)
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], 1e-3)
-    config = ControllerConfig(minibatch_size=128, target_kl=0.5, ent_coef=0.0, anchor_coef=anchor_coef)
+    config = ControllerConfig(minibatch_size=128, target_kl=0.5, ent_coef=0.0, ref_kl_coef=anchor_coef)
     for _ in range(20):
         ppo.update(actor, critic, anchor, optimizer, bandit(generator, actor, 256), config, generator)
     features = torch.randn(512, 6, generator=generator)

@@ -44,32 +44,32 @@ def test_the_gap_is_the_ratio_of_sums_and_a_promise_always_out_by_one_factor_has
     metrics = gap(episodes)
     promised, paid = (sum(sum(episode[k]) for episode in episodes) for k in (0, 2))
     length, lived = np.mean([e.decisions for e in episodes]), sum(sum(e.lived) for e in episodes)
-    assert metrics["gap_points"] == pytest.approx((promised - paid) * length / lived)
-    assert metrics["paid"] == pytest.approx(paid * length / lived)
-    if "gap" in metrics:
-        assert metrics["gap"] == pytest.approx((promised - paid) / abs(paid))
+    assert metrics["return_gap_points"] == pytest.approx((promised - paid) * length / lived)
+    assert metrics["real_return"] == pytest.approx(paid * length / lived)
+    if "return_gap" in metrics:
+        assert metrics["return_gap"] == pytest.approx((promised - paid) / abs(paid))
     steady = gap([episode._replace(promised=[factor * value for value in episode.paid]) for episode in episodes])
-    assert ("gap" in steady) == ("gap" in metrics)
-    if "gap" in steady:
-        assert steady["gap"] == pytest.approx(sign * (factor - 1))
-        assert steady["gap_error"] == pytest.approx(0, abs=1e-9)
+    assert ("return_gap" in steady) == ("return_gap" in metrics)
+    if "return_gap" in steady:
+        assert steady["return_gap"] == pytest.approx(sign * (factor - 1))
+        assert steady["return_gap_se"] == pytest.approx(0, abs=1e-9)
 
 
 @given(rows)
 def test_what_is_lost_is_told_with_the_same_errors_as_what_is_won(rows):
     won, lost = gap(told(rows)), gap(told(rows, -1))
     assert won.keys() == lost.keys()
-    for name in ("gap_error", "gap_points_error"):
+    for name in ("return_gap_se", "return_gap_points_se"):
         assert won.get(name) == pytest.approx(lost.get(name))
 
 
 def test_a_gap_in_parts_of_what_was_paid_is_left_out_where_that_may_be_nothing():
     nothing = [Promises([0.5], [], [0.0], [25], 25, []) for _ in range(3)]
-    assert {"gap", "gap_error"}.isdisjoint(gap(nothing))
-    assert gap(nothing)["gap_points"] == pytest.approx(0.5)
+    assert {"return_gap", "return_gap_se"}.isdisjoint(gap(nothing))
+    assert gap(nothing)["return_gap_points"] == pytest.approx(0.5)
     balanced = [Promises([0.0], [], [paid], [25], 25, []) for paid in (5.0, -5.0, 1.0)]
-    assert "gap" not in gap(balanced)
-    assert "gap" not in gap(balanced[:1])
+    assert "return_gap" not in gap(balanced)
+    assert "return_gap" not in gap(balanced[:1])
 
 
 def hazard(p, cap, rng, reward, terminal_reward):
@@ -102,9 +102,9 @@ def test_what_a_calibrated_m_promises_is_what_is_paid_ends_and_time_limits_and_a
             [window.lived for window in asked], len(episode), [],
         ))  # fmt: skip
     metrics = gap(episodes)
-    assert abs(metrics["gap_points"]) < 3.5 * metrics["gap_points_error"]
+    assert abs(metrics["return_gap_points"]) < 3.5 * metrics["return_gap_points_se"]
     if warmup == 0:  # each decision counts once: what is paid an episode is the episodes' score
-        assert metrics["paid"] == pytest.approx(np.mean(scores))
+        assert metrics["real_return"] == pytest.approx(np.mean(scores))
 
 
 def test_the_gaps_error_is_what_repeating_the_experiment_shows():
@@ -116,9 +116,9 @@ def test_the_gaps_error_is_what_repeating_the_experiment_shows():
         return gap([Promises(list(a), [], list(b), [25] * 6, 125, []) for a, b in zip(promised, paid, strict=True)])
 
     found = [experiment() for _ in range(300)]
-    assert np.mean([m["gap"] for m in found]) == pytest.approx(0.2, abs=0.01)
-    spread = np.std([m["gap"] for m in found])
-    assert np.mean([m["gap_error"] for m in found]) == pytest.approx(spread, rel=0.15)
+    assert np.mean([m["return_gap"] for m in found]) == pytest.approx(0.2, abs=0.01)
+    spread = np.std([m["return_gap"] for m in found])
+    assert np.mean([m["return_gap_se"] for m in found]) == pytest.approx(spread, rel=0.15)
 
 
 def test_foresight_that_is_perfect_correlates_fully_without_bias_and_no_moments_give_no_figures():
@@ -180,7 +180,7 @@ def test_a_trace_tells_of_every_moment_asked_and_foresees_only_if_told_to(forese
     assert 0 < bins[:, 1].sum() < 90
     assert bins[:, 2].sum() == 0
     figures = ends([long, short])
-    assert figures["ends"] == 0
+    assert figures["terminations"] == 0
     assert sum(value for name, value in figures.items() if name.endswith("_decisions")) == 120
 
 

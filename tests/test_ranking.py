@@ -12,7 +12,7 @@ errors = st.floats(0, 100)
 
 
 def scored(score, error=0.0, **more):
-    return {"score": score, "score_error": error, **more}
+    return {"score": score, "score_se": error, **more}
 
 
 @given(st.lists(st.tuples(scores, errors), min_size=1, max_size=20))
@@ -26,7 +26,7 @@ def test_the_best_has_the_highest_lower_bound_and_training_never_goes_on_from_so
 
 def test_of_two_equal_means_the_surer_is_served_and_more_tracks_count_more_than_a_lucky_mean():
     assert ranking.best([scored(890, 20), scored(890, 5)]) == 1
-    confirmed = scored(920, 5, confirmed_score=870, confirmed_score_error=8)
+    confirmed = scored(920, 5, confirmed_score=870, confirmed_score_se=8)
     assert ranking.best([confirmed, scored(890, 10)]) == 1
     assert ranking.best([confirmed, scored(875, 20)]) == 0
     assert ranking.best([]) is None
@@ -41,7 +41,7 @@ def test_a_score_within_three_standard_errors_is_gone_on_from_and_a_clearly_wors
 
 @given(scores, st.floats(0, 50), st.floats(-100, 1000))
 def test_a_goal_is_confirmed_by_the_further_tracks_alone_and_only_where_their_lower_bound_reaches_it(mean, error, goal):
-    further = {"confirmed_score": mean, "confirmed_score_error": error}
+    further = {"confirmed_score": mean, "confirmed_score_se": error}
     assert ranking.confirms(scored(2000), goal) is False
     assert ranking.confirms(scored(-2000, **further), goal) == (mean - 1.6448536 * error >= goal)
     assert ranking.confirms(scored(2000, **further, confirmed_score_low=goal - 1), goal) is False

@@ -75,7 +75,7 @@ def test_what_is_promised_to_stay_stays_and_everything_else_goes(scores, begun, 
 def pruned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
     """Return the same run of three iterations twice: whole, and pruned as it went."""
     folder = tmp_path_factory.mktemp("pruned")
-    layers = ("budget.iterations=3", "rollout.replay=2")
+    layers = ("budget.iterations=3", "rollout.replay_iterations=2")
     whole, _ = perform(folder / "whole", configure(*layers))
     first = [version for version in whole.versions() if version.iteration == 0]
     less = Store.create(folder, "less", whole.config_text, {}, first)  # nothing of it could be pruned yet

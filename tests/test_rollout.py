@@ -18,7 +18,7 @@ def stage(iteration, *before, **settings):
         update={
             "env": config.env.model_copy(update={"num_envs": settings.get("num_envs", 20)}),
             "rollout": config.rollout.model_copy(
-                update={"frames": settings.get("frames", 32_000), "first": settings.get("first", ((16, 40),))}
+                update={"frames": settings.get("frames", 32_000), "prefill": settings.get("first", ((16, 40),))}
             ),
         }
     )

@@ -46,7 +46,7 @@ def test_what_a_disk_does_not_promise_is_told_once_by_the_view_and_the_log(tmp_p
         ({}, ""),
         ({"budget": {"iterations": 9, "hours": 2.5}}, " --iterations 9 --hours 2.5"),
         ({"store": {"keep_last": 3}, "budget": {"goal": 800}}, " --set store.keep_last=3 --goal 800.0"),
-        ({"env": {"timeout": 90}, "threads": 3}, " --set env.timeout=90.0 --set threads=3"),
+        ({"env": {"worker_timeout": 90}, "threads": 3}, " --set env.worker_timeout=90.0 --set threads=3"),
     ],
 )
 def test_the_next_command_repeats_what_was_changed(changes, words):

@@ -34,7 +34,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in 
 def tiny_toml(path, first_steps):
     """Write the settings of a run of one iteration, in which M learns for so many steps, and return their file."""
     settings = tiny_config() | {"budget": {"iterations": 1}, "seed": 7}
-    settings["memory"] = settings["memory"] | {"first_steps": first_steps}
+    settings["memory"] = settings["memory"] | {"initial_steps": first_steps}
     path.write_text(to_toml(build_config("smoke", settings)))
     return path
 

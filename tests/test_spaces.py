@@ -89,7 +89,7 @@ def test_a_random_walk_stays_in_the_space_and_repeats(spec):
 
 def test_pushes_come_as_often_as_configured_and_are_gone_in_between(spec):
     rngs = [np.random.default_rng(i) for i in range(40)]
-    push = spec.pushes(RolloutConfig(push_rate=0.1, push_decisions=(3, 3)), rngs)
+    push = spec.pushes(RolloutConfig(perturb_prob=0.1, perturb_decisions=(3, 3)), rngs)
     pushed = np.stack([push().any(1) for _ in range(400)])
     assert pushed.mean() == pytest.approx(3 / (3 + 9), abs=0.03)  # nine without, on average
 
@@ -145,7 +145,7 @@ class Keyed(Here):
     """TinyDrive by four keys, in this process."""
 
     def __init__(self, config, num_envs, patience=None, output=None):
-        super().__init__(config.model_copy(update={"mirror": ()}), num_envs, patience, output)
+        super().__init__(config.model_copy(update={"mirrored_actions": ()}), num_envs, patience, output)
         self.actions = DiscreteActions(len(_BOX))
 
     def send(self, copies, actions):
@@ -155,7 +155,7 @@ class Keyed(Here):
 
 def test_discrete_actions_are_driven_learnt_dreamt_and_scored(tmp_path, monkeypatch):
     monkeypatch.setitem(engine.ENGINES.own, "keyed", Keyed)
-    layer = {"env": {"engine": "keyed", "mirror": (0, 2, 1, 3)}, "rollout": {"push_rate": 0.2}}
+    layer = {"env": {"engine": "keyed", "mirrored_actions": (0, 2, 1, 3)}, "rollout": {"perturb_prob": 0.2}}
     config = build_config("smoke", tiny_config(), layer, {"budget": {"iterations": 2}})
     store = Store.create(tmp_path, "keys", to_toml(config), {})
     with store.lock():
@@ -231,7 +231,7 @@ class Identity(VisionMemory):
 
 @pytest.fixture
 def config():
-    layer = {"vision": {"latent": 2}, "env": {"num_envs": 4, "mirror": (2, 1, 0)}}
+    layer = {"vision": {"latent_size": 2}, "env": {"num_envs": 4, "mirrored_actions": (2, 1, 0)}}
     return build_config("smoke", tiny_config(), layer)
 
 
@@ -339,7 +339,7 @@ def test_m_learns_and_c_improves_in_dreams_of_vectors_with_discrete_actions(conf
 def test_what_an_agent_did_is_recorded_as_m_reads_it_and_m_is_asked_about_it(config, agent):
     pool = Corridor(4)
     trace, wave = Recorder(agent, halves(4)), [Task(seed, 30, seed == 1) for seed in range(3)]
-    push = pool.actions.pushes(config.rollout.model_copy(update={"push_rate": 0.3}), [np.random.default_rng(0)] * 2)
+    push = pool.actions.pushes(config.rollout.model_copy(update={"perturb_prob": 0.3}), [np.random.default_rng(0)] * 2)
     loud = np.array([not task.quiet for task in wave] + [False])
 
     def decide(t, copies, seen):

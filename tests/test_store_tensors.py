@@ -27,7 +27,7 @@ def arrays(draw: st.DrawFn) -> np.ndarray:
     """Draw an array of any dtype, shape and memory layout."""
     shape = draw(npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5))
     array = draw(npst.arrays(np.dtype(draw(st.sampled_from(DTYPES))), shape))
-    match draw(st.sampled_from(["as it is", "transposed", "stepped", "reversed", "fortran", "moved"])):
+    match draw(st.sampled_from(["as it is", "transposed", "stepped", "reversed", "fortran", "finetuned"])):
         case "transposed":
             return array.T
         case "stepped" if array.ndim:
@@ -36,7 +36,7 @@ def arrays(draw: st.DrawFn) -> np.ndarray:
             return array[..., ::-1]
         case "fortran":
             return np.asfortranarray(array)
-        case "moved" if array.ndim:
+        case "finetuned" if array.ndim:
             return np.moveaxis(array, -1, 0)
     return array
 

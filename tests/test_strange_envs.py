@@ -419,7 +419,7 @@ def test_a_run_with_such_environments_killed_at_random_moments_is_the_uninterrup
 ) -> None:
     layer = tiny_config() | {"budget": {"iterations": 2}, "seed": 3, "store": {"snapshot_seconds": 0.0}}
     layer["env"] |= {"id": strange("Starts"), "kwargs": {"pids": str(tmp_path / "pids")}, "num_envs": 2}
-    layer["memory"] |= {"first_steps": 40, "steps": 40}
+    layer["memory"] |= {"initial_steps": 40, "train_steps": 40}
     settings = written(layer, tmp_path)
     begin = ["--config", str(settings)]
     seconds = timed_finish(["start", "whole", *begin], tmp_path)

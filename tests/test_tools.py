@@ -182,10 +182,10 @@ def test_every_setting_is_explained_with_its_default_and_what_presets_have():
 
 
 def test_words_choose_settings_and_a_typo_is_answered_with_the_nearest():
-    assert [setting.name for setting in explain("memory.hidden")] == ["memory.hidden"]
+    assert [setting.name for setting in explain("memory.hidden_size")] == ["memory.hidden_size"]
     assert all(setting.name.startswith("dream.") for setting in explain("dream"))
     assert {setting.name for setting in explain("learning_rate")} > {"memory.learning_rate", "vision.learning_rate"}
-    with pytest.raises(UsageError, match=r"did you mean 'memory.hidden'"):
+    with pytest.raises(UsageError, match=r"did you mean 'memory.hidden_size'"):
         explain("memory.hiden")
 
 
@@ -241,7 +241,7 @@ def test_a_folder_that_cannot_be_written_is_bad(tmp_path, monkeypatch):
     ("words", "wanted"),
     [
         ("wmloop play ti", {"tiny"}), ("wmloop play d", {"demo"}), ("wmloop play ", {"tiny", "demo"}),
-        ("wmloop report demo ti", {"tiny"}), ("wmloop start --set memory.hid", {"memory.hidden="}),
+        ("wmloop report demo ti", {"tiny"}), ("wmloop start --set memory.hid", {"memory.hidden_size="}),
         ("wmloop config controller.clip", {"controller.clip_coef"}), ("wmloop wat", {"watch"}),
     ],
 )  # fmt: skip

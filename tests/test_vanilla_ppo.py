@@ -200,7 +200,7 @@ def test_its_runs_are_scored_logged_pruned_and_reported(finished, tmp_path):
     shutil.copytree(finished[0] / "tiny", tmp_path / "tiny")
     scored = wmloop("eval", "tiny", "--tracks", "2", "--json", runs=tmp_path)
     told = json.loads(scored.stdout)
-    assert (len(told["tracks"]), "promised" in told) == (2, False)
+    assert (len(told["tracks"]), "predicted_return" in told) == (2, False)
     assert "dream" not in wmloop("eval", "tiny", "--tracks", "1", runs=tmp_path).stdout
     assert "0001/learner" in wmloop("log", "tiny", runs=tmp_path).stdout
     assert wmloop("runs", runs=tmp_path).stdout.count("2 of 2") == 1
@@ -308,7 +308,7 @@ def test_the_settings_of_a_pipeline_are_what_all_have_and_what_it_brings():
 def test_a_pipeline_takes_of_a_preset_what_it_has_and_survives_the_way_through_toml(preset):
     config = build_config(preset, {"pipeline": "vanilla-ppo"})
     assert isinstance(config, VanillaPPOConfig)
-    assert config.evaluate.tracks == build_config(preset).evaluate.tracks
+    assert config.evaluate.episodes == build_config(preset).evaluate.episodes
     assert build_config(preset, from_toml(to_toml(config), "text")) == config
 
 
@@ -323,7 +323,7 @@ def test_every_group_of_a_preset_and_a_profile_is_some_pipelines():
     [
         ("vanilla-ppo", {"ppo": {"learnin_rate": 1}}, "did you mean 'ppo.learning_rate'"),
         ("vanilla-ppo", {"ppo": {"gamma": 2}}, "'ppo.gamma' does not accept 2"),
-        ("vanilla-ppo", {"memory": {"hidden": 2}}, "unknown setting 'memory'"),
+        ("vanilla-ppo", {"memory": {"hidden_size": 2}}, "unknown setting 'memory'"),
         ("world-model", {"ppo": {"gamma": 0.9}}, "unknown setting 'ppo'"),
         ("vanila-ppo", {}, "did you mean 'vanilla-ppo'"),
     ],

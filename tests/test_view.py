@@ -52,8 +52,8 @@ def past(iterations=4):
         score = {
             "score": (-32.0, 215.0, 612.0, 540.0)[i],
             "score_std": 40.0,
-            "promised": 200.0 + 150 * i,
-            "gap": 0.2 - 0.1 * i,
+            "predicted_return": 200.0 + 150 * i,
+            "return_gap": 0.2 - 0.1 * i,
         }
         events += [
             VersionCommitted(i, "rollout", {"frames": 16000.0, "score": 40.0 * i, **FORESIGHT}, 7_000_000, 38.2),
@@ -77,7 +77,7 @@ def training():
     yield StageStarted(4, "memory", 600_000, "sequence-steps")
     for i in range(1, 61):
         yield Progress(4, "memory", i * 6200, 600_000, "sequence-steps", 31_200.0)
-        yield Metrics(4, "memory", {"nll": 38.6 - i / 6, "reward_loss": 0.08 / i, "done_loss": 0.02})
+        yield Metrics(4, "memory", {"nll": 38.6 - i / 6, "reward_loss": 0.08 / i, "terminated_loss": 0.02})
     yield Snapshot(4, "memory", 300_000)
     for kind in ("real", "reconstruction", "dream"):
         yield Picture(4, "memory", kind, PICTURE)
@@ -147,10 +147,10 @@ def test_the_best_evaluation_is_marked_and_it_alone():
 
 
 def test_the_screen_marks_the_version_that_is_served():
-    lucky = VersionCommitted(4, "evaluate", {"score": 640.0, "score_error": 40.0, "gap": 0.2}, 0, 1.0)
+    lucky = VersionCommitted(4, "evaluate", {"score": 640.0, "score_se": 40.0, "return_gap": 0.2}, 0, 1.0)
     assert after([lucky], at_work()).best.iteration == 2
     sure = VersionCommitted(
-        4, "evaluate", {"score": 640.0, "confirmed_score": 620.0, "confirmed_score_error": 5.0}, 0, 1.0
+        4, "evaluate", {"score": 640.0, "confirmed_score": 620.0, "confirmed_score_se": 5.0}, 0, 1.0
     )
     assert after([sure], at_work()).best.iteration == 4
 

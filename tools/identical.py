@@ -4,7 +4,8 @@
 
 Both train the same seeds, with one thread and with two; what the commit's program left unfinished inside V, M and C, the
 working tree's goes on with; both score the demo and draw its dream. Then every file's hash and every metric is compared.
-Prints a line a part; the exit status is 1 where anything differs. The working tree reads settings by the commit's names.
+Prints a line a part; the exit status is 1 where anything differs. The working tree reads settings and figures by the names
+that the commit has for them.
 What FOLDER already holds of the same commit's trainings is not made again.
 """
 
@@ -23,6 +24,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from wmloop.legacy import metrics_now
+
 ROOT = Path(__file__).parent.parent
 
 #: The whole loop in a few seconds, with stages long enough to be interrupted inside.
@@ -32,34 +35,34 @@ precision = "fp32"
 id = "tests.tiny_env:wmloop/TinyDrive-v0"
 num_envs = 4
 episode_frames = 60
-[env.driving]
+[env.random_policy]
 mean = [[-0.2, 0.2], [0.2, 0.6]]
 scale = [[0.3, 0.8], [0.1, 0.4]]
 memory = [0.5, 0.9]
 [rollout]
-first = [[8, 30]]
+prefill = [[8, 30]]
 frames = 400
-push_rate = 0.03
+perturb_prob = 0.03
 [vision]
-first_images = 1500
-tune_images = 300
-batch = 16
+initial_images = 1500
+finetune_images = 300
+batch_size = 16
 [memory]
-hidden = 64
-sequence = 8
-batch = 16
-first_steps = 150
-steps = 50
+hidden_size = 64
+sequence_length = 8
+batch_size = 16
+initial_steps = 150
+train_steps = 50
 [dream]
 num_dreams = 64
 horizon = 5
 [controller]
-first_updates = 25
+initial_updates = 25
 updates = 10
 minibatch_size = 80
 [evaluate]
-tracks = 4
-confirm_tracks = 2
+episodes = 4
+confirm_episodes = 2
 [store]
 snapshot_seconds = 0.0
 """
@@ -140,7 +143,7 @@ def versions(run: Path) -> Iterator[tuple[str, Any]]:
         place = f"{manifest.parent.parent.name}/{manifest.parent.name}"
         for file in sorted(told["files"]):
             yield f"{place}/{file}", hashlib.sha256((manifest.parent / file).read_bytes()).hexdigest()
-        yield f"{place} metrics", told["metrics"]
+        yield f"{place} metrics", metrics_now(told["metrics"])
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:

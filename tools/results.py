@@ -19,7 +19,7 @@ from wmloop.store import Store
 
 FIGURES = (
     "score", "score_std", "score_min", "confirmed_score", "confirmed_score_std", "confirmed_score_min",
-    "promised", "paid", "gap", "open_loop_bias", "open_loop_correlation",
+    "predicted_return", "real_return", "return_gap", "open_loop_bias", "open_loop_correlation",
 )  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def scores(told: Path, command: str) -> None:
     low, high = report["score_ci95"]
     print(f"# {command}")
     said = f"score {report['score']:.1f} +- {report['score_std']:.1f}, 95% CI of the mean {low:.1f} to {high:.1f}"
-    gap = f"gap {report['gap']:+.3f} +- {report['gap_error']:.3f}"
+    gap = f"gap {report['return_gap']:+.3f} +- {report['return_gap_se']:.3f}"
     print(f"# {said}, worst {report['score_min']:.1f}, frames {report['frames']:.0f}; {gap}")
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(["track", "score", "frames", "terminated"])
@@ -80,8 +80,8 @@ def plot(tables: list[Path], target: Path) -> None:
         (line,) = left.plot(minutes, score, marker=".", label=path.stem)
         low, high = ([a + sign * b for a, b in zip(score, std, strict=True)] for sign in (-1, 1))
         left.fill_between(minutes, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-        right.plot(minutes, [float(row["promised"]) for row in rows], color=line.get_color(), linestyle="--")
-        right.plot(minutes, [float(row["paid"]) for row in rows], color=line.get_color(), marker=".")
+        right.plot(minutes, [float(row["predicted_return"]) for row in rows], color=line.get_color(), linestyle="--")
+        right.plot(minutes, [float(row["real_return"]) for row in rows], color=line.get_color(), marker=".")
     left.axhline(900, color="grey", linewidth=0.8)
     left.set(title="real score on 20 held-out tracks", xlabel="minutes", ylabel="score (mean ± std over tracks)")
     right.set(title="reward in 1000 frames: promised (dashed), paid", xlabel="minutes")

@@ -116,7 +116,7 @@ class Run:
         chosen, _ = choose(history, iteration)
         with contextlib.closing(RemoteEnv(config.env)) as env:
             agent = Served.of(history, chosen).agent(config, env.actions, _device("cpu"))
-            real = Real(env, agent, config.memory.done_weight)
+            real = Real(env, agent, config.memory.terminated_weight)
             real.temperature = temperature
             dreamt = Dreamt(real, config.env.most_frames, config.env.action_repeat)
             dreamt.reset(fresh_tracks(1, seed)[0])

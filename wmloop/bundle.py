@@ -20,6 +20,7 @@ from wmloop.config.text import from_toml, to_toml
 from wmloop.entries import names_module
 from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.history import History
+from wmloop.legacy import metrics_now
 from wmloop.models.state import Arrays
 from wmloop.pipelines import Pipeline, get
 from wmloop.serving.agent import Served, files_of
@@ -113,16 +114,17 @@ def _understand(
     tensors: Arrays, notes: dict[str, str]
 ) -> tuple[RunConfig, Pipeline, dict[str, Any], dict[str, dict[str, float]], dict[str, Arrays]]:
     """Return an agent's settings, pipeline, origin, figures by stage, tensors by network; raises one of _MISUNDERSTOOD."""
-    config = stored(from_toml(notes["config"], "config"))
-    if names_module(config.pipeline):  # what a stranger's file names is not executed
+    table = from_toml(notes["config"], "config")
+    if names_module(str(table.get("pipeline", ""))):  # what a stranger's file names is not executed
         raise ValueError(
-            f"its pipeline is {config.pipeline!r}, and a file cannot say what is executed here: install a package that brings"
+            f"its pipeline is {table['pipeline']!r}, and a file cannot say what is executed here: install a package that brings"
             " the pipeline as an entry point, under a name"
         )
+    config = stored(table)
     pipeline = get(config.pipeline)
     origin = json.loads(notes["origin"])
     figures = {
-        stage: {str(key): float(value) for key, value in metrics.items()}
+        stage: metrics_now({str(key): float(value) for key, value in metrics.items()})
         for stage, metrics in origin["metrics"].items()
     }
     if not all(math.isfinite(value) for metrics in figures.values() for value in metrics.values()):

@@ -29,7 +29,7 @@ class Cut(IntEnum):
     ENVIRONMENT = 1  # its own word, such as a time limit of its own
     FRAMES = 2  # env.episode_frames
     DECISIONS = 3  # no more were wanted of it, as of random driving
-    PATIENCE = 4  # rollout.patience
+    PATIENCE = 4  # rollout.max_unrewarded
 
 
 @dataclass(frozen=True)

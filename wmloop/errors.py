@@ -4,6 +4,10 @@ import difflib
 from collections.abc import Sequence
 
 
+class RenamedWarning(FutureWarning):
+    """A setting was given by a name of earlier days."""
+
+
 class WmloopError(Exception):
     """Report a fault a user can act on; the CLI prints it as one line and exits with `exit_code`."""
 

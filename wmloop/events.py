@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from wmloop.legacy import metrics_now
+
 
 @dataclass(frozen=True)
 class RunStarted:
@@ -199,7 +201,7 @@ def _read(value: Any, kind: str) -> Any:
             return value if isinstance(value, bool) else _NOTHING
     if not isinstance(value, Mapping) or not all(part is None or _number(part) for part in value.values()):
         return _NOTHING
-    return {name: math.nan if part is None else part for name, part in value.items()}
+    return metrics_now({name: math.nan if part is None else part for name, part in value.items()})
 
 
 def _number(value: Any) -> bool:

@@ -24,7 +24,7 @@ def merit(metrics: Mapping[str, float]) -> float:
     error also prefers, of two equal means, the agent that loses no track. `metrics` are those of the stage evaluate.
     """
     kind = "confirmed_score" if "confirmed_score" in metrics else "score"
-    return metrics[kind] - metrics.get(f"{kind}_error", 0.0)
+    return metrics[kind] - metrics.get(f"{kind}_se", 0.0)
 
 
 def confirms(metrics: Mapping[str, float], goal: float) -> bool:
@@ -37,7 +37,7 @@ def confirms(metrics: Mapping[str, float], goal: float) -> bool:
     if "confirmed_score_low" in metrics:
         return metrics["confirmed_score_low"] >= goal
     # from before there was a bound: many tracks, a normal mean
-    reach = NormalDist().inv_cdf(_CERTAINTY) * metrics.get("confirmed_score_error", 0.0)
+    reach = NormalDist().inv_cdf(_CERTAINTY) * metrics.get("confirmed_score_se", 0.0)
     return metrics["confirmed_score"] - reach >= goal
 
 
@@ -108,7 +108,7 @@ def newest_accepted(evaluations: Sequence[Mapping[str, float]]) -> int:
     first = max(evaluations, key=lambda metrics: metrics["score"])
 
     def accepted(metrics: Mapping[str, float]) -> bool:
-        error = math.hypot(metrics.get("score_error", 0.0), first.get("score_error", 0.0))
+        error = math.hypot(metrics.get("score_se", 0.0), first.get("score_se", 0.0))
         return first["score"] - metrics["score"] <= max(_CLEARLY * error, _SLIGHTLY * abs(first["score"]))
 
     return max(i for i, metrics in enumerate(evaluations) if accepted(metrics))

@@ -22,19 +22,19 @@ def by_bin(expected: np.ndarray, came: np.ndarray) -> list[list[float]]:
 def ends(promises: Sequence[Promises]) -> dict[str, float]:
     """Return how often M expected episodes to end, and how often they did, over all their decisions and by bin.
 
-    `ends_expected` is the sum of the probabilities that M gave to each decision's ending its episode, before it saw what
-    came; `ends` is how many did, time limits not counted. `done_LOW_HIGH_decisions`, `_expected` and `_ended` are the
-    decisions that were given a probability between LOW and HIGH, their mean one, and the share that ended: these two are
-    alike where M is calibrated.
+    `predicted_terminations` is the sum of the probabilities that M gave to each decision's ending its episode, before it
+    saw what came; `terminations` is how many did, time limits not counted. `terminated_LOW_HIGH_decisions`, `_expected`
+    and `_ended` are the decisions that were given a probability between LOW and HIGH, their mean one, and the share that
+    ended: these two are alike where M is calibrated.
     """
     told = [episode.ends for episode in promises if episode.ends]
     if not told:
         return {}
     rows = np.sum(told, 0)
-    metrics = {"ends_expected": rows[:, 1].sum(), "ends": rows[:, 2].sum()}
+    metrics = {"predicted_terminations": rows[:, 1].sum(), "terminations": rows[:, 2].sum()}
     for low, high, (count, expected, ended) in zip(BINS, BINS[1:], rows, strict=False):
         if count:
-            name = f"done_{low:g}_{high:g}"
+            name = f"terminated_{low:g}_{high:g}"
             metrics |= {
                 f"{name}_decisions": count,
                 f"{name}_expected": expected / count,

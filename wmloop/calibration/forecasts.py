@@ -44,7 +44,7 @@ def forecast(
         for i, (episode, ends) in enumerate(zip(episodes, _ends(trace, config, episodes), strict=True))
     ]
     limit = time_limit(episodes, config)
-    asked = [windows(episode, config.dream.warmup, limit, config.rollout.patience) for episode in episodes]
+    asked = [windows(episode, config.dream.burn_in, limit, config.rollout.max_unrewarded) for episode in episodes]
     starts = [(i, number, window) for i, some in enumerate(asked) for number, window in enumerate(some)]
     if not starts:
         return told
@@ -52,7 +52,7 @@ def forecast(
     seen = [trace.of(i, slice(window.start, window.start + window.lived)) for i, _, window in starts]
     begin = State.cat([states.at(slice(1)) for states, _ in seen])
     generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "promise"))
-    imagination = agent.world.imagination(1.0, config.memory.done_weight)
+    imagination = agent.world.imagination(1.0, config.memory.terminated_weight)
     begins = begin.at(torch.arange(len(starts), device=agent.device).repeat_interleave(_DREAMS))
     actions = seen[0][1].shape[1]
     noise = Noise.draw(HORIZON, len(starts) * _DREAMS, imagination.noise_size, actions, generator)
@@ -81,7 +81,7 @@ def forecast(
 def _ends(trace: Recorder, config: WorldModelConfig, episodes: Sequence[Episode]) -> list[list[list[float]]]:
     """Return for each episode how often M expected it to end, and whether it did (see Promises)."""
     agent = trace.agent
-    imagination = agent.world.imagination(1.0, config.memory.done_weight)
+    imagination = agent.world.imagination(1.0, config.memory.terminated_weight)
     generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "ends"))
     seen = [trace.of(i, slice(0, len(episode))) for i, episode in enumerate(episodes)]
     states, actions = State.cat([states for states, _ in seen]), torch.cat([actions for _, actions in seen])

@@ -13,10 +13,11 @@ from wmloop.calibration.windows import Promises
 def gap(promises: Sequence[Promises]) -> dict[str, float]:
     """Return how the dream's promises stood against reality over several episodes; nothing where no moment was asked.
 
-    Only episodes without exploration: C did there what it did in the dream. `promised`, `paid`: rewards an episode, as long
-    as these episodes were on average; `paid_best`: those of the episode that paid most; `paid_a_decision`. `gap_points` is
-    the difference of promised and paid, `gap` the same in parts of what was paid, where that is more than twice its error;
-    `gap_points_error`, `gap_error`: their standard errors (episodes being independent), where there are two episodes.
+    Only episodes without exploration: C did there what it did in the dream. `predicted_return`, `real_return`: rewards an
+    episode, as long as these episodes were on average; `best_real_return`: those of the episode that paid most;
+    `real_reward_per_decision`. `return_gap_points` is the predicted return less the real one, `return_gap` the same in parts
+    of the real one, where that is more than twice its error; `return_gap_points_se`, `return_gap_se`: their standard errors
+    (episodes being independent), where there are two episodes.
     """
     told = [episode for episode in promises if episode.lived]
     if not told:
@@ -25,11 +26,11 @@ def gap(promises: Sequence[Promises]) -> dict[str, float]:
     promised, paid, lived = np.array(sums, np.float64).T
     scale = np.mean([episode.decisions for episode in promises]) / lived.sum()
     metrics = {
-        "promised": promised.sum() * scale,
-        "paid": paid.sum() * scale,
-        "paid_best": (paid / lived).max() * lived.sum() * scale,
-        "paid_a_decision": paid.sum() / lived.sum(),
-        "gap_points": (promised.sum() - paid.sum()) * scale,
+        "predicted_return": promised.sum() * scale,
+        "real_return": paid.sum() * scale,
+        "best_real_return": (paid / lived).max() * lived.sum() * scale,
+        "real_reward_per_decision": paid.sum() / lived.sum(),
+        "return_gap_points": (promised.sum() - paid.sum()) * scale,
     }
     if len(told) > 1:
         total, difference = paid.sum(), promised - paid
@@ -37,8 +38,8 @@ def gap(promises: Sequence[Promises]) -> dict[str, float]:
         def error(residual: np.ndarray) -> float:
             return math.sqrt(len(told)) * float(residual.std(ddof=1))
 
-        metrics["gap_points_error"] = error(difference - difference.sum() / lived.sum() * lived) * scale
+        metrics["return_gap_points_se"] = error(difference - difference.sum() / lived.sum() * lived) * scale
         if abs(total) > 2 * error(paid - total / lived.sum() * lived):
-            metrics["gap"] = difference.sum() / abs(total)
-            metrics["gap_error"] = error(promised - promised.sum() / total * paid) / abs(total)
+            metrics["return_gap"] = difference.sum() / abs(total)
+            metrics["return_gap_se"] = error(promised - promised.sum() / total * paid) / abs(total)
     return {name: float(value) for name, value in metrics.items()}

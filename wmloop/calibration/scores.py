@@ -59,7 +59,7 @@ def summarise(results: Sequence[TrackResult]) -> dict[str, float]:
     """Return the headline figures of scored tracks.
 
     `score`, `score_min`: mean and least of the tracks' sums of official reward; `score_std`: their standard deviation, with
-    n - 1; `score_error`: the standard error of their mean. `frames`: real frames driven. The rest is M's word against
+    n - 1; `score_se`: the standard error of their mean. `frames`: real frames driven. The rest is M's word against
     reality's (see gap.gap, ends.ends).
     """
     promises = [Promises(r.promised, [], r.paid, r.lived, r.decisions, r.ends) for r in results]
@@ -68,7 +68,7 @@ def summarise(results: Sequence[TrackResult]) -> dict[str, float]:
     figures = {
         "score": float(scores.mean()),
         "score_std": spread,
-        "score_error": spread / math.sqrt(len(scores)),
+        "score_se": spread / math.sqrt(len(scores)),
         "score_min": float(scores.min()),
         "frames": float(sum(result.frames for result in results)),
     }

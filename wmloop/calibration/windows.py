@@ -62,7 +62,7 @@ def windows(episode: Episode, warmup: int, limit: int, patience: int | None) -> 
 
 def time_limit(episodes: Sequence[Episode], config: WorldModelConfig) -> int:
     """Return the decisions that an episode has at most: as configured, or fewer where the environment cut one before."""
-    cut = [len(e) for e in episodes if not e.terminated and _stopped(e.rewards, config.rollout.patience) > len(e)]
+    cut = [len(e) for e in episodes if not e.terminated and _stopped(e.rewards, config.rollout.max_unrewarded) > len(e)]
     return min([-(-config.env.most_frames // config.env.action_repeat), *cut])
 
 

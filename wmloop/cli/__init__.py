@@ -36,7 +36,7 @@ from wmloop.cli.watch import watch
 #: The commands by what they are for, each with examples of its use.
 COMMANDS: dict[str, dict[str, tuple[Callable[..., Any], tuple[str, ...]]]] = {
     "Train": {
-        "start": (start, ("wmloop start --preset smoke", "wmloop start my-run --hours 1 --set memory.hidden=512")),
+        "start": (start, ("wmloop start --preset smoke", "wmloop start my-run --hours 1 --set memory.hidden_size=512")),
         "resume": (resume, ("wmloop resume", "wmloop resume my-run --from 3 --as other --set dream.horizon=8")),
         "watch": (watch, ("wmloop watch my-run",)),
     },

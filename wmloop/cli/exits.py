@@ -7,13 +7,14 @@ import errno
 import functools
 import sys
 import traceback
-from collections.abc import Callable
-from typing import ParamSpec
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec
 
 import typer
 
 from wmloop import streams
-from wmloop.errors import EnvironmentFailedError, StorageError, WmloopError
+from wmloop.errors import EnvironmentFailedError, RenamedWarning, StorageError, WmloopError
 
 INTERRUPTED = 130
 _BROKEN_PIPE = 141  # what a shell reports of any program whose reader went away
@@ -39,7 +40,8 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            command(*args, **kwargs)
+            with _renamed_told():
+                command(*args, **kwargs)
             if sys.stdout is not None:
                 sys.stdout.flush()
         except Exception as error:
@@ -49,6 +51,25 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(INTERRUPTED) from None
 
     return run
+
+
+@contextlib.contextmanager
+def _renamed_told() -> Iterator[None]:
+    """Say once what has another name now."""
+    told: set[str] = set()
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, RenamedWarning):
+                shown(message, category, *place, **more)
+            elif str(message) not in told:
+                told.add(str(message))
+                say(f"note: {message}")
+
+        warnings.simplefilter("always", RenamedWarning)
+        warnings.showwarning = show
+        yield
 
 
 def explain(error: Exception) -> int:

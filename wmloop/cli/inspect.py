@@ -155,7 +155,7 @@ def _shares(versions: Sequence[Version]) -> str:
 
 def _told(headline: Sequence[str], metrics: Any) -> list[str]:
     """Return the names of at most three figures, the most telling first."""
-    first = [*headline, "score_std", "promised", "frames"]
+    first = [*headline, "score_std", "predicted_return", "frames"]
     return sorted(metrics, key=lambda name: (first.index(name) if name in first else len(first), name))[:3]
 
 

@@ -67,7 +67,7 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="Change a setting, e.g. memory.hidden=512; repeatable.",
+        help="Change a setting, e.g. memory.hidden_size=512; repeatable.",
         autocompletion=setting_names,
     ),
 ]

@@ -116,4 +116,6 @@ def _real(config: RunConfig, history: History, iteration: int, env: RemoteEnv, d
 
     require_same_actions(history.collected(), env.actions)
     agent = Served.of(history, iteration).agent(config, env.actions, device)
-    return Real(env, agent, config.memory.done_weight) if isinstance(config, WorldModelConfig) else Plain(env, agent)
+    return (
+        Real(env, agent, config.memory.terminated_weight) if isinstance(config, WorldModelConfig) else Plain(env, agent)
+    )

@@ -68,7 +68,7 @@ def resume(
 
     A stage that was interrupted goes on from its last snapshot, and the results are those of a run that never stopped.
     What decides no result may change: the budget (--iterations, --hours, --goal), what is kept (--set store.keep_last=5),
-    env.engine, env.timeout and vision.frame_cache. So may what belongs to the machine (device, threads, precision,
+    env.engine, env.worker_timeout and vision.frame_cache. So may what belongs to the machine (device, threads, precision,
     env.num_envs), but then numbers differ in their last bits from those of a run that never stopped. Either holds for this
     time only: the run keeps its own.
 

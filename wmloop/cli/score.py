@@ -105,8 +105,10 @@ def _print_report(report: dict[str, Any]) -> None:
     certain = f", 95% CI of the mean {bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else ""
     print(f"score   {report['score']:.1f} +- {report['score_std']:.1f} over {len(report['tracks'])} tracks{certain}")
     print(f"worst   {report['score_min']:.1f}")
-    if "promised" in report:
-        print(f"dream   promised {report['promised']:.1f} where reality paid {report['paid']:.1f} an episode")
+    if "predicted_return" in report:
+        print(
+            f"dream   promised {report['predicted_return']:.1f} where reality paid {report['real_return']:.1f} an episode"
+        )
     print(f"frames  {report['frames']:,.0f} in {report['seconds']:.1f} s")
     scores = [f"{track['score']:8.1f}" for track in report["tracks"]]
     for i in range(0, len(scores), 10):

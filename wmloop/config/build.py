@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,8 @@ from wmloop.config.faults import explain_fault, name_of, reason_of, shown
 from wmloop.config.part import settings
 from wmloop.config.presets import PRESETS, profile
 from wmloop.config.run import RunConfig
-from wmloop.errors import UsageError, nearest
+from wmloop.errors import RenamedWarning, UsageError, nearest
+from wmloop.legacy import settings_now
 from wmloop.pipelines import get
 
 
@@ -20,11 +22,13 @@ def build_config(preset: str, *layers: Mapping[str, Any]) -> RunConfig:
     """Return the configuration of `preset` with each layer of nested settings laid over it in turn.
 
     Below the preset lies the profile of the environment that the layers name, where there is one (see presets). Of both,
-    the pipeline that the layers name takes the groups that it has.
+    the pipeline that the layers name takes the groups that it has. Where a setting is given by a name of earlier days, a
+    RenamedWarning tells the new one.
 
     Raises:
         UsageError: an unknown preset, pipeline or key (the nearest is named), or a value that does not fit its field.
     """
+    layers = tuple(_named_now(layer) for layer in layers)
     for name in (preset, *(layer["preset"] for layer in layers if "preset" in layer)):
         if not isinstance(name, str) or name not in PRESETS:
             near = nearest(str(name), list(PRESETS))
@@ -63,11 +67,20 @@ def _environment(layers: Sequence[Mapping[str, Any]]) -> str:
 
 def with_settings(config: RunConfig, layer: Mapping[str, Any]) -> RunConfig:
     """Return a copy of `config` with nested settings laid over it; raises UsageError as `build_config` does."""
-    return _validate(overlay(config.model_dump(), layer), type(config))
+    return _validate(overlay(config.model_dump(), _named_now(layer)), type(config))
+
+
+def _named_now(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings under the names of today; where they had others, warn."""
+
+    def tell(old: str, new: str) -> None:
+        warnings.warn(f"{old} is called {new} now", RenamedWarning, stacklevel=4)
+
+    return settings_now(layer, tell)
 
 
 #: What decides no result, and so may change whenever a run is taken up again.
-FREE = ("env.engine", "env.timeout", "vision.frame_cache")
+FREE = ("env.engine", "env.worker_timeout", "vision.frame_cache")
 #: What belongs to the machine that a run goes on upon: it may change, too, but numbers are no longer the same to the bit.
 _MACHINE = ("device", "threads", "precision", "env.num_envs")
 

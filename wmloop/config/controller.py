@@ -16,7 +16,7 @@ class ControllerConfig(Part):
         "mlp"
     )
     critic: Annotated[Literal["plain", "attention"], Field(description="the value network")] = "plain"
-    first_updates: Annotated[Whole, Field(description="PPO iterations in iteration 0")] = 60
+    initial_updates: Annotated[Whole, Field(description="PPO iterations in iteration 0")] = 60
     updates: Annotated[Whole, Field(description="PPO iterations in each later iteration")] = 50
     update_epochs: Annotated[Count, Field(description="passes over each batch of dreams")] = 3
     minibatch_size: Annotated[Size, Field(description="dream steps a gradient step")] = 2048
@@ -24,12 +24,12 @@ class ControllerConfig(Part):
         Positive, Field(description="Adam; warms up, then decays to a tenth, within an iteration")
     ] = 3e-4
     gamma: Annotated[Factor, Field(description="discount per decision")] = 0.98
-    settled_gamma: Annotated[
+    plateau_gamma: Annotated[
         Factor | None,
         Field(description="gamma once two scores in a row were no new best, and from then on (none: never)"),
     ] = None
     gae_lambda: Annotated[Share, Field(description="GAE's lambda")] = 0.95
-    reward_ceiling: Annotated[
+    reward_saturation: Annotated[
         Positive | None,
         Field(
             description="reward of a decision beyond which more is worth nothing, once reality pays C that (or none)",
@@ -40,10 +40,10 @@ class ControllerConfig(Part):
     vf_coef: Annotated[Weight, Field(description="value loss weight")] = 0.5
     max_grad_norm: Annotated[Positive, Field(description="gradient norm bound")] = 0.5
     target_kl: Annotated[Positive, Field(description="an update stops where approx_kl passes this")] = 0.045
-    anchor_coef: Annotated[
+    ref_kl_coef: Annotated[
         Weight, Field(description="weight of the KL divergence (nats) from the policy the stage began with")
     ] = 0.03
-    log_std: Annotated[
+    log_std_bounds: Annotated[
         tuple[Annotated[Number, Field(ge=-20, le=10)], Annotated[Number, Field(ge=-20, le=10)]],
         AfterValidator(ascending),
         Field(description="bounds of the policy's log standard deviation"),

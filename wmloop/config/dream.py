@@ -18,4 +18,4 @@ class DreamConfig(Part):
         Positive | Literal["auto"],
         Field(description="mixture temperature: logits/tau, sigma*sqrt(tau); auto follows the measured dream-real gap"),
     ] = 1.0
-    warmup: Annotated[Whole, Field(description="real decisions M has seen before a dream branches off")] = 0
+    burn_in: Annotated[Whole, Field(description="real decisions M has seen before a dream branches off")] = 0

@@ -58,13 +58,13 @@ class RandomDriving(Part):
             description="range of the episode's mean action, per dimension; empty: the middle half of the action's range"
         ),
     ] = ()
-    scale: Annotated[
+    std: Annotated[
         tuple[Annotated[tuple[Weight, Weight], AfterValidator(ascending)], ...],
         Field(
             description="range of the episode's noise scale, per dimension; empty: an eighth to a half of the action's range"
         ),
     ] = ()
-    memory: Annotated[
+    autocorrelation: Annotated[
         tuple[Share, Share],
         AfterValidator(ascending),
         Field(description="range of the walk's memory per decision, 0 white, 1 frozen"),
@@ -72,11 +72,11 @@ class RandomDriving(Part):
         0.6,
         0.9,
     )
-    boost: Annotated[
+    initial_offset: Annotated[
         tuple[Number, ...],
         Field(description="added to the mean in the first decisions, per dimension; empty: nothing"),
     ] = ()
-    boost_decisions: Annotated[Whole, Field(description="decisions over which the boost fades out")] = 0
+    initial_decisions: Annotated[Whole, Field(description="decisions over which the boost fades out")] = 0
 
 
 class EnvConfig(Part):
@@ -93,7 +93,7 @@ class EnvConfig(Part):
             description="rows and columns kept: top, bottom, left, right (none: all); then area-averaged to what V sees"
         ),
     ] = None
-    mirror: Annotated[
+    mirrored_actions: Annotated[
         tuple[Whole, ...],
         AfterValidator(_distinct),
         Field(
@@ -107,10 +107,10 @@ class EnvConfig(Part):
             " none)"
         ),
     ] = None
-    driving: Annotated[RandomDriving, Field(description="the random policy of iteration 0")] = RandomDriving()
+    random_policy: Annotated[RandomDriving, Field(description="the random policy of iteration 0")] = RandomDriving()
     num_envs: Annotated[Size, Field(le=10_000, description="copies driven side by side")] = 20
     engine: Annotated[Word, Field(description="what drives the copies: processes of this machine")] = "processes"
-    timeout: Annotated[
+    worker_timeout: Annotated[
         Positive,
         Field(le=1_000_000, description="seconds in which a copy has to begin, reset or decide, or it counts as hung"),
     ] = 120.0

@@ -7,13 +7,14 @@ from typing import Any
 
 from wmloop.config.build import applying, build_config, kind_of
 from wmloop.config.run import RunConfig
+from wmloop.legacy import settings_now
 
 #: What runs did before there was a setting for it.
 _BEFORE: dict[str, Any] = {
     "precision": "fp32",
     "vision": {"beta2": 0.999},
     "memory": {"beta2": 0.999},
-    "controller": {"settled_gamma": None},
+    "controller": {"plateau_gamma": None},
 }
 #: Settings that are no more: what they did was measured and does not help (docs/experiments.md).
 _RETIRED = {"memory": {"reward_smoothing"}}
@@ -31,9 +32,9 @@ def stored(table: Mapping[str, Any]) -> RunConfig:
     Raises:
         UsageError: as build_config does.
     """
-    table = {name: _without_retired(name, group) for name, group in table.items()}
+    table = settings_now({name: _without_retired(name, group) for name, group in table.items()})
     evaluate = table.get("evaluate")
-    if isinstance(evaluate, Mapping) and evaluate.get("confirm_tracks") == 1:
+    if isinstance(evaluate, Mapping) and evaluate.get("confirm_episodes") == 1:
         # one alone was taken once, and could never confirm a goal
-        table["evaluate"] = {**evaluate, "confirm_tracks": 2}
+        table["evaluate"] = {**evaluate, "confirm_episodes": 2}
     return build_config(str(table.get("preset", "laptop")), applying(_BEFORE, kind_of([table])), table)

@@ -12,16 +12,16 @@ from wmloop.config.part import Count, Factor, Number, Part, Positive, Size, Weig
 class MemoryConfig(Part):
     """M, the MDN-RNN with reward, done and next-action heads: P(z', r', d', a' | z, a, h)."""
 
-    hidden: Annotated[Size, Field(description="LSTM width")] = 256
-    mixtures: Annotated[Size, Field(description="Gaussians per latent dimension")] = 5
-    sequence: Annotated[Size, Field(description="decisions per training sequence")] = 32
-    batch: Annotated[Size, Field(description="sequences a step")] = 32
+    hidden_size: Annotated[Size, Field(description="LSTM width")] = 256
+    num_mixtures: Annotated[Size, Field(description="Gaussians per latent dimension")] = 5
+    sequence_length: Annotated[Size, Field(description="decisions per training sequence")] = 32
+    batch_size: Annotated[Size, Field(description="sequences a step")] = 32
     learning_rate: Annotated[Positive, Field(description="Adam; warms up and decays to a tenth")] = 2e-3
     beta2: Annotated[
         Weight, Field(lt=1, description="share of Adam's mean squared gradient that is kept at each step")
     ] = 0.95
-    first_steps: Annotated[Count, Field(description="gradient steps in iteration 0")] = 800
-    steps: Annotated[Whole, Field(description="gradient steps in each later iteration")] = 1000
+    initial_steps: Annotated[Count, Field(description="gradient steps in iteration 0")] = 800
+    train_steps: Annotated[Whole, Field(description="gradient steps in each later iteration")] = 1000
     steps_growth: Annotated[
         Positive, Field(ge=1, le=10, description="factor of `steps` for each iteration in the replay")
     ] = 1.05
@@ -32,11 +32,11 @@ class MemoryConfig(Part):
             description="rewards are divided by this; auto: the root mean square of the first ones that are not zero"
         ),
     ] = "auto"
-    reward_floor: Annotated[
+    reward_min: Annotated[
         Number | None, Field(description="smallest reward the reward head is asked to predict, but of an end (or none)")
     ] = None
     reward_weight: Annotated[Weight, Field(description="weight of the reward loss")] = 2.0
-    done_weight: Annotated[Positive, Field(description="weight of terminated steps in the done loss")] = 10.0
+    terminated_weight: Annotated[Positive, Field(description="weight of terminated steps in the done loss")] = 10.0
     action_weight: Annotated[Weight, Field(description="weight of the next-action loss")] = 0.1
-    age_decay: Annotated[Factor, Field(description="sampling weight lost per iteration of an episode's age")] = 0.8
+    recency_decay: Annotated[Factor, Field(description="sampling weight lost per iteration of an episode's age")] = 0.8
     max_grad_norm: Annotated[Positive, Field(description="gradient norm bound")] = 1.0

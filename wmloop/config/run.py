@@ -20,8 +20,8 @@ def _known(preset: str) -> str:
 class EvaluateConfig(Part):
     """How an agent is scored in reality."""
 
-    tracks: Annotated[Count, Field(le=1_000_000, description="held-out tracks after each iteration")] = 20
-    confirm_tracks: Annotated[
+    episodes: Annotated[Count, Field(le=1_000_000, description="held-out tracks after each iteration")] = 20
+    confirm_episodes: Annotated[
         Count, Field(ge=2, le=1_000_000, description="further held-out tracks that confirm the goal")
     ] = 100
 

@@ -13,14 +13,16 @@ from wmloop.errors import UsageError
 
 
 def parse_setting(text: str) -> dict[str, Any]:
-    """Turn `memory.hidden=512` into nested settings; the value is read as TOML, else as a plain word.
+    """Turn `memory.hidden_size=512` into nested settings; the value is read as TOML, else as a plain word.
 
     Raises:
         UsageError: there is no `=` or no name.
     """
     name, sign, value = text.partition("=")
     if not sign or not name.strip():
-        raise UsageError(f"cannot read the setting {text!r}: write it as name=value, for example memory.hidden=512")
+        raise UsageError(
+            f"cannot read the setting {text!r}: write it as name=value, for example memory.hidden_size=512"
+        )
     try:
         table = tomllib.loads(f"value = {value}")
     except (ValueError, RecursionError):  # no TOML, or more digits or brackets than Python reads

@@ -17,7 +17,7 @@ class PPOConfig(Part):
         Count,
         Field(description="PPO iterations in an iteration; each drives an episode in every copy and learns from it"),
     ] = 8
-    patience: Annotated[
+    max_unrewarded: Annotated[
         Count | None,
         Field(description="decisions without any positive reward after which an episode is stopped (truncated)"),
     ] = None
@@ -33,10 +33,10 @@ class PPOConfig(Part):
     vf_coef: Annotated[Weight, Field(description="value loss weight")] = 0.5
     max_grad_norm: Annotated[Positive, Field(description="gradient norm bound")] = 0.5
     target_kl: Annotated[Positive, Field(description="an update stops where approx_kl passes this")] = 0.045
-    anchor_coef: Annotated[
+    ref_kl_coef: Annotated[
         Weight, Field(description="weight of the KL divergence (nats) from the policy that drove the episodes")
     ] = 0.0
-    log_std: Annotated[
+    log_std_bounds: Annotated[
         tuple[Annotated[Number, Field(ge=-20, le=10)], Annotated[Number, Field(ge=-20, le=10)]],
         AfterValidator(ascending),
         Field(description="bounds of the policy's log standard deviation"),

@@ -19,21 +19,21 @@ class VisionConfig(Part):
             " first of stride 4; ha2018: the paper's"
         ),
     ] = "compact"
-    latent: Annotated[Size, Field(description="size of z")] = 32
+    latent_size: Annotated[Size, Field(description="size of z")] = 32
     recon_weight: Annotated[Positive, Field(description="weight of the summed squared error against the KL")] = 30.0
-    reward_weight: Annotated[
+    reward_aux_weight: Annotated[
         Weight, Field(description="weight of the squared error of the next decisions' rewards, told from z alone")
     ] = 1000.0
-    kl_tolerance: Annotated[Weight, Field(description="free nats per latent dimension (HS18: 0.5)")] = 0.0
-    batch: Annotated[Size, Field(description="images a step")] = 32
+    free_nats: Annotated[Weight, Field(description="free nats per latent dimension (HS18: 0.5)")] = 0.0
+    batch_size: Annotated[Size, Field(description="images a step")] = 32
     learning_rate: Annotated[Positive, Field(description="Adam, iteration 0; warms up and decays to a tenth")] = 3e-3
-    tune_learning_rate: Annotated[Positive, Field(description="Adam, later iterations")] = 1e-3
+    finetune_learning_rate: Annotated[Positive, Field(description="Adam, later iterations")] = 1e-3
     beta2: Annotated[
         Weight, Field(lt=1, description="share of Adam's mean squared gradient that is kept at each step")
     ] = 0.95
     frame_cache: Annotated[Count, Field(description="images unpacked at a time, 12 KiB each")] = 40_000
-    first_images: Annotated[Count, Field(description="images trained on in iteration 0")] = 40_000
-    tune_images: Annotated[Whole, Field(description="images trained on in each later iteration")] = 24_000
-    tune_iterations: Annotated[
+    initial_images: Annotated[Count, Field(description="images trained on in iteration 0")] = 40_000
+    finetune_images: Annotated[Whole, Field(description="images trained on in each later iteration")] = 24_000
+    finetune_iterations: Annotated[
         Whole | None, Field(description="later iterations in which V still moves, then it is frozen (none: never)")
     ] = None

@@ -22,4 +22,4 @@ class WorldModelConfig(RunConfig):
     @property
     def replay(self) -> int:
         """Return how many of the newest iterations' episodes are learnt from."""
-        return self.rollout.replay
+        return self.rollout.replay_iterations

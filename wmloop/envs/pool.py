@@ -68,7 +68,7 @@ class EnvPool:
     ) -> None:  # fmt: skip
         assert num_envs >= 1
         self.num_envs = num_envs
-        self._timeout = config.timeout
+        self._timeout = config.worker_timeout
         self._seeds: list[int | None] = [None] * num_envs
         context: Any = context_for(config)
         cores = worker_cores()
@@ -288,7 +288,7 @@ class EnvPool:
         who = f"environment copy {copy} (seed {self._seeds[copy]}, process {process.pid})"
         if hung:
             self._end(process)
-            advice = "if it is only slow, raise env.timeout (`--set env.timeout=...`, also on resume)"
+            advice = "if it is only slow, raise env.worker_timeout (`--set env.worker_timeout=...`, also on resume)"
             raise EnvironmentFailedError(f"{who} gave no answer for {self._timeout:g} s and was stopped; {advice}")
         process.join(GRACE)
         code = process.exitcode

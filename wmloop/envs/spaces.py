@@ -45,12 +45,14 @@ def check_spaces(config: EnvConfig, env: gymnasium.Env[Any, Any]) -> tuple[space
     _scale_of(who, seen)
     size = action.shape[0]
     for key in ("mean", "scale", "boost"):
-        length = len(getattr(config.driving, key))
+        length = len(getattr(config.random_policy, key))
         if length not in (0, size):
-            raise UsageError(f"env.driving.{key} has {length} entries, and {config.id!r} has {size} action dimensions")
-    if any(not 0 <= dimension < size for dimension in config.mirror):
+            raise UsageError(
+                f"env.random_policy.{key} has {length} entries, and {config.id!r} has {size} action dimensions"
+            )
+    if any(not 0 <= dimension < size for dimension in config.mirrored_actions):
         raise UsageError(
-            f"env.mirror names {config.mirror}, and {config.id!r} has the action dimensions 0 to {size - 1}"
+            f"env.mirrored_actions names {config.mirrored_actions}, and {config.id!r} has the action dimensions 0 to {size - 1}"
         )
     if config.crop is not None:
         top, bottom, left, right = config.crop

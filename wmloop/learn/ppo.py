@@ -19,7 +19,7 @@ _HARDLY = 1e-3
 class Settings(Protocol):
     """What PPO is told, in CleanRL's words.
 
-    `anchor_coef` is the weight of the KL divergence from the reference policy, and `max_grad_norm` a bound for each network.
+    `ref_kl_coef` is the weight of the KL divergence from the reference policy, and `max_grad_norm` a bound for each network.
     """
 
     gamma: float
@@ -31,7 +31,7 @@ class Settings(Protocol):
     vf_coef: float
     max_grad_norm: float
     target_kl: float
-    anchor_coef: float
+    ref_kl_coef: float
 
 
 def gae(
@@ -100,9 +100,9 @@ def update(
 
     The policy stays as it is from where approx_kl passes `target_kl`; the value goes on learning. Each has its own
     bound on the gradient: under a common one a wrong value would drown the policy's. A step counts with the probability
-    that its episode has come to it, in everything that is averaged, and is left out where that is hardly ever. `epochs`
-    counts the policy's passes, `anchor_kl` is the distance in nats from the policy `reference`, whose weight in the loss is
-    `anchor_coef`.
+    that its episode has come to it, in everything that is averaged, and is left out where that is hardly ever. `policy_epochs`
+    counts the policy's passes, `ref_kl` is the distance in nats from the policy `reference`, whose weight in the loss is
+    `ref_kl_coef`.
 
     Raises:
         DivergedError: a loss or gradient is not finite; the weights are as the last good step left them.
@@ -143,22 +143,22 @@ def update(
     error = returns - value[:-1].flatten()[kept]
     unexplained, variance = (mean((x - mean(x, weight)).square(), weight) for x in (error, returns))
     explained = 1 - unexplained / (variance + 1e-8)
-    return means | {"epochs": settings.update_epochs * moves / steps, "explained_variance": float(explained)}
+    return means | {"policy_epochs": settings.update_epochs * moves / steps, "explained_variance": float(explained)}
 
 
 def _policy_loss(
     policy: Policy, action: Tensor, old_logprob: Tensor, advantages: Tensor, held: Policy, weight: Tensor,
     settings: Settings,
 ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
-    logprob, entropy, anchor_kl = policy.logprob(action), mean(policy.entropy(), weight), mean(policy.kl(held), weight)
+    logprob, entropy, ref_kl = policy.logprob(action), mean(policy.entropy(), weight), mean(policy.kl(held), weight)
     pg_loss = mean(clipped_loss(logprob, old_logprob, advantages, settings.clip_coef), weight)
     with torch.no_grad():
         log_ratio = logprob - old_logprob
         approx_kl = mean(log_ratio.exp() - 1 - log_ratio, weight)
-        clip_frac = mean((log_ratio.exp() - 1).abs().gt(settings.clip_coef).float(), weight)
-    parts = {"pg_loss": pg_loss, "entropy": entropy, "approx_kl": approx_kl, "clip_frac": clip_frac}
-    loss = pg_loss - settings.ent_coef * entropy + settings.anchor_coef * anchor_kl
-    return loss, {name: part.detach() for name, part in {**parts, "anchor_kl": anchor_kl}.items()}
+        clipfrac = mean((log_ratio.exp() - 1).abs().gt(settings.clip_coef).float(), weight)
+    parts = {"pg_loss": pg_loss, "entropy": entropy, "approx_kl": approx_kl, "clipfrac": clipfrac}
+    loss = pg_loss - settings.ent_coef * entropy + settings.ref_kl_coef * ref_kl
+    return loss, {name: part.detach() for name, part in {**parts, "ref_kl": ref_kl}.items()}
 
 
 def _descend(

@@ -114,8 +114,8 @@ def _ends(page: Page, probe: Probe, facts: Facts) -> None:
         told.append((f"the evaluation of iteration {facts.best.iteration}", facts.best.ends))
     for place, figures in told:
         page.say(
-            f"On {place} the environment ended {figures['ends']:.0f} episodes, the others were cut; M had expected"
-            f" {figures['ends_expected']:.1f} to be ended."
+            f"On {place} the environment ended {figures['terminations']:.0f} episodes, the others were cut; M had expected"
+            f" {figures['predicted_terminations']:.1f} to be ended."
         )
         head = ["M's probability of an end", "decisions", "mean probability", "share that ended"]
         page.table(head, _endings(figures))

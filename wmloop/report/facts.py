@@ -134,10 +134,10 @@ def _point(iteration: int, frames: float, hours: float, scored: Any, driven: Any
     nan = math.nan
     return Point(
         iteration, frames, hours, scored["score"], scored.get("score_std", nan), scored.get("score_min", nan),
-        merit(scored), scored.get("confirmed_score", nan), scored.get("promised", nan), scored.get("paid", nan),
-        scored.get("gap", nan),
-        scored.get("gap_error", nan), driven.get("open_loop_correlation", nan), driven.get("open_loop_bias", nan),
-        {name: value for name, value in scored.items() if name.startswith(("done_", "ends"))},
+        merit(scored), scored.get("confirmed_score", nan), scored.get("predicted_return", nan), scored.get("real_return", nan),
+        scored.get("return_gap", nan),
+        scored.get("return_gap_se", nan), driven.get("open_loop_correlation", nan), driven.get("open_loop_bias", nan),
+        {name: value for name, value in scored.items() if name.startswith(("terminat", "predicted_terminations"))},
     )  # fmt: skip
 
 

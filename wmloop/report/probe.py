@@ -127,7 +127,7 @@ def _ask(
     expected = agent.world.expected(agent.world.advance(begun.state, begun.action).at(later.tolist()))
     strips, dream_error, stay_error, seen_error = _open_loop(config, agent, episodes, seen)
     rewards, dones = [], []
-    imagination = agent.world.imagination(1.0, config.memory.done_weight)
+    imagination = agent.world.imagination(1.0, config.memory.terminated_weight)
     for episode, held in zip(episodes, seen, strict=True):
         generator = torch.Generator(agent.device).manual_seed(derive_seed(episode.seed, "ahead"))
         told = foretell(imagination, held.state, held.action, _ONE_STEP, generator)
@@ -155,7 +155,7 @@ def _open_loop(
     start = State.cat([seen[i].state.at([t]) for i, t in chosen])
     taken = torch.stack([seen[i].action[t : t + ahead] for i, t in chosen], 1)
     generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "report"))
-    imagination = agent.world.imagination(1.0, config.memory.done_weight)
+    imagination = agent.world.imagination(1.0, config.memory.terminated_weight)
     noise = Noise.draw(ahead, len(chosen), imagination.noise_size, taken.shape[2], generator)
     begun = np.stack([episodes[i].observations[t] for i, t in chosen])
     steps, shown = _steps(ahead), dict[int, np.ndarray]()
@@ -195,7 +195,7 @@ def _error(pictures: np.ndarray, real: np.ndarray) -> float:
 
 def networks(config: WorldModelConfig, agent: Agent, seen: ObservationSpec) -> dict[str, Sequence[Layer]]:
     """Return the layers of V, which looks at observations of `seen`, M and C's two networks, as the seed's figures 4 to 6."""
-    features = torch.zeros(1, config.vision.latent + config.memory.hidden, device=agent.device)
+    features = torch.zeros(1, config.vision.latent_size + config.memory.hidden_size, device=agent.device)
     critic = new_critic(config, agent.device).eval()
     calls: dict[str, tuple[nn.Module, Callable[[], object]]] = {
         **agent.world.networks(seen.shape),

@@ -28,7 +28,7 @@ def accept(config: WorldModelConfig, actions: ActionSpec | None, parts: Mapping[
         StoreCorruptError, KeyError: they are not.
     """
     if actions is None:
-        size = actions_of(parts["memory"], config.vision.latent)
+        size = actions_of(parts["memory"], config.vision.latent_size)
         actions = BoxActions([-1] * size, [1] * size)
     meta = torch.device("meta")
     with meta:  # shapes without memory: the settings may ask for anything

@@ -48,7 +48,7 @@ class ActionSpec(Protocol):
         """Return actions (..., A) float32, as a policy executes them, in the environment's units."""
 
     def mirror(self, encoded: np.ndarray, mirror: Sequence[int]) -> np.ndarray:
-        """Return what actions (..., A) are in a mirrored world; `mirror` is env.mirror."""
+        """Return what actions (..., A) are in a mirrored world; `mirror` is env.mirrored_actions."""
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
         """Return one action, any as probable as any other."""

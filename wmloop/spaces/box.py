@@ -63,17 +63,17 @@ class BoxActions:
         low, high = self.low.astype(np.float64), self.high.astype(np.float64)
         half, middle = (high - low) / 2, (high + low) / 2
         means = np.array(settings.mean).T if settings.mean else (middle - half / 2, middle + half / 2)
-        scales = np.array(settings.scale).T if settings.scale else (half / 4, half)
-        boost = np.array(settings.boost) if settings.boost else np.zeros(len(low))
+        scales = np.array(settings.std).T if settings.std else (half / 4, half)
+        boost = np.array(settings.initial_offset) if settings.initial_offset else np.zeros(len(low))
         mean, scale = rng.uniform(*means), rng.uniform(*scales)  # (A,)
-        memory = rng.uniform(*settings.memory, size=len(low))
+        memory = rng.uniform(*settings.autocorrelation, size=len(low))
         noise = rng.standard_normal((decisions, len(low)))
         walk = np.empty_like(noise)
         x = rng.standard_normal(len(low))
         for t in range(decisions):
             x = memory * x + np.sqrt(1 - memory**2) * noise[t]
             walk[t] = x
-        span = settings.boost_decisions
+        span = settings.initial_decisions
         fading = np.clip(1 - np.arange(decisions) / span, 0, None) if span else np.zeros(decisions)
         actions: np.ndarray = mean + fading[:, None] * boost + scale * walk
         return np.asarray(np.clip(actions, low, high), np.float32)
@@ -113,10 +113,10 @@ class Pushes:
         """Return the offsets of the next decision, (N, A) float32 in units of half the action's range, until the next call."""
         settings = self._settings
         for i, rng in enumerate(self._rngs):
-            if self._left[i] == 0 and rng.random() < settings.push_rate:
-                low, high = settings.push_decisions
+            if self._left[i] == 0 and rng.random() < settings.perturb_prob:
+                low, high = settings.perturb_decisions
                 self._left[i] = rng.integers(low, high + 1) + 1
-                self._offset[i] = settings.push_scale * rng.standard_normal(self._offset.shape[1])
+                self._offset[i] = settings.perturb_std * rng.standard_normal(self._offset.shape[1])
         self._left = np.maximum(self._left - 1, 0)
         self._offset[self._left == 0] = 0.0
         return self._offset

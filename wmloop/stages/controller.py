@@ -57,11 +57,11 @@ def run(
     anchor = copy.deepcopy(actor).requires_grad_(False)
     states = remember(net, experience)
     tau = temperature(ctx, evaluate)
-    imagination = world.imagination(tau, ctx.config.memory.done_weight)
+    imagination = world.imagination(tau, ctx.config.memory.terminated_weight)
     optimizer = adam([*actor.parameters(), *critic.parameters()], config.learning_rate)
     per_decision = world.reward_scale
     ceiling = reward_ceiling(ctx, controller)
-    updates = config.first_updates if ctx.iteration == 0 else config.updates
+    updates = config.initial_updates if ctx.iteration == 0 else config.updates
     shown = _Shown(ctx, world)
 
     def imagine(features: Tensor, inner: Tensor, *noise: Tensor) -> DreamBatch:
@@ -78,7 +78,7 @@ def run(
         metrics = ppo.update(actor, critic, anchor, optimizer, batch.learnable(worth), config, shuffle)
         shown.next(batch.features[:, 0])
         promised, ended = float(batch.total.mean()) * per_decision, 1 - float(batch.survival[-1].mean())
-        return metrics | {"dream_return": promised, "dream_ends": ended}
+        return metrics | {"dream_return": promised, "dream_terminated_fraction": ended}
 
     width = ctx.config.dream.num_dreams * ctx.config.dream.horizon
     metrics = fit(
@@ -87,13 +87,13 @@ def run(
     )  # fmt: skip
     ctx.draft.save_tensors("actor.safetensors", module_arrays(actor))
     ctx.draft.save_tensors("critic.safetensors", module_arrays(critic))
-    return metrics | {"temperature": tau, "gamma": config.gamma, "saturated": float(ceiling is not None)}
+    return metrics | {"temperature": tau, "gamma": config.gamma, "reward_saturated": float(ceiling is not None)}
 
 
 def discount(ctx: StageContext[WorldModelConfig]) -> float:
     """Return the discount per decision (see schedules.gamma)."""
     config = ctx.config.controller
-    return schedules.gamma(config.gamma, config.settled_gamma, [scored.metrics["score"] for scored in ctx.scored()])
+    return schedules.gamma(config.gamma, config.plateau_gamma, [scored.metrics["score"] for scored in ctx.scored()])
 
 
 def reward_ceiling(ctx: StageContext[WorldModelConfig], begun_with: Version | None) -> float | None:
@@ -103,8 +103,8 @@ def reward_ceiling(ctx: StageContext[WorldModelConfig], begun_with: Version | No
     scored = next(version.metrics for version in ctx.scored() if version.iteration == begun_with.iteration)
     # runs of earlier days tell what that rate pays in a whole episode's frames
     whole = ctx.config.env.most_frames / ctx.config.env.action_repeat
-    paid = scored.get("paid_a_decision", scored.get("paid", 0.0) / whole)
-    return schedules.ceiling(ctx.config.controller.reward_ceiling, paid)
+    paid = scored.get("real_reward_per_decision", scored.get("real_return", 0.0) / whole)
+    return schedules.ceiling(ctx.config.controller.reward_saturation, paid)
 
 
 def temperature(ctx: StageContext[WorldModelConfig], evaluation: Version | None) -> float:
@@ -115,7 +115,7 @@ def temperature(ctx: StageContext[WorldModelConfig], evaluation: Version | None)
     if evaluation is None:
         return 1.0
     scored = evaluation.metrics
-    return schedules.temperature(scored.get("temperature", 1.0), scored.get("gap", 0.0))
+    return schedules.temperature(scored.get("temperature", 1.0), scored.get("return_gap", 0.0))
 
 
 class _Shown:

@@ -25,7 +25,7 @@ _PASSED_ON = ("temperature",)
 def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
     """Score the agent that `parts` are on the held-out tracks; where the goal is met, confirm it on further ones."""
     config = ctx.config
-    tracks = evaluation_tracks(config.evaluate.tracks)
+    tracks = evaluation_tracks(config.evaluate.episodes)
     with make_envs(config.env, min(config.env.num_envs, len(tracks)), output=ctx.output) as pool:
         require_same_actions(ctx.collected(), pool.actions)
         agent = ctx.agent(pool.actions, parts)
@@ -36,22 +36,22 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
         goal = config.budget.goal
         if goal is not None and metrics["score"] >= goal:
             ctx.say(f"goal met on {len(tracks)} tracks with {metrics['score']:.0f}: confirming on further ones")
-            further = confirmation_tracks(config.evaluate.confirm_tracks)
+            further = confirmation_tracks(config.evaluate.confirm_episodes)
             ctx.begin(len(further) * config.env.most_frames)
             results = _score(ctx, pool, agent, further, "confirm")
             confirmed = summarise(results)
-            kept = ("score", "score_std", "score_error", "score_min", "frames", "gap", "gap_error")
+            kept = ("score", "score_std", "score_se", "score_min", "frames", "return_gap", "return_gap_se")
             metrics |= {f"confirmed_{name}": confirmed[name] for name in kept if name in confirmed}
             low = ranking.lower_bound([result.score for result in results], goal)
             if math.isfinite(low):
                 metrics["confirmed_score_low"] = low
             verdict = "confirmed" if ranking.confirms(metrics, goal) else "not sure yet, so it goes on"
             ctx.say(
-                f"{confirmed['score']:.1f} on {len(further)} further tracks, error {confirmed['score_error']:.1f}: {verdict}"
+                f"{confirmed['score']:.1f} on {len(further)} further tracks, error {confirmed['score_se']:.1f}: {verdict}"
             )
-    if metrics.get("promised", 0.0) > metrics.get("paid_best", math.inf):
-        told = f"M promises {metrics['promised']:.0f} an episode, more than the best real track paid"
-        ctx.say(f"{told} ({metrics['paid_best']:.0f})", "alarm")
+    if metrics.get("predicted_return", 0.0) > metrics.get("best_real_return", math.inf):
+        told = f"M promises {metrics['predicted_return']:.0f} an episode, more than the best real track paid"
+        ctx.say(f"{told} ({metrics['best_real_return']:.0f})", "alarm")
     return metrics
 
 

@@ -29,8 +29,8 @@ def run(
     net.reward_scale.fill_(reward_scale(ctx.config, ctx.collected()))
     net.rescale_terminal(experience.terminal_scale)
     # More to learn from takes more steps; once old rollouts leave the replay, there is no more of it.
-    age = min(ctx.iteration, ctx.config.rollout.replay) - 1
-    steps = config.first_steps if ctx.iteration == 0 else round(config.steps * config.steps_growth**age)
+    age = min(ctx.iteration, ctx.config.rollout.replay_iterations) - 1
+    steps = config.initial_steps if ctx.iteration == 0 else round(config.train_steps * config.steps_growth**age)
     # The states that sequences start from are M's own as the stage began: a constant, also for a resumed stage.
     states = remember(net, experience)
     parameters = [p for p in net.parameters() if p.requires_grad]
@@ -39,14 +39,14 @@ def run(
         round_in(net)
 
     def step(i: int) -> dict[str, float]:
-        weights = (config.reward_weight, config.done_weight, config.action_weight)
+        weights = (config.reward_weight, config.terminated_weight, config.action_weight)
         loss, parts = net.loss(*draw(ctx, experience, states, i), *weights)
         descend(loss, optimizer, config.max_grad_norm)
         return {name: float(part) for name, part in parts.items()}
 
     metrics = fit(
         ctx, {"memory": net}, optimizer, steps,
-        lambda i: warmup_decay(config.learning_rate, i, steps, WARMUP_STEPS), step, config.batch * config.sequence,
+        lambda i: warmup_decay(config.learning_rate, i, steps, WARMUP_STEPS), step, config.batch_size * config.sequence_length,
     )  # fmt: skip
     ctx.draft.save_tensors("model.safetensors", module_arrays(net))
     return metrics

@@ -38,7 +38,7 @@ def run(
     config, tally = ctx.config, Tally()
     first = ctx.iteration == 0
     goal = decisions_of_first(config) * config.env.action_repeat if first else config.rollout.frames
-    patience = None if first else config.rollout.patience
+    patience = None if first else config.rollout.max_unrewarded
     with make_envs(config.env, config.env.num_envs, patience, ctx.output) as pool:
         agent = None
         if vision and memory and controller:
@@ -89,7 +89,7 @@ def _random(ctx: StageContext[WorldModelConfig], number: int, wave: list[Task], 
     plans = np.zeros((max(task.decisions for task in wave), pool.num_envs, *spec.shape), spec.dtype)
     for i, task in enumerate(wave):
         rng = ctx.rng("driving", number, i)
-        plans[: task.decisions, i] = spec.random_walk(ctx.config.env.driving, task.decisions, rng)
+        plans[: task.decisions, i] = spec.random_walk(ctx.config.env.random_policy, task.decisions, rng)
     return lambda t, copies, frames: plans[t, copies.start :: copies.step]
 
 

@@ -34,7 +34,7 @@ from wmloop.training.vanilla_ppo import batch, new_networks
 def run(ctx: StageContext[VanillaPPOConfig], learner: Version | None = None) -> dict[str, float]:
     """Train the network; write `actor`, `critic` and `optimizer`, warm-started, and what each wave was paid."""
     settings, env = ctx.config.ppo, ctx.config.env
-    with make_envs(env, env.num_envs, settings.patience, ctx.output) as pool:
+    with make_envs(env, env.num_envs, settings.max_unrewarded, ctx.output) as pool:
         require_same_actions(ctx.collected(), pool.actions)
         torch.manual_seed(ctx.seed("init"))
         actor, critic = new_networks(ctx.config, pool.actions.size, ctx.device)

@@ -32,10 +32,10 @@ def run(ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version |
     config = ctx.config.vision
     torch.manual_seed(ctx.seed("init"))
     net = new_vision(ctx.config, ctx.device)
-    foretaste = Foretaste(config.latent, AHEAD).to(ctx.device)
+    foretaste = Foretaste(config.latent_size, AHEAD).to(ctx.device)
     rollouts = ctx.rollouts()
-    images = config.first_images if ctx.iteration == 0 else config.tune_images
-    moves = images > 0 and (config.tune_iterations is None or ctx.iteration <= config.tune_iterations)
+    images = config.initial_images if ctx.iteration == 0 else config.finetune_images
+    moves = images > 0 and (config.finetune_iterations is None or ctx.iteration <= config.finetune_iterations)
     if vision:
         load(net, vision)
         if _FORETASTE in vision.files:  # runs of earlier days have none
@@ -46,7 +46,9 @@ def run(ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version |
         metrics = {}
         ctx.begin(int(rollouts[-1].metrics["decisions"]))
     rows = sum(version.metrics["decisions"] + version.metrics["episodes"] for version in rollouts)
-    ctx.draft.require_space(int(rows) * (1 + bool(ctx.config.env.mirror)) * 4 * config.latent)  # mu, logvar: float16
+    ctx.draft.require_space(
+        int(rows) * (1 + bool(ctx.config.env.mirrored_actions)) * 4 * config.latent_size
+    )  # mu, logvar: float16
     ctx.say(f"V looks at all {int(rows):,} pictures, for M to learn from")
     for version in rollouts:
         name = f"latents-{version.iteration:04d}.safetensors"
@@ -56,10 +58,10 @@ def run(ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version |
         if vision and not moves and version.iteration < ctx.iteration:  # a frozen V sees what it saw before
             ctx.draft.save_bytes(name, vision.bytes(name))
         else:
-            ctx.draft.save_tensors(name, see(net, episodes_of(version), bool(ctx.config.env.mirror)))
+            ctx.draft.save_tensors(name, see(net, episodes_of(version), bool(ctx.config.env.mirrored_actions)))
     ctx.draft.save_tensors("model.safetensors", module_arrays(net))
     ctx.draft.save_tensors(_FORETASTE, module_arrays(foretaste))
-    return metrics | {"moved": float(moves)} | _check(net, rollouts[-1])
+    return metrics | {"finetuned": float(moves)} | _check(net, rollouts[-1])
 
 
 def _train(
@@ -68,20 +70,22 @@ def _train(
     config = ctx.config.vision
     scale = reward_scale(ctx.config, ctx.collected())
     driven = [episode for version in rollouts for episode in episodes_of(version, observed=False)]
-    told = ahead(driven, ctx.config.memory.reward_floor, scale)
+    told = ahead(driven, ctx.config.memory.reward_min, scale)
     rewards, known = (torch.from_numpy(array).to(ctx.device) for array in told)
-    steps = max(1, images // config.batch)
+    steps = max(1, images // config.batch_size)
     if ctx.iteration == 0:
         vision.look(map(torch.from_numpy, batches(episodes_of(rollouts[0]))))
-    rate = config.learning_rate if ctx.iteration == 0 else config.tune_learning_rate
+    rate = config.learning_rate if ctx.iteration == 0 else config.finetune_learning_rate
     optimizer = adam([*vision.parameters(), *foretaste.parameters()], rate, config.beta2)
     vision.train()
 
     def draw(i: int) -> tuple[np.ndarray, bool]:
         rng = ctx.rng("batch", i)
-        return rng.integers(0, len(known), config.batch), bool(ctx.config.env.mirror) and rng.random() < 0.5
+        return rng.integers(0, len(known), config.batch_size), bool(
+            ctx.config.env.mirrored_actions
+        ) and rng.random() < 0.5
 
-    held = min(steps, config.frame_cache // config.batch)
+    held = min(steps, config.frame_cache // config.batch_size)
     frames = Frames(rollouts, held, lambda i: draw(i)[0], ctx.device)
 
     def step(i: int) -> dict[str, float]:
@@ -89,18 +93,20 @@ def _train(
         batch = to_images(frames.of(i))
         if mirrored:
             batch = batch.flip(3)
-        noise = torch.randn(config.batch, config.latent, generator=ctx.generator("noise", i), device=ctx.device)
-        loss, z, parts = vae_loss(vision, batch, noise, config.recon_weight, config.kl_tolerance)
+        noise = torch.randn(
+            config.batch_size, config.latent_size, generator=ctx.generator("noise", i), device=ctx.device
+        )
+        loss, z, parts = vae_loss(vision, batch, noise, config.recon_weight, config.free_nats)
         rows = torch.from_numpy(chosen).to(ctx.device)
-        parts["foretaste_loss"] = foretaste_loss(foretaste(z), rewards[rows], known[rows])
-        descend(loss + config.reward_weight * parts["foretaste_loss"], optimizer)
+        parts["reward_aux_loss"] = foretaste_loss(foretaste(z), rewards[rows], known[rows])
+        descend(loss + config.reward_aux_weight * parts["reward_aux_loss"], optimizer)
         if i % _SHOW_EVERY == 0:
             _show(ctx, vision, batch[:1])
         return {name: float(part.detach()) for name, part in parts.items()}
 
     return fit(
         ctx, {"vision": vision, "foretaste": foretaste}, optimizer, steps,
-        lambda i: warmup_decay(rate, i, steps, WARMUP_STEPS), step, config.batch,
+        lambda i: warmup_decay(rate, i, steps, WARMUP_STEPS), step, config.batch_size,
     )  # fmt: skip
 
 

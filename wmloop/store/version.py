@@ -15,6 +15,7 @@ import numpy as np
 
 from wmloop.commands import command
 from wmloop.errors import StorageError, StoreCorruptError, UsageError
+from wmloop.legacy import metrics_now
 from wmloop.store.atomic import storage_errors
 from wmloop.store.files import hash_file, is_file_name, is_foreign, list_folder, read_regular, sha256
 from wmloop.store.jsontext import dump_json, parse_json
@@ -215,7 +216,7 @@ def load_version(folder: Path, iteration: int, stage: str) -> Version:
             path=folder,
             manifest=manifest,
             hash=sha256(data),
-            metrics={name: _finite(value) for name, value in manifest["metrics"].items()},
+            metrics=metrics_now({name: _finite(value) for name, value in manifest["metrics"].items()}),
             parents={_match(_NAME, name): _match(_HASH, digest) for name, digest in manifest["parents"].items()},
             files={file: record for file, record in files.items() if file not in gone},
             pruned={file: files[file] for file in gone},

@@ -40,9 +40,9 @@ class Experience(NamedTuple):
         """Bring the episodes of `replay` and their latents, stored with V, together."""
         seen = [vision.tensors(name) for name in sorted(vision.files) if name.startswith("latents-")]
         mu, logvar = (np.concatenate([part[key] for part in seen], 1).astype(np.float32) for key in ("mu", "logvar"))
-        sides = (replay.actions, replay.spec.mirror(replay.actions, config.env.mirror))
+        sides = (replay.actions, replay.spec.mirror(replay.actions, config.env.mirrored_actions))
         actions = np.stack(sides[: len(mu)])
-        rewards, floor = replay.rewards, config.memory.reward_floor
+        rewards, floor = replay.rewards, config.memory.reward_min
         if floor is not None:  # an end's own reward is the terminal head's business
             rewards = np.where(replay.terminated > 0, rewards, np.maximum(rewards, floor))
         rewards = rewards / reward_scale
@@ -95,9 +95,9 @@ def draw(
     """
     config, replay, device = ctx.config.memory, experience.replay, ctx.device
     rng, generator = ctx.rng("windows", index), ctx.generator("noise", index)
-    first, length = replay.sample_windows(config.batch, config.sequence, config.age_decay, rng)
-    side = torch.from_numpy(rng.integers(0, len(experience.mu), (config.batch, 1))).to(device)
-    steps = np.arange(config.sequence)
+    first, length = replay.sample_windows(config.batch_size, config.sequence_length, config.recency_decay, rng)
+    side = torch.from_numpy(rng.integers(0, len(experience.mu), (config.batch_size, 1))).to(device)
+    steps = np.arange(config.sequence_length)
     real = torch.from_numpy(steps < length[:, None]).to(device)
     row = torch.from_numpy(np.minimum(first[:, None] + steps, first[:, None] + length[:, None] - 1)).to(device)
     mu, std = experience.mu[side, row], experience.std[side, row]

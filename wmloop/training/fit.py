@@ -11,6 +11,7 @@ from torch.nn.utils import get_total_norm
 
 from wmloop.config import RunConfig
 from wmloop.errors import DivergedError, DraftUnusableError, Interrupted, StoreCorruptError
+from wmloop.legacy import metrics_now
 from wmloop.models.state import load_module, load_optimizer, module_arrays, optimizer_arrays
 from wmloop.store import KEPT_SNAPSHOTS
 from wmloop.training.context import StageContext
@@ -65,7 +66,7 @@ def fit(
             restore(arrays)
         except StoreCorruptError as error:  # another program's, whose networks were others
             raise DraftUnusableError(f"{ctx.draft.name} was begun with other networks: {error}") from error
-        means, scale, rollbacks = dict(state["means"]), float(state["scale"]), int(state["rollbacks"])
+        means, scale, rollbacks = metrics_now(state["means"]), float(state["scale"]), int(state["rollbacks"])
     ctx.begin(total * units_per_step, start * units_per_step)
     i = start
     while i < total:
@@ -86,7 +87,7 @@ def fit(
                 ) from fault
             saved = ctx.draft.latest_snapshot()
             restore(saved[1] if saved else beginning)
-            means = dict(saved[2]["means"]) if saved else {}
+            means = metrics_now(saved[2]["means"]) if saved else {}
             rollbacks, scale = rollbacks + 1, scale / 2
             ctx.say(f"{ctx.stage} diverged at step {i} ({fault}); back to step {saved[0] if saved else 0},"
                     f" learning rate halved ({rollbacks} of {_MAX_ROLLBACKS})", "alarm")  # fmt: skip

@@ -20,7 +20,7 @@ _Net = TypeVar("_Net", bound=nn.Module)
 
 
 def _gaussian(config: ControllerConfig, inputs: int, size: int) -> Actor:
-    return GaussianActor(inputs, size, config.actor, config.log_std)
+    return GaussianActor(inputs, size, config.actor, config.log_std_bounds)
 
 
 #: What makes the actor of each kind of actions: (settings, features, numbers of an action).
@@ -29,25 +29,25 @@ ACTORS: dict[str, Callable[[ControllerConfig, int, int], Actor]] = {"box": _gaus
 
 def new_vision(config: WorldModelConfig, device: torch.device) -> Vision:
     """Return V as configured, with random weights."""
-    return Vision(config.vision.network, config.vision.latent).to(device)
+    return Vision(config.vision.network, config.vision.latent_size).to(device)
 
 
 def new_memory(config: WorldModelConfig, actions: int, device: torch.device) -> Memory:
     """Return M as configured, with random weights, for actions of so many numbers."""
     settings = config.memory
     scale = 1.0 if settings.reward_scale == "auto" else float(settings.reward_scale)
-    return Memory(config.vision.latent, actions, settings.hidden, settings.mixtures, scale).to(device)
+    return Memory(config.vision.latent_size, actions, settings.hidden_size, settings.num_mixtures, scale).to(device)
 
 
 def new_actor(config: WorldModelConfig, actions: ActionSpec, device: torch.device) -> Actor:
     """Return C's actor as configured, with random weights, whose policy is over `actions`."""
-    inputs = config.vision.latent + config.memory.hidden
+    inputs = config.vision.latent_size + config.memory.hidden_size
     return ACTORS[actions.kind](config.controller, inputs, actions.size).to(device)
 
 
 def new_critic(config: WorldModelConfig, device: torch.device) -> nn.Module:
     """Return C's critic as configured, with random weights."""
-    return make_critic(config.controller.critic, config.vision.latent + config.memory.hidden).to(device)
+    return make_critic(config.controller.critic, config.vision.latent_size + config.memory.hidden_size).to(device)
 
 
 def shapes(config: WorldModelConfig) -> dict[str, tuple[int, ...]]:

@@ -15,9 +15,9 @@ def branch(ctx: StageContext[WorldModelConfig], experience: Experience, states: 
     """Choose where the dreams of update `index` branch off: real moments, newer ones more often, M warmed up."""
     config, replay = ctx.config.dream, experience.replay
     rng = ctx.rng("branch", index)
-    row, _ = replay.sample_windows(config.num_dreams, 1, ctx.config.memory.age_decay, rng)
+    row, _ = replay.sample_windows(config.num_dreams, 1, ctx.config.memory.recency_decay, rng)
     episode = np.searchsorted(replay.first, row, side="right") - 1
-    begun = np.maximum(row, replay.first[episode] + config.warmup)
-    rows = torch.from_numpy(np.where(replay.length[episode] > config.warmup, begun, row)).to(ctx.device)
+    begun = np.maximum(row, replay.first[episode] + config.burn_in)
+    rows = torch.from_numpy(np.where(replay.length[episode] > config.burn_in, begun, row)).to(ctx.device)
     side = torch.from_numpy(rng.integers(0, len(experience.mu), config.num_dreams)).to(ctx.device)
     return states.at((side, rows))

@@ -52,7 +52,7 @@ class Tally:
             "episodes": float(self.episodes),
             "decisions": float(self.decisions),
             "score": self.score,
-            "paying_fraction": self._paying / self.decisions,
+            "rewarded_fraction": self._paying / self.decisions,
         }
         counts |= {f"cut_{cut.name.lower()}": float(self._cuts[cut]) for cut in Cut if cut and self._cuts[cut]}
         # the unit of rewards, where it is to follow them: those of ends alone only where there are no others

@@ -16,7 +16,7 @@ from wmloop.models.pixel_policy import PixelActor, PixelCritic, grey
 
 def new_networks(config: VanillaPPOConfig, actions: int, device: torch.device) -> tuple[PixelActor, PixelCritic]:
     """Return actor and critic on one trunk as configured, with random weights, for `actions` action dimensions."""
-    actor = PixelActor(config.ppo.stack, actions, config.ppo.log_std)
+    actor = PixelActor(config.ppo.stack, actions, config.ppo.log_std_bounds)
     return actor.to(device), PixelCritic(actor.trunk).to(device)
 
 

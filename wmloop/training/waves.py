@@ -20,7 +20,7 @@ class Driven(Protocol):
 
 def decisions_of_first(config: WorldModelConfig) -> int:
     """Return how many decisions of random driving iteration 0 is to have."""
-    return sum(episodes * decisions for episodes, decisions in config.rollout.first)
+    return sum(episodes * decisions for episodes, decisions in config.rollout.prefill)
 
 
 def still_to_drive(wanted: float, mean: float, most: int) -> int:
@@ -33,7 +33,7 @@ def still_to_drive(wanted: float, mean: float, most: int) -> int:
 
 def first_wave(ctx: StageContext[WorldModelConfig], driven: Driven) -> list[Task]:
     """Return the next wave of random driving: as planned, then more of the last kind until the decisions are there."""
-    limits = [limit for count, limit in ctx.config.rollout.first for _ in range(count)]
+    limits = [limit for count, limit in ctx.config.rollout.prefill for _ in range(count)]
     width, left = ctx.config.env.num_envs, len(limits) - driven.episodes
     if left <= 0:
         lived = driven.decisions / sum(limits + [limits[-1]] * -left)  # the share of what was planned that came about
@@ -57,7 +57,7 @@ def policy_wave(ctx: StageContext[WorldModelConfig], driven: Driven) -> list[Tas
     width = still_to_drive(config.rollout.frames - frames, mean, config.env.num_envs)
     if not episodes:
         width = max(1, width)
-    share = config.rollout.quiet_fraction
+    share = config.rollout.deterministic_fraction
     numbers = range(episodes, episodes + width)
     return [Task(_track(ctx, n), UNLIMITED, int((n + 1) * share) > int(n * share)) for n in numbers]
 

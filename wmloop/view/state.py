@@ -214,8 +214,8 @@ def _with_commit(state: ViewState, event: VersionCommitted, now: float) -> ViewS
         return replace(state, frames=state.frames + metrics.get("frames", 0.0))
     if event.stage == state.pipeline.scored_by and "score" in metrics:
         score = Score(
-            event.iteration, metrics["score"], metrics.get("score_std", math.nan), metrics.get("promised", math.nan),
-            metrics.get("gap", math.nan), merit(metrics), metrics.get("confirmed_score"),
+            event.iteration, metrics["score"], metrics.get("score_std", math.nan), metrics.get("predicted_return", math.nan),
+            metrics.get("return_gap", math.nan), merit(metrics), metrics.get("confirmed_score"),
         )  # fmt: skip
         return replace(state, scores=(*(s for s in state.scores if s.iteration != event.iteration), score))
     return state

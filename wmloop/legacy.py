@@ -1,0 +1,108 @@
+"""Names of earlier days, and what they are called now: whatever reads a run or a person's settings goes through here.
+
+docs/names.md is made of these tables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+#: Settings by their dotted names. Groups are settings, too.
+SETTINGS = {
+    "env.mirror": "env.mirrored_actions",
+    "env.driving": "env.random_policy",
+    "env.driving.scale": "env.random_policy.std",
+    "env.driving.memory": "env.random_policy.autocorrelation",
+    "env.driving.boost": "env.random_policy.initial_offset",
+    "env.driving.boost_decisions": "env.random_policy.initial_decisions",
+    "env.timeout": "env.worker_timeout",
+    "rollout.first": "rollout.prefill",
+    "rollout.replay": "rollout.replay_iterations",
+    "rollout.patience": "rollout.max_unrewarded",
+    "rollout.quiet_fraction": "rollout.deterministic_fraction",
+    "rollout.push_rate": "rollout.perturb_prob",
+    "rollout.push_decisions": "rollout.perturb_decisions",
+    "rollout.push_scale": "rollout.perturb_std",
+    "vision.latent": "vision.latent_size",
+    "vision.reward_weight": "vision.reward_aux_weight",
+    "vision.kl_tolerance": "vision.free_nats",
+    "vision.batch": "vision.batch_size",
+    "vision.tune_learning_rate": "vision.finetune_learning_rate",
+    "vision.first_images": "vision.initial_images",
+    "vision.tune_images": "vision.finetune_images",
+    "vision.tune_iterations": "vision.finetune_iterations",
+    "memory.hidden": "memory.hidden_size",
+    "memory.mixtures": "memory.num_mixtures",
+    "memory.sequence": "memory.sequence_length",
+    "memory.batch": "memory.batch_size",
+    "memory.first_steps": "memory.initial_steps",
+    "memory.steps": "memory.train_steps",
+    "memory.reward_floor": "memory.reward_min",
+    "memory.done_weight": "memory.terminated_weight",
+    "memory.age_decay": "memory.recency_decay",
+    "dream.warmup": "dream.burn_in",
+    "controller.first_updates": "controller.initial_updates",
+    "controller.settled_gamma": "controller.plateau_gamma",
+    "controller.reward_ceiling": "controller.reward_saturation",
+    "controller.anchor_coef": "controller.ref_kl_coef",
+    "controller.log_std": "controller.log_std_bounds",
+    "evaluate.tracks": "evaluate.episodes",
+    "evaluate.confirm_tracks": "evaluate.confirm_episodes",
+}
+#: Figures of versions, in manifests, logs and exported agents.
+METRICS = {
+    "promised": "predicted_return",
+    "paid": "real_return",
+    "paid_best": "best_real_return",
+    "paid_a_decision": "real_reward_per_decision",
+    "gap": "return_gap",
+    "gap_error": "return_gap_se",
+    "gap_points": "return_gap_points",
+    "gap_points_error": "return_gap_points_se",
+    "score_error": "score_se",
+    "paying_fraction": "rewarded_fraction",
+    "ends": "terminations",
+    "ends_expected": "predicted_terminations",
+    "dream_ends": "dream_terminated_fraction",
+    "saturated": "reward_saturated",
+    "anchor_kl": "ref_kl",
+    "clip_frac": "clipfrac",
+    "epochs": "policy_epochs",
+    "foretaste_loss": "reward_aux_loss",
+    "moved": "finetuned",
+    "done_loss": "terminated_loss",
+}
+_CONFIRMED = "confirmed_"
+#: Figures of M's ends by their probability, `done_LOW_HIGH_...`.
+_BINS = re.compile(r"done_(?=\d)")
+
+
+def settings_now(table: Mapping[str, Any], tell: Callable[[str, str], None] = lambda old, new: None) -> dict[str, Any]:
+    """Return nested settings under the names of today; `tell(old, new)` is called for each that had another."""
+    return _settings_now(table, tell, "", "")
+
+
+def _settings_now(table: Mapping[str, Any], tell: Callable[[str, str], None], was: str, path: str) -> dict[str, Any]:
+    now: dict[str, Any] = {}
+    for key, value in table.items():
+        old = was + key
+        new = SETTINGS.get(old, path + key)
+        if isinstance(value, Mapping):
+            value = _settings_now(value, tell, f"{old}.", f"{new}.")
+        elif new != old:
+            tell(old, new)
+        now[new.rpartition(".")[2]] = value
+    return now
+
+
+def metrics_now(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return figures under the names of today."""
+    return {_metric_now(name): value for name, value in metrics.items()}
+
+
+def _metric_now(name: str) -> str:
+    prefix = _CONFIRMED if name.startswith(_CONFIRMED) else ""
+    plain = name.removeprefix(prefix)
+    return prefix + METRICS.get(plain, _BINS.sub("terminated_", plain))
