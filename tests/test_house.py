@@ -248,5 +248,58 @@ def test_what_a_module_supposes_of_the_environment_is_found(source, found):
     assert suppositions(source) == found
 
 
+def own_to_models(tree: ast.AST) -> set[str]:
+    """Return what a tree names that only models know: parts of a state, and an LSTM."""
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    names = attributes | {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names |= {node.name for node in ast.walk(tree) if isinstance(node, ast.alias)}
+    said = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    # Prose may speak of an LSTM; "lstm.weight_ih_l0" is the name of a tensor.
+    return (
+        attributes & {"z", "h", "c", "inner"}
+        | {n for n in names if "lstm" in n.lower()}
+        | {text for text in said if "lstm" in text}
+    )
+
+
+def functions_with(attribute: str, tree: ast.AST) -> set[str]:
+    """Return the functions of a tree that take `attribute` of something."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    taken = {node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == attribute}
+    within = {f.name: taken & set(ast.walk(f)) for f in functions}
+    assert taken == set().union(*within.values()), f"{attribute} is taken outside any function"
+    return {name for name, found in within.items() if found}
+
+
+OUTSIDE_MODELS = [path for path in FILES if room(path) != "models"]
+
+
+@pytest.mark.parametrize("path", OUTSIDE_MODELS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_state_is_opaque_outside_models(path):
+    assert own_to_models(ast.parse(path.read_text())) == set()
+
+
+@pytest.mark.parametrize(
+    ("attribute", "where"), [("imagine", "dreams.py: unroll"), ("follower", "training/experience.py: remember")]
+)
+def test_one_loop_dreams_and_one_filters_what_was_stored(attribute, where):
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in OUTSIDE_MODELS
+        for name in functions_with(attribute, ast.parse(path.read_text()))
+    }
+    assert found == {where}
+
+
+def test_these_rules_find_what_they_forbid():
+    for text in ("state.h", "state.c[0]", "x = state.inner", "memory.lstm", "w['lstm.bias']", "import nn.LSTM as L"):
+        assert own_to_models(ast.parse(text)), text
+    assert not own_to_models(ast.parse("'An LSTM of width D'; state.features; h, c = pair"))
+    loop = "class A:\n    def b(self):\n        step = self.world.imagine\n        return [step(s) for s in []]"
+    assert functions_with("imagine", ast.parse(loop)) == {"b"}
+    with pytest.raises(AssertionError, match="outside any function"):
+        functions_with("imagine", ast.parse("step = world.imagine"))
+
+
 def test_there_is_no_room_for_leftovers():
     assert not {p.stem for p in FILES} & {"utils", "util", "common", "base", "helpers", "misc"}
