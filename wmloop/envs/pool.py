@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import secrets
 import time
@@ -75,7 +74,7 @@ class EnvPool:
         num_workers = min(num_envs, len(cores))
         # where each worker stays, if it does: of a part of the cores others might stay on the same
         self._cores = cores if num_workers == len(cores) == len(machine.affinity()) else []
-        memory = context.RawArray("B", num_envs * self.observations.dtype.itemsize * math.prod(self.observations.shape))
+        memory = context.RawArray("B", num_envs * np.zeros(self.observations.shape, self.observations.dtype).nbytes)
         self._pictures = view_pictures(memory, self.observations)
         self._driven = context.RawArray("q", [-1] * num_workers)
         self._steps = context.RawArray("q", num_workers)
