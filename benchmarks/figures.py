@@ -12,7 +12,7 @@ from torch import nn
 
 from benchmarks.pairs import Ratio, Work, compare, matrix_product
 from benchmarks.plain import PlainActor, PlainMemory, plain_ppo
-from wmloop.agents.collector import Task, drive, halves
+from wmloop.agents.collector import EpisodeTask, drive, halves
 from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import Agent
 from wmloop.config import build_config
@@ -22,11 +22,11 @@ from wmloop.envs import EnvPool
 from wmloop.envs.carracing import OnDemandCarRacing
 from wmloop.episodes import pack
 from wmloop.learn import ppo
-from wmloop.learn.optim import adam, descend
+from wmloop.learn.optim import adam, clipped_step
 from wmloop.models.controller import PlainCritic
 from wmloop.models.kernel import Kernel
 from wmloop.models.memory import Targets, memory_loss
-from wmloop.models.mixed import round_in
+from wmloop.models.mixed import enable_autocast
 from wmloop.models.vision import Vision, to_images, vae_loss
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.spaces import BoxActions
@@ -75,7 +75,7 @@ def _plain_dream(num_dreams: int) -> Work:
 def _mix(*networks: nn.Module) -> None:
     """Let networks that learn do so in mixed precision, where a run on this machine would choose it."""
     if resolve_precision("auto", "cpu") == "bf16-mixed":
-        round_in(*networks)
+        enable_autocast(*networks)
 
 
 def _trained() -> Work:
@@ -131,7 +131,7 @@ def _memory() -> Work:
     def work() -> float:
         hidden, _ = memory(z, action, memory.start(config.batch_size))
         loss, _ = memory_loss(memory.predict(hidden, targets.z), targets, 2.0, 10.0, 0.1)
-        descend(loss, optimizer, 1.0)
+        clipped_step(loss, optimizer, 1.0)
         return config.batch_size * config.sequence_length
 
     return work
@@ -170,7 +170,7 @@ def _vision(vision: Vision, channels_last: bool = True) -> Work:
         if not channels_last:
             images = images.contiguous()
         loss, _, _ = vae_loss(vision, images, torch.randn(batch, vision.latent), 30.0, 0.0)
-        descend(loss, optimizer)
+        clipped_step(loss, optimizer)
         return batch
 
     return work
@@ -212,7 +212,7 @@ def _rollouts(policy: bool) -> Iterator[Work]:
                     return trace.act(copies, frames)
                 return np.stack([pool.actions.sample(rng) for _ in copies])
 
-            wave = [Task(next(seeds), 60) for _ in range(num_envs)]
+            wave = [EpisodeTask(next(seeds), 60) for _ in range(num_envs)]
             episodes = drive(pool, wave, decide, lambda frames, picture: None)
             encode(pack(episodes))
             return sum(episode.frames for episode in episodes)

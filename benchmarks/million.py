@@ -63,8 +63,8 @@ def main() -> None:
         count = repeat(source, target, options.frames)
         budget = {"budget": {"iterations": count + 1, "goal": 1e9}}
         device = set_up("cpu", resolve_threads(options.threads), config.precision)
-        quiet: Callable[[object], None] = lambda event: None  # noqa: E731
-        loop.run(target, with_settings(config, budget), WORLD_MODEL, device, quiet, lambda: False)
+        deterministic: Callable[[object], None] = lambda event: None  # noqa: E731
+        loop.run(target, with_settings(config, budget), WORLD_MODEL, device, deterministic, lambda: False)
         last = {stage.name: target.version(count, stage.name) for stage in WORLD_MODEL.stages}
         frames = sum(v.metrics["frames"] for v in target.versions() if v.stage == "rollout")
     history = History(source, WORLD_MODEL)

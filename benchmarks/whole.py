@@ -65,7 +65,7 @@ def main() -> None:
         clock("useful", module, "fit")
     clock("useful", vision, "see")
     for module in (memory, controller):
-        clock("useful", module, "remember")
+        clock("useful", module, "filter_states")
     layer = {
         "seed": 0, "device": "cpu", "threads": resolve_threads(options.threads),
         "budget": {"iterations": options.iterations, "goal": 1e9},

@@ -47,7 +47,7 @@ class DiscreteActions:
         begun = np.maximum.accumulate(np.where(held, 0, np.arange(decisions)))
         return rng.integers(self.size, size=decisions)[begun]
 
-    def pushes(self, settings, rngs):
+    def perturbations(self, settings, rngs):
         return Held(self, settings, rngs)
 
     def from_keys(self, steer, up, down):
@@ -116,7 +116,7 @@ class CategoricalActor(Actor):
         self.logits = nn.Linear(self.width, actions)
         nn.init.zeros_(self.logits.weight)
 
-    def lean(self, action):
+    def init_mean(self, action):
         with torch.no_grad():
             self.logits.bias.copy_(action.clamp(min=0.01).log())
 

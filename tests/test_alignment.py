@@ -15,7 +15,7 @@ from wmloop.models.world_model import State
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store
 from wmloop.training.context import StageContext
-from wmloop.training.experience import Experience
+from wmloop.training.experience import LatentReplay
 from wmloop.training.networks import load, new_memory
 from wmloop.training.rollouts import actions_of, episodes_of
 
@@ -64,7 +64,7 @@ def look(config, store, episodes, replay):
         def tensors(self, name):
             return seen
 
-    return Experience.of(config, replay, Latents(), config.memory.reward_scale, CPU)
+    return LatentReplay.of(config, replay, Latents(), config.memory.reward_scale, CPU)
 
 
 def foreseen(config, memory, experience, shift=0):

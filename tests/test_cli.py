@@ -20,7 +20,7 @@ from wmloop.config import build_config
 from wmloop.config.text import from_toml
 from wmloop.errors import EnvironmentFailedError
 from wmloop.ranking import interval
-from wmloop.seeding import fresh_tracks
+from wmloop.seeding import fresh_seeds
 from wmloop.store import Store, atomic
 from wmloop.store.disk import FileSystem
 
@@ -431,7 +431,7 @@ def test_eval_scores_fresh_tracks_and_the_same_seed_scores_the_same(finished):
     assert [result.exit_code for result in results] == [0, 0, 0]
     one, two, other = (json.loads(result.stdout) for result in results)
     scores = [track["score"] for track in one["tracks"]]
-    assert [track["seed"] for track in one["tracks"]] == fresh_tracks(6, 3)
+    assert [track["seed"] for track in one["tracks"]] == fresh_seeds(6, 3)
     assert one["score"] == pytest.approx(sum(scores) / 6)
     assert one["score_min"] == min(scores)
     assert one["score_ci95"] == pytest.approx(interval(scores))
@@ -461,7 +461,7 @@ def test_play_writes_a_video_and_tells_how_each_episode_went(finished, tmp_path,
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     assert len(lines) == 2
-    for track, line in zip(fresh_tracks(2, 1), lines, strict=True):
+    for track, line in zip(fresh_seeds(2, 1), lines, strict=True):
         word = "score" if place == "real" else "predicted_return"
         assert re.search(rf"\({place}, track {track}\): {word} -?[\d.]+, \d+ frames, (time was up|ended by)", line)
     with av.open(str(target)) as container:

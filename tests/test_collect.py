@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.tiny_env import tiny_config
-from wmloop.agents.collector import Task, drive
+from wmloop.agents.collector import EpisodeTask, drive
 from wmloop.config import build_config
 from wmloop.envs import EnvPool
 
@@ -31,7 +31,7 @@ def test_whoever_decides_has_one_thread_and_exact_products_and_all_is_as_before_
     torch.set_float32_matmul_precision("medium")
     try:
         with EnvPool(TINY, 4) as pool:
-            wave = [Task(seed, 3) for seed in range(3)]
+            wave = [EpisodeTask(seed, 3) for seed in range(3)]
             if gives_up:
                 with pytest.raises(_GivenUpError):
                     drive(pool, wave, decide, lambda frames, picture: None)

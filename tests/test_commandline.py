@@ -27,7 +27,7 @@ from wmloop.errors import StorageError, UsageError
 from wmloop.history import History
 from wmloop.opening import DEMO
 from wmloop.pipelines.world_model import WORLD_MODEL
-from wmloop.seeding import LAST_SEED, TRACKS_A_SEED, confirmation_tracks, evaluation_tracks, fresh_tracks
+from wmloop.seeding import EPISODES_A_SEED, LAST_SEED, confirmation_seeds, evaluation_seeds, fresh_seeds
 from wmloop.serving.choice import choose
 from wmloop.store import Store
 
@@ -62,21 +62,21 @@ def refused(done, code, *words):
 
 @pytest.mark.parametrize(("seed", "first"), [(0, 1075741824), (1, 1075841824), (7, 1076441824), (9_999, 2075641824)])
 def test_seeds_below_ten_thousand_mean_the_tracks_they_always_meant(seed, first):
-    assert fresh_tracks(3, seed) == [first, first + 1, first + 2]
+    assert fresh_seeds(3, seed) == [first, first + 1, first + 2]
 
 
 @given(st.integers(0, LAST_SEED), st.integers(0, LAST_SEED))
 def test_no_two_seeds_share_a_track(one, other):
-    first, second = (range(fresh_tracks(1, seed)[0], fresh_tracks(1, seed)[0] + TRACKS_A_SEED) for seed in (one, other))
+    first, second = (range(fresh_seeds(1, seed)[0], fresh_seeds(1, seed)[0] + EPISODES_A_SEED) for seed in (one, other))
     assert one == other or max(first[0], second[0]) > min(first[-1], second[-1])
 
 
 def test_a_seed_beyond_ten_thousand_is_not_one_that_was_there_before():
-    assert not set(fresh_tracks(TRACKS_A_SEED, 10_003)) & set(fresh_tracks(TRACKS_A_SEED, 3))
+    assert not set(fresh_seeds(EPISODES_A_SEED, 10_003)) & set(fresh_seeds(EPISODES_A_SEED, 3))
 
 
 def test_the_largest_seed_is_the_last_whose_tracks_are_numbers_of_64_bits():
-    assert fresh_tracks(TRACKS_A_SEED, LAST_SEED)[-1] < 2**63 <= fresh_tracks(1, LAST_SEED)[0] + 2 * TRACKS_A_SEED - 1
+    assert fresh_seeds(EPISODES_A_SEED, LAST_SEED)[-1] < 2**63 <= fresh_seeds(1, LAST_SEED)[0] + 2 * EPISODES_A_SEED - 1
 
 
 def test_more_tracks_than_a_run_may_ask_for_would_be_needed_to_meet_those_of_another_kind():
@@ -84,8 +84,8 @@ def test_more_tracks_than_a_run_may_ask_for_would_be_needed_to_meet_those_of_ano
     for name, least in (("tracks", 1), ("confirm_tracks", 2)):
         with pytest.raises(UsageError, match=f"from {least} to 1,000,000"):
             build_config("smoke", {"evaluate": {name: most + 1}})
-    assert evaluation_tracks(most)[-1] < confirmation_tracks(1)[0]
-    assert confirmation_tracks(most)[-1] < fresh_tracks(1, 0)[0]
+    assert evaluation_seeds(most)[-1] < confirmation_seeds(1)[0]
+    assert confirmation_seeds(most)[-1] < fresh_seeds(1, 0)[0]
 
 
 @pytest.mark.parametrize("command", ["eval", "play", "report"])
@@ -103,7 +103,7 @@ def test_a_seed_that_is_too_large_is_refused_everywhere(command, tmp_path, monke
 def test_more_tracks_than_a_seed_has_are_refused_everywhere(command, option, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     where = ["--render", "x.mp4"] if command == "play" else []
-    done = wmloop(command, "demo", option, TRACKS_A_SEED + 1, *where)
+    done = wmloop(command, "demo", option, EPISODES_A_SEED + 1, *where)
     assert done.exit_code == 2
     assert re.search(r"100,?000", done.stderr)
     assert list(tmp_path.iterdir()) == []

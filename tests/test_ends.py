@@ -8,16 +8,16 @@ import torch
 
 from wmloop.calibration.ends import by_bin, ends
 from wmloop.calibration.gap import gap
-from wmloop.calibration.windows import HORIZON, Promises, windows
+from wmloop.calibration.windows import HORIZON, ReturnForecast, windows
 from wmloop.config import build_config
 from wmloop.dreams import Noise, foretell, rollout
 from wmloop.episodes import Episode, Replay
-from wmloop.learn.optim import adam, descend, warmup_decay
+from wmloop.learn.optim import adam, clipped_step, warmup_decay
 from wmloop.models.kernel import Kernel
 from wmloop.models.memory import Memory
 from wmloop.models.policies import ClippedGaussian
 from wmloop.spaces import BoxActions
-from wmloop.training.experience import Experience, draw, remember
+from wmloop.training.experience import LatentReplay, draw, filter_states
 
 CPU = torch.device("cpu")
 HAZARD, CAP, REWARD, TERMINAL = 0.02, 120, 1.0, -20.0
@@ -51,7 +51,7 @@ def experience(driven, seed):
             mu = rng.normal(size=(1, len(replay), LATENT)).astype(np.float32)
             return {"mu": mu, "logvar": np.full_like(mu, -2.0)}
 
-    return Experience.of(CONFIG, replay, Latents(), 1.0, CPU)
+    return LatentReplay.of(CONFIG, replay, Latents(), 1.0, CPU)
 
 
 @pytest.fixture(scope="module")
@@ -65,17 +65,17 @@ def trained():
         rng=lambda *place: np.random.default_rng([7, place[-1]]),
         generator=lambda *place: torch.Generator().manual_seed(place[-1]),
     )  # fmt: skip
-    states = remember(memory, seen)
+    states = filter_states(memory, seen)
     optimizer = adam([p for p in memory.parameters() if p.requires_grad], 1e-2)
     steps = 600
     for i in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = warmup_decay(1e-2, i, steps, 20)
         loss, _ = memory.loss(*draw(ctx, seen, states, i), 2.0, 10.0, 0.0)
-        descend(loss, optimizer, config.max_grad_norm)
+        clipped_step(loss, optimizer, config.max_grad_norm)
     driven = list(episodes(800, 1))
     held_out = experience(driven, 1)
-    return memory, driven, held_out, remember(memory, held_out)
+    return memory, driven, held_out, filter_states(memory, held_out)
 
 
 def rows(replay, episode, decisions):
@@ -94,7 +94,7 @@ def test_as_many_ends_are_expected_as_come(trained):
         _, done = foretell(kernel, states.at((0, row)), held_out.actions[0, row], 1, generator)
         came = np.zeros(len(episode))
         came[-1] = episode.terminated
-        told.append(Promises([], [], [], ends=by_bin(done.double().numpy(), came)))
+        told.append(ReturnForecast([], [], [], ends=by_bin(done.double().numpy(), came)))
     figures = ends(told)
     assert figures["terminations"] > 600
     assert figures["predicted_terminations"] == pytest.approx(figures["terminations"], rel=0.15)
@@ -114,7 +114,7 @@ def test_what_is_promised_is_what_is_paid(trained):
 
     batch = rollout(Kernel(memory, 1.0, 10.0), anything, begin, noise)
     due = (batch.survival[:-1] * batch.expected).cumsum(0).numpy()
-    told = [Promises([], [], [], [], len(episode)) for episode in driven]
+    told = [ReturnForecast([], [], [], [], len(episode)) for episode in driven]
     for place, (i, window) in enumerate(starts):
         told[i].promised.append(float(due[window.promised - 1, place]))
         told[i].paid.append(float(driven[i].rewards[window.start : window.start + window.lived].sum()))

@@ -19,9 +19,9 @@ from wmloop.store import Store
 class Here:
     """The copies one after the other, in this process."""
 
-    def __init__(self, config, num_envs, patience=None, output=None):
+    def __init__(self, config, num_envs, max_unrewarded=None, output=None):
         self.num_envs = num_envs
-        self._copies = [BoundedEnv(config, patience or 10**9) for _ in range(num_envs)]
+        self._copies = [BoundedEnv(config, max_unrewarded or 10**9) for _ in range(num_envs)]
         self.actions, self.observations = self._copies[0].env.actions, self._copies[0].env.observations
         self._sent = []
 
@@ -44,7 +44,7 @@ class Here:
             seen, reward.astype(np.float32), terminated, truncated, frames.astype(np.int64), cut.astype(np.int8)
         )
 
-    def stay_with(self, copies):
+    def pin_thread(self, copies):
         pass
 
     def close(self):
@@ -92,7 +92,7 @@ def test_an_engine_that_cannot_be_imported_is_refused_by_name(monkeypatch):
 class Dumb:
     num_envs = 2
 
-    def __init__(self, config, num_envs, patience=None, output=None):
+    def __init__(self, config, num_envs, max_unrewarded=None, output=None):
         pass
 
 

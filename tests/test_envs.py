@@ -268,8 +268,10 @@ def test_episodes_of_random_driving_differ_in_their_mean() -> None:
 
 def pushed(config: RolloutConfig, decisions: int, drivers: int = 1) -> np.ndarray:
     """Return (decisions, drivers, 2) offsets."""
-    pushes = BoxActions([-1, -1], [1, 1]).pushes(config, [np.random.default_rng(i) for i in range(drivers)])
-    return np.stack([pushes().copy() for _ in range(decisions)])
+    perturbations = BoxActions([-1, -1], [1, 1]).perturbations(
+        config, [np.random.default_rng(i) for i in range(drivers)]
+    )
+    return np.stack([perturbations().copy() for _ in range(decisions)])
 
 
 def test_pushes_come_at_their_rate_are_held_and_end() -> None:
@@ -277,13 +279,13 @@ def test_pushes_come_at_their_rate_are_held_and_end() -> None:
     offsets = pushed(config, 20_000)[:, 0]
     edges = np.flatnonzero((np.diff(offsets, axis=0) != 0).any(1)) + 1
     parts = np.split(offsets, edges)[1:-1]
-    pushes = [part for part in parts if part[0].any()]
-    lengths = [len(part) for part in pushes]
+    perturbations = [part for part in parts if part[0].any()]
+    lengths = [len(part) for part in perturbations]
     assert min(lengths) == 3
     assert max(lengths) == 6
     free = sum(len(part) for part in parts if not part[0].any())
-    assert len(pushes) / free == pytest.approx(0.05, rel=0.15)
-    assert np.std([part[0] for part in pushes]) == pytest.approx(0.5, rel=0.1)
+    assert len(perturbations) / free == pytest.approx(0.05, rel=0.15)
+    assert np.std([part[0] for part in perturbations]) == pytest.approx(0.5, rel=0.1)
 
 
 def test_each_driver_is_pushed_by_its_own_generator_alone() -> None:
@@ -659,15 +661,17 @@ def test_an_episode_is_truncated_after_its_decisions_and_idles_from_then_on() ->
 
 
 @pytest.mark.parametrize(
-    ("changes", "decisions", "patience", "cut"),
+    ("changes", "decisions", "max_unrewarded", "cut"),
     [
         ({"episode_frames": None}, 1000, None, Cut.ENVIRONMENT), ({"episode_frames": 5}, 1000, None, Cut.FRAMES),
         ({}, 5, None, Cut.DECISIONS), ({}, 1000, 5, Cut.PATIENCE),
     ],
 )  # fmt: skip
-def test_a_cut_is_no_end_and_says_why(changes: dict[str, Any], decisions: int, patience: int | None, cut: Cut) -> None:
+def test_a_cut_is_no_end_and_says_why(
+    changes: dict[str, Any], decisions: int, max_unrewarded: int | None, cut: Cut
+) -> None:
     idle = np.float32([[0.0, 0.4]])
-    with EnvPool(tiny(**changes), 1, patience=patience) as pool:
+    with EnvPool(tiny(**changes), 1, max_unrewarded=max_unrewarded) as pool:
         pool.reset([0], [decisions])
         steps = [pool.step(idle) for _ in range(MAX_STEPS)]
     last = next(i for i, step in enumerate(steps) if step.truncated[0])
@@ -678,7 +682,7 @@ def test_a_cut_is_no_end_and_says_why(changes: dict[str, Any], decisions: int, p
 
 def test_patience_truncates_an_episode_that_earns_nothing_and_a_reward_renews_it() -> None:
     right = np.float32([[1.0, 0.4]])
-    with EnvPool(tiny(), 1, patience=8) as pool:
+    with EnvPool(tiny(), 1, max_unrewarded=8) as pool:
         pool.reset([0])
         idle = [pool.step(np.float32([[0.0, 0.4]])) for _ in range(10)]
         assert [bool(step.truncated[0]) for step in idle] == [False] * 7 + [True] + [False] * 2

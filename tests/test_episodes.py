@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wmloop.episodes import Cut, Episode, Replay, pack, unpack
-from wmloop.seeding import HELD_OUT, confirmation_tracks, derive_seed, evaluation_tracks, fresh_tracks, training_track
+from wmloop.seeding import HELD_OUT, confirmation_seeds, derive_seed, evaluation_seeds, fresh_seeds, training_seed
 from wmloop.spaces import BoxActions
 
 LOW, HIGH = np.array([-1.0, 0.0], np.float32), np.array([1.0, 1.0], np.float32)
@@ -30,7 +30,7 @@ def test_episodes_survive_the_way_through_a_shard_bit_for_bit(lengths):
         assert np.array_equal(old.observations, new.observations)
         assert np.array_equal(old.actions, new.actions)
         assert np.array_equal(old.rewards, new.rewards)
-        facts = [(e.terminated, e.truncated, e.seed, e.frames, e.quiet, e.cut) for e in (old, new)]
+        facts = [(e.terminated, e.truncated, e.seed, e.frames, e.deterministic, e.cut) for e in (old, new)]
         assert facts[0] == facts[1]
 
 
@@ -113,11 +113,11 @@ def test_newer_episodes_are_drawn_more_often_by_their_age():
 
 @given(st.integers(0, 2**40), st.integers(0, 100), st.integers(0, 1000))
 def test_a_training_track_is_never_a_held_out_one(seed, iteration, number):
-    assert 0 <= training_track(seed, iteration, "track", number) < HELD_OUT
+    assert 0 <= training_seed(seed, iteration, "track", number) < HELD_OUT
 
 
 def test_the_three_kinds_of_held_out_tracks_never_meet():
-    kinds = [evaluation_tracks(1000), confirmation_tracks(1000), fresh_tracks(1000, 0), fresh_tracks(1000, 1)]
+    kinds = [evaluation_seeds(1000), confirmation_seeds(1000), fresh_seeds(1000, 0), fresh_seeds(1000, 1)]
     everything = [track for kind in kinds for track in kind]
     assert len(set(everything)) == len(everything)
     assert min(everything) >= HELD_OUT

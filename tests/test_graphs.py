@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from wmloop.dreams import Noise, rollout
-from wmloop.graphs import Captured
+from wmloop.graphs import CapturedGraph
 from wmloop.models.controller import GaussianActor
 from wmloop.models.kernel import Kernel
 from wmloop.models.memory import Memory
@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 
 def test_without_cuda_a_function_is_simply_called():
-    called = Captured(lambda a, b: (a + b, a * b), CPU)
+    called = CapturedGraph(lambda a, b: (a + b, a * b), CPU)
     for shape in ((2,), (3, 4)):
         a, b = torch.randn(shape), torch.randn(shape)
         assert called.eager
@@ -72,7 +72,7 @@ class Recorder:
 def test_a_recorded_function_is_replayed_on_new_inputs_and_with_new_weights(monkeypatch):
     recorder = Recorder(monkeypatch)
     weight = torch.ones(3)
-    called = Captured(recorder.wrap(lambda x: 2 * x * weight), torch.device("cuda"))
+    called = CapturedGraph(recorder.wrap(lambda x: 2 * x * weight), torch.device("cuda"))
     first = torch.arange(3.0)
     result = called(first)
     torch.testing.assert_close(result, 2 * first)
@@ -88,7 +88,7 @@ def test_a_recorded_function_is_replayed_on_new_inputs_and_with_new_weights(monk
 
 def test_what_cannot_be_recorded_is_called_as_it_is(monkeypatch):
     recorder = Recorder(monkeypatch, RuntimeError("operation not permitted when stream is capturing"))
-    called = Captured(recorder.wrap(lambda x: x + 1), torch.device("cuda"))
+    called = CapturedGraph(recorder.wrap(lambda x: x + 1), torch.device("cuda"))
     for _ in range(3):
         x = torch.randn(3)
         torch.testing.assert_close(called(x), x + 1)
@@ -106,7 +106,7 @@ def test_a_dream_as_a_graph_is_the_eager_dream_on_the_same_noise():
     def imagine(features, inner, *noise):
         return rollout(kernel, actor, State(features, inner), Noise(*noise))
 
-    captured = Captured(imagine, device)
+    captured = CapturedGraph(imagine, device)
     generator = torch.Generator(device).manual_seed(0)
     for _ in range(3):
         start = memory.begin(torch.randn(64, 32, device=device))

@@ -280,7 +280,7 @@ def test_a_state_is_opaque_outside_models(path):
 
 
 @pytest.mark.parametrize(
-    ("attribute", "where"), [("imagine", "dreams.py: unroll"), ("follower", "training/experience.py: remember")]
+    ("attribute", "where"), [("imagine", "dreams.py: unroll"), ("follower", "training/experience.py: filter_states")]
 )
 def test_one_loop_dreams_and_one_filters_what_was_stored(attribute, where):
     found = {

@@ -12,7 +12,7 @@ import torch
 
 from tests.tiny_env import MAX_STEPS, tiny_config
 from wmloop import loop
-from wmloop.calibration.scores import TrackResult
+from wmloop.calibration.scores import EpisodeResult
 from wmloop.config import build_config
 from wmloop.config.text import parse_setting, to_toml
 from wmloop.errors import DivergedError
@@ -129,13 +129,13 @@ def test_an_automatic_temperature_begins_at_one_and_follows_the_measured_gap(tol
 
 
 @pytest.mark.parametrize(("rate", "saturated"), [(0.4, 0), (0.5, 1)])
-def test_the_ceiling_holds_once_reality_pays_as_much_and_never_at_first(told, rate, saturated):
+def test_the_ceiling_holds_once_reality_pays_as_much_and_never_at_first(told, rate, concave_utility):
     for figures in (
         {"real_reward_per_decision": rate, "real_return": 0.0},
         {"real_return": rate * MAX_STEPS},
     ):  # and as it was told before
         store = told([figures, {}], "controller.reward_saturation=0.5")
-        assert used(store, "reward_saturated") == [0, saturated]
+        assert used(store, "reward_saturated") == [0, concave_utility]
         shutil.rmtree(store.path)
 
 
@@ -180,7 +180,7 @@ def test_c_is_trained_as_the_schedules_say_and_what_they_follow_is_measured(whol
     (tau, paid), (gamma, worth) = dreamt[0], trained_with[0]
     scale = float(store.version(1, "memory").tensors("model.safetensors")["reward_scale"])
     assert (gamma, tau) == (0.75, 1.25)
-    assert torch.equal(worth, paid.learnable(lambda reward: ppo.saturated(reward, 0.001 / scale)).reward)
+    assert torch.equal(worth, paid.learnable(lambda reward: ppo.concave_utility(reward, 0.001 / scale)).reward)
     assert not torch.equal(worth, paid.learnable().reward)
     metrics = store.version(1, "controller").metrics
     assert (metrics["gamma"], metrics["temperature"], metrics["reward_saturated"]) == (0.75, 1.25, 1.0)
@@ -329,7 +329,7 @@ def test_episodes_on_disk_are_what_the_environment_gives_for_their_seed_and_acti
 
 def test_json_beside_the_tensors_is_plain(whole):
     results = json.loads((whole[0].version(0, "evaluate").path / "tracks-0000.json").read_text())
-    assert set(TrackResult._fields) == results[0].keys()
+    assert set(EpisodeResult._fields) == results[0].keys()
 
 
 def test_frames_are_gathered_by_their_rows_over_all_episodes(whole):

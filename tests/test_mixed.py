@@ -18,7 +18,7 @@ from wmloop.learn import ppo
 from wmloop.learn.optim import adam
 from wmloop.models.controller import GaussianActor, PlainCritic
 from wmloop.models.kernel import Kernel
-from wmloop.models.mixed import LSTM, Layers, MayRound, round_in, rounding_fault
+from wmloop.models.mixed import LSTM, Autocast, Layers, enable_autocast, rounding_fault
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.stages import controller
 from wmloop.store import Store
@@ -33,7 +33,7 @@ def test_layers_that_may_round_take_and_give_float32_and_are_the_same_but_for_ro
     torch.manual_seed(seed)
     exact = Layers(nn.Linear(24, 48), nn.ReLU(), nn.Linear(48, 8))
     rounding = copy.deepcopy(exact)
-    round_in(rounding)
+    enable_autocast(rounding)
     x = torch.randn(batch, 24)
     y, z = exact(x), rounding(x)
     assert z.dtype == torch.float32
@@ -54,7 +54,7 @@ def test_ppos_first_ratio_is_one_and_its_figures_are_the_same_but_for_rounding()
     def learnt(rounds):
         nets = copy.deepcopy(actor), copy.deepcopy(critic)
         if rounds:
-            round_in(*nets)
+            enable_autocast(*nets)
         batch = rollout(Kernel(memory, 1.15, 10.0), nets[0], start, noise)
         again = nets[0](batch.features[:-1]).logprob(batch.action)  # other shapes, so other sums
         assert float((again - batch.logprob).detach().abs().max()) < (1e-2 if rounds else 1e-4)
@@ -74,12 +74,12 @@ def test_c_learns_in_mixed_precision_where_the_run_says_so(tmp_path, monkeypatch
 
     def update(actor, critic, anchor, *rest):
         seen.extend(
-            part.rounds for net in (actor, critic, anchor) for part in net.modules() if isinstance(part, MayRound)
+            part.rounds for net in (actor, critic, anchor) for part in net.modules() if isinstance(part, Autocast)
         )
         return learn(actor, critic, anchor, *rest)
 
     if rounding_fault("cpu"):  # which layers are asked to round does not depend on whether this machine can
-        monkeypatch.setattr(MayRound, "rounding", lambda self, x: contextlib.nullcontext())
+        monkeypatch.setattr(Autocast, "rounding", lambda self, x: contextlib.nullcontext())
     learn = ppo.update
     monkeypatch.setattr(controller.ppo, "update", update)
     config = build_config("smoke", tiny_config(), {"precision": precision, "budget": {"iterations": 1}})

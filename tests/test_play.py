@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from tests.tiny_env import MAX_STEPS
-from wmloop.agents.collector import Task, drive
+from wmloop.agents.collector import EpisodeTask, drive
 from wmloop.config.text import to_toml
-from wmloop.display.keys import Hand, spell, steered
+from wmloop.display.keys import Controls, from_held, parse_keys
 from wmloop.display.lettering import with_lines
 from wmloop.display.places import open_showing
 from wmloop.display.showing import ClosedError
@@ -27,14 +27,14 @@ from wmloop.models.vision import to_frames, to_images
 from wmloop.opening import stored_config
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.player import Comparison, Dreamt, Player, Real, player, worlds
-from wmloop.seeding import fresh_tracks
+from wmloop.seeding import fresh_seeds
 from wmloop.serving.agent import Served
 from wmloop.serving.choice import choose
 from wmloop.spaces import BoxActions
 from wmloop.store import Store
 
 CPU = torch.device("cpu")
-TRACK = fresh_tracks(1, 0)[0]
+TRACK = fresh_seeds(1, 0)[0]
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_a_watched_episode_is_the_one_the_agent_drives_unwatched(env, agent, rea
             copies, (obs, *rest) = self.sent
             return copies, PoolStep(obs[None], *(np.array([value]) for value in (*rest, 0)))
 
-        def stay_with(self, copies):
+        def pin_thread(self, copies):
             pass
 
     threads = set()
@@ -140,7 +140,7 @@ def test_a_watched_episode_is_the_one_the_agent_drives_unwatched(env, agent, rea
 
     carry = agent.start(1)
     torch.set_num_threads(2)
-    (driven,) = drive(OneCopy(), [Task(TRACK, 0)], decide, lambda n, o: None)
+    (driven,) = drive(OneCopy(), [EpisodeTask(TRACK, 0)], decide, lambda n, o: None)
     assert (threads, torch.get_num_threads()) == ({1}, 2)  # a second thread would wait on a worker's core
     torch.set_num_threads(1)
     for dreaming in (False, True):  # which only adds pictures
@@ -270,10 +270,10 @@ def test_a_dream_branches_off_the_first_half_of_an_episode_that_is_short(env, re
 def test_the_dreams_temperature_turns_within_bounds_and_means_something(real):
     dream = Dreamt(real, 400, 100)
     real.temperature = 100.0
-    assert real.temperature == worlds.HOTTEST
+    assert real.temperature == worlds.MAX_TEMPERATURE
     hot = [moment.score for moment in episode(dream)]
     real.temperature = 0.0
-    assert real.temperature == worlds.COOLEST
+    assert real.temperature == worlds.MIN_TEMPERATURE
     assert [moment.score for moment in episode(dream)] != hot
 
 
@@ -298,7 +298,7 @@ class Script:
     """A showing on which keys are pressed before given pictures, and a hand stays where it is."""
 
     def __init__(self, keys, hand=None, longest=300):
-        self.keys, self.held, self.shown = keys, hand or Hand(), []
+        self.keys, self.held, self.shown = keys, hand or Controls(), []
         self._longest = longest
 
     def show(self, picture, caption, lines=()):
@@ -326,9 +326,9 @@ def perform(real, keys, place="real", tracks=(TRACK,), **more):
 
 
 def test_without_a_key_each_track_is_driven_to_its_end(real):
-    script, playing = perform(real, {}, tracks=fresh_tracks(2, 0))
+    script, playing = perform(real, {}, tracks=fresh_seeds(2, 0))
     assert len(playing.results) == 2
-    for number, (track, told) in enumerate(zip(fresh_tracks(2, 0), playing.results, strict=True), 1):
+    for number, (track, told) in enumerate(zip(fresh_seeds(2, 0), playing.results, strict=True), 1):
         last = episode(real, track)[-1]
         assert (
             told
@@ -338,7 +338,7 @@ def test_without_a_key_each_track_is_driven_to_its_end(real):
 
 
 def test_m_hands_the_wheel_over_and_back(env, real):
-    hand = Hand(steer=1.0)
+    hand = Controls(steer=1.0)
     script, _ = perform(real, {1: ["m"]}, hand=hand, longest=4)
     assert "you drive" in script.shown[-1][2][1]
     env.reset(TRACK)
@@ -408,7 +408,7 @@ def test_q_leaves_at_once(real):
 
 
 def test_a_driver_may_look_at_the_end_and_begin_again(real):
-    script, playing = perform(real, {1: ["m"], 50: ["r"]}, hand=Hand(steer=1.0), longest=60)  # into the wall
+    script, playing = perform(real, {1: ["m"], 50: ["r"]}, hand=Controls(steer=1.0), longest=60)  # into the wall
     assert "ended by the environment" in script.shown[49][2][2]
     assert "score 0.0, 0 frames" in script.shown[51][1]
     assert playing.results == []
@@ -441,16 +441,16 @@ def test_the_temperature_is_that_of_both_dreams(real):
      ("tT", ["t", "T"]), ("\x1b[1;5A", [])],
 )  # fmt: skip
 def test_terminals_spell_keys_in_their_own_ways(text, keys):
-    assert spell(text) == keys
+    assert parse_keys(text) == keys
 
 
 def test_a_hand_means_an_action_within_the_bounds():
     three = BoxActions([-1, 0, 0], [1, 1, 0.5])
-    assert three.from_keys(*steered({"left", "up"})).tolist() == [-1, 1, 0]
-    assert three.from_keys(*steered({"left", "right", "down"})).tolist() == [0, 0, 0.5]
-    assert BoxActions([-2, -3], [2, 3]).from_keys(*Hand(0.5, 0, 1)).tolist() == [1, -3]
-    assert BoxActions([-2], [2]).from_keys(*Hand(-1)).tolist() == [-2]
-    assert BoxActions([0.5], [1]).from_keys(*Hand()).tolist() == [0.5]
+    assert three.from_keys(*from_held({"left", "up"})).tolist() == [-1, 1, 0]
+    assert three.from_keys(*from_held({"left", "right", "down"})).tolist() == [0, 0, 0.5]
+    assert BoxActions([-2, -3], [2, 3]).from_keys(*Controls(0.5, 0, 1)).tolist() == [1, -3]
+    assert BoxActions([-2], [2]).from_keys(*Controls(-1)).tolist() == [-2]
+    assert BoxActions([0.5], [1]).from_keys(*Controls()).tolist() == [0.5]
 
 
 def test_pictures_are_composed_side_by_side():
@@ -590,10 +590,10 @@ def test_a_window_names_keys_as_a_terminal_does_and_knows_which_are_held(window)
         (down, pygame.K_ESCAPE, "\x1b"), (down, pygame.K_LEFT, ""), (down, pygame.K_SLASH, "?"), (down, pygame.K_w, "w")
     )
     assert window.pressed() == ["m", "T", "tab", "space", "escape", "left", "?", "w"]
-    assert window.hand() == Hand(-1.0, 1.0, 0.0)
+    assert window.hand() == Controls(-1.0, 1.0, 0.0)
     post((up, pygame.K_LEFT, ""), (up, pygame.K_w, ""))
     assert window.pressed() == []
-    assert window.hand() == Hand()
+    assert window.hand() == Controls()
 
 
 def test_a_game_pad_drives_where_no_key_is_held(window):
@@ -605,9 +605,9 @@ def test_a_game_pad_drives_where_no_key_is_held(window):
             return {0: 0.5, 5: 1.0, 2: -1.0}[i]
 
     window._pads = [Pad()]
-    assert window.hand() == Hand(0.5, 1.0, 0.0)
+    assert window.hand() == Controls(0.5, 1.0, 0.0)
     window._held = {"left"}
-    assert window.hand() == Hand(-1.0, 0.0, 0.0)
+    assert window.hand() == Controls(-1.0, 0.0, 0.0)
 
 
 class FakeTerminal(io.StringIO):
@@ -662,9 +662,9 @@ def test_a_terminal_reads_keys_unechoed_and_is_given_back_as_it_was(monkeypatch)
         terminal = Terminal(1000.0)
         os.write(person, b"\x1b[Cm")
         assert terminal.pressed() == ["right", "m"]
-        assert terminal.hand() == Hand(steer=1.0)
+        assert terminal.hand() == Controls(steer=1.0)
         terminal._seen = {name: at - 1 for name, at in terminal._seen.items()}
-        assert terminal.hand() == Hand()
+        assert terminal.hand() == Controls()
         assert terminal.pressed() == []
         assert not termios.tcgetattr(ours)[3] & termios.ECHO
         terminal.close()

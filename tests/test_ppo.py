@@ -31,7 +31,7 @@ def tensors(rows):
 
 
 def worth(*rewards, ceiling=1.0):
-    return ppo.saturated(torch.tensor(rewards, dtype=torch.float64), ceiling)
+    return ppo.concave_utility(torch.tensor(rewards, dtype=torch.float64), ceiling)
 
 
 @given(st.floats(-5, 10), st.floats(-5, 10), st.floats(0.5, 8), st.floats(0, 1))

@@ -13,8 +13,8 @@ from wmloop.agents.world_model import Agent
 from wmloop.calibration import forecasts
 from wmloop.calibration.ends import ends
 from wmloop.calibration.gap import gap
-from wmloop.calibration.open_loop import foresee, foresight
-from wmloop.calibration.windows import Promises, windows
+from wmloop.calibration.open_loop import open_loop_metrics, open_loop_returns
+from wmloop.calibration.windows import ReturnForecast, windows
 from wmloop.config import build_config
 from wmloop.episodes import Episode
 from wmloop.models.policies import ClippedGaussian
@@ -34,7 +34,7 @@ def told(rows, sign=1):
     episodes = []
     for episode in rows:
         promised, foreseen, paid = ([sign * value for value in part] for part in zip(*episode, strict=True))
-        episodes.append(Promises(promised, foreseen, paid, [25] * len(paid), 20 * len(paid) + 5, []))
+        episodes.append(ReturnForecast(promised, foreseen, paid, [25] * len(paid), 20 * len(paid) + 5, []))
     return episodes
 
 
@@ -64,10 +64,10 @@ def test_what_is_lost_is_told_with_the_same_errors_as_what_is_won(rows):
 
 
 def test_a_gap_in_parts_of_what_was_paid_is_left_out_where_that_may_be_nothing():
-    nothing = [Promises([0.5], [], [0.0], [25], 25, []) for _ in range(3)]
+    nothing = [ReturnForecast([0.5], [], [0.0], [25], 25, []) for _ in range(3)]
     assert {"return_gap", "return_gap_se"}.isdisjoint(gap(nothing))
     assert gap(nothing)["return_gap_points"] == pytest.approx(0.5)
-    balanced = [Promises([0.0], [], [paid], [25], 25, []) for paid in (5.0, -5.0, 1.0)]
+    balanced = [ReturnForecast([0.0], [], [paid], [25], 25, []) for paid in (5.0, -5.0, 1.0)]
     assert "return_gap" not in gap(balanced)
     assert "return_gap" not in gap(balanced[:1])
 
@@ -96,7 +96,7 @@ def test_what_a_calibrated_m_promises_is_what_is_paid_ends_and_time_limits_and_a
         episode = hazard(p, cap, rng, reward, terminal_reward)
         scores.append(episode.rewards.sum())
         asked = windows(episode, warmup, cap, None)
-        episodes.append(Promises(
+        episodes.append(ReturnForecast(
             [sum((1 - p) ** t * step for t in range(window.promised)) for window in asked], [],
             [float(episode.rewards[w.start : w.start + w.lived].sum()) for w in asked],
             [window.lived for window in asked], len(episode), [],
@@ -113,7 +113,9 @@ def test_the_gaps_error_is_what_repeating_the_experiment_shows():
     def experiment():
         paid = rng.gamma(9, 3, (20, 6))
         promised = 1.2 * paid + rng.normal(0, 8, (20, 1)) + rng.normal(0, 5, (20, 6))
-        return gap([Promises(list(a), [], list(b), [25] * 6, 125, []) for a, b in zip(promised, paid, strict=True)])
+        return gap(
+            [ReturnForecast(list(a), [], list(b), [25] * 6, 125, []) for a, b in zip(promised, paid, strict=True)]
+        )
 
     found = [experiment() for _ in range(300)]
     assert np.mean([m["return_gap"] for m in found]) == pytest.approx(0.2, abs=0.01)
@@ -122,17 +124,17 @@ def test_the_gaps_error_is_what_repeating_the_experiment_shows():
 
 
 def test_foresight_that_is_perfect_correlates_fully_without_bias_and_no_moments_give_no_figures():
-    episodes = [Promises([1.0, 2.0], [3.0, 5.0], [3.0, 5.0], [25, 25]), Promises([], [], [])]
-    metrics = foresight(episodes)
+    episodes = [ReturnForecast([1.0, 2.0], [3.0, 5.0], [3.0, 5.0], [25, 25]), ReturnForecast([], [], [])]
+    metrics = open_loop_metrics(episodes)
     assert (metrics["open_loop_bias"], metrics["open_loop_correlation"]) == (0, pytest.approx(1))
-    assert foresight([Promises([], [], [])]) == {}
-    assert gap([Promises([], [], [])]) == {}
+    assert open_loop_metrics([ReturnForecast([], [], [])]) == {}
+    assert gap([ReturnForecast([], [], [])]) == {}
 
 
-def lived(rewards, terminated=False, patience=None, warmup=0):
+def lived(rewards, terminated=False, max_unrewarded=None, warmup=0):
     rewards = np.array(rewards, np.float32)
     episode = Episode(np.zeros(0), np.zeros(0), rewards, terminated, not terminated, 0, 0)
-    return [tuple(window) for window in windows(episode, warmup, 1000, patience)]
+    return [tuple(window) for window in windows(episode, warmup, 1000, max_unrewarded)]
 
 
 @given(st.integers(1, 300), st.booleans(), st.integers(0, 10))
@@ -148,11 +150,11 @@ def test_m_is_asked_up_to_the_last_decision_and_beyond_an_end_alone(length, term
 def test_m_is_asked_only_where_rollouts_would_still_drive():
     rewards = [1] * 50 + [0] * 150
     assert [start for start, *_ in lived(rewards)] == list(range(0, 200, 25))
-    assert lived(rewards, patience=30) == [(0, 25, 25), (25, 25, 25), (50, 25, 25)]
-    assert lived(rewards[:80], patience=30) == lived(rewards, patience=30)
+    assert lived(rewards, max_unrewarded=30) == [(0, 25, 25), (25, 25, 25), (50, 25, 25)]
+    assert lived(rewards[:80], max_unrewarded=30) == lived(rewards, max_unrewarded=30)
     # the end came as the last bit of patience went
-    assert lived(rewards[:80], True, patience=30)[-1] == (75, 25, 5)
-    assert lived([-1] * 40, patience=30) == [(0, 25, 25)]
+    assert lived(rewards[:80], True, max_unrewarded=30)[-1] == (75, 25, 5)
+    assert lived([-1] * 40, max_unrewarded=30) == [(0, 25, 25)]
     assert lived([-1] * 40) == [(0, 25, 25), (25, 15, 15)]
 
 
@@ -190,9 +192,9 @@ def test_every_sixth_moment_is_foreseen_and_in_every_second_episode_three_moment
 
 
 def test_foresight_is_told_of_the_moments_that_were_asked_alone():
-    told = [Promises([0, 0, 0], [24, None, 30], [26, 900, 28]), Promises([0], [], [500])]
-    assert foresight(told) == pytest.approx({"open_loop_bias": 0, "open_loop_correlation": 1.0})
-    assert foresight([Promises([0], [], [500])]) == {}
+    told = [ReturnForecast([0, 0, 0], [24, None, 30], [26, 900, 28]), ReturnForecast([0], [], [500])]
+    assert open_loop_metrics(told) == pytest.approx({"open_loop_bias": 0, "open_loop_correlation": 1.0})
+    assert open_loop_metrics([ReturnForecast([0], [], [500])]) == {}
 
 
 class Fork:
@@ -227,4 +229,4 @@ def foresee_fork(policy, taken):
     actions = torch.full((steps, moments, 1), taken)
     actions[0] = 0
     lived = torch.full((moments,), steps)
-    return foresee(Fork(), policy, begin, actions, lived, torch.Generator().manual_seed(0)).mean().item()
+    return open_loop_returns(Fork(), policy, begin, actions, lived, torch.Generator().manual_seed(0)).mean().item()

@@ -20,7 +20,7 @@ from wmloop import ranking
 from wmloop.errors import StorageError, UsageError
 from wmloop.history import History
 from wmloop.pipelines.world_model import WORLD_MODEL
-from wmloop.retention import Retention, prune, read_after
+from wmloop.retention import Retention, prune, required_by_next
 from wmloop.serving.agent import Served
 from wmloop.serving.choice import choose
 from wmloop.store import Store, Version, atomic
@@ -58,13 +58,13 @@ def test_what_is_promised_to_stay_stays_and_everything_else_goes(scores, begun, 
     upcoming = len(scores)
     assert not any(name.startswith(f"{upcoming:04d}/") for name in gone)
     for iteration in range(max(0, upcoming - last), upcoming):
-        assert not any(version.name in gone for version in read_after(history, iteration, replay))
+        assert not any(version.name in gone for version in required_by_next(history, iteration, replay))
     ranked = sorted(range(upcoming), key=lambda i: (-ranking.merit({"score": scores[i]}), i))
     agents = {*ranked[:best], *(range(0, upcoming, every) if every else ())}
     assert all(KEPT[stage] not in gone.get(f"{i:04d}/{stage}", set()) for i in agents for stage in KEPT)
     served = history.best_evaluation()
     assert served is None or served.iteration in agents
-    read = {v.name for i in range(max(0, upcoming - last), upcoming) for v in read_after(history, i, replay)}
+    read = {v.name for i in range(max(0, upcoming - last), upcoming) for v in required_by_next(history, i, replay)}
     for iteration in set(range(upcoming)) - agents:
         for stage, files in FILES.items():
             if iteration < upcoming - last and f"{iteration:04d}/{stage}" not in read:

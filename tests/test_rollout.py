@@ -79,11 +79,11 @@ def test_each_episode_has_a_track_of_its_own_and_a_quarter_of_them_is_quiet():
     second = policy_wave(ctx, so_far([16_000] + [0] * (len(first) - 1)))
     tasks = [*first, *second]
     assert len({task.seed for task in tasks}) == len(tasks)
-    assert sum(task.quiet for task in tasks) == len(tasks) // 4
+    assert sum(task.deterministic for task in tasks) == len(tasks) // 4
     alone = [
         policy_wave(stage(2, (1, 1), (32_000, 40), num_envs=1), so_far([800] * (n - 1) + [801]))[0] for n in range(1, 9)
     ]
-    assert sum(task.quiet for task in alone) == 2
+    assert sum(task.deterministic for task in alone) == 2
 
 
 def test_random_driving_goes_on_until_the_decisions_are_there_though_episodes_end_at_once():

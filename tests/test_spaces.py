@@ -13,20 +13,20 @@ from tests.other_spaces import Categorical, DiscreteActions, Vector, make_catego
 from tests.test_engines import Here
 from tests.tiny_env import tiny_config
 from wmloop import loop, spaces
-from wmloop.agents.collector import Task, drive, halves
+from wmloop.agents.collector import EpisodeTask, drive, halves
 from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import Agent, Exploration
 from wmloop.calibration.forecasts import forecast
 from wmloop.config import RandomDriving, RolloutConfig, build_config
 from wmloop.config.text import to_toml
-from wmloop.display.keys import Hand
+from wmloop.display.keys import Controls
 from wmloop.display.showing import ClosedError
 from wmloop.dreams import Noise, rollout
 from wmloop.envs import PoolStep, engine
 from wmloop.episodes import Cut, Replay, pack, unpack
 from wmloop.errors import UsageError
 from wmloop.learn import ppo
-from wmloop.learn.optim import adam, descend
+from wmloop.learn.optim import adam, clipped_step
 from wmloop.models.memory import memory_loss
 from wmloop.models.policies import Deterministic
 from wmloop.models.vision_memory import VisionMemory
@@ -36,7 +36,7 @@ from wmloop.spaces import BoxActions, Pixels, recorded
 from wmloop.store import Store
 from wmloop.training import networks
 from wmloop.training.context import StageContext
-from wmloop.training.experience import Experience, draw, remember
+from wmloop.training.experience import LatentReplay, draw, filter_states
 from wmloop.training.rollouts import actions_of, episodes_of
 
 CPU = torch.device("cpu")
@@ -89,8 +89,8 @@ def test_a_random_walk_stays_in_the_space_and_repeats(spec):
 
 def test_pushes_come_as_often_as_configured_and_are_gone_in_between(spec):
     rngs = [np.random.default_rng(i) for i in range(40)]
-    push = spec.pushes(RolloutConfig(perturb_prob=0.1, perturb_decisions=(3, 3)), rngs)
-    pushed = np.stack([push().any(1) for _ in range(400)])
+    offset = spec.perturbations(RolloutConfig(perturb_prob=0.1, perturb_decisions=(3, 3)), rngs)
+    pushed = np.stack([offset().any(1) for _ in range(400)])
     assert pushed.mean() == pytest.approx(3 / (3 + 9), abs=0.03)  # nine without, on average
 
 
@@ -144,8 +144,8 @@ _BOX = np.array([[0, 0.3], [-1, 0.3], [1, 0.3], [0, 0.8]], np.float32)  # on, le
 class Keyed(Here):
     """TinyDrive by four keys, in this process."""
 
-    def __init__(self, config, num_envs, patience=None, output=None):
-        super().__init__(config.model_copy(update={"mirrored_actions": ()}), num_envs, patience, output)
+    def __init__(self, config, num_envs, max_unrewarded=None, output=None):
+        super().__init__(config.model_copy(update={"mirrored_actions": ()}), num_envs, max_unrewarded, output)
         self.actions = DiscreteActions(len(_BOX))
 
     def send(self, copies, actions):
@@ -211,7 +211,7 @@ class Corridor:
         reasons = np.where(cut, Cut.DECISIONS, Cut.NONE).astype(np.int8)
         return copies, PoolStep(self._seen(copies), reward, ended, cut, driving.astype(np.int64), reasons)
 
-    def stay_with(self, copies):
+    def pin_thread(self, copies):
         pass
 
 
@@ -246,7 +246,7 @@ def agent(config):
 def wander(count=8, decisions=12):
     pool, episodes, shown = Corridor(4), [], []
     for start in range(0, count, 4):
-        wave = [Task(start + i, decisions) for i in range(4)]
+        wave = [EpisodeTask(start + i, decisions) for i in range(4)]
         plans = [
             pool.actions.random_walk(RandomDriving(), decisions, np.random.default_rng(task.seed)) for task in wave
         ]
@@ -292,7 +292,7 @@ def test_episodes_of_vectors_survive_the_way_through_a_shard():
 def test_experience_has_the_mirrored_world_beside_the_real_one(config):
     episodes = wander()
     replay = Replay([episodes], DiscreteActions(3))
-    experience = Experience.of(config, replay, Latents(episodes, mirror=True), 1.0, CPU)
+    experience = LatentReplay.of(config, replay, Latents(episodes, mirror=True), 1.0, CPU)
     assert (experience.actions.sum(-1)[:, replay.first] == 1).all()
     assert torch.equal(experience.actions[1], experience.actions[0].flip(-1))
     assert torch.equal(experience.mu[1, :, 0], -experience.mu[0, :, 0])
@@ -301,22 +301,22 @@ def test_experience_has_the_mirrored_world_beside_the_real_one(config):
 def test_m_learns_and_c_improves_in_dreams_of_vectors_with_discrete_actions(config, agent):
     episodes, memory = wander(40), agent.world.memory
     replay = Replay([episodes], agent.actions)
-    experience = Experience.of(config, replay, Latents(episodes), 1.0, CPU)
+    experience = LatentReplay.of(config, replay, Latents(episodes), 1.0, CPU)
     optimizer = adam([p for p in memory.parameters() if p.requires_grad], 1e-2)
-    losses, states = [], remember(memory, experience)
+    losses, states = [], filter_states(memory, experience)
     for i in range(150):
         z, action, state, targets = draw(context(config), experience, states, i)
         hidden, _ = memory(z, action, state)
         loss, _ = memory_loss(memory.predict(hidden, targets.z), targets, 10.0, 1.0, 1.0)
-        descend(loss, optimizer, 10.0)
+        clipped_step(loss, optimizer, 10.0)
         losses.append(float(loss.detach()))
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 1
     actor, critic = agent.actor, agent.critic
-    actor.lean(experience.actions[0, : len(replay) - 1].mean(0))
+    actor.init_mean(experience.actions[0, : len(replay) - 1].mean(0))
     imagination, reference = agent.world.imagination(1.0, 1.0), networks.new_actor(config, agent.actions, CPU)
     reference.load_state_dict(actor.state_dict())
     optimizer = adam([*actor.parameters(), *critic.parameters()], 1e-3)
-    start = remember(memory, experience).at(0)
+    start = filter_states(memory, experience).at(0)
     settings = config.controller.model_copy(update={"minibatch_size": 256, "target_kl": 1.0})
 
     def dreamt(seed):
@@ -338,14 +338,16 @@ def test_m_learns_and_c_improves_in_dreams_of_vectors_with_discrete_actions(conf
 
 def test_what_an_agent_did_is_recorded_as_m_reads_it_and_m_is_asked_about_it(config, agent):
     pool = Corridor(4)
-    trace, wave = Recorder(agent, halves(4)), [Task(seed, 30, seed == 1) for seed in range(3)]
-    push = pool.actions.pushes(config.rollout.model_copy(update={"perturb_prob": 0.3}), [np.random.default_rng(0)] * 2)
-    loud = np.array([not task.quiet for task in wave] + [False])
+    trace, wave = Recorder(agent, halves(4)), [EpisodeTask(seed, 30, seed == 1) for seed in range(3)]
+    offset = pool.actions.perturbations(
+        config.rollout.model_copy(update={"perturb_prob": 0.3}), [np.random.default_rng(0)] * 2
+    )
+    explore = np.array([not task.deterministic for task in wave] + [False])
 
     def decide(t, copies, seen):
         noise = np.random.default_rng(t).standard_normal((4, 3), np.float32)
         here = slice(copies.start, None, copies.step)
-        return trace.act(copies, seen, Exploration(noise[here], push(), loud[here]))
+        return trace.act(copies, seen, Exploration(noise[here], offset(), explore[here]))
 
     episodes = drive(pool, wave, decide, lambda frames, picture: None)
     for i, episode in enumerate(episodes):
@@ -390,7 +392,7 @@ class Hands:
         return ["m"] if not self.shown else []
 
     def hand(self):
-        return Hand(steer=1.0)
+        return Controls(steer=1.0)
 
 
 @pytest.mark.parametrize("place", ["real", "both", "dream"])

@@ -24,7 +24,7 @@ from wmloop.config import RunConfig, VanillaPPOConfig, build_config, explain, se
 from wmloop.config.part import Part
 from wmloop.config.presets import PRESETS, PROFILES
 from wmloop.config.text import from_toml, to_toml
-from wmloop.display.keys import Hand
+from wmloop.display.keys import Controls
 from wmloop.display.showing import ClosedError
 from wmloop.envs import PixelEnv
 from wmloop.episodes import Episode
@@ -37,7 +37,7 @@ from wmloop.opening import stored_config
 from wmloop.pipelines.vanilla_ppo import VANILLA_PPO
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.player import Plain, Player
-from wmloop.seeding import fresh_tracks
+from wmloop.seeding import fresh_seeds
 from wmloop.serving.agent import Served
 from wmloop.spaces import BoxActions
 from wmloop.store import Store
@@ -257,13 +257,13 @@ def test_it_plays_in_reality_alone_or_beside_another(against, finished, tmp_path
 
 def test_a_person_may_drive_it_and_is_told_that_there_is_no_dream(finished):
     config = stored_config(Store.open(finished[0] / "tiny"))
-    script = Script({2: ["m"], 4: ["tab"], 5: ["t"]}, hand=Hand(steer=1.0), longest=20)
+    script = Script({2: ["m"], 4: ["tab"], 5: ["t"]}, hand=Controls(steer=1.0), longest=20)
     with contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")) as env:
         served = Served.of(History(Store.open(finished[0] / "tiny"), VANILLA_PPO), 1)
         agent = served.agent(config, env.actions, CPU)
         player = Player(script, Plain(env, agent), None, "real", "tiny", 10.0)
         with contextlib.suppress(ClosedError):
-            player.play(fresh_tracks(1, 0))
+            player.play(fresh_seeds(1, 0))
     told = [" ".join(lines) for _, _, lines in script.shown]
     assert "C drives" in told[0]
     assert "you drive" in told[3]

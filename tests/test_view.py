@@ -191,7 +191,7 @@ def test_what_was_said_a_while_ago_is_no_news_any_more():
 
 def test_a_correlation_without_a_bias_is_no_fault():
     state = after([VersionCommitted(4, "rollout", {"open_loop_correlation": 0.5}, 0, 1.0)], at_work())
-    assert state.foresight[0] == 0.5
+    assert state.open_loop[0] == 0.5
     assert len(drawn(state, 80, 24)) == 24
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from tests.test_episodes import episode
-from wmloop.models.vision import Equaliser, Vision, foretaste_loss, to_images
+from wmloop.models.vision import HistogramEqualizer, Vision, reward_prediction_loss, to_images
 from wmloop.training.latents import ahead
 
 
@@ -17,7 +17,7 @@ from wmloop.training.latents import ahead
 def test_ranks_follow_the_order_of_values_and_say_how_many_lie_below(values, seed):
     shades = np.array(values, np.uint8)
     pictures = np.stack([np.random.default_rng(seed + channel).permutation(shades) for channel in range(3)], -1)
-    equaliser = Equaliser()
+    equaliser = HistogramEqualizer()
     equaliser.adapt([torch.from_numpy(pictures[None, None])])
     below = (np.array(values)[:, None] > values).mean(1)
     equal = (np.array(values)[:, None] == values).mean(1)
@@ -67,5 +67,5 @@ def test_what_lies_ahead_of_each_observation_are_the_rewards_from_its_own_decisi
 def test_a_guess_is_held_against_known_rewards_only():
     guess, rewards = torch.tensor([[1.0, 9.0], [4.0, 9.0]]), torch.tensor([[0.0, 0.0], [2.0, 0.0]])
     known = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-    assert foretaste_loss(guess, rewards, known) == 2.5
-    assert foretaste_loss(guess, rewards, torch.zeros(2, 2)) == 0
+    assert reward_prediction_loss(guess, rewards, known) == 2.5
+    assert reward_prediction_loss(guess, rewards, torch.zeros(2, 2)) == 0

@@ -9,7 +9,7 @@ from tests.vector_world import PUSH, PointEnv, VectorWorld, point_agent
 from wmloop.agents.recorder import Recorder
 from wmloop.calibration.forecasts import forecast
 from wmloop.calibration.gap import gap
-from wmloop.calibration.open_loop import foresee
+from wmloop.calibration.open_loop import open_loop_returns
 from wmloop.config import build_config
 from wmloop.dreams import Noise, foretell, rollout, unroll
 from wmloop.episodes import Episode
@@ -65,7 +65,7 @@ def test_one_step_is_foretold_and_many_are_foreseen(start, actions):
     assert not done.any()
     lived = torch.tensor([T, T, 3, 1, T])
     counted = paid(start, actions) * (torch.arange(T).unsqueeze(1) < lived)
-    foreseen = foresee(VectorWorld(), point_agent().actor, start, actions, lived, generator())
+    foreseen = open_loop_returns(VectorWorld(), point_agent().actor, start, actions, lived, generator())
     torch.testing.assert_close(foreseen, counted.sum(0), rtol=1e-4, atol=1e-4)
 
 

@@ -20,7 +20,7 @@ from wmloop.events import Event
 from wmloop.history import History
 from wmloop.opening import history_of, open_named, require_trust, stored_config
 from wmloop.player import Dreamt, Moment, Real
-from wmloop.seeding import fresh_tracks
+from wmloop.seeding import fresh_seeds
 from wmloop.serving.agent import Served
 from wmloop.serving.choice import choose
 from wmloop.serving.trained import TrainedAgent
@@ -119,7 +119,7 @@ class Run:
             real = Real(env, agent, config.memory.terminated_weight)
             real.temperature = temperature
             dreamt = Dreamt(real, config.env.most_frames, config.env.action_repeat)
-            dreamt.reset(fresh_tracks(1, seed)[0])
+            dreamt.reset(fresh_seeds(1, seed)[0])
         yield dreamt.moment
         while not dreamt.moment.ended:
             dreamt.step()

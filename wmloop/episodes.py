@@ -37,7 +37,7 @@ class Episode:
     """One real episode of T decisions.
 
     `observations` (T+1, ...); `actions` (T, ...) in the environment's own units; `rewards` (T,) float32, the official reward
-    summed over the action repeat; `frames` the real frames it took; `quiet` says that C drove without exploration noise.
+    summed over the action repeat; `frames` the real frames it took; `deterministic` says that C drove without noise.
     `terminated` is the environment's word; `truncated` that it was stopped, `cut` says why. Where the observations were not
     asked for there are none of them, (0, ...).
     """
@@ -49,7 +49,7 @@ class Episode:
     truncated: bool
     seed: int
     frames: int
-    quiet: bool = False
+    deterministic: bool = False
     cut: Cut = Cut.NONE
 
     def __len__(self) -> int:
@@ -69,7 +69,14 @@ def pack(episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
     with ThreadPoolExecutor(machine.cores()) as pool:
         kept = list(pool.map(lambda episode: _kept(episode.observations), episodes))
     for i, (episode, (name, observations)) in enumerate(zip(episodes, kept, strict=True)):
-        facts = (episode.terminated, episode.truncated, episode.seed, episode.frames, episode.quiet, episode.cut)
+        facts = (
+            episode.terminated,
+            episode.truncated,
+            episode.seed,
+            episode.frames,
+            episode.deterministic,
+            episode.cut,
+        )
         arrays[f"{i:04d}.{name}"] = observations
         arrays[f"{i:04d}.shape"] = np.array(episode.observations.shape, np.int64)
         arrays[f"{i:04d}.actions"] = episode.actions
@@ -109,7 +116,7 @@ def unpack(arrays: Mapping[str, np.ndarray], observed: bool = True) -> Iterator[
             observations = np.frombuffer(raw, np.uint8).reshape(shape)
         else:
             observations = plain.reshape(shape).copy()
-        terminated, truncated, seed, frames, quiet, *cut = (int(n) for n in arrays[f"{i:04d}.facts"])
+        terminated, truncated, seed, frames, deterministic, *cut = (int(n) for n in arrays[f"{i:04d}.facts"])
         yield Episode(
             observations,
             actions,
@@ -118,7 +125,7 @@ def unpack(arrays: Mapping[str, np.ndarray], observed: bool = True) -> Iterator[
             bool(truncated),
             seed,
             frames,
-            bool(quiet),
+            bool(deterministic),
             Cut(*cut or [0]),
         )
 

@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 _WARM_UPS = 3
 
 
-class Captured(Generic[Result]):
+class CapturedGraph(Generic[Result]):
     """Call a function of tensors: on CUDA recorded once and replayed from then on, elsewhere simply called.
 
     All shapes have to stay as they are in the first call, and whatever else the function reads (weights) has to change in

@@ -25,7 +25,7 @@ class Retention(NamedTuple):
         """Return the files that are not kept, by version, the oldest first. The best agent always stays."""
         upcoming = history.next_position()[0]
         last = range(max(0, upcoming - max(1, self.keep_last)), upcoming)
-        whole = {version.name for iteration in last for version in read_after(history, iteration, replay)}
+        whole = {version.name for iteration in last for version in required_by_next(history, iteration, replay)}
         scored = sorted(history.scored(), key=lambda v: (-ranking.merit(v.metrics), v.iteration))
         agents = {*last, *(version.iteration for version in scored[: max(1, self.keep_best)])}
         if self.keep_every:
@@ -41,7 +41,7 @@ class Retention(NamedTuple):
         return gone
 
 
-def read_after(history: History, iteration: int, replay: int) -> list[Version]:
+def required_by_next(history: History, iteration: int, replay: int) -> list[Version]:
     """Return the versions that the iteration after the finished `iteration` reads: what training goes on from there needs.
 
     `replay` is the number of iterations whose rollouts are learnt from, the reading one among them.

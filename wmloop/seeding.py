@@ -12,9 +12,9 @@ HELD_OUT = 2**30
 _CONFIRM_OFFSET = 1_000_000
 _FRESH_OFFSET = 2_000_000
 #: Fresh tracks of one seed: the next seed's begin behind them.
-TRACKS_A_SEED = 100_000
+EPISODES_A_SEED = 100_000
 #: The largest seed whose tracks' numbers all fit 64 bits.
-LAST_SEED = (2**63 - HELD_OUT - _FRESH_OFFSET) // TRACKS_A_SEED - 1
+LAST_SEED = (2**63 - HELD_OUT - _FRESH_OFFSET) // EPISODES_A_SEED - 1
 
 
 def derive_seed(run_seed: int, *position: int | str) -> int:
@@ -27,22 +27,22 @@ def derive_seed(run_seed: int, *position: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
-def training_track(run_seed: int, *position: int | str) -> int:
+def training_seed(run_seed: int, *position: int | str) -> int:
     """Return an environment seed in [0, 2**30), the half in which agents may train."""
     return derive_seed(run_seed, *position) % HELD_OUT
 
 
-def evaluation_tracks(count: int) -> list[int]:
+def evaluation_seeds(count: int) -> list[int]:
     """Return the held-out environment seeds by which a run ranks its own versions."""
     return [HELD_OUT + i for i in range(count)]
 
 
-def confirmation_tracks(count: int) -> list[int]:
+def confirmation_seeds(count: int) -> list[int]:
     """Return the held-out environment seeds on which a run confirms that its goal is met."""
     return [HELD_OUT + _CONFIRM_OFFSET + i for i in range(count)]
 
 
-def fresh_tracks(count: int, seed: int) -> list[int]:
+def fresh_seeds(count: int, seed: int) -> list[int]:
     """Return held-out environment seeds for `wmloop eval --seed`: never used within any run, nor by another `seed`.
 
     Raises:
@@ -50,7 +50,7 @@ def fresh_tracks(count: int, seed: int) -> list[int]:
     """
     if not 0 <= seed <= LAST_SEED:
         raise UsageError(f"there are no fresh tracks of seed {seed}: seeds go from 0 to {LAST_SEED}")
-    if count > TRACKS_A_SEED:
-        raise UsageError(f"a seed has {TRACKS_A_SEED:,} fresh tracks, not {count:,}: take more of another seed")
-    start = HELD_OUT + _FRESH_OFFSET + seed * TRACKS_A_SEED
+    if count > EPISODES_A_SEED:
+        raise UsageError(f"a seed has {EPISODES_A_SEED:,} fresh tracks, not {count:,}: take more of another seed")
+    start = HELD_OUT + _FRESH_OFFSET + seed * EPISODES_A_SEED
     return [start + i for i in range(count)]

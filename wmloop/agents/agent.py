@@ -11,14 +11,14 @@ CarryT = TypeVar("CarryT")
 
 
 class Exploration(NamedTuple):
-    """How N drivers leave the deterministic policy: where `loud` (N,) bool, by the policy's own noise and by pushes.
+    """How N drivers leave the deterministic policy: where `explore` (N,) bool, by the policy's own noise and by pushes.
 
-    `noise` (N, A) is standard normal, `push` (N, A) is added to the sampled action before it is executed.
+    `noise` (N, A) is standard normal, `offset` (N, A) is added to the sampled action before it is executed.
     """
 
     noise: np.ndarray
-    push: np.ndarray
-    loud: np.ndarray
+    offset: np.ndarray
+    explore: np.ndarray
 
 
 class Agent(Protocol[CarryT]):

@@ -25,20 +25,20 @@ Called once a decision for each half of the copies of a wave.
 UNLIMITED = 1_000_000
 
 
-class Task(NamedTuple):
+class EpisodeTask(NamedTuple):
     """One episode to drive: the environment's seed, at most `decisions` decisions, and whether without noise."""
 
     seed: int
     decisions: int
-    quiet: bool = False
+    deterministic: bool = False
 
 
-def waves(tasks: Sequence[Task], num_envs: int) -> list[list[Task]]:
+def waves(tasks: Sequence[EpisodeTask], num_envs: int) -> list[list[EpisodeTask]]:
     """Cut tasks into waves of at most `num_envs`."""
     return [list(tasks[i : i + num_envs]) for i in range(0, len(tasks), num_envs)]
 
 
-def require_wave(saved: Sequence[object], wave: Sequence[Task], name: str) -> None:
+def require_wave(saved: Sequence[object], wave: Sequence[EpisodeTask], name: str) -> None:
     """Refuse a saved wave of another length: env.num_envs was another one when the interrupted attempt at `name` drove it.
 
     Raises:
@@ -59,7 +59,7 @@ def halves(num_envs: int) -> list[range]:
 
 
 def drive(
-    pool: Envs, wave: Sequence[Task], decide: Decide, tick: Callable[[int, np.ndarray | None], None]
+    pool: Envs, wave: Sequence[EpisodeTask], decide: Decide, tick: Callable[[int, np.ndarray | None], None]
 ) -> list[Episode]:
     """Drive one wave and return its episodes, in the order of its tasks.
 
@@ -70,7 +70,7 @@ def drive(
     count = len(wave)
     idle: list[int | None] = [None] * (pool.num_envs - count)
     first = pool.reset([*(task.seed for task in wave), *idle], [*(task.decisions for task in wave), *idle])
-    driven = [_Driven(observation) for observation in first[:count]]
+    driven = [_EpisodeBuilder(observation) for observation in first[:count]]
     decided = dict.fromkeys(halves(pool.num_envs), 0)
 
     def act(copies: range, seen: np.ndarray) -> None:
@@ -85,7 +85,7 @@ def drive(
                 driven[copy].actions.append(action)
         pool.send(copies, actions)
 
-    with _beside(pool):
+    with _inference_threads(pool):
         for copies in list(decided):
             act(copies, first[copies.start :: copies.step])
         while decided:
@@ -98,7 +98,7 @@ def drive(
     return [one.episode(task, pool.actions) for one, task in zip(driven, wave, strict=True)]
 
 
-class _Driven:
+class _EpisodeBuilder:
     """What has been driven of one episode."""
 
     def __init__(self, observation: np.ndarray) -> None:
@@ -119,16 +119,16 @@ class _Driven:
         self.terminated, self.truncated = bool(step.terminated[place]), bool(step.truncated[place])
         self.cut = Cut(step.cut[place])
 
-    def episode(self, task: Task, spec: ActionSpec) -> Episode:
+    def episode(self, task: EpisodeTask, spec: ActionSpec) -> Episode:
         return Episode(
             np.stack(self.seen), np.stack(self.actions).astype(spec.dtype), np.array(self.rewards, np.float32),
-            self.terminated, self.truncated, seed=task.seed, frames=self.frames, quiet=task.quiet,
+            self.terminated, self.truncated, seed=task.seed, frames=self.frames, deterministic=task.deterministic,
             cut=self.cut,
         )  # fmt: skip
 
 
 @contextlib.contextmanager
-def _beside(pool: Envs) -> Iterator[None]:
+def _inference_threads(pool: Envs) -> Iterator[None]:
     """Leave the cores to the workers: a second thread would wait, awake, on the core of one (docs/performance.md).
 
     Products of a few rows are slower, too, where their factors may be rounded.
@@ -141,4 +141,4 @@ def _beside(pool: Envs) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision(precision)
-        pool.stay_with(range(pool.num_envs))
+        pool.pin_thread(range(pool.num_envs))

@@ -52,6 +52,6 @@ class PixelAgent:
         policy: Policy = self.actor(torch.from_numpy(pictures).to(self.device))
         action = policy.mode()
         if exploration is not None:
-            noise, push, loud = (torch.from_numpy(part).to(self.device) for part in exploration)
-            action = torch.where(loud.unsqueeze(1), policy.sample(noise) + push, action)
+            noise, offset, explore = (torch.from_numpy(part).to(self.device) for part in exploration)
+            action = torch.where(explore.unsqueeze(1), policy.sample(noise) + offset, action)
         return self._actions.decode(policy.executed(action).cpu().numpy()), Carry(pictures, action)

@@ -55,8 +55,8 @@ class Agent:
         policy: Policy = self.actor(state.features)
         action = policy.mode()
         if exploration is not None:
-            noise, push, loud = (torch.from_numpy(part).to(self.device) for part in exploration)
-            action = torch.where(loud.unsqueeze(1), policy.executed(policy.sample(noise) + push), action)
+            noise, offset, explore = (torch.from_numpy(part).to(self.device) for part in exploration)
+            action = torch.where(explore.unsqueeze(1), policy.executed(policy.sample(noise) + offset), action)
         return action
 
     def policy(self, features: Tensor) -> Deterministic:

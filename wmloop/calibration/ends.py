@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wmloop.calibration.windows import Promises
+from wmloop.calibration.windows import ReturnForecast
 
 #: Bounds of the bins of probabilities in which ends are counted.
 BINS = (0.0, 0.001, 0.01, 0.1, 0.5, 1.0)
@@ -19,7 +19,7 @@ def by_bin(expected: np.ndarray, came: np.ndarray) -> list[list[float]]:
     return rows
 
 
-def ends(promises: Sequence[Promises]) -> dict[str, float]:
+def ends(promises: Sequence[ReturnForecast]) -> dict[str, float]:
     """Return how often M expected episodes to end, and how often they did, over all their decisions and by bin.
 
     `predicted_terminations` is the sum of the probabilities that M gave to each decision's ending its episode, before it

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from wmloop.agents.recorder import Recorder
 from wmloop.calibration.ends import by_bin
-from wmloop.calibration.open_loop import foresee
-from wmloop.calibration.windows import HORIZON, Promises, time_limit, windows
+from wmloop.calibration.open_loop import open_loop_returns
+from wmloop.calibration.windows import HORIZON, ReturnForecast, time_limit, windows
 from wmloop.config import WorldModelConfig
 from wmloop.dreams import Noise, foretell, rollout
 from wmloop.episodes import Episode
@@ -32,7 +32,7 @@ _ROWS = 1024
 def forecast(
     trace: Recorder, config: WorldModelConfig, episodes: Sequence[Episode], foreseeing: bool = False,
     tick: Callable[[], None] = lambda: None,
-) -> list[Promises]:  # fmt: skip
+) -> list[ReturnForecast]:  # fmt: skip
     """Return M's promises over each of `episodes`, those of the wave in order, driven from the trace's beginning.
 
     What M foresees of the actions really taken is asked only if `foreseeing`: it takes many dreams, and `tick` is
@@ -40,7 +40,7 @@ def forecast(
     """
     lived: list[list[int]] = [[] for _ in episodes]
     told = [
-        Promises([], [], [], lived[i], len(episode), ends)
+        ReturnForecast([], [], [], lived[i], len(episode), ends)
         for i, (episode, ends) in enumerate(zip(episodes, _ends(trace, config, episodes), strict=True))
     ]
     limit = time_limit(episodes, config)
@@ -71,7 +71,7 @@ def forecast(
         some = chosen[k : k + _TOGETHER]
         taken = nn.utils.rnn.pad_sequence([seen[place][1] for place in some])
         real = torch.tensor([starts[place][2].lived for place in some], device=agent.device)
-        foreseen: Tensor = foresee(imagination, agent.actor, begin.at(some), taken, real, generator) * scale
+        foreseen: Tensor = open_loop_returns(imagination, agent.actor, begin.at(some), taken, real, generator) * scale
         answers |= dict(zip(some, foreseen.tolist(), strict=True))
     for place, (i, _, _) in enumerate(starts):
         told[i].foreseen.append(answers.get(place))

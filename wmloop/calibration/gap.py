@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wmloop.calibration.windows import Promises
+from wmloop.calibration.windows import ReturnForecast
 
 
-def gap(promises: Sequence[Promises]) -> dict[str, float]:
+def gap(promises: Sequence[ReturnForecast]) -> dict[str, float]:
     """Return how the dream's promises stood against reality over several episodes; nothing where no moment was asked.
 
     Only episodes without exploration: C did there what it did in the dream. `predicted_return`, `real_return`: rewards an

@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.calibration.windows import Promises
+from wmloop.calibration.windows import ReturnForecast
 from wmloop.dreams import Noise, unroll
 from wmloop.models.policies import Policy
 from wmloop.models.world_model import Imagination, State
 
 #: Dreams of a moment, given what was really done.
-_FORESEEING = 1024
+_PARTICLES = 1024
 #: With so few dreams none has just the real action: C's deviations count so many times, and no dream is impossible.
-_SLACK, _FLOOR = 2.0, 0.02
+_STD_FACTOR, _UNIFORM_MIX = 2.0, 0.02
 
 
-def foresee(
+def open_loop_returns(
     imagination: Imagination, policy: Callable[[Tensor], Policy], begin: State, taken: Tensor, lived: Tensor,
     generator: torch.Generator,
 ) -> Tensor:  # fmt: skip
@@ -32,7 +32,7 @@ def foresee(
     particle filter, Gordon et al. 1993). Each of the first `lived` (N,) decisions counts what is then expected of it,
     whether it ends the episode or not. No real picture is seen.
     """
-    (count, dreams), device = (len(lived), _FORESEEING), lived.device
+    (count, dreams), device = (len(lived), _PARTICLES), lived.device
     first = torch.arange(count, device=device).unsqueeze(1) * dreams
     start = begin.at(torch.arange(count, device=device).repeat_interleave(dreams))
     noise = Noise.draw(len(taken), count * dreams, imagination.noise_size, taken.shape[2], generator)
@@ -40,7 +40,7 @@ def foresee(
     total, continues = torch.zeros(count, device=device), torch.ones(count * dreams, device=device)
 
     def act(t: int, state: State) -> tuple[State, Tensor]:
-        likely = policy(state.features).likelihood(actions[t], _SLACK, _FLOOR) * continues.clamp(min=1e-6)
+        likely = policy(state.features).likelihood(actions[t], _STD_FACTOR, _UNIFORM_MIX) * continues.clamp(min=1e-6)
         weight = likely.view(count, dreams).cumsum(1)
         at = torch.rand(count, 1, generator=generator, device=device) + torch.arange(dreams, device=device)
         drawn = torch.searchsorted(weight, at / dreams * weight[:, -1:]).clamp_(max=dreams - 1)
@@ -52,7 +52,7 @@ def foresee(
     return total
 
 
-def foresight(promises: Sequence[Promises]) -> dict[str, float]:
+def open_loop_metrics(promises: Sequence[ReturnForecast]) -> dict[str, float]:
     """Return how well M foresaw what the actions that were really taken would pay, explored or not; nothing if unasked.
 
     `open_loop_bias` is the difference in parts of what was paid, where that is more than twice its error,

@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wmloop.agents.agent import Driver
-from wmloop.agents.collector import UNLIMITED, Task, drive, halves
+from wmloop.agents.collector import UNLIMITED, EpisodeTask, drive, halves
 from wmloop.agents.recorder import Recorder
 from wmloop.calibration.ends import ends
 from wmloop.calibration.forecasts import forecast
 from wmloop.calibration.gap import gap
-from wmloop.calibration.windows import Promises
+from wmloop.calibration.windows import ReturnForecast
 from wmloop.config import RunConfig, WorldModelConfig
 from wmloop.envs import Envs
 
 
-class TrackResult(NamedTuple):
-    """What happened on one track, and what M had to say about it (see windows.Promises)."""
+class EpisodeResult(NamedTuple):
+    """What happened on one track, and what M had to say about it (see windows.ReturnForecast)."""
 
     seed: int
     score: float
@@ -33,14 +33,14 @@ class TrackResult(NamedTuple):
     ends: Sequence[Sequence[float]] = ()
 
 
-def score_tracks(
+def score_episodes(
     config: RunConfig, pool: Envs, agent: Any, tracks: Sequence[int], tick: Callable[[int, np.ndarray | None], None],
-) -> list[TrackResult]:  # fmt: skip
+) -> list[EpisodeResult]:  # fmt: skip
     """Drive at most one wave of tracks with the deterministic policy; `tick` as in `collector.drive`.
 
     An agent without a world model, as its settings say, promises nothing.
     """
-    wave = [Task(seed, UNLIMITED) for seed in tracks]
+    wave = [EpisodeTask(seed, UNLIMITED) for seed in tracks]
     if isinstance(config, WorldModelConfig):
         trace = Recorder(agent, halves(pool.num_envs))
         episodes = drive(pool, wave, lambda t, copies, frames: trace.act(copies, frames), tick)
@@ -48,21 +48,21 @@ def score_tracks(
     else:
         driver = Driver(agent, halves(pool.num_envs))
         episodes = drive(pool, wave, lambda t, copies, frames: driver.act(copies, frames), tick)
-        told = [Promises([], [], [])] * len(episodes)
+        told = [ReturnForecast([], [], [])] * len(episodes)
     return [
-        TrackResult(e.seed, e.score, e.frames, e.terminated, p.promised, p.paid, p.lived, p.decisions, p.ends)
+        EpisodeResult(e.seed, e.score, e.frames, e.terminated, p.promised, p.paid, p.lived, p.decisions, p.ends)
         for e, p in zip(episodes, told, strict=True)
     ]
 
 
-def summarise(results: Sequence[TrackResult]) -> dict[str, float]:
+def summarise(results: Sequence[EpisodeResult]) -> dict[str, float]:
     """Return the headline figures of scored tracks.
 
     `score`, `score_min`: mean and least of the tracks' sums of official reward; `score_std`: their standard deviation, with
     n - 1; `score_se`: the standard error of their mean. `frames`: real frames driven. The rest is M's word against
     reality's (see gap.gap, ends.ends).
     """
-    promises = [Promises(r.promised, [], r.paid, r.lived, r.decisions, r.ends) for r in results]
+    promises = [ReturnForecast(r.promised, [], r.paid, r.lived, r.decisions, r.ends) for r in results]
     scores = np.array([result.score for result in results])
     spread = float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
     figures = {
@@ -75,7 +75,7 @@ def summarise(results: Sequence[TrackResult]) -> dict[str, float]:
     return figures | gap(promises) | ends(promises)
 
 
-def details(results: Sequence[TrackResult]) -> list[dict[str, Any]]:
+def details(results: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
     """Return what `wmloop eval --json` tells of each track."""
     return [
         {"seed": result.seed, "score": result.score, "frames": result.frames, "terminated": result.terminated}

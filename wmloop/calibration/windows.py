@@ -23,13 +23,13 @@ class Window(NamedTuple):
     lived: int
 
 
-class Promises(NamedTuple):
+class ReturnForecast(NamedTuple):
     """What M said over the windows of one episode (see `windows`), and what came of it; rewards in the environment's units.
 
     `promised` is dreamt with C acting inside M, `foreseen` is what M expects given the actions that were really taken
-    (see `foresee`; None, or nothing at all, where that was not asked), `paid` is what reality paid, all sums over a window;
-    `lived` are its real decisions. `decisions` is the episode's length. `ends` has a row for each of BINS: decisions for
-    which M expected an end with such a probability, the sum of these, and the ends that came.
+    (see `open_loop_returns`; None, or nothing at all, where that was not asked), `paid` is what reality paid, all sums over
+    a window; `lived` are its real decisions. `decisions` is the episode's length. `ends` has a row for each of BINS:
+    decisions for which M expected an end with such a probability, the sum of these, and the ends that came.
     """
 
     promised: list[float]
@@ -40,17 +40,17 @@ class Promises(NamedTuple):
     ends: Sequence[Sequence[float]] = ()
 
 
-def windows(episode: Episode, warmup: int, limit: int, patience: int | None) -> list[Window]:
+def windows(episode: Episode, warmup: int, limit: int, max_unrewarded: int | None) -> list[Window]:
     """Return where in an episode M is asked, and how far: from decision `warmup` on, where dreams begin, up to the end.
 
     One window begins where the one before ends, so that each decision counts once.
 
     After an end nothing is paid, and M has to know. But a time limit, of `limit` decisions, says nothing about what would
     have come: the dream is cut where it would cut, whether the episode came so far or not. Where rollouts stop because
-    nothing has paid for `patience` decisions, M knows nothing of what comes then: windows that reach beyond such a place
+    nothing has paid for `max_unrewarded` decisions, M knows nothing of what comes then: windows that reach beyond such a place
     are left out, also where the episode went on.
     """
-    length, stopped = len(episode), _stopped(episode.rewards, patience)
+    length, stopped = len(episode), _stopped(episode.rewards, max_unrewarded)
     found = []
     for start in range(warmup, length, HORIZON):
         if start + HORIZON > stopped and not (episode.terminated and stopped == length):
@@ -66,11 +66,11 @@ def time_limit(episodes: Sequence[Episode], config: WorldModelConfig) -> int:
     return min([-(-config.env.most_frames // config.env.action_repeat), *cut])
 
 
-def _stopped(rewards: np.ndarray, patience: int | None) -> float:
+def _stopped(rewards: np.ndarray, max_unrewarded: int | None) -> float:
     """Return after how many decisions that paid `rewards` (T,) a rollout stops for want of a positive one; inf: never."""
-    vain = 0
+    unrewarded = 0
     for t, reward in enumerate(rewards):
-        vain = 0 if reward > 0 else vain + 1
-        if vain == patience:
+        unrewarded = 0 if reward > 0 else unrewarded + 1
+        if unrewarded == max_unrewarded:
             return t + 1
     return math.inf

@@ -13,7 +13,7 @@ from wmloop.cli.opening import log_named, open_run, output_of
 from wmloop.cli.options import NameArgument, RunsOption, SeedOption, TrustOption, VersionOption
 from wmloop.errors import UsageError
 from wmloop.opening import history_of, require_trust, stored_config
-from wmloop.seeding import TRACKS_A_SEED
+from wmloop.seeding import EPISODES_A_SEED
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,7 @@ def play(
     render: Annotated[
         str, typer.Option(metavar="window|terminal|FILE.mp4", help="Where to show it; FILE.gif will do too.")
     ] = "window",
-    episodes: Annotated[int, typer.Option(min=1, max=TRACKS_A_SEED, help="How many.")] = 1,
+    episodes: Annotated[int, typer.Option(min=1, max=EPISODES_A_SEED, help="How many.")] = 1,
     seed: SeedOption = 0,
     version: VersionOption = None,
     best: Annotated[
@@ -75,7 +75,7 @@ def play(
     from wmloop.display.showing import ClosedError
     from wmloop.envs import RemoteEnv
     from wmloop.player import Comparison, Dreamt, Player, Real
-    from wmloop.seeding import fresh_tracks
+    from wmloop.seeding import fresh_seeds
     from wmloop.serving.choice import choose
 
     history = history_of(store, config)
@@ -103,7 +103,7 @@ def play(
         stack.callback(lambda: print(*player.results, sep="\n", end="\n" if player.results else ""))
         stack.callback(showing.close)  # first: a terminal can show the results only when it has its own screen back
         try:
-            player.play(fresh_tracks(episodes, seed))
+            player.play(fresh_seeds(episodes, seed))
         except ClosedError:
             say("left before the end")
 

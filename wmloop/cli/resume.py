@@ -170,7 +170,7 @@ def _fork(source: Store, iteration: int, name: str | None, config: str, runs: Pa
         StoreCorruptError: what would be copied is damaged.
     """
     from wmloop.device import machine_facts
-    from wmloop.retention import read_after
+    from wmloop.retention import required_by_next
     from wmloop.store import Store, list_runs
 
     history = history_of(source, stored_config(source))
@@ -178,7 +178,7 @@ def _fork(source: Store, iteration: int, name: str | None, config: str, runs: Pa
     if iteration >= finished:
         has = f"its finished iterations are 0 to {finished - 1}" if finished else "none of its iterations is finished"
         raise UsageError(f"cannot go on from iteration {iteration} of the run {source.name}: {has}")
-    read = read_after(history, iteration, stored_config(source).replay)
+    read = required_by_next(history, iteration, stored_config(source).replay)
     if lost := [version for version in read if version.pruned]:
         raise UsageError(
             f"cannot go on from iteration {iteration} of the run {source.name}: {lost[0].name} was pruned,"

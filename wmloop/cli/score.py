@@ -16,13 +16,13 @@ from wmloop.cli.exits import guarded, say
 from wmloop.cli.opening import log_named, open_run, output_of
 from wmloop.cli.options import Device, JsonOption, NameArgument, RunsOption, SeedOption, TrustOption, VersionOption
 from wmloop.opening import history_of, require_trust, stored_config
-from wmloop.seeding import TRACKS_A_SEED
+from wmloop.seeding import EPISODES_A_SEED
 
 
 @guarded
 def score(
     name: NameArgument = None,
-    tracks: Annotated[int, typer.Option(min=1, max=TRACKS_A_SEED, metavar="N", help="How many fresh tracks.")] = 100,
+    tracks: Annotated[int, typer.Option(min=1, max=EPISODES_A_SEED, metavar="N", help="How many fresh tracks.")] = 100,
     seed: SeedOption = 0,
     version: VersionOption = None,
     device: Annotated[Device, typer.Option(help="Where to compute; auto is cuda where there is one.")] = "auto",
@@ -40,11 +40,11 @@ def score(
     config = stored_config(store)
     require_trust(store, config, trust_env)
 
-    from wmloop.agents.collector import Task, waves
-    from wmloop.calibration.scores import TrackResult, details, score_tracks, summarise
+    from wmloop.agents.collector import EpisodeTask, waves
+    from wmloop.calibration.scores import EpisodeResult, details, score_episodes, summarise
     from wmloop.device import resolve_device, resolve_threads, set_up
     from wmloop.envs import make_envs
-    from wmloop.seeding import fresh_tracks
+    from wmloop.seeding import fresh_seeds
     from wmloop.serving.agent import Served
     from wmloop.serving.choice import choose
     from wmloop.training.rollouts import require_same_actions
@@ -54,7 +54,7 @@ def score(
     iteration, why = choose(history, version)
     where = set_up(resolve_device(device), resolve_threads(0))
     say(f"{store.name}, iteration {iteration} ({why}), {tracks} fresh tracks of seed {seed}")
-    results: list[TrackResult] = []
+    results: list[EpisodeResult] = []
     begun, frames, shown = time.monotonic(), 0, 0.0
 
     def tick(count: int, _: object) -> None:
@@ -74,8 +74,8 @@ def score(
     with log_named(store), make_envs(config.env, min(config.env.num_envs, tracks), output=output_of(store)) as pool:
         require_same_actions(history.collected(), pool.actions)
         agent = Served.of(history, iteration).agent(config, pool.actions, where)
-        for wave in waves([Task(track, 0) for track in fresh_tracks(tracks, seed)], pool.num_envs):
-            results += score_tracks(config, pool, agent, [task.seed for task in wave], tick)
+        for wave in waves([EpisodeTask(track, 0) for track in fresh_seeds(tracks, seed)], pool.num_envs):
+            results += score_episodes(config, pool, agent, [task.seed for task in wave], tick)
             if not sys.stderr.isatty() and len(results) < tracks:
                 say(f"{len(results)} of {tracks} tracks, mean score {_mean(results):.1f}")
     if shown:

@@ -38,7 +38,7 @@ DIRECTIONS = {
 }
 
 
-class Hand(NamedTuple):
+class Controls(NamedTuple):
     """A hand on the wheel: `steer` in [-1, 1], to the right; `up` (gas) and `down` (brake) in [0, 1]."""
 
     steer: float = 0.0
@@ -46,7 +46,7 @@ class Hand(NamedTuple):
     down: float = 0.0
 
 
-def spell(text: str) -> list[str]:
+def parse_keys(text: str) -> list[str]:
     """Return the names of the keys that a terminal sent as `text`; other escape sequences are left out."""
     keys, at = [], 0
     while at < len(text):
@@ -63,6 +63,6 @@ def spell(text: str) -> list[str]:
     return keys
 
 
-def steered(held: set[str]) -> Hand:
+def from_held(held: set[str]) -> Controls:
     """Return what held directions mean."""
-    return Hand(float("right" in held) - float("left" in held), float("up" in held), float("down" in held))
+    return Controls(float("right" in held) - float("left" in held), float("up" in held), float("down" in held))

@@ -17,10 +17,10 @@ _INK, _PAPER = (235, 235, 235), (20, 20, 24)
 
 def with_lines(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
     """Return `picture` (H, W, 3) uint8 with lines of text below it."""
-    return np.concatenate([picture, lettered(lines, picture.shape[1])]) if lines else picture
+    return np.concatenate([picture, draw_text(lines, picture.shape[1])]) if lines else picture
 
 
-def lettered(lines: Sequence[str], width: int) -> np.ndarray:
+def draw_text(lines: Sequence[str], width: int) -> np.ndarray:
     """Return lines of text as a picture (H, width, 3) uint8, each _ROW pixels high and cut at the right."""
     strip = np.empty((_ROW * len(lines), width, 3), np.uint8)
     strip[:] = _PAPER
@@ -30,7 +30,7 @@ def lettered(lines: Sequence[str], width: int) -> np.ndarray:
     return strip
 
 
-def labelled(picture: np.ndarray, label: str) -> np.ndarray:
+def draw_label(picture: np.ndarray, label: str) -> np.ndarray:
     """Return `picture` (H, W, 3) uint8 with a label in its upper left corner."""
     drawn = _drawn(f" {label} ")[: picture.shape[0], : picture.shape[1]]
     marked = picture.copy()

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from wmloop.display.keys import Hand
+from wmloop.display.keys import Controls
 
 #: What can be had where there is no window.
 CHOICES = "`--render terminal` shows it here, `--render drive.mp4` writes a video"
@@ -30,7 +30,7 @@ class Showing(Protocol):
             ClosedError: the person closed it.
         """
 
-    def hand(self) -> Hand:
+    def hand(self) -> Controls:
         """Return where the keys that are held, or a game pad, steer."""
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from wmloop.display.frames import Colours, half_blocks, size_within
 from wmloop.display.keyboard import Keyboard
-from wmloop.display.keys import DIRECTIONS, Hand, spell, steered
+from wmloop.display.keys import DIRECTIONS, Controls, from_held, parse_keys
 from wmloop.errors import UsageError
 
 #: Terminals repeat a held key after about half a second, and then often.
@@ -47,15 +47,15 @@ class Terminal:
 
     def pressed(self) -> list[str]:
         """Return what was typed."""
-        pressed = spell(self._typed.read())
+        pressed = parse_keys(self._typed.read())
         now = time.monotonic()
         self._seen.update((DIRECTIONS[key], now) for key in pressed if key in DIRECTIONS)
         return pressed
 
-    def hand(self) -> Hand:
+    def hand(self) -> Controls:
         """Return where keys steer; a terminal tells no key's release, so each counts as held for a while."""
         now = time.monotonic()
-        return steered({name for name, at in self._seen.items() if now - at < _HELD_SECONDS})
+        return from_held({name for name, at in self._seen.items() if now - at < _HELD_SECONDS})
 
     def close(self) -> None:
         """Give the terminal back."""

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from wmloop.display.frames import fit, within
-from wmloop.display.keys import Hand
+from wmloop.display.keys import Controls
 from wmloop.display.lettering import with_lines
 from wmloop.errors import StorageError, UsageError
 
@@ -98,9 +98,9 @@ class Video:
         """Return nothing."""
         return []
 
-    def hand(self) -> Hand:
+    def hand(self) -> Controls:
         """Return a hand at rest."""
-        return Hand()
+        return Controls()
 
     def close(self) -> None:
         """Write what is left and close the file; one that is new and got no picture is taken away."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from wmloop.display.keys import DIRECTIONS, Hand, steered
-from wmloop.display.lettering import lettered
+from wmloop.display.keys import DIRECTIONS, Controls, from_held
+from wmloop.display.lettering import draw_text
 from wmloop.display.showing import CHOICES, ClosedError
 from wmloop.errors import UsageError
 
@@ -49,7 +49,7 @@ class Window:
             size = max(_ROOM[0], picture.shape[1]), max(_ROOM[1], picture.shape[0]) + _TEXT
             self._screen = pygame.display.set_mode(size, pygame.RESIZABLE)
         width, height = self._screen.get_size()
-        text = lettered(lines, width)
+        text = draw_text(lines, width)
         room = max(1, height - len(text))
         scale = min(width / picture.shape[1], room / picture.shape[0])
         size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
@@ -85,12 +85,12 @@ class Window:
             )
         return pressed
 
-    def hand(self) -> Hand:
+    def hand(self) -> Controls:
         """Return where arrows, letters or the first game pad steer: its left stick, and its two triggers."""
-        by_keys = steered({DIRECTIONS[name] for name in self._held if name in DIRECTIONS})
-        if self._pads and self._pads[0].get_numaxes() >= 6 and by_keys == Hand():
+        by_keys = from_held({DIRECTIONS[name] for name in self._held if name in DIRECTIONS})
+        if self._pads and self._pads[0].get_numaxes() >= 6 and by_keys == Controls():
             axes = [self._pads[0].get_axis(i) for i in (0, 5, 2)]
-            return Hand(axes[0] if abs(axes[0]) > _DEAD else 0.0, (axes[1] + 1) / 2, (axes[2] + 1) / 2)
+            return Controls(axes[0] if abs(axes[0]) > _DEAD else 0.0, (axes[1] + 1) / 2, (axes[2] + 1) / 2)
         return by_keys
 
     def close(self) -> None:

@@ -30,8 +30,8 @@ class BoundedEnv:
 
     picture: np.ndarray
 
-    def __init__(self, config: EnvConfig, patience: int, render: bool = False) -> None:
-        """Make the environment; with `patience`, so many decisions without a positive reward end an episode.
+    def __init__(self, config: EnvConfig, max_unrewarded: int, render: bool = False) -> None:
+        """Make the environment; with `max_unrewarded`, so many decisions without a positive reward end an episode.
 
         Raises:
             UsageError: as PixelEnv does.
@@ -39,11 +39,11 @@ class BoundedEnv:
         self.env = PixelEnv(config, "rgb_array" if render else None)
         self.seed: int | None = None
         self.decisions = 0
-        self._patience, self._left, self._vain = patience, 0, 0
+        self._max_unrewarded, self._left, self._unrewarded = max_unrewarded, 0, 0
 
     def reset(self, seed: int, limit: int) -> None:
         """Begin the episode of `seed`, of at most `limit` decisions."""
-        self.seed, self._left, self._vain, self.decisions = seed, limit, 0, 0
+        self.seed, self._left, self._unrewarded, self.decisions = seed, limit, 0, 0
         self.picture = self.env.reset(seed)
 
     def step(self, action: np.ndarray) -> Decided:
@@ -53,13 +53,13 @@ class BoundedEnv:
         self.decisions += 1
         self.picture, reward, terminated, truncated, frames = self.env.step(action)
         self._left -= 1
-        self._vain = 0 if reward > 0 else self._vain + 1
+        self._unrewarded = 0 if reward > 0 else self._unrewarded + 1
         cut = Cut.NONE
         if truncated and not terminated:
             cut = Cut.FRAMES if self.env.capped else Cut.ENVIRONMENT
         elif not terminated and self._left == 0:
             cut = Cut.DECISIONS
-        elif not terminated and self._vain >= self._patience:
+        elif not terminated and self._unrewarded >= self._max_unrewarded:
             cut = Cut.PATIENCE
         truncated = truncated or cut > 0
         if terminated or truncated:

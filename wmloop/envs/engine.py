@@ -39,7 +39,7 @@ class Envs(Protocol):
     def receive(self) -> tuple[range, PoolStep]:
         """Wait until one `send` is done, and return its copies and what came of it."""
 
-    def stay_with(self, copies: range) -> None:
+    def pin_thread(self, copies: range) -> None:
         """Let the calling thread think about `copies`, where that disturbs the others least; about all: anywhere."""
 
     def close(self) -> None:
@@ -62,7 +62,7 @@ _PARTS = (
     "reset",
     "send",
     "receive",
-    "stay_with",
+    "pin_thread",
     "close",
     "__enter__",
     "__exit__",
@@ -73,10 +73,10 @@ _PARTS = (
 ENGINES = Registry("engines", "engine", {"processes": "wmloop.envs.pool:EnvPool"})
 
 
-def make_envs(config: EnvConfig, num_envs: int, patience: int | None = None, output: Sink | None = None) -> Envs:
+def make_envs(config: EnvConfig, num_envs: int, max_unrewarded: int | None = None, output: Sink | None = None) -> Envs:
     """Return `num_envs` copies of the environment, driven by the engine that its settings name.
 
-    With `patience`, an episode without a positive reward for so many decisions is truncated. What environments print goes
+    With `max_unrewarded`, an episode without a positive reward for so many decisions is truncated. What environments print goes
     to `output`, line by line.
 
     Raises:
@@ -84,7 +84,7 @@ def make_envs(config: EnvConfig, num_envs: int, patience: int | None = None, out
             not fit.
         EnvironmentFailedError: it did not start.
     """
-    envs = engine(config.engine)(config, num_envs, patience, output)
+    envs = engine(config.engine)(config, num_envs, max_unrewarded, output)
     if missing := [part for part in _PARTS if not hasattr(envs, part)]:
         raise UsageError(
             f"the engine {config.engine!r} made {type(envs).__name__}, which lacks {', '.join(missing)}: what an engine makes"

@@ -11,13 +11,13 @@ import numpy as np
 from wmloop.config import EnvConfig
 from wmloop.envs.pixels import PixelEnv
 from wmloop.errors import EnvironmentFailedError
-from wmloop.seeding import HELD_OUT, fresh_tracks
+from wmloop.seeding import HELD_OUT, fresh_seeds
 
 _DECISIONS = 8
 #: The first seed is driven for so long, up to so many decisions.
 _SECONDS, _MOST = 0.15, 200
 #: The seeds that are looked at: small, and as large as those of training and of scoring.
-_SEEDS = (1, HELD_OUT - 1, fresh_tracks(1, 0)[0])
+_SEEDS = (1, HELD_OUT - 1, fresh_seeds(1, 0)[0])
 
 #: What is said where an episode cannot be driven again.
 IRREPRODUCIBLE = (
@@ -90,7 +90,7 @@ def examine(env: PixelEnv, config: EnvConfig, other: PixelEnv | None, tick: Call
     return notes
 
 
-class _Driven(NamedTuple):
+class _Start(NamedTuple):
     """The first decisions of a seed: observations, rewards, and whether the episode ended within them."""
 
     pictures: list[np.ndarray]
@@ -98,9 +98,9 @@ class _Driven(NamedTuple):
     ended: bool = False
     aside: bool = False  # whether the episode of the copy beside it ended
 
-    def start(self, decisions: int) -> _Driven:
+    def start(self, decisions: int) -> _Start:
         """Return its first decisions alone."""
-        return _Driven(
+        return _Start(
             self.pictures[: decisions + 1], self.rewards[:decisions], self.ended and len(self.rewards) <= decisions
         )
 
@@ -108,10 +108,10 @@ class _Driven(NamedTuple):
 def _drive(
     env: PixelEnv, seed: int, tick: Callable[[int, int], None], decisions: int = _DECISIONS,
     beside: PixelEnv | None = None, seconds: float = 0.0,
-) -> _Driven:  # fmt: skip
+) -> _Start:  # fmt: skip
     """Drive so many decisions, or more while `seconds` are not over."""
     tick(seed, 0)
-    driven = _Driven([env.reset(seed)], [])
+    driven = _Start([env.reset(seed)], [])
     rng, aside, begun = np.random.default_rng(0), np.random.default_rng(1), time.monotonic()
     if beside is not None:
         tick(_SEEDS[1], 0)
@@ -128,5 +128,5 @@ def _drive(
     return driven
 
 
-def _same(a: _Driven, b: _Driven) -> bool:
+def _same(a: _Start, b: _Start) -> bool:
     return a.rewards == b.rewards and a.ended == b.ended and np.array_equal(a.pictures, b.pictures)

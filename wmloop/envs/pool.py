@@ -44,9 +44,9 @@ class EnvPool:
     `send` and `receive` step a part of the copies without waiting, so that the caller can think about the others. Copies
     are dealt to one worker process per core. A copy whose episode has ended idles at no cost until it is reset: its `step`
     is its last observation, reward 0 and 0 frames. The same seeds and actions give the same episodes whatever `num_envs`
-    is. With `patience`, an episode without a positive reward for so many decisions is truncated. What the environments print
-    goes to `output`, line by line, while the pool is waited for. With `render`, `render` draws; with `trace`, what an
-    environment raises is printed in full. After any error the pool is closed: make a new one.
+    is. With `max_unrewarded`, an episode without a positive reward for so many decisions is truncated. What environments
+    print goes to `output`, line by line, while the pool is waited for. With `render`, `render` draws; with `trace`, what
+    one raises is printed in full. After any error the pool is closed: make a new one.
 
     gymnasium's AsyncVectorEnv was measured and not taken: one process per copy reached 74% of the frames per second
     of two independent loops (16 copies, 2 cores), and it can wait for ever on a worker that dies while starting.
@@ -62,7 +62,7 @@ class EnvPool:
     frame_limit: int | None
 
     def __init__(
-        self, config: EnvConfig, num_envs: int, patience: int | None = None, output: Sink | None = None,
+        self, config: EnvConfig, num_envs: int, max_unrewarded: int | None = None, output: Sink | None = None,
         render: bool = False, trace: bool = True,
     ) -> None:  # fmt: skip
         assert num_envs >= 1
@@ -92,7 +92,7 @@ class EnvPool:
                     mine, theirs = context.Pipe()
                     self._pipes.append(mine)
                     core = self._cores[i] if self._cores else None
-                    work = Work(config, render, trace, patience or UNLIMITED, copies, self.observations, memory,
+                    work = Work(config, render, trace, max_unrewarded or UNLIMITED, copies, self.observations, memory,
                                 self._driven, self._steps, i, core, self._mark)  # fmt: skip
                     arguments = (work, theirs, self._output.theirs)
                     process = context.Process(target=serve, args=arguments, name=f"wmloop-env-{i}", daemon=True)
@@ -156,13 +156,13 @@ class EnvPool:
     def receive(self) -> tuple[range, PoolStep]:
         """Wait until one `send` is done, whichever is first, and return its copies and what came of it.
 
-        The calling thread waits, and stays, with the workers that were asked first (see `stay_with`).
+        The calling thread waits, and stays, with the workers that were asked first (see `pin_thread`).
 
         Raises:
             DivergedError: what an action was paid is not finite.
             EnvironmentFailedError: a worker died, or did not answer within the timeout.
         """
-        self.stay_with(self._asked[0].copies)
+        self.pin_thread(self._asked[0].copies)
         done = self._answer()
         copies = done.copies
         reward, terminated, truncated, frames, cut = zip(*(done.answers[copy] for copy in copies), strict=True)
@@ -188,7 +188,7 @@ class EnvPool:
         notes: list[str] = self._answer_of("examine", num_envs > len(worker_cores()))
         return notes
 
-    def stay_with(self, copies: range) -> None:
+    def pin_thread(self, copies: range) -> None:
         """Keep the calling thread on the cores of the workers of `copies`, which are free while it thinks about these.
 
         Elsewhere it would take turns with a worker that is driving. With all copies it may go anywhere again.
@@ -200,7 +200,7 @@ class EnvPool:
 
     def close(self) -> None:
         """End the workers; at most a few seconds, also when they are dead or stuck. Closing twice is fine."""
-        self.stay_with(range(self.num_envs))
+        self.pin_thread(range(self.num_envs))
         for pipe in self._pipes:
             pipe.close()
         self._pipes, self._asked = [], []

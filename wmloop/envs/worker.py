@@ -52,7 +52,7 @@ class Work(NamedTuple):
     config: EnvConfig
     render: bool
     trace: bool
-    patience: int
+    max_unrewarded: int
     copies: Sequence[int]
     observations: ObservationSpec
     pictures: Any
@@ -127,7 +127,7 @@ class _Crew:
         work = self._work
         for copy in work.copies:
             work.driven[work.me] = copy
-            self._copies.append(BoundedEnv(work.config, work.patience, work.render))
+            self._copies.append(BoundedEnv(work.config, work.max_unrewarded, work.render))
             self._tick()
         first = self._copies[0].env
         pipe.send({0: Facts(first.actions, first.frames_per_second, first.frame_limit)})

@@ -23,7 +23,7 @@ def warmup_decay(learning_rate: float, step: int, total: int, warmup: int = 0) -
     return float(learning_rate * (0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * done))))
 
 
-def descend(loss: Tensor, optimizer: torch.optim.Optimizer, max_grad_norm: float = float("inf")) -> float:
+def clipped_step(loss: Tensor, optimizer: torch.optim.Optimizer, max_grad_norm: float = float("inf")) -> float:
     """Take one gradient step; return the gradient's norm before clipping.
 
     Raises:

@@ -54,7 +54,7 @@ def gae(
     return advantages, advantages + value
 
 
-def saturated(reward: Tensor, ceiling: float) -> Tensor:
+def concave_utility(reward: Tensor, ceiling: float) -> Tensor:
     """Return the worth of rewards of any shape: r (2 - r / ceiling) up to `ceiling`, flat beyond, slope 2 below zero.
 
     A dream has no end, so PPO would maximise the reward's rate: it would leave three tiles out to save one second.

@@ -28,7 +28,7 @@ class Actor(nn.Module):
         self.trunk: nn.Module = trunk
         self.width = width
 
-    def lean(self, action: Tensor) -> None:
+    def init_mean(self, action: Tensor) -> None:
         """Let the untrained policy be near what was done so far, `action` (A,) on average."""
         raise NotImplementedError
 
@@ -58,7 +58,7 @@ class GaussianActor(Actor):
                     head.weight.mul_(0.01)
                     head.bias.zero_()
 
-    def lean(self, action: Tensor) -> None:
+    def init_mean(self, action: Tensor) -> None:
         """Let the untrained policy's mean be near `action` (A,), at most 0.8 towards a bound."""
         with torch.no_grad():
             self.mean.bias.copy_(torch.atanh(action.clamp(-0.8, 0.8)))

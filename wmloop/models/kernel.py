@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wmloop.models import mixture
-from wmloop.models.memory import Memory, done_probability, gated
+from wmloop.models.memory import Memory, done_probability, lstm_cell
 from wmloop.models.world_model import Outcome, State
 
 
@@ -44,7 +44,7 @@ class Kernel:
     def imagine(self, state: State, action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[State, Outcome]:
         """Imagine one step of each dream under action (N, A); noise (N, Z) as in `mixture.sample`."""
         one = torch.ones_like(action[:, :1])
-        h, c = gated(torch.mm(torch.cat([state.features, action, one], -1), self._gates), state.inner)
+        h, c = lstm_cell(torch.mm(torch.cat([state.features, action, one], -1), self._gates), state.inner)
         raw_mixture, raw_outcome = torch.mm(h, self._heads).add_(self._bias).split(self._sizes, -1)
         density = mixture.from_outputs(raw_mixture, self.memory.latent, self.memory.mixtures)
         z = mixture.sample(density, uniform, normal, self.temperature)

@@ -97,13 +97,13 @@ class Memory(nn.Module):
 
         def follow(state: State, action: Tensor, z: Tensor) -> State:
             before, h = self.split(state.features)
-            h, c = gated(torch.addmm(bias, torch.cat([before, action, h], -1), stacked), state.inner)
+            h, c = lstm_cell(torch.addmm(bias, torch.cat([before, action, h], -1), stacked), state.inner)
             return State(torch.cat([z, h], -1), c)
 
         return follow
 
     def gate_weights(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the LSTM's weights from (z, a), (4D, Z + A), and from h, (4D, D), and its bias (4D,), for `gated`.
+        """Return the LSTM's weights from (z, a), (4D, Z + A), and from h, (4D, D), and its bias (4D,), for `lstm_cell`.
 
         Those of the third gate are doubled, for tanh x = 2 / (1 + exp(-2x)) - 1: all four gates pass one logistic function.
         torch's own tanh goes to a library that is ten times as slow on some processors.
@@ -175,7 +175,7 @@ def actions_of(arrays: Mapping[str, np.ndarray], latent: int) -> int:
     return int(arrays["lstm.weight_ih_l0"].shape[1]) - latent
 
 
-def gated(gates: Tensor, c: Tensor) -> Hidden:
+def lstm_cell(gates: Tensor, c: Tensor) -> Hidden:
     """Return the LSTM's new (h, c) from its four pre-activations (B, 4D), as `gate_weights` has them, and its old c (B, D).
 
     The pre-activations are overwritten.

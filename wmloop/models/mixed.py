@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 
-class MayRound(nn.Module):
-    """Layers which `round_in` allows to compute in bf16; their input and output are float32 in any case.
+class Autocast(nn.Module):
+    """Layers which `enable_autocast` allows to compute in bf16; their input and output are float32 in any case.
 
     Their weights are float32 too, and so are what an optimizer sees and what is stored.
     """
@@ -23,7 +23,7 @@ class MayRound(nn.Module):
         return torch.autocast(x.device.type, torch.bfloat16) if self.rounds else contextlib.nullcontext()
 
 
-class Layers(MayRound, nn.Sequential):
+class Layers(Autocast, nn.Sequential):
     """Layers in sequence that may round."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ class Layers(MayRound, nn.Sequential):
         return y.float() if self.rounds else y
 
 
-class LSTM(MayRound, nn.LSTM):
+class LSTM(Autocast, nn.LSTM):
     """An LSTM of torch's that may round: then its states are rounded at every step, its sums are not."""
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:  # type: ignore[override]
@@ -43,11 +43,11 @@ class LSTM(MayRound, nn.LSTM):
         return (out.float(), (h.float(), c.float())) if self.rounds else (out, (h, c))
 
 
-def round_in(*networks: nn.Module) -> None:
+def enable_autocast(*networks: nn.Module) -> None:
     """Let those layers of `networks` compute in bf16 from now on that are made for it."""
     for network in networks:
         for layers in network.modules():
-            if isinstance(layers, MayRound):
+            if isinstance(layers, Autocast):
                 layers.rounds = True
 
 
@@ -58,7 +58,7 @@ def rounding_fault(device: str) -> str:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.filterwarnings("error", ".*autocast")  # a device that has no bf16 only warns, and does not round
             lstm, head = LSTM(8, 8, batch_first=True).to(device), Layers(nn.Linear(8, 8), nn.ReLU()).to(device)
-            round_in(lstm, head)
+            enable_autocast(lstm, head)
             zeros = torch.zeros(1, 2, 8, device=device)
             out, _ = lstm(torch.ones(2, 3, 8, device=device), (zeros, zeros))
             head(out).sum().backward()

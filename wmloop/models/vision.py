@@ -35,7 +35,7 @@ class Vision(nn.Module):
     def __init__(self, network: Network = "compact", latent: int = 32) -> None:
         super().__init__()
         self.latent = latent
-        self.equaliser = Equaliser() if network in ("compact", "equalised") else None
+        self.equaliser = HistogramEqualizer() if network in ("compact", "equalised") else None
         ranked = self.equaliser is not None
         layers = _ha2018(latent) if network == "ha2018" else _normalised(_SHAPES[network], ranked, latent)
         self.encoder, self.mu, self.logvar, self.dense, self.decoder = layers
@@ -60,7 +60,7 @@ class Vision(nn.Module):
         return torch.sigmoid(self.decoder(self.dense(z)))
 
 
-class Equaliser(nn.Module):
+class HistogramEqualizer(nn.Module):
     """Beside each value its rank among its channel's, spread over [-1, 1], by a fixed table: histogram equalisation.
 
     What matters may be painted in a few grey levels, as a road that has been visited is. Equally frequent values become
@@ -105,7 +105,7 @@ class _Pairwise(nn.Conv2d):
         return self._conv_forward(x, weight, self.bias)
 
 
-class Foretaste(nn.Module):
+class RewardPredictor(nn.Module):
     """Guess the rewards of the next H decisions, (..., H), from z alone (..., Z). Only V's training asks it."""
 
     def __init__(self, latent: int, decisions: int) -> None:
@@ -118,7 +118,7 @@ class Foretaste(nn.Module):
         return rewards
 
 
-def foretaste_loss(guess: Tensor, rewards: Tensor, known: Tensor) -> Tensor:
+def reward_prediction_loss(guess: Tensor, rewards: Tensor, known: Tensor) -> Tensor:
     """Return the squared error of a guess (B, H), the mean over the rewards that are `known` (B, H), 1 or 0."""
     return (F.mse_loss(guess, rewards, reduction="none") * known).sum() / known.sum().clamp(min=1.0)
 

@@ -72,11 +72,11 @@ class VisionMemory:
         state = memory.start(1, self.device)
         z, action = (torch.zeros(1, 1, size, device=self.device) for size in (memory.latent, memory.actions))
 
-        def remember() -> None:
+        def filter_states() -> None:
             memory.predict(memory(z, action, state)[0], z)
             memory.mixture_head(state[0])  # a prediction reads its weights in another order and never calls it
 
         return {
             "V, the VAE": (vision, lambda: vision.decode(vision.encode(image)[0])),
-            "M, the MDN-RNN": (memory, remember),
+            "M, the MDN-RNN": (memory, filter_states),
         }

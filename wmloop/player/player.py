@@ -11,7 +11,7 @@ import numpy as np
 
 from wmloop.display.frames import fit
 from wmloop.display.keys import HELP
-from wmloop.display.lettering import labelled
+from wmloop.display.lettering import draw_label
 from wmloop.display.showing import ClosedError, Showing
 from wmloop.display.video import Video
 from wmloop.errors import WmloopError
@@ -187,7 +187,7 @@ def compose(pictures: Mapping[str, np.ndarray], equal: bool = False) -> np.ndarr
             part = fit(picture, _HEIGHT, max(2, round(_HEIGHT * picture.shape[1] / picture.shape[0] / 2) * 2))
         else:
             part = fit(picture, side, side)
-        parts.append(labelled(part, name) if len(pictures) > 1 else part)
+        parts.append(draw_label(part, name) if len(pictures) > 1 else part)
     if equal:
         return np.concatenate(parts, 1)
     # two at most below each other: smaller ones would not be worth a look

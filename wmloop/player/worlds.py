@@ -16,11 +16,11 @@ from wmloop.models.world_model import Imagination, Outcome, State
 from wmloop.seeding import derive_seed
 
 #: Real decisions before a dream branches off: M should know where it is, and some games zoom in as they begin.
-RUN_UP = 20
+BURN_IN = 20
 #: With both worlds side by side, M dreams with closed eyes for so many decisions before it looks again.
-EYES_CLOSED = 25
+OPEN_LOOP = 25
 #: Temperatures that a person can turn to.
-COOLEST, HOTTEST = 0.1, 3.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.1, 3.0
 
 
 class Moment(NamedTuple):
@@ -76,7 +76,7 @@ class Real:
 
     @temperature.setter
     def temperature(self, tau: float) -> None:
-        self._temperature = min(max(tau, COOLEST), HOTTEST)
+        self._temperature = min(max(tau, MIN_TEMPERATURE), MAX_TEMPERATURE)
         self.imagination = self.agent.world.imagination(self._temperature, self.done_weight)
 
     def reset(self, track: int) -> None:
@@ -97,7 +97,7 @@ class Real:
         if not self.dreaming:
             self._closed = None
         else:
-            start = self.state if self._closed is None or before.decision % EYES_CLOSED == 0 else self._closed
+            start = self.state if self._closed is None or before.decision % OPEN_LOOP == 0 else self._closed
             self._closed, _ = dream_on(self.imagination, start, taken, self._generator)
         self._carry = Carry(self.state, taken)
         self._observation, reward, terminated, truncated, count = self.env.step(in_units)
@@ -135,7 +135,7 @@ class Dreamt:
     def reset(self, track: int) -> None:
         """Let C drive RUN_UP real decisions on a track, or half of a shorter episode, and dream on from there."""
         self.real.reset(track)
-        for _ in range(RUN_UP):
+        for _ in range(BURN_IN):
             self.real.step()
         if self.real.moment.ended:
             half = self.real.moment.decision // 2

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from wmloop.calibration.ends import by_bin, ends
-from wmloop.calibration.windows import Promises
+from wmloop.calibration.windows import ReturnForecast
 from wmloop.config.presets import published
 from wmloop.config.text import to_toml
 from wmloop.report import plots
@@ -109,7 +109,7 @@ def _ends(page: Page, probe: Probe, facts: Facts) -> None:
     page.head("Does M know when it ends?")
     page.say("What M expects before it sees what comes. Where it is calibrated, mean probability and share are alike.")
     told: list[tuple[str, Mapping[str, float]]]
-    told = [(f"{len(probe.scores)} fresh tracks", ends([Promises([], [], [], ends=by_bin(*probe.done.T))]))]
+    told = [(f"{len(probe.scores)} fresh tracks", ends([ReturnForecast([], [], [], ends=by_bin(*probe.done.T))]))]
     if facts.best and facts.best.ends:
         told.append((f"the evaluation of iteration {facts.best.iteration}", facts.best.ends))
     for place, figures in told:

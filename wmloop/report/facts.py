@@ -19,7 +19,7 @@ class Point(NamedTuple):
     """One iteration with an evaluation. `frames` (collected, without evaluations) and `hours` are those of all so far.
 
     The rest are figures of the evaluation (see calibration.scores.summarise) and of M's foresight on this iteration's
-    rollouts (see calibration.open_loop.foresight); what was not measured is NaN. `ends`: see calibration.ends.
+    rollouts (see calibration.open_loop.open_loop_metrics); what was not measured is NaN. `ends`: see calibration.ends.
     """
 
     iteration: int

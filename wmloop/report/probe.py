@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wmloop.agents.collector import UNLIMITED, Task, drive, halves
+from wmloop.agents.collector import UNLIMITED, EpisodeTask, drive, halves
 from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import Agent
 from wmloop.config import WorldModelConfig
@@ -18,7 +18,7 @@ from wmloop.dreams import Noise, foretell, unroll
 from wmloop.envs import Envs, make_envs
 from wmloop.episodes import Episode
 from wmloop.models.world_model import State
-from wmloop.seeding import derive_seed, fresh_tracks
+from wmloop.seeding import derive_seed, fresh_seeds
 from wmloop.serving.agent import Served
 from wmloop.spaces import ObservationSpec
 from wmloop.store import Version
@@ -96,7 +96,7 @@ def look(
     output: Callable[[str], None] | None = None, rollouts: Sequence[Version] = (),
 ) -> Probe:  # fmt: skip
     """Drive fresh tracks with the agent and ask V and M about them; `seed` chooses tracks as in `wmloop eval`."""
-    tracks = fresh_tracks(_EPISODES, seed)
+    tracks = fresh_seeds(_EPISODES, seed)
     with make_envs(config.env, min(config.env.num_envs, _EPISODES), output=output) as pool:
         require_same_actions(rollouts, pool.actions)
         agent = served.agent(config, pool.actions, device)
@@ -112,7 +112,7 @@ def look(
 
 def _drive(pool: Envs, agent: Agent, tracks: Sequence[int]) -> tuple[list[Episode], list[_Seen]]:
     trace = Recorder(agent, halves(pool.num_envs))
-    wave = [Task(track, UNLIMITED) for track in tracks]
+    wave = [EpisodeTask(track, UNLIMITED) for track in tracks]
     episodes = drive(pool, wave, lambda t, copies, frames: trace.act(copies, frames), lambda frames, picture: None)
     return episodes, [_Seen(*trace.of(i, slice(0, len(episode)))) for i, episode in enumerate(episodes)]
 

@@ -12,7 +12,7 @@ from wmloop.entries import found
 from wmloop.errors import UsageError
 
 
-class Pushing(Protocol):
+class Perturbing(Protocol):
     """What pushes N drivers off their line now and then."""
 
     def __call__(self) -> np.ndarray:
@@ -56,7 +56,7 @@ class ActionSpec(Protocol):
     def random_walk(self, settings: RandomDriving, decisions: int, rng: np.random.Generator) -> np.ndarray:
         """Return the actions (decisions, *shape) of one episode of random driving, which hang together."""
 
-    def pushes(self, settings: RolloutConfig, rngs: Sequence[np.random.Generator]) -> Pushing:
+    def perturbations(self, settings: RolloutConfig, rngs: Sequence[np.random.Generator]) -> Perturbing:
         """Return what pushes a driver for each generator."""
 
     def from_keys(self, steer: float, up: float, down: float) -> np.ndarray:

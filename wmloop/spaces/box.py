@@ -78,9 +78,9 @@ class BoxActions:
         actions: np.ndarray = mean + fading[:, None] * boost + scale * walk
         return np.asarray(np.clip(actions, low, high), np.float32)
 
-    def pushes(self, settings: RolloutConfig, rngs: Sequence[np.random.Generator]) -> Pushes:
+    def perturbations(self, settings: RolloutConfig, rngs: Sequence[np.random.Generator]) -> Perturbations:
         """Return what pushes a driver for each generator."""
-        return Pushes(settings, self.size, rngs)
+        return Perturbations(settings, self.size, rngs)
 
     def from_keys(self, steer: float, up: float, down: float) -> np.ndarray:
         """Return the action (A,) of a hand on the wheel.
@@ -96,7 +96,7 @@ class BoxActions:
         return action
 
 
-class Pushes:
+class Perturbations:
     """Push N drivers off their line now and then: an offset to the action, held for a while, then gone.
 
     A good driver's own data never shows how to find back, and in it every action follows from the road, so that M could

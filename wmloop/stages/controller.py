@@ -14,19 +14,19 @@ from torch import Tensor
 
 from wmloop.config import WorldModelConfig
 from wmloop.dreams import DreamBatch, Noise, rollout
-from wmloop.graphs import Captured
+from wmloop.graphs import CapturedGraph
 from wmloop.learn import ppo, schedules
 from wmloop.learn.optim import adam, warmup_decay
-from wmloop.models.mixed import round_in
+from wmloop.models.mixed import enable_autocast
 from wmloop.models.state import module_arrays
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.models.world_model import State, WorldModel
 from wmloop.store import Version
 from wmloop.training.context import StageContext
-from wmloop.training.experience import load_experience, remember
+from wmloop.training.experience import filter_states, load_replay
 from wmloop.training.fit import fit
 from wmloop.training.networks import load, new_actor, new_critic, new_memory, new_vision
-from wmloop.training.starts import branch
+from wmloop.training.starts import sample_starts
 
 #: Adam's first steps are of full size whatever the gradient, and a nearly deterministic policy breaks under them.
 _WARMUP_UPDATES = 10
@@ -41,7 +41,7 @@ def run(
 ) -> dict[str, float]:
     """Train C; write `actor` and `critic`, warm-started from the best so far by real score."""
     config = ctx.config.controller.model_copy(update={"gamma": discount(ctx)})
-    experience = load_experience(ctx, vision)
+    experience = load_replay(ctx, vision)
     spec, actions = experience.replay.spec, experience.replay.spec.size
     net = load(new_memory(ctx.config, actions, ctx.device), memory)
     world = VisionMemory(load(new_vision(ctx.config, ctx.device), vision), net)
@@ -51,30 +51,30 @@ def run(
         load(actor, controller, "actor")
         load(critic, controller, "critic")
     else:  # begin with what was driven so far: of other actions M knows nothing yet
-        actor.lean(experience.actions[0].mean(0))
+        actor.init_mean(experience.actions[0].mean(0))
     if ctx.config.precision == "bf16-mixed":
-        round_in(actor, critic)
+        enable_autocast(actor, critic)
     anchor = copy.deepcopy(actor).requires_grad_(False)
-    states = remember(net, experience)
+    states = filter_states(net, experience)
     tau = temperature(ctx, evaluate)
     imagination = world.imagination(tau, ctx.config.memory.terminated_weight)
     optimizer = adam([*actor.parameters(), *critic.parameters()], config.learning_rate)
     per_decision = world.reward_scale
     ceiling = reward_ceiling(ctx, controller)
     updates = config.initial_updates if ctx.iteration == 0 else config.updates
-    shown = _Shown(ctx, world)
+    shown = _DreamViewer(ctx, world)
 
     def imagine(features: Tensor, inner: Tensor, *noise: Tensor) -> DreamBatch:
         return rollout(imagination, actor, State(features, inner), Noise(*noise))
 
-    dream = Captured(imagine, ctx.device)  # the weights of actor and M stay where they are
+    dream = CapturedGraph(imagine, ctx.device)  # the weights of actor and M stay where they are
 
     def step(i: int) -> dict[str, float]:
-        start = branch(ctx, experience, states, i)
+        start = sample_starts(ctx, experience, states, i)
         size, generator = (ctx.config.dream.horizon, ctx.config.dream.num_dreams), ctx.generator("dream", i)
         batch = dream(*start, *Noise.draw(*size, imagination.noise_size, actions, generator))
         shuffle = torch.Generator(ctx.device).manual_seed(ctx.seed("minibatches", i))
-        worth = None if ceiling is None else lambda reward: ppo.saturated(reward, ceiling / per_decision)
+        worth = None if ceiling is None else lambda reward: ppo.concave_utility(reward, ceiling / per_decision)
         metrics = ppo.update(actor, critic, anchor, optimizer, batch.learnable(worth), config, shuffle)
         shown.next(batch.features[:, 0])
         promised, ended = float(batch.total.mean()) * per_decision, 1 - float(batch.survival[-1].mean())
@@ -118,7 +118,7 @@ def temperature(ctx: StageContext[WorldModelConfig], evaluation: Version | None)
     return schedules.temperature(scored.get("temperature", 1.0), scored.get("return_gap", 0.0))
 
 
-class _Shown:
+class _DreamViewer:
     """Show people one dream after another, a step with each update: decoding every dream would cost more than it tells."""
 
     def __init__(self, ctx: StageContext[WorldModelConfig], world: WorldModel) -> None:
@@ -129,4 +129,4 @@ class _Shown:
         """Show the next step of the dream that is being shown; when it has ended, that of the latest `dream` (T, F)."""
         if not self._left:
             self._left = list(self._world.decode(dream))
-        self._ctx.show("dream", self._left.pop(0))
+        self._ctx.log_image("dream", self._left.pop(0))

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from wmloop import ranking
-from wmloop.agents.collector import UNLIMITED, Task, require_wave, waves
-from wmloop.calibration.scores import TrackResult, score_tracks, summarise
+from wmloop.agents.collector import UNLIMITED, EpisodeTask, require_wave, waves
+from wmloop.calibration.scores import EpisodeResult, score_episodes, summarise
 from wmloop.config import RunConfig
 from wmloop.envs import Envs, make_envs
-from wmloop.seeding import confirmation_tracks, evaluation_tracks
+from wmloop.seeding import confirmation_seeds, evaluation_seeds
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.rollouts import require_same_actions
@@ -25,7 +25,7 @@ _PASSED_ON = ("temperature",)
 def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
     """Score the agent that `parts` are on the held-out tracks; where the goal is met, confirm it on further ones."""
     config = ctx.config
-    tracks = evaluation_tracks(config.evaluate.episodes)
+    tracks = evaluation_seeds(config.evaluate.episodes)
     with make_envs(config.env, min(config.env.num_envs, len(tracks)), output=ctx.output) as pool:
         require_same_actions(ctx.collected(), pool.actions)
         agent = ctx.agent(pool.actions, parts)
@@ -35,8 +35,8 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
         metrics = summarise(results) | {name: own[name] for name in _PASSED_ON if name in own}
         goal = config.budget.goal
         if goal is not None and metrics["score"] >= goal:
-            ctx.say(f"goal met on {len(tracks)} tracks with {metrics['score']:.0f}: confirming on further ones")
-            further = confirmation_tracks(config.evaluate.confirm_episodes)
+            ctx.log(f"goal met on {len(tracks)} tracks with {metrics['score']:.0f}: confirming on further ones")
+            further = confirmation_seeds(config.evaluate.confirm_episodes)
             ctx.begin(len(further) * config.env.most_frames)
             results = _score(ctx, pool, agent, further, "confirm")
             confirmed = summarise(results)
@@ -46,21 +46,23 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
             if math.isfinite(low):
                 metrics["confirmed_score_low"] = low
             verdict = "confirmed" if ranking.confirms(metrics, goal) else "not sure yet, so it goes on"
-            ctx.say(
+            ctx.log(
                 f"{confirmed['score']:.1f} on {len(further)} further tracks, error {confirmed['score_se']:.1f}: {verdict}"
             )
     if metrics.get("predicted_return", 0.0) > metrics.get("best_real_return", math.inf):
         told = f"M promises {metrics['predicted_return']:.0f} an episode, more than the best real track paid"
-        ctx.say(f"{told} ({metrics['best_real_return']:.0f})", "alarm")
+        ctx.log(f"{told} ({metrics['best_real_return']:.0f})", "alarm")
     return metrics
 
 
-def _score(ctx: StageContext[RunConfig], pool: Envs, agent: Any, tracks: Sequence[int], name: str) -> list[TrackResult]:
-    results: list[TrackResult] = []
-    for number, wave in enumerate(waves([Task(seed, UNLIMITED) for seed in tracks], pool.num_envs)):
+def _score(
+    ctx: StageContext[RunConfig], pool: Envs, agent: Any, tracks: Sequence[int], name: str
+) -> list[EpisodeResult]:
+    results: list[EpisodeResult] = []
+    for number, wave in enumerate(waves([EpisodeTask(seed, UNLIMITED) for seed in tracks], pool.num_envs)):
         part = f"{name}-{number:04d}.json"
         if not ctx.draft.has(part):
-            ctx.stop_here()
+            ctx.check_stop()
             driven = len(results) * ctx.config.env.most_frames
 
             def tick(frames: int, observation: np.ndarray | None) -> None:
@@ -68,15 +70,15 @@ def _score(ctx: StageContext[RunConfig], pool: Envs, agent: Any, tracks: Sequenc
                 driven += frames
                 ctx.progress(driven)
                 if observation is not None:
-                    ctx.show("real", observation)
-                ctx.stop_here()
+                    ctx.log_image("real", observation)
+                ctx.check_stop()
 
-            scored = score_tracks(ctx.config, pool, agent, [task.seed for task in wave], tick)
+            scored = score_episodes(ctx.config, pool, agent, [task.seed for task in wave], tick)
             ctx.draft.save_json(part, [result._asdict() for result in scored])
         require_wave(ctx.draft.json(part), wave, ctx.draft.name)
         # By name: what an older program saved may say more, or less.
         for record in ctx.draft.json(part):
-            results.append(TrackResult(**{name: record[name] for name in TrackResult._fields if name in record}))
+            results.append(EpisodeResult(**{name: record[name] for name in EpisodeResult._fields if name in record}))
         ctx.progress(
             len(results) * ctx.config.env.most_frames,
             {"score": float(np.mean([result.score for result in results]))},

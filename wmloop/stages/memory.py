@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 
 from wmloop.config import WorldModelConfig
-from wmloop.learn.optim import adam, descend, warmup_decay
-from wmloop.models.mixed import round_in
+from wmloop.learn.optim import adam, clipped_step, warmup_decay
+from wmloop.models.mixed import enable_autocast
 from wmloop.models.state import module_arrays
 from wmloop.store import Version
 from wmloop.training.context import StageContext
-from wmloop.training.experience import draw, load_experience, remember
+from wmloop.training.experience import draw, filter_states, load_replay
 from wmloop.training.fit import WARMUP_STEPS, fit
 from wmloop.training.networks import load, new_memory
 from wmloop.training.rollouts import reward_scale
@@ -21,7 +21,7 @@ def run(
 ) -> dict[str, float]:
     """Train M; write `model`."""
     config = ctx.config.memory
-    experience = load_experience(ctx, vision)
+    experience = load_replay(ctx, vision)
     torch.manual_seed(ctx.seed("init"))
     net = new_memory(ctx.config, experience.replay.spec.size, ctx.device)
     if memory:
@@ -32,16 +32,16 @@ def run(
     age = min(ctx.iteration, ctx.config.rollout.replay_iterations) - 1
     steps = config.initial_steps if ctx.iteration == 0 else round(config.train_steps * config.steps_growth**age)
     # The states that sequences start from are M's own as the stage began: a constant, also for a resumed stage.
-    states = remember(net, experience)
+    states = filter_states(net, experience)
     parameters = [p for p in net.parameters() if p.requires_grad]
     optimizer = adam(parameters, config.learning_rate, config.beta2)
     if ctx.config.precision == "bf16-mixed":
-        round_in(net)
+        enable_autocast(net)
 
     def step(i: int) -> dict[str, float]:
         weights = (config.reward_weight, config.terminated_weight, config.action_weight)
         loss, parts = net.loss(*draw(ctx, experience, states, i), *weights)
-        descend(loss, optimizer, config.max_grad_norm)
+        clipped_step(loss, optimizer, config.max_grad_norm)
         return {name: float(part) for name, part in parts.items()}
 
     metrics = fit(

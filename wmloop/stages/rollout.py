@@ -7,7 +7,7 @@ from itertools import count
 import numpy as np
 
 from wmloop.agents.agent import Exploration
-from wmloop.agents.collector import Decide, Task, drive, halves, require_wave
+from wmloop.agents.collector import Decide, EpisodeTask, drive, halves, require_wave
 from wmloop.agents.recorder import Recorder
 from wmloop.calibration.forecasts import forecast
 from wmloop.config import WorldModelConfig
@@ -38,8 +38,8 @@ def run(
     config, tally = ctx.config, Tally()
     first = ctx.iteration == 0
     goal = decisions_of_first(config) * config.env.action_repeat if first else config.rollout.frames
-    patience = None if first else config.rollout.max_unrewarded
-    with make_envs(config.env, config.env.num_envs, patience, ctx.output) as pool:
+    max_unrewarded = None if first else config.rollout.max_unrewarded
+    with make_envs(config.env, config.env.num_envs, max_unrewarded, ctx.output) as pool:
         agent = None
         if vision and memory and controller:
             require_same_actions(ctx.collected(), pool.actions)
@@ -52,13 +52,13 @@ def run(
                 break
             shard, summary = f"episodes-{number:04d}.safetensors", f"summary-{number:04d}.json"
             if not ctx.draft.has(shard):
-                ctx.stop_here()
+                ctx.check_stop()
                 trace = Recorder(agent, halves(pool.num_envs)) if agent else None
                 decide = _policy(ctx, number, wave, pool, trace) if trace else _random(ctx, number, wave, pool)
                 driven = drive(pool, wave, decide, _Ticker(ctx, tally.frames, goal))
                 if trace:
-                    ctx.say("M is asked what it foresaw of these episodes, with closed eyes")
-                told = forecast(trace, config, driven, True, ctx.stop_here) if trace else []
+                    ctx.log("M is asked what it foresaw of these episodes, with closed eyes")
+                told = forecast(trace, config, driven, True, ctx.check_stop) if trace else []
                 ctx.draft.save_json(summary, summarise(driven, told))
                 ctx.draft.save_tensors(shard, pack(driven))
             said = ctx.draft.json(summary)
@@ -80,11 +80,11 @@ class _Ticker:
         self._done += frames
         self._ctx.progress(min(self._done, self._total))
         if observation is not None:
-            self._ctx.show("real", observation)
-        self._ctx.stop_here()
+            self._ctx.log_image("real", observation)
+        self._ctx.check_stop()
 
 
-def _random(ctx: StageContext[WorldModelConfig], number: int, wave: list[Task], pool: Envs) -> Decide:
+def _random(ctx: StageContext[WorldModelConfig], number: int, wave: list[EpisodeTask], pool: Envs) -> Decide:
     spec = pool.actions
     plans = np.zeros((max(task.decisions for task in wave), pool.num_envs, *spec.shape), spec.dtype)
     for i, task in enumerate(wave):
@@ -93,17 +93,19 @@ def _random(ctx: StageContext[WorldModelConfig], number: int, wave: list[Task], 
     return lambda t, copies, frames: plans[t, copies.start :: copies.step]
 
 
-def _policy(ctx: StageContext[WorldModelConfig], number: int, wave: list[Task], pool: Envs, trace: Recorder) -> Decide:
-    loud = np.zeros(pool.num_envs, np.bool_)
-    loud[: len(wave)] = [not task.quiet for task in wave]
-    pushes = {
-        copies: pool.actions.pushes(ctx.config.rollout, [ctx.rng("push", number, i) for i in copies])
+def _policy(
+    ctx: StageContext[WorldModelConfig], number: int, wave: list[EpisodeTask], pool: Envs, trace: Recorder
+) -> Decide:
+    explore = np.zeros(pool.num_envs, np.bool_)
+    explore[: len(wave)] = [not task.deterministic for task in wave]
+    perturbations = {
+        copies: pool.actions.perturbations(ctx.config.rollout, [ctx.rng("push", number, i) for i in copies])
         for copies in halves(pool.num_envs)
     }
 
     def decide(t: int, copies: range, frames: np.ndarray) -> np.ndarray:
         noise = ctx.rng("noise", number, t).standard_normal((pool.num_envs, pool.actions.size), np.float32)
         of_these = slice(copies.start, None, copies.step)
-        return trace.act(copies, frames, Exploration(noise[of_these], pushes[copies](), loud[of_these]))
+        return trace.act(copies, frames, Exploration(noise[of_these], perturbations[copies](), explore[of_these]))
 
     return decide

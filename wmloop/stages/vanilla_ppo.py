@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from wmloop.agents.agent import Exploration
-from wmloop.agents.collector import UNLIMITED, Task, drive, halves
+from wmloop.agents.collector import UNLIMITED, EpisodeTask, drive, halves
 from wmloop.agents.pixels import PixelAgent
 from wmloop.config import VanillaPPOConfig
 from wmloop.envs import Envs, make_envs
@@ -22,7 +22,7 @@ from wmloop.errors import DivergedError, EnvironmentFailedError
 from wmloop.learn import ppo
 from wmloop.learn.optim import adam
 from wmloop.models.state import load_optimizer, module_arrays, optimizer_arrays
-from wmloop.seeding import training_track
+from wmloop.seeding import training_seed
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.fit import fit
@@ -84,15 +84,15 @@ def _drive(
         Interrupted: the run is to stop.
     """
     config, count, actions = ctx.config, pool.num_envs, pool.actions.size
-    wave = [Task(training_track(config.seed, ctx.iteration, "track", i, n), UNLIMITED) for n in range(count)]
+    wave = [EpisodeTask(training_seed(config.seed, ctx.iteration, "track", i, n), UNLIMITED) for n in range(count)]
     carries = {copies: agent.start(len(copies)) for copies in halves(count)}
     sampled: dict[range, list[Tensor]] = {copies: [] for copies in carries}
     driven = i * count * config.env.most_frames
 
     def decide(t: int, copies: range, frames: np.ndarray) -> np.ndarray:
         noise = ctx.rng("noise", i, t).standard_normal((count, actions), np.float32)[copies.start :: copies.step]
-        loud = Exploration(noise, np.zeros_like(noise), np.ones(len(noise), np.bool_))
-        in_units, carry = agent.act(carries[copies], frames, loud)
+        explore = Exploration(noise, np.zeros_like(noise), np.ones(len(noise), np.bool_))
+        in_units, carry = agent.act(carries[copies], frames, explore)
         assert carry.action is not None, "it has just decided"
         sampled[copies].append(carry.action)
         carries[copies] = carry
@@ -103,8 +103,8 @@ def _drive(
         driven += frames
         ctx.progress(driven)
         if observation is not None:
-            ctx.show("real", observation)
-        ctx.stop_here()
+            ctx.log_image("real", observation)
+        ctx.check_stop()
 
     try:
         episodes = drive(pool, wave, decide, tick)

@@ -1,7 +1,7 @@
 """Vision: train V on all episodes, warm-started, then see all of them once: their latents are stored beside V.
 
 A picture's error weighs large things, and what decides over reward may be faint. So z must also tell what the next
-decisions paid (`Foretaste`); pixels alone left out which road has paid already (docs/experiments.md).
+decisions paid (`RewardPredictor`); pixels alone left out which road has paid already (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from wmloop.config import WorldModelConfig
-from wmloop.learn.optim import adam, descend, warmup_decay
+from wmloop.learn.optim import adam, clipped_step, warmup_decay
 from wmloop.models.state import module_arrays
-from wmloop.models.vision import Foretaste, Vision, foretaste_loss, to_frames, to_images, vae_loss
+from wmloop.models.vision import RewardPredictor, Vision, reward_prediction_loss, to_frames, to_images, vae_loss
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.fit import WARMUP_STEPS, fit
@@ -32,7 +32,7 @@ def run(ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version |
     config = ctx.config.vision
     torch.manual_seed(ctx.seed("init"))
     net = new_vision(ctx.config, ctx.device)
-    foretaste = Foretaste(config.latent_size, AHEAD).to(ctx.device)
+    foretaste = RewardPredictor(config.latent_size, AHEAD).to(ctx.device)
     rollouts = ctx.rollouts()
     images = config.initial_images if ctx.iteration == 0 else config.finetune_images
     moves = images > 0 and (config.finetune_iterations is None or ctx.iteration <= config.finetune_iterations)
@@ -49,12 +49,12 @@ def run(ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version |
     ctx.draft.require_space(
         int(rows) * (1 + bool(ctx.config.env.mirrored_actions)) * 4 * config.latent_size
     )  # mu, logvar: float16
-    ctx.say(f"V looks at all {int(rows):,} pictures, for M to learn from")
+    ctx.log(f"V looks at all {int(rows):,} pictures, for M to learn from")
     for version in rollouts:
         name = f"latents-{version.iteration:04d}.safetensors"
         if ctx.draft.has(name):
             continue
-        ctx.stop_here()
+        ctx.check_stop()
         if vision and not moves and version.iteration < ctx.iteration:  # a frozen V sees what it saw before
             ctx.draft.save_bytes(name, vision.bytes(name))
         else:
@@ -65,7 +65,11 @@ def run(ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version |
 
 
 def _train(
-    ctx: StageContext[WorldModelConfig], vision: Vision, foretaste: Foretaste, rollouts: Sequence[Version], images: int
+    ctx: StageContext[WorldModelConfig],
+    vision: Vision,
+    foretaste: RewardPredictor,
+    rollouts: Sequence[Version],
+    images: int,
 ) -> dict[str, float]:
     config = ctx.config.vision
     scale = reward_scale(ctx.config, ctx.collected())
@@ -98,8 +102,8 @@ def _train(
         )
         loss, z, parts = vae_loss(vision, batch, noise, config.recon_weight, config.free_nats)
         rows = torch.from_numpy(chosen).to(ctx.device)
-        parts["reward_aux_loss"] = foretaste_loss(foretaste(z), rewards[rows], known[rows])
-        descend(loss + config.reward_aux_weight * parts["reward_aux_loss"], optimizer)
+        parts["reward_aux_loss"] = reward_prediction_loss(foretaste(z), rewards[rows], known[rows])
+        clipped_step(loss + config.reward_aux_weight * parts["reward_aux_loss"], optimizer)
         if i % _SHOW_EVERY == 0:
             _show(ctx, vision, batch[:1])
         return {name: float(part.detach()) for name, part in parts.items()}
@@ -112,8 +116,8 @@ def _train(
 
 @torch.no_grad()
 def _show(ctx: StageContext[WorldModelConfig], vision: Vision, image: Tensor) -> None:
-    ctx.show("real", to_frames(image)[0].cpu().numpy())
-    ctx.show("reconstruction", to_frames(vision.decode(vision.encode(image)[0]))[0].cpu().numpy())
+    ctx.log_image("real", to_frames(image)[0].cpu().numpy())
+    ctx.log_image("reconstruction", to_frames(vision.decode(vision.encode(image)[0]))[0].cpu().numpy())
 
 
 @torch.no_grad()

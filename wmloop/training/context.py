@@ -100,12 +100,12 @@ class StageContext(Generic[Config_co]):
         if stop:
             raise Interrupted(f"{self.stage} of iteration {self.iteration} stopped at {done}")
 
-    def stop_here(self) -> None:
+    def check_stop(self) -> None:
         """Unwind if the run is to stop; for stages whose finished parts are on disk already."""
         if self.should_stop():
             raise Interrupted(f"{self.stage} of iteration {self.iteration} stopped")
 
-    def say(self, text: str, level: str = "info") -> None:
+    def log(self, text: str, level: str = "info") -> None:
         """Say one line to people."""
         self.report(Message(text, level))
 
@@ -113,6 +113,6 @@ class StageContext(Generic[Config_co]):
         """Pass on a line that an environment printed."""
         self.report(Output(self.iteration, self.stage, line))
 
-    def show(self, kind: str, image: np.ndarray) -> None:
+    def log_image(self, kind: str, image: np.ndarray) -> None:
         """Show people a picture (H, W, 3) uint8."""
         self.report(Picture(self.iteration, self.stage, kind, image))

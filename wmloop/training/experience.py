@@ -19,7 +19,7 @@ from wmloop.training.rollouts import actions_of, episodes_of, reward_scale
 _PASS_EPISODES = 64
 
 
-class Experience(NamedTuple):
+class LatentReplay(NamedTuple):
     """All experience as M reads it, S sides (1, or 2 with the mirrored world) of R rows (see episodes.Replay).
 
     `mu`, `std` (S, R, Z) of V's posterior; `actions` (S, R, A) as M reads them; `rewards` (R,) in units of reward_scale,
@@ -36,7 +36,7 @@ class Experience(NamedTuple):
     @classmethod
     def of(
         cls, config: WorldModelConfig, replay: Replay, vision: Version, reward_scale: float, device: torch.device
-    ) -> Experience:
+    ) -> LatentReplay:
         """Bring the episodes of `replay` and their latents, stored with V, together."""
         seen = [vision.tensors(name) for name in sorted(vision.files) if name.startswith("latents-")]
         mu, logvar = (np.concatenate([part[key] for part in seen], 1).astype(np.float32) for key in ("mu", "logvar"))
@@ -57,17 +57,17 @@ class Experience(NamedTuple):
         return max(1.0, float(ends.double().square().mean().sqrt())) if len(ends) else 1.0
 
 
-def load_experience(ctx: StageContext[WorldModelConfig], vision: Version) -> Experience:
+def load_replay(ctx: StageContext[WorldModelConfig], vision: Version) -> LatentReplay:
     """Return the experience that is learnt from in this iteration, with the latents of `vision`."""
     rollouts = ctx.rollouts()
     batches = [list(episodes_of(version, observed=False)) for version in rollouts]
     replay = Replay(batches, actions_of(rollouts[-1]))
     scale = reward_scale(ctx.config, ctx.collected())
-    return Experience.of(ctx.config, replay, vision, scale, ctx.device)
+    return LatentReplay.of(ctx.config, replay, vision, scale, ctx.device)
 
 
 @torch.no_grad()
-def remember(memory: Memory, experience: Experience) -> State:
+def filter_states(memory: Memory, experience: LatentReplay) -> State:
     """Run M over every episode with V's mean latents; return where it is (S, R) *before* each row's step."""
     replay, follow = experience.replay, memory.follower()
     states = memory.begin(experience.mu)
@@ -85,7 +85,7 @@ def remember(memory: Memory, experience: Experience) -> State:
 
 
 def draw(
-    ctx: StageContext[WorldModelConfig], experience: Experience, states: State, index: int
+    ctx: StageContext[WorldModelConfig], experience: LatentReplay, states: State, index: int
 ) -> tuple[Tensor, Tensor, State, Targets]:
     """Draw training batch `index`: M's inputs z (B, T, Z) and actions (B, T, A), where it starts (B), its targets.
 

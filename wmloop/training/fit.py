@@ -89,7 +89,7 @@ def fit(
             restore(saved[1] if saved else beginning)
             means = metrics_now(saved[2]["means"]) if saved else {}
             rollbacks, scale = rollbacks + 1, scale / 2
-            ctx.say(f"{ctx.stage} diverged at step {i} ({fault}); back to step {saved[0] if saved else 0},"
+            ctx.log(f"{ctx.stage} diverged at step {i} ({fault}); back to step {saved[0] if saved else 0},"
                     f" learning rate halved ({rollbacks} of {_MAX_ROLLBACKS})", "alarm")  # fmt: skip
             i = saved[0] if saved else 0
             continue

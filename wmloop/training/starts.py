@@ -8,10 +8,10 @@ import torch
 from wmloop.config import WorldModelConfig
 from wmloop.models.world_model import State
 from wmloop.training.context import StageContext
-from wmloop.training.experience import Experience
+from wmloop.training.experience import LatentReplay
 
 
-def branch(ctx: StageContext[WorldModelConfig], experience: Experience, states: State, index: int) -> State:
+def sample_starts(ctx: StageContext[WorldModelConfig], experience: LatentReplay, states: State, index: int) -> State:
     """Choose where the dreams of update `index` branch off: real moments, newer ones more often, M warmed up."""
     config, replay = ctx.config.dream, experience.replay
     rng = ctx.rng("branch", index)

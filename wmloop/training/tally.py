@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from wmloop.agents.collector import Task
+from wmloop.agents.collector import EpisodeTask
 from wmloop.calibration.ends import ends
 from wmloop.calibration.gap import gap
-from wmloop.calibration.open_loop import foresight
-from wmloop.calibration.windows import Promises
+from wmloop.calibration.open_loop import open_loop_metrics
+from wmloop.calibration.windows import ReturnForecast
 from wmloop.episodes import Cut, Episode
 
 
@@ -23,7 +23,7 @@ class Tally:
         self.episodes = self.decisions = self.frames = 0
         self._paying = 0
         self._scores: list[float] = []
-        self._promises: list[Promises] = []
+        self._promises: list[ReturnForecast] = []
         self._quiet: list[bool] = []
         self._squares, self._cuts = np.zeros((2, 2)), np.zeros(len(Cut))
 
@@ -32,7 +32,7 @@ class Tally:
         """Return the mean score."""
         return float(np.mean(self._scores))
 
-    def add(self, said: Mapping[str, Any], wave: Sequence[Task]) -> None:
+    def add(self, said: Mapping[str, Any], wave: Sequence[EpisodeTask]) -> None:
         """Take in what `summarise` returned of a wave."""
         self._scores += said["scores"]
         self.frames += said["frames"]
@@ -41,8 +41,8 @@ class Tally:
         self.episodes += len(wave)
         self._cuts += np.array(said.get("cuts", [0] * len(Cut)))
         self._squares += np.array(said.get("squares", np.zeros((2, 2))))
-        self._promises += [Promises(*lists) for lists in said["promises"]]
-        self._quiet += [task.quiet for task in wave]
+        self._promises += [ReturnForecast(*lists) for lists in said["promises"]]
+        self._quiet += [task.deterministic for task in wave]
 
     def metrics(self) -> dict[str, float]:
         """Return the figures of all waves; M's promises are those of episodes without exploration."""
@@ -58,10 +58,10 @@ class Tally:
         # the unit of rewards, where it is to follow them: those of ends alone only where there are no others
         total, number = self._squares[0] if self._squares[0, 1] else self._squares[1]
         counts |= {"reward_rms": math.sqrt(total / number)} if number else {}
-        return counts | gap(as_dreamt) | foresight(self._promises) | ends(self._promises)
+        return counts | gap(as_dreamt) | open_loop_metrics(self._promises) | ends(self._promises)
 
 
-def summarise(episodes: list[Episode], promises: list[Promises]) -> dict[str, Any]:
+def summarise(episodes: list[Episode], promises: list[ReturnForecast]) -> dict[str, Any]:
     """Return what is kept of a wave beside its episodes, as JSON."""
     return {
         "scores": [episode.score for episode in episodes],

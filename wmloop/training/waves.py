@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from wmloop.agents.collector import UNLIMITED, Task
+from wmloop.agents.collector import UNLIMITED, EpisodeTask
 from wmloop.config import WorldModelConfig
-from wmloop.seeding import training_track
+from wmloop.seeding import training_seed
 from wmloop.training.context import StageContext
 
 
@@ -31,7 +31,7 @@ def still_to_drive(wanted: float, mean: float, most: int) -> int:
     return min(most, max(0, round(wanted / mean)))
 
 
-def first_wave(ctx: StageContext[WorldModelConfig], driven: Driven) -> list[Task]:
+def first_wave(ctx: StageContext[WorldModelConfig], driven: Driven) -> list[EpisodeTask]:
     """Return the next wave of random driving: as planned, then more of the last kind until the decisions are there."""
     limits = [limit for count, limit in ctx.config.rollout.prefill for _ in range(count)]
     width, left = ctx.config.env.num_envs, len(limits) - driven.episodes
@@ -39,10 +39,12 @@ def first_wave(ctx: StageContext[WorldModelConfig], driven: Driven) -> list[Task
         lived = driven.decisions / sum(limits + [limits[-1]] * -left)  # the share of what was planned that came about
         width = still_to_drive(decisions_of_first(ctx.config) - driven.decisions, lived * limits[-1], width)
         limits += [limits[-1]] * (width - left)
-    return [Task(_track(ctx, i), limit) for i, limit in enumerate(limits)][driven.episodes : driven.episodes + width]
+    return [EpisodeTask(_track(ctx, i), limit) for i, limit in enumerate(limits)][
+        driven.episodes : driven.episodes + width
+    ]
 
 
-def policy_wave(ctx: StageContext[WorldModelConfig], driven: Driven) -> list[Task]:
+def policy_wave(ctx: StageContext[WorldModelConfig], driven: Driven) -> list[EpisodeTask]:
     """Return the next wave that C drives, of as many episodes as the frames still wanted have, as long as those before.
 
     Before the first the length is that of the iteration before, and where that was random driving, the longest there is.
@@ -59,8 +61,8 @@ def policy_wave(ctx: StageContext[WorldModelConfig], driven: Driven) -> list[Tas
         width = max(1, width)
     share = config.rollout.deterministic_fraction
     numbers = range(episodes, episodes + width)
-    return [Task(_track(ctx, n), UNLIMITED, int((n + 1) * share) > int(n * share)) for n in numbers]
+    return [EpisodeTask(_track(ctx, n), UNLIMITED, int((n + 1) * share) > int(n * share)) for n in numbers]
 
 
 def _track(ctx: StageContext[WorldModelConfig], number: int) -> int:
-    return training_track(ctx.config.seed, ctx.iteration, "track", number)
+    return training_seed(ctx.config.seed, ctx.iteration, "track", number)

@@ -152,8 +152,8 @@ def _scores(state: ViewState, width: int, room: int) -> list[Row]:
     if _dreams(state):
         bar = Span(sparkline(dream, bars, *bounds), "dream")
         rows.append([Span("dream ", "dream"), Span(f"{figure(dream[-1]):>7}  "), bar])
-    if state.foresight is not None:
-        correlation, bias = state.foresight
+    if state.open_loop is not None:
+        correlation, bias = state.open_loop
         rows.append(
             [Span("M     ", "dream"), Span(f"   r {correlation:.2f}  bias {bias:+.0%}  ahead on fresh episodes", "dim")]
         )

@@ -112,7 +112,7 @@ class ViewState:
     curves_of: str = ""
     curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     scores: tuple[Score, ...] = ()
-    foresight: tuple[float, float] | None = None
+    open_loop: tuple[float, float] | None = None
     commit: tuple[VersionCommitted, float] | None = None
     snapshot: tuple[Snapshot, float] | None = None
     notes: tuple[Note, ...] = ()
@@ -209,7 +209,7 @@ def _with_commit(state: ViewState, event: VersionCommitted, now: float) -> ViewS
     finished = {**state.finished, event.stage: Finished(event.seconds, said)}
     state = replace(state, finished=finished, commit=(event, now), snapshot=None, running=None)
     if "open_loop_correlation" in metrics:
-        state = replace(state, foresight=(metrics["open_loop_correlation"], metrics.get("open_loop_bias", math.nan)))
+        state = replace(state, open_loop=(metrics["open_loop_correlation"], metrics.get("open_loop_bias", math.nan)))
     if event.stage == state.pipeline.collected_by:
         return replace(state, frames=state.frames + metrics.get("frames", 0.0))
     if event.stage == state.pipeline.scored_by and "score" in metrics:
