@@ -14,8 +14,9 @@ from wmloop.agents.world_model import Agent
 from wmloop.errors import DivergedError
 from wmloop.events import Message
 from wmloop.learn import ppo
+from wmloop.models import memory
 from wmloop.models.vision import Vision
-from wmloop.stages import memory, vision
+from wmloop.stages import vision
 from wmloop.store import Store
 
 STAGES = ("rollout", "vision", "memory", "controller", "evaluate")
@@ -46,7 +47,7 @@ def inject(where: str, injection: Injection, patch: pytest.MonkeyPatch) -> tuple
 
         patch.setattr(vision, "vae_loss", loss)
     elif where == "gradient":
-        finite = memory.memory_loss
+        finite = memory.Memory.loss
 
         def gradient(*arguments: Any) -> Any:
             total, parts = finite(*arguments)
@@ -54,7 +55,7 @@ def inject(where: str, injection: Injection, patch: pytest.MonkeyPatch) -> tuple
                 total.register_hook(lambda g: g * torch.inf)
             return total, parts
 
-        patch.setattr(memory, "memory_loss", gradient)
+        patch.setattr(memory.Memory, "loss", gradient)
     elif where == "weight":
         update = ppo.update
 

@@ -173,8 +173,8 @@ def test_a_reward_that_is_not_finite_is_refused(monkeypatch: pytest.MonkeyPatch)
         ({"id": "CarRacing-v3", "kwargs": {"continuous": False}}, "Discrete"),
         ({"id": "CarRacing-v3", "kwargs": {"wings": 2}}, "wings"),
         ({"kwargs": {"wings": 2}}, "wings"),
-        ({"driving": RandomDriving(mean=((0, 1),) * 3)}, "driving.mean has 3 entries"),
-        ({"mirror": (2,)}, "mirror"),
+        ({"random_policy": RandomDriving(mean=((0, 1),) * 3)}, "random_policy.mean has 3 entries"),
+        ({"mirrored_actions": (2,)}, "mirrored_actions"),
         ({"crop": (0, 84, 0, 96)}, "32x32"),
     ],
 )

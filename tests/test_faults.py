@@ -324,7 +324,7 @@ def test_a_worker_that_dies_or_hangs_is_named_within_the_timeout(
 ) -> None:
     monkeypatch.setattr("wmloop.envs.pool.worker_cores", lambda: [0, 1])
     config = build_config("smoke", tiny_config()).env
-    config = EnvConfig(**{**config.model_dump(), "timeout": 1.0})
+    config = EnvConfig(**{**config.model_dump(), "worker_timeout": 1.0})
     dice, slowest = random.Random(times), 0.0
     for _ in range(times):
         pool = EnvPool(config, 4)
