@@ -66,7 +66,9 @@ ROOMS = {
     "store": "__init__ commands errors legacy",
     "streams": "",
     "tracking": "errors events store",
-    "training": "agents calibration config episodes errors events learn legacy models pipelines seeding spaces store",
+    "training": (
+        "agents calibration config envs episodes errors events learn legacy models pipelines seeding spaces store"
+    ),
     "view": "display events pipelines ranking streams",
 }
 DOORS = {

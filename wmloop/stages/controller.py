@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import copy
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from wmloop.config import WorldModelConfig
 from wmloop.dreams import DreamBatch, Noise, rollout
 from wmloop.graphs import CapturedGraph
-from wmloop.learn import ppo, schedules
+from wmloop.learn import ppo
 from wmloop.learn.optim import adam, warmup_decay
 from wmloop.models.mixed import enable_autocast
 from wmloop.models.state import module_arrays
 from wmloop.models.vision_memory import VisionMemory
-from wmloop.models.world_model import State, WorldModel
+from wmloop.models.world_model import State
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.experience import filter_states, load_replay
 from wmloop.training.fit import fit
 from wmloop.training.networks import load, new_actor, new_critic, new_memory, new_vision
+from wmloop.training.scored import discount, reward_ceiling, temperature
 from wmloop.training.starts import sample_starts
+from wmloop.training.viewer import DreamViewer
 
 #: Adam's first steps are of full size whatever the gradient, and a nearly deterministic policy breaks under them.
 _WARMUP_UPDATES = 10
@@ -62,7 +63,7 @@ def run(
     per_decision = world.reward_scale
     ceiling = reward_ceiling(ctx, controller)
     updates = config.initial_updates if ctx.iteration == 0 else config.updates
-    shown = _DreamViewer(ctx, world)
+    shown = DreamViewer(ctx, world)
 
     def imagine(features: Tensor, inner: Tensor, *noise: Tensor) -> DreamBatch:
         return rollout(imagination, actor, State(features, inner), Noise(*noise))
@@ -88,45 +89,3 @@ def run(
     ctx.draft.save_tensors("actor.safetensors", module_arrays(actor))
     ctx.draft.save_tensors("critic.safetensors", module_arrays(critic))
     return metrics | {"temperature": tau, "gamma": config.gamma, "reward_saturated": float(ceiling is not None)}
-
-
-def discount(ctx: StageContext[WorldModelConfig]) -> float:
-    """Return the discount per decision (see schedules.gamma)."""
-    config = ctx.config.controller
-    return schedules.gamma(config.gamma, config.plateau_gamma, [scored.metrics["score"] for scored in ctx.scored()])
-
-
-def reward_ceiling(ctx: StageContext[WorldModelConfig], begun_with: Version | None) -> float | None:
-    """Return the ceiling of a decision's reward (see schedules.ceiling), by what the C that training goes on from was paid."""
-    if begun_with is None:
-        return None
-    scored = next(version.metrics for version in ctx.scored() if version.iteration == begun_with.iteration)
-    # runs of earlier days tell what that rate pays in a whole episode's frames
-    whole = ctx.config.env.most_frames / ctx.config.env.action_repeat
-    paid = scored.get("real_reward_per_decision", scored.get("real_return", 0.0) / whole)
-    return schedules.ceiling(ctx.config.controller.reward_saturation, paid)
-
-
-def temperature(ctx: StageContext[WorldModelConfig], evaluation: Version | None) -> float:
-    """Return the temperature to dream at: as configured, or `auto`, which begins at 1 (see schedules.temperature)."""
-    configured = ctx.config.dream.temperature
-    if configured != "auto":
-        return configured
-    if evaluation is None:
-        return 1.0
-    scored = evaluation.metrics
-    return schedules.temperature(scored.get("temperature", 1.0), scored.get("return_gap", 0.0))
-
-
-class _DreamViewer:
-    """Show people one dream after another, a step with each update: decoding every dream would cost more than it tells."""
-
-    def __init__(self, ctx: StageContext[WorldModelConfig], world: WorldModel) -> None:
-        self._ctx, self._world = ctx, world
-        self._left: list[np.ndarray] = []
-
-    def next(self, dream: Tensor) -> None:
-        """Show the next step of the dream that is being shown; when it has ended, that of the latest `dream` (T, F)."""
-        if not self._left:
-            self._left = list(self._world.decode(dream))
-        self._ctx.log_image("dream", self._left.pop(0))

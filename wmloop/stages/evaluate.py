@@ -16,6 +16,7 @@ from wmloop.envs import Envs, make_envs
 from wmloop.seeding import confirmation_seeds, evaluation_seeds
 from wmloop.store import Version
 from wmloop.training.context import StageContext
+from wmloop.training.driving import Ticker
 from wmloop.training.rollouts import require_same_actions
 
 #: Figures of an agent's training that the next one's asks of its evaluation.
@@ -63,17 +64,8 @@ def _score(
         part = f"{name}-{number:04d}.json"
         if not ctx.draft.has(part):
             ctx.check_stop()
-            driven = len(results) * ctx.config.env.most_frames
-
-            def tick(frames: int, observation: np.ndarray | None) -> None:
-                nonlocal driven
-                driven += frames
-                ctx.progress(driven)
-                if observation is not None:
-                    ctx.log_image("real", observation)
-                ctx.check_stop()
-
-            scored = score_episodes(ctx.config, pool, agent, [task.seed for task in wave], tick)
+            ticker = Ticker(ctx, len(results) * ctx.config.env.most_frames)
+            scored = score_episodes(ctx.config, pool, agent, [task.seed for task in wave], ticker)
             ctx.draft.save_json(part, [result._asdict() for result in scored])
         require_wave(ctx.draft.json(part), wave, ctx.draft.name)
         # By name: what an older program saved may say more, or less.

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from itertools import count
 
-import numpy as np
-
-from wmloop.agents.agent import Exploration
-from wmloop.agents.collector import Decide, EpisodeTask, drive, halves, require_wave
+from wmloop.agents.collector import drive, halves, require_wave
 from wmloop.agents.recorder import Recorder
 from wmloop.calibration.forecasts import forecast
 from wmloop.config import WorldModelConfig
-from wmloop.envs import Envs, make_envs
+from wmloop.envs import make_envs
 from wmloop.episodes import pack
 from wmloop.serving.world_model import load
 from wmloop.store import Version
 from wmloop.training.context import StageContext
+from wmloop.training.driving import Ticker, exploring, random_walks
 from wmloop.training.rollouts import ACTIONS, require_same_actions
 from wmloop.training.tally import Tally, summarise
 from wmloop.training.waves import decisions_of_first, first_wave, policy_wave
@@ -54,8 +52,8 @@ def run(
             if not ctx.draft.has(shard):
                 ctx.check_stop()
                 trace = Recorder(agent, halves(pool.num_envs)) if agent else None
-                decide = _policy(ctx, number, wave, pool, trace) if trace else _random(ctx, number, wave, pool)
-                driven = drive(pool, wave, decide, _Ticker(ctx, tally.frames, goal))
+                decide = exploring(ctx, number, wave, pool, trace) if trace else random_walks(ctx, number, wave, pool)
+                driven = drive(pool, wave, decide, Ticker(ctx, tally.frames, goal))
                 if trace:
                     ctx.log("M is asked what it foresaw of these episodes, with closed eyes")
                 told = forecast(trace, config, driven, True, ctx.check_stop) if trace else []
@@ -68,44 +66,3 @@ def run(
         ctx.draft.save_json(ACTIONS, pool.actions.record())
     ctx.progress(goal)
     return tally.metrics()
-
-
-class _Ticker:
-    """Report the frames of a wave as they come, and give up when the run is to stop."""
-
-    def __init__(self, ctx: StageContext[WorldModelConfig], done: int, total: int) -> None:
-        self._ctx, self._done, self._total = ctx, done, total
-
-    def __call__(self, frames: int, observation: np.ndarray | None) -> None:
-        self._done += frames
-        self._ctx.progress(min(self._done, self._total))
-        if observation is not None:
-            self._ctx.log_image("real", observation)
-        self._ctx.check_stop()
-
-
-def _random(ctx: StageContext[WorldModelConfig], number: int, wave: list[EpisodeTask], pool: Envs) -> Decide:
-    spec = pool.actions
-    plans = np.zeros((max(task.decisions for task in wave), pool.num_envs, *spec.shape), spec.dtype)
-    for i, task in enumerate(wave):
-        rng = ctx.rng("driving", number, i)
-        plans[: task.decisions, i] = spec.random_walk(ctx.config.env.random_policy, task.decisions, rng)
-    return lambda t, copies, frames: plans[t, copies.start :: copies.step]
-
-
-def _policy(
-    ctx: StageContext[WorldModelConfig], number: int, wave: list[EpisodeTask], pool: Envs, trace: Recorder
-) -> Decide:
-    explore = np.zeros(pool.num_envs, np.bool_)
-    explore[: len(wave)] = [not task.deterministic for task in wave]
-    perturbations = {
-        copies: pool.actions.perturbations(ctx.config.rollout, [ctx.rng("push", number, i) for i in copies])
-        for copies in halves(pool.num_envs)
-    }
-
-    def decide(t: int, copies: range, frames: np.ndarray) -> np.ndarray:
-        noise = ctx.rng("noise", number, t).standard_normal((pool.num_envs, pool.actions.size), np.float32)
-        of_these = slice(copies.start, None, copies.step)
-        return trace.act(copies, frames, Exploration(noise[of_these], perturbations[copies](), explore[of_these]))
-
-    return decide

@@ -25,6 +25,7 @@ from wmloop.models.state import load_optimizer, module_arrays, optimizer_arrays
 from wmloop.seeding import training_seed
 from wmloop.store import Version
 from wmloop.training.context import StageContext
+from wmloop.training.driving import Ticker
 from wmloop.training.fit import fit
 from wmloop.training.networks import load
 from wmloop.training.rollouts import ACTIONS, require_same_actions
@@ -87,7 +88,6 @@ def _drive(
     wave = [EpisodeTask(training_seed(config.seed, ctx.iteration, "track", i, n), UNLIMITED) for n in range(count)]
     carries = {copies: agent.start(len(copies)) for copies in halves(count)}
     sampled: dict[range, list[Tensor]] = {copies: [] for copies in carries}
-    driven = i * count * config.env.most_frames
 
     def decide(t: int, copies: range, frames: np.ndarray) -> np.ndarray:
         noise = ctx.rng("noise", i, t).standard_normal((count, actions), np.float32)[copies.start :: copies.step]
@@ -98,16 +98,8 @@ def _drive(
         carries[copies] = carry
         return in_units
 
-    def tick(frames: int, observation: np.ndarray | None) -> None:
-        nonlocal driven
-        driven += frames
-        ctx.progress(driven)
-        if observation is not None:
-            ctx.log_image("real", observation)
-        ctx.check_stop()
-
     try:
-        episodes = drive(pool, wave, decide, tick)
+        episodes = drive(pool, wave, decide, Ticker(ctx, i * count * config.env.most_frames))
     except DivergedError as error:
         raise EnvironmentFailedError(str(error)) from error
     taken = []
