@@ -462,7 +462,7 @@ def test_play_writes_a_video_and_tells_how_each_episode_went(finished, tmp_path,
     lines = result.stdout.splitlines()
     assert len(lines) == 2
     for track, line in zip(fresh_seeds(2, 1), lines, strict=True):
-        word = "score" if place == "real" else "predicted_return"
+        word = "score" if place == "real" else "promised"
         assert re.search(rf"\({place}, track {track}\): {word} -?[\d.]+, \d+ frames, (time was up|ended by)", line)
     with av.open(str(target)) as container:
         assert sum(1 for _ in container.decode(video=0)) > 20
@@ -521,7 +521,7 @@ def test_ctrl_c_in_eval_says_so_and_is_130(finished, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("wmloop.calibration.scores.score_tracks", interrupted)
+    monkeypatch.setattr("wmloop.calibration.scores.score_episodes", interrupted)
     result = wmloop("eval", "--tracks", "2", runs=finished.runs)
     assert result.exit_code == 130
     assert result.stderr.endswith("interrupted\n")

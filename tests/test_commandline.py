@@ -81,7 +81,7 @@ def test_the_largest_seed_is_the_last_whose_tracks_are_numbers_of_64_bits():
 
 def test_more_tracks_than_a_run_may_ask_for_would_be_needed_to_meet_those_of_another_kind():
     most = 1_000_000
-    for name, least in (("tracks", 1), ("confirm_tracks", 2)):
+    for name, least in (("episodes", 1), ("confirm_episodes", 2)):
         with pytest.raises(UsageError, match=f"from {least} to 1,000,000"):
             build_config("smoke", {"evaluate": {name: most + 1}})
     assert evaluation_seeds(most)[-1] < confirmation_seeds(1)[0]

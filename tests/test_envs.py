@@ -409,7 +409,7 @@ def test_a_reset_drops_the_steps_that_nobody_received(pool: EnvPool) -> None:
 
 @pytest.mark.usefixtures("two_workers")
 def test_a_half_that_hangs_is_found_while_the_other_goes_on() -> None:
-    with EnvPool(tiny(timeout=1.0, kwargs={"stuck_at": 3}), 4) as pool:
+    with EnvPool(tiny(worker_timeout=1.0, kwargs={"stuck_at": 3}), 4) as pool:
         pool.reset([20, 21, 22, 23], [None, 2, 2, 2])
 
         def drive_on() -> None:
@@ -426,7 +426,7 @@ def test_a_half_that_hangs_is_found_while_the_other_goes_on() -> None:
 
 @pytest.mark.usefixtures("two_workers")
 def test_a_worker_that_was_stopped_and_goes_on_has_not_hung() -> None:
-    with EnvPool(tiny(timeout=1.0), 2) as pool:
+    with EnvPool(tiny(worker_timeout=1.0), 2) as pool:
         pool.reset([20, 21])
         os.kill(pool._processes[1].pid or 0, signal.SIGSTOP)
         pool.send(range(2), np.zeros((2, 2), np.float32))
@@ -504,7 +504,7 @@ def test_a_killed_worker_is_named_at_once_and_the_pool_closes() -> None:
 
 @pytest.mark.usefixtures("two_workers")
 def test_a_copy_that_hangs_is_named_after_the_timeout() -> None:
-    pool = EnvPool(tiny(timeout=1.0, kwargs={"stuck_at": 3}), 4)
+    pool = EnvPool(tiny(worker_timeout=1.0, kwargs={"stuck_at": 3}), 4)
     pool.reset([20, 21, 22, 23], [None, 2, 2, 2])
     for _ in range(2):
         pool.step(np.zeros((4, 2), np.float32))
@@ -516,7 +516,7 @@ def test_a_copy_that_hangs_is_named_after_the_timeout() -> None:
 
 @pytest.mark.usefixtures("two_workers")
 def test_a_stopped_worker_does_not_hold_up_the_pools_end() -> None:
-    pool = EnvPool(tiny(timeout=1.0), 4)
+    pool = EnvPool(tiny(worker_timeout=1.0), 4)
     pool.reset([20, 21, 22, 23])
     hung = pool._processes[0].pid or 0
     os.kill(hung, signal.SIGSTOP)

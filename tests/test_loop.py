@@ -129,13 +129,13 @@ def test_an_automatic_temperature_begins_at_one_and_follows_the_measured_gap(tol
 
 
 @pytest.mark.parametrize(("rate", "saturated"), [(0.4, 0), (0.5, 1)])
-def test_the_ceiling_holds_once_reality_pays_as_much_and_never_at_first(told, rate, concave_utility):
+def test_the_ceiling_holds_once_reality_pays_as_much_and_never_at_first(told, rate, saturated):
     for figures in (
         {"real_reward_per_decision": rate, "real_return": 0.0},
         {"real_return": rate * MAX_STEPS},
     ):  # and as it was told before
         store = told([figures, {}], "controller.reward_saturation=0.5")
-        assert used(store, "reward_saturated") == [0, concave_utility]
+        assert used(store, "reward_saturated") == [0, saturated]
         shutil.rmtree(store.path)
 
 

@@ -57,7 +57,7 @@ def agent(run, env):
 @pytest.fixture
 def real(run, env, agent):
     memory = run[1].memory
-    return Real(env, agent, memory.done_weight)
+    return Real(env, agent, memory.terminated_weight)
 
 
 def episode(world, track=TRACK):
@@ -171,7 +171,7 @@ def test_reality_is_shown_beside_what_v_sees_and_what_m_expected(env, agent, rea
 
 
 def test_with_both_worlds_the_dream_goes_on_alone_and_looks_up_now_and_then(real, monkeypatch):
-    monkeypatch.setattr(worlds, "EYES_CLOSED", 4)
+    monkeypatch.setattr(worlds, "OPEN_LOOP", 4)
     real.dreaming = True
     real.reset(TRACK)
     starts = []
@@ -282,7 +282,7 @@ def test_two_agents_are_compared_on_one_track(run, env, real):
         memory = run[1].memory
         agent = Served.of(History(run[0], WORLD_MODEL), 0).agent(run[1], env.actions, CPU)
         agent.critic = None
-        same = Real(second, agent, memory.done_weight)
+        same = Real(second, agent, memory.terminated_weight)
         moments = episode(Comparison({"one": real, "two": same}))
     assert list(moments[0].pictures) == ["one", "two"]
     for moment in moments:

@@ -27,7 +27,6 @@ from wmloop.episodes import Cut, Replay, pack, unpack
 from wmloop.errors import UsageError
 from wmloop.learn import ppo
 from wmloop.learn.optim import adam, clipped_step
-from wmloop.models.memory import memory_loss
 from wmloop.models.policies import Deterministic
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.pipelines.world_model import WORLD_MODEL
@@ -221,6 +220,7 @@ class Identity(VisionMemory):
     def __init__(self, memory):
         super().__init__(torch.nn.Identity(), memory)
 
+    @torch.inference_mode()
     def observe(self, state, action, observations):
         z = torch.from_numpy(observations)
         return self.memory.begin(z) if state is None else self.memory.follower()(state, action, z)
@@ -305,9 +305,7 @@ def test_m_learns_and_c_improves_in_dreams_of_vectors_with_discrete_actions(conf
     optimizer = adam([p for p in memory.parameters() if p.requires_grad], 1e-2)
     losses, states = [], filter_states(memory, experience)
     for i in range(150):
-        z, action, state, targets = draw(context(config), experience, states, i)
-        hidden, _ = memory(z, action, state)
-        loss, _ = memory_loss(memory.predict(hidden, targets.z), targets, 10.0, 1.0, 1.0)
+        loss, _ = memory.loss(*draw(context(config), experience, states, i), 10.0, 1.0, 1.0)
         clipped_step(loss, optimizer, 10.0)
         losses.append(float(loss.detach()))
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 1
