@@ -44,7 +44,7 @@ def check_spaces(config: EnvConfig, env: gymnasium.Env[Any, Any]) -> tuple[space
         raise UsageError(f"{who} shows {seen}, and wmloop looks at {_PICTURE}")
     _scale_of(who, seen)
     size = action.shape[0]
-    for key in ("mean", "scale", "boost"):
+    for key in ("mean", "std", "initial_offset"):
         length = len(getattr(config.random_policy, key))
         if length not in (0, size):
             raise UsageError(
