@@ -29,11 +29,17 @@ ROOT = Path(__file__).parent.parent
 class Process:
     """A command of wmloop in a process of its own; what the tests need of subprocess.Popen."""
 
-    def __init__(self, arguments: Sequence[object], environment: Mapping[str, str], merged: bool = False) -> None:
-        """Begin the command; `merged` sends its standard error where its standard output goes."""
+    def __init__(
+        self, arguments: Sequence[object], environment: Mapping[str, str], merged: bool = False, folder: Path = ROOT
+    ) -> None:
+        """Begin the command in a folder; `merged` sends its standard error where its standard output goes."""
         self.returncode: int | None = None
         out, err, status = os.pipe(), os.pipe(), os.pipe()
-        request = {"argv": ["wmloop", *map(str, arguments)], "environment": dict(environment)}
+        request = {
+            "argv": ["wmloop", *map(str, arguments)],
+            "environment": dict(environment),
+            "folder": str(folder),
+        }
         given = [out[1], out[1] if merged else err[1], status[1]]
         socket.send_fds(_nursery(), [json.dumps(request).encode() + b"\n"], given)
         for fd in (out[1], err[1], status[1]):
@@ -148,6 +154,8 @@ def _attend(order: dict[str, object], fds: list[int]) -> NoReturn:
     os.environ.clear()
     os.environ.update(order["environment"])  # type: ignore[call-overload]
     sys.argv = order["argv"]  # type: ignore[assignment]
+    os.chdir(order["folder"])  # type: ignore[arg-type]
+    sys.path[1:1] = os.environ.get("PYTHONPATH", "").split(os.pathsep)  # as a new interpreter would
     from wmloop.__main__ import main
 
     main()

@@ -31,7 +31,7 @@ ROOMS = {
     "device": "envs errors machine models",
     "display": "errors",
     "doctor": "__init__ config device envs errors machine scratch store view",
-    "dreams": "learn models",
+    "dreams": "entries errors learn models",
     "entries": "errors",
     "envs": "config entries episodes errors machine scratch seeding spaces",
     "episodes": "machine spaces",

@@ -8,9 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from wmloop.entries import require_parts
+from wmloop.errors import UsageError
 from wmloop.learn.batch import Batch
 from wmloop.models.policies import Behaviour
 from wmloop.models.world_model import Imagination, Outcome, State
+
+_DESCRIBED = "wmloop.models.world_model.Imagination"
 
 
 class Noise(NamedTuple):
@@ -74,12 +78,30 @@ def unroll(
     """Dream on from `start` for the noise's horizon; yield where each of T steps has led N dreams, and its outcome.
 
     `act` returns the action (N, A) of step t, and where it is taken: in the states that it is given, or in others.
+
+    Raises:
+        UsageError: the imagination cannot imagine, or what it returns has another shape than it is asked for.
     """
+    require_parts(imagination, ("noise_size", "imagine"), "a world model dreams by", _DESCRIBED)
     state = start
     for t, (uniform, normal) in enumerate(zip(noise.uniform, noise.normal, strict=True)):
         state, action = act(t, state)
+        before = state.features.shape
         state, outcome = imagination.imagine(state, action, uniform, normal)
+        if t == 0:
+            _require_shapes(before, state, outcome)
         yield state, outcome
+
+
+def _require_shapes(before: torch.Size, after: State, outcome: Outcome) -> None:
+    wanted = {"features": before, **dict.fromkeys(Outcome._fields, before[:-1])}
+    given = {"features": after.features.shape, **{name: part.shape for name, part in outcome._asdict().items()}}
+    for name, shape in wanted.items():
+        if given[name] != shape:
+            raise UsageError(
+                f"a world model imagines, from features {tuple(before)} on, {name} {tuple(given[name])} instead of"
+                f" {tuple(shape)}: what it has to be is described by {_DESCRIBED}"
+            )
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import importlib
 import importlib.metadata
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wmloop.errors import UsageError, nearest
@@ -26,6 +26,18 @@ def found(entry: Any, what: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except Exception as error:  # a stranger's module may raise anything
         raise UsageError(f"{what} has the entry {entry!r}, which cannot be imported: {error}") from error
+
+
+def require_parts(thing: Any, parts: Iterable[str], made: str, described: str) -> None:
+    """Refuse what somebody else's code `made`, unless it has all `parts` of what is `described` elsewhere.
+
+    Raises:
+        UsageError: it lacks some; they are listed.
+    """
+    if missing := [part for part in parts if not hasattr(thing, part)]:
+        raise UsageError(
+            f"{made} {type(thing).__name__}, which lacks {', '.join(missing)}: what it has to be is described by {described}"
+        )
 
 
 class Registry:
@@ -53,7 +65,7 @@ class Registry:
         """Return the thing of that name, imported.
 
         Raises:
-            UsageError: there is none (those that there are are listed), or it cannot be imported.
+            UsageError: there is none (those that there are are listed), it cannot be imported, or two packages bring it.
         """
         what = f"the {self._noun} {name!r}"
         if name in self.own:
@@ -62,6 +74,7 @@ class Registry:
             look_here_first()
             return found(name, what)
         if name in self._installed:
+            self._require_one(name)
             return found(self._installed[name][0].value, what)
         names = self.names()
         raise UsageError(f"unknown {self._noun} {name!r}{nearest(name, names)}: one of {', '.join(names)}")
@@ -72,16 +85,19 @@ class Registry:
         Raises:
             UsageError: there is such a name; the packages that bring it are listed.
         """
-        for name, points in self._installed.items():
-            bringers = [
-                *(["wmloop"] if name in self.own else []),
-                *(p.dist.name if p.dist else p.value for p in points),
-            ]
-            if len(bringers) > 1:
-                raise UsageError(
-                    f"{' and '.join(bringers)} each bring {self._noun} {name!r}: uninstall all of them but one, or let one"
-                    " take another name"
-                )
+        for name in self._installed:
+            self._require_one(name)
+
+    def _require_one(self, name: str) -> None:
+        bringers = [
+            *(["wmloop"] if name in self.own else []),
+            *(p.dist.name if p.dist else p.value for p in self._installed[name]),
+        ]
+        if len(bringers) > 1:
+            raise UsageError(
+                f"{' and '.join(bringers)} each bring {self._noun} {name!r}: uninstall all of them but one, or let one"
+                " take another name"
+            )
 
     @functools.cached_property
     def _installed(self) -> dict[str, list[importlib.metadata.EntryPoint]]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
 from wmloop import __version__, envs, ranking
 from wmloop.config import RunConfig
 from wmloop.device import release_memory
-from wmloop.errors import DraftUnusableError, Interrupted
+from wmloop.errors import DraftUnusableError, Interrupted, UsageError
 from wmloop.events import Message, Reporter, RunFinished, RunStarted, VersionCommitted
 from wmloop.history import History
 from wmloop.pipelines import Pipeline, Stage
@@ -104,6 +104,7 @@ def _perform(
 
     def attempt() -> Version:
         metrics = run(context, **needs, **carries)
+        _require_figures(history.pipeline, stage, metrics)
         return draft.commit([*needs.values(), *carries.values()], metrics, time.monotonic() - begun, made_with)
 
     try:
@@ -114,3 +115,18 @@ def _perform(
         version = attempt()
     report(VersionCommitted(iteration, stage.name, version.metrics, version.num_bytes, version.seconds))
     return version
+
+
+def _require_figures(pipeline: Pipeline, stage: Stage, metrics: object) -> None:
+    """Refuse, before they are committed, figures that nobody could go on from.
+
+    Raises:
+        UsageError: they are none, or the stage that scores tells no score.
+    """
+    lacks = ""
+    if not isinstance(metrics, Mapping):
+        lacks = f"returned {type(metrics).__name__} instead of its figures, a mapping of numbers by name"
+    elif stage.name == pipeline.scored_by and "score" not in metrics:
+        lacks = f"scores the agent, and returned no figure 'score' among {', '.join(metrics) or 'none'}"
+    if lacks:
+        raise UsageError(f"the stage {stage.name!r} of the pipeline {pipeline.name!r} {lacks}")

@@ -11,7 +11,7 @@ import torch
 
 from wmloop.envs import Envs, PoolStep
 from wmloop.episodes import Cut, Episode
-from wmloop.errors import DraftUnusableError
+from wmloop.errors import DraftUnusableError, UsageError
 from wmloop.spaces import ActionSpec
 
 Decide = Callable[[int, range, np.ndarray], np.ndarray]
@@ -66,6 +66,9 @@ def drive(
     The halves are driven independently: neither waits for the other. `tick(frames, observation)` is called after each
     decision of either with the real frames it took and, now and then, what the wave's first copy shows, if that is a picture;
     it may raise to give up.
+
+    Raises:
+        UsageError: what was decided are no actions of the environment.
     """
     count = len(wave)
     idle: list[int | None] = [None] * (pool.num_envs - count)
@@ -79,6 +82,8 @@ def drive(
             del decided[copies]
             return
         actions = decide(decided[copies], copies, seen)
+        if actions.shape != (wanted := (len(copies), *pool.actions.shape)):
+            raise UsageError(f"an agent gave actions of shape {actions.shape} where the environment takes {wanted}")
         decided[copies] += 1
         for copy, action in zip(copies, actions, strict=True):
             if copy < count and not driven[copy].ended:

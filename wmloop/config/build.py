@@ -35,8 +35,7 @@ def build_config(preset: str, *layers: Mapping[str, Any]) -> RunConfig:
             raise UsageError(f"unknown preset {shown(name)}{near}: one of {', '.join(PRESETS)}")
     kind = kind_of(layers)
     merged = kind().model_dump()
-    below = (applying(layer, kind) for layer in (profile(_environment(layers)), PRESETS[preset]))
-    for layer in (*below, *layers, {"preset": preset}):
+    for layer in (_profile(layers, kind), applying(PRESETS[preset], kind), *layers, {"preset": preset}):
         merged = overlay(merged, layer)
     return _validate(merged, kind)
 
@@ -58,6 +57,21 @@ def kind_of(layers: Sequence[Mapping[str, Any]]) -> type[RunConfig]:
 def applying(layer: Mapping[str, Any], kind: type[RunConfig]) -> dict[str, Any]:
     """Return what of a layer a kind of run has: a preset holds groups of several pipelines."""
     return {name: value for name, value in layer.items() if name in kind.model_fields}
+
+
+def _profile(layers: Sequence[Mapping[str, Any]], kind: type[RunConfig]) -> dict[str, Any]:
+    """Return what the profile of the environment that layers name holds for a kind of run.
+
+    Raises:
+        UsageError: it holds what is no setting, or does not fit.
+    """
+    environment = _environment(layers)
+    layer = applying(profile(environment), kind)
+    try:
+        _validate(overlay(kind().model_dump(), layer), kind)
+    except UsageError as error:
+        raise UsageError(f"the profile of {environment!r}: {error}") from None
+    return layer
 
 
 def _environment(layers: Sequence[Mapping[str, Any]]) -> str:

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from wmloop.config import EnvConfig
-from wmloop.entries import Registry
+from wmloop.entries import Registry, require_parts
 from wmloop.envs.output import Sink
 from wmloop.envs.steps import PoolStep
 from wmloop.errors import UsageError
@@ -85,11 +85,7 @@ def make_envs(config: EnvConfig, num_envs: int, max_unrewarded: int | None = Non
         EnvironmentFailedError: it did not start.
     """
     envs = engine(config.engine)(config, num_envs, max_unrewarded, output)
-    if missing := [part for part in _PARTS if not hasattr(envs, part)]:
-        raise UsageError(
-            f"the engine {config.engine!r} made {type(envs).__name__}, which lacks {', '.join(missing)}: what an engine makes"
-            " is described by wmloop.envs.engine.Envs"
-        )
+    require_parts(envs, _PARTS, f"the engine {config.engine!r} made", "wmloop.envs.engine.Envs")
     return envs
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wmloop.entries import found
+from wmloop.entries import found, require_parts
 from wmloop.errors import UsageError
 
 Run = Callable[..., dict[str, float]]
@@ -157,6 +157,17 @@ class Pipeline:
         """
         loader: Callable[..., Any] = found(self.load, f"what loads the agent of the pipeline {self.name!r}")
         return loader
+
+    def load_agent(self, config: Any, actions: Any, device: Any, versions: Mapping[str, Any]) -> Any:
+        """Return the agent that the versions of `parts` are, by name.
+
+        Raises:
+            UsageError: what `load` made is none; what it lacks is listed.
+        """
+        agent = self.loader(config, actions, device, **versions)
+        made = f"what loads the agent of the pipeline {self.name!r} made"
+        require_parts(agent, ("start", "act"), made, "wmloop.agents.agent.Agent")
+        return agent
 
     @property
     def checker(self) -> Callable[..., None]:

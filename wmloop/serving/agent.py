@@ -44,7 +44,7 @@ class Served(NamedTuple):
 
     def agent(self, config: RunConfig, actions: ActionSpec, device: torch.device) -> Any:
         """Return the agent that takes `actions`."""
-        return self.pipeline.loader(config, actions, device, **self.versions)
+        return self.pipeline.load_agent(config, actions, device, self.versions)
 
     def tensors(self) -> dict[str, Arrays]:
         """Return its tensors, by network (see `files_of`)."""

@@ -47,7 +47,7 @@ class StageContext(Generic[Config_co]):
 
     def agent(self, actions: ActionSpec, parts: Mapping[str, Version]) -> Any:
         """Return the agent that versions by stage are, which takes `actions`."""
-        return self.pipeline.loader(self.config, actions, self.device, **parts)
+        return self.pipeline.load_agent(self.config, actions, self.device, parts)
 
     def rollouts(self) -> list[Version]:
         """Return the rollouts that are learnt from: this iteration's and the newest before it, as configured."""

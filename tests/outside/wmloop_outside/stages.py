@@ -1,0 +1,109 @@
+"""The stages: each reads committed versions, writes files into its draft and returns figures."""
+
+import copy
+
+import numpy as np
+import torch
+
+from wmloop.agents.agent import Exploration
+from wmloop.agents.collector import UNLIMITED, EpisodeTask, drive, halves, require_wave, waves
+from wmloop.dreams import Noise, rollout
+from wmloop.envs import make_envs
+from wmloop.episodes import pack, unpack
+from wmloop.learn import ppo
+from wmloop.learn.optim import adam
+from wmloop.models.controller import PlainCritic
+from wmloop.models.state import load_module, module_arrays
+from wmloop.seeding import training_seed
+from wmloop.training.fit import fit
+from wmloop.training.rollouts import ACTIONS, actions_of, episodes_of, require_same_actions
+from wmloop_outside.agent import new_actor, world_of
+from wmloop_outside.world_model import LinearWorld, find
+
+
+def collect(ctx, model=None, controller=None):
+    """Drive real episodes, at random in iteration 0, then by the agent of the iteration before; a file a wave."""
+    env, rewards, frames = ctx.config.env, [], 0
+    tracks = [training_seed(ctx.config.seed, ctx.iteration, "track", n) for n in range(ctx.config.linear.episodes)]
+    with make_envs(env, env.num_envs, output=ctx.output) as pool:
+        require_same_actions(ctx.collected(), pool.actions)
+        agent = ctx.agent(pool.actions, {"model": model, "controller": controller}) if controller else None
+        ctx.begin(len(tracks) * env.most_frames)
+        for number, wave in enumerate(waves([EpisodeTask(track, UNLIMITED) for track in tracks], pool.num_envs)):
+            shard = f"episodes-{number:04d}.safetensors"
+            if not ctx.draft.has(shard):  # else an interrupted attempt has driven it
+                decide = _explore(ctx, pool, agent, number) if agent else _wander(ctx, pool, number)
+                ctx.draft.save_tensors(shard, pack(drive(pool, wave, decide, lambda frames, seen: ctx.check_stop())))
+            driven = list(unpack(ctx.draft.tensors(shard), observed=False))
+            require_wave(driven, wave, ctx.draft.name)
+            rewards += [episode.score for episode in driven]
+            frames += sum(episode.frames for episode in driven)
+            ctx.progress(frames, {"score": float(np.mean(rewards))})
+        ctx.draft.save_json(ACTIONS, pool.actions.record())
+    return {"frames": frames, "episodes": len(rewards), "score": float(np.mean(rewards))}
+
+
+def _wander(ctx, pool, number):
+    """Return what decides at random."""
+    settings, steps, copies = ctx.config.env.random_policy, ctx.config.env.most_frames, range(pool.num_envs)
+    walks = [pool.actions.random_walk(settings, steps, ctx.rng("random", number, copy)) for copy in copies]
+    return lambda t, copies, seen: np.stack([walks[copy][t] for copy in copies])
+
+
+def _explore(ctx, pool, agent, number):
+    """Return what decides as the agent does, with its policy's noise."""
+    carries = {copies: agent.start(len(copies)) for copies in halves(pool.num_envs)}
+
+    def decide(t, copies, seen):
+        noise = ctx.rng("noise", number, t).standard_normal((pool.num_envs, pool.actions.size), np.float32)
+        noise = noise[copies.start :: copies.step]
+        explore = Exploration(noise, np.zeros_like(noise), np.ones(len(noise), np.bool_))
+        actions, carries[copies] = agent.act(carries[copies], seen, explore)
+        return actions
+
+    return decide
+
+
+def model(ctx, collect):
+    """Fit the world model to the newest episodes."""
+    ctx.begin(1)
+    rollouts = ctx.rollouts()
+    spec, episodes = actions_of(collect), [episode for version in rollouts for episode in episodes_of(version)]
+    points = [find(episode.observations) for episode in episodes]
+    before, after = (np.concatenate([one[part] for one in points]) for part in (slice(-1), slice(1, None)))
+    action = np.concatenate([spec.encode(episode.actions) for episode in episodes])
+    world = LinearWorld.fitted(before, action, after, np.concatenate([episode.rewards for episode in episodes]))
+    told = world.advance(world.at(before), torch.from_numpy(action)).features.numpy()
+    ctx.draft.save_tensors("model.safetensors", {"step": world.step.numpy(), "pays": world.pays.numpy()})
+    return {"error": float(np.sqrt(np.square(told - after).mean()))}
+
+
+def controller(ctx, model, controller=None):
+    """Train the policy by PPO in dreams that begin at real points."""
+    settings, rollouts = ctx.config.linear, ctx.rollouts()
+    actions, world = actions_of(rollouts[-1]).size, world_of(model.tensors("model.safetensors"), ctx.device)
+    points = [find(episode.observations) for version in rollouts for episode in episodes_of(version)]
+    begins = world.at(np.concatenate(points))
+    torch.manual_seed(ctx.seed("init"))
+    networks = {"actor": new_actor(actions).to(ctx.device), "critic": PlainCritic(2).to(ctx.device)}
+    if controller:  # go on with the newest policy that reality has not rejected
+        for name, network in networks.items():
+            load_module(network, controller.tensors(f"{name}.safetensors"))
+    actor, critic = networks.values()
+    anchor = copy.deepcopy(actor)
+    optimizer = adam([*actor.parameters(), *critic.parameters()], settings.learning_rate)
+
+    def step(i):
+        rows = torch.from_numpy(ctx.rng("begin", i).integers(0, len(begins.features), settings.num_dreams))
+        size = (settings.horizon, settings.num_dreams, world.noise_size, actions)
+        batch = rollout(world, actor, begins.at(rows.to(ctx.device)), Noise.draw(*size, ctx.generator("dream", i)))
+        shuffle = ctx.generator("minibatches", i)
+        metrics = ppo.update(actor, critic, anchor, optimizer, batch.learnable(), settings, shuffle)
+        ctx.show("dream", world.decode(batch.features[i % settings.horizon, :1])[0])
+        return metrics | {"dream_return": float(batch.total.mean())}
+
+    units = settings.num_dreams * settings.horizon
+    metrics = fit(ctx, networks, optimizer, settings.updates, lambda i: settings.learning_rate, step, units)
+    for name, network in networks.items():
+        ctx.draft.save_tensors(f"{name}.safetensors", module_arrays(network))
+    return metrics
