@@ -99,7 +99,7 @@ def controller(ctx, model, controller=None):
         batch = rollout(world, actor, begins.at(rows.to(ctx.device)), Noise.draw(*size, ctx.generator("dream", i)))
         shuffle = ctx.generator("minibatches", i)
         metrics = ppo.update(actor, critic, anchor, optimizer, batch.learnable(), settings, shuffle)
-        ctx.show("dream", world.decode(batch.features[i % settings.horizon, :1])[0])
+        ctx.log_image("dream", world.decode(batch.features[i % settings.horizon, :1])[0])
         return metrics | {"dream_return": float(batch.total.mean())}
 
     units = settings.num_dreams * settings.horizon
