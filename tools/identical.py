@@ -35,34 +35,34 @@ precision = "fp32"
 id = "tests.tiny_env:wmloop/TinyDrive-v0"
 num_envs = 4
 episode_frames = 60
-[env.random_policy]
+[env.driving]
 mean = [[-0.2, 0.2], [0.2, 0.6]]
 scale = [[0.3, 0.8], [0.1, 0.4]]
 memory = [0.5, 0.9]
 [rollout]
-prefill = [[8, 30]]
+first = [[8, 30]]
 frames = 400
-perturb_prob = 0.03
+push_rate = 0.03
 [vision]
-initial_images = 1500
-finetune_images = 300
-batch_size = 16
+first_images = 1500
+tune_images = 300
+batch = 16
 [memory]
-hidden_size = 64
-sequence_length = 8
-batch_size = 16
-initial_steps = 150
-train_steps = 50
+hidden = 64
+sequence = 8
+batch = 16
+first_steps = 150
+steps = 50
 [dream]
 num_dreams = 64
 horizon = 5
 [controller]
-initial_updates = 25
+first_updates = 25
 updates = 10
 minibatch_size = 80
 [evaluate]
-episodes = 4
-confirm_episodes = 2
+tracks = 4
+confirm_tracks = 2
 [store]
 snapshot_seconds = 0.0
 """
