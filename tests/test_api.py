@@ -14,7 +14,7 @@ from tests.commands import wmloop as command
 from tests.tiny_env import tiny_config
 from wmloop.envs import PixelEnv
 from wmloop.errors import UsageError
-from wmloop.events import RunFinished, VersionCommitted
+from wmloop.events import Message, RunFinished, VersionCommitted
 
 
 def test_the_public_interface_is_this():
@@ -127,3 +127,13 @@ def test_what_does_not_fit_is_refused_before_there_is_a_run(tmp_path):
     with pytest.raises(UsageError, match="no environment"):
         wmloop.train({"env": {"id": "CarRacng-v3"}}, name="x", runs=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_to_know_of_an_environment_is_reported(tmp_path):
+    config = tiny_config() | {"preset": "smoke", "seed": 0, "budget": {"iterations": 1, "hours": 1e-9}}
+    config["env"]["episode_frames"] = 10
+    seen = []
+    wmloop.train(config, name="short", runs=tmp_path, report=seen.append)
+    assert any(isinstance(event, Message) and "episode_frames" in event.text for event in seen)
+    with pytest.warns(UserWarning, match="episode_frames"):
+        wmloop.train(config, name="warned", runs=tmp_path)

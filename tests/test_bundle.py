@@ -191,3 +191,28 @@ def test_bytes_that_are_no_tensors_and_files_that_are_not_there_are_refused(tmp_
     assert wmloop(tmp_path / "runs", "import", path).exit_code == 2
     path.write_bytes(b"\x80\x04pickle")
     assert wmloop(tmp_path / "runs", "import", path).exit_code == 65
+
+
+def test_what_a_file_names_as_its_pipeline_is_not_executed(exported, tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text("open('executed', 'w').close()\nPIPELINE = None\n")
+    monkeypatch.chdir(tmp_path)
+
+    def name_it(tensors, notes):
+        assert 'pipeline = "world-model"' in notes["config"]
+        notes["config"] = notes["config"].replace('pipeline = "world-model"', 'pipeline = "evil:PIPELINE"')
+
+    with pytest.raises(StoreCorruptError, match="cannot say what is executed here"):
+        bundle.unpack(changed(exported, tmp_path, name_it), tmp_path / "runs", "x", {})
+    assert not (tmp_path / "executed").exists()
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
+
+
+def test_an_engine_that_a_file_names_in_a_module_is_trusted_first(exported, tmp_path):
+    def name_it(tensors, notes):
+        notes["config"] = notes["config"].replace('engine = "processes"', 'engine = "evil:Engine"')
+
+    bundle.unpack(changed(exported, tmp_path, name_it), tmp_path, "x", {})
+    refused = wmloop(tmp_path, "eval", "x")
+    assert refused.exit_code == 2
+    assert "'evil'" in refused.output
+    assert "--trust-env" in refused.output

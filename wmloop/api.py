@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from wmloop.device import resolve_device, set_up
 from wmloop.envs import PixelEnv, RemoteEnv
 from wmloop.episodes import Episode
 from wmloop.errors import UsageError
-from wmloop.events import Event
+from wmloop.events import Event, Message
 from wmloop.history import History
-from wmloop.opening import history_of, open_named, require_trust, stored_config
+from wmloop.opening import history_of, open_named, pipeline_of, require_trust, stored_config
 from wmloop.player import Dreamt, Moment, Real
 from wmloop.seeding import fresh_seeds
 from wmloop.serving.agent import Served
@@ -90,7 +91,7 @@ class Run:
             if version.iteration == iteration:
                 yield from episodes_of(version)
 
-    def agent(self, iteration: int | None = None, device: str = "auto", trust_env: bool = False) -> TrainedAgent:
+    def agent(self, iteration: int | None = None, device: str = "cpu", trust_env: bool = False) -> TrainedAgent:
         """Return the best agent, or that of an iteration.
 
         Raises:
@@ -138,9 +139,7 @@ class Run:
         with self._store.lock():
             config = on_this_machine(self.config)
             device = set_up(config.device, config.threads, config.precision)
-            return loop.run(
-                self._store, config, self._history().pipeline, device, report or (lambda _: None), lambda: False
-            )
+            return loop.run(self._store, config, pipeline_of(config), device, report or (lambda _: None), lambda: False)
 
     def _history(self) -> History:
         return history_of(self._store, self.config)
@@ -152,8 +151,9 @@ def train(
 ) -> Run:  # fmt: skip
     """Begin a run and train it to its goal or the end of its budget, as `wmloop start` does.
 
-    It is made in the folder `runs`: without it in `$WMLOOP_RUNS`, else `./runs`.
-    `config` is a TOML file, or nested settings: those of `wmloop config`, over the preset's and the profile's.
+    It is made in the folder `runs`: without it in `$WMLOOP_RUNS`, else `./runs`. `config` is a TOML file, or nested
+    settings: those of `wmloop config`, over the preset's and the profile's. What its user should know of the environment
+    is reported as messages, or without `report` warned of.
 
         run = wmloop.train({"preset": "smoke", "env": {"id": "CarRacing-v3"}, "budget": {"iterations": 2}})
 
@@ -165,7 +165,13 @@ def train(
         config = read_toml(Path(config))
     layer = config.model_dump() if isinstance(config, RunConfig) else dict(config or {})
     settled, _ = settle(None, [layer])
-    run = Run(begin(settled, runs_folder() if runs is None else Path(runs), name, []).store.path)
+    begun = begin(settled, runs_folder() if runs is None else Path(runs), name, [])
+    for note in begun.notes:
+        if report is None:
+            warnings.warn(note, stacklevel=2)
+        else:
+            report(Message(note, "warning"))
+    run = Run(begun.store.path)
     run.train(report)
     return run
 
@@ -199,9 +205,9 @@ def dream(
 ) -> Iterator[Moment]:
     """Yield one dream of a run's world model, decision by decision, with the agent acting in it.
 
-    It branches off a real episode of `seed` after its first decisions, and ends where the world model says so, or after as
-    many frames as a real episode has. Each moment has the `dream`'s picture, the reward, the probability that the episode
-    has ended, the action and the critic's value (see player.Moment).
+    It branches off a real episode, of the first fresh track of `seed` (as in `wmloop eval`), after its first decisions. It
+    ends where the world model says so, or after as many frames as a real episode has. Each moment has the `dream`'s
+    picture, the reward, the probability that the episode has ended, the action and the critic's value (see player.Moment).
 
     >>> import itertools, wmloop
     >>> moments = list(itertools.islice(wmloop.dream("demo", seed=1), 5))
