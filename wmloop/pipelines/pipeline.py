@@ -10,6 +10,12 @@ from typing import Any
 from wmloop.entries import found, require_parts
 from wmloop.errors import UsageError
 
+
+def weights_file(network: str) -> str:
+    """Return the name of the file of a version that holds the weights of a network."""
+    return f"{network}.safetensors"
+
+
 Run = Callable[..., dict[str, float]]
 """(ctx, **versions) -> metrics. The versions that a stage reads are given by the names of their stages."""
 

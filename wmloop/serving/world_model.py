@@ -13,8 +13,8 @@ from wmloop.models.state import Arrays, load_module
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.spaces import ActionSpec, BoxActions
 from wmloop.store import Version
+from wmloop.training.networks import has, new_actor, new_critic, new_memory, new_vision
 from wmloop.training.networks import load as weights
-from wmloop.training.networks import new_actor, new_critic, new_memory, new_vision
 
 _CRITIC = "critic"
 
@@ -51,7 +51,7 @@ def load(
 ) -> Agent:
     """Return the agent that takes `actions`, with C's critic unless it was pruned or not exported with it."""
     critic = None
-    if f"{_CRITIC}.safetensors" in controller.files:
+    if has(controller, _CRITIC):
         critic = weights(new_critic(config, device), controller, _CRITIC).eval()
     world = VisionMemory(
         weights(new_vision(config, device), vision), weights(new_memory(config, actions.size, device), memory)

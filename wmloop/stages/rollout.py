@@ -14,8 +14,8 @@ from wmloop.serving.world_model import load
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.driving import Ticker, exploring, random_walks
-from wmloop.training.rollouts import ACTIONS, require_same_actions
-from wmloop.training.tally import Tally, summarise
+from wmloop.training.rollouts import ACTIONS, require_same_actions, shard_file
+from wmloop.training.tally import Tally, summarise, summary_file
 from wmloop.training.waves import decisions_of_first, first_wave, policy_wave
 
 #: A little more than a compressed picture of a drawn world takes on the disk.
@@ -48,7 +48,7 @@ def run(
             wave = first_wave(ctx, tally) if first else policy_wave(ctx, tally)
             if not wave:
                 break
-            shard, summary = f"episodes-{number:04d}.safetensors", f"summary-{number:04d}.json"
+            shard, summary = shard_file(number), summary_file(number)
             if not ctx.draft.has(shard):
                 ctx.check_stop()
                 trace = Recorder(agent, halves(pool.num_envs)) if agent else None

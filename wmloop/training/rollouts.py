@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from wmloop.config import WorldModelConfig
 from wmloop.episodes import Episode, unpack
@@ -17,6 +15,11 @@ from wmloop.store import Version
 
 #: The file in which a stage that drives records what it drove by.
 ACTIONS = "actions.json"
+
+
+def shard_file(wave: int) -> str:
+    """Return the name of the file that holds the episodes of a wave, as episodes.pack has them."""
+    return f"episodes-{wave:04d}.safetensors"
 
 
 def reward_scale(config: WorldModelConfig, rollouts: Sequence[Version]) -> float:
@@ -83,24 +86,3 @@ def last_actions(rollouts: Sequence[Version]) -> ActionSpec | None:
 def actions_of(rollout: Version) -> ActionSpec:
     """Return the actions that a rollout was driven by, as it recorded them."""
     return recorded(rollout.json(ACTIONS))
-
-
-class Frames:
-    """The observations of training batches, those of `steps` at a time on the device: memory does not grow with a run."""
-
-    def __init__(
-        self, rollouts: Sequence[Version], steps: int, rows: Callable[[int], np.ndarray], device: torch.device
-    ) -> None:
-        self._rollouts, self._steps, self._rows, self._device = rollouts, max(1, steps), rows, device
-        self._first, self._held = -1, torch.empty(0, dtype=torch.uint8)
-
-    def of(self, step: int) -> Tensor:
-        """Return the observations (B, ...) of the batch of `step`."""
-        first = step - step % self._steps
-        if first != self._first:
-            rows = [self._rows(i) for i in range(first, first + self._steps)]
-            # the old ones go before the new ones come
-            self._first, self._held = first, torch.empty(0, dtype=torch.uint8)
-            frames = gather_frames(self._rollouts, np.concatenate(rows))
-            self._held = torch.from_numpy(frames).to(self._device).unflatten(0, (self._steps, -1))
-        return self._held[step - first]
