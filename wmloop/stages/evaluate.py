@@ -17,7 +17,7 @@ from wmloop.seeding import confirmation_seeds, evaluation_seeds
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.driving import Ticker
-from wmloop.training.rollouts import require_same_actions
+from wmloop.training.rollouts import require_same_spaces
 from wmloop.training.tracks import FURTHER, TRACKS, as_records, from_records, results_file
 
 #: Figures of an agent's training that the next one's asks of its evaluation.
@@ -29,7 +29,7 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
     config = ctx.config
     tracks = evaluation_seeds(config.evaluate.episodes)
     with make_envs(config.env, min(config.env.num_envs, len(tracks)), output=ctx.output) as pool:
-        require_same_actions(ctx.collected(), pool.actions)
+        require_same_spaces(ctx.collected(), pool.actions, pool.observations)
         agent = ctx.agent(pool.actions, parts)
         ctx.begin(len(tracks) * config.env.most_frames)
         results = _score(ctx, pool, agent, tracks, TRACKS)

@@ -14,7 +14,7 @@ from wmloop.serving.world_model import load
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.driving import Ticker, exploring, random_walks
-from wmloop.training.rollouts import ACTIONS, require_same_actions, shard_file
+from wmloop.training.rollouts import ACTIONS, require_same_spaces, shard_file
 from wmloop.training.tally import Tally, summarise, summary_file
 from wmloop.training.waves import decisions_of_first, first_wave, policy_wave
 
@@ -40,7 +40,7 @@ def run(
     with make_envs(config.env, config.env.num_envs, max_unrewarded, ctx.output) as pool:
         agent = None
         if vision and memory and controller:
-            require_same_actions(ctx.collected(), pool.actions)
+            require_same_spaces(ctx.collected(), pool.actions, pool.observations)
             agent = load(config, pool.actions, ctx.device, vision, memory, controller)
         ctx.begin(goal)
         ctx.draft.require_space(goal // config.env.action_repeat * _BYTES_A_DECISION)

@@ -19,7 +19,7 @@ from wmloop.training.context import StageContext
 from wmloop.training.fit import fit
 from wmloop.training.networks import load, load_optimizer, save, save_optimizer
 from wmloop.training.real_waves import drive_wave, totals, wave_file
-from wmloop.training.rollouts import ACTIONS, require_same_actions
+from wmloop.training.rollouts import ACTIONS, require_same_spaces
 from wmloop.training.vanilla_ppo import batch, new_networks
 
 
@@ -27,7 +27,7 @@ def run(ctx: StageContext[VanillaPPOConfig], learner: Version | None = None) -> 
     """Train the network; write `actor`, `critic` and `optimizer`, warm-started, and what each wave was paid."""
     settings, env = ctx.config.ppo, ctx.config.env
     with make_envs(env, env.num_envs, settings.max_unrewarded, ctx.output) as pool:
-        require_same_actions(ctx.collected(), pool.actions)
+        require_same_spaces(ctx.collected(), pool.actions, pool.observations)
         torch.manual_seed(ctx.seed("init"))
         actor, critic = new_networks(ctx.config, pool.actions.size, ctx.device)
         networks = {"actor": actor, "critic": critic.value}

@@ -10,7 +10,7 @@ import numpy as np
 from wmloop.config import WorldModelConfig
 from wmloop.episodes import Episode, unpack
 from wmloop.errors import StoreCorruptError, UsageError
-from wmloop.spaces import ActionSpec, recorded
+from wmloop.spaces import ActionSpec, ObservationSpec, recorded
 from wmloop.store import Version
 
 #: The file in which a stage that drives records what it drove by.
@@ -75,6 +75,28 @@ def require_same_actions(rollouts: Sequence[Version], actions: ActionSpec) -> No
         raise UsageError(
             f"the environment's actions lie {actions} now, and {driven} when the run drove it: what was learnt is of another"
             " environment. Bring that back, or begin anew with `wmloop start`"
+        )
+
+
+def require_same_spaces(rollouts: Sequence[Version], actions: ActionSpec, observations: ObservationSpec) -> None:
+    """Refuse an environment that takes or shows what the newest of a run's rollouts does not have.
+
+    What it showed is told by the episodes that are stored, by their shape and dtype.
+
+    Raises:
+        UsageError: its actions or its observations are others; nothing where no rollout tells.
+        StoreCorruptError: the episodes are damaged.
+    """
+    require_same_actions(rollouts, actions)
+    stored = next(episodes_of(rollouts[-1], observed=False), None) if rollouts else None
+    if stored is None:
+        return
+    shown = stored.observations.dtype, stored.observations.shape[1:]
+    now = np.dtype(observations.dtype), tuple(observations.shape)
+    if shown != now:
+        raise UsageError(
+            f"the environment shows observations of {now[0]} {now[1]} now, and of {shown[0]} {shown[1]} when the run drove"
+            " it: what was learnt is of another environment. Bring that back, or begin anew with `wmloop start`"
         )
 
 
