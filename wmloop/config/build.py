@@ -106,17 +106,13 @@ def _require_groups(layer: Mapping[str, Any], kind: type[RunConfig]) -> None:
         UsageError: it has one; the nearest is named, and all that there are.
     """
     known = list(kind.model_fields)
-    for pipelines in (
-        PIPELINES.own,
-        PIPELINES.names(),
-    ):  # installed packages are looked through only where it is needed
-        unknown = [name for name in layer if name not in known]
-        if not unknown:
+    for pipelines in (PIPELINES.own.keys, PIPELINES.names):  # packages are looked through only where it is needed
+        if set(layer) <= set(known):
             return
-        known = list(dict.fromkeys([*known, *(name for other in _kinds(pipelines) for name in other.model_fields)]))
+        known = list(dict.fromkeys([*known, *(name for other in _kinds(pipelines()) for name in other.model_fields)]))
     for name in layer:
         if name not in known:
-            raise UsageError(f"unknown group {name!r}{nearest(name, known)}: it takes {', '.join(known)}")
+            raise UsageError(f"unknown group {name!r}{nearest(str(name), known)}: it takes {', '.join(known)}")
 
 
 def _environment(layers: Sequence[Mapping[str, Any]]) -> str:
