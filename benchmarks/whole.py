@@ -26,6 +26,7 @@ from wmloop.device import resolve_precision, resolve_threads, set_up
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.stages import controller, memory, rollout, vision
 from wmloop.store import Draft, Store
+from wmloop.training import latents
 
 _spent: dict[str, collections.Counter[str]] = {kind: collections.Counter() for kind in ("useful", "saving")}
 
@@ -63,7 +64,7 @@ def main() -> None:
         clock("useful", module, "forecast")
     for module in (memory, controller, vision):
         clock("useful", module, "fit")
-    clock("useful", vision, "see")
+    clock("useful", latents, "see")
     for module in (memory, controller):
         clock("useful", module, "filter_states")
     layer = {

@@ -1,16 +1,30 @@
 """Settings: typed, refused when unknown, and never lost on the way through TOML."""
 
+import dataclasses
 import re
+from importlib.metadata import EntryPoint
 
 import pytest
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from wmloop.config import WorldModelConfig, build_config, changed_settings, settings, with_settings
-from wmloop.config.presets import PRESETS
+from wmloop.config import (
+    PPOConfig,
+    RunConfig,
+    WorldModelConfig,
+    build_config,
+    changed_settings,
+    settings,
+    with_settings,
+)
+from wmloop.config.legacy import stored
+from wmloop.config.part import Count, Part
+from wmloop.config.presets import PRESETS, PROFILES
 from wmloop.config.text import from_toml, parse_setting, read_toml, to_toml
 from wmloop.errors import UsageError
+from wmloop.pipelines import PIPELINES
+from wmloop.pipelines.world_model import WORLD_MODEL
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -226,3 +240,86 @@ def test_car_racing_has_what_was_found_for_it_whatever_module_names_it_and_a_set
     )
     assert (config.budget.goal, config.env.episode_frames, config.rollout.max_unrewarded) == (905, 1000, 7)
     assert build_config("paper").env.mirrored_actions == ()
+
+
+class Lookup(Part):
+    """A memory of its own, which has a name of ours and, by chance, one of our settings and one of our old names."""
+
+    hidden_size: Count = 7
+    hidden: Count = 3
+
+
+class MorePPO(PPOConfig):
+    """Ours, and more."""
+
+    more: Count = 1
+
+
+class LookupConfig(RunConfig):
+    """What a pipeline from elsewhere brings."""
+
+    memory: Lookup = Lookup()
+    ppo: MorePPO = MorePPO()
+
+
+class MineConfig(RunConfig):
+    """A group that no other pipeline has."""
+
+    class Group(Part):
+        """Its own group."""
+
+        depth: Count = 3
+
+    mine: Group = Group()
+
+
+MINE = dataclasses.replace(WORLD_MODEL, name="mine", settings=MineConfig)
+LOOKUP = dataclasses.replace(WORLD_MODEL, name="lookup", settings=LookupConfig)
+ELSEWHERE = {"pipeline": "tests.test_config:LOOKUP"}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_group_from_elsewhere_takes_nothing_that_is_meant_for_ours_of_the_same_name(preset):
+    config = build_config(preset, ELSEWHERE, {"env": {"id": "CarRacing-v3"}})
+    assert config.memory == Lookup()
+    assert config.env == build_config(preset).env
+
+
+def test_a_group_made_of_ours_takes_what_is_meant_for_ours():
+    ours = build_config("smoke", {"pipeline": "vanilla-ppo"}).ppo
+    config = build_config("smoke", ELSEWHERE)
+    assert config.ppo == MorePPO(**ours.model_dump())
+    assert ours.updates == PRESETS["smoke"]["ppo"]["updates"] != PPOConfig().updates
+
+
+def test_a_group_from_elsewhere_keeps_names_that_ours_had_and_refuses_what_only_ours_has():
+    table = {
+        **build_config("gpu", ELSEWHERE, {"memory": {"hidden": 5}}).model_dump(),
+        "pipeline": ELSEWHERE["pipeline"],
+    }
+    assert stored(table).memory == Lookup(hidden=5)
+    assert with_settings(stored(table), {"memory": {"hidden": 6}}).memory == Lookup(hidden=6)
+    with pytest.raises(UsageError, match=r"unknown setting 'memory\.initial_steps'"):
+        build_config("gpu", ELSEWHERE, {"memory": {"initial_steps": 5}})
+
+
+def test_a_group_of_a_profile_that_no_pipeline_has_is_refused_with_its_file_and_what_would_fit(monkeypatch):
+    monkeypatch.setitem(PROFILES.own, "Odd-v0", {"memry": {"hidden_size": 3}})
+    with pytest.raises(UsageError) as refused:
+        build_config("laptop", {"env": {"id": "some.module:Odd-v0"}})
+    told = str(refused.value)
+    assert "the profile of 'some.module:Odd-v0' in " in told
+    assert "Odd-v0.toml: unknown group 'memry', did you mean 'memory'?" in told
+    assert all(name in told for name in (*WorldModelConfig.model_fields, "ppo"))
+
+
+def test_a_profile_may_have_groups_of_any_pipeline_that_is_installed(monkeypatch):
+    monkeypatch.setitem(PROFILES.own, "Odd-v0", {"mine": {"depth": 5}, "ppo": {"stack": 4}})
+    odd = {"env": {"id": "Odd-v0"}}
+    with pytest.raises(UsageError, match="unknown group 'mine'"):
+        build_config("laptop", odd)
+    points = {"gone": "nowhere:GONE", "mine": "tests.test_config:MINE"}
+    brought = {name: [EntryPoint(name, value, "wmloop.pipelines")] for name, value in points.items()}
+    monkeypatch.setitem(vars(PIPELINES), "_installed", brought)
+    assert build_config("laptop", odd) == with_settings(build_config("laptop", {"env": {"id": "other"}}), odd)
+    assert build_config("laptop", odd, {"pipeline": "vanilla-ppo"}).ppo.stack == 4

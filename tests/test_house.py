@@ -58,9 +58,7 @@ ROOMS = {
     "serving": "agents commands config envs errors history models pipelines spaces store training",
     "signals": "",
     "spaces": "config entries errors",
-    "stages": (
-        "agents calibration config dreams envs episodes errors graphs learn models ranking seeding store training"
-    ),
+    "stages": ("agents calibration config dreams envs episodes graphs learn models ranking seeding store training"),
     "starting": "commands config device envs errors pipelines store",
     "store": "__init__ commands errors legacy",
     "streams": "",
@@ -300,6 +298,72 @@ def test_these_rules_find_what_they_forbid():
     assert functions_with("imagine", ast.parse(loop)) == {"b"}
     with pytest.raises(AssertionError, match="outside any function"):
         functions_with("imagine", ast.parse("step = world.imagine"))
+
+
+#: The one module that names each file of a run, a version or a report; every other asks it. `*` is what is filled in.
+FILE_NAMES = {
+    "config/presets.py": {"*.toml"},
+    "pipelines/pipeline.py": {"*.safetensors"},
+    "report/html.py": {"report.html", "*.svg", "*.png"},
+    "stages/controller.py": {"actor.safetensors", "critic.safetensors"},  # to be saved by training/networks.py
+    "store/draft.py": {"snapshot-*.safetensors", "snapshot-"},
+    "store/jsontext.py": {".json"},
+    "store/layout.py": {
+        "run.toml", "config.toml", "facts.json", "events.jsonl", "environment.log", "pictures.safetensors",
+    },
+    "store/lock.py": {"lock.json"},
+    "store/tensors.py": {".safetensors"},
+    "store/version.py": {"manifest.json", "pruned.json"},
+    "tracking.py": {"metrics.csv"},
+    "training/latents.py": {"latents-*.safetensors", "latents-"},
+    "training/real_waves.py": {"wave-*.json"},
+    "training/rollouts.py": {"actions.json", "episodes-*.safetensors", "episodes-"},
+    "training/tally.py": {"summary-*.json"},
+    "training/tracks.py": {"*-*.json"},
+}  # fmt: skip
+_FILE_NAME = re.compile(r"[a-z0-9_.*\-]*\.(safetensors|jsonl?|toml|csv|log|html|svg|png)")
+#: What the names of numbered files begin with.
+_BEGINNINGS = {name.partition("*")[0] for names in FILE_NAMES.values() for name in names if "-*" in name[1:]}
+
+
+def file_names(source: str) -> set[str]:
+    """Return the file names that a module says, whole or, of numbered ones, their beginning; prose is none."""
+    tree = ast.parse(source)
+    templates = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    parts = {part for template in templates for part in template.values}
+    said = ["".join(p.value if isinstance(p, ast.Constant) else "*" for p in node.values) for node in templates]
+    said += [
+        node.value for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in parts
+    ]  # fmt: skip
+    return {text for text in said if _FILE_NAME.fullmatch(text) or text in _BEGINNINGS}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_file_is_named_in_its_home_alone(path):
+    assert file_names(path.read_text()) == FILE_NAMES.get(str(path.relative_to(ROOT)), set())
+
+
+def test_no_file_has_two_homes():
+    named = [name for names in FILE_NAMES.values() for name in names]
+    assert len(named) == len(set(named))
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ('draft.save_tensors("model.safetensors", arrays)', {"model.safetensors"}),
+        ('name = f"latents-{i:04d}.safetensors"', {"latents-*.safetensors"}),
+        ('f"{name}.safetensors" in version.files', {"*.safetensors"}),
+        ('[n for n in version.files if n.startswith("latents-")]', {"latents-"}),
+        ('name.endswith(".json")', {".json"}),
+        ('path / "config.toml"', {"config.toml"}),
+        ('say(f"{name}.json is damaged"); say("see run.toml of it"); metavar = "FILE.safetensors"; "a-"', set()),
+        ('"""Read `facts.json`."""', set()),
+    ],
+)
+def test_a_file_that_is_named_is_found(source, found):
+    assert file_names(source) == found
 
 
 def test_there_is_no_room_for_leftovers():

@@ -205,6 +205,7 @@ NO_STAGE = stage("model", "wmloop_outside.stages:train")
 NO_LOADER = dataclasses.replace(LINEAR, load="wmloop_outside.agents:load")
 NO_SETTINGS = dataclasses.replace(LINEAR, settings=dict)
 PROFILE = {"env": {"colour": "red"}}
+LINER = {"liner": {"updates": 3}}
 
 
 class Deaf(Here):
@@ -241,7 +242,12 @@ LINEAR = ("--pipeline", "linear", "--set", f"env.id={PUSH}")
         (
             {"profiles": {"Stuck-v0": "wrong:PROFILE"}},
             ("--set", "env.id=wrong:Stuck-v0"),
-            "the profile of 'wrong:Stuck-v0': unknown setting 'env.colour'",
+            "the profile of 'wrong:Stuck-v0' in wrong:PROFILE of the package rival: unknown setting 'env.colour'",
+        ),
+        (
+            {"profiles": {"Stuck-v0": "wrong:LINER"}},
+            ("--set", "env.id=wrong:Stuck-v0"),
+            "in wrong:LINER of the package rival: unknown group 'liner', did you mean 'linear'",
         ),
         ({}, ("--set", "env.id=wrong:Stuck-v0"), r"step\(\) takes 1 positional argument but 2 were given"),
     ],

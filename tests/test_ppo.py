@@ -206,6 +206,47 @@ def test_a_step_counts_with_the_probability_that_its_dream_has_come_to_it():
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
+class Heads(torch.nn.Module):
+    """An actor and a critic on one trunk, or each on its own."""
+
+    def __init__(self, shared):
+        super().__init__()
+        trunks = [torch.nn.Linear(6, 6)] * 2 if shared else [torch.nn.Linear(6, 6), torch.nn.Linear(6, 6)]
+        self.actor = torch.nn.Sequential(trunks[0], torch.nn.Tanh(), GaussianActor(6, 2))
+        self.critic = torch.nn.Sequential(trunks[1], torch.nn.Tanh(), PlainCritic(6))
+
+
+def step_of(nets, batch, max_grad_norm):
+    """Return what one step of plain gradient descent changes, by parameter."""
+    nets = copy.deepcopy(nets)
+    before = {name: part.detach().clone() for name, part in nets.named_parameters()}
+    optimizer = torch.optim.SGD(nets.parameters(), 1.0)
+    config = ControllerConfig(update_epochs=1, minibatch_size=512, max_grad_norm=max_grad_norm)
+    ppo.update(nets.actor, nets.critic, nets.actor, optimizer, batch, config, torch.Generator().manual_seed(1))
+    return {name: part.detach() - before[name] for name, part in nets.named_parameters()}
+
+
+def norm(step):
+    return math.sqrt(sum(float(part.double().square().sum()) for part in step.values()))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_gradient_is_shortened_as_a_whole_where_networks_share_a_trunk_and_else_each_by_itself(shared):
+    torch.manual_seed(0)
+    nets = Heads(shared)
+    batch = bandit(torch.Generator().manual_seed(0), nets.actor)
+    batch = batch._replace(reward=50 * batch.reward)  # the value's gradient is far larger than the policy's
+    whole, short = step_of(nets, batch, 1e9), step_of(nets, batch, 0.01)
+    groups = [whole.keys()] if shared else [[n for n in whole if n.startswith(net)] for net in ("actor", "critic")]
+    assert sum(map(len, groups)) == len(whole) == (8 if shared else 10)
+    for group in groups:
+        part = {name: whole[name] for name in group}
+        assert norm(part) > 0.1
+        for name in group:
+            torch.testing.assert_close(short[name], part[name] * 0.01 / norm(part), rtol=1e-3, atol=1e-7)
+        assert norm({name: short[name] for name in group}) == pytest.approx(0.01, rel=1e-3)
+
+
 def test_before_its_first_step_the_new_policy_is_the_old_one():
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)

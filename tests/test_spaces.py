@@ -18,7 +18,7 @@ from wmloop.agents.random_walk import RandomWalk
 from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import Agent, Exploration
 from wmloop.calibration.forecasts import forecast
-from wmloop.config import RandomDriving, RolloutConfig, build_config
+from wmloop.config import RandomDriving, RolloutConfig, build_config, with_settings
 from wmloop.config.text import to_toml
 from wmloop.display.keys import Controls
 from wmloop.display.showing import ClosedError
@@ -37,7 +37,7 @@ from wmloop.store import Store
 from wmloop.training import networks
 from wmloop.training.context import StageContext
 from wmloop.training.experience import LatentReplay, draw, filter_states
-from wmloop.training.rollouts import actions_of, episodes_of
+from wmloop.training.rollouts import ACTIONS, actions_of, episodes_of, require_same_spaces, shard_file
 
 CPU = torch.device("cpu")
 CONFIG = build_config("smoke", tiny_config())
@@ -288,6 +288,62 @@ def test_episodes_of_vectors_survive_the_way_through_a_shard():
         np.testing.assert_array_equal(old.actions, new.actions)
         assert (new.observations.dtype, new.actions.dtype) == (np.float32, np.int64)
         assert (bare.observations.shape, bare.observations.dtype) == ((0, 2), np.float32)
+
+
+@pytest.mark.parametrize("now", [Vector(3), Pixels(2, 1), Vector(2)])
+def test_an_environment_that_shows_what_the_stored_episodes_do_not_have_is_refused(now, tmp_path):
+    store, actions = Store.create(tmp_path, "run", "", {}), DiscreteActions(3)
+    with store.lock():
+        draft = store.draft(0, "rollout")
+        draft.save_tensors(shard_file(0), pack(wander()))
+        draft.save_json(ACTIONS, actions.record())
+        rollouts = [draft.commit([], {}, 0.0)]
+    require_same_spaces([], actions, now)
+    if now == Vector(2):
+        require_same_spaces(rollouts, actions, now)
+    else:
+        with pytest.raises(
+            UsageError, match=r"shows observations of .* now, and of float32 \(2,\) when the run drove it"
+        ):
+            require_same_spaces(rollouts, actions, now)
+    with pytest.raises(UsageError, match="the environment's actions lie"):
+        require_same_spaces(rollouts, DiscreteActions(4), now)
+
+
+class Shrunk(Here):
+    """The environment as it is resumed with: it shows smaller pictures than it did."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.observations = Pixels(32, 32)
+
+    def _small(self, seen):
+        return seen[:, ::2, ::2]
+
+    def reset(self, *given):
+        return self._small(super().reset(*given))
+
+    def receive(self):
+        copies, step = super().receive()
+        return copies, step._replace(obs=self._small(step.obs))
+
+
+def test_a_run_whose_environment_shows_others_when_it_is_resumed_is_refused_before_it_drives(tmp_path):
+    config = build_config("smoke", tiny_config(), {"env": {"engine": "tests.test_engines:Here"}})
+    store = Store.create(tmp_path, "run", to_toml(config), {})
+    told = []
+
+    def go_on(config, stop):
+        with store.lock():
+            loop.run(store, config, WORLD_MODEL, CPU, told.append, stop)
+
+    go_on(config, lambda: bool(store.version(0, "rollout")))
+    shrunk = with_settings(config, {"env": {"engine": "tests.test_spaces:Shrunk"}})
+    with pytest.raises(UsageError, match=r"uint8 \(32, 32, 3\) now, and of uint8 \(64, 64, 3\) when the run drove it"):
+        go_on(shrunk, lambda: False)
+    assert store.version(0, "evaluate") is None
+    go_on(config, lambda: bool(store.version(0, "evaluate")))
+    assert store.version(0, "evaluate")
 
 
 def test_experience_has_the_mirrored_world_beside_the_real_one(config):

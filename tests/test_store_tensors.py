@@ -220,14 +220,6 @@ def stays_in_bounds(data: bytearray) -> None:
     length = int.from_bytes(data[:8], "little")
     assert sum(array.nbytes for array in tensors.values()) == len(data) - 8 - length
     assert all(isinstance(text, str) for text in metadata.values())
-    expected = {"w": ("f4", (4,)), "b": ("?", (2, 2))}
-    try:
-        strict, _ = decode(data, "thing", expected)
-    except StoreCorruptError:
-        return
-    assert {name: (array.dtype, array.shape) for name, array in strict.items()} == {
-        name: (np.dtype(d), s) for name, (d, s) in expected.items()
-    }
 
 
 @settings(max_examples=300)
@@ -243,34 +235,16 @@ def test_no_bytes_in_five_thousand_make_the_reader_do_anything_but_read_or_refus
     stays_in_bounds(data)
 
 
-@pytest.mark.parametrize(
-    ("expected", "reason"),
-    [
-        ({"a": ("f4", (2, 3))}, "nobody expects, such as 'n'"),
-        ({"a": ("f4", (2, 3)), "n": ("i8", ()), "z": ("f4", ())}, "lacks 1 expected tensors, such as 'z'"),
-        ({"a": ("f2", (2, 3)), "n": ("i8", ())}, "'a' is float32"),
-        ({"a": ("f4", (3, 2)), "n": ("i8", ())}, r"'a' is float32 \(2, 3\), not float32 \(3, 2\)"),
-        ({"a": ("f4", (None,)), "n": ("i8", ())}, "'a' is float32"),
-        ({"a": ("f4", (None, 2)), "n": ("i8", ())}, "'a' is float32"),
-    ],
-)
-def test_a_difference_from_what_is_expected_is_named(expected: Any, reason: str) -> None:
-    data = bytearray(encode({"a": np.zeros((2, 3), np.float32), "n": np.array(3)}))
-    assert decode(data, "thing", {"a": ("f4", (None, 3)), "n": (np.int64, ())})
-    with pytest.raises(StoreCorruptError, match=reason):
-        decode(data, "thing", expected)
-
-
-def test_a_file_that_claims_64_gib_is_refused_without_allocating_them(tmp_path: Path) -> None:
+def test_a_file_that_claims_64_gib_and_lacks_one_byte_is_refused_without_allocating_them(tmp_path: Path) -> None:
     path, size = tmp_path / "huge.safetensors", 2**36
     header = build({"a": spec("U8", (size,), (0, size))})
     with path.open("wb") as file:
         file.write(header)
-        file.truncate(len(header) + size)  # sparse: it takes no room on the disk
+        file.truncate(len(header) + size - 1)  # sparse: it takes no room on the disk
     tracemalloc.start()
     try:
-        with pytest.raises(StoreCorruptError, match="'a' is uint8"):
-            read(path, {"a": ("f4", (2,))})
+        with pytest.raises(StoreCorruptError, match="its tensors cover"):
+            read(path)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()

@@ -28,10 +28,11 @@ from wmloop.display.keys import Controls
 from wmloop.display.showing import ClosedError
 from wmloop.envs import PixelEnv
 from wmloop.episodes import Episode
-from wmloop.errors import EnvironmentFailedError, UsageError
+from wmloop.errors import EnvironmentFailedError, StoreCorruptError, UsageError
 from wmloop.events import Picture, Snapshot
 from wmloop.history import History
 from wmloop.learn import ppo
+from wmloop.learn.optim import adam
 from wmloop.models.pixel_policy import PixelActor, PixelCritic, grey
 from wmloop.opening import stored_config
 from wmloop.pipelines.vanilla_ppo import VANILLA_PPO
@@ -41,6 +42,7 @@ from wmloop.seeding import fresh_seeds
 from wmloop.serving.agent import Served
 from wmloop.spaces import BoxActions
 from wmloop.store import Store
+from wmloop.training.networks import load, load_optimizer, save, save_optimizer
 from wmloop.training.vanilla_ppo import batch
 from wmloop.view.screen import render
 from wmloop.view.state import ViewState, recall
@@ -139,6 +141,28 @@ def test_in_a_batch_of_unequal_episodes_each_has_the_advantages_that_it_has_alon
         value = critic(together.features)
     last = together.reward[-1] - value[-2] + 0.9 * value[-1] * torch.tensor([0.0, 0.0, 1.0])
     torch.testing.assert_close(advantages(together)[-1], last)
+
+
+def test_weights_and_a_state_of_other_networks_are_refused_with_the_file_that_holds_them(tmp_path):
+    store, small, large = Store.create(tmp_path, "run", "", {}), PixelActor(1, 2), PixelActor(2, 2)
+    optimizer = adam(list(small.parameters()), 1e-3)
+    small(torch.zeros(1, 1, 64, 64, dtype=torch.uint8)).mean.sum().backward()
+    optimizer.step()
+    with store.lock():
+        draft = store.draft(0, "learner")
+        save(small, draft, "actor")
+        save_optimizer(optimizer, draft)
+        version = draft.commit([], {}, 0.0)
+    again = load(PixelActor(1, 2), version, "actor")
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), small.parameters(), strict=True))
+    with pytest.raises(
+        StoreCorruptError, match=r"0000/learner/actor\.safetensors: the weights do not fit PixelActor: trunk"
+    ):
+        load(large, version, "actor")
+    with pytest.raises(
+        StoreCorruptError, match=r"learner/optimizer\.safetensors: the optimizer's state '0\.exp_avg' has"
+    ):
+        load_optimizer(adam(list(large.parameters()), 1e-3), version)
 
 
 def test_a_run_killed_at_random_moments_ends_as_the_uninterrupted_one(settings_file, finished, tmp_path):

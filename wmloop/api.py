@@ -27,6 +27,7 @@ from wmloop.serving.choice import choose
 from wmloop.serving.trained import TrainedAgent
 from wmloop.starting import begin, on_this_machine, settle
 from wmloop.store import Version
+from wmloop.store.tensors import SUFFIX
 from wmloop.training.rollouts import episodes_of
 
 
@@ -194,7 +195,7 @@ def load(
         StoreCorruptError: it is damaged.
     """
     path = Path(run)
-    if path.suffix != ".safetensors":
+    if path.suffix != SUFFIX:
         return Run(run).agent(iteration, device, trust_env)
     with tempfile.TemporaryDirectory() as folder:
         return Run(bundle.unpack(path, Path(folder), "agent", {}).path).agent(None, device, trust_env)

@@ -79,6 +79,11 @@ class Registry:
         names = self.names()
         raise UsageError(f"unknown {self._noun} {name!r}{nearest(name, names)}: one of {', '.join(names)}")
 
+    def origin(self, name: str) -> str:
+        """Return the entry point that brings the thing of that name, which is none of our own, and its package."""
+        point = self._installed[name][0]
+        return f"{point.value} of the package {point.dist.name}" if point.dist else point.value
+
     def require_unique(self) -> None:
         """Refuse names that stand for two things.
 

@@ -40,8 +40,9 @@ def stored_config(store: Store) -> RunConfig:
     """Return the settings the run was begun with; what one older than a setting did is what it goes on to do."""
     from wmloop.config.legacy import stored
     from wmloop.config.text import from_toml
+    from wmloop.store.layout import CONFIG
 
-    return stored(from_toml(store.config_text, str(store.path / "config.toml")))
+    return stored(from_toml(store.config_text, str(store.path / CONFIG)))
 
 
 def pipeline_of(config: RunConfig) -> Pipeline:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from wmloop import ranking
 from wmloop.history import History
 from wmloop.store import Store, Version
+from wmloop.store.jsontext import is_json
 
 
 class Retention(NamedTuple):
@@ -35,7 +36,7 @@ class Retention(NamedTuple):
             if version.iteration == upcoming or version.name in whole:
                 continue
             kept = history.pipeline.row(version.stage).agent_files if version.iteration in agents else ()
-            files = [name for name in version.files if name not in kept and not name.endswith(".json")]
+            files = [name for name in version.files if name not in kept and not is_json(name)]
             if files:
                 gone.append((version, files))
         return gone

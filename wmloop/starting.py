@@ -15,7 +15,7 @@ from wmloop.config.text import to_toml
 from wmloop.errors import UsageError
 from wmloop.pipelines import PIPELINES, get
 from wmloop.store import Store, check_run_name, new_run_name
-from wmloop.store.names import HEADER
+from wmloop.store.layout import HEADER
 
 
 class Begun(NamedTuple):

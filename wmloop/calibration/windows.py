@@ -27,7 +27,7 @@ class ReturnForecast(NamedTuple):
     """What M said over the windows of one episode (see `windows`), and what came of it; rewards in the environment's units.
 
     `promised` is dreamt with C acting inside M, `foreseen` is what M expects given the actions that were really taken
-    (see dreams.open_loop_returns; None, or nothing at all, where that was not asked), `paid` is what reality paid, all sums over
+    (see dreams.open_loop_returns; None or nothing where that was not asked), `paid` is what reality paid, all sums over
     a window; `lived` are its real decisions. `decisions` is the episode's length. `ends` has a row for each of BINS:
     decisions for which M expected an end with such a probability, the sum of these, and the ends that came.
     """

@@ -31,7 +31,10 @@ def export(
     `wmloop import` makes a run of it, anywhere; any safetensors library reads it.
     """
     store = open_run(runs, name)
-    require_room(to or Path(f"{store.name}.safetensors"), "--to FILE.safetensors")
+
+    from wmloop.store.tensors import SUFFIX
+
+    require_room(to or Path(f"{store.name}{SUFFIX}"), "--to FILE.safetensors")
 
     from wmloop import bundle
     from wmloop.serving.choice import choose
@@ -39,7 +42,7 @@ def export(
 
     history = history_of(store, stored_config(store))
     iteration, why = choose(history, version)
-    path = to or Path(f"{store.name}-{iteration}.safetensors")
+    path = to or Path(f"{store.name}-{iteration}{SUFFIX}")
     written = bundle.write(store, history.pipeline, iteration, path)
     say(f"{store.name}, iteration {iteration} ({why}): {size(written)}")
     print(path)

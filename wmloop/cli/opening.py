@@ -56,7 +56,7 @@ def log_named(store: Store) -> Iterator[None]:
 
 def name_log(error: Exception, store: Store) -> None:
     """Let an error name the log of what the environment printed, its traceback too, if there is one."""
-    from wmloop.store.names import OUTPUT
+    from wmloop.store.layout import OUTPUT
 
     if (store.path / OUTPUT).exists():
         error.add_note(f"what the environment printed is in {store.path / OUTPUT}")

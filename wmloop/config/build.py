@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,7 +16,7 @@ from wmloop.config.presets import PRESETS, profile
 from wmloop.config.run import RunConfig
 from wmloop.errors import RenamedWarning, UsageError, nearest
 from wmloop.legacy import settings_now
-from wmloop.pipelines import get
+from wmloop.pipelines import PIPELINES, get
 
 
 def build_config(preset: str, *layers: Mapping[str, Any]) -> RunConfig:
@@ -28,12 +29,12 @@ def build_config(preset: str, *layers: Mapping[str, Any]) -> RunConfig:
     Raises:
         UsageError: an unknown preset, pipeline or key (the nearest is named), or a value that does not fit its field.
     """
-    layers = tuple(_named_now(layer) for layer in layers)
+    kind = kind_of(layers)
+    layers = tuple(_named_now(layer, kind) for layer in layers)
     for name in (preset, *(layer["preset"] for layer in layers if "preset" in layer)):
         if not isinstance(name, str) or name not in PRESETS:
             near = nearest(str(name), list(PRESETS))
             raise UsageError(f"unknown preset {shown(name)}{near}: one of {', '.join(PRESETS)}")
-    kind = kind_of(layers)
     merged = kind().model_dump()
     for layer in (_profile(layers, kind), applying(PRESETS[preset], kind), *layers, {"preset": preset}):
         merged = overlay(merged, layer)
@@ -55,23 +56,63 @@ def kind_of(layers: Sequence[Mapping[str, Any]]) -> type[RunConfig]:
 
 
 def applying(layer: Mapping[str, Any], kind: type[RunConfig]) -> dict[str, Any]:
-    """Return what of a layer a kind of run has: a preset holds groups of several pipelines."""
-    return {name: value for name, value in layer.items() if name in kind.model_fields}
+    """Return what of a layer of wmloop's own a kind of run has: such a layer holds groups of several pipelines.
+
+    A group of another's pipeline that has the name of one of ours is not ours, and none of its settings are meant.
+    """
+    return {name: value for name, value in layer.items() if name in kind.model_fields and _is_ours(name, kind)}
+
+
+def _is_ours(name: str, kind: type[RunConfig]) -> bool:
+    """Tell whether a setting or group of a kind of run is that of one of wmloop's own pipelines, or made of it."""
+    own = kind.model_fields[name].annotation
+    ours = [known.model_fields[name].annotation for known in _kinds(PIPELINES.own) if name in known.model_fields]
+    return own in ours or any(isinstance(c, type) and isinstance(own, type) and issubclass(own, c) for c in ours)
+
+
+def _kinds(pipelines: Iterable[str]) -> Iterator[type[RunConfig]]:
+    """Yield the settings of those of `pipelines` that can be imported."""
+    for name in pipelines:
+        with contextlib.suppress(UsageError):
+            yield kind_of([{"pipeline": name}])
 
 
 def _profile(layers: Sequence[Mapping[str, Any]], kind: type[RunConfig]) -> dict[str, Any]:
     """Return what the profile of the environment that layers name holds for a kind of run.
 
+    A package's profile means the pipelines that it was written for: their groups are known by name.
+
     Raises:
-        UsageError: it holds what is no setting, or does not fit.
+        UsageError: it holds what is no setting or no pipeline's group, or does not fit; the message says where.
     """
     environment = _environment(layers)
-    layer = applying(profile(environment), kind)
+    told = profile(environment)
+    if told is None:
+        return {}
+    known = {name: value for name, value in told.settings.items() if name in kind.model_fields}
+    layer = applying(known, kind) if told.own else known
     try:
+        _require_groups(told.settings, kind)
         _validate(overlay(kind().model_dump(), layer), kind)
     except UsageError as error:
-        raise UsageError(f"the profile of {environment!r}: {error}") from None
+        raise UsageError(f"the profile of {environment!r} in {told.origin}: {error}") from None
     return layer
+
+
+def _require_groups(layer: Mapping[str, Any], kind: type[RunConfig]) -> None:
+    """Refuse a layer with a group that neither a kind of run has nor any pipeline that is installed here.
+
+    Raises:
+        UsageError: it has one; the nearest is named, and all that there are.
+    """
+    known = list(kind.model_fields)
+    for pipelines in (PIPELINES.own.keys, PIPELINES.names):  # packages are looked through only where it is needed
+        if set(layer) <= set(known):
+            return
+        known = list(dict.fromkeys([*known, *(name for other in _kinds(pipelines()) for name in other.model_fields)]))
+    for name in layer:
+        if name not in known:
+            raise UsageError(f"unknown group {name!r}{nearest(str(name), known)}: it takes {', '.join(known)}")
 
 
 def _environment(layers: Sequence[Mapping[str, Any]]) -> str:
@@ -81,16 +122,24 @@ def _environment(layers: Sequence[Mapping[str, Any]]) -> str:
 
 def with_settings(config: RunConfig, layer: Mapping[str, Any]) -> RunConfig:
     """Return a copy of `config` with nested settings laid over it; raises UsageError as `build_config` does."""
-    return _validate(overlay(config.model_dump(), _named_now(layer)), type(config))
+    return _validate(overlay(config.model_dump(), _named_now(layer, type(config))), type(config))
 
 
-def _named_now(layer: Mapping[str, Any]) -> dict[str, Any]:
+def _named_now(layer: Mapping[str, Any], kind: type[RunConfig]) -> dict[str, Any]:
     """Return nested settings under the names of today; where they had others, warn."""
 
     def tell(old: str, new: str) -> None:
         warnings.warn(f"{old} is called {new} now", RenamedWarning, stacklevel=4)
 
-    return settings_now(layer, tell)
+    return named_now(layer, kind, tell)
+
+
+def named_now(
+    layer: Mapping[str, Any], kind: type[RunConfig], tell: Callable[[str, str], None] = lambda old, new: None
+) -> dict[str, Any]:
+    """Return nested settings under the names of today; another's group of the same name as ours had none of our names."""
+    theirs = {name: value for name, value in layer.items() if name in kind.model_fields and not _is_ours(name, kind)}
+    return settings_now({name: value for name, value in layer.items() if name not in theirs}, tell) | theirs
 
 
 #: What decides no result, and so may change whenever a run is taken up again.

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wmloop.config.build import applying, build_config, kind_of
+from wmloop.config.build import applying, build_config, kind_of, named_now
 from wmloop.config.run import RunConfig
-from wmloop.legacy import settings_now
 
 #: What runs did before there was a setting for it.
 _BEFORE: dict[str, Any] = {
@@ -32,9 +31,11 @@ def stored(table: Mapping[str, Any]) -> RunConfig:
     Raises:
         UsageError: as build_config does.
     """
-    table = settings_now({name: _without_retired(name, group) for name, group in table.items()})
+    kind = kind_of([table])
+    kept = {name: _without_retired(name, group) for name, group in applying(table, kind).items()}
+    table = named_now({**table, **kept}, kind)
     evaluate = table.get("evaluate")
     if isinstance(evaluate, Mapping) and evaluate.get("confirm_episodes") == 1:
         # one alone was taken once, and could never confirm a goal
         table["evaluate"] = {**evaluate, "confirm_episodes": 2}
-    return build_config(str(table.get("preset", "laptop")), applying(_BEFORE, kind_of([table])), table)
+    return build_config(str(table.get("preset", "laptop")), applying(_BEFORE, kind), table)

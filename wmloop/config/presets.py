@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wmloop.entries import Registry
 from wmloop.errors import UsageError
@@ -36,9 +36,22 @@ PROFILES = Registry(
 )
 
 
-def profile(environment: str) -> dict[str, Any]:
-    """Return the settings that the profile of an environment changes against the defaults; none where there is no profile."""
-    return {name: group for name, group in _profile(environment).items() if name != _PUBLISHED}
+class Profile(NamedTuple):
+    """The settings that a profile changes against the defaults, where it says so, and whether it is wmloop's own."""
+
+    settings: dict[str, Any]
+    origin: str
+    own: bool
+
+
+def profile(environment: str) -> Profile | None:
+    """Return the profile of an environment, or None where there is none."""
+    name = _name(environment)
+    if name not in PROFILES:
+        return None
+    own = name in PROFILES.own
+    changes = {group: values for group, values in _profile(environment).items() if group != _PUBLISHED}
+    return Profile(changes, str(_PROFILES / f"{name}.toml") if own else PROFILES.origin(name), own)
 
 
 def published(environment: str) -> tuple[str, dict[str, str]]:
@@ -48,10 +61,15 @@ def published(environment: str) -> tuple[str, dict[str, str]]:
 
 
 def _profile(environment: str) -> dict[str, Any]:
-    name = environment.rpartition(":")[2]
+    name = _name(environment)
     if name not in PROFILES:
         return {}
     found = PROFILES.get(name)
     if not isinstance(found, Mapping):
         raise UsageError(f"the profile of {name!r} is {type(found).__name__}, not a mapping of settings")
     return dict(found)
+
+
+def _name(environment: str) -> str:
+    """Return the name of an environment's profile: its id without the module that registers it."""
+    return environment.rpartition(":")[2]

@@ -31,7 +31,7 @@ class PPOConfig(Part):
     clip_coef: Annotated[Positive, Field(description="PPO's trust region (the seed: 0.1)")] = 0.2
     ent_coef: Annotated[Weight, Field(description="entropy bonus")] = 0.003
     vf_coef: Annotated[Weight, Field(description="value loss weight")] = 0.5
-    max_grad_norm: Annotated[Positive, Field(description="gradient norm bound")] = 0.5
+    max_grad_norm: Annotated[Positive, Field(description="gradient norm bound, of actor and critic together")] = 0.5
     target_kl: Annotated[Positive, Field(description="an update stops where approx_kl passes this")] = 0.045
     ref_kl_coef: Annotated[
         Weight, Field(description="weight of the KL divergence (nats) from the policy that drove the episodes")

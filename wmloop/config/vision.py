@@ -37,3 +37,10 @@ class VisionConfig(Part):
     finetune_iterations: Annotated[
         Whole | None, Field(description="later iterations in which V still moves, then it is frozen (none: never)")
     ] = None
+
+    def images(self, iteration: int) -> int:
+        """Return how many images V is trained on in an iteration: 0 where it is frozen."""
+        if iteration == 0:
+            return self.initial_images
+        moves = self.finetune_iterations is None or iteration <= self.finetune_iterations
+        return self.finetune_images if moves else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -19,7 +19,8 @@ _HARDLY = 1e-3
 class Settings(Protocol):
     """What PPO is told, in CleanRL's words.
 
-    `ref_kl_coef` is the weight of the KL divergence from the reference policy, and `max_grad_norm` a bound for each network.
+    `ref_kl_coef` is the weight of the KL divergence from the reference policy, and `max_grad_norm` a bound for each network,
+    or for both together where they share parameters.
     """
 
     gamma: float
@@ -98,11 +99,11 @@ def update(
 ) -> dict[str, float]:  # fmt: skip
     """Improve actor and critic on one batch; return PPO's metrics.
 
-    The policy stays as it is from where approx_kl passes `target_kl`; the value goes on learning. Each has its own
-    bound on the gradient: under a common one a wrong value would drown the policy's. A step counts with the probability
-    that its episode has come to it, in everything that is averaged, and is left out where that is hardly ever. `policy_epochs`
-    counts the policy's passes, `ref_kl` is the distance in nats from the policy `reference`, whose weight in the loss is
-    `ref_kl_coef`.
+    The policy stays as it is from where approx_kl passes `target_kl`; the value goes on learning. Each has its own bound
+    on the gradient, unless they share parameters: under a common one a wrong value would drown the policy's. A step counts
+    with the probability that its episode has come to it, in everything that is averaged, and is left out where that is
+    hardly ever. `policy_epochs` counts the policy's passes, `ref_kl` is the distance in nats from the policy `reference`,
+    whose weight in the loss is `ref_kl_coef`.
 
     Raises:
         DivergedError: a loss or gradient is not finite; the weights are as the last good step left them.
@@ -118,6 +119,7 @@ def update(
     held = held.flat().at(kept)
     advantages, returns = normalise(advantages.flatten()[kept], weight), returns.flatten()[kept]
     totals: dict[str, Tensor] = {}  # on the device: each figure that is read there makes the host wait
+    bounded = _bounded(actor, critic)
     steps = moves = 0
     moving = True
     for _ in range(settings.update_epochs):
@@ -134,7 +136,7 @@ def update(
                 loss = loss + policy_loss
                 metrics |= more
                 moves += 1
-            _descend(loss, optimizer, (actor, critic), settings.max_grad_norm)
+            _descend(loss, optimizer, bounded, settings.max_grad_norm)
             moving = moving and float(metrics["approx_kl"]) <= settings.target_kl
             steps += 1
             for name, part in metrics.items():
@@ -161,12 +163,22 @@ def _policy_loss(
     return loss, {name: part.detach() for name, part in {**parts, "ref_kl": ref_kl}.items()}
 
 
+def _bounded(actor: nn.Module, critic: nn.Module) -> list[list[nn.Parameter]]:
+    """Return the parameters that have a common bound on their gradient: a network's, or all where the two share some.
+
+    A shared one has a gradient from both losses. Were it counted in two norms it would be cut twice, and the step would
+    point elsewhere than the gradient. CleanRL, too, has one norm where there is one trunk.
+    """
+    own, other = list(actor.parameters()), list(critic.parameters())
+    return [own, other] if {*own}.isdisjoint(other) else [list(dict.fromkeys([*own, *other]))]
+
+
 def _descend(
-    loss: Tensor, optimizer: torch.optim.Optimizer, networks: tuple[nn.Module, ...], max_grad_norm: float
+    loss: Tensor, optimizer: torch.optim.Optimizer, bounded: Sequence[Sequence[nn.Parameter]], max_grad_norm: float
 ) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    norms = [nn.utils.clip_grad_norm_(network.parameters(), max_grad_norm) for network in networks]
+    norms = [nn.utils.clip_grad_norm_(parameters, max_grad_norm) for parameters in bounded]
     if not torch.isfinite(loss.detach() + sum(norms)):
         raise DivergedError(f"PPO's loss is {loss.item():.3g}, its gradients' norms {[norm.item() for norm in norms]}")
     optimizer.step()

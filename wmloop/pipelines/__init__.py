@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from wmloop.entries import Registry
 from wmloop.errors import UsageError
-from wmloop.pipelines.pipeline import Pipeline, Stage
+from wmloop.pipelines.pipeline import Pipeline, Stage, weights_file
 
-__all__ = ["PIPELINES", "Pipeline", "Stage", "get"]
+__all__ = ["PIPELINES", "Pipeline", "Stage", "get", "weights_file"]
 #: Where each pipeline is. A package brings one as an entry point of the group `wmloop.pipelines`.
 PIPELINES = Registry(
     "pipelines",

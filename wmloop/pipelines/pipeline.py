@@ -13,6 +13,12 @@ from wmloop.errors import UsageError
 #: What an agent with a world model has besides, and where that is described.
 _DREAMER, _DESCRIBED = ("world", "actor", "actions", "critic"), "wmloop.agents.world_model.WorldModelAgent"
 
+
+def weights_file(network: str) -> str:
+    """Return the name of the file of a version that holds the weights of a network."""
+    return f"{network}.safetensors"
+
+
 Run = Callable[..., dict[str, float]]
 """(ctx, **versions) -> metrics. The versions that a stage reads are given by the names of their stages."""
 

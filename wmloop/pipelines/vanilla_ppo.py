@@ -1,6 +1,6 @@
 """PPO without a world model: the seed's network on grey pictures, trained in the real environment."""
 
-from wmloop.pipelines.pipeline import Pipeline, Stage
+from wmloop.pipelines.pipeline import Pipeline, Stage, weights_file
 
 VANILLA_PPO = Pipeline(
     "vanilla-ppo",
@@ -8,7 +8,7 @@ VANILLA_PPO = Pipeline(
         Stage(
             "learner", "wmloop.stages.vanilla_ppo:run",
             carries=("learner",),
-            unit="frames", headline=("score",), images=("real",), agent_files=("actor.safetensors",),
+            unit="frames", headline=("score",), images=("real",), agent_files=(weights_file("actor"),),
         ),
         Stage(
             "evaluate", "wmloop.stages.evaluate:run",

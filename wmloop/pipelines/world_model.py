@@ -1,6 +1,6 @@
 """The mission: Learning to Think's loop with C trained by PPO inside M."""
 
-from wmloop.pipelines.pipeline import Pipeline, Stage
+from wmloop.pipelines.pipeline import Pipeline, Stage, weights_file
 
 WORLD_MODEL = Pipeline(
     "world-model",
@@ -14,17 +14,17 @@ WORLD_MODEL = Pipeline(
             "vision", "wmloop.stages.vision:run",
             needs=("rollout",), carries=("vision",),
             unit="images", headline=("recon_loss", "newest_recon_loss"), images=("real", "reconstruction"),
-            agent_files=("model.safetensors",),
+            agent_files=(weights_file("model"),),
         ),
         Stage(
             "memory", "wmloop.stages.memory:run",
             needs=("rollout", "vision"), carries=("memory",),
-            unit="sequence steps", headline=("nll",), agent_files=("model.safetensors",),
+            unit="sequence steps", headline=("nll",), agent_files=(weights_file("model"),),
         ),
         Stage(
             "controller", "wmloop.stages.controller:run",
             needs=("vision", "memory"), carries=("evaluate",), carries_accepted=("controller",),
-            unit="dream steps", headline=("dream_return",), images=("dream",), agent_files=("actor.safetensors",),
+            unit="dream steps", headline=("dream_return",), images=("dream",), agent_files=(weights_file("actor"),),
         ),
         Stage(
             "evaluate", "wmloop.stages.evaluate:run",

@@ -13,6 +13,7 @@ from wmloop.history import History
 from wmloop.pipelines import Pipeline, get
 from wmloop.ranking import merit
 from wmloop.store import Store, Version
+from wmloop.training.tracks import saved_results
 
 
 class Point(NamedTuple):
@@ -142,9 +143,4 @@ def _point(iteration: int, frames: float, hours: float, scored: Any, driven: Any
 
 
 def _tracks(evaluation: Version) -> list[Track]:
-    tracks = []
-    for name in sorted(evaluation.files):
-        if name.endswith(".json"):
-            further = name.startswith("confirm")
-            tracks += [Track(record["seed"], record["score"], further) for record in evaluation.json(name)]
-    return tracks
+    return [Track(result.seed, result.score, further) for further, result in saved_results(evaluation)]

@@ -14,6 +14,7 @@ from wmloop.models.state import Arrays
 from wmloop.pipelines import Pipeline
 from wmloop.spaces import ActionSpec
 from wmloop.store import Version
+from wmloop.store.tensors import SUFFIX
 
 
 class Served(NamedTuple):
@@ -55,5 +56,5 @@ class Served(NamedTuple):
 def files_of(pipeline: Pipeline) -> dict[str, tuple[str, str]]:
     """Return the stage and the file of each of an agent's networks, named after its file or, as `model`, its stage."""
     files = [(part.name, file) for part in pipeline.parts for file in part.agent_files]
-    stems = [(name, file, file.removesuffix(".safetensors")) for name, file in files]
+    stems = [(name, file, file.removesuffix(SUFFIX)) for name, file in files]
     return {name if stem == "model" else stem: (name, file) for name, file, stem in stems}

@@ -12,8 +12,8 @@ from wmloop.models.memory import actions_of
 from wmloop.models.state import Arrays, load_module
 from wmloop.spaces import ActionSpec, BoxActions
 from wmloop.store import Version
+from wmloop.training.networks import has, new_actor, new_critic, new_memory, new_vision, world_model
 from wmloop.training.networks import load as weights
-from wmloop.training.networks import new_actor, new_critic, new_memory, new_vision, world_model
 
 _CRITIC = "critic"
 
@@ -50,7 +50,7 @@ def load(
 ) -> Agent:
     """Return the agent that takes `actions`, with C's critic unless it was pruned or not exported with it."""
     critic = None
-    if f"{_CRITIC}.safetensors" in controller.files:
+    if has(controller, _CRITIC):
         critic = weights(new_critic(config, device), controller, _CRITIC).eval()
     world = world_model(config, actions.size, device, vision, memory)
     return Agent(world, weights(new_actor(config, actions, device), controller, "actor"), actions, critic)

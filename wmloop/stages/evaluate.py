@@ -17,7 +17,8 @@ from wmloop.seeding import confirmation_seeds, evaluation_seeds
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.driving import Ticker
-from wmloop.training.rollouts import require_same_actions
+from wmloop.training.rollouts import require_same_spaces
+from wmloop.training.tracks import FURTHER, TRACKS, as_records, from_records, results_file
 
 #: Figures of an agent's training that the next one's asks of its evaluation.
 _PASSED_ON = ("temperature",)
@@ -28,10 +29,10 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
     config = ctx.config
     tracks = evaluation_seeds(config.evaluate.episodes)
     with make_envs(config.env, min(config.env.num_envs, len(tracks)), output=ctx.output) as pool:
-        require_same_actions(ctx.collected(), pool.actions)
+        require_same_spaces(ctx.collected(), pool.actions, pool.observations)
         agent = ctx.agent(pool.actions, parts)
         ctx.begin(len(tracks) * config.env.most_frames)
-        results = _score(ctx, pool, agent, tracks, "tracks")
+        results = _score(ctx, pool, agent, tracks, TRACKS)
         own = parts[ctx.pipeline.agent].metrics
         metrics = summarise(results) | {name: own[name] for name in _PASSED_ON if name in own}
         goal = config.budget.goal
@@ -39,7 +40,7 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
             ctx.log(f"goal met on {len(tracks)} tracks with {metrics['score']:.0f}: confirming on further ones")
             further = confirmation_seeds(config.evaluate.confirm_episodes)
             ctx.begin(len(further) * config.env.most_frames)
-            results = _score(ctx, pool, agent, further, "confirm")
+            results = _score(ctx, pool, agent, further, FURTHER)
             confirmed = summarise(results)
             kept = ("score", "score_std", "score_se", "score_min", "frames", "return_gap", "return_gap_se")
             metrics |= {f"confirmed_{name}": confirmed[name] for name in kept if name in confirmed}
@@ -61,16 +62,15 @@ def _score(
 ) -> list[EpisodeResult]:
     results: list[EpisodeResult] = []
     for number, wave in enumerate(waves([EpisodeTask(seed, UNLIMITED) for seed in tracks], pool.num_envs)):
-        part = f"{name}-{number:04d}.json"
+        part = results_file(name, number)
         if not ctx.draft.has(part):
             ctx.check_stop()
             ticker = Ticker(ctx, len(results) * ctx.config.env.most_frames)
             scored = score_episodes(ctx.config, pool, agent, [task.seed for task in wave], ticker, ctx.pipeline.dreams)
-            ctx.draft.save_json(part, [result._asdict() for result in scored])
-        require_wave(ctx.draft.json(part), wave, ctx.draft.name)
-        # By name: what an older program saved may say more, or less.
-        for record in ctx.draft.json(part):
-            results.append(EpisodeResult(**{name: record[name] for name in EpisodeResult._fields if name in record}))
+            ctx.draft.save_json(part, as_records(scored))
+        records = ctx.draft.json(part)
+        require_wave(records, wave, ctx.draft.name)
+        results += from_records(records)
         ctx.progress(
             len(results) * ctx.config.env.most_frames,
             {"score": float(np.mean([result.score for result in results]))},

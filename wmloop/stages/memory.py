@@ -7,12 +7,11 @@ import torch
 from wmloop.config import WorldModelConfig
 from wmloop.learn.optim import adam, clipped_step, warmup_decay
 from wmloop.models.mixed import enable_autocast
-from wmloop.models.state import module_arrays
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.experience import draw, filter_states, load_replay
 from wmloop.training.fit import WARMUP_STEPS, fit
-from wmloop.training.networks import load, new_memory
+from wmloop.training.networks import load, new_memory, save
 from wmloop.training.rollouts import reward_scale
 
 
@@ -48,5 +47,5 @@ def run(
         ctx, {"memory": net}, optimizer, steps,
         lambda i: warmup_decay(config.learning_rate, i, steps, WARMUP_STEPS), step, config.batch_size * config.sequence_length,
     )  # fmt: skip
-    ctx.draft.save_tensors("model.safetensors", module_arrays(net))
+    save(net, ctx.draft)
     return metrics

@@ -11,8 +11,8 @@ from wmloop.episodes import pack
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.driving import PolicyRollout, Prefill, Ticker
-from wmloop.training.rollouts import ACTIONS
-from wmloop.training.tally import Tally, summarise
+from wmloop.training.rollouts import ACTIONS, shard_file
+from wmloop.training.tally import Tally, summarise, summary_file
 
 #: A little more than a compressed picture of a drawn world takes on the disk.
 _BYTES_A_DECISION = 2048
@@ -36,7 +36,7 @@ def run(ctx: StageContext[WorldModelConfig], **parts: Version) -> dict[str, floa
             wave = collected.wave(tally)
             if not wave:
                 break
-            shard, summary = f"episodes-{number:04d}.safetensors", f"summary-{number:04d}.json"
+            shard, summary = shard_file(number), summary_file(number)
             if not ctx.draft.has(shard):
                 ctx.check_stop()
                 driven, told = drive(number, wave, Ticker(ctx, tally.frames, goal))

@@ -13,6 +13,7 @@ from pathlib import Path
 from wmloop.commands import command
 from wmloop.errors import StorageError
 from wmloop.store.disk import UNSUPPORTED, FileSystem
+from wmloop.store.layout import HEADER
 from wmloop.store.notes import note
 
 #: Every file under construction starts with this, so that a crash's leftovers are known by name.
@@ -287,5 +288,5 @@ def _explain(error: OSError, action: str, path: Path, num_bytes: int | None) -> 
 
 def _again(path: Path) -> str:
     """Return what to do once a fault with `path` is mended: go on with the run it belongs to, if there is one yet."""
-    run = next((folder for folder in (path, *path.parents) if os.path.exists(folder / "run.toml")), None)  # noqa: PTH110
+    run = next((folder for folder in (path, *path.parents) if os.path.exists(folder / HEADER)), None)  # noqa: PTH110
     return "try again" if run is None else f"`{command('resume', run)}`"

@@ -15,8 +15,9 @@ from wmloop.store import atomic
 from wmloop.store.draft import utc_now
 from wmloop.store.files import list_folder, read_regular, sha256
 from wmloop.store.jsontext import dump_json
+from wmloop.store.layout import CONFIG, FACTS, HEADER, ITERATIONS
 from wmloop.store.making import private_folder
-from wmloop.store.names import CONFIG, FACTS, HEADER, ITERATIONS, check_run_name
+from wmloop.store.names import check_run_name
 from wmloop.store.version import FORMAT, MANIFEST, PRUNED, Version
 
 

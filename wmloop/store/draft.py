@@ -19,7 +19,7 @@ from wmloop.errors import DivergedError, DraftUnusableError, StoreCorruptError
 from wmloop.store import atomic
 from wmloop.store.files import hash_file, is_file_name, is_foreign, is_litter, list_folder, read_regular
 from wmloop.store.jsontext import dump_json, dump_line, parse_json
-from wmloop.store.tensors import Expected, Tensors, check, encode, read
+from wmloop.store.tensors import SUFFIX, Tensors, check, encode, read
 from wmloop.store.version import FORMAT, MANIFEST, PRUNED, Version, load_version, seal, version_name
 
 KEPT_SNAPSHOTS = 2
@@ -83,7 +83,7 @@ class Draft:
         path = self._place(file)
         if not os.path.lexists(path) or is_foreign(path):
             return False
-        if path.suffix == ".safetensors" and file not in self._saved:
+        if path.suffix == SUFFIX and file not in self._saved:
             with _unusable():
                 check(path)
         return True
@@ -92,10 +92,10 @@ class Draft:
         """Return the names saved so far, sorted; snapshots are not among them."""
         return [n for n in list_folder(self.path) if not _is_reserved(n) and not is_foreign(self.path / n)]
 
-    def tensors(self, file: str, expected: Expected | None = None) -> Tensors:
+    def tensors(self, file: str) -> Tensors:
         """Return the arrays of a saved tensor file; raises DraftUnusableError when its structure is damaged."""
         with _unusable():
-            return read(self._place(file), expected)[0]
+            return read(self._place(file))[0]
 
     def json(self, file: str) -> Any:
         """Return the value of a saved JSON file; raises DraftUnusableError when it is damaged."""

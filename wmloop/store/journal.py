@@ -13,7 +13,7 @@ from wmloop.errors import StorageError, StoreCorruptError
 from wmloop.store import atomic
 from wmloop.store.files import open_regular
 from wmloop.store.jsontext import dump_line
-from wmloop.store.names import EVENTS, OUTPUT, PICTURES
+from wmloop.store.layout import EVENTS, OUTPUT, PICTURES
 from wmloop.store.tensors import encode, read
 
 _MOST_OUTPUT = 4 << 20

@@ -10,6 +10,13 @@ import numpy as np
 
 from wmloop.errors import DivergedError, StoreCorruptError
 
+_SUFFIX = ".json"
+
+
+def is_json(file: str) -> bool:
+    """Tell whether a file of that name holds JSON."""
+    return file.endswith(_SUFFIX)
+
 
 def dump_json(value: Any, name: str) -> bytes:
     """Return `value` as readable JSON with sorted keys; numpy numbers and arrays become plain ones, paths text.

@@ -12,14 +12,7 @@ from pathlib import Path
 from wmloop.commands import command
 from wmloop.errors import StorageError, UsageError
 from wmloop.store.files import list_folder
-
-HEADER = "run.toml"
-CONFIG = "config.toml"
-FACTS = "facts.json"
-EVENTS = "events.jsonl"
-OUTPUT = "environment.log"
-PICTURES = "pictures.safetensors"
-ITERATIONS = "iterations"
+from wmloop.store.layout import EVENTS, HEADER, ITERATIONS
 
 _RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
 #: What Windows takes for a device, whatever follows a dot.

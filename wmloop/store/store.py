@@ -18,15 +18,9 @@ from wmloop.store.draft import DRAFT_PREFIX, Draft
 from wmloop.store.files import list_folder, read_regular, sha256
 from wmloop.store.journal import Journal
 from wmloop.store.jsontext import dump_json, parse_json
+from wmloop.store.layout import CONFIG, FACTS, HEADER, ITERATIONS
 from wmloop.store.lock import holder, run_lock
-from wmloop.store.names import (
-    CONFIG,
-    FACTS,
-    HEADER,
-    ITERATIONS,
-    missing_run,
-    name_on_disk,
-)
+from wmloop.store.names import missing_run, name_on_disk
 from wmloop.store.version import (
     FORMAT,
     MANIFEST,

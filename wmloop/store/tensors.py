@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from safetensors.numpy import save
 
 from wmloop.errors import StoreCorruptError
 from wmloop.store.files import open_regular, read_exactly
 
+#: How the name of such a file ends.
+SUFFIX = ".safetensors"
 Tensors = dict[str, np.ndarray]
-#: What a reader insists on: name -> (dtype, shape), where None in a shape fits any length.
-Expected = Mapping[str, tuple[npt.DTypeLike, tuple[int | None, ...]]]
 
 #: Longest header taken seriously. The library allows 100 MB; ours have a few kB.
 MAX_HEADER = 16 * 2**20
@@ -83,34 +82,34 @@ def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None
         if not isinstance(key, str) or not isinstance(text, str):
             raise TypeError(f"metadata {key!r} must be text, not {type(text).__name__}")
     data = _sort_header(save(plain, notes or None))
-    arrays, read_notes = _decode(data, None)
+    arrays, read_notes = _decode(data)
     if read_notes != notes or arrays.keys() != plain.keys() or not all(_same(arrays[k], plain[k]) for k in plain):
         raise AssertionError("safetensors did not give back what it was given")
     return data
 
 
-def decode(data: bytearray, origin: Path | str, expected: Expected | None = None) -> tuple[Tensors, dict[str, str]]:
+def decode(data: bytearray, origin: Path | str) -> tuple[Tensors, dict[str, str]]:
     """Return the arrays and metadata in `data`, read from `origin`. The arrays are writable views of `data`.
 
     Raises:
-        StoreCorruptError: naming `origin` and what is wrong, including any difference from `expected`.
+        StoreCorruptError: naming `origin` and what is wrong.
     """
     try:
-        return _decode(data, expected)
+        return _decode(data)
     except _MalformedError as fault:
         raise StoreCorruptError(f"{origin} is damaged: {fault}") from None
 
 
-def read(path: Path, expected: Expected | None = None) -> tuple[Tensors, dict[str, str]]:
+def read(path: Path) -> tuple[Tensors, dict[str, str]]:
     """Return the arrays and metadata of a safetensors file; its header is checked before any array is allocated.
 
     Raises:
-        StoreCorruptError: naming `path` and what is wrong, including any difference from `expected`.
+        StoreCorruptError: naming `path` and what is wrong.
         StorageError: the file system refuses.
     """
     with open_regular(path) as file:
         try:
-            entries, metadata, payload = _read_header(file, path, expected)
+            entries, metadata, payload = _read_header(file, path)
             return _views(entries, memoryview(read_exactly(file, payload, path))), metadata
         except _MalformedError as fault:
             raise StoreCorruptError(f"{path} is damaged: {fault}") from None
@@ -124,22 +123,22 @@ def check(path: Path) -> None:
     """
     with open_regular(path) as file:
         try:
-            _read_header(file, path, None)
+            _read_header(file, path)
         except _MalformedError as fault:
             raise StoreCorruptError(f"{path} is damaged: {fault}") from None
 
 
-def _read_header(file: BinaryIO, path: Path, expected: Expected | None) -> tuple[list[_Entry], dict[str, str], int]:
+def _read_header(file: BinaryIO, path: Path) -> tuple[list[_Entry], dict[str, str], int]:
     """Return the entries, the metadata and how many bytes of arrays follow."""
     size = os.fstat(file.fileno()).st_size
     length = _header_length(read_exactly(file, min(8, size), path), size)
     payload = size - 8 - length
-    return *_parse_header(read_exactly(file, length, path), payload, expected), payload
+    return *_parse_header(read_exactly(file, length, path), payload), payload
 
 
-def _decode(data: bytes | bytearray, expected: Expected | None) -> tuple[Tensors, dict[str, str]]:
+def _decode(data: bytes | bytearray) -> tuple[Tensors, dict[str, str]]:
     length = _header_length(data[:8], len(data))
-    entries, metadata = _parse_header(data[8 : 8 + length], len(data) - 8 - length, expected)
+    entries, metadata = _parse_header(data[8 : 8 + length], len(data) - 8 - length)
     return _views(entries, memoryview(data)[8 + length :]), metadata
 
 
@@ -152,9 +151,7 @@ def _header_length(first: bytes | bytearray, size: int) -> int:
     return length
 
 
-def _parse_header(
-    header: bytes | bytearray, payload: int, expected: Expected | None
-) -> tuple[list[_Entry], dict[str, str]]:
+def _parse_header(header: bytes | bytearray, payload: int) -> tuple[list[_Entry], dict[str, str]]:
     try:
         table = json.loads(header.decode("utf-8"), object_pairs_hook=_unique)
     except (
@@ -176,8 +173,6 @@ def _parse_header(
         covered = entry.end
     if covered != payload:
         raise _MalformedError(f"its tensors cover {covered:,} of {payload:,} bytes")
-    if expected is not None:
-        _compare(entries, expected)
     return entries, metadata
 
 
@@ -212,21 +207,6 @@ def _entry(name: str, spec: Any) -> _Entry:
 
 def _counts(value: Any) -> bool:
     return isinstance(value, list) and all(type(item) is int and 0 <= item < 2**48 for item in value)
-
-
-def _compare(entries: list[_Entry], expected: Expected) -> None:
-    found = {entry.name: entry for entry in entries}
-    if missing := sorted(expected.keys() - found.keys()):
-        raise _MalformedError(f"it lacks {len(missing)} expected tensors, such as {missing[0]!r}")
-    if extra := sorted(found.keys() - expected.keys()):
-        raise _MalformedError(f"it holds {len(extra)} tensors nobody expects, such as {extra[0]!r}")
-    for name, (dtype, shape) in expected.items():
-        entry = found[name]
-        wanted = tuple(found if wish is None else wish for wish, found in zip(shape, entry.shape, strict=False))
-        if entry.dtype != np.dtype(dtype) or len(shape) != len(entry.shape) or wanted != entry.shape:
-            raise _MalformedError(
-                f"tensor {name!r} is {entry.dtype} {entry.shape}, not {np.dtype(dtype)} {tuple(shape)}"
-            )
 
 
 def _views(entries: list[_Entry], payload: memoryview) -> Tensors:

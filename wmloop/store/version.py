@@ -19,7 +19,7 @@ from wmloop.legacy import metrics_now
 from wmloop.store.atomic import storage_errors
 from wmloop.store.files import hash_file, is_file_name, is_foreign, list_folder, read_regular, sha256
 from wmloop.store.jsontext import dump_json, parse_json
-from wmloop.store.tensors import Expected, decode
+from wmloop.store.tensors import decode
 
 #: The number of the format in docs/store-format.md, in every run.toml and every manifest; older ones are read too.
 FORMAT = 2
@@ -90,9 +90,9 @@ class Version:
         facts: Mapping[str, Any] = self.manifest["facts"]
         return facts
 
-    def tensors(self, file: str, expected: Expected | None = None) -> dict[str, np.ndarray]:
-        """Return the arrays of a tensor file, insisting on `expected` names, dtypes and shapes when given."""
-        return decode(self._read(file), self.path / file, expected)[0]
+    def tensors(self, file: str) -> dict[str, np.ndarray]:
+        """Return the arrays of a tensor file."""
+        return decode(self._read(file), self.path / file)[0]
 
     def metadata(self, file: str) -> dict[str, str]:
         """Return the notes stored beside the arrays of a tensor file."""

@@ -19,7 +19,7 @@ from wmloop.envs import Envs
 from wmloop.episodes import Episode
 from wmloop.store import Version
 from wmloop.training.context import StageContext
-from wmloop.training.rollouts import require_same_actions
+from wmloop.training.rollouts import require_same_spaces
 from wmloop.training.waves import Driven, decisions_of_first, first_wave, policy_wave
 
 Driver = Callable[[int, list[EpisodeTask], "Ticker"], tuple[list[Episode], list[ReturnForecast]]]
@@ -86,7 +86,7 @@ class PolicyRollout:
     def driver(self, pool: Envs) -> Driver:
         """Return what drives a wave, and asks M what it foresaw of it."""
         ctx = self._ctx
-        require_same_actions(ctx.collected(), pool.actions)
+        require_same_spaces(ctx.collected(), pool.actions, pool.observations)
         agent: WorldModelAgent = ctx.agent(pool.actions, self._parts)
         agents = dict.fromkeys(halves(pool.num_envs), agent)
 

@@ -14,6 +14,7 @@ from wmloop.models.memory import Memory, Targets
 from wmloop.models.world_model import State
 from wmloop.store import Version
 from wmloop.training.context import StageContext
+from wmloop.training.latents import latents_of
 from wmloop.training.rollouts import actions_of, episodes_of, reward_scale
 
 _PASS_EPISODES = 64
@@ -38,8 +39,7 @@ class LatentReplay(NamedTuple):
         cls, config: WorldModelConfig, replay: Replay, vision: Version, reward_scale: float, device: torch.device
     ) -> LatentReplay:
         """Bring the episodes of `replay` and their latents, stored with V, together."""
-        seen = [vision.tensors(name) for name in sorted(vision.files) if name.startswith("latents-")]
-        mu, logvar = (np.concatenate([part[key] for part in seen], 1).astype(np.float32) for key in ("mu", "logvar"))
+        mu, logvar = latents_of(vision)
         sides = (replay.actions, replay.spec.mirror(replay.actions, config.env.mirrored_actions))
         actions = np.stack(sides[: len(mu)])
         rewards, floor = replay.rewards, config.memory.reward_min

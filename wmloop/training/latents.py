@@ -8,13 +8,49 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wmloop.config import WorldModelConfig
 from wmloop.episodes import Episode
 from wmloop.errors import DivergedError
 from wmloop.models.vision import Vision, to_images
+from wmloop.store import Version
+from wmloop.training.context import StageContext
+from wmloop.training.rollouts import episodes_of
 
 _ENCODE_BATCH = 256
 #: Decisions ahead whose rewards z must tell: about as far as the road in a picture reaches.
 AHEAD = 8
+
+
+def see_rollouts(
+    ctx: StageContext[WorldModelConfig], vision: Vision, rollouts: Sequence[Version], frozen: Version | None
+) -> None:
+    """Save the latents of each rollout, a file each; of a V that is `frozen` since that version, those it had before.
+
+    Raises:
+        DivergedError: a latent is not finite.
+        StorageError: the disk has no room for them.
+        Interrupted: the run is to stop; what is saved is taken up again.
+    """
+    mirror = bool(ctx.config.env.mirrored_actions)
+    rows = int(sum(version.metrics["decisions"] + version.metrics["episodes"] for version in rollouts))
+    ctx.draft.require_space(rows * (1 + mirror) * 4 * ctx.config.vision.latent_size)  # mu, logvar: float16
+    ctx.log(f"V looks at all {rows:,} pictures, for M to learn from")
+    for version in rollouts:
+        file = f"latents-{version.iteration:04d}.safetensors"
+        if ctx.draft.has(file):
+            continue
+        ctx.check_stop()
+        if frozen and version.iteration < ctx.iteration:  # it sees what it saw before
+            ctx.draft.save_bytes(file, frozen.bytes(file))
+        else:
+            ctx.draft.save_tensors(file, see(vision, episodes_of(version), mirror))
+
+
+def latents_of(vision: Version) -> tuple[np.ndarray, np.ndarray]:
+    """Return mu and logvar (S, R, Z) float32 of all rollouts that V saw, in their order (see `see`)."""
+    seen = [vision.tensors(file) for file in sorted(vision.files) if file.startswith("latents-")]
+    mu, logvar = (np.concatenate([part[key] for part in seen], 1).astype(np.float32) for key in ("mu", "logvar"))
+    return mu, logvar
 
 
 def see(vision: Vision, episodes: Iterable[Episode], mirror: bool) -> dict[str, np.ndarray]:

@@ -1,21 +1,24 @@
-"""The networks as configured, and their weights from versions."""
+"""The networks as configured, and their weights in versions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
 from torch import nn
 
 from wmloop.config import ControllerConfig, WorldModelConfig
+from wmloop.errors import StoreCorruptError
+from wmloop.models import state
 from wmloop.models.controller import Actor, GaussianActor, make_critic
 from wmloop.models.memory import Memory
-from wmloop.models.state import load_module
 from wmloop.models.vision import Vision
 from wmloop.models.vision_memory import VisionMemory
+from wmloop.pipelines import weights_file
 from wmloop.spaces import ActionSpec, BoxActions
-from wmloop.store import Version
+from wmloop.store import Draft, Version
 
 _Net = TypeVar("_Net", bound=nn.Module)
 
@@ -73,7 +76,53 @@ def shapes(config: WorldModelConfig) -> dict[str, tuple[int, ...]]:
     return {f"{name}.{key}": tuple(part.shape) for name, net in nets.items() for key, part in net.state_dict().items()}
 
 
+def save(net: nn.Module, draft: Draft, name: str = "model") -> None:
+    """Save a network's weights in a draft, from whose version `load` reads them."""
+    draft.save_tensors(weights_file(name), state.module_arrays(net))
+
+
 def load(net: _Net, version: Version, name: str = "model") -> _Net:
-    """Load a network's weights from `name`.safetensors of a version; names, dtypes and shapes are checked."""
-    load_module(net, version.tensors(f"{name}.safetensors"))
+    """Load a network's weights of that `name` from a version, in place; return it.
+
+    Raises:
+        StoreCorruptError: the file is damaged, or holds the weights of another network (names, dtypes or shapes differ).
+    """
+    file = weights_file(name)
+    arrays = version.tensors(file)
+    with _from(version, file):
+        state.load_module(net, arrays)
     return net
+
+
+def has(version: Version, name: str) -> bool:
+    """Tell whether a version holds the weights of that `name`: it may be of earlier days, or pruned."""
+    return weights_file(name) in version.files
+
+
+#: An optimizer's state is stored as weights are.
+_OPTIMIZER = weights_file("optimizer")
+
+
+def save_optimizer(optimizer: torch.optim.Optimizer, draft: Draft) -> None:
+    """Save an optimizer's state in a draft, from whose version `load_optimizer` reads it."""
+    draft.save_tensors(_OPTIMIZER, state.optimizer_arrays(optimizer))
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, version: Version) -> None:
+    """Load an optimizer's state from a version, in place; its parameters are those it was saved with.
+
+    Raises:
+        StoreCorruptError: the file is damaged, or its state is that of other parameters.
+    """
+    arrays = version.tensors(_OPTIMIZER)
+    with _from(version, _OPTIMIZER):
+        state.load_optimizer(optimizer, arrays)
+
+
+@contextlib.contextmanager
+def _from(version: Version, file: str) -> Iterator[None]:
+    """Name the file whose arrays do not fit."""
+    try:
+        yield
+    except StoreCorruptError as error:
+        raise StoreCorruptError(f"{version.path / file}: {error}") from None

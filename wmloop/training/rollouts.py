@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from wmloop.config import WorldModelConfig
 from wmloop.episodes import Episode, unpack
 from wmloop.errors import StoreCorruptError, UsageError
-from wmloop.spaces import ActionSpec, recorded
+from wmloop.spaces import ActionSpec, ObservationSpec, recorded
 from wmloop.store import Version
 
 #: The file in which a stage that drives records what it drove by.
 ACTIONS = "actions.json"
+
+
+def shard_file(wave: int) -> str:
+    """Return the name of the file that holds the episodes of a wave, as episodes.pack has them."""
+    return f"episodes-{wave:04d}.safetensors"
 
 
 def reward_scale(config: WorldModelConfig, rollouts: Sequence[Version]) -> float:
@@ -75,6 +78,28 @@ def require_same_actions(rollouts: Sequence[Version], actions: ActionSpec) -> No
         )
 
 
+def require_same_spaces(rollouts: Sequence[Version], actions: ActionSpec, observations: ObservationSpec) -> None:
+    """Refuse an environment that takes or shows what the newest of a run's rollouts does not have.
+
+    What it showed is told by the episodes that are stored, by their shape and dtype.
+
+    Raises:
+        UsageError: its actions or its observations are others; nothing where no rollout tells.
+        StoreCorruptError: the episodes are damaged.
+    """
+    require_same_actions(rollouts, actions)
+    stored = next(episodes_of(rollouts[-1], observed=False), None) if rollouts else None
+    if stored is None:
+        return
+    shown = stored.observations.dtype, stored.observations.shape[1:]
+    now = np.dtype(observations.dtype), tuple(observations.shape)
+    if shown != now:
+        raise UsageError(
+            f"the environment shows observations of {now[0]} {now[1]} now, and of {shown[0]} {shown[1]} when the run drove"
+            " it: what was learnt is of another environment. Bring that back, or begin anew with `wmloop start`"
+        )
+
+
 def last_actions(rollouts: Sequence[Version]) -> ActionSpec | None:
     """Return the actions that the newest of a run's rollouts was driven by; None where there is none, or it does not tell."""
     return actions_of(rollouts[-1]) if rollouts and ACTIONS in rollouts[-1].files else None
@@ -83,24 +108,3 @@ def last_actions(rollouts: Sequence[Version]) -> ActionSpec | None:
 def actions_of(rollout: Version) -> ActionSpec:
     """Return the actions that a rollout was driven by, as it recorded them."""
     return recorded(rollout.json(ACTIONS))
-
-
-class Frames:
-    """The observations of training batches, those of `steps` at a time on the device: memory does not grow with a run."""
-
-    def __init__(
-        self, rollouts: Sequence[Version], steps: int, rows: Callable[[int], np.ndarray], device: torch.device
-    ) -> None:
-        self._rollouts, self._steps, self._rows, self._device = rollouts, max(1, steps), rows, device
-        self._first, self._held = -1, torch.empty(0, dtype=torch.uint8)
-
-    def of(self, step: int) -> Tensor:
-        """Return the observations (B, ...) of the batch of `step`."""
-        first = step - step % self._steps
-        if first != self._first:
-            rows = [self._rows(i) for i in range(first, first + self._steps)]
-            # the old ones go before the new ones come
-            self._first, self._held = first, torch.empty(0, dtype=torch.uint8)
-            frames = gather_frames(self._rollouts, np.concatenate(rows))
-            self._held = torch.from_numpy(frames).to(self._device).unflatten(0, (self._steps, -1))
-        return self._held[step - first]

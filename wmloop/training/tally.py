@@ -61,6 +61,11 @@ class Tally:
         return counts | gap(as_dreamt) | open_loop_metrics(self._promises) | ends(self._promises)
 
 
+def summary_file(wave: int) -> str:
+    """Return the name of the file that holds what `summarise` returned of a wave."""
+    return f"summary-{wave:04d}.json"
+
+
 def summarise(episodes: list[Episode], promises: list[ReturnForecast]) -> dict[str, Any]:
     """Return what is kept of a wave beside its episodes, as JSON."""
     return {

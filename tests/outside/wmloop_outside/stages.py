@@ -17,7 +17,7 @@ from wmloop.models.controller import PlainCritic
 from wmloop.models.state import load_module, module_arrays
 from wmloop.seeding import training_seed
 from wmloop.training.fit import fit
-from wmloop.training.rollouts import ACTIONS, actions_of, episodes_of, require_same_actions
+from wmloop.training.rollouts import ACTIONS, actions_of, episodes_of, require_same_spaces
 from wmloop_outside.agent import new_actor, world_of
 from wmloop_outside.world_model import LinearWorld, find
 
@@ -27,7 +27,7 @@ def collect(ctx, model=None, controller=None):
     env, rewards, frames = ctx.config.env, [], 0
     tracks = [training_seed(ctx.config.seed, ctx.iteration, "track", n) for n in range(ctx.config.linear.episodes)]
     with make_envs(env, env.num_envs, output=ctx.output) as pool:
-        require_same_actions(ctx.collected(), pool.actions)
+        require_same_spaces(ctx.collected(), pool.actions, pool.observations)
         agent = ctx.agent(pool.actions, {"model": model, "controller": controller}) if controller else None
         ctx.begin(len(tracks) * env.most_frames)
         for number, wave in enumerate(waves([EpisodeTask(track, UNLIMITED) for track in tracks], pool.num_envs)):

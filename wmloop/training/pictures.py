@@ -1,0 +1,76 @@
+"""The batches that V learns from: pictures, and what the decisions from each on paid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wmloop.config import WorldModelConfig
+from wmloop.models.vision import to_images
+from wmloop.store import Version
+from wmloop.training.context import StageContext
+from wmloop.training.latents import ahead
+from wmloop.training.rollouts import episodes_of, gather_frames, reward_scale
+
+
+class PictureBatch(NamedTuple):
+    """Pictures (B, C, H, W) as V reads them, and the rewards ahead of each (B, H) with 1 where they are known."""
+
+    images: Tensor
+    rewards: Tensor
+    known: Tensor
+
+
+class Pictures:
+    """All pictures of rollouts, drawn in batches: what a batch holds is a function of its step.
+
+    About `vision.frame_cache` of them are held at a time.
+    """
+
+    def __init__(self, ctx: StageContext[WorldModelConfig], rollouts: Sequence[Version], steps: int) -> None:
+        """Take `rollouts` for a training of so many steps."""
+        self._ctx, self._batch = ctx, ctx.config.vision.batch_size
+        scale = reward_scale(ctx.config, ctx.collected())
+        driven = [episode for version in rollouts for episode in episodes_of(version, observed=False)]
+        told = ahead(driven, ctx.config.memory.reward_min, scale)
+        self._rewards, self._known = (torch.from_numpy(array).to(ctx.device) for array in told)
+        held = min(steps, ctx.config.vision.frame_cache // self._batch)
+        self._frames = Frames(rollouts, held, lambda step: self._draw(step)[0], ctx.device)
+
+    def batch(self, step: int) -> PictureBatch:
+        """Return the batch of a step, half of them mirrored where the world has a mirror image."""
+        chosen, mirrored = self._draw(step)
+        images = to_images(self._frames.of(step))
+        rows = torch.from_numpy(chosen).to(self._ctx.device)
+        return PictureBatch(images.flip(3) if mirrored else images, self._rewards[rows], self._known[rows])
+
+    def _draw(self, step: int) -> tuple[np.ndarray, bool]:
+        """Return the rows of a batch, and whether it is mirrored."""
+        rng = self._ctx.rng("batch", step)
+        chosen = rng.integers(0, len(self._known), self._batch)
+        return chosen, bool(self._ctx.config.env.mirrored_actions) and rng.random() < 0.5
+
+
+class Frames:
+    """The observations of training batches, those of `steps` at a time on the device: memory does not grow with a run."""
+
+    def __init__(
+        self, rollouts: Sequence[Version], steps: int, rows: Callable[[int], np.ndarray], device: torch.device
+    ) -> None:
+        self._rollouts, self._steps, self._rows, self._device = rollouts, max(1, steps), rows, device
+        self._first, self._held = -1, torch.empty(0, dtype=torch.uint8)
+
+    def of(self, step: int) -> Tensor:
+        """Return the observations (B, ...) of the batch of `step`."""
+        first = step - step % self._steps
+        if first != self._first:
+            rows = [self._rows(i) for i in range(first, first + self._steps)]
+            # the old ones go before the new ones come
+            self._first, self._held = first, torch.empty(0, dtype=torch.uint8)
+            frames = gather_frames(self._rollouts, np.concatenate(rows))
+            self._held = torch.from_numpy(frames).to(self._device).unflatten(0, (self._steps, -1))
+        return self._held[step - first]

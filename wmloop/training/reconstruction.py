@@ -1,0 +1,34 @@
+"""How well V's pictures come back out of z: shown to people, and measured on the newest episodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wmloop.models.vision import Vision, to_frames, to_images
+from wmloop.store import Version
+from wmloop.training.context import StageContext
+from wmloop.training.rollouts import gather_frames
+
+#: Pictures that the error is measured on, at most.
+_PICTURES = 256
+
+
+@torch.no_grad()
+def show(ctx: StageContext[Any], vision: Vision, image: Tensor) -> None:
+    """Show people an image (1, C, H, W) beside its reconstruction."""
+    ctx.log_image("real", to_frames(image)[0].cpu().numpy())
+    ctx.log_image("reconstruction", to_frames(vision.decode(vision.encode(image)[0]))[0].cpu().numpy())
+
+
+@torch.no_grad()
+def error(vision: Vision, rollout: Version) -> float:
+    """Return the squared error, summed over a picture, on up to 256 of a rollout's pictures, from the posterior's mean."""
+    vision.eval()
+    rows = int(rollout.metrics["decisions"] + rollout.metrics["episodes"])
+    frames = gather_frames([rollout], np.arange(0, rows, max(1, rows // _PICTURES))[:_PICTURES])
+    images = to_images(torch.from_numpy(frames).to(next(vision.parameters()).device))
+    return float((vision.decode(vision.encode(images)[0]) - images).square().sum((1, 2, 3)).mean())
