@@ -59,15 +59,15 @@ ROOMS = {
     "signals": "",
     "spaces": "config entries errors",
     "stages": (
-        "agents calibration config dreams envs episodes errors graphs learn models ranking seeding serving store "
-        "training"
+        "agents calibration config dreams envs episodes errors learn models ranking seeding serving store training"
     ),
     "starting": "commands config device envs errors pipelines store",
     "store": "__init__ commands errors legacy",
     "streams": "",
     "tracking": "errors events store",
     "training": (
-        "agents calibration config envs episodes errors events learn legacy models pipelines seeding spaces store"
+        "agents calibration config dreams envs episodes errors events graphs learn legacy models pipelines seeding "
+        "spaces store"
     ),
     "view": "display events pipelines ranking streams",
 }

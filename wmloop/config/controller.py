@@ -29,12 +29,6 @@ class ControllerConfig(Part):
         Field(description="gamma once two scores in a row were no new best, and from then on (none: never)"),
     ] = None
     gae_lambda: Annotated[Share, Field(description="GAE's lambda")] = 0.95
-    reward_saturation: Annotated[
-        Positive | None,
-        Field(
-            description="reward of a decision beyond which more is worth nothing, once reality pays C that (or none)",
-        ),
-    ] = None
     clip_coef: Annotated[Positive, Field(description="PPO's trust region")] = 0.2
     ent_coef: Annotated[Weight, Field(description="entropy bonus")] = 0.003
     vf_coef: Annotated[Weight, Field(description="value loss weight")] = 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wmloop.config.build import applying, build_config, kind_of
+from wmloop.config.build import applying, kind_of, lay_over
 from wmloop.config.run import RunConfig
 from wmloop.legacy import settings_now
 
@@ -16,14 +16,6 @@ _BEFORE: dict[str, Any] = {
     "memory": {"beta2": 0.999},
     "controller": {"plateau_gamma": None},
 }
-#: Settings that are no more: what they did was measured and does not help (docs/experiments.md).
-_RETIRED = {"memory": {"reward_smoothing"}}
-
-
-def _without_retired(name: str, group: Any) -> Any:
-    if not isinstance(group, Mapping) or name not in _RETIRED:
-        return group
-    return {setting: value for setting, value in group.items() if setting not in _RETIRED[name]}
 
 
 def stored(table: Mapping[str, Any]) -> RunConfig:
@@ -32,9 +24,9 @@ def stored(table: Mapping[str, Any]) -> RunConfig:
     Raises:
         UsageError: as build_config does.
     """
-    table = settings_now({name: _without_retired(name, group) for name, group in table.items()})
+    table = settings_now(table)
     evaluate = table.get("evaluate")
     if isinstance(evaluate, Mapping) and evaluate.get("confirm_episodes") == 1:
         # one alone was taken once, and could never confirm a goal
         table["evaluate"] = {**evaluate, "confirm_episodes": 2}
-    return build_config(str(table.get("preset", "laptop")), applying(_BEFORE, kind_of([table])), table)
+    return lay_over(str(table.get("preset", "laptop")), [applying(_BEFORE, kind_of([table])), table])

@@ -15,8 +15,9 @@ class VisionConfig(Part):
     network: Annotated[
         Literal["compact", "equalised", "light", "ha2018"],
         Field(
-            description="light: four normalised convolutions; equalised: they see ranks too; compact: fewer of them, the"
-            " first of stride 4; ha2018: the paper's"
+            description="layers of the VAE. compact: three convolutions with group normalisation, on pixel values and their"
+            " histogram ranks; ha2018: those of Ha and Schmidhuber 2018",
+            json_schema_extra={"enum": ["compact", "ha2018"]},  # the others are those of stored runs
         ),
     ] = "compact"
     latent_size: Annotated[Size, Field(description="size of z")] = 32
@@ -34,6 +35,3 @@ class VisionConfig(Part):
     frame_cache: Annotated[Count, Field(description="images unpacked at a time, 12 KiB each")] = 40_000
     initial_images: Annotated[Count, Field(description="images trained on in iteration 0")] = 40_000
     finetune_images: Annotated[Whole, Field(description="images trained on in each later iteration")] = 24_000
-    finetune_iterations: Annotated[
-        Whole | None, Field(description="later iterations in which V still moves, then it is frozen (none: never)")
-    ] = None

@@ -54,17 +54,6 @@ def gae(
     return advantages, advantages + value
 
 
-def concave_utility(reward: Tensor, ceiling: float) -> Tensor:
-    """Return the worth of rewards of any shape: r (2 - r / ceiling) up to `ceiling`, flat beyond, slope 2 below zero.
-
-    A dream has no end, so PPO would maximise the reward's rate: it would leave three tiles out to save one second.
-    Where an episode's rewards are a fixed sum, as a lap's are, a missed one is gone and a second is worth little. A
-    concave worth says so: to earn twice as much in one decision never makes up for a decision without any.
-    """
-    part = reward / ceiling
-    return ceiling * torch.where(part < 0, 2 * part, part.clamp(max=1) * (2 - part.clamp(max=1)))
-
-
 def clipped_loss(logprob: Tensor, old_logprob: Tensor, advantages: Tensor, clip_coef: float) -> Tensor:
     """Return PPO's pg_loss per sample, the seed's equation (1) negated.
 

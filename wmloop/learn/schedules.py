@@ -31,11 +31,3 @@ def temperature(last: float, gap: float) -> float:
     certain, and a model that promised too little may be trusted more.
     """
     return float(np.clip(last * np.exp(float(np.clip(gap, -1.0, 1.0)) / 2), *_TEMPERATURES))
-
-
-def ceiling(limit: float | None, paid: float) -> float | None:
-    """Return the reward of a decision beyond which more is worth nothing: `limit` where reality paid as much, else None.
-
-    From the start on it would make a controller careful before it is able (docs/experiments.md).
-    """
-    return limit if limit is not None and paid >= limit else None

@@ -35,7 +35,7 @@ def run(ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version |
     foretaste = RewardPredictor(config.latent_size, AHEAD).to(ctx.device)
     rollouts = ctx.rollouts()
     images = config.initial_images if ctx.iteration == 0 else config.finetune_images
-    moves = images > 0 and (config.finetune_iterations is None or ctx.iteration <= config.finetune_iterations)
+    moves = images > 0
     if vision:
         load(net, vision)
         if _FORETASTE in vision.files:  # runs of earlier days have none
