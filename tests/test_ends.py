@@ -46,7 +46,7 @@ def experience(driven, seed):
         files = ("latents-0000.safetensors",)
 
         def tensors(self, name):
-            mu = rng.normal(size=(1, len(replay), LATENT)).astype(np.float32)
+            mu = rng.normal(size=(1, len(replay.rewards), LATENT)).astype(np.float32)
             return {"mu": mu, "logvar": np.full_like(mu, -2.0)}
 
     return LatentReplay.of(CONFIG, replay, Latents(), 1.0, CPU)

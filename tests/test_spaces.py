@@ -304,7 +304,7 @@ def test_m_learns_and_c_improves_in_dreams_of_vectors_with_discrete_actions(conf
         losses.append(float(loss.detach()))
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 1
     actor, critic = agent.actor, agent.critic
-    actor.init_mean(experience.actions[0, : len(replay) - 1].mean(0))
+    actor.init_mean(experience.actions[0, : len(replay.rewards) - 1].mean(0))
     imagination, reference = agent.world.imagination(1.0, 1.0), networks.new_actor(config, agent.actions, CPU)
     reference.load_state_dict(actor.state_dict())
     optimizer = adam([*actor.parameters(), *critic.parameters()], 1e-3)

@@ -83,6 +83,11 @@ METRICS = {
     "foretaste_loss": "reward_aux_loss",
     "moved": "finetuned",
     "done_loss": "terminated_loss",
+    "terminal_loss": "terminal_reward_loss",
+    "cut_environment": "truncations_environment",
+    "cut_frames": "truncations_frames",
+    "cut_decisions": "truncations_decisions",
+    "cut_patience": "truncations_unrewarded",
 }
 #: Figures that are no longer written, by their last names. Older versions have them.
 RETIRED_METRICS = ("reward_saturated",)

@@ -8,8 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from wmloop.errors import DivergedError
 from wmloop.learn.batch import Batch
+from wmloop.learn.optim import clipped_step
 from wmloop.models.policies import Policy
 
 #: A step that is reached with less probability teaches nothing.
@@ -123,7 +123,7 @@ def update(
                 loss = loss + policy_loss
                 metrics |= more
                 moves += 1
-            _descend(loss, optimizer, (actor, critic), settings.max_grad_norm)
+            clipped_step(loss, optimizer, settings.max_grad_norm, actor, critic)
             moving = moving and float(metrics["approx_kl"]) <= settings.target_kl
             steps += 1
             for name, part in metrics.items():
@@ -148,14 +148,3 @@ def _policy_loss(
     parts = {"pg_loss": pg_loss, "entropy": entropy, "approx_kl": approx_kl, "clipfrac": clipfrac}
     loss = pg_loss - settings.ent_coef * entropy + settings.ref_kl_coef * ref_kl
     return loss, {name: part.detach() for name, part in {**parts, "ref_kl": ref_kl}.items()}
-
-
-def _descend(
-    loss: Tensor, optimizer: torch.optim.Optimizer, networks: tuple[nn.Module, ...], max_grad_norm: float
-) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    norms = [nn.utils.clip_grad_norm_(network.parameters(), max_grad_norm) for network in networks]
-    if not torch.isfinite(loss.detach() + sum(norms)):
-        raise DivergedError(f"PPO's loss is {loss.item():.3g}, its gradients' norms {[norm.item() for norm in norms]}")
-    optimizer.step()

@@ -224,7 +224,12 @@ def memory_loss(
     error = (prediction.next_action - targets.next_action).square().mean(-1)
     action_loss = (error * targets.action_mask).sum() / targets.action_mask.sum().clamp(min=1.0)
     loss = nll + reward_weight * (reward_loss + terminal_loss) + done_loss + action_weight * action_loss
-    parts = {"nll": nll, "reward_loss": reward_loss, "terminal_loss": terminal_loss, "terminated_loss": done_loss}
+    parts = {
+        "nll": nll,
+        "reward_loss": reward_loss,
+        "terminal_reward_loss": terminal_loss,
+        "terminated_loss": done_loss,
+    }
     return loss, {name: part.detach() for name, part in {**parts, "action_loss": action_loss}.items()}
 
 

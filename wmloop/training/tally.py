@@ -54,7 +54,7 @@ class Tally:
             "score": self.score,
             "rewarded_fraction": self._paying / self.decisions,
         }
-        counts |= {f"cut_{cut.name.lower()}": float(self._cuts[cut]) for cut in Cut if cut and self._cuts[cut]}
+        counts |= {f"truncations_{cut.name.lower()}": float(self._cuts[cut]) for cut in Cut if cut and self._cuts[cut]}
         # the unit of rewards, where it is to follow them: those of ends alone only where there are no others
         total, number = self._squares[0] if self._squares[0, 1] else self._squares[1]
         counts |= {"reward_rms": math.sqrt(total / number)} if number else {}
