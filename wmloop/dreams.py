@@ -65,7 +65,10 @@ class DreamBatch(NamedTuple):
         return Batch(self.features, self.action, self.logprob, self.expected, self.continues, self.survival[:-1])
 
     def metrics(self, reward_scale: float) -> dict[str, float]:
-        """Return the mean of `total` in the environment's units, and the share of dreams that have ended."""
+        """Return `dream_return`, the mean of `total` in the environment's rewards, and `dream_terminated_fraction`.
+
+        The latter is the mean probability that a dream has terminated within its horizon.
+        """
         ended = 1 - float(self.survival[-1].mean())
         return {"dream_return": float(self.total.mean()) * reward_scale, "dream_terminated_fraction": ended}
 

@@ -85,13 +85,13 @@ def update(
     actor: nn.Module, critic: nn.Module, reference: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch,
     settings: Settings, generator: torch.Generator,
 ) -> dict[str, float]:  # fmt: skip
-    """Improve actor and critic on one batch; return PPO's metrics.
+    """Improve actor and critic on one batch; return CleanRL's metrics, `ref_kl` and `policy_epochs`.
 
     The policy stays as it is from where approx_kl passes `target_kl`; the value goes on learning. Each has its own
     bound on the gradient: under a common one a wrong value would drown the policy's. A step counts with the probability
     that its episode has come to it, in everything that is averaged, and is left out where that is hardly ever. `policy_epochs`
-    counts the policy's passes, `ref_kl` is the distance in nats from the policy `reference`, whose weight in the loss is
-    `ref_kl_coef`.
+    are the passes over the batch in which the policy was changed. `ref_kl` is the mean divergence from the policy
+    `reference` in nats; its weight in the loss is `ref_kl_coef`.
 
     Raises:
         DivergedError: a loss or gradient is not finite; the weights are as the last good step left them.

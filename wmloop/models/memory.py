@@ -209,7 +209,7 @@ def memory_loss(
     steps that go on and by the terminal head on those that end, there in units of `terminal_scale`, so that a crash of
     -100 does not drown a batch; another loss than the square would learn another thing than the mean.
     d': binary cross-entropy with terminated steps counted `done_weight` times (HS18's Doom model does so).
-    a': squared error.
+    a': squared error. The parts are `nll`, `reward_loss`, `terminal_reward_loss`, `terminated_loss` and `action_loss`.
     """
     steps = targets.mask.sum().clamp(min=1.0)
     nll = (-log_prob(prediction.mixture, targets.z).sum(-1) * targets.mask).sum() / steps
