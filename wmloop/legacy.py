@@ -50,10 +50,10 @@ SETTINGS = {
     "evaluate.confirm_tracks": "evaluate.confirm_episodes",
 }
 _CAPPED = "the policy learns from rewards as they are; in the last thirty measured runs the cap never applied"
-_FROZEN = "V is trained in every iteration; vision.finetune_images=0 freezes it after the first"
+_FROZEN = "the VAE is trained in every iteration; vision.finetune_images=0 freezes it after the first"
 #: Settings that are gone, by every name they had, and what is done instead. A stored run that has one is read without it.
 RETIRED = {
-    "memory.reward_smoothing": "M learns from rewards as they are; smoothed ones did not improve its predictions",
+    "memory.reward_smoothing": "the world model learns from rewards as they are; smoothed ones did not improve its predictions",
     "controller.reward_saturation": _CAPPED,
     "controller.reward_ceiling": _CAPPED,
     "vision.finetune_iterations": _FROZEN,
