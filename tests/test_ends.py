@@ -1,7 +1,5 @@
 """A memoryless world, whose ends cannot be seen coming: M has to know how often they come, and what that is worth."""
 
-import types
-
 import numpy as np
 import pytest
 import torch
@@ -48,7 +46,7 @@ def experience(driven, seed):
         files = ("latents-0000.safetensors",)
 
         def tensors(self, name):
-            mu = rng.normal(size=(1, len(replay), LATENT)).astype(np.float32)
+            mu = rng.normal(size=(1, len(replay.rewards), LATENT)).astype(np.float32)
             return {"mu": mu, "logvar": np.full_like(mu, -2.0)}
 
     return LatentReplay.of(CONFIG, replay, Latents(), 1.0, CPU)
@@ -60,18 +58,14 @@ def trained():
     seen = experience(list(episodes(1500, 0)), 0)
     memory, config = Memory(LATENT, 1, 16, 1), CONFIG.memory
     memory.rescale_terminal(seen.terminal_scale)
-    ctx = types.SimpleNamespace(
-        config=CONFIG, device=CPU,
-        rng=lambda *place: np.random.default_rng([7, place[-1]]),
-        generator=lambda *place: torch.Generator().manual_seed(place[-1]),
-    )  # fmt: skip
     states = filter_states(memory, seen)
     optimizer = adam([p for p in memory.parameters() if p.requires_grad], 1e-2)
     steps = 600
     for i in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = warmup_decay(1e-2, i, steps, 20)
-        loss, _ = memory.loss(*draw(ctx, seen, states, i), 2.0, 10.0, 0.0)
+        batch = draw(seen, states, config, np.random.default_rng([7, i]), torch.Generator().manual_seed(i))
+        loss, _ = memory.loss(*batch, 2.0, 10.0, 0.0)
         clipped_step(loss, optimizer, config.max_grad_norm)
     driven = list(episodes(800, 1))
     held_out = experience(driven, 1)

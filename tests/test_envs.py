@@ -664,7 +664,7 @@ def test_an_episode_is_truncated_after_its_decisions_and_idles_from_then_on() ->
     ("changes", "decisions", "max_unrewarded", "cut"),
     [
         ({"episode_frames": None}, 1000, None, Cut.ENVIRONMENT), ({"episode_frames": 5}, 1000, None, Cut.FRAMES),
-        ({}, 5, None, Cut.DECISIONS), ({}, 1000, 5, Cut.PATIENCE),
+        ({}, 5, None, Cut.DECISIONS), ({}, 1000, 5, Cut.UNREWARDED),
     ],
 )  # fmt: skip
 def test_a_cut_is_no_end_and_says_why(
@@ -680,7 +680,7 @@ def test_a_cut_is_no_end_and_says_why(
     assert not any(step.terminated[0] for step in steps)
 
 
-def test_patience_truncates_an_episode_that_earns_nothing_and_a_reward_renews_it() -> None:
+def test_an_episode_is_truncated_after_some_decisions_without_reward_and_a_reward_begins_the_count_anew() -> None:
     right = np.float32([[1.0, 0.4]])
     with EnvPool(tiny(), 1, max_unrewarded=8) as pool:
         pool.reset([0])

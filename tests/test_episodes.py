@@ -76,7 +76,7 @@ def test_a_replay_row_holds_the_observation_its_action_and_what_that_paid():
             assert replay.terminated[row] == (e.terminated and t == len(e) - 1)
         assert replay.rewards[replay.first[number] + len(e)] == 0
     assert replay.age.tolist() == [1, 1, 0]
-    assert len(replay) == 13
+    assert len(replay.rewards) == 13
 
 
 @settings(max_examples=20)
@@ -94,9 +94,11 @@ def test_windows_stay_within_their_episode(lengths, sequence, seed):
 def test_every_decision_is_drawn_as_often_as_every_other_the_last_of_an_episode_too(sequence):
     replay = Replay([[episode(n, i) for i, n in enumerate((1, 8, 32, 33, 64, 250))]], BoxActions(LOW, HIGH))
     first, length = replay.sample_windows(200_000, sequence, 0.8, np.random.default_rng(0))
-    edges = np.bincount(first, minlength=len(replay) + 1) - np.bincount(first + length, minlength=len(replay) + 1)
+    edges = np.bincount(first, minlength=len(replay.rewards) + 1) - np.bincount(
+        first + length, minlength=len(replay.rewards) + 1
+    )
     drawn = np.cumsum(edges)[:-1]
-    made = np.ones(len(replay), bool)
+    made = np.ones(len(replay.rewards), bool)
     made[replay.first + replay.length] = False
     assert not drawn[~made].any()
     # a decision is in a window or not: its count is binomial

@@ -58,13 +58,14 @@ ROOMS = {
     "serving": "agents commands config envs errors history models pipelines spaces store training",
     "signals": "",
     "spaces": "config entries errors",
-    "stages": ("agents calibration config dreams envs episodes graphs learn models ranking seeding store training"),
+    "stages": "agents calibration config dreams envs episodes learn models ranking seeding store training",
     "starting": "commands config device envs errors pipelines store",
     "store": "__init__ commands errors legacy",
     "streams": "",
     "tracking": "errors events store",
     "training": (
-        "agents calibration config envs episodes errors events learn legacy models pipelines seeding spaces store"
+        "agents calibration config dreams envs episodes errors events graphs learn legacy models pipelines seeding "
+        "spaces store"
     ),
     "view": "display events pipelines ranking streams",
 }

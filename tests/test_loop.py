@@ -3,14 +3,13 @@
 import dataclasses
 import json
 import math
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tests.tiny_env import MAX_STEPS, tiny_config
+from tests.tiny_env import tiny_config
 from wmloop import loop
 from wmloop.calibration.scores import EpisodeResult
 from wmloop.config import build_config
@@ -22,8 +21,9 @@ from wmloop.learn import ppo
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.stages import controller as controller_stage
 from wmloop.stages import evaluate
-from wmloop.stages.controller import discount, reward_ceiling, temperature
 from wmloop.store import Store
+from wmloop.training import dream_ppo
+from wmloop.training.scored import discount, temperature
 
 CPU = torch.device("cpu")
 
@@ -108,11 +108,9 @@ def told(tmp_path):
 
 
 def schedules(ctx, vision, memory, evaluate=None, controller=None):
-    ceiling = reward_ceiling(ctx, controller)
     return {
-        "gamma": discount(ctx),
-        "temperature": temperature(ctx, evaluate),
-        "reward_saturated": float(ceiling is not None),
+        "gamma": discount(ctx.config.controller, [version.metrics for version in ctx.scored()]),
+        "temperature": temperature(ctx.config.dream, evaluate.metrics if evaluate else {}),
     }
 
 
@@ -126,17 +124,6 @@ def used(store, name):
 def test_an_automatic_temperature_begins_at_one_and_follows_the_measured_gap(told, gap, before, moved):
     store = told([{"return_gap": gap, "temperature": before}, {}], "dream.temperature=auto")
     assert used(store, "temperature") == pytest.approx([1, moved])
-
-
-@pytest.mark.parametrize(("rate", "saturated"), [(0.4, 0), (0.5, 1)])
-def test_the_ceiling_holds_once_reality_pays_as_much_and_never_at_first(told, rate, saturated):
-    for figures in (
-        {"real_reward_per_decision": rate, "real_return": 0.0},
-        {"real_return": rate * MAX_STEPS},
-    ):  # and as it was told before
-        store = told([figures, {}], "controller.reward_saturation=0.5")
-        assert used(store, "reward_saturated") == [0, saturated]
-        shutil.rmtree(store.path)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +146,7 @@ def test_a_controller_goes_on_from_the_newest_that_reality_has_not_rejected(told
 
 def test_c_is_trained_as_the_schedules_say_and_what_they_follow_is_measured(whole, tmp_path, monkeypatch):
     store = until(whole, tmp_path, (1, "controller"))
-    rollout, update, dreamt, trained_with = controller_stage.rollout, ppo.update, [], []
+    rollout, update, dreamt, trained_with = dream_ppo.rollout, ppo.update, [], []
 
     def dream(imagination, *arguments):
         batch = rollout(imagination, *arguments)
@@ -171,19 +158,16 @@ def test_c_is_trained_as_the_schedules_say_and_what_they_follow_is_measured(whol
         return update(actor, critic, anchor, optimizer, batch, config, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(controller_stage, "rollout", dream)
+        patch.setattr(dream_ppo, "rollout", dream)
         patch.setattr(ppo, "update", trained)
-        patch.setattr(controller_stage, "discount", lambda ctx: 0.75)
-        patch.setattr(controller_stage, "temperature", lambda ctx, evaluation: 1.25)
-        patch.setattr(controller_stage, "reward_ceiling", lambda ctx, begun_with: 0.001)
+        patch.setattr(controller_stage, "discount", lambda config, evaluations: 0.75)
+        patch.setattr(controller_stage, "temperature", lambda config, evaluation: 1.25)
         perform(store.path, configure())
-    (tau, paid), (gamma, worth) = dreamt[0], trained_with[0]
-    scale = float(store.version(1, "memory").tensors("model.safetensors")["reward_scale"])
+    (tau, dreams), (gamma, reward) = dreamt[0], trained_with[0]
     assert (gamma, tau) == (0.75, 1.25)
-    assert torch.equal(worth, paid.learnable(lambda reward: ppo.concave_utility(reward, 0.001 / scale)).reward)
-    assert not torch.equal(worth, paid.learnable().reward)
+    assert torch.equal(reward, dreams.expected)
     metrics = store.version(1, "controller").metrics
-    assert (metrics["gamma"], metrics["temperature"], metrics["reward_saturated"]) == (0.75, 1.25, 1.0)
+    assert (metrics["gamma"], metrics["temperature"]) == (0.75, 1.25)
     evaluation = store.version(1, "evaluate").metrics
     assert {"return_gap_points", "real_return", "score_se", "predicted_terminations"} <= evaluation.keys()
     assert evaluation["temperature"] == 1.25

@@ -20,7 +20,6 @@ from wmloop.models.controller import GaussianActor, PlainCritic
 from wmloop.models.kernel import Kernel
 from wmloop.models.mixed import LSTM, Autocast, Layers, enable_autocast, rounding_fault
 from wmloop.pipelines.world_model import WORLD_MODEL
-from wmloop.stages import controller
 from wmloop.store import Store
 from wmloop.training.networks import new_memory
 
@@ -81,7 +80,7 @@ def test_c_learns_in_mixed_precision_where_the_run_says_so(tmp_path, monkeypatch
     if rounding_fault("cpu"):  # which layers are asked to round does not depend on whether this machine can
         monkeypatch.setattr(Autocast, "rounding", lambda self, x: contextlib.nullcontext())
     learn = ppo.update
-    monkeypatch.setattr(controller.ppo, "update", update)
+    monkeypatch.setattr(ppo, "update", update)
     config = build_config("smoke", tiny_config(), {"precision": precision, "budget": {"iterations": 1}})
     store = Store.create(tmp_path, "run", to_toml(config), {})
     with store.lock():

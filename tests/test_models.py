@@ -117,7 +117,7 @@ def example(steps: int = 4) -> tuple[Prediction, Targets]:
 def test_memorys_loss_adds_up_its_parts_by_their_weights():
     prediction, targets = example()
     loss, parts = memory_loss(prediction, targets, 2.0, 10.0, 0.1)
-    expected = parts["nll"] + 2 * (parts["reward_loss"] + parts["terminal_loss"]) + parts["terminated_loss"]
+    expected = parts["nll"] + 2 * (parts["reward_loss"] + parts["terminal_reward_loss"]) + parts["terminated_loss"]
     torch.testing.assert_close(loss, expected + 0.1 * parts["action_loss"])
     torch.testing.assert_close(parts["nll"], -mixture.log_prob(prediction.mixture, targets.z).sum(-1).mean())
 
@@ -145,7 +145,7 @@ def test_an_ends_reward_teaches_the_terminal_head_alone():
         torch.testing.assert_close(
             parts["reward_loss"], memory_loss(prediction, targets, 2.0, 10.0, 0.1)[1]["reward_loss"]
         )
-    assert parts["terminal_loss"] > memory_loss(prediction, targets, 2.0, 10.0, 0.1)[1]["terminal_loss"]
+    assert parts["terminal_reward_loss"] > memory_loss(prediction, targets, 2.0, 10.0, 0.1)[1]["terminal_reward_loss"]
 
 
 def fitted(rewards, share):

@@ -8,11 +8,11 @@ import pytest
 
 from tests.commands import wmloop
 from tools import names
-from wmloop.config import WorldModelConfig, build_config, settings
+from wmloop.config import WorldModelConfig, build_config, settings, with_settings
 from wmloop.config.legacy import stored
-from wmloop.errors import RenamedWarning
+from wmloop.errors import RenamedWarning, UsageError
 from wmloop.events import Metrics, from_record
-from wmloop.legacy import METRICS, SETTINGS, metrics_now, settings_now
+from wmloop.legacy import METRICS, RETIRED, SETTINGS, SUPERSEDED, metrics_now, settings_now
 from wmloop.store import Store
 
 TODAY = settings(WorldModelConfig())
@@ -37,6 +37,42 @@ def test_a_setting_by_its_old_name_is_taken_and_the_new_one_told(old, new):
     with pytest.warns(RenamedWarning, match=rf"^{old} is called {new} now$"):
         config = build_config("laptop", nested(old, value))
     assert config == build_config("laptop", nested(new, value))
+
+
+@pytest.mark.parametrize("name", RETIRED)
+def test_a_setting_that_is_gone_changes_nothing_and_a_person_is_told_but_a_stored_run_is_read_without_a_word(name):
+    with pytest.warns(RenamedWarning, match=rf"^{name} is gone and has no effect: "):
+        config = build_config("laptop", nested(name, 5.0))
+    assert config == build_config("laptop")
+    with pytest.warns(RenamedWarning, match=name):
+        assert with_settings(config, nested(name, "none")) == config
+    table = build_config("laptop").model_dump()
+    group, _, key = name.partition(".")
+    with warnings.catch_warnings(action="error"):
+        assert stored({**table, group: {**table[group], key: 5.0}}) == stored(table)
+
+
+def test_what_is_gone_is_no_setting_of_today_and_no_renamed_one():
+    assert not RETIRED.keys() & (TODAY.keys() | SETTINGS.keys() | set(SETTINGS.values()))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"), [(n, old, new) for n, of in SUPERSEDED.items() for old, new in of.items()]
+)
+def test_a_choice_that_was_replaced_is_refused_in_a_new_run_and_kept_in_one_that_has_it(name, old, new):
+    with pytest.raises(UsageError, match=f"{name}.*{old}.*in a new run.*{new}.*can be resumed"):
+        build_config("laptop", nested(name, old))
+    with pytest.raises(UsageError, match="in a new run"):
+        with_settings(build_config("laptop"), nested(name, old))
+    group, _, key = name.partition(".")
+    table = build_config("laptop").model_dump()
+    run = stored({**table, group: {**table[group], key: old}})
+    assert settings(run)[name] == old
+    assert with_settings(run, {**nested(name, old), "budget": {"iterations": 9}}).budget.iterations == 9
+    with pytest.raises(UsageError) as refused:
+        build_config("laptop", nested(name, "no such"))
+    assert old not in str(refused.value)
+    assert new in str(refused.value)
 
 
 def test_a_run_of_earlier_days_is_read_without_a_word():

@@ -30,26 +30,6 @@ def tensors(rows):
     return (torch.tensor(column, dtype=torch.float64) for column in zip(*rows, strict=True))
 
 
-def worth(*rewards, ceiling=1.0):
-    return ppo.concave_utility(torch.tensor(rewards, dtype=torch.float64), ceiling)
-
-
-@given(st.floats(-5, 10), st.floats(-5, 10), st.floats(0.5, 8), st.floats(0, 1))
-def test_worth_is_concave_and_never_falls(low, high, ceiling, share):
-    low, high = sorted((low, high))
-    between = share * low + (1 - share) * high
-    first, middle, last = worth(low, between, high, ceiling=ceiling).tolist()
-    assert first <= last + 1e-12
-    assert middle >= share * first + (1 - share) * last - 1e-9
-
-
-@given(st.floats(0.5, 8), st.floats(1, 5))
-def test_worth_is_nothing_at_zero_twice_the_reward_near_it_and_the_ceiling_from_the_ceiling_on(ceiling, factor):
-    small = 1e-6 * ceiling
-    values = worth(0, small, -small, -ceiling, ceiling, factor * ceiling, ceiling=ceiling).tolist()
-    assert values == pytest.approx([0, 2 * small, -2 * small, -2 * ceiling, ceiling, ceiling], rel=1e-5)
-
-
 @given(samples, clips)
 def test_the_clipped_loss_equals_a_scalar_reference(rows, clip):
     loss = ppo.clipped_loss(*tensors(rows), clip)

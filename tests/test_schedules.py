@@ -32,9 +32,3 @@ def test_dreams_become_less_certain_by_what_was_promised_too_much_within_bounds(
     assert 0.5 <= following <= 2
     assert following == pytest.approx(min(2, max(0.5, last * math.exp(min(1, max(-1, gap)) / 2))))
     assert schedules.temperature(last, 0.0) == last
-
-
-@given(st.floats(0, 10), st.floats(-10, 10))
-def test_more_reward_is_worth_nothing_only_where_reality_paid_as_much(limit, paid):
-    assert schedules.ceiling(limit, paid) == (limit if paid >= limit else None)
-    assert schedules.ceiling(None, paid) is None

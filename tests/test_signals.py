@@ -225,7 +225,7 @@ def test_ctrl_z_gives_the_terminal_back_until_the_run_goes_on_and_one_that_is_go
     assert json.loads((tmp_path / "code").read_text()) == 129
     assert "Traceback" not in (tmp_path / "stderr").read_text()
     store = Store.open(tmp_path / "runs" / "tiny")
-    *_, last = store.journal.events()
+    *_, last = store.journal.events()[0]
     assert (last["event"], last["reason"]) == ("RunFinished", "interrupted")
     assert store.verify() == []
 

@@ -35,7 +35,6 @@ from wmloop.player import Dreamt, Player, Real
 from wmloop.spaces import BoxActions, Pixels, recorded
 from wmloop.store import Store
 from wmloop.training import networks
-from wmloop.training.context import StageContext
 from wmloop.training.experience import LatentReplay, draw, filter_states
 from wmloop.training.rollouts import ACTIONS, actions_of, episodes_of, require_same_spaces, shard_file
 
@@ -260,12 +259,6 @@ def wander(count=8, decisions=12):
     return episodes
 
 
-def context(config):
-    return StageContext(
-        config, WORLD_MODEL, 0, "memory", "steps", CPU, list, list, None, lambda event: None, lambda: False
-    )
-
-
 class Latents:
     """What V would have stored of the episodes: the vectors themselves, and mirrored if asked."""
 
@@ -362,12 +355,13 @@ def test_m_learns_and_c_improves_in_dreams_of_vectors_with_discrete_actions(conf
     optimizer = adam([p for p in memory.parameters() if p.requires_grad], 1e-2)
     losses, states = [], filter_states(memory, experience)
     for i in range(150):
-        loss, _ = memory.loss(*draw(context(config), experience, states, i), 10.0, 1.0, 1.0)
+        batch = draw(experience, states, config.memory, np.random.default_rng(i), torch.Generator().manual_seed(i))
+        loss, _ = memory.loss(*batch, 10.0, 1.0, 1.0)
         clipped_step(loss, optimizer, 10.0)
         losses.append(float(loss.detach()))
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 1
     actor, critic = agent.actor, agent.critic
-    actor.init_mean(experience.actions[0, : len(replay) - 1].mean(0))
+    actor.init_mean(experience.actions[0, : len(replay.rewards) - 1].mean(0))
     imagination, reference = agent.world.imagination(1.0), networks.new_actor(config, agent.actions, CPU)
     reference.load_state_dict(actor.state_dict())
     optimizer = adam([*actor.parameters(), *critic.parameters()], 1e-3)

@@ -5,7 +5,7 @@
 Both train the same seeds, with one thread and with two; what the commit's program left unfinished inside V, M and C, the
 working tree's goes on with; both score the demo and draw its dream. Then every file's hash and every metric is compared.
 Prints a line a part; the exit status is 1 where anything differs. The working tree reads settings and figures by the names
-that the commit has for them.
+that the commit has for them; a figure that is no longer written is not compared.
 What FOLDER already holds of the same commit's trainings is not made again.
 """
 
@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from wmloop.legacy import metrics_now
+from wmloop.legacy import RETIRED_METRICS, metrics_now
 
 ROOT = Path(__file__).parent.parent
 
@@ -143,7 +143,8 @@ def versions(run: Path) -> Iterator[tuple[str, Any]]:
         place = f"{manifest.parent.parent.name}/{manifest.parent.name}"
         for file in sorted(told["files"]):
             yield f"{place}/{file}", hashlib.sha256((manifest.parent / file).read_bytes()).hexdigest()
-        yield f"{place} metrics", metrics_now(told["metrics"])
+        metrics = metrics_now(told["metrics"])
+        yield f"{place} metrics", {name: value for name, value in metrics.items() if name not in RETIRED_METRICS}
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:

@@ -24,6 +24,9 @@ wmloop start --preset gpu --print-config
 A run's settings come from `--preset`, then `--config FILE.toml`, then `--set NAME=VALUE`, then the options, and are written
 into its folder once. `resume` goes by those; only `budget.*` and `store.*` may change, or with `resume --from` all but the
 networks' shapes. An unknown name is refused with the nearest one. This page is made by `python tools/settings.py`.
+
+An *agent step* is one decision of the policy: `env.action_repeat` environment steps (frames) with the same action. *Imagined
+episodes* (dreams) are those of the world model. Presets `gpu` and `paper` are not measured: no run with them was ever finished.
 """
 #: What the settings of another pipeline are.
 OWN = "It has the settings above of every run, and of `budget`, `env`, `evaluate` and `store`. These are its own."

@@ -64,11 +64,17 @@ class DreamBatch(NamedTuple):
         """Return the probability (T+1, N) that the episode has come to each step, and that it goes on after the last."""
         return torch.cat([torch.ones_like(self.continues[:1]), self.continues.cumprod(0)])
 
-    def learnable(self, worth: Callable[[Tensor], Tensor] | None = None) -> Batch:
-        """Return the steps as a learner takes them; `worth` is what rewards are worth to it, of ends and others alike."""
-        if worth is not None:
-            self = self._replace(reward=worth(self.reward), terminal_reward=worth(self.terminal_reward))
+    def learnable(self) -> Batch:
+        """Return the steps as a learner takes them: rewards are those expected over whether a step ends the episode."""
         return Batch(self.features, self.action, self.logprob, self.expected, self.continues, self.survival[:-1])
+
+    def metrics(self, reward_scale: float) -> dict[str, float]:
+        """Return `dream_return`, the mean of `total` in the environment's rewards, and `dream_terminated_fraction`.
+
+        The latter is the mean probability that a dream has terminated within its horizon.
+        """
+        ended = 1 - float(self.survival[-1].mean())
+        return {"dream_return": float(self.total.mean()) * reward_scale, "dream_terminated_fraction": ended}
 
     @property
     def total(self) -> Tensor:

@@ -29,7 +29,7 @@ class Cut(IntEnum):
     ENVIRONMENT = 1  # its own word, such as a time limit of its own
     FRAMES = 2  # env.episode_frames
     DECISIONS = 3  # no more were wanted of it, as of random driving
-    PATIENCE = 4  # rollout.max_unrewarded
+    UNREWARDED = 4  # rollout.max_unrewarded
 
 
 @dataclass(frozen=True)
@@ -154,10 +154,6 @@ class Replay:
             self.actions[steps] = spec.encode(episode.actions)
             self.rewards[steps] = episode.rewards
             self.terminated[start + len(episode) - 1] = episode.terminated
-
-    def __len__(self) -> int:
-        """Return the number of rows R."""
-        return len(self.rewards)
 
     def sample_windows(
         self, count: int, sequence: int, age_decay: float, rng: np.random.Generator

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 
 class RenamedWarning(FutureWarning):
-    """A setting was given by a name of earlier days."""
+    """A setting was given by a name of earlier days, or is gone."""
 
 
 class WmloopError(Exception):

@@ -32,7 +32,6 @@ SETTINGS = {
     "vision.tune_learning_rate": "vision.finetune_learning_rate",
     "vision.first_images": "vision.initial_images",
     "vision.tune_images": "vision.finetune_images",
-    "vision.tune_iterations": "vision.finetune_iterations",
     "memory.hidden": "memory.hidden_size",
     "memory.mixtures": "memory.num_mixtures",
     "memory.sequence": "memory.sequence_length",
@@ -45,12 +44,23 @@ SETTINGS = {
     "dream.warmup": "dream.burn_in",
     "controller.first_updates": "controller.initial_updates",
     "controller.settled_gamma": "controller.plateau_gamma",
-    "controller.reward_ceiling": "controller.reward_saturation",
     "controller.anchor_coef": "controller.ref_kl_coef",
     "controller.log_std": "controller.log_std_bounds",
     "evaluate.tracks": "evaluate.episodes",
     "evaluate.confirm_tracks": "evaluate.confirm_episodes",
 }
+_CAPPED = "the policy learns from rewards as they are; in the last thirty measured runs the cap never applied"
+_FROZEN = "the VAE is trained in every iteration; vision.finetune_images=0 freezes it after the first"
+#: Settings that are gone, by every name they had, and what is done instead. A stored run that has one is read without it.
+RETIRED = {
+    "memory.reward_smoothing": "the world model learns from rewards as they are; smoothed ones did not improve its predictions",
+    "controller.reward_saturation": _CAPPED,
+    "controller.reward_ceiling": _CAPPED,
+    "vision.finetune_iterations": _FROZEN,
+    "vision.tune_iterations": _FROZEN,
+}
+#: Choices of settings that only stored runs have, and what replaced each.
+SUPERSEDED = {"vision.network": {"equalised": "compact", "light": "compact"}}
 #: Figures of versions, in manifests, logs and exported agents.
 METRICS = {
     "promised": "predicted_return",
@@ -73,26 +83,36 @@ METRICS = {
     "foretaste_loss": "reward_aux_loss",
     "moved": "finetuned",
     "done_loss": "terminated_loss",
+    "terminal_loss": "terminal_reward_loss",
+    "cut_environment": "truncations_environment",
+    "cut_frames": "truncations_frames",
+    "cut_decisions": "truncations_decisions",
+    "cut_patience": "truncations_unrewarded",
 }
+#: Figures that are no longer written, by their last names. Older versions have them.
+RETIRED_METRICS = ("reward_saturated",)
 _CONFIRMED = "confirmed_"
 #: Figures of M's ends by their probability, `done_LOW_HIGH_...`.
 _BINS = re.compile(r"done_(?=\d)")
 
 
-def settings_now(table: Mapping[str, Any], tell: Callable[[str, str], None] = lambda old, new: None) -> dict[str, Any]:
-    """Return nested settings under the names of today; `tell(old, new)` is called for each that had another."""
+def settings_now(table: Mapping[str, Any], tell: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+    """Return nested settings under the names of today, without those that are gone; `tell` is told a line of each such."""
     return _settings_now(table, tell, "", "")
 
 
-def _settings_now(table: Mapping[str, Any], tell: Callable[[str, str], None], was: str, path: str) -> dict[str, Any]:
+def _settings_now(table: Mapping[str, Any], tell: Callable[[str], None], was: str, path: str) -> dict[str, Any]:
     now: dict[str, Any] = {}
     for key, value in table.items():
         old = was + key
+        if old in RETIRED:
+            tell(f"{old} is gone and has no effect: {RETIRED[old]}")
+            continue
         new = SETTINGS.get(old, path + key)
         if isinstance(value, Mapping):
             value = _settings_now(value, tell, f"{old}.", f"{new}.")
         elif new != old:
-            tell(old, new)
+            tell(f"{old} is called {new} now")
         now[new.rpartition(".")[2]] = value
     return now
 

@@ -1,4 +1,4 @@
-"""How often M expects episodes to end, against how often they do."""
+"""How often the world model predicts terminations, compared with how often they happen."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ def by_bin(expected: np.ndarray, came: np.ndarray) -> list[list[float]]:
 
 
 def ends(promises: Sequence[ReturnForecast]) -> dict[str, float]:
-    """Return how often M expected episodes to end, and how often they did, over all their decisions and by bin.
+    """Return the metrics that compare predicted and real terminations, over all agent steps and by predicted probability.
 
-    `predicted_terminations` is the sum of the probabilities that M gave to each decision's ending its episode, before it
-    saw what came; `terminations` is how many did, time limits not counted. `terminated_LOW_HIGH_decisions`, `_expected`
-    and `_ended` are the decisions that were given a probability between LOW and HIGH, their mean one, and the share that
-    ended: these two are alike where M is calibrated.
+    - `predicted_terminations`: sum over agent steps of the predicted probability that the step terminates its episode, each
+      predicted before the step; `terminations`: how many did. Truncations are not counted.
+    - `terminated_LOW_HIGH_decisions`: agent steps whose predicted probability is between LOW and HIGH;
+      `terminated_LOW_HIGH_expected`: its mean over them; `terminated_LOW_HIGH_ended`: the fraction of them that terminated.
+      The last two are equal, but for chance, where the predictions are calibrated.
     """
     told = [episode.ends for episode in promises if episode.ends]
     if not told:

@@ -1,4 +1,4 @@
-"""The dream's promises against what reality paid, over several episodes."""
+"""The return that the world model predicts, compared with the real one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from wmloop.calibration.windows import ReturnForecast
 
 
 def gap(promises: Sequence[ReturnForecast]) -> dict[str, float]:
-    """Return how the dream's promises stood against reality over several episodes; nothing where no moment was asked.
+    """Return the metrics that compare predicted and real returns of some episodes; none where nothing was predicted.
 
-    Only episodes without exploration: C did there what it did in the dream. `predicted_return`, `real_return`: rewards an
-    episode, as long as these episodes were on average; `best_real_return`: those of the episode that paid most;
-    `real_reward_per_decision`. `return_gap_points` is the predicted return less the real one, `return_gap` the same in parts
-    of the real one, where that is more than twice its error; `return_gap_points_se`, `return_gap_se`: their standard errors
-    (episodes being independent), where there are two episodes.
+    The episodes are to be without exploration: the world model predicts what the deterministic policy is paid.
+
+    - `predicted_return`, `real_return`: return of an episode of these episodes' mean length, as the world model predicts it
+      from real states, and as the environment paid it. Both count the same agent steps.
+    - `best_real_return`: the same of the episode with the highest real reward per agent step.
+    - `real_reward_per_decision`: real reward per agent step.
+    - `return_gap_points`: `predicted_return` less `real_return`; `return_gap`: the same as a fraction of `real_return`, left
+      out where that is not more than twice its standard error.
+    - `return_gap_points_se`, `return_gap_se`: standard errors of these two over episodes, from two episodes on.
     """
     told = [episode for episode in promises if episode.lived]
     if not told:

@@ -11,10 +11,13 @@ from wmloop.calibration.windows import ReturnForecast
 
 
 def open_loop_metrics(promises: Sequence[ReturnForecast]) -> dict[str, float]:
-    """Return how well M foresaw what the actions that were really taken would pay, explored or not; nothing if unasked.
+    """Return the metrics of open-loop predictions: rewards predicted from a real state and the real actions after it.
 
-    `open_loop_bias` is the difference in parts of what was paid, where that is more than twice its error,
-    `open_loop_correlation` that over moments.
+    No later observation is given to the world model. None where nothing was predicted.
+
+    - `open_loop_correlation`: of predicted and real reward sums, over windows of agent steps.
+    - `open_loop_bias`: sum of the predicted rewards less the real ones, as a fraction of the real ones; left out where that
+      is not more than twice its standard error.
     """
     told = [pair for episode in promises for pair in zip(episode.foreseen, episode.paid, strict=False)]
     asked = [(foreseen, paid) for foreseen, paid in told if foreseen is not None]

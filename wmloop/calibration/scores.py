@@ -51,11 +51,13 @@ def score_episodes(
 
 
 def summarise(results: Sequence[EpisodeResult]) -> dict[str, float]:
-    """Return the headline figures of scored tracks.
+    """Return the metrics of an evaluation.
 
-    `score`, `score_min`: mean and least of the tracks' sums of official reward; `score_std`: their standard deviation, with
-    n - 1; `score_se`: the standard error of their mean. `frames`: real frames driven. The rest is M's word against
-    reality's (see gap.gap, ends.ends).
+    - `score`, `score_min`: mean and smallest return of the episodes, in the environment's rewards.
+    - `score_std`: standard deviation of the returns (with n - 1); `score_se`: standard error of their mean.
+    - `frames`: environment steps.
+
+    Those of the world model's predictions are described in `gap.gap` and `ends.ends`.
     """
     promises = [ReturnForecast(r.promised, [], r.paid, r.lived, r.decisions, r.ends) for r in results]
     scores = np.array([result.score for result in results])

@@ -32,7 +32,7 @@ def start(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="The new run's name; made up if absent.")] = None,
     preset: Annotated[
         Literal["smoke", "laptop", "gpu", "paper"] | None,
-        typer.Option(help="Where the settings start from; without it gpu on CUDA, else laptop."),
+        typer.Option(help="Where the settings start from; gpu on CUDA, else laptop. Not measured: gpu, paper."),
     ] = None,
     pipeline: PipelineOption = None,
     config: Annotated[

@@ -61,7 +61,7 @@ class _Log:
 
     def records(self) -> list[dict[str, Any]]:
         """Return the records that were not read yet."""
-        records, self._place = self._store.journal.events_from(self._place)
+        records, self._place = self._store.journal.events(self._place)
         return records
 
     def follow(self, alive: Callable[[], bool]) -> Iterator[Event]:

@@ -3,7 +3,9 @@
 from wmloop.config.build import build_config, changed_on_resume, changed_settings, with_settings
 from wmloop.config.catalogue import Setting, explain
 from wmloop.config.controller import ControllerConfig
+from wmloop.config.dream import DreamConfig
 from wmloop.config.env import EnvConfig, RandomDriving
+from wmloop.config.memory import MemoryConfig
 from wmloop.config.part import settings
 from wmloop.config.rollout import RolloutConfig
 from wmloop.config.run import RunConfig
@@ -11,7 +13,7 @@ from wmloop.config.vanilla_ppo import PPOConfig, VanillaPPOConfig
 from wmloop.config.world_model import WorldModelConfig
 
 __all__ = [
-    "ControllerConfig", "EnvConfig", "PPOConfig", "RandomDriving", "RolloutConfig", "RunConfig", "Setting",
-    "VanillaPPOConfig", "WorldModelConfig", "build_config", "changed_on_resume", "changed_settings", "explain", "settings",
-    "with_settings",
+    "ControllerConfig", "DreamConfig", "EnvConfig", "MemoryConfig", "PPOConfig", "RandomDriving", "RolloutConfig",
+    "RunConfig", "Setting", "VanillaPPOConfig", "WorldModelConfig", "build_config", "changed_on_resume", "changed_settings",
+    "explain", "settings", "with_settings",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from wmloop.config.part import settings
 from wmloop.config.presets import PRESETS, profile
 from wmloop.config.run import RunConfig
 from wmloop.errors import RenamedWarning, UsageError, nearest
-from wmloop.legacy import settings_now
+from wmloop.legacy import SUPERSEDED, settings_now
 from wmloop.pipelines import PIPELINES, get
 
 
@@ -24,13 +24,22 @@ def build_config(preset: str, *layers: Mapping[str, Any]) -> RunConfig:
 
     Below the preset lies the profile of the environment that the layers name, where there is one (see presets). Of both,
     the pipeline that the layers name takes the groups that it has. Where a setting is given by a name of earlier days, a
-    RenamedWarning tells the new one.
+    RenamedWarning tells the new one, or that it is gone.
 
     Raises:
-        UsageError: an unknown preset, pipeline or key (the nearest is named), or a value that does not fit its field.
+        UsageError: an unknown preset, pipeline or key (the nearest is named), or a value that does not fit its field, or
+            that only stored runs have.
     """
     kind = kind_of(layers)
     layers = tuple(_named_now(layer, kind) for layer in layers)
+    for layer in layers:
+        _refuse_superseded(layer)
+    return lay_over(preset, layers)
+
+
+def lay_over(preset: str, layers: Sequence[Mapping[str, Any]]) -> RunConfig:
+    """Return the configuration as `build_config` does, of layers under the names of today: values of stored runs fit, too."""
+    kind = kind_of(layers)
     for name in (preset, *(layer["preset"] for layer in layers if "preset" in layer)):
         if not isinstance(name, str) or name not in PRESETS:
             near = nearest(str(name), list(PRESETS))
@@ -121,21 +130,39 @@ def _environment(layers: Sequence[Mapping[str, Any]]) -> str:
 
 
 def with_settings(config: RunConfig, layer: Mapping[str, Any]) -> RunConfig:
-    """Return a copy of `config` with nested settings laid over it; raises UsageError as `build_config` does."""
-    return _validate(overlay(config.model_dump(), _named_now(layer, type(config))), type(config))
+    """Return a copy of `config` with nested settings laid over it; raises UsageError as `build_config` does.
+
+    What `config` has is not refused.
+    """
+    layer = _named_now(layer, type(config))
+    _refuse_superseded(layer, settings(config))
+    return _validate(overlay(config.model_dump(), layer), type(config))
+
+
+def _refuse_superseded(layer: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> None:
+    """Refuse values that only stored runs have; but those that `own` settings have, by dotted name."""
+    for name, replaced in SUPERSEDED.items():
+        group, _, key = name.rpartition(".")
+        given = layer.get(group)
+        value = given.get(key) if isinstance(given, Mapping) else None
+        if isinstance(value, str) and value in replaced and value != (own or {}).get(name):
+            raise UsageError(
+                f"setting {name!r} does not accept {shown(value)} in a new run: it takes {shown(replaced[value])}, which"
+                " replaced it. Runs that have it can be resumed, and their agents played"
+            )
 
 
 def _named_now(layer: Mapping[str, Any], kind: type[RunConfig]) -> dict[str, Any]:
-    """Return nested settings under the names of today; where they had others, warn."""
+    """Return nested settings under the names of today, without those that are gone; warn of both."""
 
-    def tell(old: str, new: str) -> None:
-        warnings.warn(f"{old} is called {new} now", RenamedWarning, stacklevel=4)
+    def tell(line: str) -> None:
+        warnings.warn(line, RenamedWarning, stacklevel=4)
 
     return named_now(layer, kind, tell)
 
 
 def named_now(
-    layer: Mapping[str, Any], kind: type[RunConfig], tell: Callable[[str, str], None] = lambda old, new: None
+    layer: Mapping[str, Any], kind: type[RunConfig], tell: Callable[[str], None] = lambda line: None
 ) -> dict[str, Any]:
     """Return nested settings under the names of today; another's group of the same name as ours had none of our names."""
     theirs = {name: value for name, value in layer.items() if name in kind.model_fields and not _is_ours(name, kind)}

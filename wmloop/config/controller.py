@@ -12,39 +12,55 @@ from wmloop.config.part import Count, Factor, Number, Part, Positive, Share, Siz
 class ControllerConfig(Part):
     """C and the PPO that trains it, only inside the dream."""
 
-    actor: Annotated[Literal["mlp", "linear"], Field(description="mlp: the seed's; linear: HS18's 867 parameters")] = (
-        "mlp"
-    )
-    critic: Annotated[Literal["plain", "attention"], Field(description="the value network")] = "plain"
-    initial_updates: Annotated[Whole, Field(description="PPO iterations in iteration 0")] = 60
-    updates: Annotated[Whole, Field(description="PPO iterations in each later iteration")] = 50
-    update_epochs: Annotated[Count, Field(description="passes over each batch of dreams")] = 3
-    minibatch_size: Annotated[Size, Field(description="dream steps a gradient step")] = 2048
+    actor: Annotated[
+        Literal["mlp", "linear"],
+        Field(
+            description="policy network. mlp: layers of 256, 256, 128 and 64 units; linear: none, as in Ha and Schmidhuber 2018"
+        ),
+    ] = "mlp"
+    critic: Annotated[
+        Literal["plain", "attention"], Field(description="value network: plain (an MLP) or attention")
+    ] = "plain"
+    initial_updates: Annotated[
+        Whole,
+        Field(
+            description="PPO iterations in iteration 0 of the run; each learns from one new batch of imagined episodes"
+        ),
+    ] = 60
+    updates: Annotated[Whole, Field(description="PPO iterations in each later iteration of the run")] = 50
+    update_epochs: Annotated[Count, Field(description="passes over each batch of imagined episodes")] = 3
+    minibatch_size: Annotated[Size, Field(description="imagined agent steps per gradient step")] = 2048
     learning_rate: Annotated[
-        Positive, Field(description="Adam; warms up, then decays to a tenth, within an iteration")
+        Positive,
+        Field(description="Adam's learning rate; linear warm-up, then cosine decay to a tenth, in each iteration"),
     ] = 3e-4
-    gamma: Annotated[Factor, Field(description="discount per decision")] = 0.98
+    gamma: Annotated[Factor, Field(description="discount per agent step")] = 0.98
     plateau_gamma: Annotated[
         Factor | None,
-        Field(description="gamma once two scores in a row were no new best, and from then on (none: never)"),
-    ] = None
-    gae_lambda: Annotated[Share, Field(description="GAE's lambda")] = 0.95
-    reward_saturation: Annotated[
-        Positive | None,
         Field(
-            description="reward of a decision beyond which more is worth nothing, once reality pays C that (or none)",
+            description="gamma from the iteration on in which two evaluation scores in a row have been no new best (none:"
+            " gamma stays)"
         ),
     ] = None
-    clip_coef: Annotated[Positive, Field(description="PPO's trust region")] = 0.2
-    ent_coef: Annotated[Weight, Field(description="entropy bonus")] = 0.003
-    vf_coef: Annotated[Weight, Field(description="value loss weight")] = 0.5
-    max_grad_norm: Annotated[Positive, Field(description="gradient norm bound")] = 0.5
-    target_kl: Annotated[Positive, Field(description="an update stops where approx_kl passes this")] = 0.045
+    gae_lambda: Annotated[Share, Field(description="lambda of generalised advantage estimation")] = 0.95
+    clip_coef: Annotated[Positive, Field(description="clipping of PPO's probability ratio")] = 0.2
+    ent_coef: Annotated[Weight, Field(description="weight of the entropy bonus")] = 0.003
+    vf_coef: Annotated[Weight, Field(description="weight of the value loss")] = 0.5
+    max_grad_norm: Annotated[
+        Positive, Field(description="maximum norm for gradient clipping, of policy and value network each")
+    ] = 0.5
+    target_kl: Annotated[
+        Positive,
+        Field(description="within a PPO iteration the policy is not changed further once approx_kl is above this"),
+    ] = 0.045
     ref_kl_coef: Annotated[
-        Weight, Field(description="weight of the KL divergence (nats) from the policy the stage began with")
+        Weight,
+        Field(
+            description="weight of a KL penalty that holds the policy near the one that the iteration's training began with"
+        ),
     ] = 0.03
     log_std_bounds: Annotated[
         tuple[Annotated[Number, Field(ge=-20, le=10)], Annotated[Number, Field(ge=-20, le=10)]],
         AfterValidator(ascending),
-        Field(description="bounds of the policy's log standard deviation"),
+        Field(description="smallest and largest log standard deviation of the policy's actions"),
     ] = (-3.0, 0.0)

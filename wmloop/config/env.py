@@ -55,64 +55,93 @@ class RandomDriving(Part):
     mean: Annotated[
         tuple[Range, ...],
         Field(
-            description="range of the episode's mean action, per dimension; empty: the middle half of the action's range"
+            description="(low, high) for each action dimension, in the environment's units: each episode draws its mean action"
+            " from it (empty: the middle half of the action's range)"
         ),
     ] = ()
     std: Annotated[
         tuple[Annotated[tuple[Weight, Weight], AfterValidator(ascending)], ...],
         Field(
-            description="range of the episode's noise scale, per dimension; empty: an eighth to a half of the action's range"
+            description="(low, high) for each action dimension: each episode draws the standard deviation of its actions"
+            " from it"
+            " (empty: an eighth to a half of the action's range)"
         ),
     ] = ()
     autocorrelation: Annotated[
         tuple[Share, Share],
         AfterValidator(ascending),
-        Field(description="range of the walk's memory per decision, 0 white, 1 frozen"),
+        Field(
+            description="(low, high): each episode draws from it how strongly an action is correlated with the one before; 0:"
+            " independent, 1: constant"
+        ),
     ] = (
         0.6,
         0.9,
     )
     initial_offset: Annotated[
         tuple[Number, ...],
-        Field(description="added to the mean in the first decisions, per dimension; empty: nothing"),
+        Field(
+            description="added to the mean action at the start of an episode, for each action dimension (empty: nothing)"
+        ),
     ] = ()
-    initial_decisions: Annotated[Whole, Field(description="decisions over which the boost fades out")] = 0
+    initial_decisions: Annotated[
+        Whole, Field(description="agent steps over which initial_offset fades out linearly")
+    ] = 0
 
 
 class EnvConfig(Part):
     """The real environment and how it is looked at."""
 
     id: Annotated[
-        str, AfterValidator(_named), Field(description="Gymnasium id; observations are RGB pixels, actions a Box")
+        str,
+        AfterValidator(_named),
+        Field(description="Gymnasium id, or module:id; its observations are RGB images, its actions a Box"),
     ] = "CarRacing-v3"
-    kwargs: Annotated[dict[Word, bool | int | float | Word], Field(description="passed to the environment")] = {}  # noqa: RUF012
-    action_repeat: Annotated[Count, Field(description="frames per decision; rewards are summed over them")] = 1
+    kwargs: Annotated[
+        dict[Word, bool | int | float | Word], Field(description="keyword arguments of gymnasium.make")
+    ] = {}  # noqa: RUF012
+    action_repeat: Annotated[
+        Count,
+        Field(description="environment steps (frames) per agent step, with the same action; their rewards are summed"),
+    ] = 1
     crop: Annotated[
         Annotated[tuple[Whole, Whole, Whole, Whole], AfterValidator(_rectangle)] | None,
         Field(
-            description="rows and columns kept: top, bottom, left, right (none: all); then area-averaged to what V sees"
+            description="part of the image that is used, in pixels: top, bottom, left, right (none: all of it); it is then"
+            " scaled"
+            " to 64x64 by area averaging"
         ),
     ] = None
     mirrored_actions: Annotated[
         tuple[Whole, ...],
         AfterValidator(_distinct),
         Field(
-            description="action dimensions whose sign flips in a mirrored world; empty where mirroring is no symmetry"
+            description="data augmentation: action dimensions that change their sign when images are mirrored left to right"
+            " (empty: no augmentation)"
         ),
     ] = ()
     episode_frames: Annotated[
         Count | None,
         Field(
-            description=f"frames of an episode at most (none: the environment's own limit, or {UNLIMITED_FRAMES} where it has"
-            " none)"
+            description="environment steps (frames) after which an episode is truncated (none: the environment's own limit, or"
+            f" {UNLIMITED_FRAMES} where it has none)"
         ),
     ] = None
-    random_policy: Annotated[RandomDriving, Field(description="the random policy of iteration 0")] = RandomDriving()
-    num_envs: Annotated[Size, Field(le=10_000, description="copies driven side by side")] = 20
-    engine: Annotated[Word, Field(description="what drives the copies: processes of this machine")] = "processes"
+    random_policy: Annotated[
+        RandomDriving, Field(description="the random policy that collects the episodes of iteration 0")
+    ] = RandomDriving()
+    num_envs: Annotated[Size, Field(le=10_000, description="parallel environments")] = 20
+    engine: Annotated[
+        Word,
+        Field(
+            description="what runs the parallel environments: processes (of this machine), or one from another package"
+        ),
+    ] = "processes"
     worker_timeout: Annotated[
         Positive,
-        Field(le=1_000_000, description="seconds in which a copy has to begin, reset or decide, or it counts as hung"),
+        Field(
+            le=1_000_000, description="seconds an environment may take to start, reset or step before it counts as hung"
+        ),
     ] = 120.0
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wmloop.config.build import applying, build_config, kind_of, named_now
+from wmloop.config.build import applying, kind_of, lay_over, named_now
 from wmloop.config.run import RunConfig
 
 #: What runs did before there was a setting for it.
@@ -15,14 +15,6 @@ _BEFORE: dict[str, Any] = {
     "memory": {"beta2": 0.999},
     "controller": {"plateau_gamma": None},
 }
-#: Settings that are no more: what they did was measured and does not help (docs/experiments.md).
-_RETIRED = {"memory": {"reward_smoothing"}}
-
-
-def _without_retired(name: str, group: Any) -> Any:
-    if not isinstance(group, Mapping) or name not in _RETIRED:
-        return group
-    return {setting: value for setting, value in group.items() if setting not in _RETIRED[name]}
 
 
 def stored(table: Mapping[str, Any]) -> RunConfig:
@@ -32,10 +24,9 @@ def stored(table: Mapping[str, Any]) -> RunConfig:
         UsageError: as build_config does.
     """
     kind = kind_of([table])
-    kept = {name: _without_retired(name, group) for name, group in applying(table, kind).items()}
-    table = named_now({**table, **kept}, kind)
+    table = named_now(table, kind)
     evaluate = table.get("evaluate")
     if isinstance(evaluate, Mapping) and evaluate.get("confirm_episodes") == 1:
         # one alone was taken once, and could never confirm a goal
         table["evaluate"] = {**evaluate, "confirm_episodes": 2}
-    return build_config(str(table.get("preset", "laptop")), applying(_BEFORE, kind), table)
+    return lay_over(str(table.get("preset", "laptop")), [applying(_BEFORE, kind), table])

@@ -12,31 +12,62 @@ from wmloop.config.part import Count, Factor, Number, Part, Positive, Size, Weig
 class MemoryConfig(Part):
     """M, the MDN-RNN with reward, done and next-action heads: P(z', r', d', a' | z, a, h)."""
 
-    hidden_size: Annotated[Size, Field(description="LSTM width")] = 256
-    num_mixtures: Annotated[Size, Field(description="Gaussians per latent dimension")] = 5
-    sequence_length: Annotated[Size, Field(description="decisions per training sequence")] = 32
-    batch_size: Annotated[Size, Field(description="sequences a step")] = 32
-    learning_rate: Annotated[Positive, Field(description="Adam; warms up and decays to a tenth")] = 2e-3
-    beta2: Annotated[
-        Weight, Field(lt=1, description="share of Adam's mean squared gradient that is kept at each step")
-    ] = 0.95
+    hidden_size: Annotated[Size, Field(description="units of the LSTM")] = 256
+    num_mixtures: Annotated[Size, Field(description="Gaussians of the mixture for each latent dimension")] = 5
+    sequence_length: Annotated[Size, Field(description="agent steps per training sequence")] = 32
+    batch_size: Annotated[Size, Field(description="sequences per gradient step")] = 32
+    learning_rate: Annotated[
+        Positive,
+        Field(description="Adam's learning rate; linear warm-up, then cosine decay to a tenth, in each iteration"),
+    ] = 2e-3
+    beta2: Annotated[Weight, Field(lt=1, description="Adam's beta2")] = 0.95
     initial_steps: Annotated[Count, Field(description="gradient steps in iteration 0")] = 800
-    train_steps: Annotated[Whole, Field(description="gradient steps in each later iteration")] = 1000
+    train_steps: Annotated[
+        Whole, Field(description="gradient steps in iteration 1; steps_growth says how many later ones have")
+    ] = 1000
     steps_growth: Annotated[
-        Positive, Field(ge=1, le=10, description="factor of `steps` for each iteration in the replay")
+        Positive,
+        Field(
+            ge=1,
+            le=10,
+            description="factor by which the gradient steps grow from iteration to iteration, as the replay does, until it"
+            " is full",
+        ),
     ] = 1.05
-    input_noise: Annotated[Weight, Field(description="noise on M's input z, in posterior standard deviations")] = 1.0
+    input_noise: Annotated[
+        Weight, Field(description="noise added to the input latents, in standard deviations of the VAE's posterior")
+    ] = 1.0
     reward_scale: Annotated[
         Positive | Literal["auto"],
         Field(
-            description="rewards are divided by this; auto: the root mean square of the first ones that are not zero"
+            description="rewards are divided by this for training; auto: the root mean square of the nonzero rewards in the"
+            " first"
+            " rollouts that have any"
         ),
     ] = "auto"
     reward_min: Annotated[
-        Number | None, Field(description="smallest reward the reward head is asked to predict, but of an end (or none)")
+        Number | None,
+        Field(
+            description="smaller rewards are raised to this for training, but not those of terminal steps (none: all stay as"
+            " they are)"
+        ),
     ] = None
-    reward_weight: Annotated[Weight, Field(description="weight of the reward loss")] = 2.0
-    terminated_weight: Annotated[Positive, Field(description="weight of terminated steps in the done loss")] = 10.0
-    action_weight: Annotated[Weight, Field(description="weight of the next-action loss")] = 0.1
-    recency_decay: Annotated[Factor, Field(description="sampling weight lost per iteration of an episode's age")] = 0.8
-    max_grad_norm: Annotated[Positive, Field(description="gradient norm bound")] = 1.0
+    reward_weight: Annotated[Weight, Field(description="weight of the reward loss (squared error)")] = 2.0
+    terminated_weight: Annotated[
+        Positive,
+        Field(
+            description="weight of terminal steps in the termination loss (binary cross-entropy); predicted probabilities"
+            " are corrected"
+            " for it"
+        ),
+    ] = 10.0
+    action_weight: Annotated[
+        Weight, Field(description="weight of an auxiliary loss: the next action, predicted (squared error)")
+    ] = 0.1
+    recency_decay: Annotated[
+        Factor,
+        Field(
+            description="factor on an episode's sampling weight for each iteration of its age (1: all are sampled alike)"
+        ),
+    ] = 0.8
+    max_grad_norm: Annotated[Positive, Field(description="maximum norm for gradient clipping")] = 1.0

@@ -16,29 +16,46 @@ class RolloutConfig(Part):
         tuple[tuple[Count, Count], ...],
         Field(
             min_length=1,
-            description="iteration 0: (episodes, decisions at most) of random driving; where episodes end sooner, more of the"
-            " last",
+            description="episodes of the random policy in iteration 0: pairs of (episodes, agent steps each at most); where"
+            " episodes end sooner, more of the last kind are collected",
         ),
     ] = ((40, 250),)
     frames: Annotated[
-        Count, Field(description="real frames C drives in each later iteration, as nearly as whole episodes")
+        Count,
+        Field(
+            description="environment steps (frames) collected by the policy in each later iteration, to the nearest whole"
+            " episode"
+        ),
     ] = 8_000
-    replay_iterations: Annotated[Count, Field(description="newest iterations whose episodes are learnt from")] = 30
+    replay_iterations: Annotated[
+        Count, Field(description="replay: how many of the newest iterations' episodes are trained on")
+    ] = 30
     max_unrewarded: Annotated[
         Count | None,
-        Field(description="decisions without any positive reward after which C's episode is stopped (truncated)"),
+        Field(
+            description="agent steps without a positive reward after which an episode is truncated (none: never); not in"
+            " evaluation"
+        ),
     ] = None
     deterministic_fraction: Annotated[
-        Share, Field(description="share of them driven without exploration noise and pushes")
+        Share, Field(description="fraction of the policy's episodes without exploration noise and perturbations")
     ] = 0.25
     perturb_prob: Annotated[
-        Share, Field(description="chance per decision that a push begins: a held offset to C's action")
+        Share,
+        Field(
+            description="probability per agent step that a perturbation begins: an offset that is added to the action for"
+            " some steps, so"
+            " that the data show how to recover"
+        ),
     ] = 0.0
     perturb_decisions: Annotated[
         tuple[Count, Count],
         AfterValidator(ascending),
-        Field(description="shortest and longest push"),
+        Field(description="shortest and longest perturbation, in agent steps"),
     ] = (2, 12)
     perturb_std: Annotated[
-        Weight, Field(description="standard deviation of a push per action dimension, in units of half its range")
+        Weight,
+        Field(
+            description="standard deviation of a perturbation in each action dimension, in units of half the action's range"
+        ),
     ] = 0.8

@@ -20,34 +20,50 @@ def _known(preset: str) -> str:
 class EvaluateConfig(Part):
     """How an agent is scored in reality."""
 
-    episodes: Annotated[Count, Field(le=1_000_000, description="held-out tracks after each iteration")] = 20
+    episodes: Annotated[
+        Count,
+        Field(le=1_000_000, description="evaluation episodes after each iteration; their seeds are never trained on"),
+    ] = 20
     confirm_episodes: Annotated[
-        Count, Field(ge=2, le=1_000_000, description="further held-out tracks that confirm the goal")
+        Count,
+        Field(
+            ge=2,
+            le=1_000_000,
+            description="further evaluation episodes, driven when budget.goal is reached, to confirm it",
+        ),
     ] = 100
 
 
 class StoreConfig(Part):
     """How often a long stage saves itself, and what stays on the disk. These may change on resume."""
 
-    snapshot_seconds: Annotated[Weight, Field(description="seconds between snapshots inside a stage")] = 30.0
+    snapshot_seconds: Annotated[
+        Weight, Field(description="seconds between snapshots of a training stage, from which resume goes on")
+    ] = 30.0
     keep_last: Annotated[
         Count | None,
-        Field(description="newest iterations that training can go on from; older ones are pruned (none: all stay)"),
+        Field(
+            description="how many of the newest iterations are kept complete, so that training can go on from each; files of"
+            " older"
+            " ones are deleted, but no metrics (none: all are kept)"
+        ),
     ] = None
-    keep_best: Annotated[Count, Field(description="best agents that are never pruned")] = 1
-    keep_every: Annotated[Whole, Field(description="every so many-th agent is never pruned; 0: none")] = 0
+    keep_best: Annotated[Count, Field(description="how many of the best agents are never deleted")] = 1
+    keep_every: Annotated[Whole, Field(description="the agent of every n-th iteration is never deleted (0: none)")] = 0
 
 
 class BudgetConfig(Part):
     """When the loop ends. These may change on resume."""
 
-    iterations: Annotated[Count, Field(description="outer iterations at most")] = 60
-    hours: Annotated[Positive | None, Field(description="wall-clock hours at most")] = None
+    iterations: Annotated[
+        Count, Field(description="iterations at most; each is one pass through all stages of the pipeline")
+    ] = 60
+    hours: Annotated[Positive | None, Field(description="wall-clock hours at most (none: no limit)")] = None
     goal: Annotated[
         Number | None,
         Field(
-            description="mean real score that ends the run, once further tracks confirm it with 95% certainty (none: it"
-            " goes on to the last iteration)"
+            description="mean score in the real environment that ends the run, once confirm_episodes further episodes show with"
+            " 95% confidence that the true mean is not below it (none: the run ends with its last iteration)"
         ),
     ] = None
 
@@ -58,22 +74,39 @@ class RunConfig(Part):
     These are common to all pipelines; a pipeline that brings groups of its own declares them in a subclass.
     """
 
-    preset: Annotated[str, AfterValidator(_known), Field(description="the preset these settings started from")] = (
-        "laptop"
-    )
-    pipeline: Annotated[Word, Field(description="the system that is trained: a table of stages by its name")] = (
-        "world-model"
-    )
+    preset: Annotated[
+        str,
+        AfterValidator(_known),
+        Field(
+            description="named size of a run that the other settings start from: smoke (does all work?), laptop, gpu (not"
+            " measured),"
+            " paper (as in Ha and Schmidhuber 2018; not measured)"
+        ),
+    ] = "laptop"
+    pipeline: Annotated[
+        Word,
+        Field(
+            description="what is trained, by name: world-model, or vanilla-ppo (PPO in the real environment); packages can"
+            " add more"
+        ),
+    ] = "world-model"
     seed: Annotated[
-        int, Field(strict=True, ge=0, le=2**63 - 1, description="the run's seed; every random number derives from it")
+        int,
+        Field(strict=True, ge=0, le=2**63 - 1, description="seed of the run; all random numbers are derived from it"),
     ] = 0
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Field(description="where V, M and C compute")] = "auto"
-    threads: Annotated[Whole, Field(le=4_096, description="CPU threads of the learner, 0: one per core")] = 0
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"],
+        Field(description="device of the neural networks; auto: cuda where there is one, else cpu"),
+    ] = "auto"
+    threads: Annotated[
+        Whole, Field(le=4_096, description="CPU threads for training (0: OMP_NUM_THREADS, or one per core)")
+    ] = 0
     precision: Annotated[
         Literal["auto", "fp32", "tf32", "bf16", "bf16-mixed"],
         Field(
-            description="what factors of matrix products may be rounded to; bf16-mixed: M and C learn in mixed precision"
-            " besides; auto: what suits the processor"
+            description="precision of float32 matrix products: fp32, or with inputs rounded to tf32 or bf16; bf16-mixed: bf16,"
+            " and the LSTM, the policy and the value function are trained in mixed precision; auto: what was measured to be"
+            " fastest on this kind of processor"
         ),
     ] = "auto"
     budget: BudgetConfig = BudgetConfig()

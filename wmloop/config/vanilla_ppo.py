@@ -15,31 +15,50 @@ class PPOConfig(Part):
 
     updates: Annotated[
         Count,
-        Field(description="PPO iterations in an iteration; each drives an episode in every copy and learns from it"),
+        Field(
+            description="PPO iterations per iteration of the run; each collects one episode in every parallel environment"
+            " and learns"
+            " from them"
+        ),
     ] = 8
     max_unrewarded: Annotated[
         Count | None,
-        Field(description="decisions without any positive reward after which an episode is stopped (truncated)"),
+        Field(
+            description="agent steps without a positive reward after which an episode is truncated (none: never); not in"
+            " evaluation"
+        ),
     ] = None
-    stack: Annotated[Size, Field(le=100, description="newest pictures that the network sees at once (the seed: 1)")] = 1
-    reward_scale: Annotated[Positive, Field(description="unit of rewards inside the networks")] = 1.0
+    stack: Annotated[
+        Size, Field(le=100, description="frame stacking: newest images that the network is given (Kuth et al. 2021: 1)")
+    ] = 1
+    reward_scale: Annotated[Positive, Field(description="rewards are divided by this for training")] = 1.0
     update_epochs: Annotated[Count, Field(description="passes over each batch of episodes")] = 4
-    minibatch_size: Annotated[Size, Field(description="decisions a gradient step")] = 256
-    learning_rate: Annotated[Positive, Field(description="Adam")] = 3e-4
-    gamma: Annotated[Factor, Field(description="discount per decision (the seed: 0.95)")] = 0.98
-    gae_lambda: Annotated[Share, Field(description="GAE's lambda (the seed: 0.1)")] = 0.95
-    clip_coef: Annotated[Positive, Field(description="PPO's trust region (the seed: 0.1)")] = 0.2
-    ent_coef: Annotated[Weight, Field(description="entropy bonus")] = 0.003
-    vf_coef: Annotated[Weight, Field(description="value loss weight")] = 0.5
-    max_grad_norm: Annotated[Positive, Field(description="gradient norm bound, of actor and critic together")] = 0.5
-    target_kl: Annotated[Positive, Field(description="an update stops where approx_kl passes this")] = 0.045
+    minibatch_size: Annotated[Size, Field(description="agent steps per gradient step")] = 256
+    learning_rate: Annotated[Positive, Field(description="Adam's learning rate")] = 3e-4
+    gamma: Annotated[Factor, Field(description="discount per agent step (Kuth et al. 2021: 0.95)")] = 0.98
+    gae_lambda: Annotated[
+        Share, Field(description="lambda of generalised advantage estimation (Kuth et al. 2021: 0.1)")
+    ] = 0.95
+    clip_coef: Annotated[Positive, Field(description="clipping of PPO's probability ratio (Kuth et al. 2021: 0.1)")] = (
+        0.2
+    )
+    ent_coef: Annotated[Weight, Field(description="weight of the entropy bonus")] = 0.003
+    vf_coef: Annotated[Weight, Field(description="weight of the value loss")] = 0.5
+    max_grad_norm: Annotated[
+        Positive, Field(description="maximum norm for gradient clipping, of policy and value network together")
+    ] = 0.5
+    target_kl: Annotated[
+        Positive,
+        Field(description="within a PPO iteration the policy is not changed further once approx_kl is above this"),
+    ] = 0.045
     ref_kl_coef: Annotated[
-        Weight, Field(description="weight of the KL divergence (nats) from the policy that drove the episodes")
+        Weight,
+        Field(description="weight of a KL penalty that holds the policy near the one that collected the episodes"),
     ] = 0.0
     log_std_bounds: Annotated[
         tuple[Annotated[Number, Field(ge=-20, le=10)], Annotated[Number, Field(ge=-20, le=10)]],
         AfterValidator(ascending),
-        Field(description="bounds of the policy's log standard deviation"),
+        Field(description="smallest and largest log standard deviation of the policy's actions"),
     ] = (-3.0, 0.0)
 
 

@@ -15,32 +15,44 @@ class VisionConfig(Part):
     network: Annotated[
         Literal["compact", "equalised", "light", "ha2018"],
         Field(
-            description="light: four normalised convolutions; equalised: they see ranks too; compact: fewer of them, the"
-            " first of stride 4; ha2018: the paper's"
+            description="layers of the VAE. compact: three convolutions with group normalisation, on pixel values and on the"
+            " same values after histogram equalisation; ha2018: those of Ha and Schmidhuber 2018",
+            json_schema_extra={"enum": ["compact", "ha2018"]},  # the others are those of stored runs
         ),
     ] = "compact"
-    latent_size: Annotated[Size, Field(description="size of z")] = 32
-    recon_weight: Annotated[Positive, Field(description="weight of the summed squared error against the KL")] = 30.0
+    latent_size: Annotated[Size, Field(description="dimensions of the latent vector z")] = 32
+    recon_weight: Annotated[
+        Positive,
+        Field(
+            description="weight of the reconstruction loss (squared error summed over an image); the KL loss has weight 1"
+        ),
+    ] = 30.0
     reward_aux_weight: Annotated[
-        Weight, Field(description="weight of the squared error of the next decisions' rewards, told from z alone")
+        Weight,
+        Field(description="weight of an auxiliary loss: the next 8 rewards, predicted from z alone (squared error)"),
     ] = 1000.0
-    free_nats: Annotated[Weight, Field(description="free nats per latent dimension (HS18: 0.5)")] = 0.0
-    batch_size: Annotated[Size, Field(description="images a step")] = 32
-    learning_rate: Annotated[Positive, Field(description="Adam, iteration 0; warms up and decays to a tenth")] = 3e-3
-    finetune_learning_rate: Annotated[Positive, Field(description="Adam, later iterations")] = 1e-3
-    beta2: Annotated[
-        Weight, Field(lt=1, description="share of Adam's mean squared gradient that is kept at each step")
-    ] = 0.95
-    frame_cache: Annotated[Count, Field(description="images unpacked at a time, 12 KiB each")] = 40_000
-    initial_images: Annotated[Count, Field(description="images trained on in iteration 0")] = 40_000
-    finetune_images: Annotated[Whole, Field(description="images trained on in each later iteration")] = 24_000
-    finetune_iterations: Annotated[
-        Whole | None, Field(description="later iterations in which V still moves, then it is frozen (none: never)")
-    ] = None
+    free_nats: Annotated[
+        Weight,
+        Field(
+            description="free nats per latent dimension: a smaller KL costs nothing more (Ha and Schmidhuber 2018: 0.5)"
+        ),
+    ] = 0.0
+    batch_size: Annotated[Size, Field(description="images per gradient step")] = 32
+    learning_rate: Annotated[
+        Positive, Field(description="Adam's learning rate in iteration 0; linear warm-up, then cosine decay to a tenth")
+    ] = 3e-3
+    finetune_learning_rate: Annotated[
+        Positive, Field(description="Adam's learning rate in later iterations, with the same schedule")
+    ] = 1e-3
+    beta2: Annotated[Weight, Field(lt=1, description="Adam's beta2")] = 0.95
+    frame_cache: Annotated[Count, Field(description="training images in memory at a time, 12 KiB each")] = 40_000
+    initial_images: Annotated[
+        Count, Field(description="training images in iteration 0, counted once per gradient step")
+    ] = 40_000
+    finetune_images: Annotated[
+        Whole, Field(description="training images in each later iteration (0: the VAE is frozen after iteration 0)")
+    ] = 24_000
 
     def images(self, iteration: int) -> int:
         """Return how many images V is trained on in an iteration: 0 where it is frozen."""
-        if iteration == 0:
-            return self.initial_images
-        moves = self.finetune_iterations is None or iteration <= self.finetune_iterations
-        return self.finetune_images if moves else 0
+        return self.initial_images if iteration == 0 else self.finetune_images

@@ -60,7 +60,7 @@ class BoundedEnv:
         elif not terminated and self._left == 0:
             cut = Cut.DECISIONS
         elif not terminated and self._unrewarded >= self._max_unrewarded:
-            cut = Cut.PATIENCE
+            cut = Cut.UNREWARDED
         truncated = truncated or cut > 0
         if terminated or truncated:
             self._left = 0

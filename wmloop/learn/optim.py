@@ -23,16 +23,19 @@ def warmup_decay(learning_rate: float, step: int, total: int, warmup: int = 0) -
     return float(learning_rate * (0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * done))))
 
 
-def clipped_step(loss: Tensor, optimizer: torch.optim.Optimizer, max_grad_norm: float = float("inf")) -> float:
-    """Take one gradient step; return the gradient's norm before clipping.
+def clipped_step(
+    loss: Tensor, optimizer: torch.optim.Optimizer, max_grad_norm: float = float("inf"), *parts: list[nn.Parameter]
+) -> None:
+    """Take one gradient step; the gradients of each of `parts` are clipped by themselves, or all together without any.
 
     Raises:
         DivergedError: loss or gradient is not finite; no weight was changed.
     """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    norm = nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], max_grad_norm)
-    if not torch.isfinite(loss.detach() + norm):
-        raise DivergedError(f"loss {loss.item():.3g}, gradient norm {norm.item():.3g}")
+    together = [[p for group in optimizer.param_groups for p in group["params"]]]
+    norms = [nn.utils.clip_grad_norm_(part, max_grad_norm) for part in parts or together]
+    if not torch.isfinite(loss.detach() + sum(norms)):
+        told = ", ".join(f"{norm.item():.3g}" for norm in norms)
+        raise DivergedError(f"loss {loss.item():.3g}, gradient norm {told}")
     optimizer.step()
-    return float(norm)

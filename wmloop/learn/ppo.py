@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from wmloop.errors import DivergedError
 from wmloop.learn.batch import Batch
+from wmloop.learn.optim import clipped_step
 from wmloop.models.policies import Policy
 
 #: A step that is reached with less probability teaches nothing.
@@ -55,17 +55,6 @@ def gae(
     return advantages, advantages + value
 
 
-def concave_utility(reward: Tensor, ceiling: float) -> Tensor:
-    """Return the worth of rewards of any shape: r (2 - r / ceiling) up to `ceiling`, flat beyond, slope 2 below zero.
-
-    A dream has no end, so PPO would maximise the reward's rate: it would leave three tiles out to save one second.
-    Where an episode's rewards are a fixed sum, as a lap's are, a missed one is gone and a second is worth little. A
-    concave worth says so: to earn twice as much in one decision never makes up for a decision without any.
-    """
-    part = reward / ceiling
-    return ceiling * torch.where(part < 0, 2 * part, part.clamp(max=1) * (2 - part.clamp(max=1)))
-
-
 def clipped_loss(logprob: Tensor, old_logprob: Tensor, advantages: Tensor, clip_coef: float) -> Tensor:
     """Return PPO's pg_loss per sample, the seed's equation (1) negated.
 
@@ -97,13 +86,13 @@ def update(
     actor: nn.Module, critic: nn.Module, reference: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch,
     settings: Settings, generator: torch.Generator,
 ) -> dict[str, float]:  # fmt: skip
-    """Improve actor and critic on one batch; return PPO's metrics.
+    """Improve actor and critic on one batch; return CleanRL's metrics, `ref_kl` and `policy_epochs`.
 
     The policy stays as it is from where approx_kl passes `target_kl`; the value goes on learning. Each has its own bound
     on the gradient, unless they share parameters: under a common one a wrong value would drown the policy's. A step counts
     with the probability that its episode has come to it, in everything that is averaged, and is left out where that is
-    hardly ever. `policy_epochs` counts the policy's passes, `ref_kl` is the distance in nats from the policy `reference`,
-    whose weight in the loss is `ref_kl_coef`.
+    hardly ever. `policy_epochs` are the passes over the batch in which the policy was changed. `ref_kl` is the mean
+    divergence from the policy `reference` in nats; its weight in the loss is `ref_kl_coef`.
 
     Raises:
         DivergedError: a loss or gradient is not finite; the weights are as the last good step left them.
@@ -136,7 +125,7 @@ def update(
                 loss = loss + policy_loss
                 metrics |= more
                 moves += 1
-            _descend(loss, optimizer, bounded, settings.max_grad_norm)
+            clipped_step(loss, optimizer, settings.max_grad_norm, *bounded)
             moving = moving and float(metrics["approx_kl"]) <= settings.target_kl
             steps += 1
             for name, part in metrics.items():
@@ -171,14 +160,3 @@ def _bounded(actor: nn.Module, critic: nn.Module) -> list[list[nn.Parameter]]:
     """
     own, other = list(actor.parameters()), list(critic.parameters())
     return [own, other] if {*own}.isdisjoint(other) else [list(dict.fromkeys([*own, *other]))]
-
-
-def _descend(
-    loss: Tensor, optimizer: torch.optim.Optimizer, bounded: Sequence[Sequence[nn.Parameter]], max_grad_norm: float
-) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    norms = [nn.utils.clip_grad_norm_(parameters, max_grad_norm) for parameters in bounded]
-    if not torch.isfinite(loss.detach() + sum(norms)):
-        raise DivergedError(f"PPO's loss is {loss.item():.3g}, its gradients' norms {[norm.item() for norm in norms]}")
-    optimizer.step()

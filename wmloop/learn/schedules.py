@@ -25,17 +25,9 @@ def gamma(wide: float, near: float | None, scores: Sequence[float]) -> float:
 
 
 def temperature(last: float, gap: float) -> float:
-    """Return the temperature of the next dreams, those before having had `last` and promised too much by the part `gap`.
+    """Return the temperature of the next dreams, after `last`, whose policy was paid less than predicted by the fraction `gap`.
 
-    It is multiplied by exp(gap / 2), within [0.5, 2]: promises that reality did not keep make the next dreams less
-    certain, and a model that promised too little may be trusted more.
+    It is last * exp(gap / 2), within [0.5, 2]: after a prediction that was too high the next dreams are less certain, after
+    one that was too low more certain.
     """
     return float(np.clip(last * np.exp(float(np.clip(gap, -1.0, 1.0)) / 2), *_TEMPERATURES))
-
-
-def ceiling(limit: float | None, paid: float) -> float | None:
-    """Return the reward of a decision beyond which more is worth nothing: `limit` where reality paid as much, else None.
-
-    From the start on it would make a controller careful before it is able (docs/experiments.md).
-    """
-    return limit if limit is not None and paid >= limit else None

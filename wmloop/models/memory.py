@@ -209,7 +209,7 @@ def memory_loss(
     steps that go on and by the terminal head on those that end, there in units of `terminal_scale`, so that a crash of
     -100 does not drown a batch; another loss than the square would learn another thing than the mean.
     d': binary cross-entropy with terminated steps counted `done_weight` times (HS18's Doom model does so).
-    a': squared error.
+    a': squared error. The parts are `nll`, `reward_loss`, `terminal_reward_loss`, `terminated_loss` and `action_loss`.
     """
     steps = targets.mask.sum().clamp(min=1.0)
     nll = (-log_prob(prediction.mixture, targets.z).sum(-1) * targets.mask).sum() / steps
@@ -224,7 +224,12 @@ def memory_loss(
     error = (prediction.next_action - targets.next_action).square().mean(-1)
     action_loss = (error * targets.action_mask).sum() / targets.action_mask.sum().clamp(min=1.0)
     loss = nll + reward_weight * (reward_loss + terminal_loss) + done_loss + action_weight * action_loss
-    parts = {"nll": nll, "reward_loss": reward_loss, "terminal_loss": terminal_loss, "terminated_loss": done_loss}
+    parts = {
+        "nll": nll,
+        "reward_loss": reward_loss,
+        "terminal_reward_loss": terminal_loss,
+        "terminated_loss": done_loss,
+    }
     return loss, {name: part.detach() for name, part in {**parts, "action_loss": action_loss}.items()}
 
 

@@ -39,7 +39,8 @@ def run(
 
     def step(i: int) -> dict[str, float]:
         weights = (config.reward_weight, config.terminated_weight, config.action_weight)
-        loss, parts = net.loss(*draw(ctx, experience, states, i), *weights)
+        batch = draw(experience, states, config, ctx.rng("windows", i), ctx.generator("noise", i))
+        loss, parts = net.loss(*batch, *weights)
         clipped_step(loss, optimizer, config.max_grad_norm)
         return {name: float(part) for name, part in parts.items()}
 

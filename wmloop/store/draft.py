@@ -59,11 +59,9 @@ class Draft:
                 saved += (self.path / name).lstat().st_size
         atomic.require_space(self.path, max(0, num_bytes - saved))
 
-    def save_tensors(
-        self, file: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
-    ) -> None:
-        """Save arrays and text notes beside them; raises ValueError as `tensors.encode` does."""
-        self.save_bytes(file, encode(tensors, metadata))
+    def save_tensors(self, file: str, tensors: Mapping[str, np.ndarray]) -> None:
+        """Save arrays; raises ValueError as `tensors.encode` does."""
+        self.save_bytes(file, encode(tensors))
 
     def save_json(self, file: str, value: Any) -> None:
         """Save a JSON value; raises DivergedError when a number in it is not finite."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,11 @@ class Journal:
             kind: a for kind, a in arrays.items() if a.dtype == np.uint8 and a.ndim == 3 and a.shape[2] == 3 and a.size
         }
 
-    def events(self) -> Iterator[dict[str, Any]]:
-        """Yield the log's records in order; lines torn by a crash are skipped."""
-        yield from self.events_from(0)[0]
+    def events(self, place: int = 0) -> tuple[list[dict[str, Any]], int]:
+        """Return the log's records in order, from byte `place` on, and where to go on from.
 
-    def events_from(self, place: int) -> tuple[list[dict[str, Any]], int]:
-        """Return the log's records from byte `place` on, and where to go on from; a line that is being written has to wait."""
+        Lines torn by a crash are skipped; one that is being written has to wait.
+        """
         records: list[dict[str, Any]] = []
         if not (self._path / EVENTS).exists():
             return records, place

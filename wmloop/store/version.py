@@ -84,19 +84,9 @@ class Version:
         """Return the size of its files together, without the manifest."""
         return sum(record.size for record in self.files.values())
 
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """Return what the stage noted beside its metrics."""
-        facts: Mapping[str, Any] = self.manifest["facts"]
-        return facts
-
     def tensors(self, file: str) -> dict[str, np.ndarray]:
         """Return the arrays of a tensor file."""
         return decode(self._read(file), self.path / file)[0]
-
-    def metadata(self, file: str) -> dict[str, str]:
-        """Return the notes stored beside the arrays of a tensor file."""
-        return decode(self._read(file), self.path / file)[1]
 
     def json(self, file: str) -> Any:
         """Return the content of a JSON file."""

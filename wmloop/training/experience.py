@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.config import WorldModelConfig
+from wmloop.config import MemoryConfig, WorldModelConfig
 from wmloop.episodes import Replay
 from wmloop.models.memory import Memory, Targets
 from wmloop.models.world_model import State
@@ -85,16 +85,15 @@ def filter_states(memory: Memory, experience: LatentReplay) -> State:
 
 
 def draw(
-    ctx: StageContext[WorldModelConfig], experience: LatentReplay, states: State, index: int
+    experience: LatentReplay, states: State, config: MemoryConfig, rng: np.random.Generator, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, State, Targets]:
-    """Draw training batch `index`: M's inputs z (B, T, Z) and actions (B, T, A), where it starts (B), its targets.
+    """Draw a training batch: M's inputs z (B, T, Z) and actions (B, T, A), where it starts (B), its targets.
 
     The input z is the posterior's mean with noise of `input_noise` posterior deviations: at 1 M reads what a dream will
     feed it; with more it reads the road off C's action (docs/experiments.md). The target z' is drawn from the posterior,
     so that M learns V's uncertainty too.
     """
-    config, replay, device = ctx.config.memory, experience.replay, ctx.device
-    rng, generator = ctx.rng("windows", index), ctx.generator("noise", index)
+    replay, device = experience.replay, experience.mu.device
     first, length = replay.sample_windows(config.batch_size, config.sequence_length, config.recency_decay, rng)
     side = torch.from_numpy(rng.integers(0, len(experience.mu), (config.batch_size, 1))).to(device)
     steps = np.arange(config.sequence_length)

@@ -45,7 +45,17 @@ class Tally:
         self._quiet += [task.deterministic for task in wave]
 
     def metrics(self) -> dict[str, float]:
-        """Return the figures of all waves; M's promises are those of episodes without exploration."""
+        """Return the metrics of all waves.
+
+        - `frames`, `decisions`, `episodes`: environment steps, agent steps and episodes collected.
+        - `score`: mean return; `rewarded_fraction`: fraction of agent steps with a positive reward.
+        - `truncations_environment`, `_frames`, `_decisions`, `_unrewarded`: episodes truncated by the environment itself, by
+          env.episode_frames, by the random policy's limit, and by rollout.max_unrewarded; left out where there are none.
+        - `reward_rms`: root mean square of the nonzero rewards, those of terminal steps only where there are no others.
+
+        Those of the world model's predictions are described in `gap.gap` (over episodes without exploration),
+        `open_loop.open_loop_metrics` and `ends.ends`.
+        """
         as_dreamt = [promise for promise, undisturbed in zip(self._promises, self._quiet, strict=False) if undisturbed]
         counts = {
             "frames": float(self.frames),
@@ -54,8 +64,7 @@ class Tally:
             "score": self.score,
             "rewarded_fraction": self._paying / self.decisions,
         }
-        counts |= {f"cut_{cut.name.lower()}": float(self._cuts[cut]) for cut in Cut if cut and self._cuts[cut]}
-        # the unit of rewards, where it is to follow them: those of ends alone only where there are no others
+        counts |= {f"truncations_{cut.name.lower()}": float(self._cuts[cut]) for cut in Cut if cut and self._cuts[cut]}
         total, number = self._squares[0] if self._squares[0, 1] else self._squares[1]
         counts |= {"reward_rms": math.sqrt(total / number)} if number else {}
         return counts | gap(as_dreamt) | open_loop_metrics(self._promises) | ends(self._promises)

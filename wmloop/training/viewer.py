@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from torch import Tensor
 
 from wmloop.models.world_model import WorldModel
-from wmloop.training.context import StageContext
 
 
 class DreamViewer:
     """Show people one dream after another, a step with each update: decoding every dream would cost more than it tells."""
 
-    def __init__(self, ctx: StageContext[Any], world: WorldModel) -> None:
-        self._ctx, self._world = ctx, world
+    def __init__(self, world: WorldModel, show: Callable[[np.ndarray], None]) -> None:
+        """Let `world` draw the dreams, and `show` show each picture (H, W, 3) uint8."""
+        self._world, self._show = world, show
         self._left: list[np.ndarray] = []
 
     def next(self, dream: Tensor) -> None:
@@ -28,4 +28,4 @@ class DreamViewer:
             if pictures is None:
                 return
             self._left = list(pictures)
-        self._ctx.log_image("dream", self._left.pop(0))
+        self._show(self._left.pop(0))
