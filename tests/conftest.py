@@ -7,7 +7,7 @@ import importlib.util
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -79,6 +79,17 @@ def twice(finished: Made, tmp_path_factory: pytest.TempPathFactory) -> Made:
     runs = tmp_path_factory.mktemp("twice")
     shutil.copytree(finished.runs / "tiny", runs / "tiny")
     return _make(runs, "resume", "--iterations", "2", "--progress", "json")  # no name: the latest run
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str, list[Any]]:
+    """Return a run of two iterations that the loop performed in this process, how it ended and all that it reported."""
+    from tests.test_loop import configure, perform
+
+    events: list[Any] = []
+    with _as_it_was():
+        store, reason = perform(tmp_path_factory.mktemp("whole") / "run", configure(), events.append)
+    return store, reason, events
 
 
 def _make(runs: Path, *arguments: object) -> Made:

@@ -12,6 +12,7 @@ import functools
 import gc
 import importlib
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -20,10 +21,17 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO, NoReturn
 
 ROOT = Path(__file__).parent.parent
+
+
+def workers() -> list[BaseProcess]:
+    """Return the workers of the pools that this process has open, in their order."""
+    own = [process for process in multiprocessing.active_children() if process.name.startswith("wmloop-env-")]
+    return sorted(own, key=lambda process: (len(process.name), process.name))
 
 
 class Process:

@@ -303,5 +303,76 @@ def test_these_rules_find_what_they_forbid():
         functions_with("imagine", ast.parse("step = world.imagine"))
 
 
+#: Private names that tests use, where there is nothing public to ask.
+PRIVATE = {
+    "notes._told": "what is told once a process has to be told anew in each test",
+    "notes._waiting": "the same",
+}
+TESTS = sorted(Path(__file__).parent.glob("*.py"))
+
+
+def private_names(source: str) -> set[str]:
+    """Return the names with an underscore that a test imports from wmloop, takes of an object or patches.
+
+    What is a library's, or the test's own, is no business of this rule: `self._x`, `os._exit`, `state._replace`.
+    """
+    tree = ast.parse(source)
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    own = [n for n in imported if isinstance(n, ast.ImportFrom) and (n.module or "").split(".")[0] == "wmloop"]
+    others = {alias.asname or alias.name.split(".")[0] for n in imported if n not in own for alias in n.names}
+    others = others - {"wmloop"} | {"self", "super"}
+
+    def is_private(name: str) -> bool:
+        return bool(re.fullmatch("_[^_].*", name)) and name not in {"_replace", "_asdict", "_fields"}
+
+    def begin(node: ast.AST) -> str:
+        while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+            node = node.func if isinstance(node, ast.Call) else node.value
+        return node.id if isinstance(node, ast.Name) else ""
+
+    found = {alias.name for node in own for alias in node.names if is_private(alias.name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and begin(node.value) not in others:
+            found.add(ast.unparse(node))
+        if (
+            isinstance(node, ast.Call)
+            and node.args
+            and ast.unparse(node.func).endswith(("setattr", "delattr", "patch"))
+        ):
+            told = [part.value for part in node.args[:2] if isinstance(part, ast.Constant)]
+            of = "" if isinstance(node.args[0], ast.Constant) else f"{ast.unparse(node.args[0])}."
+            if begin(node.args[0]) not in others:
+                found |= {f"{of}{name}" for name in told if any(map(is_private, str(name).split(".")))}
+    return found
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda p: p.name)
+def test_tests_ask_what_is_public(path):
+    assert private_names(path.read_text()) <= PRIVATE.keys()
+
+
+def test_no_private_name_is_excused_that_no_test_uses():
+    assert set().union(*(private_names(path.read_text()) for path in TESTS)) == PRIVATE.keys()
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from wmloop.cli.watch import _Log, Watch", {"_Log"}),
+        ("from wmloop import doctor\ndoctor._disk(path)", {"doctor._disk"}),
+        ("import wmloop\nwmloop.doctor._disk(path)", {"wmloop.doctor._disk"}),
+        ("pool._processes[1].pid", {"pool._processes"}),
+        ("window._held = {'left'}", {"window._held"}),
+        ("from wmloop.report import probe\nmonkeypatch.setattr(probe, '_AHEAD', 4)", {"probe._AHEAD"}),
+        ("monkeypatch.setattr('wmloop.cli.session._SECONDS', 0.0)", {"wmloop.cli.session._SECONDS"}),
+        ("with context() as p:\n    p.delattr(env, '_draw')", {"env._draw"}),
+        ("import os\nfrom gym import Car\nos._exit(0); patch.setattr(Car, '_draw', 0); state._replace(h=1)", set()),
+        ("class A:\n    def b(self): return self._c + super()._d + self.__dict__['_e']", set()),
+    ],
+)
+def test_private_names_in_tests_are_found(source, found):
+    assert private_names(source) == found
+
+
 def test_there_is_no_room_for_leftovers():
     assert not {p.stem for p in FILES} & {"utils", "util", "common", "base", "helpers", "misc"}
