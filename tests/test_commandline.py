@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.test_cli import wmloop
 from wmloop.cli import completion
 from wmloop.cli.options import in_words
-from wmloop.cli.report import _together
+from wmloop.cli.report import joint_name
 from wmloop.config import build_config
 from wmloop.config.text import to_toml
 from wmloop.display.places import open_showing
@@ -239,9 +239,9 @@ def test_a_dozen_runs_of_long_names_are_compared(tmp_path, monkeypatch):
 
 @given(st.lists(st.text("abc", min_size=1, max_size=64), min_size=1, max_size=40))
 def test_a_folder_for_several_runs_has_a_name_that_fits(names):
-    assert len(_together(names) + "-report") <= 200
-    assert _together(names).startswith(names[0])
-    assert len("-".join(names)) > 150 or _together(names) == "-".join(names)
+    assert len(joint_name(names) + "-report") <= 200
+    assert joint_name(names).startswith(names[0])
+    assert len("-".join(names)) > 150 or joint_name(names) == "-".join(names)
 
 
 def test_a_report_names_its_commands_whole_also_where_a_path_is_no_utf_8(tmp_path, monkeypatch):

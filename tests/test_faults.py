@@ -169,7 +169,7 @@ def test_the_smoke_loop_killed_twenty_times_ends_bit_for_bit_as_the_uninterrupte
 def test_sigterm_at_random_moments_of_every_stage_stops_in_time_and_loses_nothing(
     tmp_path: Path, stages: tuple[str, ...], figure: Figure
 ) -> None:
-    begin, count = ["--config", str(tiny_settings(tmp_path / "tiny.toml"))], 5
+    begin, count = ["--config", str(tiny_settings(tmp_path / "tiny.toml", budget={"iterations": 1}))], 5
     if len(stages) == 1:
         begin, count = [*SMOKE, "--seed", "0"], 100
     finish(["start", "whole", *begin], tmp_path)
@@ -355,7 +355,7 @@ def resident() -> float:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-@pytest.mark.parametrize("iterations", [6, pytest.param(1000, marks=LONG)])
+@pytest.mark.parametrize("iterations", [4, pytest.param(1000, marks=LONG)])
 def test_memory_files_and_disk_stay_as_they_are_over_many_iterations(
     tmp_path: Path, iterations: int, figure: Figure
 ) -> None:

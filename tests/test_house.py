@@ -1,6 +1,7 @@
 """The architecture as a test: who may import whom, and through which door."""
 
 import ast
+import functools
 import graphlib
 import re
 from pathlib import Path
@@ -93,11 +94,18 @@ FILES_OPENED = {"cli", "config", "display", "envs", "machine", "report", "scratc
 FILES = sorted(ROOT.rglob("*.py"))
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@functools.cache
 def imports(path: Path) -> set[str]:
     names = set()
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     if path == ROOT / "__init__.py":  # the public names: known to type checkers, imported when they are asked for
-        tree.body = [node for node in tree.body if ast.unparse(node).splitlines()[0] != "if TYPE_CHECKING:"]
+        seen = [node for node in tree.body if ast.unparse(node).splitlines()[0] != "if TYPE_CHECKING:"]
+        tree = ast.Module(seen, [])
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -135,7 +143,7 @@ def test_rooms_import_in_no_circle():
 def test_files_are_opened_in_few_rooms(path):
     if room(path) in FILES_OPENED:
         return
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             assert called not in {"open", "os.open"}, f"{path}: {called}"
@@ -165,7 +173,7 @@ def test_models_know_no_files_and_the_store_knows_no_models(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_nothing_is_unpickled_or_evaluated(path):
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     assert not imports(path) & {"pickle", "cPickle", "dill", "cloudpickle", "yaml", "shelve", "marshal"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
@@ -178,7 +186,7 @@ def test_nothing_is_unpickled_or_evaluated(path):
 def test_only_the_disk_module_renames_or_syncs(path):
     if path.name == "disk.py":
         return
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Call):
             assert ast.unparse(node.func) not in {"os.rename", "os.replace", "os.fsync", "shutil.move"}, str(path)
 
@@ -194,7 +202,7 @@ OTHERS = {
 def test_no_stage_is_named_outside_its_pipeline(path):
     if room(path) in {"pipelines", "config"}:  # groups of settings are named after what they set
         return
-    said = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+    said = {node.value for node in ast.walk(parsed(path)) if isinstance(node, ast.Constant)}
     named = {name for pipeline in PIPELINES.own for name in get(pipeline).names} & {
         word for word in said if isinstance(word, str)
     }
@@ -278,7 +286,7 @@ OUTSIDE_MODELS = [path for path in FILES if room(path) != "models"]
 
 @pytest.mark.parametrize("path", OUTSIDE_MODELS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_state_is_opaque_outside_models(path):
-    assert own_to_models(ast.parse(path.read_text())) == set()
+    assert own_to_models(parsed(path)) == set()
 
 
 @pytest.mark.parametrize(
@@ -288,7 +296,7 @@ def test_one_loop_dreams_and_one_filters_what_was_stored(attribute, where):
     found = {
         f"{path.relative_to(ROOT)}: {name}"
         for path in OUTSIDE_MODELS
-        for name in functions_with(attribute, ast.parse(path.read_text()))
+        for name in functions_with(attribute, parsed(path))
     }
     assert found == {where}
 
