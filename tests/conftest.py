@@ -19,7 +19,18 @@ from tests.tiny_env import tiny_config
 settings.register_profile("wmloop", deadline=None)
 settings.load_profile("wmloop")
 
+#: The files that take longest, longest first: of two workers none is left alone with one of them at the end.
+LONGEST = (
+    "strange_envs", "faults", "vanilla_ppo", "cli", "docs", "alignment", "outside", "signals", "retention", "report", "loop",
+    "interruptions", "playing",
+)  # fmt: skip
 _FIGURES = pytest.StashKey[list[tuple[str, str]]]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, each as it is."""
+    names = [f"test_{name}" for name in LONGEST]
+    items.sort(key=lambda item: names.index(item.path.stem) if item.path.stem in names else len(names))
 
 
 @contextlib.contextmanager

@@ -25,13 +25,17 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO, NoReturn
 
+import psutil
+
 ROOT = Path(__file__).parent.parent
 
 
 def workers() -> list[BaseProcess]:
-    """Return the workers of the pools that this process has open, in their order."""
-    own = [process for process in multiprocessing.active_children() if process.name.startswith("wmloop-env-")]
-    return sorted(own, key=lambda process: (len(process.name), process.name))
+    """Return the workers of the pool that this process has made last, in their order."""
+    every = [process for process in multiprocessing.active_children() if process.name.startswith("wmloop-env-")]
+    every.sort(key=lambda process: (psutil.Process(process.pid).create_time(), process.name))
+    first = max(place for place, process in enumerate(every) if process.name == "wmloop-env-0")
+    return every[first:]
 
 
 class Process:

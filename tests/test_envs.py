@@ -382,6 +382,7 @@ def test_arrays_from_the_pool_are_the_callers_own(pool: EnvPool) -> None:
     assert (second == 7).all()
 
 
+@pytest.mark.usefixtures("same_cores_after")
 def test_halves_that_are_sent_and_received_apart_see_the_same_episodes(pool: EnvPool) -> None:
     actions = tiny_actions(5, 30)
     pool.reset([10, 11, 12, 13, 14])

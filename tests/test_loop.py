@@ -216,7 +216,8 @@ def test_rewards_that_saturate_train_another_c_by_what_reality_has_paid(whole, t
     assert (little.metrics["reward_saturated"], much.metrics["reward_saturated"]) == (0, 1)
     assert weights(little) != weights(much)
     scale = float(whole[0].version(1, "memory").tensors("model.safetensors")["reward_scale"])
-    assert ceilings == {pytest.approx(schedules.ceiling(0.5, 0.6) / scale)}
+    (ceiling,) = ceilings
+    assert ceiling == pytest.approx(schedules.ceiling(0.5, 0.6) / scale)
 
 
 def test_what_the_schedules_follow_is_measured(whole):

@@ -418,7 +418,7 @@ def test_no_process_of_an_environment_outlives_a_run_that_is_killed(
 def test_a_run_with_such_environments_killed_at_random_moments_is_the_uninterrupted_one_and_leaves_nothing(
     kills: int, started: Callable[[], list[int]], tmp_path: Path, figure: Callable[[str, str], None]
 ) -> None:
-    layer = tiny_config() | {"budget": {"iterations": 2}, "seed": 3, "store": {"snapshot_seconds": 0.0}}
+    layer = tiny_config() | {"budget": {"iterations": min(kills, 2)}, "seed": 3, "store": {"snapshot_seconds": 0.0}}
     layer["env"] |= {"id": strange("Starts"), "kwargs": {"pids": str(tmp_path / "pids")}, "num_envs": 2}
     layer["memory"] |= {"initial_steps": 40, "train_steps": 40}
     settings = written(layer, tmp_path)
