@@ -7,7 +7,7 @@ import importlib.util
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -19,7 +19,18 @@ from tests.tiny_env import tiny_config
 settings.register_profile("wmloop", deadline=None)
 settings.load_profile("wmloop")
 
+#: The files that take longest, longest first: of two workers none is left alone with one of them at the end.
+LONGEST = (
+    "strange_envs", "faults", "vanilla_ppo", "cli", "docs", "alignment", "outside", "signals", "retention", "report", "loop",
+    "interruptions", "playing",
+)  # fmt: skip
 _FIGURES = pytest.StashKey[list[tuple[str, str]]]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, each as it is."""
+    names = [f"test_{name}" for name in LONGEST]
+    items.sort(key=lambda item: names.index(item.path.stem) if item.path.stem in names else len(names))
 
 
 @contextlib.contextmanager
@@ -79,6 +90,17 @@ def twice(finished: Made, tmp_path_factory: pytest.TempPathFactory) -> Made:
     runs = tmp_path_factory.mktemp("twice")
     shutil.copytree(finished.runs / "tiny", runs / "tiny")
     return _make(runs, "resume", "--iterations", "2", "--progress", "json")  # no name: the latest run
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str, list[Any]]:
+    """Return a run of two iterations that the loop performed in this process, how it ended and all that it reported."""
+    from tests.test_loop import configure, perform
+
+    events: list[Any] = []
+    with _as_it_was():
+        store, reason = perform(tmp_path_factory.mktemp("whole") / "run", configure(), events.append)
+    return store, reason, events
 
 
 def _make(runs: Path, *arguments: object) -> Made:

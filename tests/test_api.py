@@ -8,6 +8,7 @@ import sys
 import gymnasium
 import numpy as np
 import pytest
+import torch
 
 import wmloop
 from tests.commands import wmloop as command
@@ -15,6 +16,10 @@ from tests.tiny_env import tiny_config
 from wmloop.envs import PixelEnv
 from wmloop.errors import UsageError
 from wmloop.events import Message, RunFinished, VersionCommitted
+from wmloop.history import History
+from wmloop.pipelines.world_model import WORLD_MODEL
+from wmloop.serving.agent import Served
+from wmloop.store import Store
 
 
 def test_the_public_interface_is_this():
@@ -90,7 +95,8 @@ def test_a_loaded_agent_drives_frame_by_frame_as_it_does_inside(run, source, tmp
         agent = wmloop.load(made.path)
     assert agent.config.env.action_repeat == 2
     with_repeats = PixelEnv(made.config.env)
-    inside = agent._agent
+    versions = Served.of(History(Store.open(made.path), WORLD_MODEL), made.best)
+    inside = versions.agent(made.config, with_repeats.actions, torch.device("cpu"))
     carry, seen, score, over = inside.start(1), with_repeats.reset(5), 0.0, False
     while not over:
         actions, carry = inside.act(carry, seen[None])

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pygame
 import pytest
 from gymnasium.envs.box2d.car_racing import PLAYFIELD, CarRacing
 
@@ -97,7 +98,7 @@ def test_a_second_episode_in_the_same_environment_equals_a_fresh_one() -> None:
 
 @pytest.mark.parametrize("part", ["omega", "speed"])
 def test_indicators_that_stick_out_of_the_black_bar_equal_gymnasiums(part: str) -> None:
-    reference, fast = CarRacing(), OnDemandCarRacing(lazy=True)
+    reference, fast = CarRacing(render_mode="state_pixels"), OnDemandCarRacing(lazy=True)
     pictures = []
     for env in (reference, fast):
         env.reset(seed=5)
@@ -106,15 +107,19 @@ def test_indicators_that_stick_out_of_the_black_bar_equal_gymnasiums(part: str) 
             env.car.wheels[2].omega = 900.0
         else:
             env.car.hull.linearVelocity = (0.0, 300.0)
-        pictures.append(reference._render("state_pixels") if env is reference else fast.observe())
+        pictures.append(reference.render() if env is reference else fast.observe())
     assert (pictures[0][600 * 96 // 800 : 690 * 96 // 800, 10:30] != 0).any()
     np.testing.assert_array_equal(*pictures)
 
 
 def test_an_unproven_gymnasium_draws_by_its_own_code_and_still_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        CarRacing, "_render_road", lambda self, zoom, translation, angle: None
+    )  # as another one may draw
+    actions, compared = drive("walk", 6, 12), range(3, 12, 4)
+    assert differing_bytes(6, actions, compared)[0] > 0
     monkeypatch.setattr(carracing, "PROVEN_VERSIONS", ())
-    monkeypatch.setattr(OnDemandCarRacing, "_draw_world", None)
-    assert differing_bytes(6, drive("walk", 6, 12), range(3, 12, 4)) == (0, False)
+    assert differing_bytes(6, actions, compared) == (0, False)
     env = OnDemandCarRacing(lazy=True)
     before = env.reset(seed=6)[0]
     assert env.step(np.zeros(3, np.float32))[0] is before
@@ -133,24 +138,33 @@ def test_the_picture_for_people_equals_gymnasiums() -> None:
 
 def test_drawing_survives_a_window_that_was_opened_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    before = OnDemandCarRacing(lazy=True)
+    before, reference = OnDemandCarRacing(lazy=True), CarRacing()
     before.reset(seed=10)
     expected = before.observe()
     window = OnDemandCarRacing(render_mode="human", lazy=True)
     window.reset(seed=10)
     during = window.observe()
     window.close()  # quits pygame, and with it every font and display
-    carracing._text.cache_clear()
     np.testing.assert_array_equal(during, expected)
     np.testing.assert_array_equal(before.observe(), expected)
+    reference.reset(seed=10)
+    for env in (before, reference):
+        env.reward = 4321.0  # a score that nobody has drawn yet
+        picture = env.step(np.zeros(3, np.float32))[0]
+    np.testing.assert_array_equal(before.observe(), picture)
+    assert (picture != expected).any()
 
 
 def test_lazy_steps_draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     env = OnDemandCarRacing(lazy=True)
     env.reset(seed=1)
-    monkeypatch.setattr(env, "_draw", lambda: pytest.fail("drew a frame nobody asked for"))
+    drawn, shrink = [], pygame.transform.smoothscale  # which every picture comes through
+    monkeypatch.setattr(pygame.transform, "smoothscale", lambda *arguments: drawn.append(1) or shrink(*arguments))
     for action in drive("walk", 1, 5):
         env.step(action)
+    assert not drawn
+    env.observe()
+    assert drawn
 
 
 def test_a_picture_is_not_overwritten_by_the_next_one() -> None:

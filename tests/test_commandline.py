@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 from tests.test_cli import wmloop
 from wmloop.cli import completion
 from wmloop.cli.options import in_words
-from wmloop.cli.report import _together
+from wmloop.cli.report import joint_name
 from wmloop.config import build_config
 from wmloop.config.text import to_toml
-from wmloop.display import video as video_file
 from wmloop.display.places import open_showing
 from wmloop.display.video import Video
 from wmloop.errors import StorageError, UsageError
@@ -240,9 +239,9 @@ def test_a_dozen_runs_of_long_names_are_compared(tmp_path, monkeypatch):
 
 @given(st.lists(st.text("abc", min_size=1, max_size=64), min_size=1, max_size=40))
 def test_a_folder_for_several_runs_has_a_name_that_fits(names):
-    assert len(_together(names) + "-report") <= 200
-    assert _together(names).startswith(names[0])
-    assert len("-".join(names)) > 150 or _together(names) == "-".join(names)
+    assert len(joint_name(names) + "-report") <= 200
+    assert joint_name(names).startswith(names[0])
+    assert len("-".join(names)) > 150 or joint_name(names) == "-".join(names)
 
 
 def test_a_report_names_its_commands_whole_also_where_a_path_is_no_utf_8(tmp_path, monkeypatch):
@@ -314,9 +313,21 @@ def test_pictures_of_any_size_are_filmed(tmp_path, name, shape):
     assert 16 <= frames[0].height <= 4096
 
 
+def without_encoders(monkeypatch, *names):
+    """Let PyAV be one that was built without some encoders."""
+    import av
+
+    codec = av.codec.Codec
+
+    def found(name, mode):
+        return codec("nonesuch" if name in names else name, mode)
+
+    monkeypatch.setattr(av.codec, "Codec", found)
+
+
 def test_without_x264_another_encoder_writes_the_film(tmp_path, monkeypatch):
     av = pytest.importorskip("av")
-    monkeypatch.setattr(video_file, "_FORMATS", {".mp4": (("nonesuch", "mpeg4"), "yuv420p")})
+    without_encoders(monkeypatch, "libx264", "libopenh264")
     for fps in (12.5, 29.97, 119.88):
         frames, _ = film(tmp_path / "x.mp4", fps)
         assert frames[-1].to_ndarray(format="rgb24").mean() == pytest.approx(90, abs=6)
@@ -326,8 +337,8 @@ def test_without_x264_another_encoder_writes_the_film(tmp_path, monkeypatch):
 
 def test_without_any_encoder_that_is_said_at_once_and_no_file_is_made(tmp_path, monkeypatch):
     pytest.importorskip("av")
-    monkeypatch.setattr(video_file, "_FORMATS", {".mp4": (("nonesuch",), "yuv420p")})
-    with pytest.raises(UsageError, match=r"no encoder for \.mp4 \(nonesuch\).*\.gif may do"):
+    without_encoders(monkeypatch, "libx264", "libopenh264", "mpeg4")
+    with pytest.raises(UsageError, match=r"no encoder for \.mp4 \(libx264, libopenh264, mpeg4\).*\.gif may do"):
         open_showing(str(tmp_path / "x.mp4"), 10)
     assert list(tmp_path.iterdir()) == []
 
@@ -362,17 +373,19 @@ def test_a_film_that_cannot_be_there_is_refused_at_once(tmp_path, monkeypatch):
         Video(tmp_path / "x.mp4", 10)
 
 
-def test_a_film_for_which_the_disk_has_no_room_is_named(tmp_path):
+def test_a_film_for_which_the_disk_has_no_room_is_named(tmp_path, monkeypatch):
     pytest.importorskip("av")
+    fdopen = os.fdopen
 
     def full(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    def opened(fd, mode):
+        fdopen(fd, mode).close()
+        return SimpleNamespace(write=full, seek=lambda *_: 0, tell=lambda: 0, truncate=lambda _: 0, close=lambda: None)
+
+    monkeypatch.setattr(os, "fdopen", opened)
     video = Video(tmp_path / "x.mp4", 10)
-    video._file.close()
-    video._file = SimpleNamespace(
-        write=full, seek=lambda *_: 0, tell=lambda: 0, truncate=lambda _: 0, close=lambda: None
-    )
     video.show(GREY, "")  # the encoder holds it back
     with pytest.raises(StorageError, match=r"x\.mp4: No space left on device"):
         video.close()

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.processes import workers
 from tests.tiny_env import FALL, MARKS, MAX_STEPS, SPEED, TinyDrive, tiny_config
 from wmloop.config import EnvConfig, RandomDriving, RolloutConfig, build_config
 from wmloop.envs import EnvPool, PixelEnv, versions
@@ -32,6 +32,7 @@ TINY = build_config("smoke", tiny_config()).env
 
 
 def tiny(**changes: Any) -> EnvConfig:
+    assert changes.keys() <= EnvConfig.model_fields.keys()  # a copy would take any
     return TINY.model_copy(update=changes)
 
 
@@ -130,9 +131,7 @@ def test_car_racing_is_cut_after_a_thousand_frames_or_as_asked() -> None:
     env.reset(1)
     ends = [env.step(np.zeros(3, np.float32))[2:] for _ in range(2)]
     assert ends == [(False, False, 4), (False, True, 2)]
-    limit = PixelEnv(EnvConfig())._env
-    assert isinstance(limit, gymnasium.wrappers.TimeLimit)
-    assert limit._max_episode_steps == 1000
+    assert PixelEnv(EnvConfig()).frame_limit == 1000
 
 
 def test_observations_are_small_and_renderings_are_full_size() -> None:
@@ -383,6 +382,7 @@ def test_arrays_from_the_pool_are_the_callers_own(pool: EnvPool) -> None:
     assert (second == 7).all()
 
 
+@pytest.mark.usefixtures("same_cores_after")
 def test_halves_that_are_sent_and_received_apart_see_the_same_episodes(pool: EnvPool) -> None:
     actions = tiny_actions(5, 30)
     pool.reset([10, 11, 12, 13, 14])
@@ -428,10 +428,10 @@ def test_a_half_that_hangs_is_found_while_the_other_goes_on() -> None:
 def test_a_worker_that_was_stopped_and_goes_on_has_not_hung() -> None:
     with EnvPool(tiny(worker_timeout=1.0), 2) as pool:
         pool.reset([20, 21])
-        os.kill(pool._processes[1].pid or 0, signal.SIGSTOP)
+        os.kill(workers()[1].pid or 0, signal.SIGSTOP)
         pool.send(range(2), np.zeros((2, 2), np.float32))
         time.sleep(1.5)  # as when all was stopped by Ctrl-Z: nobody waits for anybody
-        os.kill(pool._processes[1].pid or 0, signal.SIGCONT)
+        os.kill(workers()[1].pid or 0, signal.SIGCONT)
         assert pool.receive()[1].frames.tolist() == [1, 1]
 
 
@@ -449,11 +449,12 @@ def test_workers_stay_on_a_core_each_where_there_is_one_for_each(monkeypatch: py
     every = os.sched_getaffinity(0)
     cores = sorted(every)[:2]
     monkeypatch.setattr("wmloop.envs.pool.worker_cores", lambda: cores)
-    with EnvPool(tiny(), 3) as busy:
-        assert [os.sched_getaffinity(process.pid or 0) for process in busy._processes] == [{core} for core in cores]
+    with EnvPool(tiny(), 3):
+        assert [os.sched_getaffinity(process.pid or 0) for process in workers()] == [{core} for core in cores]
     monkeypatch.setattr("wmloop.envs.pool.worker_cores", lambda: [*cores, *cores])
-    with EnvPool(tiny(), 1) as one:
-        assert os.sched_getaffinity(one._processes[0].pid or 0) == every
+    with EnvPool(tiny(), 1):
+        (one,) = workers()
+        assert os.sched_getaffinity(one.pid or 0) == every
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2 or not hasattr(os, "sched_getaffinity"), reason="needs two cores")
@@ -466,9 +467,10 @@ def test_whoever_drives_halves_waits_on_the_core_that_gets_free_and_leaves_it_wi
         pool.reset([1, 2, 3, 4])
         for copies in halves:
             pool.send(copies, np.zeros((2, 2), np.float32))
-        for _ in halves:
-            asked_first = pool._asked[0].copies.start  # either half may answer first
-            pool.receive()
+        waiting = halves.copy()
+        while waiting:
+            asked_first = waiting[0].start
+            waiting.remove(pool.receive()[0])  # either half may answer first
             assert os.sched_getaffinity(0) == {sorted(every)[asked_first]}
         pool.step(np.zeros((4, 2), np.float32))
         assert os.sched_getaffinity(0) == every
@@ -491,8 +493,9 @@ def two_workers(monkeypatch: pytest.MonkeyPatch, same_cores_after: None) -> None
 def test_a_killed_worker_is_named_at_once_and_the_pool_closes() -> None:
     pool = EnvPool(tiny(), 4)
     pool.reset([20, 21, 22, 23])
-    os.kill(pool._processes[1].pid or 0, signal.SIGKILL)
-    pool._processes[1].join(5)
+    victim = workers()[1]
+    victim.kill()
+    victim.join(5)
     start = time.monotonic()
     with pytest.raises(EnvironmentFailedError, match=r"environment copy [13] \(seed 2[13], .*died with exit code -9"):
         pool.step(np.zeros((4, 2), np.float32))
@@ -518,7 +521,7 @@ def test_a_copy_that_hangs_is_named_after_the_timeout() -> None:
 def test_a_stopped_worker_does_not_hold_up_the_pools_end() -> None:
     pool = EnvPool(tiny(worker_timeout=1.0), 4)
     pool.reset([20, 21, 22, 23])
-    hung = pool._processes[0].pid or 0
+    hung = workers()[0].pid or 0
     os.kill(hung, signal.SIGSTOP)
     start = time.monotonic()
     with pytest.raises(EnvironmentFailedError, match=r"environment copy [02] .*no answer for 1 s"):
@@ -547,6 +550,7 @@ SCRIPT = textwrap.dedent("""
     import signal, sys, time
     print("main", flush=True)
     import numpy as np
+    from tests.processes import workers
     from tests.test_envs import tiny
     from wmloop.envs import EnvPool
 
@@ -555,7 +559,7 @@ SCRIPT = textwrap.dedent("""
     stuck = "stuck" in sys.argv
     pool = EnvPool(tiny(kwargs={"stuck_at": 1} if stuck else {}), 2)
     pool.reset([1, 2])
-    print(*[process.pid for process in pool._processes], flush=True)
+    print(*[process.pid for process in workers()], flush=True)
     if stuck:
         pool.step(np.zeros((2, 2), np.float32))
     while not asked:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from tests.processes import Process
+from tests.processes import Process, workers
 from tests.test_interruptions import CODES, finish, hashes, launch
 from tests.test_loop import configure, perform
 from tests.tiny_env import tiny_config
@@ -331,7 +331,7 @@ def test_a_worker_that_dies_or_hangs_is_named_within_the_timeout(
         pool.reset([20, 21, 22, 23])
         for _ in range(dice.randrange(10)):
             pool.step(np.zeros((4, 2), np.float32))
-        victim = dice.choice(pool._processes).pid or 0
+        victim = dice.choice(workers()).pid or 0
         threading.Timer(
             dice.uniform(0, 0.05), os.kill, (victim, signal.SIGKILL if how == "killed" else signal.SIGSTOP)
         ).start()
@@ -355,7 +355,7 @@ def resident() -> float:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-@pytest.mark.parametrize("iterations", [6, pytest.param(1000, marks=LONG)])
+@pytest.mark.parametrize("iterations", [4, pytest.param(1000, marks=LONG)])
 def test_memory_files_and_disk_stay_as_they_are_over_many_iterations(
     tmp_path: Path, iterations: int, figure: Figure
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import importlib.util
@@ -235,15 +236,15 @@ def test_a_reader_who_asks_at_the_wrong_moment_refuses_no_writer(store: Store, m
 
 
 def test_a_lock_on_a_file_that_was_removed_is_none(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    take, fired = locks._take, []
+    flock, fired = fcntl.flock, []
 
-    def remove_first(fd: int, shared: bool = False) -> bool | None:
+    def remove_first(fd: int, operation: int) -> None:
         if not fired:
             fired.append(fd)
             (store.path / "lock").unlink()
-        return take(fd, shared)
+        flock(fd, operation)
 
-    monkeypatch.setattr(locks, "_take", remove_first)
+    monkeypatch.setattr(fcntl, "flock", remove_first)
     with store.lock(), (store.path / "lock").open() as file, pytest.raises(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert fired
@@ -579,15 +580,17 @@ def loop_stage(store: Store, run: Callable[[Any], dict[str, float]]) -> tuple[An
     import torch
 
     from wmloop import loop
-    from wmloop.history import History
-    from wmloop.pipelines import Stage
+    from wmloop.events import VersionCommitted
 
     said: list[Any] = []
-    made = loop._perform(
-        store, History(store, WORLD_MODEL), build_config("smoke", {}), torch.device("cpu"), Stage("rollout", run), 0,
-        said.append, lambda: False,
+    pipeline = dataclasses.replace(
+        WORLD_MODEL, stages=(dataclasses.replace(WORLD_MODEL.row("rollout"), entry=run), *WORLD_MODEL.stages[1:])
+    )
+    loop.run(
+        store, build_config("smoke", {}), pipeline, torch.device("cpu"), said.append,
+        lambda: any(isinstance(event, VersionCommitted) for event in said),
     )  # fmt: skip
-    return made, said
+    return store.version(0, "rollout"), said
 
 
 def collect(ctx: Any) -> dict[str, float]:
@@ -684,7 +687,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def test_on_windows_a_file_that_is_open_for_a_moment_is_waited_for(
     store: Store, monkeypatch: pytest.MonkeyPatch, clock: SimpleNamespace
 ) -> None:
-    monkeypatch.setattr(atomic, "_WINDOWS", True)
+    monkeypatch.setattr(sys, "platform", "win32")
     scanned = Scanned(5)
     monkeypatch.setattr(atomic, "disk", scanned)
     assert_whole(write_version(store, 1))
@@ -696,7 +699,7 @@ def test_on_windows_a_file_that_is_open_for_a_moment_is_waited_for(
 def test_a_file_that_stays_refused_is_an_error_after_some_seconds_on_windows_and_at_once_elsewhere(
     store: Store, monkeypatch: pytest.MonkeyPatch, clock: SimpleNamespace, windows: bool, waits: bool
 ) -> None:
-    monkeypatch.setattr(atomic, "_WINDOWS", windows)
+    monkeypatch.setattr(sys, "platform", "win32" if windows else "linux")
     draft = store.draft(1, "memory")
     monkeypatch.setattr(atomic, "disk", Scanned(10**6))
     with pytest.raises(StorageError, match="cannot write"):

@@ -1,6 +1,7 @@
 """The architecture as a test: who may import whom, and through which door."""
 
 import ast
+import functools
 import graphlib
 import re
 from pathlib import Path
@@ -91,11 +92,18 @@ FILES_OPENED = {"cli", "config", "display", "envs", "machine", "report", "scratc
 FILES = sorted(ROOT.rglob("*.py"))
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@functools.cache
 def imports(path: Path) -> set[str]:
     names = set()
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     if path == ROOT / "__init__.py":  # the public names: known to type checkers, imported when they are asked for
-        tree.body = [node for node in tree.body if ast.unparse(node).splitlines()[0] != "if TYPE_CHECKING:"]
+        seen = [node for node in tree.body if ast.unparse(node).splitlines()[0] != "if TYPE_CHECKING:"]
+        tree = ast.Module(seen, [])
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -133,7 +141,7 @@ def test_rooms_import_in_no_circle():
 def test_files_are_opened_in_few_rooms(path):
     if room(path) in FILES_OPENED:
         return
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             assert called not in {"open", "os.open"}, f"{path}: {called}"
@@ -163,7 +171,7 @@ def test_models_know_no_files_and_the_store_knows_no_models(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_nothing_is_unpickled_or_evaluated(path):
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     assert not imports(path) & {"pickle", "cPickle", "dill", "cloudpickle", "yaml", "shelve", "marshal"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
@@ -176,7 +184,7 @@ def test_nothing_is_unpickled_or_evaluated(path):
 def test_only_the_disk_module_renames_or_syncs(path):
     if path.name == "disk.py":
         return
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Call):
             assert ast.unparse(node.func) not in {"os.rename", "os.replace", "os.fsync", "shutil.move"}, str(path)
 
@@ -192,7 +200,7 @@ OTHERS = {
 def test_no_stage_is_named_outside_its_pipeline(path):
     if room(path) in {"pipelines", "config"}:  # groups of settings are named after what they set
         return
-    said = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+    said = {node.value for node in ast.walk(parsed(path)) if isinstance(node, ast.Constant)}
     named = {name for pipeline in PIPELINES.own for name in get(pipeline).names} & {
         word for word in said if isinstance(word, str)
     }
@@ -276,7 +284,7 @@ OUTSIDE_MODELS = [path for path in FILES if room(path) != "models"]
 
 @pytest.mark.parametrize("path", OUTSIDE_MODELS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_state_is_opaque_outside_models(path):
-    assert own_to_models(ast.parse(path.read_text())) == set()
+    assert own_to_models(parsed(path)) == set()
 
 
 @pytest.mark.parametrize(
@@ -286,7 +294,7 @@ def test_one_loop_dreams_and_one_filters_what_was_stored(attribute, where):
     found = {
         f"{path.relative_to(ROOT)}: {name}"
         for path in OUTSIDE_MODELS
-        for name in functions_with(attribute, ast.parse(path.read_text()))
+        for name in functions_with(attribute, parsed(path))
     }
     assert found == {where}
 
@@ -306,7 +314,6 @@ FILE_NAMES = {
     "config/presets.py": {"*.toml"},
     "pipelines/pipeline.py": {"*.safetensors"},
     "report/html.py": {"report.html", "*.svg", "*.png"},
-    "stages/controller.py": {"actor.safetensors", "critic.safetensors"},  # to be saved by training/networks.py
     "store/draft.py": {"snapshot-*.safetensors", "snapshot-"},
     "store/jsontext.py": {".json"},
     "store/layout.py": {
@@ -365,6 +372,77 @@ def test_no_file_has_two_homes():
 )
 def test_a_file_that_is_named_is_found(source, found):
     assert file_names(source) == found
+
+
+#: Private names that tests use, where there is nothing public to ask.
+PRIVATE = {
+    "notes._told": "what is told once a process has to be told anew in each test",
+    "notes._waiting": "the same",
+}
+TESTS = sorted(Path(__file__).parent.glob("*.py"))
+
+
+def private_names(source: str) -> set[str]:
+    """Return the names with an underscore that a test imports from wmloop, takes of an object or patches.
+
+    What is a library's, or the test's own, is no business of this rule: `self._x`, `os._exit`, `state._replace`.
+    """
+    tree = ast.parse(source)
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    own = [n for n in imported if isinstance(n, ast.ImportFrom) and (n.module or "").split(".")[0] == "wmloop"]
+    others = {alias.asname or alias.name.split(".")[0] for n in imported if n not in own for alias in n.names}
+    others = others - {"wmloop"} | {"self", "super"}
+
+    def is_private(name: str) -> bool:
+        return bool(re.fullmatch("_[^_].*", name)) and name not in {"_replace", "_asdict", "_fields"}
+
+    def begin(node: ast.AST) -> str:
+        while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+            node = node.func if isinstance(node, ast.Call) else node.value
+        return node.id if isinstance(node, ast.Name) else ""
+
+    found = {alias.name for node in own for alias in node.names if is_private(alias.name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and begin(node.value) not in others:
+            found.add(ast.unparse(node))
+        if (
+            isinstance(node, ast.Call)
+            and node.args
+            and ast.unparse(node.func).endswith(("setattr", "delattr", "patch"))
+        ):
+            told = [part.value for part in node.args[:2] if isinstance(part, ast.Constant)]
+            of = "" if isinstance(node.args[0], ast.Constant) else f"{ast.unparse(node.args[0])}."
+            if begin(node.args[0]) not in others:
+                found |= {f"{of}{name}" for name in told if any(map(is_private, str(name).split(".")))}
+    return found
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda p: p.name)
+def test_tests_ask_what_is_public(path):
+    assert private_names(path.read_text()) <= PRIVATE.keys()
+
+
+def test_no_private_name_is_excused_that_no_test_uses():
+    assert set().union(*(private_names(path.read_text()) for path in TESTS)) == PRIVATE.keys()
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from wmloop.cli.watch import _Log, Watch", {"_Log"}),
+        ("from wmloop import doctor\ndoctor._disk(path)", {"doctor._disk"}),
+        ("import wmloop\nwmloop.doctor._disk(path)", {"wmloop.doctor._disk"}),
+        ("pool._processes[1].pid", {"pool._processes"}),
+        ("window._held = {'left'}", {"window._held"}),
+        ("from wmloop.report import probe\nmonkeypatch.setattr(probe, '_AHEAD', 4)", {"probe._AHEAD"}),
+        ("monkeypatch.setattr('wmloop.cli.session._SECONDS', 0.0)", {"wmloop.cli.session._SECONDS"}),
+        ("with context() as p:\n    p.delattr(env, '_draw')", {"env._draw"}),
+        ("import os\nfrom gym import Car\nos._exit(0); patch.setattr(Car, '_draw', 0); state._replace(h=1)", set()),
+        ("class A:\n    def b(self): return self._c + super()._d + self.__dict__['_e']", set()),
+    ],
+)
+def test_private_names_in_tests_are_found(source, found):
+    assert private_names(source) == found
 
 
 def test_there_is_no_room_for_leftovers():

@@ -17,12 +17,9 @@ from wmloop.config.text import parse_setting, to_toml
 from wmloop.errors import DivergedError
 from wmloop.events import Message, Picture, Progress, RunFinished, Snapshot, VersionCommitted
 from wmloop.history import History
-from wmloop.learn import ppo
 from wmloop.pipelines.world_model import WORLD_MODEL
-from wmloop.stages import controller as controller_stage
-from wmloop.stages import evaluate
+from wmloop.seeding import evaluation_seeds
 from wmloop.store import Store
-from wmloop.training import dream_ppo
 from wmloop.training.scored import discount, temperature
 
 CPU = torch.device("cpu")
@@ -44,13 +41,6 @@ def perform(
 def hashes(store: Store) -> dict[str, str]:
     """Return the hash of every file of every version: weights, latents, episodes and scores."""
     return {f"{v.name}/{name}": record.sha256 for v in store.versions() for name, record in v.files.items()}
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    events = []
-    store, reason = perform(tmp_path_factory.mktemp("whole") / "run", configure(), events.append)
-    return store, reason, events
 
 
 def until(whole, folder: Path, position: tuple[int, str]) -> Store:
@@ -96,7 +86,7 @@ def told(tmp_path):
         def evaluate(ctx, **_):
             return {"score": 1.0, "score_std": 0.0} | next(figures)
 
-        work = {"controller": schedules, "evaluate": evaluate}
+        work = {"controller": tell_schedules, "evaluate": evaluate}
         stages = [
             dataclasses.replace(stage, entry=work.get(stage.name, lambda ctx, **_: {})) for stage in WORLD_MODEL.stages
         ]
@@ -107,7 +97,7 @@ def told(tmp_path):
     return perform_without_work
 
 
-def schedules(ctx, vision, memory, evaluate=None, controller=None):
+def tell_schedules(ctx, vision, memory, evaluate=None, controller=None):
     return {
         "gamma": discount(ctx.config.controller, [version.metrics for version in ctx.scored()]),
         "temperature": temperature(ctx.config.dream, evaluate.metrics if evaluate else {}),
@@ -144,42 +134,72 @@ def test_a_controller_goes_on_from_the_newest_that_reality_has_not_rejected(told
     assert sum(name.endswith("/controller") for name in parents) == 1
 
 
-def test_c_is_trained_as_the_schedules_say_and_what_they_follow_is_measured(whole, tmp_path, monkeypatch):
-    store = until(whole, tmp_path, (1, "controller"))
-    rollout, update, dreamt, trained_with = dream_ppo.rollout, ppo.update, [], []
+def retrained(whole, folder: Path, evaluations, *settings: str):
+    """Return C as it is trained from the whole run's data and networks after evaluations that told these figures.
 
-    def dream(imagination, *arguments):
-        batch = rollout(imagination, *arguments)
-        dreamt.append((imagination.temperature, batch))
-        return batch
+    Of more than one evaluation the iterations between are the whole run's two, again.
+    """
+    path, last = folder / "run", len(evaluations)
+    versions = [v for v in whole[0].versions() if v.iteration == 0 and v.stage != "evaluate"]
+    store = Store.create(folder, "run", whole[0].config_text, {}, versions)
 
-    def trained(actor, critic, anchor, optimizer, batch, config, *rest):
-        trained_with.append((config.gamma, batch.reward.clone()))
-        return update(actor, critic, anchor, optimizer, batch, config, *rest)
+    def again(stage: str, iteration: int, of: int, figures=None) -> None:
+        made, draft = whole[0].version(of, stage), store.draft(iteration, stage)
+        for file in made.files:
+            draft.save_bytes(file, made.bytes(file))
+        draft.commit([], dict(made.metrics) | (figures or {}), 0.0, None)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(dream_ppo, "rollout", dream)
-        patch.setattr(ppo, "update", trained)
-        patch.setattr(controller_stage, "discount", lambda config, evaluations: 0.75)
-        patch.setattr(controller_stage, "temperature", lambda config, evaluation: 1.25)
-        perform(store.path, configure())
-    (tau, dreams), (gamma, reward) = dreamt[0], trained_with[0]
-    assert (gamma, tau) == (0.75, 1.25)
-    assert torch.equal(reward, dreams.expected)
-    metrics = store.version(1, "controller").metrics
-    assert (metrics["gamma"], metrics["temperature"]) == (0.75, 1.25)
-    evaluation = store.version(1, "evaluate").metrics
+    again("evaluate", 0, 0, evaluations[0])
+    for iteration in range(1, last):
+        for stage in WORLD_MODEL.names:
+            of = (last - iteration + 1) % 2 if stage == "rollout" else 1  # the latest two, as V and M have seen them
+            again(stage, iteration, of, evaluations[iteration] if stage == "evaluate" else None)
+    for stage in ("rollout", "vision", "memory"):
+        again(stage, last, 1)
+    done: list[object] = []
+    config = configure("rollout.replay_iterations=2", f"budget.iterations={last + 1}", *settings)
+    store, _ = perform(path, config, done.append, lambda: any(isinstance(e, VersionCommitted) for e in done))
+    return store.version(last, "controller")
+
+
+def weights(controller) -> dict[str, str]:
+    return {name: record.sha256 for name, record in controller.files.items()}
+
+
+def test_an_automatic_temperature_trains_c_as_the_same_one_that_was_set(whole, tmp_path):
+    measured = [{"return_gap": 0.4, "temperature": 1.0}]
+    automatic, same, other = (
+        retrained(whole, tmp_path / str(k), measured, f"dream.temperature={setting}")
+        for k, setting in enumerate(("auto", math.exp(0.2), 1.0))
+    )
+    assert automatic.metrics["temperature"] == same.metrics["temperature"] == math.exp(0.2)
+    assert weights(automatic) == weights(same) != weights(other)
+
+
+def test_a_nearer_horizon_trains_c_as_the_same_one_that_was_set(whole, tmp_path):
+    scores = [{"score": score} for score in (1.0, 3.0, 2.0, 3.0)]
+    nearer, same, other = (
+        retrained(whole, tmp_path / str(k), scores, f"controller.gamma={gamma}", f"controller.plateau_gamma={plateau}")
+        for k, (gamma, plateau) in enumerate(((0.9, 0.5), (0.5, "none"), (0.9, "none")))
+    )
+    assert nearer.metrics["gamma"] == same.metrics["gamma"] == 0.5
+    assert weights(nearer) == weights(same) != weights(other)
+
+
+def test_what_the_schedules_follow_is_measured(whole):
+    evaluation = whole[0].version(1, "evaluate").metrics
     assert {"return_gap_points", "real_return", "score_se", "predicted_terminations"} <= evaluation.keys()
-    assert evaluation["temperature"] == 1.25
+    assert evaluation["temperature"] == whole[0].version(1, "controller").metrics["temperature"]
 
 
 @pytest.mark.parametrize(("promised", "alarms"), [(9.0, 0), (11.0, 1)])
-def test_a_promise_beyond_the_best_real_track_raises_an_alarm(whole, tmp_path, monkeypatch, promised, alarms):
-    figures = {"score": 1.0, "score_std": 0.0, "predicted_return": promised, "best_real_return": 10.0}
-    monkeypatch.setattr(evaluate, "summarise", lambda results: figures)
-    events = []
-    store = until(whole, tmp_path, (0, "evaluate"))
+def test_a_promise_beyond_the_best_real_track_raises_an_alarm(whole, tmp_path, promised, alarms):
+    store, events = until(whole, tmp_path, (0, "evaluate")), []
+    driven = [EpisodeResult(track, 10.0, 25, False, [promised], [10.0], [25], 25) for track in evaluation_seeds(2)]
+    draft = store.draft(0, "evaluate")  # both tracks were driven before the run was interrupted
+    draft.save_json("tracks-0000.json", [result._asdict() for result in driven])
     perform(store.path, configure("budget.iterations=1"), events.append)
+    assert store.version(0, "evaluate").metrics["predicted_return"] == pytest.approx(promised)
     assert len([e for e in events if isinstance(e, Message) and e.level == "alarm"]) == alarms
 
 

@@ -211,8 +211,6 @@ def places(monkeypatch):
 
     leave.short = short
     yield leave
-    for folder in [folder for folder in scratch._held if folder.is_relative_to(short)]:
-        scratch._remove(folder)
     shutil.rmtree(short)
 
 
@@ -237,9 +235,14 @@ def stat_mode(folder):
     return folder.stat().st_mode & 0o777
 
 
-def test_macos_own_temporary_folder_is_short_enough():
-    own = "/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T"
-    assert len(f"{own}/wmloop-99998-0123/{scratch._SOCKET}") < 104
+def test_macos_own_temporary_folder_is_short_enough(places):
+    own = len("/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T") + len("99998") - len(str(os.getpid()))
+    longer = 0 if sys.platform == "darwin" else 108 - 104  # bytes that a socket's name may have
+    folder = places.short / ("x" * (own + longer - len(f"{places.short}/")))
+    folder.mkdir()
+    assert scratch.temporary_fault(folder) == ""
+    (longest := places.short / ("x" * 90)).mkdir()
+    assert scratch.temporary_fault(longest) == "has too long a name for sockets"
 
 
 def test_the_usual_places_come_after_what_the_user_says_and_the_current_folder_last(monkeypatch, tmp_path):
@@ -401,7 +404,7 @@ def test_the_doctor_tells_the_quota_and_the_limit_of_a_container(root, monkeypat
     write(version_2(root), {
         "cpu.max": "200000 100000", "memory.max": 3 << 30, "memory.current": 2 << 30, "memory.stat": "",
     })  # fmt: skip
-    threads, memory = doctor._threads(root), doctor._memory(root)
+    threads, memory = doctor.LOOKS["threads"](root), doctor.LOOKS["memory"](root)
     assert threads.verdict == "good"
     assert "2 of 2 cores learn (2 of 64 cores by this container's quota of 2)" in threads.found
     assert memory.verdict == "note"
@@ -412,13 +415,13 @@ def test_the_doctor_says_where_sockets_are_and_what_is_wrong_with_tmpdir(places,
     missing = places.short / "missing"
     places(missing, places.short)
     monkeypatch.setattr(scratch, "temporary_folder", made)
-    finding = doctor._temporary(Path())
+    finding = doctor.LOOKS["sockets"](Path())
     assert finding.verdict == "note"
     assert f"in {places.short}, as TMPDIR {missing} does not do (No such file" in finding.found
     places(places.short)
-    assert doctor._temporary(Path()).verdict == "good"
+    assert doctor.LOOKS["sockets"](Path()).verdict == "good"
     places(missing)
-    finding = doctor._temporary(Path())
+    finding = doctor.LOOKS["sockets"](Path())
     assert finding.verdict == "bad"
     assert "set TMPDIR" in finding.advice
 
@@ -438,13 +441,13 @@ def test_either_pygame_will_do_and_none_is_bad(monkeypatch):
     from wmloop.envs import versions
 
     without(monkeypatch, "pygame-ce", pygame="2.6.1")
-    finding = doctor._packages(Path())
+    finding = doctor.LOOKS["packages"](Path())
     assert finding.verdict == "good"
     assert "pygame 2.6.1" in finding.found
     assert versions()["pygame"] == "2.6.1"
     assert "pygame-ce" not in versions()
     without(monkeypatch, "pygame-ce", "pygame", "box2d", **{"box2d-py": "2.3.5"})
-    finding = doctor._packages(Path())
+    finding = doctor.LOOKS["packages"](Path())
     assert (finding.verdict, finding.found) == ("bad", "missing: pygame-ce")
     assert versions()["pygame-ce"] == "missing"
     assert versions()["box2d-py"] == "2.3.5"
@@ -454,12 +457,12 @@ def test_a_gymnasium_whose_pictures_are_not_proven_is_said_to_be_slow(monkeypatc
     from wmloop.envs.carracing import PROVEN_VERSIONS
 
     without(monkeypatch, gymnasium="1.2.3")
-    finding = doctor._environment(Path())
+    finding = doctor.LOOKS["environment"](Path())
     assert finding.verdict == "note"
     assert f"pip install gymnasium=={PROVEN_VERSIONS[-1]}" in finding.advice
     monkeypatch.undo()
     without(monkeypatch, gymnasium=PROVEN_VERSIONS[-1])
-    assert doctor._environment(Path()).verdict == "good"
+    assert doctor.LOOKS["environment"](Path()).verdict == "good"
 
 
 @pytest.mark.parametrize(
@@ -470,7 +473,7 @@ def test_a_gymnasium_whose_pictures_are_not_proven_is_said_to_be_slow(monkeypatc
 def test_the_pythons_that_do_are_those_the_package_declares(monkeypatch, wanted, there, verdict):
     monkeypatch.setattr(importlib.metadata, "metadata", lambda name: {"Requires-Python": wanted})
     monkeypatch.setattr(sys, "version_info", (*there, "final", 0))
-    finding = doctor._python(Path())
+    finding = doctor.LOOKS["python"](Path())
     assert finding.verdict == verdict
     assert finding.advice == ("" if verdict == "good" else f"wmloop needs Python {wanted}")
 
@@ -480,7 +483,7 @@ def test_a_wmloop_that_is_not_installed_is_worth_a_note(monkeypatch):
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "metadata", missing)
-    assert doctor._python(Path()).verdict == "note"
+    assert doctor.LOOKS["python"](Path()).verdict == "note"
 
 
 def test_cores_are_counted_where_a_sandbox_does_not_tell_which_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,18 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.tiny_env import tiny_config
-from wmloop import loop
-from wmloop.config import WorldModelConfig, build_config
-from wmloop.config.text import to_toml
+from tests.test_loop import retrained, weights
+from wmloop.config import WorldModelConfig
 from wmloop.dreams import Noise, rollout
 from wmloop.learn import ppo
 from wmloop.learn.optim import adam
 from wmloop.models.controller import GaussianActor, PlainCritic
 from wmloop.models.kernel import Kernel
-from wmloop.models.mixed import LSTM, Autocast, Layers, enable_autocast, rounding_fault
-from wmloop.pipelines.world_model import WORLD_MODEL
-from wmloop.store import Store
+from wmloop.models.mixed import Layers, enable_autocast, rounding_fault
 from wmloop.training.networks import new_memory
 
 CPU = torch.device("cpu")
@@ -68,25 +64,13 @@ def test_ppos_first_ratio_is_one_and_its_figures_are_the_same_but_for_rounding()
 
 
 @pytest.mark.parametrize(("precision", "rounds"), [("fp32", False), ("bf16", False), ("bf16-mixed", True)])
-def test_c_learns_in_mixed_precision_where_the_run_says_so(tmp_path, monkeypatch, precision, rounds):
-    seen = []
-
-    def update(actor, critic, anchor, *rest):
-        seen.extend(
-            part.rounds for net in (actor, critic, anchor) for part in net.modules() if isinstance(part, Autocast)
-        )
-        return learn(actor, critic, anchor, *rest)
-
-    if rounding_fault("cpu"):  # which layers are asked to round does not depend on whether this machine can
-        monkeypatch.setattr(Autocast, "rounding", lambda self, x: contextlib.nullcontext())
-    learn = ppo.update
-    monkeypatch.setattr(ppo, "update", update)
-    config = build_config("smoke", tiny_config(), {"precision": precision, "budget": {"iterations": 1}})
-    store = Store.create(tmp_path, "run", to_toml(config), {})
-    with store.lock():
-        loop.run(store, config, WORLD_MODEL, CPU, lambda event: None, lambda: False)
-    assert seen
-    assert set(seen) == {rounds}
+def test_c_learns_in_mixed_precision_where_the_run_says_so(whole, tmp_path, precision, rounds):
+    if rounds and (fault := rounding_fault("cpu")):
+        pytest.skip(f"this processor cannot: {fault}")
+    exact = whole[0].version(1, "controller")
+    learnt = retrained(whole, tmp_path, [whole[0].version(0, "evaluate").metrics], f"precision={precision}")
+    assert learnt.files.keys() == exact.files.keys()
+    assert (weights(learnt) != weights(exact)) is rounds
 
 
 @pytest.mark.parametrize(
@@ -97,17 +81,16 @@ def test_c_learns_in_mixed_precision_where_the_run_says_so(tmp_path, monkeypatch
     ],
 )  # fmt: skip
 def test_what_a_machine_cannot_compute_in_bf16_is_found_by_trying_and_leaves_no_trace(monkeypatch, fails, told):
-    def fail(self, x):
+    def fail(*_):
         raise fails
 
     drawn = torch.random.get_rng_state()
     assert rounding_fault.__wrapped__("cpu") == rounding_fault("cpu")
-    monkeypatch.setattr(LSTM, "rounding", fail)
+    monkeypatch.setattr(torch, "autocast", fail)
     assert rounding_fault.__wrapped__("cpu").startswith(told)
     assert "Run workload" not in rounding_fault.__wrapped__("cpu")
-    monkeypatch.setattr(LSTM, "rounding", lambda self, x: contextlib.nullcontext())
-    monkeypatch.setattr(Layers, "rounding", lambda self, x: contextlib.nullcontext())
+    monkeypatch.setattr(torch, "autocast", lambda *_: contextlib.nullcontext())
     assert rounding_fault.__wrapped__("cpu") == ""
-    monkeypatch.setattr(Layers, "forward", lambda self, x: x * float("nan"))
+    monkeypatch.setattr(nn.Linear, "forward", lambda self, x: x * float("nan"))
     assert rounding_fault.__wrapped__("cpu") == "its numbers are not finite"
     assert torch.equal(torch.random.get_rng_state(), drawn)

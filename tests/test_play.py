@@ -5,12 +5,13 @@ import io
 import itertools
 import os
 import sys
+import time
 
 import numpy as np
 import pytest
 import torch
 
-from tests.tiny_env import MAX_STEPS
+from tests.tiny_env import FALL, MAX_STEPS
 from wmloop.agents.collector import EpisodeTask, drive
 from wmloop.agents.random_walk import RandomWalk
 from wmloop.config.text import to_toml
@@ -169,21 +170,31 @@ def test_reality_is_shown_beside_what_v_sees_and_what_m_expected(env, agent, rea
     assert (second["expected"] != second["reconstruction"]).any()
 
 
-def test_with_both_worlds_the_dream_goes_on_alone_and_looks_up_now_and_then(real, monkeypatch):
-    monkeypatch.setattr(worlds, "OPEN_LOOP", 4)
+class Watched:
+    """The imagination of a real episode, which notes of each decision of its dream whether it began from where reality is."""
+
+    def __init__(self, real):
+        self.real, self.own, self.noise_size, self.from_reality = (
+            real,
+            real.imagination,
+            real.imagination.noise_size,
+            [],
+        )
+
+    def imagine(self, state, action, uniform, normal):
+        if self.real.dreaming:  # else it is the dream that stands alone
+            self.from_reality.append(torch.equal(state.features, self.real.state.features))
+        return self.own.imagine(state, action, uniform, normal)
+
+
+def test_with_both_worlds_the_dream_goes_on_alone_and_looks_up_now_and_then(real):
     real.dreaming = True
     real.reset(TRACK)
-    starts = []
-    dream_on = worlds.dream_on
-
-    def spy(imagination, state, *rest):
-        starts.append(torch.equal(state.features, real.state.features))
-        return dream_on(imagination, state, *rest)
-
-    monkeypatch.setattr(worlds, "dream_on", spy)
-    for _ in range(9):
-        real.step()
-    assert starts == [True, False, False, False, True, False, False, False, True]
+    real.imagination = watched = Watched(real)
+    for _ in range(2 * worlds.OPEN_LOOP + 1):
+        real.step(np.array([0, FALL], np.float32))  # it hovers
+    alone = [False] * (worlds.OPEN_LOOP - 1)
+    assert watched.from_reality == [True, *alone, True, *alone, True]
     assert list(real.moment.pictures) == ["real", "reconstruction", "expected", "dream"]
 
 
@@ -412,19 +423,11 @@ def test_a_driver_may_look_at_the_end_and_begin_again(real):
     assert playing.results == []
 
 
-def test_the_dream_that_goes_along_begins_anew_when_it_is_turned_to_again(real, monkeypatch):
-    starts, dream_on = [], worlds.dream_on
-
-    def spy(imagination, state, *rest):
-        if imagination is real.imagination and real.dreaming:
-            starts.append(torch.equal(state.features, real.state.features))
-        return dream_on(imagination, state, *rest)
-
-    monkeypatch.setattr(worlds, "dream_on", spy)
+def test_the_dream_that_goes_along_begins_anew_when_it_is_turned_to_again(real):
+    real.imagination = watched = Watched(real)
     # real, both from 1, the dream from 4, real from 6, both from 8
     perform(real, {1: ["tab"], 4: ["tab"], 6: ["tab"], 8: ["tab"]}, longest=11)
-    assert starts[:3] == [True, False, False]
-    assert starts[3] is True
+    assert watched.from_reality[:4] == [True, False, False, True]
 
 
 def test_the_temperature_is_that_of_both_dreams(real):
@@ -594,7 +597,9 @@ def test_a_window_names_keys_as_a_terminal_does_and_knows_which_are_held(window)
     assert window.hand() == Controls()
 
 
-def test_a_game_pad_drives_where_no_key_is_held(window):
+def test_a_game_pad_drives_where_no_key_is_held(monkeypatch):
+    import pygame
+
     class Pad:
         def get_numaxes(self):
             return 6
@@ -602,10 +607,16 @@ def test_a_game_pad_drives_where_no_key_is_held(window):
         def get_axis(self, i):
             return {0: 0.5, 5: 1.0, 2: -1.0}[i]
 
-    window._pads = [Pad()]
-    assert window.hand() == Controls(0.5, 1.0, 0.0)
-    window._held = {"left"}
-    assert window.hand() == Controls(-1.0, 0.0, 0.0)
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setattr(pygame.joystick, "get_count", lambda: 1)
+    monkeypatch.setattr(pygame.joystick, "Joystick", lambda number: Pad())
+    with contextlib.closing(Window(1000.0)) as window:
+        window.show(FRAMES[0], "caption")
+        window.pressed()
+        assert window.hand() == Controls(0.5, 1.0, 0.0)
+        post((pygame.KEYDOWN, pygame.K_LEFT, ""))
+        assert window.pressed() == ["left"]
+        assert window.hand() == Controls(-1.0, 0.0, 0.0)
 
 
 class FakeTerminal(io.StringIO):
@@ -661,8 +672,10 @@ def test_a_terminal_reads_keys_unechoed_and_is_given_back_as_it_was(monkeypatch)
         os.write(person, b"\x1b[Cm")
         assert terminal.pressed() == ["right", "m"]
         assert terminal.hand() == Controls(steer=1.0)
-        terminal._seen = {name: at - 1 for name, at in terminal._seen.items()}
-        assert terminal.hand() == Controls()
+        now = time.monotonic()
+        with monkeypatch.context() as later:
+            later.setattr("time.monotonic", lambda: now + 1)
+            assert terminal.hand() == Controls()
         assert terminal.pressed() == []
         assert not termios.tcgetattr(ours)[3] & termios.ECHO
         terminal.close()

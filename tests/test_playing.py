@@ -9,17 +9,17 @@ import pty
 import re
 import select
 import shutil
+import signal
 import struct
 import subprocess
 import sys
 import termios
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.processes import ROOT, Process
 
 pytestmark = pytest.mark.skipif(not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="needs Xvfb and xdotool")
 
@@ -63,7 +63,7 @@ class Desktop:
         self.ask("windowfocus", "--sync", window)
         for key in keys:
             self.ask("key", key)
-        time.sleep(0.5)
+        time.sleep(0.3)
 
     def caption(self, window):
         return self.ask("getwindowname", window)
@@ -86,11 +86,8 @@ def wait_for(what):
 
 @pytest.mark.skipif(not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="needs Xvfb and xdotool")
 def test_keys_drive_the_player_in_a_window_of_a_display(desktop, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "wmloop", "play", "demo", "--in", "dream"],
-        cwd=tmp_path, env=desktop.environment | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+    environment = desktop.environment | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = Process(["play", "demo", "--in", "dream"], environment, merged=True, folder=tmp_path)
     try:
         window = desktop.window("wmloop", process)
         wait_for(lambda: desktop.picture().max() > 100)
@@ -115,7 +112,7 @@ def test_keys_drive_the_player_in_a_window_of_a_display(desktop, tmp_path):
         desktop.press(window, "v", "q")
         process.wait(20)
     finally:
-        process.kill()
+        process.send_signal(signal.SIGKILL)
         output, _ = process.communicate()
     assert process.returncode == 0, output
     (video,) = tmp_path.glob("*.mp4")
@@ -160,7 +157,6 @@ class Screen:
 
     def type(self, keys):
         os.write(self.person, keys.encode())
-        time.sleep(0.5)
 
 
 def test_keys_drive_the_player_in_a_terminal(tmp_path):

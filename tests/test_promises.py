@@ -160,37 +160,34 @@ def test_m_is_asked_only_where_rollouts_would_still_drive():
 
 
 @pytest.mark.parametrize("foreseeing", [False, True])
-def test_a_trace_tells_of_every_moment_asked_and_foresees_only_if_told_to(foreseeing):
+def test_a_trace_tells_of_every_moment_asked_and_foresees_every_sixth_if_told_to(foreseeing):
     world = VisionMemory(new_vision(CONFIG, CPU), new_memory(CONFIG, 2, CPU), 10.0)
     agent = Agent(world, new_actor(CONFIG, ACTIONS, CPU), ACTIONS)
     parts = halves(2)
     trace, carries = Recorder(), {copies: agent.start(1) for copies in parts}
     rng = np.random.default_rng(0)
-    for _ in range(90):
+    for _ in range(200):
         for copies in parts:
             _, carries[copies] = agent.act(carries[copies], rng.integers(0, 256, (1, 64, 64, 3), np.uint8))
             trace.note(copies, carries[copies])
-    rewards = [np.arange(1, length + 1, dtype=np.float32) for length in (90, 30)]
+    rewards = [np.arange(1, length + 1, dtype=np.float32) for length in (200, 130)]
     driven = [Episode(np.zeros(0), np.zeros(0), reward, False, True, i, 0) for i, reward in enumerate(rewards)]
     long, short = forecasts.forecast(agent, trace, CONFIG, driven, foreseeing)
-    assert long.paid == [rewards[0][t : t + 25].sum() for t in range(0, 90, 25)]
-    assert len(long.promised) == 4
-    assert long.lived == [25, 25, 25, 15]
-    assert [value is None for value in long.foreseen] == [False, True, True, True] * foreseeing
-    assert (short.lived, short.decisions) == ([25, 5], 30)
-    assert short.foreseen == [None, None] * foreseeing
+    assert long.paid == [rewards[0][t : t + 25].sum() for t in range(0, 200, 25)]
+    assert len(long.promised) == 8
+    assert long.lived == [25] * 8
+    assert [value is not None for value in long.foreseen] == [n in (0, 6) for n in range(8)] * foreseeing
+    assert (short.lived, short.decisions) == ([*[25] * 5, 5], 130)
+    assert [value is not None for value in short.foreseen] == [
+        n == 3 for n in range(6)
+    ] * foreseeing  # between the others
     bins = np.array(long.ends)
-    assert bins[:, 0].sum() == 90
-    assert 0 < bins[:, 1].sum() < 90
+    assert bins[:, 0].sum() == 200
+    assert 0 < bins[:, 1].sum() < 200
     assert bins[:, 2].sum() == 0
     figures = ends([long, short])
     assert figures["terminations"] == 0
-    assert sum(value for name, value in figures.items() if name.endswith("_decisions")) == 120
-
-
-def test_every_sixth_moment_is_foreseen_and_in_every_second_episode_three_moments_later():
-    foreseen = [[n for n in range(12) if forecasts._is_foreseen(n, episode)] for episode in range(3)]
-    assert foreseen == [[0, 6], [3, 9], [0, 6]]
+    assert sum(value for name, value in figures.items() if name.endswith("_decisions")) == 330
 
 
 def test_foresight_is_told_of_the_moments_that_were_asked_alone():

@@ -11,19 +11,19 @@ import pytest
 import torch
 
 from tests.commands import wmloop
-from wmloop.config import build_config
+from wmloop.agents.world_model import Agent
+from wmloop.config import WorldModelConfig, build_config
 from wmloop.config.text import to_toml
 from wmloop.history import History
-from wmloop.models.controller import GaussianActor
-from wmloop.models.memory import Memory
-from wmloop.models.vision import Vision
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.opening import stored_config
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.ranking import merit
 from wmloop.report import Facts, describe, plots, probe
 from wmloop.serving.agent import Served
+from wmloop.spaces import BoxActions, Pixels
 from wmloop.store import Store
+from wmloop.training.networks import new_actor, new_memory, new_vision
 
 
 @pytest.fixture(scope="module")
@@ -167,10 +167,7 @@ def test_an_iteration_that_was_stopped_counts_as_work_and_not_as_an_evaluation(r
     assert "minutes of each stage" in words
 
 
-def test_a_probe_branches_its_dreams_inside_the_episodes(runs, monkeypatch):
-    monkeypatch.setattr(probe, "_AHEAD", 4)
-    monkeypatch.setattr(probe, "_WARM", 1)
-    monkeypatch.setattr(probe, "_STEPS", (1, 2, 4))
+def test_a_probe_branches_its_dreams_inside_the_episodes(runs):
     store = Store.open(runs / "one")
     seen = probe.look(
         stored_config(store), Served.of(History(store, WORLD_MODEL), 1), 0, torch.device("cpu"), lambda text: None
@@ -178,8 +175,9 @@ def test_a_probe_branches_its_dreams_inside_the_episodes(runs, monkeypatch):
     assert seen.real.shape == seen.seen.shape == seen.came.shape == seen.expected.shape == (6, 64, 64, 3)
     assert 1 <= len(seen.strips) <= 3
     for strip in seen.strips:
-        assert strip.real.shape == strip.seen.shape == strip.dreamt.shape == (3, 64, 64, 3)
-    assert seen.dream_error.shape == seen.stay_error.shape == (4,)
+        assert strip.real.shape == strip.seen.shape == strip.dreamt.shape == (len(seen.steps), 64, 64, 3)
+    assert seen.dream_error.shape == seen.stay_error.shape
+    assert 1 == seen.steps[0] <= seen.steps[-1] <= len(seen.dream_error)
     assert np.isfinite(seen.dream_error).all()
     assert seen.seen_error < 64
     decisions = len(seen.reward)
@@ -193,17 +191,21 @@ def test_a_probe_branches_its_dreams_inside_the_episodes(runs, monkeypatch):
     np.testing.assert_array_equal(again.dream_error, seen.dream_error)
 
 
-def test_the_layers_listed_are_all_there_are():
-    memory, vision, actor = Memory(), Vision("ha2018"), GaussianActor()
+def test_the_layers_listed_are_all_there_are_and_as_many_as_the_seeds():
+    cpu, actions = torch.device("cpu"), BoxActions([-1, 0, 0], [1, 1, 1])
+    config = WorldModelConfig(vision={"network": "ha2018"})
+    world = VisionMemory(new_vision(config, cpu), new_memory(config, 3, cpu))
+    agent = Agent(world, new_actor(config, actions, cpu), actions)
+    listed = probe.networks(config, agent, Pixels(64, 64))
 
     def total(layers):
         return sum(layer.parameters for layer in layers)
 
-    z, action, features = torch.zeros(1, 1, 32), torch.zeros(1, 1, 3), torch.zeros(1, 288)
-    assert total(probe._layers(vision, lambda: vision.decode(vision.encode(torch.zeros(1, 3, 64, 64))[0]))) == 4_348_547
-    assert total(probe._layers(actor, lambda: actor(features))) == 181_318
-    listed = probe._layers(memory, lambda: (memory(z, action, memory.start(1)), memory.mixture_head(features[:, :256])))
-    assert total(listed) == 422_368
+    for name, network in (("V, the VAE", world.vision), ("M, the MDN-RNN", world.memory), ("C's actor", agent.actor)):
+        assert total(listed[name]) == sum(part.numel() for part in network.parameters() if part.requires_grad)
+    assert (total(listed["V, the VAE"]), total(listed["C's actor"])) == (4_348_547, 181_318)
+    own = [layer for layer in listed["M, the MDN-RNN"] if layer.name.startswith(("lstm", "mixture_head"))]
+    assert total(own) == 422_368
 
 
 def test_a_grid_places_pictures_where_they_belong():

@@ -22,7 +22,7 @@ import torch
 from typer.testing import CliRunner
 
 from tests.conftest import Made
-from tests.processes import ROOT, Process
+from tests.processes import ROOT, Process, workers
 from tests.strange_envs import STRANGE, ScalesInPlace, strange
 from tests.test_interruptions import hashes, interrupt_until_done, launch, timed_finish
 from tests.test_loop import configure, perform
@@ -39,6 +39,7 @@ TINY = build_config("smoke", tiny_config()).env
 
 
 def config(name: str, **changes: Any) -> EnvConfig:
+    assert changes.keys() <= EnvConfig.model_fields.keys()  # a copy would take any
     return TINY.model_copy(update={"id": strange(name), **changes})
 
 
@@ -336,7 +337,7 @@ def test_a_traceback_is_printed_whole_for_the_log() -> None:
 
 def test_a_slow_reset_is_no_hang_whatever_the_copies_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wmloop.envs.pool.worker_cores", lambda: [0])
-    with EnvPool(config("SlowReset", timeout=1.0), 4) as pool:  # 1.6 s together, 0.4 s each
+    with EnvPool(config("SlowReset", worker_timeout=1.0), 4) as pool:  # 1.6 s together, 0.4 s each
         assert pool.reset([1, 2, 3, 4]).any()
 
 
@@ -376,11 +377,11 @@ def test_no_process_of_an_environment_outlives_it(
     end: str, started: Callable[[], list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wmloop.envs.pool.worker_cores", lambda: [0])
-    pool = EnvPool(config("Starts", timeout=1.0, kwargs={"pids": str(tmp_path / "pids")}), 1)
+    pool = EnvPool(config("Starts", worker_timeout=1.0, kwargs={"pids": str(tmp_path / "pids")}), 1)
     pool.reset([1])
     pids = started()
     assert len(living(pids)) == 4
-    worker = pool._processes[0].pid or 0
+    (worker,) = (process.pid or 0 for process in workers())
     if end == "failed":
         with pytest.raises(EnvironmentFailedError):
             pool.reset(["nonsense"])  # type: ignore[list-item]
@@ -417,7 +418,7 @@ def test_no_process_of_an_environment_outlives_a_run_that_is_killed(
 def test_a_run_with_such_environments_killed_at_random_moments_is_the_uninterrupted_one_and_leaves_nothing(
     kills: int, started: Callable[[], list[int]], tmp_path: Path, figure: Callable[[str, str], None]
 ) -> None:
-    layer = tiny_config() | {"budget": {"iterations": 2}, "seed": 3, "store": {"snapshot_seconds": 0.0}}
+    layer = tiny_config() | {"budget": {"iterations": min(kills, 2)}, "seed": 3, "store": {"snapshot_seconds": 0.0}}
     layer["env"] |= {"id": strange("Starts"), "kwargs": {"pids": str(tmp_path / "pids")}, "num_envs": 2}
     layer["memory"] |= {"initial_steps": 40, "train_steps": 40}
     settings = written(layer, tmp_path)

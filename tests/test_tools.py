@@ -16,7 +16,7 @@ from tests.commands import wmloop
 from tests.test_interruptions import launch
 from tests.tiny_env import tiny_config
 from wmloop import doctor, events, machine
-from wmloop.cli.watch import _Log, _so_far
+from wmloop.cli.watch import Log, so_far
 from wmloop.config import build_config, explain, settings
 from wmloop.config.presets import PRESETS, PROFILES
 from wmloop.config.text import to_toml
@@ -73,8 +73,8 @@ def test_a_record_of_another_program_is_an_event_or_none_and_no_fault(event, val
 def test_the_view_of_a_log_is_that_of_the_process_that_wrote_it(store):
     for event in EVENTS[:4]:
         store.journal.append(stamped(event))
-    log = _Log(store)
-    state, finished = _so_far(store, log)
+    log = Log(store)
+    state, finished = so_far(store, log)
     assert not finished
     assert (state.run, state.frames, state.commit[0]) == ("tiny", 100.0, EVENTS[3])
     store.journal.append(stamped(EVENTS[4]))
@@ -85,7 +85,7 @@ def test_the_pictures_that_were_left_are_watched_too_and_damaged_ones_are_none(s
     assert store.journal.pictures() == {}
     left = {"real": np.full((64, 64, 3), 7, np.uint8), "dream": np.zeros((64, 64, 3), np.uint8)}
     store.journal.save_pictures(left)
-    seen = list(_Log(store).follow(lambda: False))
+    seen = list(Log(store).follow(lambda: False))
     assert {event.kind: event.image.tolist() for event in seen} == {kind: a.tolist() for kind, a in left.items()}
     store.journal.save_pictures(
         {"real": np.zeros(3, np.uint8), "dream": np.zeros((2, 2, 3), np.float32), "reconstruction": left["real"]}
@@ -98,11 +98,11 @@ def test_the_pictures_that_were_left_are_watched_too_and_damaged_ones_are_none(s
 def test_an_older_process_own_beginning_is_not_shown_again(store):
     for event in (EVENTS[0], Message("long ago"), RunFinished("tiny", "interrupted", None, None), EVENTS[0], EVENTS[4]):
         store.journal.append(stamped(event))
-    state, finished = _so_far(store, _Log(store))
+    state, finished = so_far(store, Log(store))
     assert [note.text for note in state.notes] == ["hello"]
     assert not finished
     store.journal.append(stamped(EVENTS[5]))
-    assert _so_far(store, _Log(store))[1]
+    assert so_far(store, Log(store))[1]
 
 
 def test_a_run_that_was_taken_up_again_is_watched_though_its_log_still_ends_with_an_end(store, monkeypatch):
@@ -117,7 +117,7 @@ def test_a_run_that_was_taken_up_again_is_watched_though_its_log_still_ends_with
 
 def test_a_line_that_is_being_written_waits_for_its_end(store):
     store.journal.append(stamped(EVENTS[0]))
-    log = _Log(store)
+    log = Log(store)
     assert len(log.records()) == 1
     line = json.dumps(stamped(EVENTS[4])).encode() + b"\n"
     with (store.path / "events.jsonl").open("ab") as file:
@@ -214,7 +214,7 @@ def test_what_falls_short_is_said_with_advice_and_the_exit_code(tmp_path, monkey
     def broken(runs):
         raise RuntimeError("no such thing")
 
-    monkeypatch.setitem(doctor._LOOKS, "environment", broken)
+    monkeypatch.setitem(doctor.LOOKS, "environment", broken)
     monkeypatch.setattr(machine, "memory_available", lambda: 10**9)
     done = wmloop("doctor", runs=tmp_path)
     assert done.exit_code == 1
@@ -229,7 +229,7 @@ def test_a_folder_that_cannot_be_written_is_bad(tmp_path, monkeypatch):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr("wmloop.store.atomic.write_file", refuse)
-    finding = doctor._disk(tmp_path)
+    finding = doctor.LOOKS["disk"](tmp_path)
     assert finding.verdict == "bad"
     assert "--runs DIR" in finding.advice
 

@@ -41,7 +41,7 @@ class Finding(NamedTuple):
 
 def examine(runs: Path) -> Iterator[Finding]:
     """Look at everything, one thing at a time; `runs` is the folder where runs would live."""
-    for subject, look in _LOOKS.items():
+    for subject, look in LOOKS.items():
         try:
             yield look(runs)
         except Exception as error:  # whatever it is, a diagnosis must go on
@@ -261,7 +261,8 @@ def _compiler(runs: Path) -> Finding:
     return Finding("compiler", "good", "none, and none is needed: it would only build Box2D where that has no wheel")
 
 
-_LOOKS: dict[str, Callable[[Path], Finding]] = {
+#: What is looked at, by subject; each look is given the folder where runs would live.
+LOOKS: dict[str, Callable[[Path], Finding]] = {
     "python": _python, "packages": _packages, "processor": _processor, "device": _device, "precision": _precision,
     "threads": _threads, "memory": _memory, "sockets": _temporary, "disk": _disk, "environment": _environment,
     "display": _display, "terminal": _terminal, "videos": _extra("video", "av", "videos"),

@@ -59,7 +59,7 @@ def report(
         raise UsageError(f"the report's figures need {error.name}: pip install 'wmloop[report]'") from error
 
     facts = [Facts.of(store, stored_config(store)) for store in stores]
-    folder = to or Path(f"{_together([store.name for store in stores])}-report")
+    folder = to or Path(f"{joint_name([store.name for store in stores])}-report")
     with output_folder(folder, "--to DIR"):
         if len(stores) > 1:
             written = compare(facts, [line for store in stores for line in _commands(store)], folder)
@@ -68,7 +68,7 @@ def report(
     print(written)
 
 
-def _together(names: Sequence[str]) -> str:
+def joint_name(names: Sequence[str]) -> str:
     """Return one name for several runs: all of theirs, or of many as many as a folder's name has room for."""
     whole = "-".join(names)
     if len(os.fsencode(whole)) <= _LONGEST:

@@ -33,8 +33,8 @@ def watch(name: NameArgument = None, progress: ProgressOption = "auto", runs: Ru
     from wmloop.view import open_view
 
     store = open_run(runs, name)
-    log = _Log(store)
-    state, finished = _so_far(store, log)
+    log = Log(store)
+    state, finished = so_far(store, log)
     if not store.holder():
         _ended(store, finished)
         return
@@ -53,7 +53,7 @@ def watch(name: NameArgument = None, progress: ProgressOption = "auto", runs: Ru
         _ended(store, finished)
 
 
-class _Log:
+class Log:
     """Read a run's log from its beginning, and then as it grows."""
 
     def __init__(self, store: Store) -> None:
@@ -80,7 +80,7 @@ class _Log:
             time.sleep(_LOOK_SECONDS)
 
 
-def _so_far(store: Store, log: _Log) -> tuple[ViewState, bool]:
+def so_far(store: Store, log: Log) -> tuple[ViewState, bool]:
     """Return the view's state after all that is in the log by now, and whether the run came to an end there."""
     from wmloop.events import RunFinished, RunStarted, VersionCommitted, from_record
     from wmloop.view import ViewState

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,6 @@ from wmloop.store.notes import note
 #: Every file under construction starts with this, so that a crash's leftovers are known by name.
 TEMP_PREFIX = ".tmp-"
 
-_WINDOWS = os.name == "nt"
 _PATIENCE_SECONDS = 3.0
 
 
@@ -240,7 +240,7 @@ def _patiently(call: Callable[..., None], *paths: Path, seconds: float = _PATIEN
         try:
             return call(*paths)
         except PermissionError:
-            if not _WINDOWS or time.monotonic() >= deadline:
+            if sys.platform != "win32" or time.monotonic() >= deadline:
                 raise
         time.sleep(0.05)
 
