@@ -40,7 +40,7 @@ EVENTS = (
     Progress(0, "rollout", 5, 10, "frames", 2.5),
     Metrics(0, "memory", {"nll": 1.5}),
     VersionCommitted(0, "rollout", {"score": 4.0, "frames": 100.0}, 1000, 2.0),
-    Message("hello", "alarm"),
+    Message("hello", "warning"),
     RunFinished("tiny", "goal", 0, 4.0),
 )
 

@@ -1,5 +1,6 @@
 """What people see: states from events, screens from states, lines from events."""
 
+import functools
 import io
 import json
 import math
@@ -37,6 +38,7 @@ from wmloop.view.lines import LineView, Throttle, json_line, plain, timed
 from wmloop.view.rows import Span, beside, cut, row_width, spread
 from wmloop.view.screen import render
 from wmloop.view.state import BINS, ViewState, recall, reduce
+from wmloop.view.summary import summary
 from wmloop.view.words import figure, headline, number, size, span, sparkline
 
 STAGES = ("rollout", "vision", "memory", "controller", "evaluate")
@@ -99,7 +101,10 @@ STATES = {
     "just started": after([RunStarted("brave-run", 0, 12, 900.0, "cpu", False)]),
     "driving": after(list(training())[:2]),
     "training": at_work(),
-    "alarmed": after([Message("M promises 1200, which no real episode can pay", "alarm")], at_work()),
+    "warned": after(
+        [Message("M predicts 1200 an episode, more than the best real one paid (900)", "warning")], at_work()
+    ),
+    "not yet scored": after(list(training())[:8]),
     "finished": after([RunFinished("brave-run", "goal", 2, 612.0)], at_work()),
     "a very long name": after([RunStarted("n" * 64, 0, 12, 900.0, "cuda", False)]),
     "numbers that are none": after(
@@ -130,8 +135,8 @@ def test_the_screen_tells_all_that_matters(width):
     text = "\n".join(drawn(at_work(), width, 24))
     for wanted in (
         "brave-run", "cpu", "iteration 4 (5 of 12)", "goal 900", "8 h at most", "best 612 (iteration 2)",
-        "rollout", "vision", "memory", "controller", "evaluate", "score 512", "recon 31.2", "38 s", "62%",
-        "31.2k sequence-steps/s", "7.3 s left", "nll", "28.6", "real", "540", "dream", "650", "snapshot",
+        "rollout", "vision", "memory", "controller", "evaluate", "noisy 512", "recon 31.2", "38 s", "62%",
+        "31.2k sequence-steps/s", "7.3 s left", "nll", "28.6", "real", "540", "M 650", "snapshot",
         "committed 0004/vision",
     ):  # fmt: skip
         assert wanted in text, wanted
@@ -141,7 +146,7 @@ def test_the_screen_tells_all_that_matters(width):
 
 
 def test_the_best_evaluation_is_marked_and_it_alone():
-    rows = [line for line in drawn(at_work(), 80, 24) if "best" in line and "dream" in line]
+    rows = [line for line in drawn(at_work(), 80, 24) if "best" in line and "M 500" in line]
     assert len(rows) == 1
     assert "612" in rows[0]
 
@@ -164,7 +169,7 @@ def test_the_gap_and_ms_foresight_are_on_the_screen():
 def test_memory_and_disk_are_on_the_screen_and_in_the_lines_now_and_then():
     event = Resources(1_230_000_000, 81_000_000_000)
     for width in (80, 120):  # beside the last commit, or below it where that is long
-        assert "memory 1.2 GB · 81.0 GB free" in "\n".join(drawn(after([event], at_work()), width, 24))
+        assert "1.2 GB of memory · 81.0 GB free" in "\n".join(drawn(after([event], at_work()), width, 24))
     throttle = Throttle(1.0)
     assert [throttle.passes(event, now) for now in (0.0, 10.0, 299.0, 301.0)] == [True, False, False, True]
     assert "memory 1.2 GB" in plain(WORLD_MODEL, event)
@@ -186,7 +191,61 @@ def test_the_goals_eta_goes_by_the_last_three_scores_and_is_silent_where_they_fa
 def test_what_was_said_a_while_ago_is_no_news_any_more():
     state = after([Message("V looks at all pictures")], at_work(), now=100.0)
     assert "V looks" in drawn(state, 80, 24, now=150.0)[-1]
-    assert drawn(state, 80, 24, now=170.0)[-1].startswith("Ctrl-C saves and stops")
+    assert "V looks" not in drawn(state, 80, 24, now=170.0)[-1]
+
+
+def test_how_to_stop_is_on_the_screen_whatever_else_is_said():
+    for state in (at_work(), STATES["warned"]):
+        assert drawn(state, 80, 24)[-1].endswith("Ctrl-C saves and stops")
+
+
+def test_before_the_first_score_the_screen_says_what_an_iteration_does_and_when_it_comes():
+    text = "\n".join(drawn(STATES["driving"], 80, 24))
+    for stage in WORLD_MODEL.stages:
+        assert stage.about in text
+    assert "the first score comes with evaluate" in text
+    assert "the first score comes" not in "\n".join(drawn(at_work(), 80, 24))
+
+
+def test_a_stage_that_begins_has_no_rate_of_an_earlier_iteration():
+    state = after([StageStarted(5, "rollout", 16000, "frames")], at_work())
+    assert "980/s" not in "\n".join(drawn(state, 80, 24))
+    assert "980/s" in "\n".join(drawn(at_work(), 80, 24))
+
+
+def test_frames_count_as_they_are_driven():
+    driving = [StageStarted(4, "rollout", 16000, "frames"), Progress(4, "rollout", 5000, 16000, "frames", 980.0)]
+    state = after(driving, recall(ViewState(WORLD_MODEL), past(), 0.0))
+    assert state.frames == 4 * 16000 + 5000
+    assert at_work().frames == 5 * 16000
+
+
+def test_the_next_score_comes_after_what_is_left_of_this_stage_and_the_last_times_of_those_to_come():
+    state = at_work()
+    left = (600_000 - 60 * 6200) / 31_200
+    assert state.score_in() == pytest.approx(left + 70.0 + 33.0)
+    assert "next in 1:50" in "\n".join(drawn(state, 80, 24))
+    assert STATES["driving"].score_in() is None
+
+
+@given(
+    value=st.floats(allow_nan=False, allow_infinity=False, min_value=-99_999, max_value=999_999).filter(
+        lambda value: value == 0 or abs(value) > 1e-99
+    )
+)
+def test_a_figure_fits_its_column(value):
+    assert len(figure(value)) <= 8 - (value >= 0)
+
+
+def test_a_summary_lists_the_newest_scores_and_the_best():
+    lines = summary(STATES["finished"], 700.0)
+    assert lines[0] == "run brave-run: the goal is met and confirmed"
+    assert [line.split()[:2] for line in lines[3:-1]] == [["0", "-32.0"], ["1", "215"], ["2", "612"], ["3", "540"]]
+    assert lines[-1] == "  best: 612 in iteration 2"
+    many = [VersionCommitted(i, "evaluate", {"score": float(i)}, 0, 1.0) for i in range(100)]
+    assert len(summary(after(many, STATES["finished"]), 700.0)) < 20
+    assert "no score yet" in summary(STATES["driving"], 131.0)[-1]
+    assert all(len(line) <= 80 and line.isascii() for line in lines)
 
 
 def test_a_correlation_without_a_bias_is_no_fault():
@@ -195,8 +254,8 @@ def test_a_correlation_without_a_bias_is_no_fault():
     assert len(drawn(state, 80, 24)) == 24
 
 
-def test_an_alarm_hides_later_messages_for_a_while_and_a_notice_hides_both():
-    state = after([Message("fire", "alarm"), Message("all is well")], at_work(), now=100.0)
+def test_a_warning_hides_later_messages_for_a_while_and_a_notice_hides_both():
+    state = after([Message("fire", "warning"), Message("all is well")], at_work(), now=100.0)
     assert "fire" in drawn(state, 80, 24, now=120.0)[-1]
     assert "fire" not in drawn(state, 80, 24, now=3600.0)[-1]
     state = after([Message("all is well")], state, now=3590.0)
@@ -420,7 +479,7 @@ def test_the_live_view_takes_the_other_screen_and_gives_the_terminal_back():
     assert "a notice" in inside
     assert "\x1b[?25h" in text
     assert "a library warns" in left  # what was said to stderr meanwhile is not lost
-    assert "run brave-run ended: the goal is met" in left
+    assert "run brave-run: the goal is met" in left
 
 
 def test_no_color_means_no_colours_and_no_pictures():
@@ -516,8 +575,9 @@ def test_numbers_read_as_people_write_them():
 
 
 def test_a_headline_is_the_most_telling_figure_there_is():
-    of = {stage.name: stage.headline for stage in WORLD_MODEL.stages}
-    assert headline(of["evaluate"], {"frames": 1.0, "score": 512.3}) == "score 512"
-    assert headline(of["evaluate"], {"score": 912.0, "confirmed_score": 903.0}) == "confirmed 903"
-    assert headline(of["vision"], {"newest_recon_loss": 31.0}) == "recon 31.0"  # V did not move in this iteration
-    assert headline(of["vision"], {}) == ""
+    told = functools.partial(headline, WORLD_MODEL)
+    assert told("evaluate", {"frames": 1.0, "score": 512.3}) == "score 512"
+    assert told("rollout", {"score": 512.3}) == "noisy 512"  # the agent's actions have noise there
+    assert told("evaluate", {"score": 912.0, "confirmed_score": 903.0}) == "confirmed 903"
+    assert told("vision", {"newest_recon_loss": 31.0}) == "recon 31.0"  # V did not move in this iteration
+    assert told("vision", {}) == ""

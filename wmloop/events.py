@@ -99,13 +99,13 @@ class Snapshot:
 class Resources:
     """Tell what there is: bytes that this process has in memory, and bytes free on the run's disk; 0 where unknown."""
 
-    memory: int
-    free: int
+    memory_bytes: int
+    free_bytes: int
 
 
 @dataclass(frozen=True)
 class Message:
-    """Say one line to people; `level` is `info`, `warning` or `alarm`."""
+    """Say one line to people; `level` is `info` or `warning`."""
 
     text: str
     level: str = "info"

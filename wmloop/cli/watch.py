@@ -27,15 +27,17 @@ _LOOK_SECONDS = 0.5
 def watch(name: NameArgument = None, progress: ProgressOption = "auto", runs: RunsOption = Path("runs")) -> None:
     """Watch a run that another process is training, from its log.
 
-    The view is that of `wmloop start`; its pictures come once a second. Ctrl-C ends the watching, not the run.
+    The view is that of `wmloop start`; its pictures come once a second. Ctrl-C ends the watching, not the run. Of a run that
+    nobody trains now the last screen is printed.
     """
     from wmloop.events import RunFinished
-    from wmloop.view import open_view
+    from wmloop.view import open_view, show_ended
 
     store = open_run(runs, name)
     log = Log(store)
     state, finished = so_far(store, log)
     if not store.holder():
+        show_ended(state)
         _ended(store, finished)
         return
     finished = False  # that was an earlier process

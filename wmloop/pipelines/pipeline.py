@@ -30,8 +30,9 @@ class Stage:
     `entry` is its function, or `module:function`, which is imported when the stage is performed. `needs` names stages of
     this iteration, `carries` stages of the one before (warm start), `carries_accepted` stages of the newest iteration that
     reality has not rejected: a change that made the score clearly worse is not built upon. In iteration 0 nothing is
-    carried. `unit` is what its progress counts, `headline` the metrics that tell most, best first, `images` the kinds of
-    pictures it shows, and `agent_files` the files of its versions that an agent acts with.
+    carried. `about` says in a few words what it does, `unit` is what its progress counts, `headline` the metrics that tell
+    most, best first, `images` the kinds of pictures it shows, and `agent_files` the files of its versions that an agent acts
+    with.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Stage:
     needs: tuple[str, ...] = ()
     carries: tuple[str, ...] = ()
     carries_accepted: tuple[str, ...] = ()
+    about: str = ""
     unit: str = "steps"
     headline: tuple[str, ...] = ()
     images: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""PPO without a world model: the seed's network on grey pictures, trained in the real environment."""
+"""PPO in the real environment: the network of Kuth, Stermann & Heitzer (2021) on grey pictures, no world model."""
 
 from wmloop.pipelines.pipeline import Pipeline, Stage, weights_file
 
@@ -7,12 +7,12 @@ VANILLA_PPO = Pipeline(
     (
         Stage(
             "learner", "wmloop.stages.vanilla_ppo:run",
-            carries=("learner",),
+            carries=("learner",), about="PPO on real episodes",
             unit="frames", headline=("score",), images=("real",), agent_files=(weights_file("actor"),),
         ),
         Stage(
             "evaluate", "wmloop.stages.evaluate:run",
-            needs=("learner",),
+            needs=("learner",), about="scores real episodes",
             unit="frames", headline=("confirmed_score", "score"), images=("real",),
         ),
     ),

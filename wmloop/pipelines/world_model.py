@@ -8,27 +8,28 @@ WORLD_MODEL = Pipeline(
         Stage(
             "rollout", "wmloop.stages.rollout:run",
             carries=("vision", "memory", "controller"),
-            unit="frames", headline=("score",), images=("real",),
+            about="collects real episodes", unit="frames", headline=("score",), images=("real",),
         ),
         Stage(
             "vision", "wmloop.stages.vision:run",
-            needs=("rollout",), carries=("vision",),
+            needs=("rollout",), carries=("vision",), about="V learns to compress them",
             unit="images", headline=("recon_loss", "newest_recon_loss"), images=("real", "reconstruction"),
             agent_files=(weights_file("model"),),
         ),
         Stage(
             "memory", "wmloop.stages.memory:run",
-            needs=("rollout", "vision"), carries=("memory",),
+            needs=("rollout", "vision"), carries=("memory",), about="M learns to predict them",
             unit="sequence steps", headline=("nll",), agent_files=(weights_file("model"),),
         ),
         Stage(
             "controller", "wmloop.stages.controller:run",
             needs=("vision", "memory"), carries=("evaluate",), carries_accepted=("controller",),
+            about="C learns inside M's dreams",
             unit="dream steps", headline=("dream_return",), images=("dream",), agent_files=(weights_file("actor"),),
         ),
         Stage(
             "evaluate", "wmloop.stages.evaluate:run",
-            needs=("vision", "memory", "controller"),
+            needs=("vision", "memory", "controller"), about="scores real episodes",
             unit="frames", headline=("confirmed_score", "score"), images=("real",),
         ),
     ),

@@ -52,8 +52,12 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
                 f"{confirmed['score']:.1f} on {len(further)} further tracks, error {confirmed['score_se']:.1f}: {verdict}"
             )
     if metrics.get("predicted_return", 0.0) > metrics.get("best_real_return", math.inf):
-        told = f"M promises {metrics['predicted_return']:.0f} an episode, more than the best real track paid"
-        ctx.log(f"{told} ({metrics['best_real_return']:.0f})", "alarm")
+        usual = ": usual while it has seen only random driving" if ctx.iteration == 0 else ""
+        ctx.log(
+            f"M predicts {metrics['predicted_return']:.0f} an episode,"
+            f" more than the best real one paid ({metrics['best_real_return']:.0f}){usual}",
+            "warning",
+        )
     return metrics
 
 

@@ -90,7 +90,7 @@ def fit(
             means = metrics_now(saved[2]["means"]) if saved else {}
             rollbacks, scale = rollbacks + 1, scale / 2
             ctx.log(f"{ctx.stage} diverged at step {i} ({fault}); back to step {saved[0] if saved else 0},"
-                    f" learning rate halved ({rollbacks} of {_MAX_ROLLBACKS})", "alarm")  # fmt: skip
+                    f" learning rate halved ({rollbacks} of {_MAX_ROLLBACKS})", "warning")  # fmt: skip
             i = saved[0] if saved else 0
             continue
         i += 1

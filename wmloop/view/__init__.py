@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import time
 from typing import Protocol
 
 from wmloop.events import Event
 from wmloop.view.lines import LineView, json_line, timed
 from wmloop.view.state import ViewState
+from wmloop.view.summary import summary
 
-__all__ = ["View", "ViewState", "open_view"]
+__all__ = ["View", "ViewState", "open_view", "show_ended"]
 
 
 class View(Protocol):
@@ -54,6 +56,16 @@ def open_view(style: str, state: ViewState, hint: str = "Ctrl-C saves and stops"
     if style == "none":
         return NoView()
     return LineView(sys.stdout, functools.partial(timed, state.pipeline), 10.0)
+
+
+def show_ended(state: ViewState) -> None:
+    """Print the last screen of a run that nobody trains now, or on what is no terminal its summary."""
+    if can_show_live():
+        from wmloop.view.live import print_screen
+
+        print_screen(state)
+    else:
+        print("\n".join(summary(state, time.monotonic())))
 
 
 def can_show_live() -> bool:

@@ -153,13 +153,13 @@ def plain(pipeline: Pipeline, event: Event) -> str:
         case Metrics():
             return f"{_place(event)}  {' '.join(f'{name}={value:.4g}' for name, value in event.values.items())}"
         case VersionCommitted():
-            said = headline(pipeline.row(event.stage).headline, event.metrics)
+            said = headline(pipeline, event.stage, event.metrics)
             return (f"{_place(event)}  committed: {said + ', ' if said else ''}{size(event.num_bytes)},"
                     f" {span(event.seconds)}")  # fmt: skip
         case Snapshot():
             return f"{_place(event)}  snapshot at {number(event.done)}"
         case Resources():
-            return f"memory {size(event.memory)}, {size(event.free)} free on the disk"
+            return f"memory {size(event.memory_bytes)}, {size(event.free_bytes)} free on the disk"
         case Message():
             return event.text if event.level == "info" else f"{event.level}: {event.text}"
         case RunFinished():

@@ -21,10 +21,12 @@ from rich.text import Text
 from wmloop import streams
 from wmloop.display.frames import half_blocks, terminal_colours
 from wmloop.events import Event, Message, RunFinished
-from wmloop.view.lines import note, plain
+from wmloop.view.lines import note
 from wmloop.view.screen import render
 from wmloop.view.state import ViewState, reduce
+from wmloop.view.summary import summary
 
+_PRINTED_ROWS = 20
 _STOP: Any = getattr(signal, "SIGTSTP", None)  # Ctrl-Z, where there is such a thing
 
 
@@ -81,7 +83,7 @@ class LiveView:
 
     def __init__(self, state: ViewState, hint: str) -> None:
         self._state, self._notice, self._hint = state, "", hint
-        self._end: RunFinished | None = None
+        self._ended = False
         self._screen = _Screen(sys.stdout)
         self._console = Console(file=cast(TextIO, self._screen))
         self._colours = terminal_colours(None if self._console.no_color else self._console.color_system)
@@ -95,8 +97,7 @@ class LiveView:
 
     def report(self, event: Event) -> None:
         """Take in an event; nothing is drawn here."""
-        if isinstance(event, RunFinished):
-            self._end = event
+        self._ended |= isinstance(event, RunFinished)
         self._take(event)
         self._show()
 
@@ -115,8 +116,8 @@ class LiveView:
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write("".join(f"{line}\n" for line in self._errors.lines))
             sys.stderr.flush()
-        if self._end is not None:
-            self._screen.write(f"{plain(self._state.pipeline, self._end)}\n")
+        if self._ended:
+            self._screen.write("".join(f"{line}\n" for line in summary(self._state, time.monotonic())))
 
     def abandon(self) -> None:
         """Give the terminal back without waiting for anything: the process ends now."""
@@ -176,6 +177,12 @@ class LiveView:
             kept = list(self._painted.items())[-2 * len(self._state.pipeline.images) :]
             self._painted = dict(kept) | {key: (image, half_blocks(image, rows, columns, self._colours))}
         return self._painted[key][1]
+
+
+def print_screen(state: ViewState) -> None:
+    """Print the view of `state` once, without pictures, and leave it there."""
+    console = Console(file=sys.stdout)
+    console.print(render(state, console.width, _PRINTED_ROWS, time.monotonic()), end="")
 
 
 def _in_foreground() -> bool:

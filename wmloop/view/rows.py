@@ -20,7 +20,6 @@ _STYLES = {
         "real": "bold green",
         "dream": "magenta",
         "warning": "yellow",
-        "alarm": "bold red",
     }.items()
 }
 

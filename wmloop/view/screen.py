@@ -16,7 +16,7 @@ from wmloop.view.words import figure, headline, number, size, span, sparkline
 _PICTURE_ROWS = (6, 20)
 _PICTURE_GAP = 2
 _TALL = 30  # from here on there is room for more figures
-_ALARM_SECONDS = 600.0  # so long an alarm hides what was said after it
+_WARNING_SECONDS = 600.0  # so long a warning stays, unless another comes
 _NOTE_SECONDS = 60.0  # so long anything else is news
 
 
@@ -62,7 +62,7 @@ def _header(state: ViewState, width: int, now: float) -> list[Row]:
         facts.append(f"{state.hours:g} h at most")
     if state.best is not None:
         facts.append(f"best {figure(state.best.real)} (iteration {state.best.iteration})")
-    facts.append(f"{number(state.frames)} real frames")
+    facts.append(f"{number(state.frames)} frames")
     return [
         spread([Span("wmloop ", "accent"), Span(state.run, "bold")], [Span(right)], width),
         [Span(" · ".join(facts), "dim")],
@@ -78,13 +78,12 @@ def _strip(state: ViewState, width: int) -> list[Row]:
     times: list[Span] = []
     for name in state.pipeline.names:
         finished, running = state.finished.get(name), state.running
-        rate = f"{number(state.rates[name][0])}/s" if name in state.rates else ""
         if running is not None and running.name == name:
             mark, style = "●", "bold"
-            said, took = headline(state.pipeline.row(name).headline, running.metrics), f"{running.share:.0%} {rate}"
+            said, took = headline(state.pipeline, name, running.metrics), f"{running.share:.0%} {_rate(running.rate)}"
         elif finished is not None:
             mark, style = "✓", "good"
-            said, took = finished.headline, f"{span(finished.seconds)} {rate}"
+            said, took = finished.headline, f"{span(finished.seconds)} {_rate(finished.rate)}"
         else:
             mark, style, said, took = "○", "dim", "", ""
         head = Span(mark + gap + name, style)
@@ -93,13 +92,18 @@ def _strip(state: ViewState, width: int) -> list[Row]:
     return [names, figures, times]
 
 
+def _rate(rate: float) -> str:
+    return f"{number(rate)}/s" if rate > 0 else ""
+
+
 def _progress(state: ViewState, width: int) -> list[Row]:
     running = state.running
     if running is None:
         return [[Span(REASONS.get(state.reason, state.reason) if state.reason else "preparing …", "dim")]]
     left = running.seconds_left
     eta = "" if left is None else f" · {span(left)} left"
-    text = f" {running.share:4.0%}{eta} · {number(running.rate)} {running.unit}/s"
+    rate = f" · {number(running.rate)} {running.unit}/s" if running.rate > 0 else ""
+    text = f" {running.share:4.0%}{eta}{rate}"
     room = max(4, width - len(running.name) - 1 - len(text))
     full = round(running.share * room)
     return [
@@ -108,16 +112,17 @@ def _progress(state: ViewState, width: int) -> list[Row]:
 
 
 def _figures(state: ViewState, width: int, room: int) -> list[Row]:
-    """Return the losses beside the scores, or above them on a narrow screen, in at most `room` rows."""
-    if not state.curves and not state.scores:
-        return []
+    """Return the losses beside the scores, or above them on a narrow screen, in at most `room` rows.
+
+    Before the first score there is what an iteration does in its place.
+    """
     wide = width >= 76
     half = (width - 3) // 2 if wide else width
     share = room - 1 if wide else (room - 2) // 2
-    losses, scores = _losses(state, half, share), _scores(state, half, share)
+    losses = _losses(state, half, share)
+    scores = _scores(state, half, share) if state.scores else _plan(state, share)
     iteration, _, stage = state.curves_of.partition("/")
-    dreamt = ", and as dreamt" if _dreams(state) else ""
-    heads = f"{stage} of iteration {iteration}" if stage else "losses", f"score in reality{dreamt}"
+    heads = f"{stage} of iteration {iteration}" if stage else "losses", _scores_head(state)
     if wide:
         return [[*rule(heads[0], half), Span("   "), *rule(heads[1], half)], *beside(losses, scores, half, 3)]
     return [rule(heads[0], width), *losses, rule(heads[1], width), *scores]
@@ -138,32 +143,47 @@ def _losses(state: ViewState, width: int, room: int) -> list[Row]:
 
 
 def _scores(state: ViewState, width: int, room: int) -> list[Row]:
-    """Return the real score's history over the dream's on one scale, then as many evaluations as fit, newest first."""
+    """Return the real scores over those that M predicted, on one scale, then as many evaluations as fit, newest first."""
     scores = state.scores
     if not scores or room < 1:
         return []
-    real, dream = [s.real for s in scores], [s.promised for s in scores]
-    finite = [value for value in [*real, *dream] if math.isfinite(value)]
+    real, predicted = [s.real for s in scores], [s.predicted for s in scores]
+    finite = [value for value in [*real, *predicted] if math.isfinite(value)]
     bounds = (min(finite), max(finite)) if finite else (0.0, 0.0)
     bars = width - 18
     rows: list[Row] = [
         [Span("real  ", "real"), Span(f"{figure(real[-1]):>7}  "), Span(sparkline(real, bars, *bounds), "real")],
     ]
     if _dreams(state):
-        bar = Span(sparkline(dream, bars, *bounds), "dream")
-        rows.append([Span("dream ", "dream"), Span(f"{figure(dream[-1]):>7}  "), bar])
+        bar = Span(sparkline(predicted, bars, *bounds), "dream")
+        rows.append([Span("M     ", "dream"), Span(f"{figure(predicted[-1]):>7}  "), bar])
     if state.open_loop is not None:
         correlation, bias = state.open_loop
-        rows.append(
-            [Span("M     ", "dream"), Span(f"   r {correlation:.2f}  bias {bias:+.0%}  ahead on fresh episodes", "dim")]
-        )
+        rows.append([Span("      "), Span(f"   r {correlation:.2f}  bias {bias:+.0%}  open loop", "dim")])
     left = room - len(rows)
     shown = sorted(scores[-left:], key=lambda s: -s.iteration) if left > 0 else []
     return [*rows, *(_score_row(score, score is state.best, _dreams(state)) for score in shown)][:room]
 
 
+def _scores_head(state: ViewState) -> str:
+    """Return the title of the scores, and when the next one comes, if that is known."""
+    if not state.scores and state.reason is None:
+        return "one iteration"
+    predicted = ", and as M predicts it" if _dreams(state) else ""
+    ahead = state.score_in()
+    return f"real score{predicted}" if ahead is None else f"real score · next in {span(ahead)}"
+
+
+def _plan(state: ViewState, room: int) -> list[Row]:
+    """Return what the stages of an iteration do, and when the first score comes."""
+    rows: list[Row] = [
+        [*cut([Span(stage.name)], 11), Span(stage.about, "dim")] for stage in state.pipeline.stages if stage.about
+    ]
+    return [*rows, [Span(f"the first score comes with {state.pipeline.scored_by}", "dim")]][: max(0, room)]
+
+
 def _dreams(state: ViewState) -> bool:
-    """Return whether scores are promised: where there is a dream, it is shown."""
+    """Return whether scores are predicted: where there is a dream, it is shown."""
     return "dream" in state.pipeline.images
 
 
@@ -171,11 +191,11 @@ def _score_row(score: Score, best: bool, dreams: bool) -> Row:
     confirmed = "" if score.confirmed is None else f" confirmed {figure(score.confirmed)}"
     gap = "" if math.isnan(score.gap) else f" {score.gap:+.0%}"
     deviation = "" if math.isnan(score.std) else f" ±{figure(score.std)}"
-    promised = f"  dream {figure(score.promised)}{gap}" if dreams else ""
+    predicted = f"  M {figure(score.predicted)}{gap}" if dreams else ""
     return [
         Span(f"{score.iteration:4d}  ", "dim"),
         Span(f"{figure(score.real)}{deviation}", "real" if best else ""),
-        Span(promised, "dream"),
+        Span(predicted, "dream"),
         Span(confirmed, "good"),
         Span("  best" if best else "", "real"),
     ]
@@ -204,18 +224,17 @@ def _footer(state: ViewState, width: int, now: float, notice: str, hint: str) ->
         saved, at = state.snapshot
         parts.append(f"snapshot of {saved.stage} {span(now - at)} ago")
     first: Row = [Span(" · ".join(parts), "dim")]
-    last: Row = [Span(hint, "dim")]
+    last: Row = []
     if state.resources is not None:
-        there = Span(f"memory {size(state.resources.memory)} · {size(state.resources.free)} free", "dim")
-        if row_width(first) + 2 + row_width([there]) <= width:
-            first = spread(first, [there], width)
+        there = f"{size(state.resources.memory_bytes)} of memory · {size(state.resources.free_bytes)} free"
+        if row_width(first) + 2 + len(there) <= width:
+            first = spread(first, [Span(there, "dim")], width)
         else:
-            last = spread(last, [there], width)
+            last = [Span(there, "dim")]
     if notice:
-        last = [Span(notice, "warning")]
-    elif state.notes:
-        fresh = [note for note in state.notes if now - note.at < _NOTE_SECONDS]
-        alarms = [note for note in state.notes if note.level == "alarm" and now - note.at < _ALARM_SECONDS]
-        if said := [*fresh, *alarms]:
-            last = [Span(said[-1].text, said[-1].level)]
-    return [first, last]
+        return [first, [Span(notice, "warning")]]
+    fresh = [note for note in state.notes if now - note.at < _NOTE_SECONDS]
+    warnings = [note for note in state.notes if note.level == "warning" and now - note.at < _WARNING_SECONDS]
+    if said := [*fresh, *warnings]:
+        last = [Span(said[-1].text, said[-1].level)]
+    return [first, spread(last, [Span(hint, "dim")], width)]

@@ -60,19 +60,20 @@ class Finished:
 
     seconds: float
     headline: str
+    rate: float = 0.0
 
 
 @dataclass(frozen=True)
 class Score:
-    """One evaluation: the mean real score and its deviation over tracks, and what M had promised for an episode.
+    """One evaluation: the mean real score and its deviation over episodes, and the return that M predicted for an episode.
 
-    `merit` is what versions are ranked by (see ranking.merit), `gap` the dream's promise against reality in parts.
+    `merit` is what versions are ranked by (see ranking.merit), `gap` is predicted over real return less one.
     """
 
     iteration: int
     real: float
     std: float
-    promised: float
+    predicted: float
     gap: float
     merit: float
     confirmed: float | None = None
@@ -91,9 +92,9 @@ class Note:
 class ViewState:
     """All that the view shows. Times are monotonic seconds.
 
-    `spent` counts the seconds of earlier processes. `foresight` are M's correlation and bias, open loop on the newest real
-    episodes. `curves` maps a loss of stage `curves_of` to its value in each of
-    BINS stretches of the stage's progress, as far as it was seen. `rates` are each stage's last units a second.
+    `spent` counts the seconds of earlier processes, `collected` the real frames of committed versions, and `took` the seconds
+    of each stage's last version. `open_loop` are M's correlation and bias on the newest real episodes. `curves` maps a loss
+    of stage `curves_of` to its value in each of BINS stretches of the stage's progress, as far as it was seen.
     """
 
     pipeline: Pipeline
@@ -105,10 +106,10 @@ class ViewState:
     hours: float | None = None
     began: float = 0.0
     spent: float = 0.0
-    frames: float = 0.0
+    collected: float = 0.0
     running: Running | None = None
     finished: Mapping[str, Finished] = field(default_factory=dict)
-    rates: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    took: Mapping[str, float] = field(default_factory=dict)
     curves_of: str = ""
     curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     scores: tuple[Score, ...] = ()
@@ -124,6 +125,30 @@ class ViewState:
     def best(self) -> Score | None:
         """Return the evaluation whose triple is served."""
         return max(self.scores, key=lambda s: s.merit, default=None)
+
+    @property
+    def frames(self) -> float:
+        """Return the real frames collected so far, those of the stage at work included."""
+        running = self.running
+        driving = running is not None and running.name == self.pipeline.collected_by and running.unit == "frames"
+        return self.collected + (running.done if driving and running else 0)
+
+    def score_in(self) -> float | None:
+        """Return the seconds to the next evaluation's end, if each stage takes as long as it last did; None where unknown."""
+        seconds = 0.0
+        if self.reason is not None:
+            return None
+        for name in self.pipeline.names:
+            if name in self.finished:
+                continue
+            running = self.running if self.running is not None and self.running.name == name else None
+            left = running.seconds_left if running is not None else self.took.get(name)
+            if left is None:
+                return None
+            seconds += left
+            if name == self.pipeline.scored_by:
+                return seconds
+        return None
 
     def goal_in(self, now: float) -> float | None:
         """Return the seconds to the goal if scores went on to rise as over the last three evaluations; None if they do not.
@@ -162,8 +187,7 @@ def reduce(state: ViewState, event: Event, now: float) -> ViewState:
         case Progress():
             metrics = state.running.metrics if state.running and state.running.name == event.stage else {}
             running = Running(event.stage, event.total, event.unit, event.done, event.rate, metrics)
-            rates = {**state.rates, event.stage: (event.rate, event.unit)}
-            return replace(_in_iteration(state, event.iteration), running=running, rates=rates)
+            return replace(_in_iteration(state, event.iteration), running=running)
         case Metrics():
             return _with_metrics(state, event)
         case Picture():
@@ -205,13 +229,16 @@ def _with_metrics(state: ViewState, event: Metrics) -> ViewState:
 
 def _with_commit(state: ViewState, event: VersionCommitted, now: float) -> ViewState:
     metrics = event.metrics
-    said = headline(state.pipeline.row(event.stage).headline, metrics)
-    finished = {**state.finished, event.stage: Finished(event.seconds, said)}
-    state = replace(state, finished=finished, commit=(event, now), snapshot=None, running=None)
+    said = headline(state.pipeline, event.stage, metrics)
+    running = state.running
+    rate = running.rate if running is not None and running.name == event.stage else 0.0
+    finished = {**state.finished, event.stage: Finished(event.seconds, said, rate)}
+    took = {**state.took, event.stage: event.seconds}
+    state = replace(state, finished=finished, took=took, commit=(event, now), snapshot=None, running=None)
     if "open_loop_correlation" in metrics:
         state = replace(state, open_loop=(metrics["open_loop_correlation"], metrics.get("open_loop_bias", math.nan)))
     if event.stage == state.pipeline.collected_by:
-        return replace(state, frames=state.frames + metrics.get("frames", 0.0))
+        return replace(state, collected=state.collected + metrics.get("frames", 0.0))
     if event.stage == state.pipeline.scored_by and "score" in metrics:
         score = Score(
             event.iteration, metrics["score"], metrics.get("score_std", math.nan), metrics.get("predicted_return", math.nan),

@@ -5,30 +5,38 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from wmloop.pipelines import Pipeline
+
 _WORDS = {
     "recon_loss": "recon",
     "newest_recon_loss": "recon",
-    "dream_return": "dream",
+    "dream_return": "imagined",
     "confirmed_score": "confirmed",
 }
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-def headline(names: Sequence[str], metrics: Mapping[str, float]) -> str:
-    """Return the first of `names` that is among a stage's metrics, with its figure, or nothing."""
-    for name in names:
+def headline(pipeline: Pipeline, stage: str, metrics: Mapping[str, float]) -> str:
+    """Return the stage's metric that tells most, in a word, with its figure, or nothing.
+
+    The score of real episodes that are collected is not the agent's: their actions are random, or have noise.
+    """
+    for name in pipeline.row(stage).headline:
         if name in metrics:
-            return f"{_WORDS.get(name, name)} {figure(metrics[name])}"
+            noisy = name == "score" and stage == pipeline.collected_by
+            return f"{'noisy' if noisy else _WORDS.get(name, name)} {figure(metrics[name])}"
     return ""
 
 
 def figure(value: float) -> str:
-    """Return about three significant digits: `512`, `38.6`, `0.0871`."""
+    """Return about three significant digits: `512`, `38.6`, `0.0871`, `3.2e-04`."""
     if not math.isfinite(value):
         return str(value)
     if abs(value) >= 100 or value == 0:
         return f"{value:.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
+    if abs(value) >= 10:
+        return f"{value:.1f}"
+    return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.1e}"
 
 
 def number(value: float) -> str:

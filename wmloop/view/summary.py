@@ -1,0 +1,37 @@
+"""What a run came to, in a few lines that stay after the view is gone."""
+
+from __future__ import annotations
+
+import math
+
+from wmloop.view.lines import REASONS
+from wmloop.view.state import Score, ViewState
+from wmloop.view.words import figure, number, span
+
+_ROWS = 12  # so many evaluations are listed, the newest
+
+
+def summary(state: ViewState, now: float) -> list[str]:
+    """Return the lines: how the run ended, what it took, its evaluations (the newest if many), and the best of them."""
+    elapsed = state.spent + max(0.0, now - state.began)
+    ended = REASONS.get(state.reason, state.reason) if state.reason else "not at its end"
+    lines = [f"run {state.run}: {ended}", f"  {span(elapsed)} of work, {number(state.frames)} real frames"]
+    if not state.scores:
+        return [*lines, f"  no score yet: the first one comes with {state.pipeline.scored_by}"]
+    predicts = any(math.isfinite(score.predicted) for score in state.scores)
+    lines.append("  iteration   real score" + ("        M predicted" if predicts else ""))
+    lines += [_row(score, predicts) for score in state.scores[-_ROWS:]]
+    best = state.best
+    if best is not None:
+        sure = "" if best.confirmed is None else f", {figure(best.confirmed)} on the episodes that confirm it"
+        lines.append(f"  best: {figure(best.real)} in iteration {best.iteration}{sure}")
+    return lines
+
+
+def _row(score: Score, predicts: bool) -> str:
+    deviation = "" if math.isnan(score.std) else f" +- {figure(score.std)}"
+    predicted = ""
+    if predicts and math.isfinite(score.predicted):
+        gap = "" if math.isnan(score.gap) or abs(score.gap) >= 10 else f" ({score.gap:+.0%})"
+        predicted = f"{figure(score.predicted)}{gap}"
+    return f"  {score.iteration:9d}   {figure(score.real) + deviation:<17} {predicted}".rstrip()
