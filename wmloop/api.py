@@ -164,7 +164,7 @@ def train(
     if isinstance(config, str | Path):
         config = read_toml(Path(config))
     layer = config.model_dump() if isinstance(config, RunConfig) else dict(config or {})
-    settled, _ = settle(None, [layer])
+    _, settled, _ = settle(None, [layer])
     begun = begin(settled, runs_folder() if runs is None else Path(runs), name, [])
     for note in begun.notes:
         if report is None:
