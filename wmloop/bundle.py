@@ -76,7 +76,10 @@ def unpack(path: Path, root: Path, name: str | None, facts: dict[str, Any]) -> S
     """
     if not path.exists():
         raise UsageError(f"there is no file {path}")
-    tensors, notes = read(path)
+    try:
+        tensors, notes = read(path)
+    except StoreCorruptError as error:
+        raise StoreCorruptError(f"{path} is no agent that `wmloop export` wrote, or a damaged one: {error}") from None
     if notes.get("format") != FORMAT:
         raise StoreCorruptError(f"{path} is not an agent that `wmloop export` wrote: its format is not {FORMAT!r}")
     try:

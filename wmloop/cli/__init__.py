@@ -63,12 +63,8 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., Any], tuple[str, ...]]]] = {
 }  # fmt: skip
 
 
-class _Wmloop(Group):
-    sections = COMMANDS
-
-
 app = typer.Typer(
-    cls=_Wmloop,
+    cls=Group,
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -97,6 +93,7 @@ def _wmloop(
         print(ctx.get_help())
 
 
+Group.sections = {title: tuple(commands) for title, commands in COMMANDS.items()}
 for _commands in COMMANDS.values():
     for _name, (_command, _examples) in _commands.items():
         _epilog = "\n".join(["\b", "Examples:", *(f"  {example}" for example in _examples)])

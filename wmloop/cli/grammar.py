@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -48,7 +48,7 @@ class Group(TyperGroup):
     """A group whose help lists its commands by what they are for, and whose messages are in wmloop's words."""
 
     #: The names of the commands, by what they are for.
-    sections: Mapping[str, Sequence[str]]
+    sections: Mapping[str, Collection[str]]
 
     def invoke(self, ctx: Any) -> Any:
         """Run what was asked for."""

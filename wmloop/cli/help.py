@@ -38,5 +38,5 @@ def help_(
 
 def exit_codes() -> str:
     """Return what each exit code means, a line or two each."""
-    hanging = {"width": _WIDTH, "subsequent_indent": " " * 5}
-    return "\n".join(textwrap.fill(f"{code:3}  {meaning}", **hanging) for code, meaning in EXIT_CODES.items())
+    lines = (f"{code:3}  {meaning}" for code, meaning in EXIT_CODES.items())
+    return "\n".join(textwrap.fill(line, _WIDTH, subsequent_indent=" " * 5) for line in lines)

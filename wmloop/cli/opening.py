@@ -29,9 +29,7 @@ def open_run(root: Path, name: str | None) -> Store:
 
     if name is not None:
         if name == DEMO.name and os.path.lexists(root / name):
-            say(
-                f"note: {name} is the agent that comes with wmloop; your run of this name is {os.path.join(root, name)}"
-            )
+            say(f"note: {name} is the agent that comes with wmloop; your run of this name is {root}{os.sep}{name}")
         return open_named(root, name)
     latest = latest_run(root)
     for text in take_notes():

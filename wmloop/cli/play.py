@@ -130,8 +130,10 @@ def _place(render: str | None, to: Path | None) -> Place:
         raise UsageError("--render and --to name two places: give one")
     if to is not None:
         return to
-    if render in ("window", "terminal", None):
-        return render or "window"
+    if render is None or render == "window":
+        return "window"
+    if render == "terminal":
+        return "terminal"
     if "." not in render:
         raise UsageError(f"--render takes window or terminal, not {render!r}; a video is --to FILE.mp4")
     say("note: play --render FILE is called play --to FILE now")

@@ -56,9 +56,10 @@ def report(
 ) -> None:
     """Write a run's report: one HTML page, with its figures beside it.
 
-    The page needs nothing else; the figures are SVG and PNG. Learning curves, the dream's promise and the gap, tracks, V's reconstructions, M's dreams beside reality, how far its
-    rewards and ends can be believed, time by stage, the networks, and the commands that make it again; of a run without a
-    world model what there is of these. With several names the runs are held against each other.
+    The page needs nothing else; the figures are SVG and PNG. Learning curves, the dream's promise and the gap, tracks, V's
+    reconstructions, M's dreams beside reality, how far its rewards and ends can be believed, time by stage, the networks,
+    and the commands that make it again; of a run without a world model what there is of these. With several names the runs
+    are held against each other.
     """
     if len(names or ()) > 1 and (iteration is not None or seed is not None or trust_env):
         raise UsageError(

@@ -66,9 +66,8 @@ def score(
     history = history_of(store, config)
     number, why = choose(history, iteration)
     where = set_up(resolve_device(device), resolve_threads(0))
-    say(
-        f"{store.name}, iteration {number} ({why}), {episodes} fresh tracks of seed {seed}{_expected(history, config, episodes)}"
-    )
+    estimate = _expected(history, config, episodes)
+    say(f"{store.name}, iteration {number} ({why}), {episodes} fresh tracks of seed {seed}{estimate}")
     results: list[EpisodeResult] = []
     begun, frames, shown = time.monotonic(), 0, 0.0
 

@@ -118,4 +118,5 @@ def _age(record: dict[str, Any], wall: datetime.datetime) -> float:
 def _ended(store: Store, finished: bool) -> None:
     how = "has ended" if finished else "is not being trained now"
     say(f"the run {store.name} {how}")
-    say_next({"see what it did": command("log", store.path), "go on with it": command("resume", store.path)})
+    steps = {"see what it did": command("log", store.path)}
+    say_next(steps if "imported" in store.facts else steps | {"go on with it": command("resume", store.path)})
