@@ -75,7 +75,9 @@ def name_log(error: Exception, store: Store) -> None:
     from wmloop.store.names import OUTPUT
 
     if (store.path / OUTPUT).exists():
-        error.add_note(f"what the environment printed is in {store.path / OUTPUT}")
+        error.add_note(
+            f"what the environment printed, and the traceback of what it raised, is in {store.path / OUTPUT}"
+        )
 
 
 def play_command(run: Path, *words: str) -> str:

@@ -38,9 +38,7 @@ def check_spaces(config: EnvConfig, env: gymnasium.Env[Any, Any]) -> tuple[space
             raise UsageError(f"{who} declares no {name}: set self.{name} to a space of gymnasium") from None
     seen, action = found["observation_space"], found["action_space"]
     if not isinstance(action, spaces.Box) or len(action.shape) != 1 or not action.shape[0]:
-        raise UsageError(
-            f"{who} has the actions {action}, and wmloop drives by a flat bounded Box, of shape (n,) for n numbers"
-        )
+        raise UsageError(f"{who} has the actions {action}, and wmloop drives by a flat bounded Box, of shape (n,)")
     _check_bounds(who, action)
     if not isinstance(seen, spaces.Box) or len(seen.shape) != 3 or seen.shape[2] != 3 or 0 in seen.shape:
         raise UsageError(f"{who} shows {seen}, and wmloop looks at {_PICTURE}")

@@ -55,7 +55,7 @@ def run(
                 decide = exploring(ctx, number, wave, pool, trace) if trace else random_walks(ctx, number, wave, pool)
                 driven = drive(pool, wave, decide, Ticker(ctx, tally.frames, goal))
                 if trace:
-                    ctx.log("M predicts these episodes from their actions alone, to measure its error")
+                    ctx.log("M is asked what it foresaw of these episodes, with closed eyes")
                 told = forecast(trace, config, driven, True, ctx.check_stop) if trace else []
                 ctx.draft.save_json(summary, summarise(driven, told))
                 ctx.draft.save_tensors(shard, pack(driven))

@@ -49,7 +49,7 @@ def run(ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version |
     ctx.draft.require_space(
         int(rows) * (1 + bool(ctx.config.env.mirrored_actions)) * 4 * config.latent_size
     )  # mu, logvar: float16
-    ctx.log(f"V encodes all {int(rows):,} observations for M to learn from")
+    ctx.log(f"V looks at all {int(rows):,} pictures, for M to learn from")
     for version in rollouts:
         name = f"latents-{version.iteration:04d}.safetensors"
         if ctx.draft.has(name):
