@@ -5,7 +5,7 @@ python tools/names.py > docs/names.md
 
 from __future__ import annotations
 
-from wmloop.legacy import METRICS, SETTINGS
+from wmloop.legacy import COMMANDS, METRICS, OPTIONS, SETTINGS
 
 HEAD = """# Names of earlier days
 
@@ -17,9 +17,15 @@ in `wmloop/legacy.py`, and a command that is given an old name says the new one.
 
 def page() -> str:
     """Return the page."""
-    return "\n".join(
-        [HEAD, *_table("Settings", SETTINGS), "", *_table("Figures (also with `confirmed_` before them)", METRICS), ""]
-    )
+    options = {
+        f"{command} {old}": f"{command} {new}" for command, names in OPTIONS.items() for old, new in names.items()
+    }
+    tables = {
+        "Settings": SETTINGS,
+        "Figures (also with `confirmed_` before them)": METRICS,
+        "Commands and their options": options | COMMANDS,
+    }
+    return "\n".join([HEAD, *(line for title, names in tables.items() for line in [*_table(title, names), ""])])
 
 
 def _table(title: str, names: dict[str, str]) -> list[str]:
