@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.commands import wmloop
-from wmloop import commands, errors
+from wmloop import commands, errors, signals
 from wmloop.cli import COMMANDS, app
 from wmloop.cli.exits import EXIT_CODES
 from wmloop.config import build_config, presets, settings
