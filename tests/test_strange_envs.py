@@ -456,7 +456,7 @@ def test_a_refusal_leaves_no_run_and_no_traceback(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "ValueError: no map of this place" in done.stderr
     assert "Traceback" not in done.stderr
-    assert "fault of wmloop" not in done.stderr
+    assert "bug of wmloop" not in done.stderr
     assert not (tmp_path / "runs").exists()
 
 

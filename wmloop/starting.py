@@ -14,8 +14,8 @@ from wmloop.config.presets import PRESETS, PROFILES
 from wmloop.config.text import to_toml
 from wmloop.errors import UsageError
 from wmloop.pipelines import PIPELINES, get
-from wmloop.store import Store, check_run_name, new_run_name
-from wmloop.store.names import HEADER, require_free
+from wmloop.store import Store, check_run_name, new_run_name, require_free
+from wmloop.store.names import HEADER
 
 
 class Begun(NamedTuple):

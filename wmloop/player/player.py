@@ -55,9 +55,8 @@ class Player:
                     self._begin(track)
                     self._episode(track)
                 moment = self._world().moment
-                self.results.append(
-                    f"episode {number} ({self._where()}, track {track}): {self._score(moment)}, {moment.ended}"
-                )
+                how = moment.ended if self._comparison else f"{self._score(moment)}, {moment.ended}"
+                self.results.append(f"episode {number} ({self._where()}, track {track}): {how}")
         finally:
             self._stop_recording()
 

@@ -16,7 +16,7 @@ from wmloop.store.draft import utc_now
 from wmloop.store.files import list_folder, read_regular, sha256
 from wmloop.store.jsontext import dump_json
 from wmloop.store.making import private_folder
-from wmloop.store.names import CONFIG, FACTS, HEADER, ITERATIONS, check_run_name, require_free
+from wmloop.store.names import CONFIG, FACTS, HEADER, ITERATIONS, check_run_name
 from wmloop.store.version import FORMAT, MANIFEST, PRUNED, Version
 
 
@@ -24,7 +24,6 @@ def make_run(root: Path, name: str, config_toml: str, facts: Mapping[str, Any], 
     """Make the folder of the run `name` in `root` and return it; arguments and errors are those of Store.create."""
     check_run_name(name)
     path = root / name
-    require_free(path)
     if os.path.lexists(path) and not is_empty(path):
         raise _taken(path)
     config, notes = config_toml.encode(), dump_json(dict(facts), FACTS)
