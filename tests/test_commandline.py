@@ -154,10 +154,10 @@ def test_an_imported_agent_is_said_to_be_played_and_scored_by_commands_that_can_
     assert wmloop("export", "demo", "--to", tmp_path / "agent.safetensors").exit_code == 0
     runs = tmp_path / "my runs; here"
     done = wmloop("import", tmp_path / "agent.safetensors", "given", runs=runs)
-    told = done.stderr.strip()
     for verb in ("play", "eval"):
-        line = re.search(rf"wmloop {verb} .*?'(?=;|$)", told).group()
-        assert shlex.split(line) == ["wmloop", verb, "given", "--runs", str(runs)]
+        words = shlex.split(re.search(rf"^  (wmloop {verb} .*)$", done.stderr, re.M)[1], comments=True)
+        assert words[:3] == ["wmloop", verb, "given"]
+        assert words[-2:] == ["--runs", str(runs)]
 
 
 def test_an_agent_that_is_not_there_yet_is_said_to_come_by_a_command_that_can_be_pasted(tmp_path):
