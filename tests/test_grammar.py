@@ -210,7 +210,7 @@ def test_what_commands_print_to_come_next_can_be_pasted(finished, tmp_path, monk
     file = tmp_path / "an agent.safetensors"
     printed = [finished]
     for words in (
-        ["eval", "tiny", "--episodes", "1"], ["verify", "tiny"], ["prune", "tiny", "--dry-run", "--keep-best", "2"],
+        ["eval", "tiny", "--episodes", "1"], ["verify", "tiny"], ["prune", "tiny"],
         ["prune", "tiny"], ["export", "tiny", "--to", file], ["watch", "tiny"], ["doctor"],
     ):  # fmt: skip
         printed.append(wmloop(*words, runs=runs))

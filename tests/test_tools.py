@@ -273,7 +273,8 @@ def test_a_folder_that_cannot_be_written_is_bad(tmp_path, monkeypatch):
     [
         ("wmloop play ti", {"tiny"}), ("wmloop play d", {"demo"}), ("wmloop play ", {"tiny", "demo"}),
         ("wmloop report demo ti", {"tiny"}), ("wmloop start --set memory.hid", {"memory.hidden_size="}),
-        ("wmloop settings controller.clip", {"controller.clip_coef"}), ("wmloop config ti", {"tiny"}), ("wmloop wat", {"watch"}),
+        ("wmloop settings controller.clip", {"controller.clip_coef"}), ("wmloop wat", {"watch"}),
+        ("wmloop config ti", {"tiny"}), ("wmloop fork ti", {"tiny"}),
     ],
 )  # fmt: skip
 def test_the_shell_completes_runs_settings_and_commands(store, words, wanted):

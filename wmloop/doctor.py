@@ -223,8 +223,8 @@ def _environment(runs: Path) -> Finding:
 def _display(runs: Path) -> Finding:
     anywhere = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if anywhere:
-        return Finding("display", "good", f"there is one: `{wmloop('play')}` opens a window")
-    here, file = wmloop("play", "--render", "terminal"), wmloop("play", "--to", "drive.mp4")
+        return Finding("display", "good", f"there is one: `{wmloop('play', 'demo')}` opens a window")
+    here, file = wmloop("play", "demo", "--render", "terminal"), wmloop("play", "demo", "--to", "demo.mp4")
     advice = f"`{here}` plays in this terminal, `{file}` writes a video"
     return Finding("display", "note", "none for a window", advice)
 

@@ -55,6 +55,8 @@ def prune(
         say_next({"check what is left": command("verify", store.path)})
         return
     say(f"{store.name}: {size(freed)} would be freed")
+    if not gone:
+        return
     given = {"--keep-last": (keep_last, 1), "--keep-best": (keep_best, 1), "--keep-every": (keep_every, 0)}
     words = [word for option, (n, default) in given.items() if n != default for word in (option, str(n))]
     say_next({"free them": command("prune", store.path, *words)})
