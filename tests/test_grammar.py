@@ -211,7 +211,7 @@ def test_what_commands_print_to_come_next_can_be_pasted(finished, tmp_path, monk
     printed = [finished]
     for words in (
         ["eval", "tiny", "--episodes", "1"], ["verify", "tiny"], ["prune", "tiny"],
-        ["prune", "tiny"], ["export", "tiny", "--to", file], ["watch", "tiny"], ["doctor"],
+        ["export", "tiny", "--to", file], ["watch", "tiny"], ["doctor"],
     ):  # fmt: skip
         printed.append(wmloop(*words, runs=runs))
         assert printed[-1].exit_code == 0, printed[-1].output
