@@ -126,13 +126,19 @@ def _shapes_differ(config: RunConfig, name: str, value: Any) -> bool:
 
 def start_command(config: RunConfig, names: Sequence[str]) -> str:
     """Return the command that begins a run with those of its settings that are named."""
-    from wmloop.config import RunConfig, settings
+    from wmloop.config import RunConfig
+
+    system = [] if config.pipeline == RunConfig().pipeline else ["--pipeline", config.pipeline]
+    return wmloop("start", *system, *sets_of(config, names))
+
+
+def sets_of(config: RunConfig, names: Sequence[str]) -> list[str]:
+    """Return the options that set those of the settings that are named to what they are."""
+    from wmloop.config import settings
     from wmloop.config.text import toml_value
 
     values = settings(config)
-    words = [word for name in names for word in ("--set", f"{name}={toml_value(values[name])}")]
-    system = [] if config.pipeline == RunConfig().pipeline else ["--pipeline", config.pipeline]
-    return wmloop("start", *system, *words)
+    return [word for name in names for word in ("--set", f"{name}={toml_value(values[name])}")]
 
 
 def _copied(source: Store, iteration: int, name: str | None, config: str, runs: Path) -> Store:

@@ -10,7 +10,7 @@ import typer
 
 from wmloop.cli.completion import setting_names
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.fork import fork, start_command
+from wmloop.cli.fork import fork, sets_of, start_command
 from wmloop.cli.opening import open_run, require_origin
 from wmloop.cli.options import (
     DeviceOption,
@@ -26,7 +26,7 @@ from wmloop.cli.options import (
 )
 from wmloop.commands import command
 from wmloop.errors import UsageError
-from wmloop.opening import stored_config
+from wmloop.opening import history_of, pipeline_of, stored_config
 
 if TYPE_CHECKING:
     from wmloop.config import RunConfig
@@ -108,9 +108,8 @@ def go_on(
         free = ", ".join(name for name in FREE if name in settings(before))
         raise UsageError(
             f"{fixed[0]} is {old!r} in the run {store.name} and cannot become {new!r}: the results would no longer be"
-            f" those of one run. Only budget.*, store.*, {free}, device, threads, precision and env.num_envs may change."
-            f" `{command('fork', store.path, 'NEW', '--from', 'ITERATION')}` goes on in another run, where it may; or start"
-            f" a new run: `{start_command(after, fixed)}`"
+            f" those of one run. Only budget.*, store.*, {free}, device, threads, precision and env.num_envs may change;"
+            f" {_elsewhere(store, before, after, fixed)}start a new run: `{start_command(after, fixed)}`"
         )
     with store.lock():  # before torch loads, so that a second writer is refused at once
         from wmloop.cli.session import Session
@@ -125,3 +124,13 @@ def go_on(
                 " a run that never stopped" + (", and it drives other episodes" if "env.num_envs" in machine else "")
             )
         Session(store, before, after, progress, runs, track, told).run()
+
+
+def _elsewhere(store: Store, before: RunConfig, after: RunConfig, names: Sequence[str]) -> str:
+    """Return the words for a fork in which the named settings may change; nothing where none can be made."""
+    finished, _ = history_of(store, before).next_position()
+    same = before.pipeline == after.pipeline and before.preset == after.preset
+    if not finished or not same or pipeline_of(before).shaper(before) != pipeline_of(before).shaper(after):
+        return ""
+    line = command("fork", store.path, "--from", str(finished - 1), *sets_of(after, names))
+    return f"another run that goes on from here may: `{line}`; or "
