@@ -61,7 +61,8 @@ def test_an_option_by_its_old_name_is_taken_and_the_new_one_told_in_one_line(nam
         )
         assert with_old.stderr == f"note: {old} is called {new} now\n{with_new.stderr}"
         assert (with_old.exit_code, with_old.stdout) == (with_new.exit_code, with_new.stdout)
-    assert wmloop(name, "none", new.replace("-", "_"), "7", *to).stderr != with_new.stderr  # else nothing was compared
+    assert with_new.exit_code == 2
+    assert "none" in with_new.stderr
 
 
 def test_an_old_name_that_is_a_value_is_left_alone():
