@@ -201,6 +201,7 @@ def steps(done):
     return [shlex.split(line, comments=True) for line in lines]
 
 
+#: Commands that are run as they were printed; the others train, drive or draw.
 CHEAP = {"log", "verify", "prune", "import", "config"}
 
 
@@ -216,7 +217,7 @@ def test_what_commands_print_to_come_next_can_be_pasted(finished, tmp_path, monk
     ):  # fmt: skip
         printed.append(wmloop(*words, runs=runs))
         assert printed[-1].exit_code == 0, printed[-1].output
-    run = 0
+    ran = set()
     todo = [step for done in printed for step in steps(done)]
     while todo:
         program, verb, *rest = todo.pop(0)
@@ -225,13 +226,13 @@ def test_what_commands_print_to_come_next_can_be_pasted(finished, tmp_path, monk
         if verb in CHEAP:
             done = wmloop(verb, *rest)
             assert done.exit_code == 0, f"{verb} {rest}: {done.output}"
-            run += 1
+            ran.add(verb)
             if verb == "import":
                 todo += steps(done)
         else:  # parsed, and refused before anything is done: its last option is none
             done = wmloop(verb, *rest, "--no-such-option")
             assert "No such option: --no-such-option" in done.stderr, done.output
-    assert run >= 5
+    assert ran == {"log", "verify", "import"}
 
 
 def test_a_report_says_where_to_open_it(finished, tmp_path, monkeypatch):
