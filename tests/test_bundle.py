@@ -78,7 +78,7 @@ def test_an_exported_agent_comes_back_bit_for_bit_with_its_score_and_its_setting
     for stage in ("vision", "memory", "controller", "evaluate"):
         assert guest.version(0, stage).metrics == origin.version(0, stage).metrics
     played = [
-        wmloop(runs, "eval", name, "--tracks", "2", "--json", "--trust-env")
+        wmloop(runs, "eval", name, "--episodes", "2", "--json", "--trust-env")
         for runs, name in ((trained, "tiny"), (tmp_path, "guest"))
     ]
     assert [result.exit_code for result in played] == [0, 0]

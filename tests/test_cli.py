@@ -21,6 +21,7 @@ from wmloop.config.text import from_toml
 from wmloop.errors import EnvironmentFailedError
 from wmloop.ranking import interval
 from wmloop.seeding import fresh_seeds
+from wmloop.starting import settle
 from wmloop.store import Store, atomic
 from wmloop.store.disk import FileSystem
 
@@ -129,8 +130,7 @@ def test_printed_settings_make_the_same_settings_and_nothing_else(tmp_path):
     assert again.stdout == first.stdout
     config = build_config("smoke", from_toml(first.stdout, "stdout"))
     assert (config.env.crop, config.budget.hours, config.budget.goal) == (None, 2.5, 800.0)
-    assert (config.device, config.threads) == ("cpu" if not torch.cuda.is_available() else "cuda", 1)
-    assert config.precision != "auto"
+    assert (config.device, config.threads, config.precision) == ("auto", 0, "auto")
     assert [path.name for path in tmp_path.iterdir()] == ["printed.toml"]
 
 
@@ -158,8 +158,17 @@ def test_without_a_preset_the_device_chooses_and_that_is_said(monkeypatch):
 
 
 def test_without_a_seed_every_run_has_its_own():
-    seeds = {re.search(r"^seed = (\d+)", wmloop("start", "--print-config").stdout, re.M)[1] for _ in range(2)}
-    assert len(seeds) == 2
+    assert len({settle("smoke", [])[1].seed for _ in range(2)}) == 2
+
+
+def test_printed_settings_leave_seed_and_machine_open_unless_somebody_has_said_them():
+    left = {"seed": "0", "device": '"auto"', "threads": "0", "precision": '"auto"'}
+    lines = wmloop("start", "--print-config").stdout.splitlines()
+    for name, value in left.items():
+        assert any(line.startswith(f"# {name} = {value} ") for line in lines)
+    lines = wmloop("start", "--print-config", "--seed", "9", "--set", "threads=2").stdout.splitlines()
+    assert any(line.startswith("seed = 9 ") for line in lines)
+    assert any(line.startswith("threads = 2 ") for line in lines)
 
 
 # ---- a whole run
@@ -170,7 +179,9 @@ def test_start_trains_to_the_end_and_says_how_to_go_on(finished):
     assert "run tiny ended: all iterations are done" in result.stdout
     assert "0000/evaluate  committed: score" in result.stdout
     assert "\x1b" not in result.stdout + result.stderr
-    assert "preset smoke, device cpu, threads 1, seed 7" in result.stderr.replace(" (auto; here: cpu)", "")
+    assert "preset smoke, device cpu, threads 1, seed 7" in result.stderr.replace(
+        " (chosen automatically; available: cpu)", ""
+    )
     assert f"wmloop resume tiny --runs {runs} --iterations 2" in result.stderr
 
 
@@ -213,7 +224,8 @@ def test_resume_goes_further_with_a_larger_budget_but_only_this_time(twice, tmp_
     assert records[0]["event"] == "RunStarted"
     assert records[0]["resumed"] is True
     assert [r["iteration"] for r in records if r["event"] == "VersionCommitted"] == [1] * 5
-    assert f"go further: wmloop resume tiny --runs {twice.runs} --iterations 4\n" in twice.stderr
+    further = rf"^  wmloop resume tiny --runs {re.escape(str(twice.runs))} --iterations 4 +# go further$"
+    assert re.search(further, twice.stderr, re.M)
     assert "iterations = 1" in (twice.runs / "tiny" / "config.toml").read_text()
     shutil.copytree(twice.runs / "tiny", tmp_path / "tiny")
     again = wmloop("resume", "tiny", "--progress", "none", runs=tmp_path)
@@ -250,7 +262,7 @@ def test_a_resume_may_change_what_belongs_to_the_machine_and_says_what_that_mean
 
 
 @pytest.mark.parametrize(
-    "changes", [["--set", "memory.hidden_size=512"], ["--seed", "3"], ["--set", "env.action_repeat=2"]]
+    "changes", [["--set", "memory.hidden_size=512"], ["--set", "seed=3"], ["--set", "env.action_repeat=2"]]
 )
 def test_a_resume_may_change_nothing_else(changes, runs, taken_up):
     result = wmloop("resume", *changes, runs=runs)
@@ -263,7 +275,7 @@ def test_a_resume_may_change_nothing_else(changes, runs, taken_up):
 def test_the_command_that_begins_anew_can_be_pasted_and_names_what_is_in_the_way(runs, taken_up):
     said = wmloop("resume", "--set", "env.crop=[0, 20, 0, 20]", runs=runs).stderr
     assert "`wmloop start --set 'env.crop=[0, 20, 0, 20]'`" in said
-    said = wmloop("resume", "--from", "0", "--seed", "5", "--set", "memory.hidden_size=64", runs=runs).stderr
+    said = wmloop("fork", "tiny", "--from", "0", "--seed", "5", "--set", "memory.hidden_size=64", runs=runs).stderr
     assert "other shapes than memory.hidden_size would give them" in said
     assert "`wmloop start --set memory.hidden_size=64` begins anew" in said
 
@@ -274,9 +286,9 @@ def test_too_little_memory_is_said_in_words(runs, monkeypatch):
 
     monkeypatch.setattr("wmloop.loop.run", fail)
     result = wmloop("resume", runs=runs)
-    assert result.exit_code == 1
+    assert result.exit_code == 71
     assert result.stderr.startswith("error: there is not enough memory")
-    assert "fault of wmloop" not in result.stderr
+    assert "bug of wmloop" not in result.stderr
 
 
 def test_a_precision_that_this_machine_cannot_do_is_refused_with_what_it_can(runs, taken_up, monkeypatch):
@@ -299,7 +311,7 @@ def test_a_fork_repeats_the_run_or_goes_another_way_and_leaves_it_as_it_was(twic
     runs = tmp_path
     shutil.copytree(twice.runs / "tiny", runs / "tiny")
     before = {path: path.read_bytes() for path in (runs / "tiny").rglob("*") if path.is_file()}
-    result = wmloop("resume", "tiny", "--from", "0", "--iterations", "2", "--progress", "none", runs=runs)
+    result = wmloop("fork", "tiny", "--from", "0", "--iterations", "2", "--progress", "none", runs=runs)
     assert result.exit_code == 0, result.stderr
     assert "run tiny-from-0 in" in result.stderr
     origin, twin = Store.open(runs / "tiny"), Store.open(runs / "tiny-from-0")
@@ -307,8 +319,8 @@ def test_a_fork_repeats_the_run_or_goes_another_way_and_leaves_it_as_it_was(twic
     assert [v.hash for v in twin.versions()[:5]] == [v.hash for v in origin.versions()[:5]]
     assert hashes(twin, 1) == hashes(origin, 1)
     assert twin.verify() == []
-    changes = ["--set", "controller.updates=1", "--iterations", "2", "--as", "other"]
-    result = wmloop("resume", "tiny", "--from", "0", *changes, "--progress", "none", runs=runs)
+    changes = ["--set", "controller.updates=1", "--iterations", "2"]
+    result = wmloop("fork", "tiny", "other", "--from", "0", *changes, "--progress", "none", runs=runs)
     assert result.exit_code == 0, result.stderr
     other = Store.open(runs / "other")
     same = {key for key, value in hashes(other, 1).items() if hashes(origin, 1).get(key) == value}
@@ -321,13 +333,14 @@ def test_a_fork_repeats_the_run_or_goes_another_way_and_leaves_it_as_it_was(twic
     ("arguments", "code", "said"),
     [
         (["--from", "1"], 2, "its finished iterations are 0 to 0"),
-        (["--from", "0", "--as", "tiny"], 2, "choose another name"),
-        (["--as", "new"], 2, "--from"),
-        (["--from", "0", "--preset", "gpu"], 2, "preset"),
+        (["tiny", "--from", "0"], 2, "choose another name"),
+        (["demo", "--from", "0"], 2, "the agent that comes with wmloop"),
+        (["new"], 2, "--from"),
+        (["--from", "0", "--set", "preset=gpu"], 2, "wmloop start --preset gpu"),
     ],
 )
 def test_a_fork_that_cannot_be_is_refused_and_makes_no_run(runs, arguments, code, said):
-    result = wmloop("resume", "tiny", *arguments, runs=runs)
+    result = wmloop("fork", "tiny", *arguments, runs=runs)
     assert result.exit_code == code
     assert said in result.stderr
     assert [path.name for path in runs.iterdir()] == ["tiny"]
@@ -338,7 +351,7 @@ def test_a_fork_of_damaged_versions_names_the_file_and_makes_no_run(runs):
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    result = wmloop("resume", "tiny", "--from", "0", "--iterations", "2", runs=runs)
+    result = wmloop("fork", "tiny", "--from", "0", "--iterations", "2", runs=runs)
     assert result.exit_code == 65
     assert str(path) in result.stderr
     assert [path.name for path in runs.iterdir()] == ["tiny"]
@@ -382,7 +395,7 @@ def test_runs_are_listed_with_their_best_score_and_damaged_ones_too(runs):
     assert result.exit_code == 0
     assert re.search(r"tiny .* smoke .* 1 of 1 .* \(iteration 0\) .* MB", result.stdout)
     assert re.search(r"broken .* not as the run wrote it", result.stdout)
-    listed = {run["run"]: run for run in json.loads(wmloop("runs", "--json", runs=runs).stdout)}
+    listed = {run["run"]: run for run in json.loads(wmloop("runs", "--json", runs=runs).stdout)["runs"]}
     assert listed["tiny"]["best_iteration"] == 0
     assert "fault" in listed["broken"]
 
@@ -403,7 +416,7 @@ def test_the_log_lists_versions_with_parents_and_figures(finished):
     ]  # fmt: skip
     assert lines[3].endswith("0000/rollout 0000/vision")
     assert "nll=" in lines[3]
-    records = json.loads(wmloop("log", "--json", runs=finished.runs).stdout)
+    records = json.loads(wmloop("log", "--json", runs=finished.runs).stdout)["versions"]
     assert records[4]["metrics"]["score"] == Store.open(finished.runs / "tiny").version(0, "evaluate").metrics["score"]
 
 
@@ -417,7 +430,7 @@ def test_verify_finds_a_flipped_bit_and_exits_65(runs):
     assert result.exit_code == 65
     assert "0000/memory/model.safetensors: its bytes" in result.stdout
     assert json.loads(wmloop("verify", "--json", runs=runs).stdout)["faults"][0]["version"] == "0000/memory"
-    assert wmloop("eval", "--tracks", "2", runs=runs).exit_code == 65  # and nobody drives with it
+    assert wmloop("eval", "--episodes", "2", runs=runs).exit_code == 65  # and nobody drives with it
 
 
 # ---- scoring and watching
@@ -425,7 +438,7 @@ def test_verify_finds_a_flipped_bit_and_exits_65(runs):
 
 def test_eval_scores_fresh_tracks_and_the_same_seed_scores_the_same(finished):
     results = [
-        wmloop("eval", "tiny", "--tracks", "6", "--seed", seed, "--json", runs=finished.runs)
+        wmloop("eval", "tiny", "--episodes", "6", "--seed", seed, "--json", runs=finished.runs)
         for seed in ("3", "3", "4")
     ]
     assert [result.exit_code for result in results] == [0, 0, 0]
@@ -442,22 +455,20 @@ def test_eval_scores_fresh_tracks_and_the_same_seed_scores_the_same(finished):
 
 
 def test_eval_prints_what_people_ask_for(finished):
-    result = wmloop("eval", "--tracks", "2", "--version", "0", runs=finished.runs)
+    result = wmloop("eval", "--episodes", "2", "--iteration", "0", runs=finished.runs)
     assert re.search(
         r"score +-?[\d.]+ \+- [\d.]+ over 2 tracks, 95% CI of the mean -?[\d.]+ to -?[\d.]+", result.stdout
     )
     assert "worst" in result.stdout
     assert len(re.search(r"tracks +(.*)", result.stdout)[1].split()) == 2
-    assert wmloop("eval", "--version", "9", runs=finished.runs).exit_code == 2
+    assert wmloop("eval", "--iteration", "9", runs=finished.runs).exit_code == 2
 
 
 @pytest.mark.parametrize("place", ["real", "dream"])
 def test_play_writes_a_video_and_tells_how_each_episode_went(finished, tmp_path, place):
     av = pytest.importorskip("av")
     target = tmp_path / "drive.mp4"
-    result = wmloop(
-        "play", "tiny", "--in", place, "--render", target, "--episodes", "2", "--seed", "1", runs=finished.runs
-    )
+    result = wmloop("play", "tiny", "--in", place, "--to", target, "--episodes", "2", "--seed", "1", runs=finished.runs)
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     assert len(lines) == 2
@@ -492,17 +503,16 @@ def test_a_bug_is_a_traceback_exit_1_and_the_way_to_go_on(runs, monkeypatch):
     assert f"wmloop resume tiny --runs {runs}" in result.stderr
 
 
-def test_a_fault_of_the_environment_is_one_line_what_goes_on_and_who_to_ask(runs, monkeypatch):
+def test_a_fault_of_the_environment_is_no_bug_of_wmloop_and_says_what_goes_on(runs, monkeypatch):
     def fail(*arguments):
         raise EnvironmentFailedError("copy 3 died")
 
     monkeypatch.setattr("wmloop.loop.run", fail)
     result = wmloop("resume", runs=runs)
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert result.stderr.splitlines() == [
         "error: copy 3 died",
         f"all that was saved is safe: `wmloop resume tiny --runs {runs}` goes on from there",
-        "`wmloop doctor` looks at what environments need",
     ]
 
 
@@ -522,7 +532,7 @@ def test_ctrl_c_in_eval_says_so_and_is_130(finished, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("wmloop.calibration.scores.score_episodes", interrupted)
-    result = wmloop("eval", "--tracks", "2", runs=finished.runs)
+    result = wmloop("eval", "--episodes", "2", runs=finished.runs)
     assert result.exit_code == 130
     assert result.stderr.endswith("interrupted\n")
 
@@ -573,7 +583,7 @@ def test_a_run_stopped_by_ctrl_c_and_then_by_sigterm_ends_as_one_that_never_stop
 
     with begin("resume", "--progress", "plain", "--runs", tmp_path) as process:
         process.stdout.close()  # nobody reads its lines: the run goes on all the same
-        assert "watch it" in process.stderr.read()
+        assert "see it drive" in process.stderr.read()
     assert process.returncode == 0
     for version in Store.open(finished.runs / "tiny").versions():
         again = Store.open(tmp_path / "tiny").version(version.iteration, version.stage)
@@ -670,19 +680,34 @@ def test_a_read_only_folder_is_one_line_and_74(tmp_path, tiny_toml, monkeypatch)
 
 def test_the_demo_is_whole_and_drives_a_fresh_track_well_without_any_training(tmp_path):
     assert wmloop("verify", "demo", runs=tmp_path).exit_code == 0
-    result = wmloop("eval", "demo", "--tracks", "2", "--seed", "0", "--json", runs=tmp_path)
+    result = wmloop("eval", "demo", "--episodes", "2", "--seed", "0", "--json", runs=tmp_path)
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["score"] > 600
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_demo_cannot_be_resumed_and_a_run_of_that_name_comes_first(runs, tmp_path):
+def test_the_demo_cannot_be_resumed_and_a_run_of_that_name_is_had_by_its_path(runs, tmp_path):
     result = wmloop("resume", "demo", runs=tmp_path / "none")
     assert result.exit_code == 2
     assert "wmloop start" in result.stderr
     shutil.copytree(runs / "tiny", runs / "demo")
-    assert "0000/rollout" in wmloop("log", "demo", runs=runs).stdout, "the demo that ships has no rollout"
-    assert "0000/rollout" not in wmloop("log", "demo", runs=tmp_path / "none").stdout
+    told = wmloop("log", "demo", runs=runs)
+    assert "0000/rollout" not in told.stdout, "the demo that ships has no rollout"
+    assert str(runs / "demo") in told.stderr
+    own = wmloop("verify", runs / "demo", runs=runs)
+    assert own.exit_code == 0
+    assert f"wmloop resume {runs / 'demo'}" in own.stderr
+    assert "0000/rollout" in wmloop("log", runs / "demo", runs=runs).stdout
+
+
+def test_no_new_run_is_called_demo(tmp_path):
+    for words in (["start", "demo"], ["start", "demo", "--or-resume"]):
+        result = wmloop(*words, "--preset", "smoke", runs=tmp_path)
+        assert result.exit_code == 2
+        assert "the agent that comes with wmloop" in result.stderr
+    assert wmloop("export", "demo", "--to", tmp_path / "agent.safetensors").exit_code == 0
+    assert wmloop("import", tmp_path / "agent.safetensors", "demo", runs=tmp_path / "runs").exit_code == 2
+    assert not (tmp_path / "runs" / "demo").exists()
 
 
 # ---- making room
@@ -713,7 +738,8 @@ def test_prune_tells_first_then_frees_and_the_run_goes_on_as_if_nothing_had_gone
     assert freed
     assert f"less: {freed[1]} would be freed" in told.stderr
     assert "less: 0 B freed" in wmloop("prune", "less", runs=tmp_path).stderr
-    listed = {v["version"]: v["pruned"] for v in json.loads(wmloop("log", "less", "--json", runs=tmp_path).stdout)}
+    log = json.loads(wmloop("log", "less", "--json", runs=tmp_path).stdout)
+    listed = {v["version"]: v["pruned"] for v in log["versions"]}
     kept, gone = sorted(("0000/memory", "0001/memory"), key=lambda name: len(listed[name]))  # the best agent stays
     assert (listed[kept], listed[gone], listed["0002/memory"]) == ([], ["model.safetensors"], [])
     assert re.search(rf"{gone} .* pruned ", wmloop("log", "less", runs=tmp_path).stdout)
@@ -729,13 +755,13 @@ def test_prune_tells_first_then_frees_and_the_run_goes_on_as_if_nothing_had_gone
 def test_a_fork_from_where_too_much_was_pruned_is_refused_and_play_names_what_is_left(three, tmp_path):
     shutil.copytree(three / "long", tmp_path / "long")
     assert wmloop("prune", "long", runs=tmp_path).exit_code == 0
-    result = wmloop("resume", "long", "--from", "0", runs=tmp_path)
+    result = wmloop("fork", "long", "--from", "0", runs=tmp_path)
     assert result.exit_code == 2
     assert "cannot go on from iteration 0 of the run long: 0000/rollout was pruned" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["long"]
     store = Store.open(tmp_path / "long")
     gone = next(v.iteration for v in store.versions() if v.stage == "controller" and "actor.safetensors" in v.pruned)
-    result = wmloop("eval", "long", "--version", str(gone), runs=tmp_path)
+    result = wmloop("eval", "long", "--iteration", str(gone), runs=tmp_path)
     assert result.exit_code == 2
     assert f"no agent of iteration {gone}: it has" in result.stderr
 
@@ -746,13 +772,13 @@ def test_an_agent_that_pruning_kept_is_served_by_its_number(three, tmp_path):
     controllers = [v for v in Store.open(tmp_path / "long").versions() if v.stage == "controller"]
     assert any(v.pruned for v in controllers)
     for version in controllers:
-        result = wmloop("eval", "long", "--version", version.iteration, "--tracks", "1", runs=tmp_path)
+        result = wmloop("eval", "long", "--iteration", version.iteration, "--episodes", "1", runs=tmp_path)
         assert result.exit_code == 0, result.output
 
 
 def test_a_fork_whose_networks_would_not_fit_is_refused_before_it_exists(three, tmp_path):
     shutil.copytree(three / "long", tmp_path / "long")
-    result = wmloop("resume", "long", "--from", "0", "--set", "memory.hidden_size=48", runs=tmp_path)
+    result = wmloop("fork", "long", "--from", "0", "--set", "memory.hidden_size=48", runs=tmp_path)
     assert result.exit_code == 2
     assert "wmloop start --set memory.hidden_size=48" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["long"]

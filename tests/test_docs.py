@@ -79,7 +79,7 @@ def test_every_command_on_the_page_does_what_it_says(page, tmp_path, monkeypatch
         assert program == "wmloop"
         done = wmloop(*arguments)
         assert done.exit_code == 0, f"{command}: {done.output}"
-    for made in re.findall(r"--render (\S+\.\w+)", "\n".join(commands)):
+    for made in re.findall(r"--(?:render|to) (\S+\.(?:mp4|gif))", "\n".join(commands)):
         assert (tmp_path / made).stat().st_size > 1000
 
 

@@ -491,7 +491,7 @@ def test_a_folder_that_cannot_be_read_is_named_and_all_else_is_listed(store: Sto
     assert result.exit_code == 0, result.output
     assert "smoke" in result.stdout
     assert f"cannot read {unreadable}: this user may not read it" in result.stdout
-    assert [run["run"] for run in json.loads(wmloop(root, "runs", "--json").stdout)] == ["one", "secret"]
+    assert [run["run"] for run in json.loads(wmloop(root, "runs", "--json").stdout)["runs"]] == ["one", "secret"]
     assert wmloop(root, "log").exit_code == 0
 
 

@@ -23,15 +23,15 @@ ROOMS = {
     "bundle": "__init__ config entries errors history legacy models pipelines serving spaces store training",
     "calibration": "agents config dreams envs episodes models seeding",
     "cli": (
-        "__init__ agents bundle calibration commands config device display doctor envs errors events history loop "
+        "__init__ agents bundle calibration commands config device display doctor envs errors events history legacy loop "
         "machine opening pipelines player ranking report retention seeding serving signals starting store streams "
         "tracking training view"
     ),
     "commands": "",
-    "config": "entries errors legacy pipelines",
+    "config": "commands entries errors legacy pipelines",
     "device": "envs errors machine models",
     "display": "errors",
-    "doctor": "__init__ config device envs errors machine scratch store view",
+    "doctor": "__init__ commands config device envs errors machine scratch store view",
     "dreams": "entries errors learn models",
     "entries": "errors",
     "envs": "config entries episodes errors machine scratch seeding spaces",
@@ -45,7 +45,7 @@ ROOMS = {
     "loop": "__init__ config device envs errors events history pipelines ranking retention store training",
     "machine": "",
     "models": "errors",
-    "opening": "config errors history pipelines store",
+    "opening": "commands config errors history pipelines store",
     "pipelines": "entries errors",
     "player": "agents display dreams envs errors models seeding spaces",
     "ranking": "",
@@ -65,8 +65,8 @@ ROOMS = {
     "streams": "",
     "tracking": "errors events store",
     "training": (
-        "agents calibration config dreams envs episodes errors events graphs learn legacy models pipelines seeding "
-        "spaces store"
+        "agents calibration commands config dreams envs episodes errors events graphs learn legacy models pipelines "
+        "seeding spaces store"
     ),
     "view": "display events pipelines ranking streams",
 }

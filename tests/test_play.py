@@ -6,6 +6,7 @@ import itertools
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -486,7 +487,7 @@ FRAMES = [np.full((40, 60, 3), 25 * i, np.uint8) for i in range(10)]
 @pytest.mark.parametrize(("name", "size"), [("drive.mp4", (60, 40)), ("drive.gif", (30, 20))])
 def test_a_video_has_every_frame_at_the_agents_own_pace(tmp_path, name, size):
     av = pytest.importorskip("av")
-    video = open_showing(str(tmp_path / name), 12.5)
+    video = open_showing(tmp_path / name, 12.5)
     for frame in FRAMES:
         video.show(frame, "caption")
     video.close()
@@ -501,7 +502,7 @@ def test_a_video_has_every_frame_at_the_agents_own_pace(tmp_path, name, size):
 
 def test_pictures_of_another_shape_keep_theirs_in_a_video(tmp_path):
     av = pytest.importorskip("av")
-    video = open_showing(str(tmp_path / "drive.mp4"), 12.5)
+    video = open_showing(tmp_path / "drive.mp4", 12.5)
     video.show(np.full((40, 80, 3), 200, np.uint8), "")
     video.show(np.full((40, 40, 3), 200, np.uint8), "")
     video.close()
@@ -515,14 +516,14 @@ def test_pictures_of_another_shape_keep_theirs_in_a_video(tmp_path):
 
 def test_a_video_nobody_added_to_can_be_closed(tmp_path):
     pytest.importorskip("av")
-    open_showing(str(tmp_path / "drive.mp4"), 12.5).close()
+    open_showing(tmp_path / "drive.mp4", 12.5).close()
 
 
 def test_other_files_and_missing_folders_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"\.mp4 or \.gif"):
-        open_showing("drive.avi", 12.5)
+        open_showing(Path("drive.avi"), 12.5)
     with pytest.raises(UsageError, match="no folder"):
-        open_showing(str(tmp_path / "nowhere" / "drive.mp4"), 12.5)
+        open_showing(tmp_path / "nowhere" / "drive.mp4", 12.5)
 
 
 def test_without_pyav_the_extra_is_named(tmp_path, monkeypatch):
@@ -535,7 +536,7 @@ def test_without_a_display_the_two_other_renderings_are_offered(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(UsageError, match=r"no display.*--render terminal.*--render drive\.mp4"):
+    with pytest.raises(UsageError, match=r"no display.*--render terminal.*--to drive\.mp4"):
         open_showing("window", 12.5)
 
 
@@ -656,7 +657,7 @@ def test_a_terminal_keeps_the_agents_pace(monkeypatch):
 
 
 def test_a_pipe_is_no_terminal_to_show_pictures_on(capsys):
-    with pytest.raises(UsageError, match=r"--render drive\.mp4"):
+    with pytest.raises(UsageError, match=r"--to drive\.mp4"):
         open_showing("terminal", 12.5)
 
 

@@ -187,7 +187,7 @@ def test_an_episode_has_the_configured_frames_at_most_also_within_a_decision() -
         ("SameInFloat32", "dimension 1 has no room"),
         ("FarFromZero", "dimension 1 has no room"),
         ("Denormal", "dimension 1 has no room"),
-        ("NoActions", "bounded Box of one dimension"),
+        ("NoActions", r"flat bounded Box, of shape \(n,\)"),
         ("NoActionSpace", "declares no action_space"),
         ("Signed", r"float32 in \[-1, 1\], and wmloop looks at RGB pictures"),
         ("ChannelsFirst", "RGB pictures"),
@@ -457,7 +457,7 @@ def test_a_refusal_leaves_no_run_and_no_traceback(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "ValueError: no map of this place" in done.stderr
     assert "Traceback" not in done.stderr
-    assert "fault of wmloop" not in done.stderr
+    assert "bug of wmloop" not in done.stderr
     assert not (tmp_path / "runs").exists()
 
 
@@ -486,7 +486,7 @@ def test_what_an_environment_prints_goes_to_the_log_of_its_run(tmp_path: Path) -
     log = (tmp_path / "one" / "environment.log").read_text().splitlines()
     assert "from a program" in log
     assert any("mind the gap" in line for line in log)
-    score = wmloop("eval", "one", "--tracks", "1", "--json", "--runs", str(tmp_path))
+    score = wmloop("eval", "one", "--episodes", "1", "--json", "--runs", str(tmp_path))
     assert json.loads(score.stdout)["run"] == "one"
     assert "from a program" not in score.stderr
     assert len((tmp_path / "one" / "environment.log").read_text().splitlines()) > len(log)
@@ -497,14 +497,12 @@ def test_an_environment_that_fails_on_the_way_is_told_with_where_to_read_on(tmp_
     layer["env"] |= {"id": strange("FailsLate"), "num_envs": 1}
     settings = written(layer, tmp_path)
     done = wmloop("start", "one", "--config", str(settings), "--runs", str(tmp_path), "--progress", "plain")
-    assert done.returncode == 1
+    assert done.returncode == EnvironmentFailedError.exit_code
     assert "Traceback" not in done.stderr
-    assert "fault of wmloop" not in done.stderr
+    assert "bug of wmloop" not in done.stderr
     log = tmp_path / "one" / "environment.log"
-    assert (
-        f"`wmloop resume one --runs {tmp_path}` goes on from there\nwhat the environment printed is in {log}"
-        in done.stderr
-    )
+    assert f"wmloop resume one --runs {tmp_path}` goes on from there\n" in done.stderr
+    assert done.stderr.rstrip().endswith(f"the traceback of what it raised, is in {log}")
     assert "Traceback (most recent call last):" in log.read_text()
 
 
@@ -542,7 +540,7 @@ def test_an_environment_whose_actions_are_no_longer_those_of_the_run_is_refused(
 ) -> None:
     shutil.copytree(finished.runs / "tiny", tmp_path / "tiny")
     monkeypatch.setattr(pool, "Work", functools.partial(_elsewhere, pool.Work))
-    more = {"resume": ["--iterations", "2"], "play": ["--render", str(tmp_path / "x.mp4")], "eval": ["--tracks", "1"]}
+    more = {"resume": ["--iterations", "2"], "play": ["--to", str(tmp_path / "x.mp4")], "eval": ["--episodes", "1"]}
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, [command, "tiny", "--runs", str(tmp_path), *more.get(command, [])])
     assert done.exit_code == 2, done.output

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tests.commands import wmloop
 from tests.test_interruptions import launch
 from tests.tiny_env import tiny_config
 from wmloop import doctor, events, machine
+from wmloop.cli.exits import DOCTOR_FOUND
 from wmloop.cli.watch import Log, so_far
 from wmloop.config import build_config, explain, settings
 from wmloop.config.presets import PRESETS, PROFILES
@@ -189,14 +191,43 @@ def test_words_choose_settings_and_a_typo_is_answered_with_the_nearest():
         explain("memory.hiden")
 
 
-def test_config_shows_what_a_run_changed(store):
-    done = wmloop("config", "num_envs", "--run", "tiny", runs=store.path.parent)
+def test_settings_are_listed_with_their_meanings_in_80_columns_and_each_group_once():
+    done = wmloop("settings")
     assert done.exit_code == 0
-    own = settings(build_config("smoke", tiny_config()))["env.num_envs"]
-    assert f"tiny: {own}" in done.output
     assert max(map(len, done.output.splitlines())) <= 80
-    told = json.loads(wmloop("config", "env", "--run", "tiny", "--json", runs=store.path.parent).output)
-    assert told["env.num_envs"]["own"] == own
+    groups = re.findall(r"^\[(.*)\]$", done.output, re.M)
+    assert len(groups) == len(set(groups))
+    told = json.loads(wmloop("settings", "num_envs", "--json").output)["settings"]
+    assert told["env.num_envs"]["default"] == settings(build_config("laptop"))["env.num_envs"]
+
+
+def test_config_shows_what_a_run_has_that_its_preset_has_not(store):
+    done = wmloop("config", "tiny", runs=store.path.parent)
+    assert done.exit_code == 0
+    own = build_config("smoke", tiny_config())
+    preset = settings(build_config("smoke", {"env": {"id": own.env.id}}))
+    differing = {name for name, value in settings(own).items() if value != preset[name]}
+    told = json.loads(wmloop("config", "tiny", "--json", runs=store.path.parent).stdout)["settings"]
+    assert told.keys() == differing
+    name = sorted(differing - {"env.id"})[0]
+    assert told[name] == {
+        "value": json.loads(json.dumps(settings(own)[name])),
+        "preset": json.loads(json.dumps(preset[name])),
+    }
+    everything = json.loads(wmloop("config", "tiny", "--all", "--json", runs=store.path.parent).stdout)["settings"]
+    assert everything.keys() == settings(own).keys()
+
+
+def test_what_config_once_was_asked_for_is_told_with_its_new_name(store):
+    for words in (["config", "memory.hidden_size"], ["config", "learning_rate"]):
+        done = wmloop(*words, runs=store.path.parent)
+        assert done.exit_code == 0
+        assert done.stdout == wmloop("settings", words[1]).stdout
+        assert done.stderr.startswith("note: config WORD is called settings WORD now")
+    done = wmloop("config", "--run", "tiny", runs=store.path.parent)
+    assert done.stdout == wmloop("config", "tiny", runs=store.path.parent).stdout
+    assert done.stderr.startswith("note: config --run NAME is called config NAME now\n")
+    assert wmloop("config", "memory.hiden", runs=store.path.parent).exit_code == 2
 
 
 # ---- doctor
@@ -217,11 +248,11 @@ def test_what_falls_short_is_said_with_advice_and_the_exit_code(tmp_path, monkey
     monkeypatch.setitem(doctor.LOOKS, "environment", broken)
     monkeypatch.setattr(machine, "memory_available", lambda: 10**9)
     done = wmloop("doctor", runs=tmp_path)
-    assert done.exit_code == 1
+    assert done.exit_code == DOCTOR_FOUND != 1
     assert "BAD   environment: RuntimeError: no such thing" in done.output
     assert "--set vision.frame_cache" in done.output
     told = json.loads(wmloop("doctor", "--json", runs=tmp_path).output)
-    assert {finding["subject"]: finding["verdict"] for finding in told}["environment"] == "bad"
+    assert {finding["subject"]: finding["verdict"] for finding in told["findings"]}["environment"] == "bad"
 
 
 def test_a_folder_that_cannot_be_written_is_bad(tmp_path, monkeypatch):
@@ -242,7 +273,8 @@ def test_a_folder_that_cannot_be_written_is_bad(tmp_path, monkeypatch):
     [
         ("wmloop play ti", {"tiny"}), ("wmloop play d", {"demo"}), ("wmloop play ", {"tiny", "demo"}),
         ("wmloop report demo ti", {"tiny"}), ("wmloop start --set memory.hid", {"memory.hidden_size="}),
-        ("wmloop config controller.clip", {"controller.clip_coef"}), ("wmloop wat", {"watch"}),
+        ("wmloop settings controller.clip", {"controller.clip_coef"}), ("wmloop wat", {"watch"}),
+        ("wmloop config ti", {"tiny"}), ("wmloop fork ti", {"tiny"}),
     ],
 )  # fmt: skip
 def test_the_shell_completes_runs_settings_and_commands(store, words, wanted):

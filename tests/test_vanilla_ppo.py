@@ -222,10 +222,10 @@ def test_it_learns_to_stay_up_and_to_shuttle(tmp_path):
 def test_its_runs_are_scored_logged_pruned_and_reported(finished, tmp_path):
     pytest.importorskip("matplotlib")
     shutil.copytree(finished[0] / "tiny", tmp_path / "tiny")
-    scored = wmloop("eval", "tiny", "--tracks", "2", "--json", runs=tmp_path)
+    scored = wmloop("eval", "tiny", "--episodes", "2", "--json", runs=tmp_path)
     told = json.loads(scored.stdout)
     assert (len(told["tracks"]), "predicted_return" in told) == (2, False)
-    assert "dream" not in wmloop("eval", "tiny", "--tracks", "1", runs=tmp_path).stdout
+    assert "dream" not in wmloop("eval", "tiny", "--episodes", "1", runs=tmp_path).stdout
     assert "0001/learner" in wmloop("log", "tiny", runs=tmp_path).stdout
     assert wmloop("runs", runs=tmp_path).stdout.count("2 of 2") == 1
     done = wmloop("report", "tiny", "--to", tmp_path / "page", runs=tmp_path)
@@ -247,12 +247,12 @@ def test_its_runs_are_scored_logged_pruned_and_reported(finished, tmp_path):
 def test_an_exported_agent_comes_back_and_a_stranger_is_refused(finished, tmp_path):
     runs, _, _ = finished
     path = tmp_path / "agent.safetensors"
-    assert wmloop("export", "tiny", "--to", path, "--version", "1", runs=runs).exit_code == 0
+    assert wmloop("export", "tiny", "--to", path, "--iteration", "1", runs=runs).exit_code == 0
     assert wmloop("import", path, "guest", runs=tmp_path).exit_code == 0
     name, file = "learner", "actor.safetensors"
     guest, origin = Store.open(tmp_path / "guest").version(0, name), Store.open(runs / "tiny").version(1, name)
     assert guest.files[file].sha256 == origin.files[file].sha256
-    assert wmloop("eval", "guest", "--tracks", "1", "--trust-env", runs=tmp_path).exit_code == 0
+    assert wmloop("eval", "guest", "--episodes", "1", "--trust-env", runs=tmp_path).exit_code == 0
     refused = wmloop("resume", "guest", runs=tmp_path)
     assert refused.exit_code == 2
     config = with_settings(tiny(), {"ppo": {"stack": 2}})
@@ -262,7 +262,7 @@ def test_an_exported_agent_comes_back_and_a_stranger_is_refused(finished, tmp_pa
 
 @pytest.mark.parametrize("place", ["dream", "both"])
 def test_it_has_no_dream_to_play_in(place, finished):
-    refused = wmloop("play", "tiny", "--in", place, "--render", "x.mp4", runs=finished[0])
+    refused = wmloop("play", "tiny", "--in", place, "--to", "x.mp4", runs=finished[0])
     assert refused.exit_code == 2
     assert "has no world model to dream in" in refused.stderr
 
@@ -271,7 +271,7 @@ def test_it_has_no_dream_to_play_in(place, finished):
 def test_it_plays_in_reality_alone_or_beside_another(against, finished, tmp_path):
     pytest.importorskip("av")
     done = wmloop(
-        "play", "tiny", "--version", "0", *against, "--render", tmp_path / "a.mp4", "--episodes", "2", runs=finished[0]
+        "play", "tiny", "--iteration", "0", *against, "--to", tmp_path / "a.mp4", "--episodes", "2", runs=finished[0]
     )
     assert done.exit_code == 0, done.output
     assert done.stdout.count("episode ") == 2
@@ -309,14 +309,14 @@ def test_the_live_view_tells_its_scores_and_of_no_dream(finished):
 
 def test_a_fork_may_change_how_it_learns_but_not_its_network_nor_its_pipeline(finished, tmp_path):
     shutil.copytree(finished[0] / "tiny", tmp_path / "tiny")
-    refused = wmloop("resume", "tiny", "--from", "0", "--set", "ppo.stack=2", runs=tmp_path)
+    refused = wmloop("fork", "tiny", "--from", "0", "--set", "ppo.stack=2", runs=tmp_path)
     assert "other shapes than ppo.stack would give them" in refused.stderr
     assert "`wmloop start --pipeline vanilla-ppo --set ppo.stack=2` begins anew" in refused.stderr
-    refused = wmloop("resume", "tiny", "--from", "0", "--set", "pipeline=world-model", runs=tmp_path)
+    refused = wmloop("fork", "tiny", "--from", "0", "--set", "pipeline=world-model", runs=tmp_path)
     assert "is of the pipeline vanilla-ppo" in refused.stderr
     refused = wmloop("resume", "tiny", "--set", "ppo.gamma=0.5", runs=tmp_path)
     assert "vision" not in refused.stderr
-    finish(["resume", "tiny", "--from", "0", "--set", "ppo.gamma=0.5", "--as", "other"], tmp_path)
+    finish(["fork", "tiny", "other", "--from", "0", "--set", "ppo.gamma=0.5"], tmp_path)
     assert stored_config(Store.open(tmp_path / "other")).ppo.gamma == 0.5
 
 
@@ -358,11 +358,11 @@ def test_a_setting_that_its_pipeline_does_not_have_is_refused(pipeline, layer, s
 
 
 def test_config_lists_the_settings_of_the_pipeline_that_it_is_asked_for(finished):
-    listed = wmloop("config", *PPO).stdout
+    listed = wmloop("settings", *PPO).stdout
     assert "[ppo]" in listed
     assert "[memory]" not in listed
-    assert "[ppo]" not in wmloop("config").stdout
-    assert "tiny" not in wmloop("config", "ppo", "--run", "tiny", runs=finished[0]).stderr
+    assert "[ppo]" not in wmloop("settings").stdout
+    assert "[ppo]" in wmloop("config", "tiny", "--all", runs=finished[0]).stdout
     printed = wmloop("start", *PPO, "--preset", "smoke", "--set", "ppo.gamma=0.9", "--print-config").stdout
     assert from_toml(printed, "printed")["ppo"]["gamma"] == 0.9
 

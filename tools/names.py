@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wmloop.legacy import METRICS, RETIRED, RETIRED_METRICS, SETTINGS
+from wmloop.legacy import COMMANDS, METRICS, OPTIONS, RETIRED, RETIRED_METRICS, SETTINGS
 
 HEAD = """# Names of earlier days
 
@@ -20,6 +20,9 @@ commands and figures in [experiments](experiments.md) and [results](results.md) 
 
 def page() -> str:
     """Return the page."""
+    options = {
+        f"{command} {old}": f"{command} {new}" for command, names in OPTIONS.items() for old, new in names.items()
+    }
     return "\n".join(
         [
             HEAD,
@@ -28,6 +31,7 @@ def page() -> str:
             *_table("Figures (also with `confirmed_` before them)", "is", _quoted(METRICS)),
             "## Figures that are gone\n",
             f"Runs of earlier days have {', '.join(f'`{name}`' for name in RETIRED_METRICS)}; it is no longer written.\n",
+            *_table("Commands and their options", "is", _quoted(options | COMMANDS)),
         ]
     )
 

@@ -13,16 +13,16 @@ HEAD = """# Settings
 Every setting, its default (preset `laptop`), and where other presets have another value. In a terminal:
 
 ```sh
-wmloop config
-wmloop config memory
-wmloop config learning_rate
-wmloop config --run demo dream
-wmloop config --pipeline vanilla-ppo ppo
+wmloop settings
+wmloop settings memory
+wmloop settings learning_rate
+wmloop settings --pipeline vanilla-ppo ppo
+wmloop config demo
 wmloop start --preset gpu --print-config
 ```
 
 A run's settings come from `--preset`, then `--config FILE.toml`, then `--set NAME=VALUE`, then the options, and are written
-into its folder once. `resume` goes by those; only `budget.*` and `store.*` may change, or with `resume --from` all but the
+into its folder once. `resume` goes by those; only `budget.*` and `store.*` may change, or with `fork` all but the
 networks' shapes. An unknown name is refused with the nearest one. This page is made by `python tools/settings.py`.
 
 An *agent step* is one decision of the policy: `env.action_repeat` environment steps (frames) with the same action. *Imagined

@@ -153,7 +153,7 @@ def train(
     """Begin a run and train it to its goal or the end of its budget, as `wmloop start` does.
 
     It is made in the folder `runs`: without it in `$WMLOOP_RUNS`, else `./runs`. `config` is a TOML file, or nested
-    settings: those of `wmloop config`, over the preset's and the profile's. What its user should know of the environment
+    settings: those of `wmloop settings`, over the preset's and the profile's. What its user should know of the environment
     is reported as messages, or without `report` warned of.
 
         run = wmloop.train({"preset": "smoke", "env": {"id": "CarRacing-v3"}, "budget": {"iterations": 2}})
@@ -165,7 +165,7 @@ def train(
     if isinstance(config, str | Path):
         config = read_toml(Path(config))
     layer = config.model_dump() if isinstance(config, RunConfig) else dict(config or {})
-    settled, _ = settle(None, [layer])
+    _, settled, _ = settle(None, [layer])
     begun = begin(settled, runs_folder() if runs is None else Path(runs), name, [])
     for note in begun.notes:
         if report is None:

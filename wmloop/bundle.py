@@ -25,7 +25,7 @@ from wmloop.models.state import Arrays
 from wmloop.pipelines import Pipeline, get
 from wmloop.serving.agent import Served, files_of
 from wmloop.spaces import recorded
-from wmloop.store import Store, Version, atomic, check_run_name, private_folder
+from wmloop.store import Store, Version, atomic, check_run_name, private_folder, require_free
 from wmloop.store.tensors import encode, read
 from wmloop.training.rollouts import last_actions
 
@@ -76,7 +76,10 @@ def unpack(path: Path, root: Path, name: str | None, facts: dict[str, Any]) -> S
     """
     if not path.exists():
         raise UsageError(f"there is no file {path}")
-    tensors, notes = read(path)
+    try:
+        tensors, notes = read(path)
+    except StoreCorruptError as error:
+        raise StoreCorruptError(f"{path} is no agent that `wmloop export` wrote, or a damaged one: {error}") from None
     if notes.get("format") != FORMAT:
         raise StoreCorruptError(f"{path} is not an agent that `wmloop export` wrote: its format is not {FORMAT!r}")
     try:
@@ -89,6 +92,7 @@ def unpack(path: Path, root: Path, name: str | None, facts: dict[str, Any]) -> S
     }
     name = name or f"{origin['run']}-{origin['iteration']}"
     check_run_name(name)
+    require_free(root / name)
     with private_folder(root, name) as scratch:  # where versions are made; the run itself appears whole
         made = Store.create(scratch, "agent", to_toml(config), {})
         versions: dict[str, Version] = {}

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from wmloop import __version__, machine, scratch
+from wmloop.commands import wmloop
 from wmloop.errors import StorageError
 
 Verdict = Literal["good", "note", "bad"]
@@ -222,8 +223,9 @@ def _environment(runs: Path) -> Finding:
 def _display(runs: Path) -> Finding:
     anywhere = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if anywhere:
-        return Finding("display", "good", "there is one: `wmloop play` opens a window")
-    advice = "`wmloop play --render terminal` plays here, `--render drive.mp4` writes a video"
+        return Finding("display", "good", f"there is one: `{wmloop('play', 'demo')}` opens a window")
+    here, file = wmloop("play", "demo", "--render", "terminal"), wmloop("play", "demo", "--to", "demo.mp4")
+    advice = f"`{here}` plays in this terminal, `{file}` writes a video"
     return Finding("display", "note", "none for a window", advice)
 
 
@@ -236,8 +238,11 @@ def _terminal(runs: Path) -> Finding:
     if os.environ.get("NO_COLOR"):
         found += ", NO_COLOR"
     if not can_show_live():
-        advice = "progress comes as plain lines: the live view needs a UTF-8 terminal that is not dumb"
-        return Finding("terminal", "note", found, advice)
+        if not sys.stdout.isatty():
+            why = "stdout is no terminal here"
+        else:
+            why = "the live view needs a UTF-8 terminal that is not dumb"
+        return Finding("terminal", "note", found, f"progress comes as plain lines: {why}")
     if size.columns < 80 or size.lines < 24:
         return Finding("terminal", "note", found, "pictures need 80 columns and 24 lines")
     return Finding("terminal", "good", found)

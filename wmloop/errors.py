@@ -9,7 +9,7 @@ class RenamedWarning(FutureWarning):
 
 
 class WmloopError(Exception):
-    """Report a fault a user can act on; the CLI prints it as one line and exits with `exit_code`."""
+    """Report a fault a user can act on; the CLI prints it as one line and exits with `exit_code` (cli.exits has all)."""
 
     exit_code = 1
 
@@ -50,6 +50,8 @@ class RunLockedError(WmloopError):
 
 class EnvironmentFailedError(WmloopError):
     """Report a real environment (or its worker process) that died, hung or returned nonsense."""
+
+    exit_code = 4
 
 
 class Interrupted(WmloopError):  # noqa: N818 - it is no fault: work stopped at a safe point because it was asked to

@@ -91,6 +91,22 @@ METRICS = {
 }
 #: Figures that are no longer written, by their last names. Older versions have them.
 RETIRED_METRICS = ("reward_saturated",)
+#: Options of commands.
+OPTIONS = {
+    "eval": {"--tracks": "--episodes", "--version": "--iteration"},
+    "play": {"--version": "--iteration"},
+    "report": {"--version": "--iteration"},
+    "export": {"--version": "--iteration"},
+}
+#: Whole ways to say something.
+COMMANDS = {
+    "resume NAME --from ITERATION --as NEW": "fork NAME NEW --from ITERATION",
+    "play --render FILE": "play --to FILE",
+    "play --best": "play",
+    "config WORD": "settings WORD",
+    "config --run NAME": "config NAME",
+    "config --pipeline PIPELINE": "settings --pipeline PIPELINE",
+}
 _CONFIRMED = "confirmed_"
 #: Figures of M's ends by their probability, `done_LOW_HIGH_...`.
 _BINS = re.compile(r"done_(?=\d)")

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wmloop.commands import DEMO
 from wmloop.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,12 +18,9 @@ if TYPE_CHECKING:
     from wmloop.pipelines import Pipeline
     from wmloop.store import Store
 
-#: The run that comes with wmloop: a trained agent to play and to eval, with nothing to go on from.
-DEMO = Path(__file__).parent / "demo"
-
 
 def open_named(root: Path, name: str) -> Store:
-    """Open the run `name` in `root`; a path to a run will do as a name, and so will `demo`.
+    """Open the run `name` in `root`; a path to a run will do as a name, and `demo` is the agent that comes with wmloop.
 
     Raises:
         UsageError: there is no such run (near names are listed).
@@ -31,7 +29,7 @@ def open_named(root: Path, name: str) -> Store:
     from wmloop.store import Store
 
     path = Path(name)
-    if name == DEMO.name and not (root / name).exists():
+    if name == DEMO.name:
         return Store.open(DEMO)
     return Store.open(path if len(path.parts) > 1 or os.sep in name else root / name)
 

@@ -14,7 +14,7 @@ from wmloop.config.presets import PRESETS, PROFILES
 from wmloop.config.text import to_toml
 from wmloop.errors import UsageError
 from wmloop.pipelines import PIPELINES, get
-from wmloop.store import Store, check_run_name, new_run_name
+from wmloop.store import Store, check_run_name, new_run_name, require_free
 from wmloop.store.layout import HEADER
 
 
@@ -27,6 +27,12 @@ class Begun(NamedTuple):
     printed: list[str]
 
 
+def exists(root: Path, name: str) -> bool:
+    """Tell whether there is a run of this name."""
+    folder = root / name
+    return os.path.lexists(folder) and os.access(folder, os.X_OK) and (folder / HEADER).exists()
+
+
 def require_new(root: Path, name: str) -> None:
     """Refuse a name that `Store.create` would refuse, before torch loads and anything is looked at.
 
@@ -34,15 +40,16 @@ def require_new(root: Path, name: str) -> None:
         UsageError: the name does not do, or is that of a run.
     """
     check_run_name(name)
-    if os.path.lexists(root / name) and os.access(root / name, os.X_OK) and (root / name / HEADER).exists():
+    require_free(root / name)
+    if exists(root, name):
         raise UsageError(
             f"{root} has a run {name!r} already: `{command('resume', root / name)}` goes on with it;"
             f" or choose another name"
         )
 
 
-def settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[RunConfig, str]:
-    """Return the whole configuration, nothing left to choose in it, and why it has its preset and device.
+def settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[RunConfig, RunConfig, str]:
+    """Return the configuration as it is asked for, with nothing left to choose in it, and why it has its preset and device.
 
     Each of `layers` holds nested settings, and lies over those before it.
 
@@ -57,14 +64,15 @@ def settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[Run
     device = resolve_device(draft.device)
     why = f"device {device}"
     if draft.device == "auto":
-        why += f" (auto; here: {', '.join(available_devices())})"
+        why += f" (chosen automatically; available: {', '.join(available_devices())})"
     if preset is None:
         preset = "gpu" if device == "cuda" else "laptop"
         why = f"preset {preset} (chosen by the device), {why}"
     else:
         why = f"preset {preset}, {why}"
     chosen = {} if any("seed" in layer for layer in layers) else {"seed": secrets.randbelow(2**31)}
-    return on_this_machine(build_config(preset, *layers, chosen)), why
+    asked = build_config(preset, *layers)
+    return asked, on_this_machine(with_settings(asked, chosen)), why
 
 
 def on_this_machine(config: RunConfig) -> RunConfig:

@@ -6,17 +6,16 @@ from pathlib import Path
 
 import typer
 
-from wmloop.commands import runs_folder
+from wmloop.commands import DEMO, runs_folder
 
 
 def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the runs there are, and the demo."""
-    from wmloop.opening import DEMO
     from wmloop.store import list_runs
 
     given = ctx.params.get("runs")
     try:
-        names = [*list_runs(Path(given) if given else runs_folder()), DEMO.name]
+        names = [name for name in list_runs(Path(given) if given else runs_folder()) if name != DEMO.name] + [DEMO.name]
     except (OSError, RuntimeError):  # a folder that cannot be read, or somebody's home that is not there
         names = [DEMO.name]
     return [name for name in names if name.startswith(incomplete)]

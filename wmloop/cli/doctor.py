@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import typer
 
-from wmloop.cli.exits import guarded
-from wmloop.cli.options import JsonOption, RunsOption
+from wmloop.cli.exits import DOCTOR_FOUND, guarded, say_next
+from wmloop.cli.options import JsonOption, RunsOption, print_json
+from wmloop.commands import anywhere
 
 _MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
 
 
 @guarded
 def doctor(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
-    """Look at what a run depends on: versions, device and precision, threads, memory, disk, environment, display, video.
+    """Look at what this machine has for a run.
 
-    Each line says what was found and, where it falls short, what to do. The exit code is 1 if something is bad.
+    Versions, device and precision, threads, memory, disk, environment, display, video: each line says what was found
+    and, where it falls short, what to do. The exit code is 5 if there is something that runs fail on.
     """
     from wmloop.doctor import examine
 
@@ -29,6 +30,7 @@ def doctor(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None
             if finding.advice:
                 print(f"      -> {finding.advice}", flush=True)
     if as_json:
-        print(json.dumps([finding._asdict() for finding in findings], indent=1))
+        print_json("doctor", findings=[finding._asdict() for finding in findings])
     if any(finding.verdict == "bad" for finding in findings):
-        raise typer.Exit(1)
+        raise typer.Exit(DOCTOR_FOUND)
+    say_next({"see the whole loop in a minute or two": anywhere("start", runs, "--preset", "smoke")})

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import open_run
-from wmloop.cli.options import NameArgument, RunsOption, VersionOption, at_home
+from wmloop.cli.exits import guarded, say, say_next
+from wmloop.cli.opening import open_run, play_command
+from wmloop.cli.options import IterationOption, JsonOption, NameArgument, RunsOption, at_home, print_json
 from wmloop.cli.outputs import require_room
-from wmloop.commands import command
+from wmloop.commands import anywhere, command
 from wmloop.errors import UsageError
 from wmloop.opening import history_of, stored_config
 
@@ -23,17 +23,19 @@ def export(
         Path | None,
         typer.Option("--to", metavar="FILE.safetensors", help="The file; NAME-ITERATION if absent.", callback=at_home),
     ] = None,
-    version: VersionOption = None,
+    iteration: IterationOption = None,
     runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
 ) -> None:
-    """Write an agent, V, M and C, to one safetensors file with its settings and score.
+    """Write an agent (V, M and C) to one safetensors file.
 
-    `wmloop import` makes a run of it, anywhere; any safetensors library reads it.
+    Its settings and its score are in it. `wmloop import` makes a run of it, anywhere; any safetensors library reads it.
     """
-    store = open_run(runs, name)
-
     from wmloop.store.tensors import SUFFIX
 
+    if to is not None and to.suffix != SUFFIX:
+        raise UsageError(f"{to} is to hold safetensors: end its name in {SUFFIX}")
+    store = open_run(runs, name)
     require_room(to or Path(f"{store.name}{SUFFIX}"), "--to FILE.safetensors")
 
     from wmloop import bundle
@@ -41,11 +43,15 @@ def export(
     from wmloop.view.words import size
 
     history = history_of(store, stored_config(store))
-    iteration, why = choose(history, version)
-    path = to or Path(f"{store.name}-{iteration}{SUFFIX}")
-    written = bundle.write(store, history.pipeline, iteration, path)
-    say(f"{store.name}, iteration {iteration} ({why}): {size(written)}")
-    print(path)
+    number, why = choose(history, iteration)
+    path = to or Path(f"{store.name}-{number}{SUFFIX}")
+    written = bundle.write(store, history.pipeline, number, path)
+    say(f"{store.name}, iteration {number} ({why}): {size(written)}")
+    if as_json:
+        print_json("export", run=store.name, iteration=number, file=str(path), bytes=written)
+    else:
+        print(path)
+    say_next({"make a run of it, here or elsewhere": anywhere("import", runs, str(path), f"{store.name}-{number}")})
 
 
 @guarded
@@ -55,6 +61,7 @@ def import_(
         str | None, typer.Argument(metavar="NAME", help="The new run's name; its old one if absent.")
     ] = None,
     runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
 ) -> None:
     """Make a run of an exported agent, to play and to eval.
 
@@ -67,5 +74,7 @@ def import_(
     from wmloop.device import machine_facts
 
     store = bundle.unpack(file, runs, name, machine_facts())
-    watch, rate = (command(verb, store.path) for verb in ("play", "eval"))
-    say(f"run {store.name} in {store.path}; watch it: {watch}; score it: {rate}")
+    say(f"run {store.name} in {store.path}")
+    if as_json:
+        print_json("import", run=store.name, path=str(store.path), imported=store.facts["imported"])
+    say_next({"see it drive": play_command(store.path), "score it on fresh tracks": command("eval", store.path)})

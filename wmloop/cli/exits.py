@@ -1,4 +1,4 @@
-"""How commands end: every fault becomes a message on stderr and an exit code."""
+"""How commands end: every fault becomes a message on stderr and an exit code, and all of these are listed here."""
 
 from __future__ import annotations
 
@@ -14,10 +14,27 @@ from typing import Any, ParamSpec
 import typer
 
 from wmloop import streams
-from wmloop.errors import EnvironmentFailedError, RenamedWarning, StorageError, WmloopError
+from wmloop.commands import wmloop
+from wmloop.errors import RenamedWarning, StorageError, WmloopError
 
-INTERRUPTED = 130
-_BROKEN_PIPE = 141  # what a shell reports of any program whose reader went away
+DOCTOR_FOUND, OUT_OF_MEMORY, INTERRUPTED, _BROKEN_PIPE = 5, 71, 130, 141
+#: What each exit code means.
+EXIT_CODES = {
+    0: "done",
+    1: "a bug of wmloop, or of a library under it: stderr has the traceback",
+    2: "wrong usage: an option, a setting, a name of a run or a file that does not fit; an environment that cannot be driven",
+    3: "training diverged: its numbers stopped being finite",
+    4: "the environment failed while a command drove it",
+    DOCTOR_FOUND: "`wmloop doctor` found something that runs fail on",
+    65: "a stored file is damaged",
+    OUT_OF_MEMORY: "there is not enough memory",
+    74: "the file system refuses: full, read-only, out of file handles",
+    75: "another process is writing the run",
+    129: "the terminal is gone (SIGHUP); what was done is saved",
+    INTERRUPTED: "Ctrl-C (SIGINT); what was done is saved",
+    _BROKEN_PIPE: "the reader of stdout went away, as `head` does (SIGPIPE)",
+    143: "SIGTERM; what was done is saved",
+}
 _REFUSALS = {
     getattr(errno, name)
     for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EMFILE", "ENFILE", "EFBIG")
@@ -32,6 +49,14 @@ def say(text: str) -> None:
     if sys.stderr is not None:  # print would take stdout instead
         with contextlib.suppress(OSError, ValueError):
             print(text, file=sys.stderr, flush=True)
+
+
+def say_next(steps: dict[str, str]) -> None:
+    """Print which commands may come next, by what they do; each line can be pasted as it is."""
+    say("next:")
+    width = max(map(len, steps.values()))
+    for does, line in steps.items():
+        say(f"  {line:<{width}}  # {does}")
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
@@ -80,20 +105,19 @@ def explain(error: Exception) -> int:
         case WmloopError():
             for line in (f"error: {error}", *getattr(error, "__notes__", ())):
                 say("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(line.split())))
-            if isinstance(error, EnvironmentFailedError):
-                say("`wmloop doctor` looks at what environments need")
             return error.exit_code
         case BrokenPipeError():
             streams.flush()  # or Python would, at its end, and complain about the same pipe
             return _BROKEN_PIPE
         case MemoryError() | RuntimeError() if isinstance(error, MemoryError) or "allocate memory" in str(error):
             say(f"error: there is not enough memory ({' '.join(str(error).split())[:200]}): take smaller settings, or"
-                " free some; `wmloop doctor` says how much there is")  # fmt: skip
-            return 1
+                f" free some; `{wmloop('doctor')}` says how much there is")  # fmt: skip
+            return OUT_OF_MEMORY
         case OSError() if error.errno in _REFUSALS:
             say(f"error: {error}")
             return StorageError.exit_code
         case _:
             say("".join(traceback.format_exception(error)).rstrip("\n"))
-            say("this is a fault of wmloop, or of what it stands on: please report it, with what `wmloop doctor` says")
+            say("this is a bug of wmloop, or of a library under it: please report it, with what"
+                f" `{wmloop('doctor')}` prints")  # fmt: skip
             return 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import commits, open_run
-from wmloop.cli.options import JsonOption, NameArgument, RunsOption
+from wmloop.cli.exits import guarded, say, say_next
+from wmloop.cli.opening import commits, open_run, play_command
+from wmloop.cli.options import JsonOption, NameArgument, RunsOption, print_json
 from wmloop.commands import command
 from wmloop.errors import StoreCorruptError, WmloopError
 from wmloop.opening import pipeline_of, stored_config
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
 
 @guarded
 def runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
-    """List the runs, latest activity first."""
+    """List the runs, those with the latest activity first."""
     from wmloop.store import list_runs
 
     found = [_summary(runs, name) for name in list_runs(runs)]
     if as_json:
-        print(json.dumps(found, indent=1))
+        print_json("runs", runs=found)
         return
     if not found:
         say(f"there are no runs in {runs} yet; begin one with `{command('start', runs / 'NAME')}`")
@@ -40,7 +39,7 @@ def runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
             rows.append([run["run"], "", "", "", "", run["fault"]])
             continue
         score = "" if run["best_score"] is None else f"{run['best_score']:.1f} (iteration {run['best_iteration']})"
-        done = f"{run['iterations']} of {run['iterations_at_most']}"
+        done = f"{run['iterations']} of {max(run['iterations'], run['iterations_at_most'])}"
         rows.append([run["run"], run["created"][:16].replace("T", " "), run["preset"], done, score, run["size"]])
     _print_table(["run", "created (UTC)", "preset", "iterations", "best score", "size"], rows)
 
@@ -60,7 +59,7 @@ def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: Jso
             }
             for v in versions
         ]  # fmt: skip
-        print(json.dumps(records, indent=1))
+        print_json("log", run=store.name, versions=records)
         return
     if not versions:
         say(f"the run {store.name} has no versions yet: `{command('resume', store.path)}` makes the first")
@@ -102,8 +101,8 @@ def verify(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: 
     versions = store.versions()
     total = sum(version.num_bytes for version in versions)
     if as_json:
-        print(json.dumps({"run": store.name, "versions": len(versions), "bytes": total,
-                          "faults": [fault._asdict() for fault in faults], "foreign": foreign}, indent=1))  # fmt: skip
+        print_json("verify", run=store.name, versions=len(versions), bytes=total,
+                   faults=[fault._asdict() for fault in faults], foreign=foreign)  # fmt: skip
     elif faults:
         for fault in faults:
             print(f"{fault.version}/{fault.file}: {fault.problem}")
@@ -115,6 +114,10 @@ def verify(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: 
         say(f"error: {len(faults)} faults in the run {store.name}; move a damaged version's folder away, "
             f"and `{command('resume', store.path)}` makes it anew")  # fmt: skip
         raise typer.Exit(StoreCorruptError.exit_code)
+    if "imported" in store.facts:
+        say_next({"see it drive": play_command(store.path)})
+    else:
+        say_next({"go on with it": command("resume", store.path), "see what it did": command("log", store.path)})
 
 
 def _summary(root: Path, name: str) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wmloop.cli.exits import say
+from wmloop.commands import DEMO, anywhere, command, wmloop
 from wmloop.errors import EnvironmentFailedError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -16,22 +18,36 @@ if TYPE_CHECKING:
 
 
 def open_run(root: Path, name: str | None) -> Store:
-    """Open the run `name` in `root`, or the latest there; a path to a run will do as a name, and so will `demo`.
+    """Open the run `name` in `root`, or the latest there; a path to a run will do as a name, and `demo` comes along.
 
     Raises:
         UsageError: there is no such run (near names are listed), or none at all.
         StoreCorruptError: it is damaged, or no run.
     """
     from wmloop.opening import open_named
-    from wmloop.store import latest_run, take_notes
+    from wmloop.store import Store, latest_run, take_notes
 
-    if name is None:
-        name = latest_run(root)
-        for text in take_notes():
-            say(f"note: {text}")
-        if name is None:
-            raise UsageError(f"there are no runs in {root} yet; begin one with `wmloop start`")
-    return open_named(root, name)
+    if name is not None:
+        if name == DEMO.name and os.path.lexists(root / name):
+            say(f"note: {name} is the agent that comes with wmloop; your run of this name is {root}{os.sep}{name}")
+        return open_named(root, name)
+    latest = latest_run(root)
+    for text in take_notes():
+        say(f"note: {text}")
+    if latest is None:
+        raise UsageError(
+            f"there are no runs in {root} yet; begin one with `{anywhere('start', root)}`, or look at the agent that comes"
+            f" along: `{wmloop('play', DEMO.name)}`"
+        )
+    return Store.open(root / latest)
+
+
+def require_origin(store: Store) -> None:
+    """Refuse to go on with a run that holds an agent alone; raises UsageError."""
+    if "imported" in store.facts:
+        raise UsageError(
+            f"{store.name} is there to play and to eval, without what it learnt from; `{wmloop('start')}` trains your own"
+        )
 
 
 def output_of(store: Store) -> Callable[[str], None]:
@@ -59,7 +75,16 @@ def name_log(error: Exception, store: Store) -> None:
     from wmloop.store.layout import OUTPUT
 
     if (store.path / OUTPUT).exists():
-        error.add_note(f"what the environment printed is in {store.path / OUTPUT}")
+        error.add_note(
+            f"what the environment printed, and the traceback of what it raised, is in {store.path / OUTPUT}"
+        )
+
+
+def play_command(run: Path, *words: str) -> str:
+    """Return the command that shows an agent drive, where there is no display in a video file."""
+    from wmloop.display.window import there_is_a_display
+
+    return command("play", run, *words, *(() if there_is_a_display() else ("--to", f"{run.name}.mp4")))
 
 
 def commits(store: Store) -> list[VersionCommitted]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from wmloop.cli.completion import run_names, setting_names
-from wmloop.seeding import LAST_SEED
+from wmloop.seeding import EPISODES_A_SEED, LAST_SEED
 
+#: What `--json` prints is read by programs: a change that they could not read would raise this number.
+_FORMAT = 1
 Progress = Literal["auto", "rich", "plain", "json", "none"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -34,13 +37,21 @@ NameArgument = Annotated[
     ),
 ]
 SeedOption = Annotated[
-    int, typer.Option("--seed", min=0, max=LAST_SEED, help="Which fresh tracks: each seed has its own.")
+    int, typer.Option("--seed", metavar="N", min=0, max=LAST_SEED, help="Which fresh tracks: each seed has its own.")
 ]
-VersionOption = Annotated[
+EpisodesOption = Annotated[
+    int,
+    typer.Option(
+        "--episodes", metavar="N", min=1, max=EPISODES_A_SEED, help="How many, each on a fresh track of its own."
+    ),
+]
+IterationOption = Annotated[
     int | None,
-    typer.Option("--version", metavar="ITERATION", min=0, help="Take this iteration's agent, not the best one."),
+    typer.Option("--iteration", metavar="N", min=0, help="Take this iteration's agent; without it the best one."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object: `command`, `format`, and what the command tells.")
+]
 ProgressOption = Annotated[
     Progress,
     typer.Option(help="How to show what happens: a live view, a line an event, JSON lines, nothing."),
@@ -57,10 +68,25 @@ TrustOption = Annotated[
         "--trust-env", help="Let an imported agent's environment be loaded from a module that its file names."
     ),
 ]
-IterationsOption = Annotated[int | None, typer.Option(metavar="N", help="Outer iterations at most.")]
-HoursOption = Annotated[float | None, typer.Option(metavar="H", help="Hours of work at most, over all resumes.")]
+DeviceOption = Annotated[
+    Device | None, typer.Option(help="Where to compute; auto is cuda where there is one. Without it the run's own.")
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="CPU threads that learn; 0 is one per core. Without it the run's own."),
+]
+IterationsOption = Annotated[
+    int | None, typer.Option(metavar="N", help="Iterations at most, those done included. Without it the run's own.")
+]
+HoursOption = Annotated[
+    float | None,
+    typer.Option(metavar="H", help="Hours of work at most, over all resumes. Without it the run's own."),
+]
 GoalOption = Annotated[
-    float | None, typer.Option(metavar="SCORE", help="Mean real score on held-out tracks that ends the run.")
+    float | None,
+    typer.Option(
+        metavar="SCORE", help="Mean real score on held-out tracks that ends the run. Without it the run's own."
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -71,6 +97,11 @@ SetOption = Annotated[
         autocompletion=setting_names,
     ),
 ]
+
+
+def print_json(told: str, **what: Any) -> None:
+    """Print what a command tells as one JSON object: its name as `command`, the `format` of all of them, then `what`."""
+    print(json.dumps({"command": told, "format": _FORMAT, **what}, indent=1, default=list))
 
 
 def budget(iterations: int | None, hours: float | None, goal: float | None) -> dict[str, dict[str, float]]:

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from wmloop.cli.exits import guarded, say
+from wmloop.cli.exits import guarded, say, say_next
 from wmloop.cli.opening import open_run
-from wmloop.cli.options import NameArgument, RunsOption
+from wmloop.cli.options import JsonOption, NameArgument, RunsOption, print_json
+from wmloop.commands import command
 from wmloop.opening import history_of, stored_config
 
 
@@ -24,26 +25,38 @@ def prune(
     keep_every: Annotated[int, typer.Option(metavar="N", min=0, help="Every N-th agent stays; 0: none.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
     runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
 ) -> None:
-    """Remove what a run no longer needs: old pictures and latents, then agents that are not to be kept.
+    """Remove what a run no longer needs, and free the disk of it.
 
-    The best agent, all figures and all that the next iteration reads always stay, so `wmloop resume` gives what it would
-    have given. `store.keep_last` and its neighbours do the same while a run goes on.
+    Old pictures and latents go, then agents that are not to be kept. The best agent, all figures and all that the next
+    iteration reads always stay, so `wmloop resume` gives what it would have given. `store.keep_last` and its neighbours
+    do the same while a run goes on.
     """
     store = open_run(runs, name)
     config = stored_config(store)
-    replay = config.replay
     with contextlib.nullcontext() if dry_run else store.lock():  # before torch loads: a run at work is refused at once
         from wmloop import retention
         from wmloop.view.words import size
 
         kept = retention.Retention(keep_last, keep_best, keep_every)
+        gone = kept.goes(history_of(store, config), config.replay)
+        freed = sum(version.files[file].size for version, files in gone for file in files)
         if not dry_run:
-            freed = retention.prune(store, history_of(store, config), kept, replay)
-            say(f"{store.name}: {size(freed)} freed")
-            return
-        gone = kept.goes(history_of(store, config), replay)
-    for version, files in gone:
-        print(f"{version.name}: {', '.join(sorted(files))}")
-    bytes_ = sum(version.files[file].size for version, files in gone for file in files)
-    say(f"{store.name}: {size(bytes_)} would be freed; without --dry-run they are")
+            freed = retention.prune(store, history_of(store, config), kept, config.replay)
+    if as_json:
+        going = [{"version": version.name, "files": sorted(files)} for version, files in gone]
+        print_json("prune", run=store.name, dry_run=dry_run, bytes=freed, versions=going)
+    elif dry_run:
+        for version, files in gone:
+            print(f"{version.name}: {', '.join(sorted(files))}")
+    if not dry_run:
+        say(f"{store.name}: {size(freed)} freed")
+        say_next({"check what is left": command("verify", store.path)})
+        return
+    say(f"{store.name}: {size(freed)} would be freed")
+    if not gone:
+        return
+    given = {"--keep-last": (keep_last, 1), "--keep-best": (keep_best, 1), "--keep-every": (keep_every, 0)}
+    words = [word for option, (n, default) in given.items() if n != default for word in (option, str(n))]
+    say_next({"free them": command("prune", store.path, *words)})

@@ -12,11 +12,12 @@ import typer
 from wmloop.cli.completion import run_names
 from wmloop.cli.exits import guarded, say
 from wmloop.cli.opening import log_named, open_run, output_of
-from wmloop.cli.options import RunsOption, SeedOption, TrustOption, VersionOption, at_home
+from wmloop.cli.options import IterationOption, JsonOption, RunsOption, TrustOption, at_home, print_json
 from wmloop.cli.outputs import output_folder
 from wmloop.commands import command, quoted
 from wmloop.errors import UsageError
 from wmloop.opening import history_of, require_trust, stored_config
+from wmloop.seeding import LAST_SEED
 
 if TYPE_CHECKING:
     from wmloop.store import Store
@@ -30,7 +31,7 @@ def report(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME...]",
+            metavar="NAME",
             help="The run; several are compared; none is the one with latest activity.",
             autocompletion=run_names,
         ),
@@ -39,17 +40,32 @@ def report(
         Path | None,
         typer.Option(metavar="DIR", help="The folder to write; NAME-report here if absent.", callback=at_home),
     ] = None,
-    seed: SeedOption = 0,
-    version: VersionOption = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=LAST_SEED,
+            help="Which fresh tracks are driven: each seed has its own. Without it 0.",
+        ),
+    ] = None,
+    iteration: IterationOption = None,
     trust_env: TrustOption = False,
     runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
 ) -> None:
-    """Write a run's report: one HTML page that needs nothing else, and its figures as SVG and PNG.
+    """Write a run's report: one HTML page, with its figures beside it.
 
-    Learning curves, the dream's promise and the gap, tracks, V's reconstructions, M's dreams beside reality, how far its
-    rewards and ends can be believed, time by stage, the networks, and the commands that make it again; of a run without a
-    world model what there is of these. With several names the runs are held against each other.
+    The page needs nothing else; the figures are SVG and PNG. Learning curves, the dream's promise and the gap, tracks, V's
+    reconstructions, M's dreams beside reality, how far its rewards and ends can be believed, time by stage, the networks,
+    and the commands that make it again; of a run without a world model what there is of these. With several names the runs
+    are held against each other.
     """
+    if len(names or ()) > 1 and (iteration is not None or seed is not None or trust_env):
+        raise UsageError(
+            "a comparison of several runs drives nothing and looks at all their iterations: leave --iteration, --seed and"
+            " --trust-env away, or name one run"
+        )
     stores = [open_run(runs, name) for name in (names or (None,))]
     if len(stores) == 1:  # only then anything is driven
         require_trust(stores[0], stored_config(stores[0]), trust_env)
@@ -64,8 +80,12 @@ def report(
         if len(stores) > 1:
             written = compare(facts, [line for store in stores for line in _commands(store)], folder)
         else:
-            written = _describe(stores[0], facts[0], seed, version, folder)
-    print(written)
+            written = _describe(stores[0], facts[0], seed or 0, iteration, folder)
+    if as_json:
+        print_json("report", runs=[store.name for store in stores], page=str(written))
+    else:
+        print(written)
+    say(f"open it in a browser: {written.absolute().as_uri()}")
 
 
 def joint_name(names: Sequence[str]) -> str:
@@ -77,19 +97,19 @@ def joint_name(names: Sequence[str]) -> str:
     return f"{'-'.join(names[:shown])}-and-{len(names) - shown}-more"
 
 
-def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: Path) -> Path:
+def _describe(store: Store, facts: Any, seed: int, iteration: int | None, folder: Path) -> Path:
     from wmloop.device import resolve_threads, set_up
     from wmloop.report import describe, look
     from wmloop.serving.agent import Served
     from wmloop.serving.choice import choose
 
     history = history_of(store, facts.config)
-    iteration, why = choose(history, version)
-    served = Served.of(history, iteration)
+    number, why = choose(history, iteration)
+    served = Served.of(history, number)
     if not facts.dreams:
-        say(f"{store.name}, iteration {iteration} ({why})")
-        return describe(facts, None, iteration, _commands(store), folder, served.tensors())
-    say(f"{store.name}, iteration {iteration} ({why}): driving fresh tracks for its world model to look at, some 20 s")
+        say(f"{store.name}, iteration {number} ({why})")
+        return describe(facts, None, number, _commands(store), folder, served.tensors())
+    say(f"{store.name}, iteration {number} ({why}): driving fresh episodes for its world model to look at, some 20 s")
     with log_named(store):
         probe = look(
             facts.config,
@@ -100,7 +120,7 @@ def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: 
             output_of(store),
             history.collected(),
         )
-    return describe(facts, probe, iteration, _commands(store), folder)
+    return describe(facts, probe, number, _commands(store), folder)
 
 
 def _commands(store: Store) -> list[str]:
@@ -108,4 +128,4 @@ def _commands(store: Store) -> list[str]:
     argv = store.facts.get("argv") if isinstance(store.facts, dict) else None
     words = [str(word) for word in argv] if isinstance(argv, list) else []
     begun = [quoted(["wmloop", *words[1:]])] if len(words) > 1 else []
-    return [*begun, command("eval", store.path, "--tracks", "100"), command("play", store.path)]
+    return [*begun, command("eval", store.path, "--episodes", "100"), command("play", store.path)]

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wmloop import ranking
-from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import log_named, open_run, output_of
-from wmloop.cli.options import Device, JsonOption, NameArgument, RunsOption, SeedOption, TrustOption, VersionOption
+from wmloop.cli.exits import guarded, say, say_next
+from wmloop.cli.opening import log_named, open_run, output_of, play_command
+from wmloop.cli.options import (
+    Device,
+    EpisodesOption,
+    IterationOption,
+    JsonOption,
+    NameArgument,
+    RunsOption,
+    SeedOption,
+    TrustOption,
+    print_json,
+)
+from wmloop.commands import command
 from wmloop.opening import history_of, require_trust, stored_config
-from wmloop.seeding import EPISODES_A_SEED
+
+if TYPE_CHECKING:
+    from wmloop.config import RunConfig
+    from wmloop.history import History
 
 
 @guarded
 def score(
     name: NameArgument = None,
-    tracks: Annotated[int, typer.Option(min=1, max=EPISODES_A_SEED, metavar="N", help="How many fresh tracks.")] = 100,
+    episodes: EpisodesOption = 100,
     seed: SeedOption = 0,
-    version: VersionOption = None,
+    iteration: IterationOption = None,
     device: Annotated[Device, typer.Option(help="Where to compute; auto is cuda where there is one.")] = "auto",
     trust_env: TrustOption = False,
     runs: RunsOption = Path("runs"),
@@ -51,9 +64,10 @@ def score(
     from wmloop.view.words import span
 
     history = history_of(store, config)
-    iteration, why = choose(history, version)
+    number, why = choose(history, iteration)
     where = set_up(resolve_device(device), resolve_threads(0))
-    say(f"{store.name}, iteration {iteration} ({why}), {tracks} fresh tracks of seed {seed}")
+    estimate = _expected(history, config, episodes)
+    say(f"{store.name}, iteration {number} ({why}), {episodes} fresh tracks of seed {seed}{estimate}")
     results: list[EpisodeResult] = []
     begun, frames, shown = time.monotonic(), 0, 0.0
 
@@ -67,23 +81,24 @@ def score(
             rate = frames / (now - begun)
             # until the first are done a track counts as a whole episode
             each = sum(r.frames for r in results) / len(results) if results else config.env.most_frames
-            left = span(max(0.0, tracks * each - frames) / rate) if rate else "?"
-            told = f"{len(results)} of {tracks} tracks{mean}, {rate:.0f} frames/s, {left} left"
+            left = span(max(0.0, episodes * each - frames) / rate) if rate else "?"
+            told = f"{len(results)} of {episodes} tracks{mean}, {rate:.0f} frames/s, {left} left"
             print(f"\r{told} \x1b[K", end="", file=sys.stderr)
 
-    with log_named(store), make_envs(config.env, min(config.env.num_envs, tracks), output=output_of(store)) as pool:
+    with log_named(store), make_envs(config.env, min(config.env.num_envs, episodes), output=output_of(store)) as pool:
         require_same_actions(history.collected(), pool.actions)
-        agent = Served.of(history, iteration).agent(config, pool.actions, where)
-        for wave in waves([EpisodeTask(track, 0) for track in fresh_seeds(tracks, seed)], pool.num_envs):
+        agent = Served.of(history, number).agent(config, pool.actions, where)
+        for wave in waves([EpisodeTask(track, 0) for track in fresh_seeds(episodes, seed)], pool.num_envs):
             results += score_episodes(config, pool, agent, [task.seed for task in wave], tick, history.pipeline.dreams)
-            if not sys.stderr.isatty() and len(results) < tracks:
-                say(f"{len(results)} of {tracks} tracks, mean score {_mean(results):.1f}")
+            if not sys.stderr.isatty() and len(results) < episodes:
+                left = span((time.monotonic() - begun) / len(results) * (episodes - len(results)))
+                say(f"{len(results)} of {episodes} episodes, mean score {_mean(results):.1f}, {left} left")
     if shown:
         print("\r\x1b[K", end="", file=sys.stderr)
     scores = [result.score for result in results]
     report: dict[str, Any] = {
         "run": store.name,
-        "iteration": iteration,
+        "iteration": number,
         "seed": seed,
         **summarise(results),
         "score_ci95": ranking.interval(scores),
@@ -91,9 +106,25 @@ def score(
         "tracks": details(results),
     }
     if as_json:
-        print(json.dumps(report, indent=1))
+        print_json("eval", **report)
     else:
         _print_report(report)
+    chosen = () if iteration is None else ("--iteration", str(iteration))
+    say_next({
+        "see it drive": play_command(store.path, *chosen),
+        "read what it learnt": command("report", store.path, *chosen),
+    })  # fmt: skip
+
+
+def _expected(history: History, config: RunConfig, episodes: int) -> str:
+    """Return how long so many episodes may take, by how long the run's latest evaluation took; nothing where none says."""
+    from wmloop.view.words import span
+
+    scored = [version for version in history.all(history.pipeline.scored_by) if version.seconds > 0]
+    if not scored:
+        return ""
+    confirmed = config.evaluate.confirm_episodes if "confirmed_score" in scored[-1].metrics else 0
+    return f": about {span(scored[-1].seconds / (config.evaluate.episodes + confirmed) * episodes)}"
 
 
 def _mean(results: Sequence[Any]) -> float:
@@ -107,7 +138,8 @@ def _print_report(report: dict[str, Any]) -> None:
     print(f"worst   {report['score_min']:.1f}")
     if "predicted_return" in report:
         print(
-            f"dream   promised {report['predicted_return']:.1f} where reality paid {report['real_return']:.1f} an episode"
+            f"dream   M predicted a return of {report['predicted_return']:.1f} an episode after its first decisions; it was"
+            f" {report['real_return']:.1f}"
         )
     print(f"frames  {report['frames']:,.0f} in {report['seconds']:.1f} s")
     scores = [f"{track['score']:8.1f}" for track in report["tracks"]]

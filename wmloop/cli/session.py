@@ -13,15 +13,15 @@ import numpy as np
 import typer
 
 from wmloop import machine, signals
-from wmloop.cli.exits import say
-from wmloop.cli.opening import commits, name_log
+from wmloop.cli.exits import say, say_next
+from wmloop.cli.opening import commits, name_log, play_command
 from wmloop.cli.stopping import Stop
 from wmloop.commands import command, quoted
 from wmloop.config import RunConfig, settings, with_settings
 from wmloop.config.text import toml_value
 from wmloop.errors import EnvironmentFailedError, StorageError, WmloopError
 from wmloop.events import Event, Message, Output, Picture, Reporter, Resources, StageStarted
-from wmloop.opening import pipeline_of
+from wmloop.opening import history_of, pipeline_of
 from wmloop.store import Store
 from wmloop.store.notes import take_notes
 from wmloop.view import View, ViewState, open_view
@@ -98,14 +98,19 @@ class Session:
         if reason == "interrupted":
             say(f"stopped; what was done is saved. Go on with\n  {self._again}")
             raise typer.Exit(128 + (stop.signum or signal.SIGINT))
-        say(f"watch it: {command('play', self._run)}; score it on fresh tracks: {command('eval', self._run)};"
-            f" go further: {self._further(reason)}")  # fmt: skip
+        say_next({
+            "see it drive": play_command(self._run),
+            "score it on fresh tracks": command("eval", self._run),
+            "read what it learnt": command("report", self._run),
+            "go further": self._further(reason),
+        })  # fmt: skip
 
     def _further(self, reason: str) -> str:
         """Return the command that goes on with a run that ended for `reason`: with more of what was spent."""
         budget = self._config.budget
+        done, _ = history_of(self._store, self._config).next_position()
         more = {
-            "iterations": 2 * budget.iterations,
+            "iterations": 2 * max(done, budget.iterations),
             "hours": 2 * (budget.hours or 1),
             "goal": (budget.goal or 0) + max(1.0, abs(budget.goal or 0) / 100),
         }

@@ -1,51 +1,119 @@
-"""`wmloop config`: every setting, what it means, and what a run changed."""
+"""`wmloop settings` and `wmloop config`: every setting there is, and those of a run."""
 
 from __future__ import annotations
 
 import json
 import textwrap
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wmloop.cli.completion import run_names, words
-from wmloop.cli.exits import guarded
+from wmloop.cli.exits import guarded, say
 from wmloop.cli.opening import open_run
-from wmloop.cli.options import JsonOption, PipelineOption, RunsOption
+from wmloop.cli.options import JsonOption, NameArgument, PipelineOption, RunsOption, print_json
+from wmloop.commands import wmloop
 from wmloop.opening import stored_config
+
+if TYPE_CHECKING:
+    from wmloop.config import RunConfig, Setting
 
 _WIDTH = 80
 
 
 @guarded
-def config(
+def settings(
     word: Annotated[
         str | None,
         typer.Argument(
-            metavar="[WORD]",
+            metavar="WORD",
             help="A setting, a part of one, or a group as `dream`; all if absent.",
             autocompletion=words,
         ),
     ] = None,
-    run: Annotated[
-        str | None,
-        typer.Option("--run", metavar="NAME", help="Beside it, what this run has.", autocompletion=run_names),
-    ] = None,
     pipeline: PipelineOption = None,
-    runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Show settings: name, default (preset laptop), meaning, what other presets have, and what a run changed.
+    """List the settings there are, with what each one means.
 
-    They are those of --pipeline, or of the run's.
+    Beside each stands its default (preset laptop), and what other presets and known environments have.
     """
+    _print_catalogue(word, pipeline, as_json)
+
+
+@guarded
+def config(
+    name: NameArgument = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="List all of its settings, not only those that differ.")
+    ] = False,
+    runs: RunsOption = Path("runs"),
+    as_json: JsonOption = False,
+    run: Annotated[str | None, typer.Option("--run", hidden=True, autocompletion=run_names)] = None,
+    pipeline: Annotated[str | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """List a run's settings: those that differ from its preset.
+
+    Beside each stands what the preset says for the run's pipeline and environment. `wmloop settings` has their meanings.
+    """
+    from wmloop.store import list_runs
+
+    if run is not None:
+        say("note: config --run NAME is called config NAME now")
+        name = run
+    elif pipeline is not None or (_is_word(name, runs) if name else not list_runs(runs)):
+        say("note: config WORD is called settings WORD now, and so is config --pipeline PIPELINE")
+        _print_catalogue(name, pipeline, as_json)
+        return
+    store = open_run(runs, name)
+    own = stored_config(store)
+    told = _beside_its_preset(own)
+    shown = told if everything else {name: (value, was) for name, (value, was) in told.items() if value != was}
+    if as_json:
+        print_json("config", run=store.name, preset=own.preset,
+                   settings={name: {"value": value, "preset": was} for name, (value, was) in shown.items()})  # fmt: skip
+        return
+    group = None
+    for setting, (value, was) in shown.items():
+        here, _, last = setting.rpartition(".")
+        if here != group:
+            group = here
+            print(f"\n[{group}]" if group else "[every run]")
+        differs = f"  (preset {own.preset}: {_short(was)})" if value != was else ""
+        print(f"  {last} = {_short(value)}{differs}")
+    if not everything:
+        same = f"the other {len(told) - len(shown)} settings are those of preset {own.preset}"
+        say(f"{store.name}: {same}; --all lists them, and `{wmloop('settings')}` says what they mean")
+
+
+def _is_word(name: str, runs: Path) -> bool:
+    """Tell whether what is given for a run's name is that of no run and a setting's, as it was before `settings`."""
+    from wmloop.commands import DEMO
+
+    return (
+        name != DEMO.name
+        and not (runs / name).exists()
+        and not Path(name).exists()
+        and any(name in setting for setting in words(""))
+    )
+
+
+def _beside_its_preset(own: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """Return a run's settings by name, each with what its preset says for its pipeline and its environment."""
+    from wmloop.config import build_config
+    from wmloop.config import settings as flat
+
+    plain = flat(build_config(own.preset, {"pipeline": own.pipeline, "env": {"id": own.env.id}}))
+    return {name: (value, plain[name]) for name, value in flat(own).items()}
+
+
+def _print_catalogue(word: str | None, pipeline: str | None, as_json: bool) -> None:
     from wmloop.config import explain
 
-    given = {} if pipeline is None else {"pipeline": pipeline}
-    told = explain(word, stored_config(open_run(runs, run)) if run else None, **given)
+    told = explain(word, **({} if pipeline is None else {"pipeline": pipeline}))
     if as_json:
-        print(json.dumps({setting.name: setting._asdict() for setting in told}, indent=1, default=list))
+        print_json("settings", settings={setting.name: _record(setting) for setting in told})
         return
     group = None
     for setting in told:
@@ -54,14 +122,13 @@ def config(
             group = here
             print(f"\n[{group}]" if group else "[every run]")
         print(f"  {name} = {_short(setting.default)}")
-        others = [f"{preset}: {_short(value)}" for preset, value in setting.presets.items()]
-        if run and setting.own != setting.default:
-            others.append(f"{run}: {_short(setting.own)}")
-        for line in [setting.meaning, "; ".join(others)]:
-            print(
-                textwrap.fill(line, _WIDTH, initial_indent="      ", subsequent_indent="      ") if line else "",
-                end="\n" * bool(line),
-            )
+        others = "; ".join(f"{preset}: {_short(value)}" for preset, value in setting.presets.items())
+        for line in filter(None, (setting.meaning, others)):
+            print(textwrap.fill(line, _WIDTH, initial_indent="      ", subsequent_indent="      "))
+
+
+def _record(setting: Setting) -> dict[str, Any]:
+    return {"meaning": setting.meaning, "default": setting.default, "presets": setting.presets}
 
 
 def _short(value: Any) -> str:

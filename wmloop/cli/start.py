@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from wmloop.cli.exits import guarded, say
+from wmloop.cli.opening import open_run, require_origin
 from wmloop.cli.options import (
     Device,
-    GoalOption,
-    HoursOption,
-    IterationsOption,
     PipelineOption,
     ProgressOption,
     RunsOption,
@@ -22,7 +21,7 @@ from wmloop.cli.options import (
     budget,
 )
 from wmloop.errors import UsageError
-from wmloop.opening import pipeline_of
+from wmloop.opening import pipeline_of, stored_config
 
 _LAST_LINES = 20
 
@@ -39,14 +38,36 @@ def start(
         Path | None, typer.Option(metavar="FILE.toml", callback=at_home, help="Settings over the preset's.")
     ] = None,
     sets: SetOption = None,
-    iterations: IterationsOption = None,
-    hours: HoursOption = None,
-    goal: GoalOption = None,
-    device: Annotated[Device | None, typer.Option(help="Where to compute; auto is cuda where there is one.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The run's seed; random if absent, printed and stored.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads that learn; 0 is one per core.")] = None,
+    iterations: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Iterations at most. Without it the preset's: 60; smoke 2, paper 4."),
+    ] = None,
+    hours: Annotated[
+        float | None, typer.Option(metavar="H", help="Hours of work at most, over all resumes. Without it no limit.")
+    ] = None,
+    goal: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SCORE",
+            help="Mean real score on held-out tracks that ends the run. Without it what is known of the environment says, if"
+            " anything: `wmloop settings goal`.",
+        ),
+    ] = None,
+    device: Annotated[
+        Device | None, typer.Option(help="Where to compute; auto is cuda where there is one. Without it auto.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="The run's seed. Without it a random one, printed and stored."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="CPU threads that learn. Without it, or 0: one per core.")
+    ] = None,
     progress: ProgressOption = "auto",
     track: TrackOption = False,
+    or_resume: Annotated[
+        bool, typer.Option("--or-resume", help="Where there is a run NAME already, go on with it instead.")
+    ] = False,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the settings as TOML with comments, and do nothing.")
     ] = False,
@@ -55,22 +76,31 @@ def start(
     """Begin a run: train until a goal or a budget is met.
 
     Ctrl-C saves everything; `wmloop resume` goes on. Settings come from --preset, then --config, then --set, then the
-    options; `--print-config` shows them all.
+    options; `--print-config` shows them all. What it prints can be given to --config again; seed, device, threads and
+    precision are not fixed in it unless options say them.
     """
     from wmloop.config.text import parse_setting, read_toml, to_toml
-    from wmloop.starting import begin, require_new, settle
+    from wmloop.starting import begin, exists, require_new, settle
 
-    if name is not None and not print_config:
+    if or_resume and name is None:
+        raise UsageError("--or-resume needs the NAME of the run that is begun, or goes on")
+    again = name is not None and or_resume and not print_config and exists(runs, name)
+    if name is not None and not print_config and not again:
         require_new(runs, name)
     flags = {"pipeline": pipeline, "device": device, "seed": seed, "threads": threads}
     layers = [read_toml(config)] if config else []
     layers += [parse_setting(text) for text in sets or []]
     layers += [budget(iterations, hours, goal), {key: value for key, value in flags.items() if value is not None}]
-    settled, why = settle(preset, layers)
+    if again:
+        assert name is not None
+        _go_on(runs, name, [*({"preset": preset} for _ in [0] if preset), *layers], progress, track)
+        return
+    asked, settled, why = settle(preset, layers)
     pipeline_of(settled)
     if print_config:
         say(why)
-        print(to_toml(settled, comments=True), end="")
+        given = {key for layer in layers for key in layer}
+        print(to_toml(asked, comments=True, open_to={"seed", "device", "threads", "precision"} - given), end="")
         return
 
     from wmloop.cli.session import Session
@@ -93,3 +123,26 @@ def start(
     )
     with store.lock():
         Session(store, settled, settled, progress, runs, track, begun.notes, begun.printed).run()
+
+
+#: Settings that a run settles as it begins where they are left open: these ask for nothing else than what it has.
+_OPEN = {"device": "auto", "threads": 0, "precision": "auto", "episode_frames": "none"}
+
+
+def _go_on(runs: Path, name: str, layers: Sequence[Mapping[str, Any]], progress: str, track: bool) -> None:
+    """Go on with a run as `resume` does, with what the options, of which most have begun it, ask for today."""
+    from wmloop.cli.resume import go_on
+    from wmloop.config import with_settings
+
+    store = open_run(runs, name)
+    require_origin(store)
+    before = after = stored_config(store)
+    for layer in layers:
+        after = with_settings(after, _closed(layer))
+    go_on(store, before, after, progress, runs, track)
+
+
+def _closed(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without those that are left open."""
+    kept = {key: value for key, value in layer.items() if _OPEN.get(key, layer) != value}
+    return {key: _closed(value) if isinstance(value, Mapping) else value for key, value in kept.items()}

@@ -7,11 +7,13 @@ import datetime
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from wmloop.cli.exits import guarded, say
+import typer
+
+from wmloop.cli.exits import guarded, say, say_next
 from wmloop.cli.opening import commits, open_run
-from wmloop.cli.options import NameArgument, ProgressOption, RunsOption
+from wmloop.cli.options import NameArgument, RunsOption
 from wmloop.commands import command
 from wmloop.opening import pipeline_of, stored_config
 
@@ -24,7 +26,14 @@ _LOOK_SECONDS = 0.5
 
 
 @guarded
-def watch(name: NameArgument = None, progress: ProgressOption = "auto", runs: RunsOption = Path("runs")) -> None:
+def watch(
+    name: NameArgument = None,
+    progress: Annotated[
+        Literal["auto", "rich", "plain", "json"],
+        typer.Option(help="How to show what happens: a live view, a line an event, JSON lines."),
+    ] = "auto",
+    runs: RunsOption = Path("runs"),
+) -> None:
     """Watch a run that another process is training, from its log.
 
     The view is that of `wmloop start`; its pictures come once a second. Ctrl-C ends the watching, not the run. Of a run that
@@ -110,7 +119,6 @@ def _age(record: dict[str, Any], wall: datetime.datetime) -> float:
 
 def _ended(store: Store, finished: bool) -> None:
     how = "has ended" if finished else "is not being trained now"
-    say(
-        f"the run {store.name} {how}: `{command('log', store.path)}` tells what it did,"
-        f" `{command('resume', store.path)}` goes on"
-    )
+    say(f"the run {store.name} {how}")
+    steps = {"see what it did": command("log", store.path)}
+    say_next(steps if "imported" in store.facts else steps | {"go on with it": command("resume", store.path)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from wmloop.commands import wmloop
 from wmloop.config.build import build_config, kind_of
 from wmloop.config.part import Part, settings
 from wmloop.config.presets import PRESETS, PROFILES
@@ -12,46 +13,46 @@ from wmloop.errors import UsageError, nearest
 
 
 class Setting(NamedTuple):
-    """One setting: its dotted name, meaning, default, where other presets have another value, and what a run has."""
+    """One setting: its dotted name, meaning, default, and where other presets have another value."""
 
     name: str
     meaning: str
     default: Any
     presets: dict[str, Any]
-    own: Any
 
 
-def explain(
-    word: str | None = None, run: RunConfig | None = None, pipeline: str = RunConfig().pipeline
-) -> list[Setting]:
-    """Return the settings of a pipeline whose dotted names hold `word`, or all.
-
-    `run` is whose values are told beside them; its pipeline goes before `pipeline`.
+def explain(word: str | None = None, pipeline: str = RunConfig().pipeline) -> list[Setting]:
+    """Return the settings of a pipeline whose dotted names hold `word`, or all; a group's stand together.
 
     Raises:
         UsageError: there is none (the nearest is named).
     """
-    system = {"pipeline": run.pipeline if run else pipeline}
+    system = {"pipeline": pipeline}
     kind = kind_of([system])
     defaults, meanings = settings(kind.model_validate(system)), _meanings(kind)
     plain = {"env": {"id": "any"}}
     presets = {name: settings(build_config(name, plain, system)) for name in PRESETS if name != kind().preset}
     presets |= {name: settings(build_config("laptop", {"env": {"id": name}}, system)) for name in PROFILES.names()}
     presets = {name: values | {key: defaults[key] for key in ("preset", "env.id")} for name, values in presets.items()}
-    own = settings(run) if run else defaults
     # a group or a whole name first: `store` is not about `restore`
     exact = [name for name in defaults if word and (name == word or name.startswith(f"{word}."))]
     chosen = exact or [name for name in defaults if not word or word in name]
     if not chosen:
-        raise UsageError(f"there is no setting like {word!r}{nearest(str(word), list(defaults))}; all: `wmloop config`")
+        raise UsageError(
+            f"there is no setting like {word!r}{nearest(str(word), list(defaults))}; all: `{wmloop('settings')}`"
+        )
+    groups = list(dict.fromkeys(map(_group, chosen)))
     return [
         Setting(
             name, meanings[name], defaults[name],
             {preset: values[name] for preset, values in presets.items() if values[name] != defaults[name]},
-            own[name],
         )
-        for name in chosen
+        for name in sorted(chosen, key=lambda name: groups.index(_group(name)))
     ]  # fmt: skip
+
+
+def _group(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _meanings(part: type[Part], prefix: str = "") -> dict[str, str]:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wmloop.commands import wmloop
 from wmloop.config.part import LARGEST, MOST, Part, settings
 from wmloop.config.run import RunConfig
 from wmloop.errors import nearest
@@ -44,7 +45,7 @@ def explain_fault(name: str, reason: str, merged: Mapping[str, Any], kind: type[
     for key in name.split("."):
         if not (isinstance(part, type) and issubclass(part, Part) and key in part.model_fields):
             near = nearest(name, [*settings(kind()), *kind.order()])
-            return f"unknown setting {name!r}{near}; see `wmloop start --print-config`"
+            return f"unknown setting {name!r}{near}; see `{wmloop('settings')}`"
         schema, value = _properties(part)[key], value[key]
         part = part.model_fields[key].annotation
     return f"setting {name!r} does not accept {shown(value)}: {reason or f'it takes {_fitting(schema)}'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,15 @@ def read_toml(path: Path) -> dict[str, Any]:
     return from_toml(text, str(path))
 
 
-def to_toml(config: RunConfig, comments: bool = False) -> str:
-    """Return `config` as TOML that `from_toml` reads back; with `comments`, each setting's meaning beside it."""
+def to_toml(config: RunConfig, comments: bool = False, open_to: Collection[str] = ()) -> str:
+    """Return `config` as TOML that `from_toml` reads back; with `comments`, each setting's meaning beside it.
+
+    Settings of every run that are named in `open_to` stand in comments: whoever reads it is free to choose them.
+    """
     lines: list[str] = []
     _write_table(config, "", lines, comments)
+    groups = next((i for i, line in enumerate(lines) if line.startswith("[")), len(lines))
+    lines[:groups] = [f"# {line}" if line.partition(" ")[0] in open_to else line for line in lines[:groups]]
     return "\n".join(lines).strip() + "\n"
 
 

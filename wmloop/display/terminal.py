@@ -18,14 +18,17 @@ from wmloop.errors import UsageError
 _HELD_SECONDS = 0.5
 
 
+def require_terminal() -> None:
+    """Raise UsageError where stdout is no terminal that can show pictures."""
+    if not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
+        raise UsageError("stdout is not a terminal that can show pictures: `--to drive.mp4` writes a video")
+
+
 class Terminal:
     """The terminal's other screen, two pixels a character."""
 
     def __init__(self, fps: float) -> None:
-        if not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
-            raise UsageError(
-                "stdout is not a terminal that can show pictures: `--render drive.mp4` writes a video (see `wmloop doctor`)"
-            )
+        require_terminal()
         self._seconds, self._due = 1 / fps, time.monotonic()
         self._colours = _colours()
         self._typed = Keyboard()

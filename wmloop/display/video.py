@@ -40,18 +40,8 @@ class Video:
     """
 
     def __init__(self, path: Path, fps: float) -> None:
-        if path.suffix.lower() not in _FORMATS:
-            raise UsageError(
-                f"cannot render to {str(path)!r}: it is window, terminal, or a file ending in .mp4 or .gif"
-            )
-        self.path = path
-        encoders, self._pixels = _FORMATS[path.suffix.lower()]
-        try:
-            import av
-        except ModuleNotFoundError as error:
-            raise UsageError("writing a video needs PyAV: pip install 'wmloop[video]'") from error
-        self._av: Any = av
-        self._codec = _encoder(av, path, encoders)
+        self._av, self._codec = require_video(path)
+        self.path, self._pixels = path, _FORMATS[path.suffix.lower()][1]
         self._every = max(1, math.ceil(fps / _FASTEST[self._pixels]))
         self._rate = Fraction(max(fps / self._every, _SLOWEST)).limit_denominator(500)
         self._seen = self._count = 0
@@ -135,6 +125,23 @@ class Video:
             self._container.mux(self._stream.encode(frame))
 
 
+def require_video(path: Path) -> tuple[Any, str]:
+    """Return what writes the video `path`: PyAV and the name of an encoder.
+
+    Raises:
+        UsageError: it is no video's name, or there is nothing here to write it with or no folder to write it in.
+        StorageError: the file system refuses.
+    """
+    if path.suffix.lower() not in _FORMATS:
+        raise UsageError(f"cannot render to {str(path)!r}: a video's name ends in .mp4 or .gif")
+    _look(path)
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise UsageError("writing a video needs PyAV: pip install 'wmloop[video]'") from error
+    return av, _encoder(av, path, _FORMATS[path.suffix.lower()][0])
+
+
 def _encoder(av: Any, path: Path, names: Sequence[str]) -> str:
     """Return the first of the encoders that this PyAV has; raises UsageError where it has none."""
     for name in names:
@@ -147,13 +154,20 @@ def _encoder(av: Any, path: Path, names: Sequence[str]) -> str:
     )
 
 
-def _open(path: Path) -> tuple[BinaryIO, bool]:
-    """Open a file for writing without taking away what it holds; return whether it is new, too."""
+def _look(path: Path) -> None:
+    """Refuse what no video can be: raises UsageError, or StorageError where the file system refuses to say."""
     try:
         if path.exists() and not path.is_file():
             raise UsageError(f"cannot render to {str(path)!r}: it is {'a folder' if path.is_dir() else 'no file'}")
         if not path.parent.is_dir():
             raise UsageError(f"there is no folder {str(path.parent)!r} for {path.name}")
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _open(path: Path) -> tuple[BinaryIO, bool]:
+    """Open a file for writing without taking away what it holds; return whether it is new, too."""
+    try:
         new = not path.exists()
         flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
         return os.fdopen(os.open(path, flags, 0o666), "wb"), new

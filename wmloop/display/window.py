@@ -20,13 +20,23 @@ _ROOM, _TEXT = (800, 400), 60
 _DEAD = 0.08
 
 
+def there_is_a_display() -> bool:
+    """Tell whether there is something to open a window on."""
+    anywhere = sys.platform in ("win32", "darwin") or os.environ.get("SDL_VIDEODRIVER")
+    return bool(anywhere or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def require_display() -> None:
+    """Raise UsageError where a window has nothing to open on."""
+    if not there_is_a_display():
+        raise UsageError(f"there is no display for a window: {CHOICES}")
+
+
 class Window:
     """A window of the desktop. It keeps its size, whatever is shown, but for the person who pulls at it."""
 
     def __init__(self, fps: float) -> None:
-        anywhere = sys.platform in ("win32", "darwin") or os.environ.get("SDL_VIDEODRIVER")
-        if not (anywhere or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            raise UsageError(f"there is no display for a window: {CHOICES}")
+        require_display()
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
         import pygame
 

@@ -38,30 +38,41 @@ def check_spaces(config: EnvConfig, env: gymnasium.Env[Any, Any]) -> tuple[space
             raise UsageError(f"{who} declares no {name}: set self.{name} to a space of gymnasium") from None
     seen, action = found["observation_space"], found["action_space"]
     if not isinstance(action, spaces.Box) or len(action.shape) != 1 or not action.shape[0]:
-        raise UsageError(f"{who} has the actions {action}, and wmloop drives by a bounded Box of one dimension")
+        raise UsageError(f"{who} has the actions {action}, and wmloop drives by a flat bounded Box, of shape (n,)")
     _check_bounds(who, action)
     if not isinstance(seen, spaces.Box) or len(seen.shape) != 3 or seen.shape[2] != 3 or 0 in seen.shape:
         raise UsageError(f"{who} shows {seen}, and wmloop looks at {_PICTURE}")
     _scale_of(who, seen)
-    size = action.shape[0]
+    if wrong := _misfits(config, action.shape[0], seen.shape):
+        raise UsageError("; ".join(wrong))
+    return seen, action
+
+
+def _misfits(config: EnvConfig, size: int, shape: tuple[int, ...]) -> list[str]:
+    """Return what of the settings does not fit an environment of `size` action dimensions and pictures of `shape`."""
+    wrong = []
     for key in ("mean", "std", "initial_offset"):
         length = len(getattr(config.random_policy, key))
         if length not in (0, size):
-            raise UsageError(
-                f"env.random_policy.{key} has {length} entries, and {config.id!r} has {size} action dimensions"
+            what = "numbers" if key == "initial_offset" else "pairs, such as [-0.5, 0.5],"
+            wrong.append(
+                f"env.random_policy.{key} has {length} entries, and {config.id!r} has {size} action dimensions: give {size}"
+                f" {what} or [], which leaves it to the action's range"
             )
     if any(not 0 <= dimension < size for dimension in config.mirrored_actions):
-        raise UsageError(
-            f"env.mirrored_actions names {config.mirrored_actions}, and {config.id!r} has the action dimensions 0 to {size - 1}"
+        wrong.append(
+            f"env.mirrored_actions names {list(config.mirrored_actions)}, and {config.id!r} has the action dimensions 0 to"
+            f" {size - 1}: [] where mirroring is no symmetry"
         )
     if config.crop is not None:
         top, bottom, left, right = config.crop
-        height, width, _ = seen.shape
+        height, width, _ = shape
         if not (0 <= top < bottom <= height and 0 <= left < right <= width):
-            raise UsageError(
-                f"env.crop {config.crop} does not lie within the {height}x{width} pictures of {config.id!r}"
+            wrong.append(
+                f"env.crop {config.crop} does not lie within the {height}x{width} pictures of {config.id!r}: the largest is"
+                f" [0, {height}, 0, {width}]"
             )
-    return seen, action
+    return wrong
 
 
 def _check_bounds(who: str, action: spaces.Box) -> None:

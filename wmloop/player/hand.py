@@ -23,4 +23,9 @@ class Hand:
         self, carry: None, observations: np.ndarray, exploration: Exploration | None = None
     ) -> tuple[np.ndarray, None]:
         """Return the action (1, ...) of the keys that are held now."""
-        return self._actions.from_keys(*self._showing.hand())[None], None
+        return self.held[None], None
+
+    @property
+    def held(self) -> np.ndarray:
+        """Return the action of the keys that are held now."""
+        return self._actions.from_keys(*self._showing.hand())

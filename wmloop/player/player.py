@@ -59,9 +59,8 @@ class Player:
                     self._begin(track)
                     self._episode(track)
                 moment = self._world().moment
-                self.results.append(
-                    f"episode {number} ({self._where()}, track {track}): {self._score(moment)}, {moment.ended}"
-                )
+                how = moment.ended if self._comparison else f"{self._score(moment)}, {moment.ended}"
+                self.results.append(f"episode {number} ({self._where()}, track {track}): {how}")
         finally:
             self._stop_recording()
 
@@ -177,7 +176,8 @@ class Player:
         end = "" if np.isnan(moment.done) else f"   end {moment.done:.1%}"
         stands = f"reward {moment.reward:+.1f}   return {moment.score:.1f}{end}{value}"
         tau = f"   τ {self._real.temperature:.2f}" if isinstance(self._real, Real) and self._place != "real" else ""
-        action = "  ".join(f"{part:+.2f}" for part in np.atleast_1d(moment.action))
+        acting = self._hand.held if self._by_hand else moment.action
+        action = "  ".join(f"{part:+.2f}" for part in np.atleast_1d(acting))
         held = "   paused" if self._paused else ""
         who = "you drive" if self._by_hand else "C drives"
         return [stands, f"{who} {action}{tau}{held}", self._said or moment.ended or "? shows the keys"]

@@ -227,7 +227,7 @@ class Comparison:
         moments = [world.moment for world in self._worlds.values()]
         ended = ""
         if all(moment.ended for moment in moments):
-            ended = "; ".join(f"{name} {moment.score:.1f}, {moment.ended}" for name, moment in self.standing())
+            ended = "; ".join(f"{name}: score {moment.score:.1f}, {moment.ended}" for name, moment in self.standing())
         leader = max(moments, key=lambda moment: moment.score)
         pictures = {name: world.moment.pictures["real"] for name, world in self._worlds.items()}
         decision = max(moment.decision for moment in moments)

@@ -4,7 +4,7 @@ from wmloop.store.atomic import UnknownOutcomeError
 from wmloop.store.draft import KEPT_SNAPSHOTS, Draft
 from wmloop.store.latest import latest_run
 from wmloop.store.making import private_folder
-from wmloop.store.names import check_run_name, list_runs, new_run_name
+from wmloop.store.names import check_run_name, list_runs, new_run_name, require_free
 from wmloop.store.notes import take_notes
 from wmloop.store.store import Store
 from wmloop.store.version import FORMAT, Fault, FileRecord, Version
@@ -23,5 +23,6 @@ __all__ = [
     "list_runs",
     "new_run_name",
     "private_folder",
+    "require_free",
     "take_notes",
 ]

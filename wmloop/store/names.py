@@ -9,7 +9,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from wmloop.commands import command
+from wmloop.commands import DEMO, anywhere, command
 from wmloop.errors import StorageError, UsageError
 from wmloop.store.files import list_folder
 from wmloop.store.layout import EVENTS, HEADER, ITERATIONS
@@ -31,11 +31,17 @@ def check_run_name(name: str) -> None:
     """
     if not _RUN_NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} cannot name a run: use 1 to 64 letters, digits, `-`, `_`, `.`, beginning with a letter or digit"
+            f"{name!r} cannot name a run: use 1 to 64 letters, digits, `-`, `_`, `.`, beginning with a letter, a digit or `_`"
         )
     if _DEVICE.fullmatch(name) or name.endswith("."):
         why = "ends with a dot" if name.endswith(".") else "is a device there"
         raise UsageError(f"{name!r} cannot name a run: no folder can have this name on Windows, where it {why}")
+
+
+def require_free(path: Path) -> None:
+    """Raise UsageError where a new run is to have the name of the one that comes with wmloop."""
+    if path.name == DEMO.name and path.parent.absolute() != DEMO.parent:
+        raise UsageError(f"{path.name!r} is the agent that comes with wmloop, and no other run: choose another name")
 
 
 def list_runs(root: Path) -> list[str]:
@@ -70,6 +76,8 @@ def missing_run(path: Path) -> UsageError:
         hint = f"the runs there, latest first: {', '.join(runs[:8])}" + (", ..." if runs[8:] else "")
     else:
         hint = f"there are no runs yet; begin one with `{command('start', path)}`"
+        if path.name != DEMO.name:
+            hint += f", or look at the agent that comes along: `{anywhere('play', DEMO.parent, DEMO.name)}`"
     return UsageError(f"no run {path.name!r} in {path.parent}: {hint}")
 
 

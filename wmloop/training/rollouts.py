@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from wmloop.commands import wmloop
 from wmloop.config import WorldModelConfig
 from wmloop.episodes import Episode, unpack
 from wmloop.errors import StoreCorruptError, UsageError
@@ -74,7 +75,7 @@ def require_same_actions(rollouts: Sequence[Version], actions: ActionSpec) -> No
     if driven is not None and driven.record() != actions.record():
         raise UsageError(
             f"the environment's actions lie {actions} now, and {driven} when the run drove it: what was learnt is of another"
-            " environment. Bring that back, or begin anew with `wmloop start`"
+            f" environment. Bring that back, or begin anew with `{wmloop('start')}`"
         )
 
 

@@ -141,6 +141,10 @@ def plain(pipeline: Pipeline, event: Event) -> str:
             verb = "goes on" if event.resumed else "starts"
             limits = [f"goal {event.goal:g}" if event.goal is not None else "no goal"]
             limits += [f"{event.hours:g} h at most"] if event.hours else []
+            if event.iteration >= event.iterations:
+                return (
+                    f"run {event.run} has done its iterations: {event.iteration}, and {event.iterations} is the limit"
+                )
             return (f"run {event.run} {verb} at iteration {event.iteration}, {event.iterations} at most, on {event.device}"
                     f" ({', '.join(limits)})")  # fmt: skip
         case StageStarted():

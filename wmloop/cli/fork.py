@@ -1,0 +1,173 @@
+"""`wmloop fork`: go on from an iteration of a run, in a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wmloop.cli.completion import run_names, setting_names
+from wmloop.cli.exits import guarded, say
+from wmloop.cli.opening import open_run, require_origin
+from wmloop.cli.options import (
+    DeviceOption,
+    GoalOption,
+    HoursOption,
+    IterationsOption,
+    ProgressOption,
+    RunsOption,
+    ThreadsOption,
+    TrackOption,
+    budget,
+)
+from wmloop.commands import wmloop
+from wmloop.errors import UsageError
+from wmloop.opening import history_of, pipeline_of, stored_config
+
+if TYPE_CHECKING:
+    from wmloop.config import RunConfig
+    from wmloop.store import Store
+
+
+@guarded
+def fork(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The run to go on from.", autocompletion=run_names)],
+    new: Annotated[
+        str | None, typer.Argument(metavar="NEW", help="The new run's name; NAME-from-ITERATION if absent.")
+    ] = None,
+    fork_from: Annotated[
+        int, typer.Option("--from", metavar="ITERATION", min=0, help="The iteration to go on after.")
+    ] = ...,  # type: ignore[assignment]  # typer's way to say that it has to be given
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Change a setting, any but the networks' shapes; repeatable.",
+            autocompletion=setting_names,
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Another seed. Without it the run's own.")] = None,
+    iterations: IterationsOption = None,
+    hours: HoursOption = None,
+    goal: GoalOption = None,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+    progress: ProgressOption = "auto",
+    track: TrackOption = False,
+    runs: RunsOption = Path("runs"),
+) -> None:
+    """Begin a new run from an iteration of another one.
+
+    The new run has a copy of what the other did up to and including that iteration, and goes on from there; the other
+    stays as it is. Every setting may change but the networks' shapes. Where none does, it repeats the other run.
+    """
+    from wmloop.config import with_settings
+    from wmloop.config.text import parse_setting, to_toml
+    from wmloop.starting import on_this_machine, require_new
+
+    source = open_run(runs, name)
+    require_origin(source)
+    before = after = stored_config(source)
+    flags = {"device": device, "seed": seed, "threads": threads}
+    given = {key: value for key, value in flags.items() if value is not None}
+    for layer in [*map(parse_setting, sets or []), budget(iterations, hours, goal), given]:
+        after = with_settings(after, layer)
+    if new is not None:
+        require_new(runs, new)
+    _require_kin(source, before, after)
+    if track:
+        from wmloop.tracking import require_tensorboard
+
+        require_tensorboard()
+    after = on_this_machine(after)
+    store = _copied(source, fork_from, new, to_toml(after), runs)
+    with store.lock():
+        from wmloop.cli.session import Session
+
+        Session(store, after, after, progress, runs, track).run()
+
+
+def _require_kin(source: Store, before: RunConfig, after: RunConfig) -> None:
+    """Refuse settings that nothing of the run `source` can go on by; raises UsageError."""
+    from wmloop.config import changed_settings, settings
+
+    if before.preset != after.preset:
+        raise UsageError(
+            f"a preset is where the settings of a new run start from, and {source.name} has its own: change single ones"
+            f" with --set, or begin with `{wmloop('start', '--preset', after.preset)}`"
+        )
+    if before.pipeline != after.pipeline:
+        raise UsageError(
+            f"the run {source.name} is of the pipeline {before.pipeline}, and what it learnt is nothing to another:"
+            f" `{wmloop('start', '--pipeline', after.pipeline)}` begins a run of that one"
+        )
+    shapes = pipeline_of(before).shaper
+    if shapes(before) != shapes(after):
+        new = settings(after)
+        changed = [name for name in changed_settings(before, after) if _shapes_differ(before, name, new[name])]
+        raise UsageError(
+            f"the networks of the run {source.name} have other shapes than {', '.join(changed)} would give them: training"
+            f" cannot go on from them; `{start_command(after, changed)}` begins anew"
+        )
+
+
+def _shapes_differ(config: RunConfig, name: str, value: Any) -> bool:
+    from wmloop.config import with_settings
+
+    shapes = pipeline_of(config).shaper
+    layer: Any = value
+    for part in reversed(name.split(".")):
+        layer = {part: layer}
+    return shapes(config) != shapes(with_settings(config, layer))
+
+
+def start_command(config: RunConfig, names: Sequence[str]) -> str:
+    """Return the command that begins a run with those of its settings that are named."""
+    from wmloop.config import RunConfig
+
+    system = [] if config.pipeline == RunConfig().pipeline else ["--pipeline", config.pipeline]
+    return wmloop("start", *system, *sets_of(config, names))
+
+
+def sets_of(config: RunConfig, names: Sequence[str]) -> list[str]:
+    """Return the options that set those of the settings that are named to what they are."""
+    from wmloop.config import settings
+    from wmloop.config.text import toml_value
+
+    values = settings(config)
+    return [word for name in names for word in ("--set", f"{name}={toml_value(values[name])}")]
+
+
+def _copied(source: Store, iteration: int, name: str | None, config: str, runs: Path) -> Store:
+    """Make a new run of everything that `source` did up to and including `iteration`, and say so.
+
+    Raises:
+        UsageError: that iteration is not finished, or the name is taken.
+        StoreCorruptError: what would be copied is damaged.
+    """
+    from wmloop.device import machine_facts
+    from wmloop.retention import required_by_next
+    from wmloop.store import Store, list_runs
+
+    history = history_of(source, stored_config(source))
+    finished, _ = history.next_position()
+    if iteration >= finished:
+        has = f"its finished iterations are 0 to {finished - 1}" if finished else "none of its iterations is finished"
+        raise UsageError(f"cannot go on from iteration {iteration} of the run {source.name}: {has}")
+    read = required_by_next(history, iteration, stored_config(source).replay)
+    if lost := [version for version in read if version.pruned]:
+        raise UsageError(
+            f"cannot go on from iteration {iteration} of the run {source.name}: {lost[0].name} was pruned,"
+            f" and training would read it"
+        )
+    if name is None:
+        stem, taken = f"{source.name}-from-{iteration}", set(list_runs(runs))
+        name = next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+    kept = [version for version in source.versions() if version.iteration <= iteration]
+    origin = {"run": source.name, "iteration": iteration, "created": source.created}
+    made = Store.create(runs, name, config, {**machine_facts(), "forked_from": origin}, kept)
+    say(f"run {made.name} in {made.path}: {len(kept)} versions of {source.name}, up to iteration {iteration}")
+    return made
