@@ -10,9 +10,11 @@ import tomllib
 import zipfile
 
 import pytest
+from packaging.requirements import Requirement
 
 import wmloop
 from tests.processes import ROOT
+from tools import versions
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 REPOSITORY = PYPROJECT["tool"]["wmloop"]["repository"]
@@ -139,3 +141,45 @@ def test_links_to_files_become_addresses_and_nothing_else_does(written, shown):
     from hatch_build import absolute
 
     assert absolute(written, "R", "B") == (shown or written)
+
+
+def test_the_citation_is_of_this_version_and_address():
+    said = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {wmloop.__version__}\n" in said
+    assert f'\nrepository-code: "{REPOSITORY}"\n' in said
+
+
+def test_the_changelog_begins_with_this_version():
+    (version, *_) = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert version == wmloop.__version__
+
+
+def test_the_tested_versions_are_allowed_and_of_all_that_is_asked_for():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    tested = dict(line.split("==") for line in lines)
+    for requirement in map(Requirement, versions.declared()):
+        if requirement.name != "wmloop" and (requirement.marker is None or requirement.marker.evaluate()):
+            assert requirement.specifier.contains(tested[versions.normal(requirement.name)]), requirement
+
+
+def test_the_lowest_versions_are_the_bounds_and_every_requirement_has_one():
+    found = versions.lowest(set())
+    assert found.keys() == {versions.normal(Requirement(line).name) for line in versions.declared()} - {"wmloop"}
+    assert (found["torch"], found["numpy"]) == ("2.6", "1.26")
+    assert "torch" not in versions.lowest({"torch"})
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
+def test_git_passes_over_what_the_tutorial_and_the_questions_make(tmp_path):
+    text = "".join((ROOT / "docs" / f"{page}.md").read_text() for page in ("tutorial", "faq"))
+    made = re.findall(r"--(?:render|to) (\w[\w.-]*[\w])(?=\s)", text)
+    made = [name for name in made if name != "terminal"] + ["first-report/report.html"]
+    assert len(made) >= 6
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    for name in made:
+        (tmp_path / name / "a" if "." not in name else tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name / "a" if "." not in name else tmp_path / name).touch()
+    listed = ["git", "status", "--porcelain", "--untracked-files=all"]
+    left = subprocess.run(listed, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert left.split() == ["??", ".gitignore"]
