@@ -143,6 +143,13 @@ def test_links_to_files_become_addresses_and_nothing_else_does(written, shown):
     assert absolute(written, "R", "B") == (shown or written)
 
 
+@pytest.mark.parametrize("page", ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_links_of_the_files_around_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / page).read_text())
+    assert links or page == "SECURITY.md"
+    assert {link for link in links if not (ROOT / link).exists()} == set()
+
+
 def test_the_citation_is_of_this_version_and_address():
     said = (ROOT / "CITATION.cff").read_text()
     assert f"\nversion: {wmloop.__version__}\n" in said
