@@ -1,42 +1,69 @@
-# Two commands do everything: `make start` (ARGS="--preset smoke" passes options) and `make test`.
+# `make start` and `make test` do everything; `make help` lists the rest.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
+# For `make lowest` and `make newest`: what runs, and what is left at its newest version (a name or several).
+CHECKS ?= test_api test_bundle test_carracing test_config test_models test_play test_ppo test_store test_tracking test_view
+EXCEPT ?=
 
-.PHONY: start test slow faults bench clean
+.PHONY: help start test slow faults bench lowest newest dist clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z ]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@echo 'make start ARGS="--preset smoke --seed 0" passes options; ARGS="my-name --hours 1" names the run, too.'
 
 # Installed again whenever pyproject.toml changes; the stamp is written last, so a broken install is repeated.
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 15); sys.exit(not ok and "wmloop needs Python 3.11 to 3.14; this is %s (make PYTHON=python3.12 ...)" % sys.version.split()[0])'
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[video,report]'
+	$(PIP) -e '.[video,report]'
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[video,report,test]'
+	$(PIP) -e '.[all,test]'
 	@touch $@
 
-start: $(VENV)/.installed
-	@$(BIN)/wmloop start $(ARGS)
+# The run has the name that ARGS begins with, else one made of its options, so that the same command again goes on with it.
+# The shell waits while Ctrl-C is answered (trap); 130 is then what was wished for, not an error.
+start: $(VENV)/.installed  ## train; the same command again goes on where it stopped
+	@trap : INT; set -- $(ARGS); \
+	case "$$1" in ''|-*) name=my-run$$(printf %s "$$*" | tr -cs 'A-Za-z0-9.' - | cut -c1-57) ;; *) name=$$1; shift ;; esac; \
+	if test -e "$${WMLOOP_RUNS:-runs}/$$name"; then \
+	    test $$# = 0 || echo "$$name is there and goes on, with the options that it was begun with"; \
+	    $(BIN)/wmloop resume "$$name"; \
+	else $(BIN)/wmloop start "$$name" "$$@"; fi || { code=$$?; test $$code = 130 || exit $$code; }
 
-test: $(VENV)/.installed-test
+test: $(VENV)/.installed-test  ## ruff, mypy and the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-slow: $(VENV)/.installed-test
+slow: $(VENV)/.installed-test  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-# The figures in docs/reliability.md, about an hour; `make test` runs a short form of each.
-faults: $(VENV)/.installed-test
+# The figures in docs/reliability.md; `make test` runs a short form of each.
+faults: $(VENV)/.installed-test  ## the long forms of the tests of faults, about an hour
 	$(BIN)/python -m pytest -m faults --durations=0
 
-# Ratios of two things timed in one process; keep the machine idle.
-bench: $(VENV)/.installed-test
+# Ratios of two things timed in one process.
+bench: $(VENV)/.installed-test  ## benchmarks; keep the machine idle
 	$(BIN)/python -m benchmarks
 
-clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+lowest:  ## some tests with the lowest versions that pyproject.toml allows (EXCEPT="torch torchrl" leaves these at the newest)
+newest:  ## some tests with the newest versions that pyproject.toml allows
+lowest newest:
+	rm -rf build/$@ && mkdir -p build && $(PYTHON) -m venv build/$@
+	$(if $(filter lowest,$@),$(PYTHON) tools/versions.py lowest --except $(EXCEPT),true) > build/$@.txt
+	build/$@/bin/python -m pip install --quiet --disable-pip-version-check -c build/$@.txt -e '.[all,test]'
+	build/$@/bin/python tools/versions.py installed
+	build/$@/bin/python -m pytest -n 0 $(CHECKS:%=tests/%.py)
+
+dist: $(VENV)/.installed-test  ## the wheel and the sdist, in dist/
+	$(BIN)/python -m hatchling build
+
+clean:  ## remove .venv and what tools have left; runs stay
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
