@@ -1,11 +1,11 @@
-# Two commands do everything: `make start` (ARGS="--preset smoke" passes options) and `make test`.
+# Two commands do everything: `make start` (ARGS="--preset smoke" passes options) and `make test`; `make docs` builds the site.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: start test slow faults bench clean
+.PHONY: start test docs slow faults bench clean
 
 # Installed again whenever pyproject.toml changes; the stamp is written last, so a broken install is repeated.
 $(VENV)/.installed: pyproject.toml
@@ -26,6 +26,16 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The site, in build/docs: a warning, a broken link or a missing anchor is an error.
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[video,report,docs]'
+	@touch $@
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m tools.reference
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/docs
+	@echo "build/docs/index.html"
 
 slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow

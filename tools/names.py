@@ -1,7 +1,4 @@
-"""Make docs/names.md: what was renamed.
-
-python tools/names.py > docs/names.md
-"""
+"""Make docs/names.md: what was renamed (python -m tools.reference)."""
 
 from __future__ import annotations
 
@@ -11,7 +8,8 @@ HEAD = """# Names of earlier days
 
 Runs, exported agents and settings files made before these names changed go on to work: whatever reads them goes by the table
 in `wmloop/legacy.py`, and a command that is given an old name says the new one. Names of commands and figures in
-[experiments](experiments.md) and [results](results.md) are those of their day. This page is made by `python tools/names.py`.
+[experiments](experiments/index.md) and [results](results.md) are those of their day.
+This page is made by `python -m tools.reference`.
 """
 
 
@@ -24,7 +22,3 @@ def page() -> str:
 
 def _table(title: str, names: dict[str, str]) -> list[str]:
     return [f"## {title}\n", "| was | is |", "|---|---|", *(f"| `{old}` | `{new}` |" for old, new in names.items())]
-
-
-if __name__ == "__main__":
-    print(page(), end="")

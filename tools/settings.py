@@ -1,4 +1,4 @@
-"""Write docs/settings.md from the settings themselves: python tools/settings.py > docs/settings.md."""
+"""Make docs/settings.md of the settings themselves (python -m tools.reference)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ wmloop start --preset gpu --print-config
 
 A run's settings come from `--preset`, then `--config FILE.toml`, then `--set NAME=VALUE`, then the options, and are written
 into its folder once. `resume` goes by those; only `budget.*` and `store.*` may change, or with `resume --from` all but the
-networks' shapes. An unknown name is refused with the nearest one. This page is made by `python tools/settings.py`.
+networks' shapes. An unknown name is refused with the nearest one. This page is made by `python -m tools.reference`.
 """
 #: What the settings of another pipeline are.
 OWN = "It has the settings above of every run, and of `budget`, `env`, `evaluate` and `store`. These are its own."
@@ -55,7 +55,3 @@ def _tables(settings: list[Setting], level: str = "") -> list[str]:
 
 def _short(value: Any) -> str:
     return f"`{'none' if value is None else json.dumps(value, default=list, ensure_ascii=False)}`"
-
-
-if __name__ == "__main__":
-    print(page(), end="")

@@ -18,6 +18,13 @@ from wmloop.errors import EnvironmentFailedError, RenamedWarning, StorageError, 
 
 INTERRUPTED = 130
 _BROKEN_PIPE = 141  # what a shell reports of any program whose reader went away
+#: What no error of wmloop's own is: the codes that a shell gives a program that was stopped. `timeout` itself ends with 124.
+OTHERS = {
+    129: "the terminal is gone (SIGHUP); a run is saved",
+    INTERRUPTED: "Ctrl-C; a run is saved",
+    _BROKEN_PIPE: "whoever read the output went away",
+    143: "SIGTERM; a run is saved",
+}
 _REFUSALS = {
     getattr(errno, name)
     for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EMFILE", "ENFILE", "EFBIG")

@@ -1,5 +1,6 @@
 """PPO without a world model: the seed's network on grey pictures, trained in the real environment."""
 
+from wmloop.pipelines import metrics
 from wmloop.pipelines.pipeline import Pipeline, Stage
 
 VANILLA_PPO = Pipeline(
@@ -9,11 +10,13 @@ VANILLA_PPO = Pipeline(
             "learner", "wmloop.stages.vanilla_ppo:run",
             carries=("learner",),
             unit="frames", headline=("score",), images=("real",), agent_files=("actor.safetensors",),
+            metrics=metrics.LEARNER,
         ),
         Stage(
             "evaluate", "wmloop.stages.evaluate:run",
             needs=("learner",),
             unit="frames", headline=("confirmed_score", "score"), images=("real",),
+            metrics=metrics.EVALUATE_WITHOUT_MODEL,
         ),
     ),
     collected_by="learner", scored_by="evaluate", agent="learner",

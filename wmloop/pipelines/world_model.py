@@ -1,5 +1,6 @@
 """The mission: Learning to Think's loop with C trained by PPO inside M."""
 
+from wmloop.pipelines import metrics
 from wmloop.pipelines.pipeline import Pipeline, Stage
 
 WORLD_MODEL = Pipeline(
@@ -8,28 +9,29 @@ WORLD_MODEL = Pipeline(
         Stage(
             "rollout", "wmloop.stages.rollout:run",
             carries=("vision", "memory", "controller"),
-            unit="frames", headline=("score",), images=("real",),
+            unit="frames", headline=("score",), images=("real",), metrics=metrics.ROLLOUT,
         ),
         Stage(
             "vision", "wmloop.stages.vision:run",
             needs=("rollout",), carries=("vision",),
             unit="images", headline=("recon_loss", "newest_recon_loss"), images=("real", "reconstruction"),
-            agent_files=("model.safetensors",),
+            agent_files=("model.safetensors",), metrics=metrics.VISION,
         ),
         Stage(
             "memory", "wmloop.stages.memory:run",
             needs=("rollout", "vision"), carries=("memory",),
-            unit="sequence steps", headline=("nll",), agent_files=("model.safetensors",),
+            unit="sequence steps", headline=("nll",), agent_files=("model.safetensors",), metrics=metrics.MEMORY,
         ),
         Stage(
             "controller", "wmloop.stages.controller:run",
             needs=("vision", "memory"), carries=("evaluate",), carries_accepted=("controller",),
             unit="dream steps", headline=("dream_return",), images=("dream",), agent_files=("actor.safetensors",),
+            metrics=metrics.CONTROLLER,
         ),
         Stage(
             "evaluate", "wmloop.stages.evaluate:run",
             needs=("vision", "memory", "controller"),
-            unit="frames", headline=("confirmed_score", "score"), images=("real",),
+            unit="frames", headline=("confirmed_score", "score"), images=("real",), metrics=metrics.EVALUATE,
         ),
     ),
     collected_by="rollout", scored_by="evaluate", agent="controller",
