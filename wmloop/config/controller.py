@@ -12,9 +12,10 @@ from wmloop.config.part import Count, Factor, Number, Part, Positive, Share, Siz
 class ControllerConfig(Part):
     """C and the PPO that trains it, only inside the dream."""
 
-    actor: Annotated[Literal["mlp", "linear"], Field(description="mlp: the seed's; linear: HS18's 867 parameters")] = (
-        "mlp"
-    )
+    actor: Annotated[
+        Literal["mlp", "linear"],
+        Field(description="mlp: Kuth et al. 2021; linear: Ha & Schmidhuber 2018"),
+    ] = "mlp"
     critic: Annotated[Literal["plain", "attention"], Field(description="the value network")] = "plain"
     initial_updates: Annotated[Whole, Field(description="PPO iterations in iteration 0")] = 60
     updates: Annotated[Whole, Field(description="PPO iterations in each later iteration")] = 50

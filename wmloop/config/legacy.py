@@ -16,7 +16,7 @@ _BEFORE: dict[str, Any] = {
     "memory": {"beta2": 0.999},
     "controller": {"plateau_gamma": None},
 }
-#: Settings that are no more: what they did was measured and does not help (docs/experiments.md).
+#: Settings that are no more: what they did was measured and does not help (docs/experiments/2026-11-27-ends.md).
 _RETIRED = {"memory": {"reward_smoothing"}}
 
 

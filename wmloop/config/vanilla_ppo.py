@@ -21,14 +21,16 @@ class PPOConfig(Part):
         Count | None,
         Field(description="decisions without any positive reward after which an episode is stopped (truncated)"),
     ] = None
-    stack: Annotated[Size, Field(le=100, description="newest pictures that the network sees at once (the seed: 1)")] = 1
+    stack: Annotated[
+        Size, Field(le=100, description="newest pictures that the network sees at once (Kuth et al. 2021: 1)")
+    ] = 1
     reward_scale: Annotated[Positive, Field(description="unit of rewards inside the networks")] = 1.0
     update_epochs: Annotated[Count, Field(description="passes over each batch of episodes")] = 4
     minibatch_size: Annotated[Size, Field(description="decisions a gradient step")] = 256
     learning_rate: Annotated[Positive, Field(description="Adam")] = 3e-4
-    gamma: Annotated[Factor, Field(description="discount per decision (the seed: 0.95)")] = 0.98
-    gae_lambda: Annotated[Share, Field(description="GAE's lambda (the seed: 0.1)")] = 0.95
-    clip_coef: Annotated[Positive, Field(description="PPO's trust region (the seed: 0.1)")] = 0.2
+    gamma: Annotated[Factor, Field(description="discount per decision (Kuth et al. 2021: 0.95)")] = 0.98
+    gae_lambda: Annotated[Share, Field(description="GAE's lambda (Kuth et al. 2021: 0.1)")] = 0.95
+    clip_coef: Annotated[Positive, Field(description="PPO's trust region (Kuth et al. 2021: 0.1)")] = 0.2
     ent_coef: Annotated[Weight, Field(description="entropy bonus")] = 0.003
     vf_coef: Annotated[Weight, Field(description="value loss weight")] = 0.5
     max_grad_norm: Annotated[Positive, Field(description="gradient norm bound")] = 0.5

@@ -19,7 +19,7 @@ def gamma(wide: float, near: float | None, scores: Sequence[float]) -> float:
     """Return the discount per decision: `near` once the score has stopped rising, and from then on; never if None.
 
     A nearer horizon frees a controller that stands still, cutting its bends for speed. One that still rises is set back
-    by it, and one that was freed falls back where the wide horizon returns (docs/experiments.md).
+    by it, and one that was freed falls back where the wide horizon returns (docs/experiments/2026-11-26-nearer-horizon.md).
     """
     return wide if near is None or not plateaued(scores) else near
 
@@ -36,6 +36,6 @@ def temperature(last: float, gap: float) -> float:
 def ceiling(limit: float | None, paid: float) -> float | None:
     """Return the reward of a decision beyond which more is worth nothing: `limit` where reality paid as much, else None.
 
-    From the start on it would make a controller careful before it is able (docs/experiments.md).
+    From the start on it would make a controller careful before it is able (docs/experiments/2026-11-24-random-driving.md).
     """
     return limit if limit is not None and paid >= limit else None

@@ -1,4 +1,4 @@
-"""PPO without a world model: the seed's network on grey pictures, trained in the real environment."""
+"""PPO without a world model: Kuth, Stermann & Heitzer's network (2021) on grey pictures, trained in the real environment."""
 
 from wmloop.pipelines import metrics
 from wmloop.pipelines.pipeline import Pipeline, Stage

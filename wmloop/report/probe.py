@@ -194,7 +194,7 @@ def _error(pictures: np.ndarray, real: np.ndarray) -> float:
 
 
 def networks(config: WorldModelConfig, agent: Agent, seen: ObservationSpec) -> dict[str, Sequence[Layer]]:
-    """Return the layers of V, which looks at observations of `seen`, M and C's two networks, as the seed's figures 4 to 6."""
+    """Return the layers of V, which looks at observations of `seen`, M and C's two networks, as in Kuth et al. 2021."""
     features = torch.zeros(1, config.vision.latent_size + config.memory.hidden_size, device=agent.device)
     critic = new_critic(config, agent.device).eval()
     calls: dict[str, tuple[nn.Module, Callable[[], object]]] = {
