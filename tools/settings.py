@@ -22,8 +22,10 @@ wmloop start --preset gpu --print-config
 ```
 
 A run's settings come from `--preset`, then `--config FILE.toml`, then `--set NAME=VALUE`, then the options, and are written
-into its folder once. `resume` goes by those; only `budget.*` and `store.*` may change, or with `resume --from` all but the
-networks' shapes. An unknown name is refused with the nearest one. This page is made by `python -m tools.reference`.
+into its folder once. `resume` goes by those. It may change `budget.*`, `store.*`, what belongs to the machine (`device`,
+`threads`, `precision`, `env.num_envs`) and what decides no result (`env.engine`, `env.worker_timeout`, `vision.frame_cache`);
+with `--from`, in a new run, all but the networks' shapes. The last column has presets, and profiles by their environment. An
+unknown name is refused with the nearest one. This page is made by `python -m tools.reference`.
 """
 #: What the settings of another pipeline are.
 OWN = "It has the settings above of every run, and of `budget`, `env`, `evaluate` and `store`. These are its own."
@@ -41,15 +43,17 @@ def page() -> str:
 
 
 def _tables(settings: list[Setting], level: str = "") -> list[str]:
-    lines, group = [], None
+    groups: dict[str, list[Setting]] = {}
     for setting in settings:
-        here, _, name = setting.name.rpartition(".")
-        if here != group:
-            group = here
-            title = f"`[{here}]`" if here else "Every run"
-            lines.append(f"\n{level}## {title}\n\n| setting | default | meaning | other presets |\n|---|---|---|---|")
-        others = ", ".join(f"{preset} {_short(value)}" for preset, value in setting.presets.items())
-        lines.append(f"| `{name}` | {_short(setting.default)} | {setting.meaning.replace('|', '/')} | {others} |")
+        groups.setdefault(setting.name.rpartition(".")[0], []).append(setting)
+    lines = []
+    for group, some in groups.items():
+        title = f"`[{group}]`" if group else "Every run"
+        lines.append(f"\n{level}## {title}\n\n| setting | default | meaning | other presets |\n|---|---|---|---|")
+        for setting in some:
+            name, default = setting.name.removeprefix(f"{group}."), _short(setting.default)
+            others = ", ".join(f"{preset} {_short(value)}" for preset, value in setting.presets.items())
+            lines.append(f"| `{name}` | {default} | {setting.meaning.replace('|', '/')} | {others} |")
     return lines
 
 

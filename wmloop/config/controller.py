@@ -27,13 +27,14 @@ class ControllerConfig(Part):
     gamma: Annotated[Factor, Field(description="discount per decision")] = 0.98
     plateau_gamma: Annotated[
         Factor | None,
-        Field(description="gamma once two scores in a row were no new best, and from then on (none: never)"),
+        Field(description="gamma from the iteration on in which two scores in a row were no new best (none: never)"),
     ] = None
     gae_lambda: Annotated[Share, Field(description="GAE's lambda")] = 0.95
     reward_saturation: Annotated[
         Positive | None,
         Field(
-            description="reward of a decision beyond which more is worth nothing, once reality pays C that (or none)",
+            description="a decision's reward counts ever less up to this and no more beyond it, once C's mean real reward a"
+            " decision has reached it (none: never)"
         ),
     ] = None
     clip_coef: Annotated[Positive, Field(description="PPO's trust region")] = 0.2

@@ -32,7 +32,9 @@ class StoreConfig(Part):
     snapshot_seconds: Annotated[Weight, Field(description="seconds between snapshots inside a stage")] = 30.0
     keep_last: Annotated[
         Count | None,
-        Field(description="newest iterations that training can go on from; older ones are pruned (none: all stay)"),
+        Field(
+            description="newest iterations that are kept whole, to go on from; older ones are pruned (none: all stay)"
+        ),
     ] = None
     keep_best: Annotated[Count, Field(description="best agents that are never pruned")] = 1
     keep_every: Annotated[Whole, Field(description="every so many-th agent is never pruned; 0: none")] = 0

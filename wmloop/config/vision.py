@@ -15,14 +15,14 @@ class VisionConfig(Part):
     network: Annotated[
         Literal["compact", "equalised", "light", "ha2018"],
         Field(
-            description="light: four normalised convolutions; equalised: they see ranks too; compact: fewer of them, the"
-            " first of stride 4; ha2018: the paper's"
+            description="light: four convolutions of half Ha & Schmidhuber's width; equalised: they see the values' ranks, too;"
+            " compact: as equalised, with three convolutions, the first of stride 4; ha2018: Ha & Schmidhuber's"
         ),
     ] = "compact"
     latent_size: Annotated[Size, Field(description="size of z")] = 32
     recon_weight: Annotated[Positive, Field(description="weight of the summed squared error against the KL")] = 30.0
     reward_aux_weight: Annotated[
-        Weight, Field(description="weight of the squared error of the next decisions' rewards, told from z alone")
+        Weight, Field(description="weight of the squared error of the next decisions' rewards as predicted from z")
     ] = 1000.0
     free_nats: Annotated[Weight, Field(description="free nats per latent dimension (HS18: 0.5)")] = 0.0
     batch_size: Annotated[Size, Field(description="images a step")] = 32
