@@ -1,6 +1,6 @@
 """What each figure of a stage means: its unit, whether higher or lower is better, and what is normal.
 
-docs/reference/metrics.md is made of these tables; what CarRacing's runs had is measured, in docs/results.
+docs/reference/metrics.md is made of these tables; beside them it shows what whole runs had, which is in docs/results.
 """
 
 from __future__ import annotations
