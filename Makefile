@@ -9,7 +9,7 @@ ARGS ?=
 CHECKS ?= test_api test_bundle test_carracing test_config test_models test_play test_ppo test_store test_tracking test_view
 EXCEPT ?=
 
-.PHONY: help start test slow faults bench lowest newest dist clean
+.PHONY: help start test docs slow faults bench lowest newest dist clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z ]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,16 @@ test: $(VENV)/.installed-test  ## ruff, mypy and the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# The site, in build/docs: a warning, a broken link or a missing anchor is an error.
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) -e '.[video,report,docs]'
+	@touch $@
+
+docs: $(VENV)/.installed-docs  ## the documentation, in build/docs
+	$(BIN)/python -m tools.reference
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/docs
+	@echo "build/docs/index.html"
 
 slow: $(VENV)/.installed-test  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

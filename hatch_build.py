@@ -27,7 +27,7 @@ class CustomMetadataHook(MetadataHookInterface):
         metadata["readme"] = {"content-type": "text/markdown", "text": text}
         metadata["urls"] = {
             "Homepage": repository,
-            "Documentation": f"{repository}/blob/{branch}/docs/README.md",
+            "Documentation": f"{repository}/blob/{branch}/docs/index.md",
             "Changelog": f"{repository}/blob/{branch}/CHANGELOG.md",
             "Issues": f"{repository}/issues",
         }

@@ -210,7 +210,7 @@ def test_drawing_one_frame_in_four_is_at_least_five_and_a_half_times_as_fast_as_
 
 
 def test_road_that_has_paid_is_painted_in_one_grey_and_the_rest_in_three_a_few_levels_apart() -> None:
-    # A picture does tell a second lap from a first, if only by a few grey levels (docs/experiments.md).
+    # A picture does tell a second lap from a first, if only by a few grey levels (docs/experiments/2026-11-24-ranks.md).
     car = OnDemandCarRacing(lazy=True)
     car.reset(seed=5)
     for action in drive("walk", 5, 120):

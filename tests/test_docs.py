@@ -1,23 +1,30 @@
 """The documentation: every command in it is run, every program too, and what is generated is up to date."""
 
-import os
+import ast
 import re
 import runpy
 import shlex
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
+import wmloop as public
 from tests.commands import wmloop
-from tools import settings
+from tools import reference
 from wmloop import opening
 from wmloop.config import build_config, presets
 from wmloop.config.build import overlay
 from wmloop.config.text import to_toml
 from wmloop.store import Store
 
-DOCS = Path(__file__).parent.parent / "docs"
-RUN = ("tutorial", "faq", "environments", "events", "settings")
+ROOT = Path(__file__).parent.parent
+DOCS, EXAMPLES = ROOT / "docs", ROOT / "examples"
+PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md"])
+#: Pages whose programs are run by another test (tests/test_outside.py).
+ELSEWHERE = {"extending"}
+RUN = sorted(path.stem for path in DOCS.glob("*.md") if "```sh\n" in path.read_text() and path.stem not in ELSEWHERE)
 SHORT = {"kwargs": {"max_episode_steps": 60}, "episode_frames": 60}
 #: Preset smoke in a few seconds: the commands are what is tested here.
 TINY = {
@@ -42,6 +49,15 @@ class NoClock:
 
 
 @pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Work in an empty folder with presets of a few seconds."""
+    for preset, more in (("smoke", {}), ("laptop", {"budget": {"iterations": 2}})):
+        monkeypatch.setitem(presets.PRESETS, preset, overlay(overlay(presets.PRESETS[preset], TINY), more))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WMLOOP_RUNS", raising=False)
+
+
+@pytest.fixture
 def short_demo(tmp_path_factory, monkeypatch):
     """Let the demo drive for 60 frames; test_cli lets it drive whole tracks."""
     demo = Store.open(opening.DEMO)
@@ -51,31 +67,21 @@ def short_demo(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(opening, "DEMO", short.path)
 
 
-@pytest.mark.usefixtures("short_demo")
+@pytest.mark.usefixtures("short_demo", "small")
 @pytest.mark.parametrize("page", RUN)
 def test_every_command_on_the_page_does_what_it_says(page, tmp_path, monkeypatch):
     pytest.importorskip("av")
     pytest.importorskip("tensorboard")
     import pygame
 
-    monkeypatch.setitem(presets.PRESETS, "smoke", overlay(presets.PRESETS["smoke"], TINY))
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    monkeypatch.delenv("WMLOOP_RUNS", raising=False)
     monkeypatch.setattr(pygame.time, "Clock", NoClock)
-    for kind, name in (("python", "dot.py"), ("toml", "dot.toml")):
-        if page == "environments":
-            (text,) = blocks(page, kind)
-            (tmp_path / name).write_text(text)
+    for name in ("dot.py", "dot.toml"):  # what the page on environments tells to save
+        shutil.copy(EXAMPLES / name, tmp_path)
     commands = [line for block in blocks(page, "sh") for line in block.splitlines() if line.strip()]
     assert commands
     for command in commands:
         program, *arguments = shlex.split(command, comments=True)
-        if program == "export":  # for all that is started from here on, and for this process, which stands for them
-            name, _, value = arguments[0].partition("=")
-            monkeypatch.setenv(name, f"{value}{os.pathsep}{os.environ.get(name, '')}")
-            monkeypatch.syspath_prepend(str(Path(value).absolute()))
-            continue
         assert program == "wmloop"
         done = wmloop(*arguments)
         assert done.exit_code == 0, f"{command}: {done.output}"
@@ -83,24 +89,76 @@ def test_every_command_on_the_page_does_what_it_says(page, tmp_path, monkeypatch
         assert (tmp_path / made).stat().st_size > 1000
 
 
-@pytest.mark.usefixtures("short_demo")
-def test_the_program_on_the_questions_page_runs(tmp_path, monkeypatch):
-    (program,) = blocks("faq", "python")
-    (tmp_path / "program.py").write_text(program)
-    monkeypatch.chdir(tmp_path)
-    runpy.run_path("program.py", run_name="__main__")
+@pytest.mark.usefixtures("short_demo", "small")
+@pytest.mark.parametrize("program", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_every_example_runs_and_says_something(program, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    runpy.run_path(str(program), run_name="__main__")
+    assert program.stem == "dot" or capsys.readouterr().out.strip()
 
 
-def test_the_settings_page_is_the_settings():
-    assert (DOCS / "settings.md").read_text() == settings.page()
+def test_examples_use_the_public_interface_alone():
+    for program in EXAMPLES.glob("*.py"):
+        for node in ast.walk(ast.parse(program.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
+                assert not any(name.startswith("wmloop.") for name in names), program.name
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "wmloop":
+                assert node.attr in public.__all__, program.name
 
 
-@pytest.mark.parametrize("page", [*DOCS.glob("*.md"), DOCS.parent / "README.md"], ids=lambda path: path.name)
+def test_every_example_is_on_a_page():
+    pages = "".join(path.read_text() for path in DOCS.glob("*.md"))
+    for path in EXAMPLES.iterdir():
+        if path.is_file():
+            assert f"{{literalinclude}} ../examples/{path.name}" in pages, path.name
+
+
+@pytest.mark.parametrize("page", reference.PAGES)
+def test_what_is_generated_is_what_the_code_says(page):
+    assert (DOCS / page).read_text() == reference.PAGES[page](), "run: python -m tools.reference"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
-    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
-        assert (page.parent / link).exists(), link
+    for link, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text()):
+        target = page.parent / link if link else page
+        assert target.is_file(), link
+        assert not anchor or anchor in _anchors(target), f"{link}#{anchor}"
 
 
-@pytest.mark.parametrize("page", [*DOCS.glob("*.md"), DOCS.parent / "README.md"], ids=lambda path: path.name)
+def _anchors(page):
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_every_page_is_in_a_table_of_contents():
+    trees = [
+        (page.parent, re.findall(r"```\{toctree\}\n(.*?)```", page.read_text(), re.DOTALL))
+        for page in DOCS.rglob("*.md")
+    ]
+    named = {
+        (folder / f"{line}.md").resolve()
+        for folder, blocks in trees
+        for line in "\n".join(blocks).splitlines()
+        if line and not line.startswith(":")
+    }
+    assert named == {path.resolve() for path in DOCS.rglob("*.md")} - {(DOCS / "index.md").resolve()}
+
+
+def test_the_places_in_the_documentation_that_the_program_names_exist():
+    for path in [*ROOT.glob("wmloop/**/*.py"), *ROOT.glob("wmloop/**/*.toml"), *ROOT.glob("tools/*.py")]:
+        for named in re.findall(r"docs/[\w./-]+\.(?:md|csv|gif|svg)", path.read_text()):
+            assert "NAME" in named or (ROOT / named).exists(), f"{path.name}: {named}"
+
+
+def test_the_paper_is_called_by_its_authors():
+    for path in [*PAGES, *ROOT.glob("wmloop/**/*.py"), *ROOT.glob("wmloop/**/*.toml")]:
+        assert not re.search(
+            r"\bthe seed's (authors|actor|critic|figure|equation|PPO|network)|\(the seed: ", path.read_text()
+        )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_nothing_is_left_to_be_filled_in(page):
     assert not re.search(r"@@|TODO|XXX", page.read_text())

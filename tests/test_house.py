@@ -212,7 +212,7 @@ SIXTY_FOURS = {
     "api.py": "an example",
     "cli/stopping.py": "bytes read at once",
     "models/controller.py": "widths of layers",
-    "models/pixel_policy.py": "channels, and the pictures that the seed's network is built for",
+    "models/pixel_policy.py": "channels, and the pictures that the network of Kuth et al. 2021 is built for",
     "models/vision.py": "channels, and V says what pictures it is built for",
     "store/version.py": "digits of a hash",
     "tracking.py": "pictures of a film",

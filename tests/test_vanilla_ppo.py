@@ -231,7 +231,7 @@ def test_its_runs_are_scored_logged_pruned_and_reported(finished, tmp_path):
     done = wmloop("report", "tiny", "--to", tmp_path / "page", runs=tmp_path)
     assert done.exit_code == 0, done.output
     page = (tmp_path / "page/report.html").read_text()
-    assert "643,844 trainable parameters" in page  # of the seed's less two heads' weights of a third action
+    assert "643,844 trainable parameters" in page  # of Kuth et al. 2021, less two heads' weights of a third action
     for absent in ("What V sees", "eyes closed", "dream over reality", "nan", "inside M"):
         assert absent not in page
     done = wmloop("report", "tiny", "tiny", "--to", tmp_path / "both", runs=tmp_path)

@@ -1,7 +1,4 @@
-"""Make docs/names.md: what was renamed.
-
-python tools/names.py > docs/names.md
-"""
+"""Make docs/names.md: what was renamed (python -m tools.reference)."""
 
 from __future__ import annotations
 
@@ -13,8 +10,8 @@ HEAD = """# Names of earlier days
 
 Runs, exported agents and settings files made before these names changed go on to work: whatever reads them goes by the table
 in `wmloop/legacy.py`, and a command that is given an old name says the new one, or that the setting is gone. Names of
-commands and figures in [experiments](experiments.md) and [results](results.md) are those of their day. This page is made by
-`python tools/names.py`.
+commands and figures in [experiments](experiments/index.md) and [results](results.md) are those of their day. This page is
+made by `python -m tools.reference`.
 """
 
 
@@ -43,7 +40,3 @@ def _quoted(names: Mapping[str, str]) -> dict[str, str]:
 def _table(title: str, head: str, names: Mapping[str, str]) -> list[str]:
     rows = [f"| `{old}` | {new} |" for old, new in names.items()]
     return [f"## {title}\n", f"| was | {head} |", "|---|---|", *rows, ""]
-
-
-if __name__ == "__main__":
-    print(page(), end="")

@@ -1,4 +1,4 @@
-"""Write docs/settings.md from the settings themselves: python tools/settings.py > docs/settings.md."""
+"""Make docs/settings.md of the settings themselves (python -m tools.reference)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ wmloop start --preset gpu --print-config
 ```
 
 A run's settings come from `--preset`, then `--config FILE.toml`, then `--set NAME=VALUE`, then the options, and are written
-into its folder once. `resume` goes by those; only `budget.*` and `store.*` may change, or with `fork` all but the
-networks' shapes. An unknown name is refused with the nearest one. This page is made by `python tools/settings.py`.
+into its folder once. `resume` goes by those. It may change `budget.*`, `store.*`, what belongs to the machine (`device`,
+`threads`, `precision`, `env.num_envs`) and what decides no result (`env.engine`, `env.worker_timeout`, `vision.frame_cache`).
+`fork` makes a new run, in which all but the networks' shapes may change. The last column has presets, and profiles by their
+environment. An unknown name is refused with the nearest one. This page is made by `python -m tools.reference`.
 
 An *agent step* is one decision of the policy: `env.action_repeat` environment steps (frames) with the same action. *Imagined
 episodes* (dreams) are those of the world model. Presets `gpu` and `paper` are not measured: no run with them was ever finished.
@@ -44,21 +46,19 @@ def page() -> str:
 
 
 def _tables(settings: list[Setting], level: str = "") -> list[str]:
-    lines, group = [], None
+    groups: dict[str, list[Setting]] = {}
     for setting in settings:
-        here, _, name = setting.name.rpartition(".")
-        if here != group:
-            group = here
-            title = f"`[{here}]`" if here else "Every run"
-            lines.append(f"\n{level}## {title}\n\n| setting | default | meaning | other presets |\n|---|---|---|---|")
-        others = ", ".join(f"{preset} {_short(value)}" for preset, value in setting.presets.items())
-        lines.append(f"| `{name}` | {_short(setting.default)} | {setting.meaning.replace('|', '/')} | {others} |")
+        groups.setdefault(setting.name.rpartition(".")[0], []).append(setting)
+    lines = []
+    for group, some in groups.items():
+        title = f"`[{group}]`" if group else "Every run"
+        lines.append(f"\n{level}## {title}\n\n| setting | default | meaning | other presets |\n|---|---|---|---|")
+        for setting in some:
+            name, default = setting.name.removeprefix(f"{group}."), _short(setting.default)
+            others = ", ".join(f"{preset} {_short(value)}" for preset, value in setting.presets.items())
+            lines.append(f"| `{name}` | {default} | {setting.meaning.replace('|', '/')} | {others} |")
     return lines
 
 
 def _short(value: Any) -> str:
     return f"`{'none' if value is None else json.dumps(value, default=list, ensure_ascii=False)}`"
-
-
-if __name__ == "__main__":
-    print(page(), end="")

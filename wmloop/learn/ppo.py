@@ -56,7 +56,7 @@ def gae(
 
 
 def clipped_loss(logprob: Tensor, old_logprob: Tensor, advantages: Tensor, clip_coef: float) -> Tensor:
-    """Return PPO's pg_loss per sample, the seed's equation (1) negated.
+    """Return PPO's pg_loss per sample, equation (1) of Kuth et al. 2021 negated.
 
     With ratio = exp(logprob - old_logprob): -min(ratio * A, clip(ratio, 1 - eps, 1 + eps) * A). No gradient flows where
     the ratio has left the trust region on the advantage's side. All (B,).

@@ -19,7 +19,7 @@ def gamma(wide: float, near: float | None, scores: Sequence[float]) -> float:
     """Return the discount per decision: `near` once the score has stopped rising, and from then on; never if None.
 
     A nearer horizon frees a controller that stands still, cutting its bends for speed. One that still rises is set back
-    by it, and one that was freed falls back where the wide horizon returns (docs/experiments.md).
+    by it, and one that was freed falls back where the wide horizon returns (docs/experiments/2026-11-26-nearer-horizon.md).
     """
     return wide if near is None or not plateaued(scores) else near
 

@@ -1,4 +1,4 @@
-"""C, the controller on [z, h]: actors and critics (the seed's figure 4; HS18's linear controller)."""
+"""C, the controller on [z, h]: actors and critics (Kuth, Stermann & Heitzer 2021, figure 4; HS18's linear controller)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Kind = Literal["mlp", "linear"]
 class Actor(nn.Module):
     """Map features [z, h] (B, Z + D) to a policy: the layers below the heads, which are those of a kind of actions.
 
-    `mlp` is the seed's, 288-256-256-128-64; `linear` is HS18's, which has none.
+    `mlp` is that of Kuth et al. 2021, 288-256-256-128-64; `linear` is HS18's, which has none.
     """
 
     def __init__(self, inputs: int, kind: Kind) -> None:
@@ -84,7 +84,7 @@ class PlainCritic(nn.Module):
 
 
 class AttentionCritic(nn.Module):
-    """Map features [z, h] to the value through attention, as the seed's critic does in its text.
+    """Map features [z, h] to the value through attention, as the critic of Kuth et al. 2021 does in its text.
 
     The features are cut into tokens of 32; each is embedded with its place, a learned query attends over all of them
     (4 heads), and a small network reads the value off what it gathered. The seed gives no layout: this one is ours.

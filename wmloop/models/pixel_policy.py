@@ -1,4 +1,4 @@
-"""The networks of PPO on pictures: the seed's actor and critic on one trunk (its figures 5 and 6)."""
+"""The networks of PPO on pictures: actor and critic on one trunk (Kuth, Stermann & Heitzer 2021, figures 5 and 6)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PixelTrunk(nn.Module):
 class PixelActor(nn.Module):
     """Map pictures (..., stack, 64, 64) uint8 to a policy, a clipped Gaussian: 644,646 parameters for one and 3 actions.
 
-    The seed's spread has no upper bound and so, clipped, no gradient. This one's logarithm is between two bounds.
+    The spread of Kuth et al. has no upper bound and so, clipped, no gradient. This one's logarithm is between two bounds.
     """
 
     def __init__(self, stack: int = 1, actions: int = 3, log_std: tuple[float, float] = (-3.0, 0.0)) -> None:

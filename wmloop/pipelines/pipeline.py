@@ -9,6 +9,7 @@ from typing import Any
 
 from wmloop.entries import found, require_parts
 from wmloop.errors import UsageError
+from wmloop.pipelines.metrics import Metric
 
 #: What an agent with a world model has besides, and where that is described.
 _DREAMER, _DESCRIBED = ("world", "actor", "actions", "critic"), "wmloop.agents.world_model.WorldModelAgent"
@@ -31,8 +32,8 @@ class Stage:
     this iteration, `carries` stages of the one before (warm start), `carries_accepted` stages of the newest iteration that
     reality has not rejected: a change that made the score clearly worse is not built upon. In iteration 0 nothing is
     carried. `about` says in a few words what it does, `unit` is what its progress counts, `headline` the metrics that tell
-    most, best first, `images` the kinds of pictures it shows, and `agent_files` the files of its versions that an agent acts
-    with.
+    most, best first, `images` the kinds of pictures it shows, `agent_files` the files of its versions that an agent acts
+    with, and `metrics` what its figures mean.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Stage:
     headline: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     agent_files: tuple[str, ...] = ()
+    metrics: tuple[Metric, ...] = ()
 
     @property
     def run(self) -> Run:

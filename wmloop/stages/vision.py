@@ -1,7 +1,7 @@
 """Vision: train V on all episodes, warm-started, then see all of them once: their latents are stored beside V.
 
 A picture's error weighs large things, and what decides over reward may be faint. So z must also tell what the next
-decisions paid (`RewardPredictor`); pixels alone left out which road has paid already (docs/experiments.md).
+decisions paid (`RewardPredictor`); pixels alone left out which road has paid already (docs/experiments/2026-11-24-ranks.md).
 """
 
 from __future__ import annotations

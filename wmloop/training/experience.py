@@ -90,8 +90,8 @@ def draw(
     """Draw a training batch: M's inputs z (B, T, Z) and actions (B, T, A), where it starts (B), its targets.
 
     The input z is the posterior's mean with noise of `input_noise` posterior deviations: at 1 M reads what a dream will
-    feed it; with more it reads the road off C's action (docs/experiments.md). The target z' is drawn from the posterior,
-    so that M learns V's uncertainty too.
+    feed it; with more it reads the road off C's action (docs/experiments, 2026-11-22). The target z' is drawn from
+    the posterior, so that M learns V's uncertainty too.
     """
     replay, device = experience.replay, experience.mu.device
     first, length = replay.sample_windows(config.batch_size, config.sequence_length, config.recency_decay, rng)

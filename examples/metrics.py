@@ -1,0 +1,9 @@
+"""Read a run's figures: one mapping an iteration, stage -> figure -> value."""
+
+import wmloop
+
+run = wmloop.Run("demo")
+for iteration, stages in enumerate(run.metrics):
+    evaluation = stages["evaluate"]
+    print(f"{iteration}: score {evaluation['score']:.0f} ± {evaluation['score_std']:.0f}")
+    print(f"   M predicted {evaluation['predicted_return']:.0f}, reality paid {evaluation['real_return']:.0f}")
