@@ -19,6 +19,7 @@ FACTS = "facts.json"
 EVENTS = "events.jsonl"
 OUTPUT = "environment.log"
 PICTURES = "pictures.safetensors"
+EVALUATIONS = "evaluations"
 ITERATIONS = "iterations"
 
 _RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
