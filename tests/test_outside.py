@@ -151,7 +151,7 @@ def test_every_other_command_on_the_page_does_what_it_says(stranger):
     assert "confirmed" in said["log push"]
     assert "push" in said["runs"]
     assert re.search(r"score +-0\.\d", said["eval push"])
-    (page,) = (stranger.folder / "push-report").glob("*.html")
+    page = stranger.folder / "runs" / "push" / "report.html"
     assert all(stage in page.read_text() for stage in ("collect", "model", "controller", "evaluate"))
 
 

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wmloop.cli.again import again
 from wmloop.cli.completion import run_names
 from wmloop.cli.exits import guarded, say
 from wmloop.cli.opening import log_named, open_run, output_of
 from wmloop.cli.options import RunsOption, SeedOption, TrustOption, VersionOption, at_home
-from wmloop.cli.outputs import output_folder
-from wmloop.commands import command, quoted
+from wmloop.cli.outputs import output_folder, require_room
+from wmloop.commands import command
 from wmloop.errors import UsageError
-from wmloop.opening import history_of, require_trust, stored_config
+from wmloop.opening import history_of, require_trust, ships, stored_config
 
 if TYPE_CHECKING:
     from wmloop.store import Store
 
 #: Bytes of run names in the name of a folder; many file systems take 255 in all.
 _LONGEST = 150
+#: How to say where the page goes.
+_TO = "--to DIR"
 
 
 @guarded
@@ -37,18 +41,22 @@ def report(
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The folder to write; NAME-report here if absent.", callback=at_home),
+        typer.Option(
+            metavar="DIR|FILE.html",
+            help="Where to write it; without it report.html in the run's folder, of several runs in --runs.",
+            callback=at_home,
+        ),
     ] = None,
     seed: SeedOption = 0,
     version: VersionOption = None,
     trust_env: TrustOption = False,
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Write a run's report: one HTML page that needs nothing else, and its figures as SVG and PNG.
+    """Write a run's report: one HTML page that needs nothing else.
 
-    Learning curves, the dream's promise and the gap, tracks, V's reconstructions, M's dreams beside reality, how far its
-    rewards and ends can be believed, time by stage, the networks, and the commands that make it again; of a run without a
-    world model what there is of these. With several names the runs are held against each other.
+    Learning curves, what M predicts against what reality pays, tracks, evaluations, an episode and a dream that move, V's
+    reconstructions, training curves, time by stage, the networks, and the commands that make it again; of a run without a
+    world model what there is of these. Several runs are compared, and those that differ only by seed drawn as one.
     """
     stores = [open_run(runs, name) for name in (names or (None,))]
     if len(stores) == 1:  # only then anything is driven
@@ -59,13 +67,33 @@ def report(
         raise UsageError(f"the report's figures need {error.name}: pip install 'wmloop[report]'") from error
 
     facts = [Facts.of(store, stored_config(store)) for store in stores]
-    folder = to or Path(f"{_together([store.name for store in stores])}-report")
-    with output_folder(folder, "--to DIR"):
+    with _place(stores, to, runs) as path:
         if len(stores) > 1:
-            written = compare(facts, [line for store in stores for line in _commands(store)], folder)
+            page = compare(facts, {store.name: _lines(store) for store in stores})
         else:
-            written = _describe(stores[0], facts[0], seed, version, folder)
-    print(written)
+            page = _describe(stores[0], facts[0], seed, version)
+        path.write_bytes(page)
+    say("open it in a browser:")
+    print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+@contextlib.contextmanager
+def _place(stores: Sequence[Store], to: Path | None, runs: Path) -> Iterator[Path]:
+    """Make room for the page where it goes, and return that; see `output_folder` and `require_room`."""
+    name = "report.html"
+    if to is None and len(stores) == 1 and not ships(stores[0]):
+        folder = stores[0].path
+    elif to is None:
+        folder = Path() if len(stores) == 1 else runs
+        name = f"{_together([store.name for store in stores])}-report.html"
+    elif to.suffix.lower() in (".html", ".htm") and not to.is_dir():
+        folder, name = to.parent, to.name
+    else:
+        folder = to
+    if folder.is_dir():
+        require_room(folder / name, _TO)
+    with output_folder(folder, _TO):
+        yield folder / name
 
 
 def _together(names: Sequence[str]) -> str:
@@ -77,36 +105,40 @@ def _together(names: Sequence[str]) -> str:
     return f"{'-'.join(names[:shown])}-and-{len(names) - shown}-more"
 
 
-def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: Path) -> Path:
+def _describe(store: Store, facts: Any, seed: int, version: int | None) -> bytes:
     from wmloop.config import WorldModelConfig
     from wmloop.device import resolve_threads, set_up
-    from wmloop.report import describe, look
+    from wmloop.report import Commands, describe, look, watch
     from wmloop.serving.agent import Served
     from wmloop.serving.choice import choose
 
     history = history_of(store, facts.config)
     iteration, why = choose(history, version)
-    served = Served.of(history, iteration)
-    if not isinstance(facts.config, WorldModelConfig):
-        say(f"{store.name}, iteration {iteration} ({why})")
-        return describe(facts, None, iteration, _commands(store), folder, served.tensors())
-    say(f"{store.name}, iteration {iteration} ({why}): driving fresh tracks for V and M to look at, some 20 s")
+    served, again_ = Served.of(history, iteration), again(store)
+    commands = Commands(again_.commands, again_.notes, _following(store))
+    say(f"{store.name}, iteration {iteration} ({why}): driving fresh tracks to look at, some 5 s")
+    device, output, collected = set_up("cpu", resolve_threads(0)), output_of(store), history.collected()
     with log_named(store):
-        probe = look(
-            facts.config,
-            served,
-            seed,
-            set_up("cpu", resolve_threads(0)),
-            say,
-            output_of(store),
-            history.collected(),
-        )
-    return describe(facts, probe, iteration, _commands(store), folder)
+        if isinstance(facts.config, WorldModelConfig):
+            probe = look(facts.config, served, seed, device, say, output, collected)
+            return describe(facts, probe, iteration, commands)
+        drive = watch(facts.config, served, seed, device, say, output, collected)
+    return describe(facts, None, iteration, commands, drive, served.tensors())
 
 
-def _commands(store: Store) -> list[str]:
-    """Return the command that the run was begun with, and those that score and show its agent."""
-    argv = store.facts.get("argv") if isinstance(store.facts, dict) else None
-    words = [str(word) for word in argv] if isinstance(argv, list) else []
-    begun = [quoted(["wmloop", *words[1:]])] if len(words) > 1 else []
-    return [*begun, command("eval", store.path, "--tracks", "100"), command("play", store.path)]
+def _following(store: Store) -> dict[str, str]:
+    """Return what may be done with a run next, by purpose."""
+    told = {
+        "score it": command("eval", store.path, "--tracks", "100"),
+        "watch it": command("play", store.path),
+    }
+    if "imported" not in store.facts:
+        told |= {"train on": command("resume", store.path), "take it along": command("export", store.path, "--to",
+                 f"{store.name}.safetensors")}  # fmt: skip
+    return told
+
+
+def _lines(store: Store) -> list[str]:
+    """Return the commands that make a run again, and the one that scores it as it is here."""
+    told = again(store)
+    return [*told.commands, *(f"# {note}" for note in told.notes), command("eval", store.path, "--tracks", "100")]

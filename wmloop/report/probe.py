@@ -10,14 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wmloop.agents.agent import Driver
 from wmloop.agents.collector import UNLIMITED, EpisodeTask, drive, halves
 from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import Agent
-from wmloop.config import WorldModelConfig
+from wmloop.config import RunConfig, WorldModelConfig
 from wmloop.dreams import Noise, foretell, unroll
 from wmloop.envs import Envs, make_envs
 from wmloop.episodes import Episode
 from wmloop.models.world_model import State
+from wmloop.report.episode import Dream, Drive, dream_of, drive_of
 from wmloop.seeding import derive_seed, fresh_seeds
 from wmloop.serving.agent import Served
 from wmloop.spaces import ObservationSpec
@@ -65,7 +67,8 @@ class Probe:
     expected of it. Errors are root mean squares over pictures in grey levels of 255, against the real picture, after 1,
     2, ... decisions of an open-loop dream under the actions really taken: `dream_error`, and for comparison `stay_error`, of
     the picture it branched off from. `seen_error` is V's own, everywhere. `reward` (T, 2) are rewards expected a decision
-    ahead and paid, `done` (T, 2) the probability that the episode ends and whether it did.
+    ahead and paid, `done` (T, 2) the probability that the episode ends and whether it did. `drive` is the first episode to look
+    at, `dream` one that branched off it.
     """
 
     scores: Sequence[float]
@@ -82,6 +85,8 @@ class Probe:
     reward: np.ndarray
     done: np.ndarray
     networks: dict[str, Sequence[Layer]]
+    drive: Drive
+    dream: Dream | None
 
 
 class _Seen(NamedTuple):
@@ -110,6 +115,22 @@ def look(
         return _ask(config, agent, episodes, seen, networks(config, agent, pool.observations))
 
 
+def watch(
+    config: RunConfig, served: Served, seed: int, device: torch.device, say: Callable[[str], None],
+    output: Callable[[str], None] | None = None, rollouts: Sequence[Version] = (),
+) -> Drive:  # fmt: skip
+    """Drive one fresh track with an agent that has no world model to ask."""
+    with make_envs(config.env, 1, output=output) as pool:
+        require_same_actions(rollouts, pool.actions)
+        driver = Driver(served.agent(config, pool.actions, device), halves(1))
+        wave = [EpisodeTask(track, UNLIMITED) for track in fresh_seeds(1, seed)]
+        (episode,) = drive(
+            pool, wave, lambda t, copies, frames: driver.act(copies, frames), lambda frames, picture: None
+        )
+    say("drove 1 of 1 fresh tracks")
+    return drive_of(episode)
+
+
 def _drive(pool: Envs, agent: Agent, tracks: Sequence[int]) -> tuple[list[Episode], list[_Seen]]:
     trace = Recorder(agent, halves(pool.num_envs))
     wave = [EpisodeTask(track, UNLIMITED) for track in tracks]
@@ -136,11 +157,15 @@ def _ask(
         ends[-1] = float(episode.terminated)
         rewards.append(np.stack([reward * agent.world.reward_scale, episode.rewards], 1))
         dones.append(np.stack([done, ends], 1))
+    drive = drive_of(first, decode(begun.state.features), rewards[0][:, 0])
+    warm = min(_WARM, len(first) // 4)
+    dream = dream_of(agent, imagination, first, begun.state.at([warm]), warm)
     return Probe(
         [episode.score for episode in episodes], [episode.seed for episode in episodes],
         first.observations[at], decode(begun.state.features[at]), seen_error,
         decode(begun.state.features[np.minimum(later + 1, len(first) - 1)]), decode(expected.features),
         strips, _steps(len(dream_error)), dream_error, stay_error, np.concatenate(rewards), np.concatenate(dones), layers,
+        drive, dream,
     )  # fmt: skip
 
 
