@@ -361,11 +361,11 @@ def test_the_layers_listed_are_all_there_are():
 
 def test_a_grid_places_pictures_where_they_belong():
     rows = [np.full((3, 4, 5, 3), shade, np.uint8) for shade in (10, 200)]
-    sheet = pictures.grid(rows, scale=1)
-    assert sheet.shape == (2 * 4 + 4, 3 * 5 + 2 * 4, 3)
+    sheet = pictures.grid(rows)
+    assert sheet.shape == (2 * 4 + 4, 3 * 5 + 2 * 4, 4)
     for i, j in itertools.product(range(2), range(3)):
-        assert (sheet[8 * i : 8 * i + 4, 9 * j : 9 * j + 5] == (10, 200)[i]).all()
-    assert (sheet[4:8] == 255).all()
+        assert (sheet[8 * i : 8 * i + 4, 9 * j : 9 * j + 5] == [*[(10, 200)[i]] * 3, 255]).all()
+    assert (sheet[4:8] == 0).all()
 
 
 def test_a_run_without_an_evaluation_has_no_best(tmp_path):

@@ -144,6 +144,7 @@ def episode(drive: Drive) -> Figure:
     if drive.expected is not None:
         middle.plot(np.arange(count), drive.expected, color=DREAM, linewidth=0.9, label="expected by M")
     middle.set(ylabel="reward")
+    drawing.legend_above(middle)
     low, high = np.percentile(drive.rewards, [0, 99]) if count else (0, 1)
     if count and drive.rewards.max() > 4 * max(high, 1e-9):
         middle.set_ylim(low, 1.3 * high)
@@ -152,7 +153,7 @@ def episode(drive: Drive) -> Figure:
         below.plot(np.arange(count), actions[:, place], color=colour, linewidth=0.9, label=f"action {place}")
     below.set(ylabel="action", xlabel="decision")
     drawing.whole_ticks(below)
-    drawing.legend(figure, 3)
+    drawing.legend_above(below, 3)
     return figure
 
 

@@ -70,7 +70,7 @@ def draw(stage: Sequence[Curve]) -> Figure:
             panel.plot(*zip(*curve.way, strict=True), color=drawing.DREAM, linewidth=0.8, alpha=0.7)
         if curve.ends:
             panel.plot(*zip(*curve.ends, strict=True), "o", color=drawing.REAL, markersize=3)
-        panel.set_title(curve.metric, loc="left")
+        panel.set_title(curve.metric, loc="left", fontsize=8)
         drawing.whole_ticks(panel)
         if _steep(curve):
             panel.set_yscale("log")
@@ -83,4 +83,4 @@ def draw(stage: Sequence[Curve]) -> Figure:
 def _steep(curve: Curve) -> bool:
     """Return whether a curve falls so far that its end would be a flat line at the bottom."""
     values = [value for _, value in [*curve.way, *curve.ends]]
-    return min(values) > 0 and max(values) > 30 * sorted(values)[len(values) // 2]
+    return min(values) > 0 and max(values) > 10 * sorted(values)[len(values) // 2]

@@ -109,15 +109,15 @@ def _learning(page: Page, facts: Facts) -> None:
 
 
 _ITERATION_HEAD = (
-    "iteration", "frames", "work", "score", "± tracks", "worst track", "further tracks", "predicted return", "real return",
+    "iteration", "frames", "work", "score ± tracks", "worst track", "further tracks", "predicted return", "real return",
     "gap", "gap in %", "M's correlation",
 )  # fmt: skip
 
 
 def _iteration(point: Point) -> list[str]:
     return [
-        f"{point.iteration}", thousands(point.frames), span(3600 * point.hours) if point.hours else "", cell(point.score),
-        cell(point.std), cell(point.worst), cell(point.confirmed), cell(point.promised), cell(point.paid),
+        f"{point.iteration}", thousands(point.frames), span(3600 * point.hours) if point.hours else "",
+        mean(point.score, point.std), cell(point.worst), cell(point.confirmed), cell(point.promised), cell(point.paid),
         signed(point.points, point.points_error), percent(point.gap), cell(point.correlation),
     ]  # fmt: skip
 
@@ -147,7 +147,7 @@ def _training(page: Page, facts: Facts) -> None:
     page.head("Training")
     page.say("Orange: on the way, as far as the log tells; blue: where each iteration ended.")
     drawn = {stage: list(own) for stage, own in groupby(facts.curves, lambda curve: curve.stage)}
-    page.pair(*(chart(curves.draw(own), stage) for stage, own in drawn.items()))
+    page.pair(*(chart(curves.draw(own), f"in the stage {stage}") for stage, own in drawn.items()))
     names = dict.fromkeys(curve.metric for curve in facts.curves)
     page.add("<details><summary>What these figures are</summary>")
     page.terms({name: METRICS[name] for name in names if name in METRICS})

@@ -50,6 +50,11 @@ def legend(figure: Figure, columns: int = 2) -> None:
         figure.legend(shown.values(), shown.keys(), loc="outside upper left", ncols=columns, fontsize=8)
 
 
+def legend_above(one: Any, columns: int = 4) -> None:
+    """Put what the lines of one panel are above it."""
+    one.legend(loc="lower left", bbox_to_anchor=(0, 0.98), ncols=columns, fontsize=8, frameon=False, borderaxespad=0.1)
+
+
 def whole_ticks(one: Any) -> None:
     """Let an axis of iterations have ticks at whole ones only."""
     one.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))

@@ -26,15 +26,15 @@ h2{font-size:1.25rem;margin:2.2em 0 .5em;padding-bottom:.2em;border-bottom:1px s
 h3{font-size:1rem;margin:1.4em 0 .3em}p{margin:.5em 0;max-width:46rem}
 .dim,figcaption{color:var(--dim);font-size:.9rem}.lead{font-size:1.1rem}
 nav{font-size:.9rem;margin:1rem 0}nav ul{display:flex;flex-wrap:wrap;gap:.25rem 1rem;list-style:none;margin:0;padding:0}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.6rem;margin:1rem 0}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(7.8rem,1fr));gap:.6rem;margin:1rem 0}
 .cards div{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.6rem .8rem;font-size:.9rem;
 color:var(--dim)}
 .cards b{display:block;font-size:1.25rem;color:var(--ink)}
 .pair{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,26rem),1fr));gap:1rem}.pair>*{min-width:0}
 figure{margin:.6rem 0;break-inside:avoid}figure svg,figure img{width:100%;height:auto;display:block}
-figure img{image-rendering:pixelated;max-width:44rem;border-radius:.3rem}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;margin:.4rem 0}
-th,td{padding:.25rem .9rem .25rem 0;text-align:left;border-bottom:1px solid var(--line);white-space:nowrap}
+figure img{image-rendering:pixelated;max-width:44rem}
+.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;margin:.4rem 0}
+th,td{padding:.25rem .8rem .25rem 0;text-align:left;border-bottom:1px solid var(--line);white-space:nowrap}
 th{color:var(--dim);font-weight:600}td.n,th.n{text-align:right}tr.mine{font-weight:600}
 dl{display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:.3rem 1rem;font-size:.95rem;margin:.6rem 0}
 dt{font-weight:600}dd{margin:0}@media (max-width:36rem){dl{grid-template-columns:1fr}dd{margin:0 0 .4rem}}
@@ -138,7 +138,7 @@ def still(rows: Sequence[np.ndarray], caption: str) -> str:
 def film(films: Sequence[np.ndarray], milliseconds: int, caption: str) -> str:
     """Return films (T, H, W, 3) beside each other for the page; who asks for less motion sees their middle, at rest."""
     moving = pictures.webp(films, milliseconds)
-    middle = pictures.png(pictures.grid([np.stack([film[len(film) // 2] for film in films])], 1))
+    middle = pictures.png(pictures.grid([np.stack([film[len(film) // 2] for film in films])]))
     return (
         f'<figure><picture><source media="(prefers-reduced-motion: reduce)" srcset="{middle}">'
         f'<img alt="{safe(caption)}" src="{moving}"></picture>{figcaption(caption)}</figure>'
@@ -169,14 +169,16 @@ def cell(value: float) -> str:
 
 def signed(value: float, error: float = math.nan) -> str:
     """Return a difference with its sign, and its error if there is one; nothing where it was not measured."""
-    if not math.isfinite(value):
-        return ""
-    return ("+" if value > 0 else "") + cell(value) + (f" ± {cell(error)}" if math.isfinite(error) else "")
+    return ("+" if value > 0 else "") + mean(value, error)
 
 
 def mean(value: float, deviation: float) -> str:
-    """Return a mean with its deviation, if there is one."""
-    return cell(value) + (f" ± {cell(deviation)}" if math.isfinite(deviation) else "")
+    """Return a figure with its deviation, if there is one, to as many digits; nothing where it was not measured."""
+    if not math.isfinite(value) or not math.isfinite(deviation):
+        return cell(value)
+    largest = max(abs(value), 10 * deviation)
+    digits = 0 if largest >= 100 else 1 if largest >= 10 else 2
+    return f"{value:.{digits}f} ± {deviation:.{digits}f}"
 
 
 def thousands(value: float) -> str:

@@ -8,24 +8,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: Between pictures, and around none.
-_GAP = 4
+#: Pixels between pictures, and their colour in a film, where they cannot be clear.
+_GAP, _BETWEEN = 4, (128, 128, 128)
 
 
-def grid(rows: Sequence[np.ndarray], scale: int = 2) -> np.ndarray:
-    """Return rows of pictures (N, H, W, 3) as one, `scale` times as large."""
+def grid(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Return rows of pictures (N, H, W, 3) as one (H', W', 4), with nothing between them."""
     height, width = rows[0].shape[1:3]
     count = max(len(row) for row in rows)
-    sheet = np.full((len(rows) * (height + _GAP) - _GAP, count * (width + _GAP) - _GAP, 3), 255, np.uint8)
+    sheet = np.zeros((len(rows) * (height + _GAP) - _GAP, count * (width + _GAP) - _GAP, 4), np.uint8)
     for i, row in enumerate(rows):
         for j, picture in enumerate(row):
             top, left = i * (height + _GAP), j * (width + _GAP)
-            sheet[top : top + height, left : left + width] = picture
-    return sheet.repeat(scale, 0).repeat(scale, 1)
+            sheet[top : top + height, left : left + width, :3] = picture
+            sheet[top : top + height, left : left + width, 3] = 255
+    return sheet
 
 
 def png(picture: np.ndarray) -> str:
-    """Return a picture (H, W, 3) uint8 as the address of a PNG."""
+    """Return a picture (H, W, 3 or 4) uint8 as the address of a PNG."""
     from PIL import Image
 
     file = io.BytesIO()
@@ -37,7 +38,11 @@ def webp(films: Sequence[np.ndarray], milliseconds: int) -> str:
     """Return films (T, H, W, 3) uint8, beside each other, as the address of one that plays again and again."""
     from PIL import Image
 
-    pictures = [Image.fromarray(grid([np.stack(beside)], 1)) for beside in zip(*films, strict=True)]
+    pictures = []
+    for beside in zip(*films, strict=True):
+        sheet = grid([np.stack(beside)])
+        sheet[sheet[..., 3] == 0, :3] = _BETWEEN
+        pictures.append(Image.fromarray(sheet[..., :3]))
     file = io.BytesIO()
     pictures[0].save(
         file, "webp", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0, quality=60, method=2

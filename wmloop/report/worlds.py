@@ -51,9 +51,13 @@ def worlds(page: Page, probe: Probe) -> None:
         "From a real moment on M goes by its own predictions and the actions that were really taken. Columns are that many"
         f" decisions ahead: {', '.join(map(str, probe.steps))}."
     )
-    for strip in probe.strips:
-        caption = f"track {strip.track} from decision {strip.decision}: reality, as V sees it, as M dreamt it"
-        page.add(still([strip.real, strip.seen, strip.dreamt], caption))
+    page.pair(*(
+        still(
+            [strip.real, strip.seen, strip.dreamt],
+            f"track {strip.track} from decision {strip.decision}: reality, as V sees it, as M dreamt it",
+        )
+        for strip in probe.strips
+    ))  # fmt: skip
     page.pair(
         chart(charts.ahead(probe), "how far dreamt pictures are from the real ones"),
         chart(charts.rewards(probe), "rewards a decision ahead; on the line they are as expected"),
@@ -78,10 +82,10 @@ def ended(page: Page, probe: Probe, facts: Facts) -> None:
 
 
 def _endings(figures: Mapping[str, float]) -> list[list[str]]:
-    rows = []
+    rows = {}
     for name, decisions in figures.items():
         if name.endswith("_decisions"):
             _, low, high, _ = name.split("_")
             expected, ended = (figures[name.replace("_decisions", part)] for part in ("_expected", "_ended"))
-            rows.append([f"{low} to {high}", f"{decisions:,.0f}", f"{expected:.2%}", f"{ended:.2%}"])
-    return rows
+            rows[float(low)] = [f"{low} to {high}", f"{decisions:,.0f}", f"{expected:.2%}", f"{ended:.2%}"]
+    return [rows[low] for low in sorted(rows)]
