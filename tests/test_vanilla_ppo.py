@@ -3,8 +3,8 @@
 import contextlib
 import io
 import json
-import re
 import random
+import re
 import shutil
 import signal
 
