@@ -38,7 +38,7 @@ def compare(runs: Sequence[Facts], commands: Mapping[str, Sequence[str]]) -> byt
         chart(groups.together(together, "hours"), "score against work") if any(facts.worked for facts in runs) else "",
         chart(groups.gaps(together), "predicted less real return") if any(facts.dreams for facts in runs) else "",
         chart(groups.spreads(runs), "the served agents' scores over tracks: boxes have the middle half, whiskers all, triangles"
-              " are means; where single tracks are not recorded a line has one deviation to either side"),
+              " are means; a line instead, where single tracks are not known, has one deviation to either side"),
     )  # fmt: skip
     page.head("Settings that differ")
     differing = _differing(runs)

@@ -167,6 +167,7 @@ def _times(facts: Facts) -> list[list[str]]:
     rows = [
         [s, span(total), f"{total / whole:.0%}", span(total / count), _throughput(facts, s)]
         for s, total in totals.items()
+        if total
     ]
     return [*rows, ["all", span(whole), "100%", span(whole / count), ""]]
 
