@@ -90,7 +90,7 @@ def _place(stores: Sequence[Store], to: Path | None, runs: Path) -> Iterator[Pat
         folder, name = to.parent, to.name
     else:
         folder = to
-    if folder.is_dir():
+    if to is None and folder.is_dir():
         require_room(folder / name, _TO)
     with output_folder(folder, _TO):
         yield folder / name

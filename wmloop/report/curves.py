@@ -32,7 +32,8 @@ def curves(history: History, records: Iterable[Mapping[str, Any]]) -> list[Curve
     Iteration n is drawn from n to n + 1, with its stage's work spread over it. What never changes is left out.
     """
     pipeline = history.pipeline
-    training = [name for name in pipeline.names if name not in (pipeline.collected_by, pipeline.scored_by)]
+    driving = {pipeline.collected_by, pipeline.scored_by}
+    training = [stage.name for stage in pipeline.stages if stage.name not in driving or stage.agent_files]
     ways: dict[tuple[str, str], dict[int, list[float]]] = {}
     for event in map(from_record, records):
         if isinstance(event, Metrics) and event.stage in training:

@@ -52,7 +52,8 @@ def legend(figure: Figure, columns: int = 2) -> None:
 
 def legend_above(one: Any, columns: int = 4) -> None:
     """Put what the lines of one panel are above it."""
-    one.legend(loc="lower left", bbox_to_anchor=(0, 0.98), ncols=columns, fontsize=8, frameon=False, borderaxespad=0.1)
+    with mpl.rc_context(_STYLE):
+        one.legend(loc="lower left", bbox_to_anchor=(0, 0.98), ncols=columns, fontsize=8, borderaxespad=0.1)
 
 
 def whole_ticks(one: Any) -> None:

@@ -28,13 +28,13 @@ from wmloop.training.networks import new_critic
 from wmloop.training.rollouts import require_same_actions
 
 #: Fresh episodes driven, and dreams branched off them, each for so many decisions.
-_EPISODES, _DREAMS, _AHEAD = 4, 24, 50
+_EPISODES, _DREAMS, _AHEAD = 4, 16, 50
 #: Decisions ahead at which a dream is shown, those that it has.
 _STEPS = (1, 5, 15, 50)
 #: Pictures in a row, and dreams shown.
 _PICTURES, _STRIPS = 6, 3
 #: Dreams of one step whose mean is what M expects of it.
-_ONE_STEP = 16
+_ONE_STEP = 8
 #: M has seen so many decisions before it is asked; some games zoom in as they begin.
 _WARM = 20
 
