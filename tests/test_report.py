@@ -231,12 +231,16 @@ def test_ticks_of_iterations_are_whole():
     assert all(tick == int(tick) for tick in axes.get_xticks())
 
 
-def test_work_is_told_in_minutes_or_hours(runs):
+def test_work_is_told_in_seconds_minutes_or_hours(runs):
     store = Store.open(runs / "one")
     one = Facts.of(store, stored_config(store))
-    assert along([one], "hours") == ("minutes of work", 60.0)
-    long = dataclasses.replace(one, points=[one.points[0]._replace(hours=9.0)])
-    assert along([one, long], "hours") == ("hours of work", 1.0)
+    for hours, told in (
+        (0.01, ("seconds of work", 3600.0)),
+        (0.5, ("minutes of work", 60.0)),
+        (9.0, ("hours of work", 1.0)),
+    ):
+        long = dataclasses.replace(one, points=[one.points[0]._replace(hours=hours)])
+        assert along([long], "hours") == told
 
 
 def test_figures_have_the_page_s_colours():

@@ -14,8 +14,8 @@ from wmloop.report.episode import Drive
 from wmloop.report.facts import Facts
 from wmloop.report.probe import Probe
 
-#: Hours from which on work is told in hours, not minutes.
-_LONG = 3.0
+#: Units of work, and from how many hours on it is told in them.
+_UNITS = {"hours": (3.0, 1.0), "minutes": (0.05, 60.0), "seconds": (0.0, 3600.0)}
 
 
 def along(runs: Sequence[Facts], against: str) -> tuple[str, float]:
@@ -23,7 +23,7 @@ def along(runs: Sequence[Facts], against: str) -> tuple[str, float]:
     if against == "frames":
         return "real frames collected", 1.0
     longest = max((facts.points[-1].hours for facts in runs if facts.points), default=0.0)
-    return ("hours of work", 1.0) if longest >= _LONG else ("minutes of work", 60.0)
+    return next((f"{unit} of work", factor) for unit, (least, factor) in _UNITS.items() if longest >= least)
 
 
 def learning(facts: Facts, against: str) -> Figure:
