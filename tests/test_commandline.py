@@ -211,7 +211,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_is_driven(tm
     refused(wmloop("report", "demo", "--to", "file/below"), 74, "Not a directory", "--to DIR")
     refused(wmloop("report", "demo", "--to", "n" * 300), 74, "name too long", "--to DIR")
     monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
-    refused(wmloop("report", "demo"), 74, str(tmp_path / "demo-report"), "Read-only", "--to DIR")
+    refused(wmloop("report", "demo"), 74, str(tmp_path / "demo-report.html"), "Read-only", "--to DIR")
 
 
 def test_a_report_of_what_has_no_agent_leaves_no_folder(tmp_path, monkeypatch):

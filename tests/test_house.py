@@ -50,7 +50,7 @@ ROOMS = {
     "player": "agents display dreams envs errors models seeding spaces",
     "ranking": "",
     "report": (
-        "__init__ agents calibration config dreams envs episodes history models pipelines ranking seeding serving "
+        "__init__ agents calibration config dreams envs episodes events history models pipelines ranking seeding serving "
         "spaces store training view"
     ),
     "retention": "history ranking store",
@@ -88,7 +88,7 @@ DOORS = {
     },
 }  # fmt: skip
 #: Rooms that open files; all others are handed what is in them.
-FILES_OPENED = {"cli", "config", "display", "envs", "machine", "report", "scratch", "store", "streams"}
+FILES_OPENED = {"cli", "config", "display", "envs", "machine", "scratch", "store", "streams"}
 FILES = sorted(ROOT.rglob("*.py"))
 
 

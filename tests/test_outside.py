@@ -154,14 +154,14 @@ def test_every_other_command_on_the_page_does_what_it_says(stranger):
     assert re.search(r"score +-0\.\d", said["eval push"])
     assert re.search(r"dream +promised -\d\.\d where reality paid -\d\.\d", said["eval push"])
     assert re.search(r"\(dream, track \d+\): promised -?\d\.\d, 20 frames, time was up", said["play push --in dream"])
-    text = (stranger.folder / "push-report" / "report.html").read_text()
+    text = (stranger.folder / "runs" / "push" / "report.html").read_text()
     assert all(stage in text for stage in ("collect", "model", "controller", "evaluate"))
     for section in (
         "What V sees",
-        "one decision ahead",
-        "eyes closed",
-        "Does M know when it ends",
-        "dream over reality",
+        "One decision ahead",
+        "Open loop",
+        "Does M know when an episode ends",
+        "predicted less real",
     ):
         assert section in text
 

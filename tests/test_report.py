@@ -1,29 +1,39 @@
 """The report: facts from the store, what V and M are asked, and a page that needs nothing else."""
 
+import base64
+import dataclasses
 import html.parser
+import io
 import itertools
 import math
+import re
 import shutil
 import sys
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.commands import wmloop
 from wmloop.agents.world_model import Agent
-from wmloop.config import WorldModelConfig, build_config
+from wmloop.config import WorldModelConfig, build_config, with_settings
 from wmloop.config.text import to_toml
 from wmloop.history import History
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.opening import stored_config
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.ranking import merit
-from wmloop.report import Facts, describe, plots, probe
+from wmloop.report import Commands, Facts, compare, describe, drawing, groups, pictures, probe
+from wmloop.report import facts as facts_of_run
+from wmloop.report.charts import along, goal_line
+from wmloop.report.words import METRICS
 from wmloop.serving.agent import Served
 from wmloop.spaces import BoxActions, Pixels
 from wmloop.store import Store
-from wmloop.training.networks import new_actor, new_memory, new_vision
+from wmloop.training.networks import new_actor, new_critic, new_memory, new_vision
+
+NO_COMMANDS = Commands([], [], {})
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +48,18 @@ def runs(twice, tmp_path_factory):
 class Page(html.parser.HTMLParser):
     """Note every tag that is open, every address, and the words."""
 
-    VOID = ("meta", "link", "img", "br")
+    VOID = ("meta", "link", "img", "br", "source")
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.addresses, self.words = [], [], []
+        self.open, self.addresses, self.words, self.ids = [], [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         if tag not in self.VOID:
             self.open.append(tag)
-        self.addresses += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
+        self.addresses += [value for name, value in attrs if name in ("src", "srcset", "href", "xlink:href")]
+        self.ids += [value for name, value in attrs if name == "id"]
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -65,7 +76,10 @@ def check(path):
     assert outside == []
     assert "@import" not in text
     assert "<script" not in text
-    assert len(text) < 5_000_000
+    assert len(text) < 3_000_000
+    links = [a.removeprefix("#") for a in page.addresses if a.startswith("#")]
+    assert set(links) <= set(page.ids)
+    assert not re.search(r"not recorded|\bnan\b|\binf\b|\b0\.0 s\b", " ".join(page.words))
     return " ".join(page.words)
 
 
@@ -79,31 +93,184 @@ def test_a_report_says_what_the_store_says_and_needs_nothing_from_outside(runs, 
     for told in (
         "Learning",
         "What V sees",
-        "M dreams",
+        "M's dream",
         "Time",
         "trainable parameters",
         "wmloop eval one",
         "share that ended",
+        "explained_variance",
+        "recon_loss",
+        "What the words mean",
+        "seed 7",
+        "TinyDrive",
+        "wmloop start one --preset smoke --seed 7",
     ):
         assert told in words
-    for name in ("learning-frames", "learning-hours", "trust", "tracks", "ahead", "rewards", "time"):
-        assert (tmp_path / "here" / f"{name}.svg").read_text().startswith("<svg")
-        assert (tmp_path / "here" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "CarRacing" not in words
+    assert "World Models, V and M" not in words  # published scores are another environment's
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["report.html"]
+
+
+def test_a_report_lands_with_its_run_and_of_several_beside_them(runs, tmp_path):
+    shutil.copytree(runs / "one", tmp_path / "one")
+    shutil.copytree(runs / "one", tmp_path / "two")
+    assert wmloop("report", "one", runs=tmp_path).exit_code == 0
+    check(tmp_path / "one" / "report.html")
+    assert wmloop("verify", "one", runs=tmp_path).exit_code == 0
+    assert wmloop("report", "one", "two", runs=tmp_path).exit_code == 0
+    check(tmp_path / "one-two-report.html")
+    assert wmloop("report", "one", "two", "--to", tmp_path / "page.html", runs=tmp_path).exit_code == 0
+    check(tmp_path / "page.html")
+
+
+def test_an_episode_and_a_dream_move_and_stand_still_for_who_asks(runs, tmp_path):
+    assert wmloop("report", "one", "--to", tmp_path, runs=runs).exit_code == 0
+    text = (tmp_path / "report.html").read_text()
+    films = re.findall(r'<source media="\(prefers-reduced-motion: reduce\)" srcset="data:image/png;base64,[^"]+">'
+                       r'<img alt="[^"]+" src="data:image/webp;base64,([^"]+)">', text)  # fmt: skip
+    assert len(films) == 2
+    for film in films:
+        picture = Image.open(io.BytesIO(base64.b64decode(film)))
+        assert picture.is_animated
+        assert picture.size == (64 + 4 + 64, 64)
+
+
+def test_evaluations_are_on_the_page(runs, tmp_path):
+    shutil.copytree(runs / "one", tmp_path / "one")
+    store = Store.open(tmp_path / "one")
+    facts = Facts.of(store, stored_config(store))
+    scored = store.version(facts.best.iteration, "controller")
+    record = {"created": "2026-11-29T10:00:00+00:00", "version": scored.name, "hash": scored.hash, "seed": 3}
+    for _ in range(2):  # the same tracks twice are no more tracks
+        store.evaluations.add({**record, "tracks": [{"seed": 1, "score": 2.5}, {"seed": 2, "score": 3.5}]})
+    facts = Facts.of(store, stored_config(store))
+    assert sorted(facts.fresh) == [2.5, 3.5]
+    words = " ".join(Page(describe(facts, None, 0, NO_COMMANDS).decode()).words)
+    assert "Evaluations on fresh tracks" in words
+    assert "2026-11-29 10:00" in words
+    assert "score on 2 fresh tracks" in words
+
+
+def test_a_gap_as_large_as_the_return_is_told_in_points_alone(runs):
+    store = Store.open(runs / "one")
+    version = next(v for v in store.versions() if v.stage == "evaluate")
+    told = dict(version.metrics) | {"return_gap": -3.2, "return_gap_points": -45.0, "return_gap_points_se": 2.0}
+    point = facts_of_run._point(0, 1.0, 1.0, told, {"open_loop_bias": 30.0, "open_loop_correlation": 0.5})
+    assert math.isnan(point.gap)
+    assert math.isnan(point.bias)
+    assert (point.points, point.correlation) == (-45.0, 0.5)
+    near = facts_of_run._point(0, 1.0, 1.0, told | {"return_gap": -0.2}, {})
+    assert near.gap == -0.2
+    del told["return_gap_points"]
+    older = facts_of_run._point(0, 1.0, 1.0, told | {"predicted_return": 7.0, "real_return": 5.0}, {})
+    assert older.points == 2.0
+
+
+def test_every_figure_of_training_that_is_drawn_has_its_meaning(runs):
+    store = Store.open(runs / "one")
+    drawn = {curve.metric for curve in Facts.of(store, stored_config(store)).curves}
+    assert {"approx_kl", "entropy", "explained_variance", "recon_loss", "nll"} <= drawn
+    assert drawn <= METRICS.keys()
+    assert not drawn & {"units", "frames"}
+
+
+def test_curves_are_where_their_iterations_are(runs):
+    store = Store.open(runs / "one")
+    curves = Facts.of(store, stored_config(store)).curves
+    for curve in curves:
+        assert [x for x, _ in curve.ends] == [1.0, 2.0]
+        assert [x for x, _ in curve.way] == sorted(x for x, _ in curve.way)
+        assert all(0 < x < 2 and x % 1 for x, _ in curve.way)
+    assert any(curve.way for curve in curves)
+
+
+def test_runs_that_differ_only_by_seed_are_one_line_with_a_band(runs):
+    store = Store.open(runs / "one")
+    one = Facts.of(store, stored_config(store))
+    config = with_settings(one.config, {"seed": 8})
+    points = [point._replace(score=point.score + 2.0) for point in one.points]
+    other = dataclasses.replace(one, name="other", config=config, points=points)
+    apart = dataclasses.replace(one, name="apart", config=with_settings(one.config, {"dream": {"horizon": 7}}))
+    group, alone = groups.grouped([one, other, apart])
+    assert [facts.name for facts in group.runs] == ["one", "other"]
+    assert [facts.name for facts in alone.runs] == ["apart"]
+    middle, deviation, count = group.best()
+    assert count == 2
+    assert middle == pytest.approx(one.best.score + 1.0)
+    assert deviation == pytest.approx(math.sqrt(2.0))
+    page = compare([one, other, apart], {"one": ["wmloop eval one"]}).decode()
+    words = " ".join(Page(page).words)
+    assert "one, other differ only by seed" in words
+    assert "mean of 2: one, other" in words
+    assert re.search(r"dream\.horizon +5 +5 +7 ", words)
+
+
+def test_a_run_without_single_tracks_has_its_mark_among_the_spreads(runs):
+    store = Store.open(runs / "one")
+    one = Facts.of(store, stored_config(store))
+    bare = dataclasses.replace(one, name="bare", tracks=[])
+    (axes,) = groups.spreads([one, bare]).axes
+    assert len(axes.containers) == 1
+    assert axes.containers[0].lines[0].get_ydata() == pytest.approx([one.best.score])
+
+
+@pytest.mark.parametrize(("goal", "drawn"), [(10.0, True), (14.0, True), (905.0, False), (-300.0, False)])
+def test_a_far_goal_is_named_and_does_not_flatten_the_curves(goal, drawn):
+    _, axes = drawing.axes()
+    axes.plot([0, 1], [1.0, 12.0])
+    before = axes.get_ylim()
+    goal_line(axes, goal, [1.0, 12.0])
+    assert any(f"goal {goal:g}" in text.get_text() for text in axes.texts)
+    assert (len(axes.lines) == 2) == drawn
+    assert drawn or axes.get_ylim() == before
+
+
+def test_ticks_of_iterations_are_whole():
+    _, axes = drawing.axes()
+    axes.plot([0, 1], [1.0, 12.0])
+    drawing.whole_ticks(axes)
+    assert all(tick == int(tick) for tick in axes.get_xticks())
+
+
+def test_work_is_told_in_seconds_minutes_or_hours(runs):
+    store = Store.open(runs / "one")
+    one = Facts.of(store, stored_config(store))
+    for hours, told in (
+        (0.01, ("seconds of work", 3600.0)),
+        (0.5, ("minutes of work", 60.0)),
+        (9.0, ("hours of work", 1.0)),
+    ):
+        long = dataclasses.replace(one, points=[one.points[0]._replace(hours=hours)])
+        assert along([long], "hours") == told
+
+
+def test_figures_have_the_page_s_colours():
+    _, axes = drawing.axes(xlabel="iteration")
+    axes.plot([0, 1], [1.0, 12.0], color=drawing.REAL)
+    drawn = drawing.svg(axes.figure)
+    assert "var(--c0072b2)" in drawn
+    assert "currentColor" in drawn
+    assert drawing.INK not in drawn
+    assert "#000000" not in drawn
+    assert ' id="axes_1"' not in drawn
 
 
 def test_runs_are_held_against_each_other_on_one_page(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert wmloop("report", "one", "two", runs=runs).exit_code == 0
-    words = check(tmp_path / "one-two-report" / "report.html")
+    assert wmloop("report", "one", "two", "--to", "both", runs=runs).exit_code == 0
+    words = check(tmp_path / "both" / "report.html")
     assert words.count("one") >= 2
     assert words.count("two") >= 2
 
 
-def test_a_report_of_an_agent_that_was_imported_says_what_is_not_recorded(runs, tmp_path):
+def test_a_report_of_an_agent_that_was_imported_leaves_out_what_is_not_recorded(runs, tmp_path):
     assert wmloop("export", "one", "--to", tmp_path / "agent.safetensors", runs=runs).exit_code == 0
     assert wmloop("import", tmp_path / "agent.safetensors", "given", runs=tmp_path).exit_code == 0
     assert wmloop("report", "given", "--trust-env", "--to", tmp_path / "here", runs=tmp_path).exit_code == 0
-    assert "not recorded" in check(tmp_path / "here" / "report.html")
+    words = check(tmp_path / "here" / "report.html")
+    assert "This agent was imported" in words
+    assert "of work" not in words
+    assert "wmloop resume" not in words
 
 
 def test_a_report_on_a_world_model_that_draws_no_pictures_says_so_and_shows_the_rest(runs, tmp_path, monkeypatch):
@@ -124,7 +291,8 @@ def test_words_from_strangers_stay_words(runs, tmp_path):
     seen = probe.look(
         facts.config, Served.of(History(store, WORLD_MODEL), 1), 0, torch.device("cpu"), lambda text: None
     )
-    words = check(describe(facts, seen, 1, ["<b>"], tmp_path))
+    (tmp_path / "page.html").write_bytes(describe(facts, seen, 1, Commands(["<b>"], [], {"<i>": "<u>"})))
+    words = check(tmp_path / "page.html")
     assert "<script>alert(1)</script>" in words
     assert "<b>" in words
 
@@ -164,7 +332,7 @@ def test_an_iteration_that_was_stopped_counts_as_work_and_not_as_an_evaluation(r
     assert wmloop("report", "one", "--to", tmp_path / "here", runs=tmp_path).exit_code == 0
     words = check(tmp_path / "here" / "report.html")
     assert "No iteration has been evaluated yet" in words
-    assert "minutes of each stage" in words
+    assert "the time of each stage" in words
 
 
 def test_a_probe_branches_its_dreams_inside_the_episodes(runs):
@@ -194,9 +362,11 @@ def test_a_probe_branches_its_dreams_inside_the_episodes(runs):
 def test_the_layers_listed_are_all_there_are_and_as_many_as_the_seeds():
     cpu, actions = torch.device("cpu"), BoxActions([-1, 0, 0], [1, 1, 1])
     config = WorldModelConfig(vision={"network": "ha2018"})
-    world = VisionMemory(new_vision(config, cpu), new_memory(config, 3, cpu))
+    world = VisionMemory(new_vision(config, cpu), new_memory(config, 3, cpu), 10.0)
     agent = Agent(world, new_actor(config, actions, cpu), actions)
-    listed = probe.networks(config, agent, Pixels(64, 64))
+    agent.critic = new_critic(config, cpu)
+    features = torch.zeros(1, config.vision.latent_size + config.memory.hidden_size)
+    listed = probe.networks(agent, features, Pixels(64, 64))
 
     def total(layers):
         return sum(layer.parameters for layer in layers)
@@ -210,11 +380,11 @@ def test_the_layers_listed_are_all_there_are_and_as_many_as_the_seeds():
 
 def test_a_grid_places_pictures_where_they_belong():
     rows = [np.full((3, 4, 5, 3), shade, np.uint8) for shade in (10, 200)]
-    sheet = plots.grid(rows, scale=1)
-    assert sheet.shape == (2 * 4 + 4, 3 * 5 + 2 * 4, 3)
+    sheet = pictures.grid(rows)
+    assert sheet.shape == (2 * 4 + 4, 3 * 5 + 2 * 4, 4)
     for i, j in itertools.product(range(2), range(3)):
-        assert (sheet[8 * i : 8 * i + 4, 9 * j : 9 * j + 5] == (10, 200)[i]).all()
-    assert (sheet[4:8] == 255).all()
+        assert (sheet[8 * i : 8 * i + 4, 9 * j : 9 * j + 5] == [*[(10, 200)[i]] * 3, 255]).all()
+    assert (sheet[4:8] == 0).all()
 
 
 def test_a_run_without_an_evaluation_has_no_best(tmp_path):

@@ -34,6 +34,11 @@ def open_named(root: Path, name: str) -> Store:
     return Store.open(path if len(path.parts) > 1 or os.sep in name else root / name)
 
 
+def ships(store: Store) -> bool:
+    """Return whether this is the run that comes with wmloop, whose folder belongs to the installation."""
+    return store.path == DEMO
+
+
 def stored_config(store: Store) -> RunConfig:
     """Return the settings the run was begun with; what one older than a setting did is what it goes on to do."""
     from wmloop.config.legacy import stored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from wmloop import ranking
 from wmloop.cli.exits import guarded, say, say_next
 from wmloop.cli.opening import commits, open_run, play_command
 from wmloop.cli.options import JsonOption, NameArgument, RunsOption, print_json
@@ -18,7 +20,7 @@ from wmloop.errors import StoreCorruptError, WmloopError
 from wmloop.opening import pipeline_of, stored_config
 
 if TYPE_CHECKING:
-    from wmloop.store import Version
+    from wmloop.store import Evaluation, Version
 
 
 @guarded
@@ -46,16 +48,17 @@ def runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
 
 @guarded
 def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
-    """List a run's versions and their figures."""
+    """List a run's versions and their figures, and what `wmloop eval` found of its agents."""
     from wmloop.view.words import figure, size, span
 
     store = open_run(runs, name)
-    versions = store.versions()
+    versions, evaluations = store.versions(), store.evaluations.all()
     if as_json:
         records: list[dict[str, Any]] = [
             {
                 "version": v.name, "created": v.created, "seconds": v.seconds, "bytes": v.num_bytes, "hash": v.hash,
                 "pruned": sorted(v.pruned), "parents": dict(v.parents), "metrics": dict(v.metrics),
+                "evaluations": [e.record for e in evaluations if (e.version, e.hash) == (v.name, v.hash)],
             }
             for v in versions
         ]  # fmt: skip
@@ -73,6 +76,10 @@ def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: Jso
         there = "pruned" if version.pruned and not version.num_bytes else size(version.num_bytes)
         rows.append([version.name, when, span(version.seconds), there, figures, parents])
     _print_table(["version", "created (UTC)", "took", "size", "figures", "made from"], rows)
+    if evaluations:
+        print()
+        head = ["wmloop eval of", "when (UTC)", "tracks", "seed", "score", "worst", "on"]
+        _print_table(head, [_evaluated(evaluation) for evaluation in evaluations])
     print(f"\ntime by stage: {_shares(versions)}")
 
 
@@ -144,6 +151,16 @@ def _summary(root: Path, name: str) -> dict[str, Any]:
         "bytes": sum(version.num_bytes for version in versions),
         "size": size(sum(version.num_bytes for version in versions)),
     }
+
+
+def _evaluated(evaluation: Evaluation) -> list[str]:
+    scores, made = evaluation.scores, evaluation.record.get("made")
+    mean = f"{statistics.fmean(scores):.1f}"
+    if bounds := ranking.interval(scores):
+        mean += f" (95% CI {bounds[0]:.1f} to {bounds[1]:.1f})"
+    machine = str(made.get("cpu", "")) if isinstance(made, dict) else ""
+    when = evaluation.created[:16].replace("T", " ")
+    return [evaluation.version, when, f"{len(scores)}", f"{evaluation.seed}", mean, f"{min(scores):.1f}", machine]
 
 
 def _shares(versions: Sequence[Version]) -> str:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wmloop.cli.again import again
 from wmloop.cli.completion import run_names
 from wmloop.cli.exits import guarded, say
 from wmloop.cli.opening import log_named, open_run, output_of
 from wmloop.cli.options import IterationOption, JsonOption, RunsOption, TrustOption, at_home, print_json
-from wmloop.cli.outputs import output_folder
-from wmloop.commands import command, quoted
+from wmloop.cli.outputs import output_folder, require_room
+from wmloop.commands import command
 from wmloop.errors import UsageError
-from wmloop.opening import history_of, require_trust, stored_config
+from wmloop.opening import history_of, require_trust, ships, stored_config
 from wmloop.seeding import LAST_SEED
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 #: Bytes of run names in the name of a folder; many file systems take 255 in all.
 _LONGEST = 150
+#: The page's name in a run's folder.
+PAGE = "report.html"
+#: How to say where the page goes.
+_TO = "--to DIR"
 
 
 @guarded
@@ -38,7 +44,11 @@ def report(
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The folder to write; NAME-report here if absent.", callback=at_home),
+        typer.Option(
+            metavar="DIR|FILE.html",
+            help="Where to write it; without it report.html in the run's folder, of several runs in --runs.",
+            callback=at_home,
+        ),
     ] = None,
     seed: Annotated[
         int | None,
@@ -54,12 +64,11 @@ def report(
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Write a run's report: one HTML page, with its figures beside it.
+    """Write a run's report: one HTML page that needs nothing else.
 
-    The page needs nothing else; the figures are SVG and PNG. Learning curves, the dream's promise and the gap, tracks, V's
-    reconstructions, M's dreams beside reality, how far its rewards and ends can be believed, time by stage, the networks,
-    and the commands that make it again; of a run without a world model what there is of these. With several names the runs
-    are held against each other.
+    Learning curves, what M predicts against what reality pays, tracks, evaluations, an episode and a dream that move, V's
+    reconstructions, training curves, time by stage, the networks, and the commands that make it again; of a run without a
+    world model what there is of these. Several runs are compared, and those that differ only by seed drawn as one.
     """
     if len(names or ()) > 1 and (iteration is not None or seed is not None or trust_env):
         raise UsageError(
@@ -75,17 +84,37 @@ def report(
         raise UsageError(f"the report's figures need {error.name}: pip install 'wmloop[report]'") from error
 
     facts = [Facts.of(store, stored_config(store)) for store in stores]
-    folder = to or Path(f"{joint_name([store.name for store in stores])}-report")
-    with output_folder(folder, "--to DIR"):
+    with _place(stores, to, runs) as path:
         if len(stores) > 1:
-            written = compare(facts, [line for store in stores for line in _commands(store)], folder)
+            page = compare(facts, {store.name: _lines(store) for store in stores})
         else:
-            written = _describe(stores[0], facts[0], seed or 0, iteration, folder)
+            page = _describe(stores[0], facts[0], seed or 0, iteration)
+        path.write_bytes(page)
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     if as_json:
-        print_json("report", runs=[store.name for store in stores], page=str(written))
+        print_json("report", runs=[store.name for store in stores], page=str(shown))
     else:
-        print(written)
-    say(f"open it in a browser: {written.absolute().as_uri()}")
+        print(shown)
+    say(f"open it in a browser: {path.absolute().as_uri()}")
+
+
+@contextlib.contextmanager
+def _place(stores: Sequence[Store], to: Path | None, runs: Path) -> Iterator[Path]:
+    """Make room for the page where it goes, and return that; see `output_folder` and `require_room`."""
+    name = PAGE
+    if to is None and len(stores) == 1 and not ships(stores[0]):
+        folder = stores[0].path
+    elif to is None:
+        folder = Path() if len(stores) == 1 else runs
+        name = f"{joint_name([store.name for store in stores])}-{PAGE}"
+    elif to.suffix.lower() in (".html", ".htm") and not to.is_dir():
+        folder, name = to.parent, to.name
+    else:
+        folder = to
+    if to is None and folder.is_dir():
+        require_room(folder / name, _TO)
+    with output_folder(folder, _TO):
+        yield folder / name
 
 
 def joint_name(names: Sequence[str]) -> str:
@@ -97,35 +126,39 @@ def joint_name(names: Sequence[str]) -> str:
     return f"{'-'.join(names[:shown])}-and-{len(names) - shown}-more"
 
 
-def _describe(store: Store, facts: Any, seed: int, iteration: int | None, folder: Path) -> Path:
+def _describe(store: Store, facts: Any, seed: int, iteration: int | None) -> bytes:
     from wmloop.device import resolve_threads, set_up
-    from wmloop.report import describe, look
+    from wmloop.report import Commands, describe, look, watch
     from wmloop.serving.agent import Served
     from wmloop.serving.choice import choose
 
     history = history_of(store, facts.config)
     number, why = choose(history, iteration)
-    served = Served.of(history, number)
-    if not facts.dreams:
-        say(f"{store.name}, iteration {number} ({why})")
-        return describe(facts, None, number, _commands(store), folder, served.tensors())
-    say(f"{store.name}, iteration {number} ({why}): driving fresh episodes for its world model to look at, some 20 s")
+    served, again_ = Served.of(history, number), again(store)
+    commands = Commands(again_.commands, again_.notes, _following(store))
+    say(f"{store.name}, iteration {number} ({why}): driving fresh episodes to look at, some 5 s")
+    device, output, collected = set_up("cpu", resolve_threads(0)), output_of(store), history.collected()
     with log_named(store):
-        probe = look(
-            facts.config,
-            served,
-            seed,
-            set_up("cpu", resolve_threads(0)),
-            say,
-            output_of(store),
-            history.collected(),
-        )
-    return describe(facts, probe, number, _commands(store), folder)
+        if facts.dreams:
+            probe = look(facts.config, served, seed, device, say, output, collected)
+            return describe(facts, probe, number, commands)
+        drive = watch(facts.config, served, seed, device, say, output, collected)
+    return describe(facts, None, number, commands, drive, served.tensors())
 
 
-def _commands(store: Store) -> list[str]:
-    """Return the command that the run was begun with, and those that score and show its agent."""
-    argv = store.facts.get("argv") if isinstance(store.facts, dict) else None
-    words = [str(word) for word in argv] if isinstance(argv, list) else []
-    begun = [quoted(["wmloop", *words[1:]])] if len(words) > 1 else []
-    return [*begun, command("eval", store.path, "--episodes", "100"), command("play", store.path)]
+def _following(store: Store) -> dict[str, str]:
+    """Return what may be done with a run next, by purpose."""
+    told = {
+        "score it": command("eval", store.path, "--episodes", "100"),
+        "watch it": command("play", store.path),
+    }
+    if "imported" not in store.facts:
+        told |= {"train on": command("resume", store.path), "take it along": command("export", store.path, "--to",
+                 f"{store.name}.safetensors")}  # fmt: skip
+    return told
+
+
+def _lines(store: Store) -> list[str]:
+    """Return the commands that make a run again, and the one that scores it as it is here."""
+    told = again(store)
+    return [*told.commands, *(f"# {note}" for note in told.notes), command("eval", store.path, "--episodes", "100")]

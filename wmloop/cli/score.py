@@ -25,11 +25,15 @@ from wmloop.cli.options import (
     print_json,
 )
 from wmloop.commands import command
-from wmloop.opening import history_of, require_trust, stored_config
+from wmloop.errors import WmloopError
+from wmloop.opening import history_of, require_trust, ships, stored_config
 
 if TYPE_CHECKING:
     from wmloop.config import RunConfig
     from wmloop.history import History
+
+if TYPE_CHECKING:
+    from wmloop.store import Store, Version
 
 
 @guarded
@@ -47,7 +51,7 @@ def score(
 
     No run trains or ranks itself on these tracks, and there is no exploration noise. Prints the mean and deviation
     over tracks, the 95% confidence interval of the mean, the worst, and every track's score. The same seed gives the
-    same tracks to every run.
+    same tracks to every run. What was found is kept with the run, for `wmloop log` and `wmloop report`.
     """
     store = open_run(runs, name)
     config = stored_config(store)
@@ -96,15 +100,17 @@ def score(
     if shown:
         print("\r\x1b[K", end="", file=sys.stderr)
     scores = [result.score for result in results]
+    seconds = time.monotonic() - begun
     report: dict[str, Any] = {
         "run": store.name,
         "iteration": number,
         "seed": seed,
         **summarise(results),
         "score_ci95": ranking.interval(scores),
-        "seconds": time.monotonic() - begun,
+        "seconds": seconds,
         "tracks": details(results),
     }
+    _keep(store, {**report, "environment": config.env.id}, history.version(number, history.pipeline.agent))
     if as_json:
         print_json("eval", **report)
     else:
@@ -125,6 +131,22 @@ def _expected(history: History, config: RunConfig, episodes: int) -> str:
         return ""
     confirmed = config.evaluate.confirm_episodes if "confirmed_score" in scored[-1].metrics else 0
     return f": about {span(scored[-1].seconds / (config.evaluate.episodes + confirmed) * episodes)}"
+
+
+def _keep(store: Store, report: dict[str, Any], scored: Version | None) -> None:
+    """Keep an evaluation with its run; where that may not be written it is printed, and that is all."""
+    from wmloop import __version__
+    from wmloop.device import machine_facts
+    from wmloop.store.draft import utc_now
+
+    if scored is None or ships(store):
+        return
+    made = {**machine_facts(), "wmloop": __version__}
+    record = {**report, "created": utc_now(), "version": scored.name, "hash": scored.hash, "made": made}
+    try:
+        store.evaluations.add(record)
+    except WmloopError as error:
+        say(f"note: this evaluation is not kept with the run: {error}")
 
 
 def _mean(results: Sequence[Any]) -> float:

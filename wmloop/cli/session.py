@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import typer
@@ -71,6 +72,7 @@ class Session:
 
         device = set_up(self._config.device, self._config.threads, self._config.precision)
         state = ViewState(self._pipeline)
+        self._store.journal.append({"event": "SessionStarted", "changed": changed(self._stored, self._config)})
         for text in self._notes:
             say(f"note: {text}")
             self._store.journal.append(stamped(Message(text, "warning")))
@@ -179,13 +181,16 @@ def resources(run: Path) -> Resources:
     return Resources(machine.resident(), free)
 
 
+def changed(stored: RunConfig, config: RunConfig) -> dict[str, Any]:
+    """Return the settings by which a session differs from its run's own, by dotted name."""
+    old, new = settings(stored), settings(config)
+    return {name: value for name, value in new.items() if value != old[name]}
+
+
 def resume_command(run: Path, stored: RunConfig, config: RunConfig) -> str:
     """Return the command that goes on with the run in the folder `run` as it is going: with what was changed."""
     words: list[str] = []
-    old, new = settings(stored), settings(config)
-    for name, value in new.items():
-        if value == old[name]:
-            continue
+    for name, value in changed(stored, config).items():
         option = name.removeprefix("budget.")
         if option != name and value is not None:
             words += [f"--{option}", str(value)]

@@ -2,46 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-from wmloop.report import plots
+from wmloop.config import settings
+from wmloop.config.text import toml_value
+from wmloop.report import groups
 from wmloop.report.facts import Facts
-from wmloop.report.html import Page, cell, percent, safe, thousands
+from wmloop.report.groups import Group
+from wmloop.report.html import Page, cell, chart, mean, percent, safe, signed, thousands
+from wmloop.report.words import TERMS, WORLD_MODEL
+from wmloop.view.words import span
 
 
-def compare(runs: Sequence[Facts], commands: Sequence[str], folder: Path) -> Path:
-    """Write a page that holds several runs against each other; return its path."""
-    names = " and ".join(facts.name for facts in runs)
-    page = Page(f"{names} · wmloop", folder)
-    page.add(f"<h1>{safe(names)}</h1>")
-    page.table(
-        ["run", "seed", "iterations", "best score", "confirmed", "worst track", "gap", "real frames", "hours"],
-        [_summary(facts) for facts in runs],
-    )
+def compare(runs: Sequence[Facts], commands: Mapping[str, Sequence[str]]) -> bytes:
+    """Return a page that holds several runs against each other; `commands` are lines of each, by name."""
+    page = Page(f"{' and '.join(facts.name for facts in runs)} · wmloop")
+    page.add(f"<h1>{safe(' and '.join(facts.name for facts in runs))}</h1>")
+    together = groups.grouped(runs)
+    several = [group for group in together if len(group.runs) > 1]
+    environments = ", ".join(dict.fromkeys(facts.config.env.id for facts in runs))
+    page.say(f"{len(runs)} runs · {environments}", "dim")
+    for group in several:
+        page.say(
+            f"{group.name} differ only by seed: they are drawn as their mean, with a band of one deviation over seeds."
+        )
+    page.front()
+    page.head("Scores")
+    head = ["run", "seed", "iterations", "best score", "further tracks", "fresh tracks", "worst track", "gap", "gap in %",
+            "real frames", "work"]  # fmt: skip
+    page.table(head, [_summary(facts) for facts in runs])
+    if several:
+        page.table(["runs of one kind", "seeds", "best score, mean ± deviation over seeds"], map(_kind, several))
     page.pair(
-        page.chart("together-frames", plots.together(runs, "frames"), "score against real frames"),
-        page.chart("together-hours", plots.together(runs, "hours"), "score against hours of work"),
-    )
-    page.pair(
-        page.chart("gaps", plots.gaps(runs), "the dream-real gap"),
-        page.chart("spreads", plots.spreads(runs), "the served agents' scores over tracks; triangles are means"),
-    )
-    page.head("Settings that differ from the preset's")
-    for facts in runs:
-        changed = ", ".join(facts.changed) or "none"
-        page.say(f"{facts.name} (preset {facts.config.preset}): {changed}")
-    page.head("Made by")
-    page.add(f"<pre>{safe(chr(10).join(commands))}</pre>")
-    return page.write()
+        chart(groups.together(together, "frames"), "score against real frames"),
+        chart(groups.together(together, "hours"), "score against work") if any(facts.worked for facts in runs) else "",
+        chart(groups.gaps(together), "predicted less real return") if any(facts.dreams for facts in runs) else "",
+        chart(groups.spreads(runs), "the served agents' scores over tracks: boxes have the middle half, whiskers all, triangles"
+              " are means; a line instead, where single tracks are not known, has one deviation to either side"),
+    )  # fmt: skip
+    page.head("Settings that differ")
+    differing = _differing(runs)
+    if differing:
+        page.table(["setting", *(facts.name for facts in runs)], differing)
+    else:
+        page.say("None but seeds and what belongs to the machine.")
+    page.head("What the words mean")
+    page.terms(TERMS | (WORLD_MODEL if any(facts.dreams for facts in runs) else {}))
+    page.head("How to make them again")
+    for name, lines in commands.items():
+        page.subhead(name)
+        page.lines(lines)
+    return page.text()
 
 
 def _summary(facts: Facts) -> list[str]:
-    best, last = facts.best, facts.points[-1] if facts.points else None
-    if best is None or last is None:
-        return [facts.name, f"{facts.config.seed}", "0", *[""] * 6]
-    score = f"{best.score:.0f} ± {best.std:.0f} (iteration {best.iteration})"
+    best, seed = facts.best, f"{facts.config.seed}"
+    if best is None:
+        return [facts.name, seed, "0", *[""] * 8]
+    fresh = facts.fresh
     return [
-        facts.name, f"{facts.config.seed}", f"{len(facts.points)}", score, cell(best.confirmed), cell(best.worst),
-        percent(best.gap), thousands(facts.collected), f"{last.hours:.2f}",
+        facts.name, seed, f"{len(facts.points)}", f"{mean(best.score, best.std)} (iteration {best.iteration})",
+        cell(best.confirmed), cell(sum(fresh) / len(fresh)) if fresh else "", cell(best.worst),
+        signed(best.points, best.points_error), percent(best.gap), thousands(facts.collected),
+        span(facts.worked) if facts.worked else "",
     ]  # fmt: skip
+
+
+def _kind(group: Group) -> list[str]:
+    middle, deviation, count = group.best()
+    return [group.name, f"{count}", mean(middle, deviation)]
+
+
+def _differing(runs: Sequence[Facts]) -> list[list[str]]:
+    """Return a row for each setting that is not the same in all runs."""
+    tables = [settings(facts.config) for facts in runs]
+    rows = []
+    for name in dict.fromkeys(name for table in tables for name in table):
+        told = [_shown(table[name]) if name in table else "-" for table in tables]
+        if len(set(told)) > 1:
+            rows.append([name, *told])
+    return rows
+
+
+def _shown(value: object) -> str:
+    text = "none" if value is None else toml_value(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -12,7 +12,9 @@ from wmloop.config import RunConfig, build_config, changed_settings
 from wmloop.history import History
 from wmloop.pipelines import Pipeline, get
 from wmloop.ranking import merit
-from wmloop.store import Store, Version
+from wmloop.report.curves import Curve, curves
+from wmloop.store import Evaluation, Store, Version
+from wmloop.store.version import version_name
 from wmloop.training.tracks import saved_results
 
 
@@ -20,7 +22,9 @@ class Point(NamedTuple):
     """One iteration with an evaluation. `frames` (collected, without evaluations) and `hours` are those of all so far.
 
     The rest are figures of the evaluation (see calibration.scores.summarise) and of M's foresight on this iteration's
-    rollouts (see calibration.open_loop.open_loop_metrics); what was not measured is NaN. `ends`: see calibration.ends.
+    rollouts (see calibration.open_loop.open_loop_metrics); what was not measured is NaN. `points` is the gap in units of
+    reward; `gap`, in parts of the real return, is NaN where that says nothing, being as large as what it is a part of.
+    `ends`: see calibration.ends.
     """
 
     iteration: int
@@ -34,7 +38,8 @@ class Point(NamedTuple):
     promised: float
     paid: float
     gap: float
-    gap_error: float
+    points: float
+    points_error: float
     correlation: float
     bias: float
     ends: Mapping[str, float]
@@ -53,7 +58,8 @@ class Facts:
     """One run: its evaluations, the tracks of the served agent, seconds by iteration and stage, and what made it.
 
     `rates` are units a second (frames, images, sequence steps, dream steps) by stage, over all iterations. `collected` and
-    `evaluated` count real frames, `bytes` what is stored, `parent` is the run it was forked from.
+    `evaluated` count real frames, `bytes` what is stored, `parent` is the run it was forked from. `created` and `ended` are
+    UTC times: when it began, and when its last version was committed. `evaluations` are those of `wmloop eval`, by time.
     """
 
     name: str
@@ -68,6 +74,10 @@ class Facts:
     made: dict[str, Any]
     bytes: int
     parent: dict[str, Any]
+    created: str
+    ended: str
+    evaluations: Sequence[Evaluation]
+    curves: Sequence[Curve]
 
     @classmethod
     def of(cls, store: Store, config: RunConfig) -> Facts:
@@ -100,6 +110,8 @@ class Facts:
             _rates(versions_, pipeline.names), frames, evaluated, dict(made),
             sum(version.num_bytes for version in versions_),
             forked if isinstance(forked, dict) else {},
+            store.created, max((version.created for version in versions_), default=""),
+            store.evaluations.all(), curves(history, store.journal.events()[0]),
         )  # fmt: skip
 
     @property
@@ -108,15 +120,37 @@ class Facts:
         return max(self.points, key=lambda point: point.merit, default=None)
 
     @property
+    def fresh(self) -> list[float]:
+        """Return the scores of the served agent on the tracks of `wmloop eval`; a track that was driven twice counts once."""
+        served = None if self.best is None else self.best.iteration
+        name = "" if served is None else version_name(served, self.pipeline.agent)
+        scores: dict[Any, float] = {}
+        for kept in self.evaluations:
+            if kept.version == name:
+                for track, score in zip(kept.record["tracks"], kept.scores, strict=True):
+                    scores[track.get("seed", len(scores))] = score
+        return list(scores.values())
+
+    @property
+    def worked(self) -> float:
+        """Return the seconds of work in all committed versions; 0 where they are not recorded."""
+        return sum(sum(spent.values()) for spent in self.seconds.values())
+
+    @property
     def dreams(self) -> bool:
         """Return whether there is a world model, whose word is held against reality."""
         return self.pipeline.dreams
 
     @property
+    def preset(self) -> RunConfig:
+        """Return what the run's preset is today, on the run's environment, and on its machine."""
+        own = self.config.model_dump(include={"pipeline", "seed", "device", "threads", "precision"})
+        return build_config(self.config.preset, own, {"env": {"id": self.config.env.id}})
+
+    @property
     def changed(self) -> list[str]:
         """Return the names of the settings that differ from the preset's, but for those that say where it ran."""
-        own = self.config.model_dump(include={"pipeline", "seed", "device", "threads", "precision"})
-        return changed_settings(build_config(self.config.preset, own), self.config)
+        return changed_settings(self.preset, self.config)
 
 
 def _rates(versions: Sequence[Version], stages: Sequence[str]) -> dict[str, float]:
@@ -131,13 +165,22 @@ def _rates(versions: Sequence[Version], stages: Sequence[str]) -> dict[str, floa
     return {stage: work[stage] / took[stage] for stage in stages if took[stage] > 0}
 
 
-def _point(iteration: int, frames: float, hours: float, scored: Any, driven: Any) -> Point:
-    nan = math.nan
+def _point(
+    iteration: int, frames: float, hours: float, scored: Mapping[str, float], driven: Mapping[str, float]
+) -> Point:
+    def told(name: str, figures: Mapping[str, float] = scored) -> float:
+        return figures.get(name, math.nan)
+
+    def part(name: str, figures: Mapping[str, float]) -> float:
+        return told(name, figures) if abs(told(name, figures)) < 1 else math.nan
+
+    points = told("return_gap_points")
+    if not math.isfinite(points):  # from before it was a figure
+        points = told("predicted_return") - told("real_return")
     return Point(
-        iteration, frames, hours, scored["score"], scored.get("score_std", nan), scored.get("score_min", nan),
-        merit(scored), scored.get("confirmed_score", nan), scored.get("predicted_return", nan), scored.get("real_return", nan),
-        scored.get("return_gap", nan),
-        scored.get("return_gap_se", nan), driven.get("open_loop_correlation", nan), driven.get("open_loop_bias", nan),
+        iteration, frames, hours, scored["score"], told("score_std"), told("score_min"), merit(scored),
+        told("confirmed_score"), told("predicted_return"), told("real_return"), part("return_gap", scored), points,
+        told("return_gap_points_se"), told("open_loop_correlation", driven), part("open_loop_bias", driven),
         {name: value for name, value in scored.items() if name.startswith(("terminat", "predicted_terminations"))},
     )  # fmt: skip
 

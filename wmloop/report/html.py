@@ -1,106 +1,153 @@
-"""An HTML page that needs nothing beside it."""
+"""An HTML page that needs nothing beside it, and no program to be read."""
 
 from __future__ import annotations
 
-import base64
 import html
 import math
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from wmloop import __version__
-from wmloop.report import plots
+from wmloop.report import drawing, pictures
 from wmloop.view.words import number
 
 _CSS = """
-:root{color-scheme:light;--ink:#1b1f24;--dim:#5b6470;--line:#d9dee4;--card:#f6f8fa}
-*{box-sizing:border-box}
-body{margin:0 auto;max-width:60rem;padding:1rem;font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:#fff}
-h1{font-size:1.6rem;margin:.2em 0}h2{font-size:1.15rem;margin:2em 0 .5em;border-bottom:1px solid var(--line)}
-p{margin:.4em 0;max-width:46rem}.dim,figcaption{color:var(--dim);font-size:.9rem}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.6rem;margin:1rem 0}
-.cards div{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.6rem .8rem}
-.cards b{display:block;font-size:1.35rem}
-.pair{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:1rem}
+:root{color-scheme:light dark;--ink:#1b1f24;--dim:#59626d;--line:#d9dee4;--card:#f6f8fa;--page:#fff;--link:#0a5cad;LIGHT}
+@media (prefers-color-scheme:dark){:root{--ink:#e4e8ec;--dim:#9aa4af;--line:#343b44;--card:#1a2027;--page:#10151a;
+--link:#7cb8f5;DARK}}
+*{box-sizing:border-box}html{scroll-behavior:smooth}
+body{margin:0 auto;max-width:64rem;padding:1rem;font:16px/1.55 system-ui,sans-serif;color:var(--ink);background:var(--page);
+overflow-wrap:break-word}
+a{color:var(--link)}h1{font-size:1.7rem;line-height:1.2;margin:.2em 0}
+h2{font-size:1.25rem;margin:2.2em 0 .5em;padding-bottom:.2em;border-bottom:1px solid var(--line)}
+h3{font-size:1rem;margin:1.4em 0 .3em}p{margin:.5em 0;max-width:46rem}
+.dim,figcaption{color:var(--dim);font-size:.9rem}.lead{font-size:1.1rem}
+nav{font-size:.9rem;margin:1rem 0}nav ul{display:flex;flex-wrap:wrap;gap:.25rem 1rem;list-style:none;margin:0;padding:0}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(7.8rem,1fr));gap:.6rem;margin:1rem 0}
+.cards div{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.6rem .8rem;font-size:.9rem;
+color:var(--dim)}
+.cards b{display:block;font-size:1.25rem;color:var(--ink)}
+.pair{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,26rem),1fr));gap:1rem}.pair>*{min-width:0}
 figure{margin:.6rem 0;break-inside:avoid}figure svg,figure img{width:100%;height:auto;display:block}
 figure img{image-rendering:pixelated;max-width:44rem}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
-th,td{padding:.2rem .7rem .2rem 0;text-align:left;border-bottom:1px solid var(--line);white-space:nowrap}
-td.n,th.n{text-align:right}tr.mine{font-weight:600}
+.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;margin:.4rem 0}
+th,td{padding:.25rem .8rem .25rem 0;text-align:left;border-bottom:1px solid var(--line);white-space:nowrap}
+th{color:var(--dim);font-weight:600}td.n,th.n{text-align:right}tr.mine{font-weight:600}
+dl{display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:.3rem 1rem;font-size:.95rem;margin:.6rem 0}
+dt{font-weight:600}dd{margin:0}@media (max-width:36rem){dl{grid-template-columns:1fr}dd{margin:0 0 .4rem}}
 pre{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.7rem;overflow-x:auto;font-size:.8rem}
-@media print{body{max-width:none;font-size:11pt}details{display:block}h2{break-after:avoid}}
+code{font-size:.9em}details{margin:.5rem 0}summary{cursor:pointer}
+footer{margin-top:3rem;border-top:1px solid var(--line)}
+@media print{body{max-width:none;font-size:11pt}nav{display:none}h2{break-after:avoid}}
 """
+_ICON = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E"
 
 
 class Page:
-    """Collect a page's parts, and its figures as files."""
+    """Collect a page's parts."""
 
-    def __init__(self, title: str, folder: Path) -> None:
-        self._title, self._folder = title, folder
+    def __init__(self, title: str) -> None:
+        self._title = title
         self._parts: list[str] = []
-        folder.mkdir(parents=True, exist_ok=True)
+        self._head: list[str] = []
+        self._sections: dict[str, str] = {}
 
     def add(self, *parts: str) -> None:
         """Add HTML."""
         self._parts += parts
 
+    def front(self) -> None:
+        """End what stands above the table of contents."""
+        self._head, self._parts = self._parts, []
+
     def head(self, text: str) -> None:
         """Begin a section."""
-        self.add(f"<h2>{safe(text)}</h2>")
+        stem = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+        name = stem if stem not in self._sections else f"{stem}-{len(self._sections)}"
+        self._sections[name] = text
+        self.add(f'<h2 id="{name}">{safe(text)}</h2>')
 
-    def say(self, text: str) -> None:
-        """Add a paragraph."""
-        self.add(f"<p>{safe(text)}</p>")
+    def subhead(self, text: str) -> None:
+        """Begin a part of a section."""
+        self.add(f"<h3>{safe(text)}</h3>")
 
-    def chart(self, name: str, figure: Figure, caption: str = "") -> str:
-        """Write a figure as SVG and PNG; return it for the page."""
-        drawn = plots.svg(figure)
-        (self._folder / f"{name}.svg").write_text(drawn, encoding="utf-8")
-        figure.savefig(self._folder / f"{name}.png", dpi=160)
-        return f'<figure role="img" aria-label="{safe(caption or name)}">{drawn}{figcaption(caption)}</figure>'
+    def say(self, text: str, kind: str = "") -> None:
+        """Add a paragraph; what stands between backquotes is code."""
+        said = f' class="{kind}"' if kind else ""
+        self.add(f"<p{said}>{coded(text)}</p>")
 
-    def pictures(self, name: str, rows: Sequence[np.ndarray], caption: str) -> None:
-        """Write rows of pictures as PNG, and put them on the page."""
-        data = plots.png(plots.grid(rows))
-        (self._folder / f"{name}.png").write_bytes(data)
-        coded = base64.b64encode(data).decode()
-        self.add(
-            f'<figure><img alt="{safe(caption)}" src="data:image/png;base64,{coded}">{figcaption(caption)}</figure>'
-        )
+    def cards(self, cards: Mapping[str, str]) -> None:
+        """Add figures, each large above its name; those that are empty are left out."""
+        told = "".join(f"<div><b>{safe(value)}</b>{safe(name)}</div>" for name, value in cards.items() if value)
+        self.add(f'<div class="cards">{told}</div>')
+
+    def terms(self, terms: Mapping[str, str]) -> None:
+        """Add words and what they mean."""
+        self.add(f"<dl>{''.join(f'<dt>{safe(name)}</dt><dd>{coded(text)}</dd>' for name, text in terms.items())}</dl>")
+
+    def lines(self, lines: Sequence[str]) -> None:
+        """Add commands, or other lines as they are."""
+        self.add(f'<pre tabindex="0">{safe(chr(10).join(lines))}\n</pre>')
 
     def pair(self, *charts: str) -> None:
         """Put charts beside each other."""
         self.add(f'<div class="pair">{"".join(charts)}</div>')
 
     def table(self, head: Sequence[str], rows: Iterable[Sequence[str]], mine: Sequence[int] = ()) -> None:
-        """Add a table; columns after the first are numbers."""
-        kind = ["", *[' class="n"'] * (len(head) - 1)]
-        lines = "".join(f"<th{k}>{safe(cell)}</th>" for k, cell in zip(kind, head, strict=True))
-        body = ""
-        for place, row in enumerate(rows):
-            cells = "".join(f"<td{k}>{safe(cell)}</td>" for k, cell in zip(kind, row, strict=True))
-            row_kind = ' class="mine"' if place in mine else ""
-            body += f"<tr{row_kind}>{cells}</tr>"
-        self.add(f'<div class="wide"><table><thead><tr>{lines}</tr></thead><tbody>{body}</tbody></table></div>')
+        """Add a table, without the columns in which no row has anything; columns after the first are numbers."""
+        body = [list(row) for row in rows]
+        shown = [place for place in range(len(head)) if place == 0 or any(row[place] for row in body)]
 
-    def write(self) -> Path:
-        """Write the page; return where."""
-        path = self._folder / "report.html"
-        path.write_text(
-            f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,'
-            f' initial-scale=1"><link rel="icon" href="data:,"><title>{safe(self._title)}</title><style>{_CSS}</style>'
-            f"</head><body>{''.join(self._parts)}<p class=dim>wmloop {__version__}</p></body></html>\n",
-            encoding="utf-8",
+        def line(cells: Sequence[str], tag: str, kind: str = "") -> str:
+            told = (f"<{tag}{' class=n' if place else ''}>{safe(cells[place])}</{tag}>" for place in shown)
+            return f"<tr{kind}>{''.join(told)}</tr>"
+
+        lines = "".join(line(row, "td", " class=mine" if place in mine else "") for place, row in enumerate(body))
+        self.add(
+            f'<div class="wide" tabindex="0"><table><thead>{line(head, "th")}</thead><tbody>{lines}</tbody></table></div>'
         )
-        return path
+
+    def text(self) -> bytes:
+        """Return the page, as UTF-8."""
+        style = _CSS.replace("LIGHT", drawing.colours(dark=False)).replace("DARK", drawing.colours(dark=True))
+        links = "".join(f'<li><a href="#{name}">{safe(text)}</a></li>' for name, text in self._sections.items())
+        contents = f'<nav aria-label="Contents"><ul>{links}</ul></nav>' if len(self._sections) > 1 else ""
+        return (
+            '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width,initial-scale=1">'
+            f'<link rel="icon" href="{_ICON}"><title>{safe(self._title)}</title><style>{style}</style></head><body>'
+            f"<header>{''.join(self._head)}</header>{contents}<main>{''.join(self._parts)}</main>"
+            f"<footer><p class=dim>wmloop {__version__}</p></footer></body></html>\n"
+        ).encode()
+
+
+def chart(figure: Figure, caption: str) -> str:
+    """Return a figure for the page."""
+    return f'<figure role="img" aria-label="{safe(caption)}">{drawing.svg(figure)}{figcaption(caption)}</figure>'
+
+
+def still(rows: Sequence[np.ndarray], caption: str) -> str:
+    """Return rows of pictures (N, H, W, 3) for the page."""
+    address = pictures.png(pictures.grid(rows))
+    return f'<figure><img alt="{safe(caption)}" src="{address}">{figcaption(caption)}</figure>'
+
+
+def film(films: Sequence[np.ndarray], milliseconds: int, caption: str) -> str:
+    """Return films (T, H, W, 3) beside each other for the page; who asks for less motion sees their middle, at rest."""
+    moving = pictures.webp(films, milliseconds)
+    middle = pictures.png(pictures.grid([np.stack([film[len(film) // 2] for film in films])]))
+    return (
+        f'<figure><picture><source media="(prefers-reduced-motion: reduce)" srcset="{middle}">'
+        f'<img alt="{safe(caption)}" src="{moving}"></picture>{figcaption(caption)}</figure>'
+    )
 
 
 def figcaption(text: str) -> str:
     """Return what stands below a figure; nothing for no text."""
-    return f"<figcaption>{safe(text)}</figcaption>" if text else ""
+    return f"<figcaption>{coded(text)}</figcaption>" if text else ""
 
 
 def safe(text: object) -> str:
@@ -108,14 +155,35 @@ def safe(text: object) -> str:
     return html.escape(str(text)).encode(errors="replace").decode()
 
 
+def coded(text: str) -> str:
+    """Return a text for the page, with what stands between backquotes as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", safe(text))
+
+
 def cell(value: float) -> str:
-    """Return a figure as a table shows it; nothing where it was not measured."""
-    return f"{value:.0f}" if math.isfinite(value) else ""
+    """Return a figure as a table shows it, three digits at least; nothing where it was not measured."""
+    if not math.isfinite(value):
+        return ""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def signed(value: float, error: float = math.nan) -> str:
+    """Return a difference with its sign, and its error if there is one; nothing where it was not measured."""
+    return ("+" if value > 0 else "") + mean(value, error)
+
+
+def mean(value: float, deviation: float) -> str:
+    """Return a figure with its deviation, if there is one, to as many digits; nothing where it was not measured."""
+    if not math.isfinite(value) or not math.isfinite(deviation):
+        return cell(value)
+    largest = max(abs(value), 10 * deviation)
+    digits = 0 if largest >= 100 else 1 if largest >= 10 else 2
+    return f"{value:.{digits}f} ± {deviation:.{digits}f}"
 
 
 def thousands(value: float) -> str:
-    """Return a count with its thousands set apart."""
-    return number(value) if math.isfinite(value) else "not recorded"
+    """Return a count with its thousands set apart; nothing for one that was not recorded, or is 0."""
+    return number(value) if math.isfinite(value) and value else ""
 
 
 def percent(value: float) -> str:

@@ -19,6 +19,7 @@ from wmloop.dreams import Noise, foretell, unroll
 from wmloop.envs import Envs, make_envs
 from wmloop.episodes import Episode
 from wmloop.models.world_model import State
+from wmloop.report.episode import Dream, Drive, dream_of, drive_of
 from wmloop.seeding import derive_seed, fresh_seeds
 from wmloop.serving.agent import Served
 from wmloop.spaces import ObservationSpec
@@ -26,13 +27,13 @@ from wmloop.store import Version
 from wmloop.training.rollouts import require_same_actions
 
 #: Fresh episodes driven, and dreams branched off them, each for so many decisions.
-_EPISODES, _DREAMS, _AHEAD = 8, 24, 50
+_EPISODES, _DREAMS, _AHEAD = 4, 16, 50
 #: Decisions ahead at which a dream is shown, those that it has.
 _STEPS = (1, 5, 15, 50)
 #: Pictures in a row, and dreams shown.
 _PICTURES, _STRIPS = 6, 3
 #: Dreams of one step whose mean is what M expects of it.
-_ONE_STEP = 16
+_ONE_STEP = 8
 #: M has seen so many decisions before it is asked; some games zoom in as they begin.
 _WARM = 20
 
@@ -66,7 +67,8 @@ class Probe:
     expected of it. Errors are root mean squares over pictures in grey levels of 255, against the real picture, after 1,
     2, ... decisions of an open-loop dream under the actions really taken: `dream_error`, and for comparison `stay_error`, of
     the picture it branched off from. `seen_error` is V's own, everywhere. `reward` (T, 2) are rewards expected a decision
-    ahead and paid, `done` (T, 2) the probability that the episode ends and whether it did.
+    ahead and paid, `done` (T, 2) the probability that the episode ends and whether it did. `drive` is the first episode to look
+    at, `dream` one that branched off it.
     """
 
     scores: Sequence[float]
@@ -83,6 +85,8 @@ class Probe:
     reward: np.ndarray
     done: np.ndarray
     networks: dict[str, Sequence[Layer]]
+    drive: Drive
+    dream: Dream | None
 
     @property
     def draws(self) -> bool:
@@ -114,6 +118,20 @@ def look(
             say(f"drove {len(episodes)} of {_EPISODES} fresh tracks")
     with torch.inference_mode():
         return _ask(agent, episodes, seen, networks(agent, seen[0].state.at([0]).features, pool.observations))
+
+
+def watch(
+    config: RunConfig, served: Served, seed: int, device: torch.device, say: Callable[[str], None],
+    output: Callable[[str], None] | None = None, rollouts: Sequence[Version] = (),
+) -> Drive:  # fmt: skip
+    """Drive one fresh track with an agent that has no world model to ask."""
+    with make_envs(config.env, 1, output=output) as pool:
+        require_same_actions(rollouts, pool.actions)
+        agents = dict.fromkeys(halves(1), served.agent(config, pool.actions, device))
+        wave = [EpisodeTask(track, UNLIMITED) for track in fresh_seeds(1, seed)]
+        (episode,) = drive(pool, wave, agents, lambda frames, picture: None)
+    say("drove 1 of 1 fresh tracks")
+    return drive_of(episode)
 
 
 def _drive(pool: Envs, agent: WorldModelAgent, tracks: Sequence[int]) -> tuple[list[Episode], list[_Seen]]:
@@ -149,10 +167,14 @@ def _ask(
         ends[-1] = float(episode.terminated)
         rewards.append(np.stack([reward * agent.world.reward_scale, episode.rewards], 1))
         dones.append(np.stack([done, ends], 1))
+    seen_first = pictures if strips else None
+    warm = min(_WARM, len(first) // 4)
+    dream = dream_of(agent, imagination, first, begun.state.at([warm]), warm)
     return Probe(
         [episode.score for episode in episodes], [episode.seed for episode in episodes],
         first.observations[at], shown[0], seen_error, shown[1], shown[2],
         strips, _steps(len(dream_error)), dream_error, stay_error, np.concatenate(rewards), np.concatenate(dones), layers,
+        drive_of(first, seen_first, rewards[0][:, 0]), dream,
     )  # fmt: skip
 
 

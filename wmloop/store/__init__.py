@@ -2,6 +2,7 @@
 
 from wmloop.store.atomic import UnknownOutcomeError
 from wmloop.store.draft import KEPT_SNAPSHOTS, Draft
+from wmloop.store.evaluations import Evaluation
 from wmloop.store.latest import latest_run
 from wmloop.store.making import private_folder
 from wmloop.store.names import check_run_name, list_runs, new_run_name, require_free
@@ -13,6 +14,7 @@ __all__ = [
     "FORMAT",
     "KEPT_SNAPSHOTS",
     "Draft",
+    "Evaluation",
     "Fault",
     "FileRecord",
     "Store",

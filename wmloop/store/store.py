@@ -15,6 +15,7 @@ from wmloop.errors import StorageError, StoreCorruptError
 from wmloop.store import atomic
 from wmloop.store.creation import is_empty, make_run
 from wmloop.store.draft import DRAFT_PREFIX, Draft
+from wmloop.store.evaluations import Evaluations
 from wmloop.store.files import list_folder, read_regular, sha256
 from wmloop.store.journal import Journal
 from wmloop.store.jsontext import dump_json, parse_json
@@ -44,6 +45,7 @@ class Store:
         self.facts = facts
         self.created = created
         self.journal = Journal(path)
+        self.evaluations = Evaluations(path)
 
     @property
     def name(self) -> str:
@@ -113,6 +115,7 @@ class Store:
         """
         with run_lock(self.path):
             atomic.remove_strays(self.path)
+            self.evaluations.sweep()
             iterations = self.path / ITERATIONS
             if iterations.is_dir():
                 for folder in map(self._folder, self.iterations()):

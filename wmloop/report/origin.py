@@ -1,0 +1,68 @@
+"""The sections of a page on where a run comes from and how to go on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from wmloop.config import settings
+from wmloop.config.text import to_toml, toml_value
+from wmloop.report.facts import Facts
+from wmloop.report.html import Page, safe
+
+
+class Commands(NamedTuple):
+    """Command lines for a page: those that make a run again with what to know of them, and what to do next, by purpose."""
+
+    again: Sequence[str]
+    notes: Sequence[str]
+    following: Mapping[str, str]
+
+
+def following(page: Page, commands: Mapping[str, str]) -> None:
+    """Tell what to do next."""
+    page.head("What to do next")
+    page.add("<dl>")
+    page.add(*(f"<dt>{safe(what)}</dt><dd><code>{safe(line)}</code></dd>" for what, line in commands.items()), "</dl>")
+
+
+def origin(page: Page, facts: Facts, commands: Commands) -> None:
+    """Tell how to make a run again, and by what it was made."""
+    page.head("How to make it again")
+    if commands.again:
+        page.say("In any folder; the run is made in a new folder of runs, `again`, beside which its name is free.")
+        page.lines(commands.again)
+    for note in commands.notes:
+        page.say(note)
+    made, versions = facts.made, mapping(facts.made.get("versions"))
+    machine = [f"{made[name]}" for name in ("cpu", "instructions", "gpu", "platform") if name in made]
+    told = [f"{made['cores']} cores"] if "cores" in made else []
+    libraries = [f"Python {made['python']}"] if "python" in made else []
+    libraries += [f"{name} {versions[name]}" for name in sorted(versions)]
+    if machine or told:
+        page.say(f"Made on {', '.join([*machine, *told])}.")
+    if libraries:
+        page.say(f"With {', '.join(libraries)}.")
+    if "git" in made:
+        page.say(f"At commit `{made['git']}`. The same numbers come out to the bit only with the same program, libraries,"
+                 " processor, threads and precision.")  # fmt: skip
+    if facts.parent.get("run"):
+        page.say(f"Forked from {facts.parent.get('run')} after iteration {facts.parent.get('iteration')}.")
+    page.subhead(f"Settings that differ from preset {facts.config.preset}")
+    if facts.changed:
+        told_of, base = settings(facts.config), settings(facts.preset)
+        rows = [[name, _shown(base[name]), _shown(told_of[name])] for name in facts.changed]
+        page.table(["setting", "the preset's", "the run's"], rows)
+    else:
+        page.say("None but the seed and what belongs to the machine.")
+    page.add(f'<details><summary>All settings</summary><pre tabindex="0">{safe(to_toml(facts.config))}</pre></details>')
+
+
+def _shown(value: object) -> str:
+    text = "none" if value is None else toml_value(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def mapping(value: object) -> dict[str, object]:
+    """Return a value out of a file from strangers as a mapping; anything else is an empty one."""
+    return value if isinstance(value, dict) else {}
