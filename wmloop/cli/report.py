@@ -148,13 +148,15 @@ def _describe(store: Store, facts: Any, seed: int, iteration: int | None) -> byt
 
 def _following(store: Store) -> dict[str, str]:
     """Return what may be done with a run next, by purpose."""
+    from wmloop.store.tensors import SUFFIX
+
     told = {
         "score it": command("eval", store.path, "--episodes", "100"),
         "watch it": command("play", store.path),
     }
     if "imported" not in store.facts:
         told |= {"train on": command("resume", store.path), "take it along": command("export", store.path, "--to",
-                 f"{store.name}.safetensors")}  # fmt: skip
+                 f"{store.name}{SUFFIX}")}  # fmt: skip
     return told
 
 

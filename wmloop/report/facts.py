@@ -101,7 +101,7 @@ class Facts:
             if evaluation is None:  # it was stopped in it
                 continue
             evaluated += evaluation.metrics.get("frames", 0.0) + evaluation.metrics.get("confirmed_frames", 0.0)
-            points.append(_point(iteration, frames, hours, evaluation.metrics, driven))
+            points.append(point_of(iteration, frames, hours, evaluation.metrics, driven))
         best = history.best_evaluation()
         made = store.facts if isinstance(store.facts, dict) else {}
         versions_, forked = store.versions(), made.get("forked_from")
@@ -165,9 +165,11 @@ def _rates(versions: Sequence[Version], stages: Sequence[str]) -> dict[str, floa
     return {stage: work[stage] / took[stage] for stage in stages if took[stage] > 0}
 
 
-def _point(
+def point_of(
     iteration: int, frames: float, hours: float, scored: Mapping[str, float], driven: Mapping[str, float]
 ) -> Point:
+    """Return one iteration's place in the curves, by the figures of its evaluation and of what was driven; NaN: not told."""
+
     def told(name: str, figures: Mapping[str, float] = scored) -> float:
         return figures.get(name, math.nan)
 

@@ -15,7 +15,7 @@ from wmloop.store.files import list_folder, read_regular
 from wmloop.store.jsontext import dump_json, parse_json
 from wmloop.store.layout import EVALUATIONS
 
-_NAME = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}\.json")
+_NAME = re.compile(r"eval-[0-9]{8}-[0-9]{6}-[0-9a-f]{8}\.json")
 
 
 class Evaluation(NamedTuple):
@@ -42,7 +42,7 @@ class Evaluations:
         """Save one, whole or not at all; raises StorageError."""
         atomic.make_folder(self._folder)
         now = datetime.datetime.now(datetime.UTC)
-        path = self._folder / f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}.json"
+        path = self._folder / f"eval-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}.json"
         data = dump_json(dict(record), path.name)
         try:
             atomic.write_file(path, data)
