@@ -13,6 +13,7 @@ from torch import nn
 from benchmarks.pairs import Ratio, Work, compare, matrix_product
 from benchmarks.plain import PlainActor, PlainMemory, plain_ppo
 from wmloop.agents.collector import EpisodeTask, drive, halves
+from wmloop.agents.random_walk import RandomWalk
 from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import Agent
 from wmloop.config import build_config
@@ -199,21 +200,18 @@ def _rollouts(policy: bool) -> Iterator[Work]:
     """Yield real frames by decisions, 16 copies on all cores, packed for the disk; by C through V and M, or at random."""
     num_envs = CONFIG.env.num_envs
     with EnvPool(CONFIG.env, num_envs) as pool:
-        world = VisionMemory(new_vision(CONFIG, CPU), new_memory(CONFIG, ACTIONS, CPU))
+        world = VisionMemory(new_vision(CONFIG, CPU), new_memory(CONFIG, ACTIONS, CPU), CONFIG.memory.terminated_weight)
         agent = Agent(world, new_actor(CONFIG, pool.actions, CPU), pool.actions)
         rng = np.random.default_rng(0)
         seeds = iter(range(10**6))
 
+        def random(copies: int) -> RandomWalk:
+            return RandomWalk(np.stack([[pool.actions.sample(rng) for _ in range(copies)] for _ in range(60)]))
+
         def work() -> float:
-            trace = Recorder(agent, halves(num_envs))
-
-            def decide(t: int, copies: range, frames: np.ndarray) -> np.ndarray:
-                if policy:
-                    return trace.act(copies, frames)
-                return np.stack([pool.actions.sample(rng) for _ in copies])
-
+            agents = {copies: agent if policy else random(len(copies)) for copies in halves(num_envs)}
             wave = [EpisodeTask(next(seeds), 60) for _ in range(num_envs)]
-            episodes = drive(pool, wave, decide, lambda frames, picture: None)
+            episodes = drive(pool, wave, agents, lambda frames, picture: None, note=Recorder().note)
             encode(pack(episodes))
             return sum(episode.frames for episode in episodes)
 

@@ -75,7 +75,7 @@ def dream() -> float:
     with contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")) as env:
         triple = Served.of(History(store, WORLD_MODEL), iteration)
         agent = triple.agent(config, env.actions, set_up("cpu", 1))
-        real = Real(env, agent, config.memory.terminated_weight)
+        real = Real(env, agent)
         world = Dreamt(real, 10**9, config.env.action_repeat)
         world.reset(1)
         window = Window(1e9)

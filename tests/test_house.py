@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent / "wmloop"
 ROOMS = {
     "__init__": "",
     "__main__": "cli signals streams",
-    "agents": "envs episodes errors models spaces",
+    "agents": "entries envs episodes errors models spaces",
     "api": (
         "bundle commands config device envs episodes errors events history loop opening player seeding serving "
         "starting store training"
@@ -46,7 +46,7 @@ ROOMS = {
     "models": "errors",
     "opening": "config errors history pipelines store",
     "pipelines": "entries errors",
-    "player": "agents display dreams envs errors models seeding",
+    "player": "agents display dreams envs errors models seeding spaces",
     "ranking": "",
     "report": (
         "__init__ agents calibration config dreams envs episodes history models pipelines ranking seeding serving "
@@ -59,8 +59,7 @@ ROOMS = {
     "signals": "",
     "spaces": "config entries errors",
     "stages": (
-        "agents calibration config dreams envs episodes errors graphs learn models ranking seeding serving store "
-        "training"
+        "agents calibration config dreams envs episodes errors graphs learn models ranking seeding store training"
     ),
     "starting": "commands config device envs errors pipelines store",
     "store": "__init__ commands errors legacy",

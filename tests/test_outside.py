@@ -146,13 +146,32 @@ def test_every_other_command_on_the_page_does_what_it_says(stranger):
     said = {}
     for line in commands():
         if line[0] != "start":
-            said[" ".join(line[:2])] = stranger.wmloop(*line)
-    assert (stranger.folder / "push.gif").read_bytes()[:4] == (stranger.folder / "copy.gif").read_bytes()[:4] == b"GIF8"
+            said[" ".join(line[:4] if "--in" in line else line[:2])] = stranger.wmloop(*line)
+    for name in ("push", "dream", "copy"):
+        assert (stranger.folder / f"{name}.gif").read_bytes()[:4] == b"GIF8"
     assert "confirmed" in said["log push"]
     assert "push" in said["runs"]
     assert re.search(r"score +-0\.\d", said["eval push"])
-    (page,) = (stranger.folder / "push-report").glob("*.html")
-    assert all(stage in page.read_text() for stage in ("collect", "model", "controller", "evaluate"))
+    assert re.search(r"dream +promised -\d\.\d where reality paid -\d\.\d", said["eval push"])
+    assert re.search(r"\(dream, track \d+\): promised -?\d\.\d, 20 frames, time was up", said["play push --in dream"])
+    text = (stranger.folder / "push-report" / "report.html").read_text()
+    assert all(stage in text for stage in ("collect", "model", "controller", "evaluate"))
+    for section in (
+        "What V sees",
+        "one decision ahead",
+        "eyes closed",
+        "Does M know when it ends",
+        "dream over reality",
+    ):
+        assert section in text
+
+
+def test_what_the_world_model_promises_is_measured_and_is_what_is_paid(stranger):
+    scored = [v.metrics for v in Store.open(stranger.folder / "runs" / "push").versions() if v.stage == "evaluate"]
+    for metrics in scored:
+        assert metrics["real_return"] == pytest.approx(metrics["score"], abs=1e-3)  # each decision was asked about
+        assert metrics["predicted_terminations"] == metrics["terminations"] == 0
+    assert scored[-1]["predicted_return"] == pytest.approx(scored[-1]["real_return"], abs=0.1)
 
 
 def test_the_program_on_the_page_takes_the_agent(stranger):
@@ -161,7 +180,9 @@ def test_the_program_on_the_page_takes_the_agent(stranger):
         [sys.executable, "program.py"],
         cwd=stranger.folder, env=stranger.environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert -2.5 < float(done.stdout) < 0
+    score, promised = map(float, done.stdout.split())
+    assert -2.5 < score < 0
+    assert -0.5 < promised < 0.1  # it begins where the real episode, half over, has brought the point to the middle
 
 
 #: What is wrong at once, by name.
@@ -253,8 +274,10 @@ def take(outside, patch, what):
     world, agent = outside["world_model"].LinearWorld, outside["agent"].PointAgent
     pipeline, act = outside["pipeline"].LINEAR, agent.act
     match what:
-        case "act":
-            patch.delattr(agent, "act")
+        case "act" | "critic":
+            patch.delattr(agent, what)
+        case "carry":
+            patch.setattr(agent, "act", lambda self, carry, *given: (act(self, self.start(1), *given)[0], None))
         case "imagine":
             patch.delattr(world, "imagine")
         case "width":
@@ -278,6 +301,8 @@ def take(outside, patch, what):
         ("imagine", "controller", "a world model dreams by LinearWorld, which lacks imagine"),
         ("width", "controller", r"from features \(8, 2\) on, features \(8, 4\) instead of \(8, 2\)"),
         ("act", "evaluate", "what loads the agent .* made PointAgent, which lacks act"),
+        ("critic", "evaluate", "made, which is to have a world model, PointAgent, which lacks critic"),
+        ("carry", "evaluate", "an agent with a world model carries NoneType, which lacks state, action"),
         ("actions", "evaluate", r"gave actions of shape \(1, 1\) where the environment takes \(1, 2\)"),
         ("figures", "collect", "the stage 'collect' .* returned NoneType instead of its figures"),
         ("score", "evaluate", "the stage 'evaluate' .* returned no figure 'score' among frames"),

@@ -12,6 +12,7 @@ import torch
 
 from tests.tiny_env import MAX_STEPS
 from wmloop.agents.collector import EpisodeTask, drive
+from wmloop.agents.random_walk import RandomWalk
 from wmloop.config.text import to_toml
 from wmloop.display.keys import Controls, from_held, parse_keys
 from wmloop.display.lettering import with_lines
@@ -56,8 +57,7 @@ def agent(run, env):
 
 @pytest.fixture
 def real(run, env, agent):
-    memory = run[1].memory
-    return Real(env, agent, memory.terminated_weight)
+    return Real(env, agent)
 
 
 def episode(world, track=TRACK):
@@ -111,7 +111,7 @@ def test_an_iteration_without_a_controller_is_refused_with_those_that_have_one(r
 # ---- in reality
 
 
-def test_a_watched_episode_is_the_one_the_agent_drives_unwatched(env, agent, real):
+def test_a_watched_episode_is_the_one_the_agent_drives_unwatched(env, agent, real, monkeypatch):
     class OneCopy:
         """A pool of one copy in this process."""
 
@@ -130,17 +130,16 @@ def test_a_watched_episode_is_the_one_the_agent_drives_unwatched(env, agent, rea
         def pin_thread(self, copies):
             pass
 
-    threads = set()
+    threads, act = set(), agent.act
 
-    def decide(t, copies, frames):
-        nonlocal carry
+    def counting(*given):
         threads.add(torch.get_num_threads())
-        actions, carry = agent.act(carry, frames)
-        return actions
+        return act(*given)
 
-    carry = agent.start(1)
+    monkeypatch.setattr(agent, "act", counting)
     torch.set_num_threads(2)
-    (driven,) = drive(OneCopy(), [EpisodeTask(TRACK, 0)], decide, lambda n, o: None)
+    (driven,) = drive(OneCopy(), [EpisodeTask(TRACK, 0)], {range(1): agent}, lambda n, o: None)
+    monkeypatch.undo()
     assert (threads, torch.get_num_threads()) == ({1}, 2)  # a second thread would wait on a worker's core
     torch.set_num_threads(1)
     for dreaming in (False, True):  # which only adds pictures
@@ -200,7 +199,7 @@ def test_a_person_drives_and_m_is_told(env, agent, real, monkeypatch):
     rewards = []
     action = np.array([0.5, 0.25], np.float32)
     for _ in range(5):
-        real.step(action)
+        real.step(RandomWalk(action[None, None]))
         rewards.append(real.moment.reward)
     assert told == [pytest.approx([0.5, 0.25])] * 5
     env.reset(TRACK)
@@ -279,10 +278,9 @@ def test_the_dreams_temperature_turns_within_bounds_and_means_something(real):
 
 def test_two_agents_are_compared_on_one_track(run, env, real):
     with contextlib.closing(PixelEnv(run[1].env, render_mode="rgb_array")) as second:
-        memory = run[1].memory
         agent = Served.of(History(run[0], WORLD_MODEL), 0).agent(run[1], env.actions, CPU)
         agent.critic = None
-        same = Real(second, agent, memory.terminated_weight)
+        same = Real(second, agent)
         moments = episode(Comparison({"one": real, "two": same}))
     assert list(moments[0].pictures) == ["one", "two"]
     for moment in moments:

@@ -13,9 +13,10 @@ from wmloop.agents.world_model import Agent
 from wmloop.calibration import forecasts
 from wmloop.calibration.ends import ends
 from wmloop.calibration.gap import gap
-from wmloop.calibration.open_loop import open_loop_metrics, open_loop_returns
+from wmloop.calibration.open_loop import open_loop_metrics
 from wmloop.calibration.windows import ReturnForecast, windows
 from wmloop.config import build_config
+from wmloop.dreams import open_loop_returns
 from wmloop.episodes import Episode
 from wmloop.models.policies import ClippedGaussian
 from wmloop.models.vision_memory import VisionMemory
@@ -160,17 +161,18 @@ def test_m_is_asked_only_where_rollouts_would_still_drive():
 
 @pytest.mark.parametrize("foreseeing", [False, True])
 def test_a_trace_tells_of_every_moment_asked_and_foresees_only_if_told_to(foreseeing):
-    world = VisionMemory(new_vision(CONFIG, CPU), new_memory(CONFIG, 2, CPU))
+    world = VisionMemory(new_vision(CONFIG, CPU), new_memory(CONFIG, 2, CPU), 10.0)
     agent = Agent(world, new_actor(CONFIG, ACTIONS, CPU), ACTIONS)
     parts = halves(2)
-    trace = Recorder(agent, parts)
+    trace, carries = Recorder(), {copies: agent.start(1) for copies in parts}
     rng = np.random.default_rng(0)
     for _ in range(90):
         for copies in parts:
-            trace.act(copies, rng.integers(0, 256, (1, 64, 64, 3), np.uint8))
+            _, carries[copies] = agent.act(carries[copies], rng.integers(0, 256, (1, 64, 64, 3), np.uint8))
+            trace.note(copies, carries[copies])
     rewards = [np.arange(1, length + 1, dtype=np.float32) for length in (90, 30)]
     driven = [Episode(np.zeros(0), np.zeros(0), reward, False, True, i, 0) for i, reward in enumerate(rewards)]
-    long, short = forecasts.forecast(trace, CONFIG, driven, foreseeing)
+    long, short = forecasts.forecast(agent, trace, CONFIG, driven, foreseeing)
     assert long.paid == [rewards[0][t : t + 25].sum() for t in range(0, 90, 25)]
     assert len(long.promised) == 4
     assert long.lived == [25, 25, 25, 15]

@@ -17,6 +17,7 @@ from wmloop.history import History
 from wmloop.models.controller import GaussianActor
 from wmloop.models.memory import Memory
 from wmloop.models.vision import Vision
+from wmloop.models.vision_memory import VisionMemory
 from wmloop.opening import stored_config
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.ranking import merit
@@ -103,6 +104,17 @@ def test_a_report_of_an_agent_that_was_imported_says_what_is_not_recorded(runs, 
     assert wmloop("import", tmp_path / "agent.safetensors", "given", runs=tmp_path).exit_code == 0
     assert wmloop("report", "given", "--trust-env", "--to", tmp_path / "here", runs=tmp_path).exit_code == 0
     assert "not recorded" in check(tmp_path / "here" / "report.html")
+
+
+def test_a_report_on_a_world_model_that_draws_no_pictures_says_so_and_shows_the_rest(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(VisionMemory, "decode", lambda self, features: None)
+    assert wmloop("report", "one", "--to", tmp_path / "here", runs=runs).exit_code == 0
+    words = check(tmp_path / "here" / "report.html")
+    assert "no pictures of its dreams" in words
+    assert "What V sees" not in words
+    assert "Does M know when it ends?" in words
+    assert (tmp_path / "here" / "rewards.svg").exists()
+    assert not (tmp_path / "here" / "ahead.svg").exists()
 
 
 def test_words_from_strangers_stay_words(runs, tmp_path):

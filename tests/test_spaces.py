@@ -14,6 +14,7 @@ from tests.test_engines import Here
 from tests.tiny_env import tiny_config
 from wmloop import loop, spaces
 from wmloop.agents.collector import EpisodeTask, drive, halves
+from wmloop.agents.random_walk import RandomWalk
 from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import Agent, Exploration
 from wmloop.calibration.forecasts import forecast
@@ -218,7 +219,7 @@ class Identity(VisionMemory):
     """A world model whose z is the vector that is seen."""
 
     def __init__(self, memory):
-        super().__init__(torch.nn.Identity(), memory)
+        super().__init__(torch.nn.Identity(), memory, 1.0)
 
     @torch.inference_mode()
     def observe(self, state, action, observations):
@@ -251,7 +252,7 @@ def wander(count=8, decisions=12):
             pool.actions.random_walk(RandomDriving(), decisions, np.random.default_rng(task.seed)) for task in wave
         ]
         episodes += drive(
-            pool, wave, lambda t, copies, seen, plans=plans: np.array([plans[i][t] for i in copies]),
+            pool, wave, {copies: RandomWalk(np.stack([plans[i] for i in copies], 1)) for copies in halves(4)},
             lambda frames, picture: shown.append(picture),
         )  # fmt: skip
     assert shown
@@ -311,7 +312,7 @@ def test_m_learns_and_c_improves_in_dreams_of_vectors_with_discrete_actions(conf
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 1
     actor, critic = agent.actor, agent.critic
     actor.init_mean(experience.actions[0, : len(replay) - 1].mean(0))
-    imagination, reference = agent.world.imagination(1.0, 1.0), networks.new_actor(config, agent.actions, CPU)
+    imagination, reference = agent.world.imagination(1.0), networks.new_actor(config, agent.actions, CPU)
     reference.load_state_dict(actor.state_dict())
     optimizer = adam([*actor.parameters(), *critic.parameters()], 1e-3)
     start = filter_states(memory, experience).at(0)
@@ -336,23 +337,24 @@ def test_m_learns_and_c_improves_in_dreams_of_vectors_with_discrete_actions(conf
 
 def test_what_an_agent_did_is_recorded_as_m_reads_it_and_m_is_asked_about_it(config, agent):
     pool = Corridor(4)
-    trace, wave = Recorder(agent, halves(4)), [EpisodeTask(seed, 30, seed == 1) for seed in range(3)]
+    trace, wave = Recorder(), [EpisodeTask(seed, 30, seed == 1) for seed in range(3)]
     offset = pool.actions.perturbations(
         config.rollout.model_copy(update={"perturb_prob": 0.3}), [np.random.default_rng(0)] * 2
     )
     explore = np.array([not task.deterministic for task in wave] + [False])
 
-    def decide(t, copies, seen):
+    def exploring(t, copies):
         noise = np.random.default_rng(t).standard_normal((4, 3), np.float32)
         here = slice(copies.start, None, copies.step)
-        return trace.act(copies, seen, Exploration(noise[here], offset(), explore[here]))
+        return Exploration(noise[here], offset(), explore[here])
 
-    episodes = drive(pool, wave, decide, lambda frames, picture: None)
+    agents = dict.fromkeys(halves(4), agent)
+    episodes = drive(pool, wave, agents, lambda frames, picture: None, exploring, trace.note)
     for i, episode in enumerate(episodes):
         states, actions = trace.of(i, slice(0, len(episode)))
         np.testing.assert_array_equal(actions.numpy(), agent.actions.encode(episode.actions))
         np.testing.assert_array_equal(states.features[:, :2].numpy(), episode.observations[:-1])
-    told = forecast(trace, config, episodes, foreseeing=True)
+    told = forecast(agent, trace, config, episodes, foreseeing=True)
     assert all(math.isfinite(value) for one in told for value in one.promised)
 
 
@@ -395,7 +397,7 @@ class Hands:
 
 @pytest.mark.parametrize("place", ["real", "both", "dream"])
 def test_a_person_drives_by_discrete_actions_in_every_world(agent, place):
-    real = Real(Watched(), agent, 1.0)
+    real = Real(Watched(), agent)
     hands = Hands(12)
     player = Player(hands, real, Dreamt(real, 40, 1), place, "corridor", 10.0)
     with pytest.raises(ClosedError):

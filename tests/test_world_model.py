@@ -4,17 +4,20 @@ import numpy as np
 import pytest
 import torch
 
+from tests.test_play import Script
 from tests.tiny_env import tiny_config
 from tests.vector_world import PUSH, PointEnv, VectorWorld, point_agent
+from wmloop.agents.random_walk import RandomWalk
 from wmloop.agents.recorder import Recorder
 from wmloop.calibration.forecasts import forecast
 from wmloop.calibration.gap import gap
-from wmloop.calibration.open_loop import open_loop_returns
 from wmloop.config import build_config
-from wmloop.dreams import Noise, foretell, rollout, unroll
+from wmloop.display.showing import ClosedError
+from wmloop.dreams import Noise, foretell, open_loop_returns, rollout, unroll
 from wmloop.episodes import Episode
+from wmloop.errors import UsageError
 from wmloop.models.world_model import State
-from wmloop.player import Dreamt, Real
+from wmloop.player import Dreamt, Player, Real
 
 CONFIG = build_config("smoke", tiny_config())
 N, T = 5, 7
@@ -72,17 +75,18 @@ def test_one_step_is_foretold_and_many_are_foreseen(start, actions):
 def test_where_the_model_is_the_world_as_much_is_promised_and_foreseen_as_is_paid():
     agent, tracks, length = point_agent(), range(4), 60
     envs = [PointEnv() for _ in tracks]
-    trace, copies = Recorder(agent, [range(len(tracks))]), range(len(tracks))
+    trace, copies, carry = Recorder(), range(len(tracks)), agent.start(len(tracks))
     points, rewards = [env.reset(track) for env, track in zip(envs, tracks, strict=True)], []
     for _ in range(length):
-        taken = trace.act(copies, np.stack(points))
+        taken, carry = agent.act(carry, np.stack(points))
+        trace.note(copies, carry)
         points, paid, *_ = zip(*(env.step(action) for env, action in zip(envs, taken, strict=True)), strict=True)
         rewards.append(paid)
     driven = [
         Episode(np.zeros(0), np.zeros(0), reward, False, True, track, length)
         for track, reward in zip(tracks, np.array(rewards, np.float32).T, strict=True)
     ]
-    told = forecast(trace, CONFIG, driven, foreseeing=True)
+    told = forecast(agent, trace, CONFIG, driven, foreseeing=True)
     for episode in told:
         assert episode.promised == pytest.approx(episode.paid, abs=1e-3)
         for foreseen, came in zip(episode.foreseen, episode.paid, strict=True):
@@ -92,16 +96,33 @@ def test_where_the_model_is_the_world_as_much_is_promised_and_foreseen_as_is_pai
 
 
 def test_where_the_model_is_the_world_the_player_dreams_what_would_have_come():
-    real = Real(PointEnv(), point_agent(), 1.0)
+    real = Real(PointEnv(), point_agent())
     dream = Dreamt(real, 60, 1)
     dream.reset(3)
     score = real.moment.score
     for t in range(10):
-        by_hand = np.array([0.5, -1.0], np.float32) if t % 3 == 0 else None
+        by_hand = RandomWalk(np.array([[[0.5, -1.0]]], np.float32)) if t % 3 == 0 else None
         dream.step(by_hand)
         real.step(by_hand)
     assert dream.moment.score == pytest.approx(real.moment.score - score, abs=1e-4)
     np.testing.assert_allclose(dream.moment.action, real.moment.action, atol=1e-5)
+
+
+@pytest.mark.parametrize("place", ["dream", "both"])
+def test_a_dream_that_cannot_be_drawn_is_refused_in_words(place):
+    real = Real(PointEnv(), point_agent())
+    playing = Player(Script({}), real, Dreamt(real, 60, 1), place, "points", 10.0)
+    with pytest.raises(UsageError, match=r"draws no pictures .* leave --in away .* wmloop\.dream"):
+        playing.play([3])
+
+
+def test_reality_is_played_without_the_pictures_of_a_world_model_that_draws_none():
+    real, script = Real(PointEnv(), point_agent()), Script({2: ["tab"]}, longest=5)
+    with pytest.raises(ClosedError):
+        Player(script, real, Dreamt(real, 60, 1), "real", "points", 10.0).play([3])
+    assert list(real.moment.pictures) == ["real"]
+    assert "draws no pictures" in script.shown[2][2][2]
+    assert all("reality" in caption for _, caption, _ in script.shown)
 
 
 def test_states_are_taken_put_and_joined_whole():

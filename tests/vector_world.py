@@ -14,6 +14,8 @@ PUSH = 0.1
 class PointEnv:
     """The point begins where its track says; a step pays minus the distance (2,) that it is then from the origin."""
 
+    actions = BoxActions([-1, -1], [1, 1])
+
     def reset(self, track):
         self.point = np.random.default_rng(track).uniform(-1, 1, 2).astype(np.float32)
         return self.point
@@ -41,16 +43,16 @@ class VectorWorld:
     def expected(self, state):
         return state
 
-    def terminated(self, state, done_weight):
+    def terminated(self, state):
         return torch.zeros(len(state.features))
 
     def decode(self, features):
-        return np.zeros((len(features), 64, 64, 3), np.uint8)
+        return None  # there is nothing to see
 
-    def imagination(self, temperature, done_weight):
+    def imagination(self, temperature):
         return self
 
-    def networks(self):
+    def networks(self, shape):
         return {}
 
     def imagine(self, state, action, uniform, normal):
@@ -65,4 +67,4 @@ def point_agent():
     actor = GaussianActor(2, 2, "linear")
     with torch.no_grad():
         actor.mean.weight.copy_(torch.tensor([[-1.0, 0.5], [-0.5, -1.0]]))
-    return Agent(VectorWorld(), actor, BoxActions([-1, -1], [1, 1]))
+    return Agent(VectorWorld(), actor, PointEnv.actions)

@@ -11,7 +11,7 @@ from typing import Any
 
 from wmloop import bundle, loop
 from wmloop.commands import runs_folder
-from wmloop.config import RunConfig, WorldModelConfig
+from wmloop.config import RunConfig
 from wmloop.config.text import read_toml
 from wmloop.device import resolve_device, set_up
 from wmloop.envs import PixelEnv, RemoteEnv
@@ -112,12 +112,12 @@ class Run:
         """Yield one dream of its world model, decision by decision (see `wmloop.dream`)."""
         require_trust(self._store, self.config, trust_env)
         history, config = self._history(), self.config
-        if not isinstance(config, WorldModelConfig):
+        if not history.pipeline.dreams:
             raise UsageError(f"{self.name} has no world model to dream in: its pipeline is {config.pipeline!r}")
         chosen, _ = choose(history, iteration)
         with contextlib.closing(RemoteEnv(config.env)) as env:
             agent = Served.of(history, chosen).agent(config, env.actions, _device("cpu"))
-            real = Real(env, agent, config.memory.terminated_weight)
+            real = Real(env, agent)
             real.temperature = temperature
             dreamt = Dreamt(real, config.env.most_frames, config.env.action_repeat)
             dreamt.reset(fresh_seeds(1, seed)[0])
@@ -207,7 +207,8 @@ def dream(
 
     It branches off a real episode, of the first fresh track of `seed` (as in `wmloop eval`), after its first decisions. It
     ends where the world model says so, or after as many frames as a real episode has. Each moment has the `dream`'s
-    picture, the reward, the probability that the episode has ended, the action and the critic's value (see player.Moment).
+    picture, if the world model draws any, the reward, the probability that the episode has ended, the action and the critic's
+    value (see player.Moment).
 
     >>> import itertools, wmloop
     >>> moments = list(itertools.islice(wmloop.dream("demo", seed=1), 5))

@@ -11,10 +11,14 @@ from torch import Tensor
 from wmloop.entries import require_parts
 from wmloop.errors import UsageError
 from wmloop.learn.batch import Batch
-from wmloop.models.policies import Behaviour
+from wmloop.models.policies import Behaviour, Policy
 from wmloop.models.world_model import Imagination, Outcome, State
 
 _DESCRIBED = "wmloop.models.world_model.Imagination"
+#: Dreams of a moment, given what was really done.
+_PARTICLES = 1024
+#: With so few dreams none has just the real action: C's deviations count so many times, and no dream is impossible.
+_STD_FACTOR, _UNIFORM_MIX = 2.0, 0.02
 
 
 class Noise(NamedTuple):
@@ -136,3 +140,35 @@ def foretell(
     noise = Noise.draw(draws, len(action), imagination.noise_size, action.shape[1], generator)
     said = [outcome for _, outcome in unroll(imagination, state, lambda t, _: (state, action), noise)]
     return torch.stack([one.expected for one in said]).mean(0), torch.stack([one.done for one in said]).mean(0)
+
+
+def open_loop_returns(
+    imagination: Imagination, policy: Callable[[Tensor], Policy], begin: State, taken: Tensor, lived: Tensor,
+    generator: torch.Generator,
+) -> Tensor:  # fmt: skip
+    """Return the reward sum M expects from `begin` (N) given the actions really taken (T, N, A), (N,), open loop.
+
+    A driver's actions are evidence of the road that called for them: a dream whose road bends elsewhere would be driven
+    off it by them. So each moment's dreams are drawn again at every decision, in proportion to how probable `policy`
+    makes the real action where each dream is, and to how probably the dream has not ended before: somebody acted (a
+    particle filter, Gordon et al. 1993). Each of the first `lived` (N,) decisions counts what is then expected of it,
+    whether it ends the episode or not. No real picture is seen.
+    """
+    (count, dreams), device = (len(lived), _PARTICLES), lived.device
+    first = torch.arange(count, device=device).unsqueeze(1) * dreams
+    start = begin.at(torch.arange(count, device=device).repeat_interleave(dreams))
+    noise = Noise.draw(len(taken), count * dreams, imagination.noise_size, taken.shape[2], generator)
+    actions = taken.repeat_interleave(dreams, 1)
+    total, continues = torch.zeros(count, device=device), torch.ones(count * dreams, device=device)
+
+    def act(t: int, state: State) -> tuple[State, Tensor]:
+        likely = policy(state.features).likelihood(actions[t], _STD_FACTOR, _UNIFORM_MIX) * continues.clamp(min=1e-6)
+        weight = likely.view(count, dreams).cumsum(1)
+        at = torch.rand(count, 1, generator=generator, device=device) + torch.arange(dreams, device=device)
+        drawn = torch.searchsorted(weight, at / dreams * weight[:, -1:]).clamp_(max=dreams - 1)
+        return state.at((first + drawn).flatten()), actions[t]
+
+    for t, (_, outcome) in enumerate(unroll(imagination, start, act, noise)):
+        total += outcome.expected.view(count, dreams).mean(1) * (t < lived)
+        continues = 1 - outcome.done
+    return total

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -34,17 +33,3 @@ class Agent(Protocol[CarryT]):
 
         Without `exploration` the policy is deterministic.
         """
-
-
-class Driver(Generic[CarryT]):
-    """An agent that drives a wave of episodes."""
-
-    def __init__(self, agent: Agent[CarryT], parts: Sequence[range]) -> None:
-        """Begin a wave whose copies are driven in `parts`, each at its own pace."""
-        self._agent = agent
-        self._carries = {copies: agent.start(len(copies)) for copies in parts}
-
-    def act(self, copies: range, observations: np.ndarray) -> np.ndarray:
-        """Decide for `copies`, one of the parts, by the deterministic policy."""
-        action, self._carries[copies] = self._agent.act(self._carries[copies], observations)
-        return action

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from wmloop.agents.agent import Agent, Exploration
 from wmloop.envs import Envs, PoolStep
 from wmloop.episodes import Cut, Episode
 from wmloop.errors import DraftUnusableError, UsageError
 from wmloop.spaces import ActionSpec
 
-Decide = Callable[[int, range, np.ndarray], np.ndarray]
-"""(t, copies, observations (n, ...)) -> actions (n, ...) in the environment's units.
-
-Called once a decision for each half of the copies of a wave.
-"""
-
+Explore = Callable[[int, range], Exploration]
+"""(t, copies) -> how the agent of these copies explores at its decision t. Called once for each, in order."""
 
 #: More decisions than any episode has.
 UNLIMITED = 1_000_000
@@ -59,13 +56,16 @@ def halves(num_envs: int) -> list[range]:
 
 
 def drive(
-    pool: Envs, wave: Sequence[EpisodeTask], decide: Decide, tick: Callable[[int, np.ndarray | None], None]
-) -> list[Episode]:
+    pool: Envs, wave: Sequence[EpisodeTask], agents: Mapping[range, Agent[Any]],
+    tick: Callable[[int, np.ndarray | None], None], explore: Explore | None = None,
+    note: Callable[[range, Any], None] | None = None,
+) -> list[Episode]:  # fmt: skip
     """Drive one wave and return its episodes, in the order of its tasks.
 
-    The halves are driven independently: neither waits for the other. `tick(frames, observation)` is called after each
-    decision of either with the real frames it took and, now and then, what the wave's first copy shows, if that is a picture;
-    it may raise to give up.
+    `agents` are who decides in each of `halves`. These are driven independently: neither waits for the other.
+    `tick(frames, observation)` is called after each decision of either with the real frames it took and, now and then, what
+    the wave's first copy shows, if that is a picture; it may raise to give up. Without `explore` agents act by their
+    deterministic policy. `note(copies, carry)` takes in what they carry away from each decision.
 
     Raises:
         UsageError: what was decided are no actions of the environment.
@@ -74,17 +74,21 @@ def drive(
     idle: list[int | None] = [None] * (pool.num_envs - count)
     first = pool.reset([*(task.seed for task in wave), *idle], [*(task.decisions for task in wave), *idle])
     driven = [_EpisodeBuilder(observation) for observation in first[:count]]
-    decided = dict.fromkeys(halves(pool.num_envs), 0)
+    decided = dict.fromkeys(agents, 0)
+    carries = {copies: agent.start(len(copies)) for copies, agent in agents.items()}
 
     def act(copies: range, seen: np.ndarray) -> None:
         """Ask for a half's next decision unless all its episodes have ended."""
         if all(driven[copy].ended for copy in copies if copy < count):
             del decided[copies]
             return
-        actions = decide(decided[copies], copies, seen)
+        exploration = explore(decided[copies], copies) if explore else None
+        actions, carries[copies] = agents[copies].act(carries[copies], seen, exploration)
         if actions.shape != (wanted := (len(copies), *pool.actions.shape)):
             raise UsageError(f"an agent gave actions of shape {actions.shape} where the environment takes {wanted}")
         decided[copies] += 1
+        if note is not None:
+            note(copies, carries[copies])
         for copy, action in zip(copies, actions, strict=True):
             if copy < count and not driven[copy].ended:
                 driven[copy].actions.append(action)

@@ -1,37 +1,36 @@
-"""What an agent that drives a wave of episodes saw and did at each decision."""
+"""What was carried from one decision to the next while a wave of episodes was driven."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.agents.agent import Exploration
-from wmloop.agents.world_model import Agent, Carry
+from wmloop.entries import require_parts
 from wmloop.models.world_model import State
 
 
 class Recorder:
-    """An agent that drives a wave of episodes, and where they were and what it did at each decision."""
+    """Where the episodes of a wave were and what was done at each decision, as their agents carried it on."""
 
-    def __init__(self, agent: Agent, parts: Sequence[range]) -> None:
-        """Begin a wave whose copies are driven in `parts`, each at its own pace."""
-        self.agent = agent
-        self._carries: dict[range, list[Carry]] = {copies: [agent.start(len(copies))] for copies in parts}
+    def __init__(self) -> None:
+        self._carries: dict[range, list[Any]] = {}
 
-    def act(self, copies: range, observations: np.ndarray, exploration: Exploration | None = None) -> np.ndarray:
-        """Decide for `copies`, one of the parts, and keep what is carried on; otherwise as `Agent.act`."""
-        carries = self._carries[copies]
-        action, carry = self.agent.act(carries[-1], observations, exploration)
-        carries.append(carry)
-        return action
+    def note(self, copies: range, carry: Any) -> None:
+        """Take in what the agent of `copies`, one of the parts that are driven, carries away from its decision."""
+        self._carries.setdefault(copies, []).append(carry)
 
     def of(self, copy: int, decisions: slice) -> tuple[State, Tensor]:
-        """Return where one copy was, states of T decisions, and what it did there, (T, A) as M reads it."""
+        """Return where one copy was, states of T decisions, and what it did there, (T, A) as M reads it.
+
+        Raises:
+            UsageError: its agent does not carry that.
+        """
         copies = next(copies for copies in self._carries if copy in copies)
-        place, carries = copies.index(copy), self._carries[copies][1:][decisions]
-        states = [carry.state.at(slice(place, place + 1)) for carry in carries if carry.state is not None]
-        actions = [carry.action[place] for carry in carries if carry.action is not None]
-        return State.cat(states), torch.stack(actions)
+        place, carries = copies.index(copy), self._carries[copies][decisions]
+        require_parts(
+            carries[0], ("state", "action"), "an agent with a world model carries", "wmloop.agents.world_model.Carry"
+        )
+        states = State.cat([carry.state.at(slice(place, place + 1)) for carry in carries])
+        return states, torch.stack([carry.action[place] for carry in carries])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wmloop.agents import agent
 from wmloop.agents.agent import Exploration
 from wmloop.models.controller import Actor
-from wmloop.models.policies import Deterministic, Policy
+from wmloop.models.policies import Policy
 from wmloop.models.world_model import State, WorldModel
 from wmloop.spaces import ActionSpec
 
@@ -22,18 +24,38 @@ class Carry(NamedTuple):
     action: Tensor | None = None
 
 
+class WorldModelAgent(agent.Agent[Carry], Protocol):
+    """An agent with a world model, in which one can dream."""
+
+    @property
+    def world(self) -> WorldModel:
+        """Return its world model."""
+
+    @property
+    def actor(self) -> Callable[[Tensor], Policy]:
+        """Return the policy on features (..., F), real or imagined."""
+
+    @property
+    def actions(self) -> ActionSpec:
+        """Return the environment's actions."""
+
+    @property
+    def critic(self) -> Callable[[Tensor], Tensor] | None:
+        """Return what tells the value (...,) of features (..., F), in units of the world's reward_scale, if anything does."""
+
+
 class Agent:
-    """Drive real episodes side by side with V, M and C. All that it remembers of them is in the carry."""
+    """Drive real episodes side by side with a world model and C (a WorldModelAgent)."""
 
     def __init__(self, world: WorldModel, actor: Actor, actions: ActionSpec, critic: nn.Module | None = None) -> None:
         """Put the networks to use; `actions` are the environment's, and a critic tells values."""
         self.world, self.actor, self.actions, self.critic = world, actor.eval(), actions, critic
-        self.device = next(actor.parameters()).device
 
     def start(self, num_envs: int) -> Carry:
         """Return what is carried into the first decision of `num_envs` new episodes: nothing."""
         return Carry()
 
+    @torch.inference_mode()
     def act(
         self, carry: Carry, observations: np.ndarray, exploration: Exploration | None = None
     ) -> tuple[np.ndarray, Carry]:
@@ -41,32 +63,10 @@ class Agent:
 
         Without `exploration` the policy is deterministic.
         """
-        state = self.observe(carry, observations)
-        action = self.decide(state, exploration)
-        return self.in_units(action), Carry(state, action)
-
-    def observe(self, carry: Carry, observations: np.ndarray) -> State:
-        """Return where the episodes are that show `observations` (N, ...) after what was carried."""
-        return self.world.observe(carry.state, carry.action, observations)
-
-    @torch.inference_mode()
-    def decide(self, state: State, exploration: Exploration | None = None) -> Tensor:
-        """Return C's actions (N, A) as M reads them."""
+        state = self.world.observe(carry.state, carry.action, observations)
         policy: Policy = self.actor(state.features)
         action = policy.mode()
         if exploration is not None:
-            noise, offset, explore = (torch.from_numpy(part).to(self.device) for part in exploration)
+            noise, offset, explore = (torch.from_numpy(part).to(action.device) for part in exploration)
             action = torch.where(explore.unsqueeze(1), policy.executed(policy.sample(noise) + offset), action)
-        return action
-
-    def policy(self, features: Tensor) -> Deterministic:
-        """Return the policy at features (..., Z + D) without its noise, for dreams."""
-        return Deterministic(self.actor(features))
-
-    def in_units(self, action: Tensor) -> np.ndarray:
-        """Return actions (N, A), as M reads them, in the environment's units (N, ...)."""
-        return self.actions.decode(action.cpu().numpy())
-
-    def from_units(self, action: np.ndarray) -> Tensor:
-        """Return actions (N, ...) in the environment's units as M reads them, (N, A)."""
-        return torch.as_tensor(self.actions.encode(action), device=self.device)
+        return self.actions.decode(action.cpu().numpy()), Carry(state, action)

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from wmloop.agents.recorder import Recorder
+from wmloop.agents.world_model import WorldModelAgent
 from wmloop.calibration.ends import by_bin
-from wmloop.calibration.open_loop import open_loop_returns
 from wmloop.calibration.windows import HORIZON, ReturnForecast, time_limit, windows
-from wmloop.config import WorldModelConfig
-from wmloop.dreams import Noise, foretell, rollout
+from wmloop.config import RunConfig
+from wmloop.dreams import Noise, foretell, open_loop_returns, rollout
 from wmloop.episodes import Episode
+from wmloop.models.policies import Deterministic
 from wmloop.models.world_model import State
 from wmloop.seeding import derive_seed
 
@@ -30,10 +31,10 @@ _ROWS = 1024
 
 @torch.inference_mode()
 def forecast(
-    trace: Recorder, config: WorldModelConfig, episodes: Sequence[Episode], foreseeing: bool = False,
+    agent: WorldModelAgent, trace: Recorder, config: RunConfig, episodes: Sequence[Episode], foreseeing: bool = False,
     tick: Callable[[], None] = lambda: None,
 ) -> list[ReturnForecast]:  # fmt: skip
-    """Return M's promises over each of `episodes`, those of the wave in order, driven from the trace's beginning.
+    """Return M's promises over each of `episodes`, those of the wave in order, which the agent drove and the trace saw.
 
     What M foresees of the actions really taken is asked only if `foreseeing`: it takes many dreams, and `tick` is
     called between them.
@@ -41,22 +42,23 @@ def forecast(
     lived: list[list[int]] = [[] for _ in episodes]
     told = [
         ReturnForecast([], [], [], lived[i], len(episode), ends)
-        for i, (episode, ends) in enumerate(zip(episodes, _ends(trace, config, episodes), strict=True))
+        for i, (episode, ends) in enumerate(zip(episodes, _ends(agent, trace, episodes), strict=True))
     ]
     limit = time_limit(episodes, config)
-    asked = [windows(episode, config.dream.burn_in, limit, config.rollout.max_unrewarded) for episode in episodes]
+    asked = [windows(episode, config.burn_in, limit, config.max_unrewarded) for episode in episodes]
     starts = [(i, number, window) for i, some in enumerate(asked) for number, window in enumerate(some)]
     if not starts:
         return told
-    agent, scale = trace.agent, trace.agent.world.reward_scale
     seen = [trace.of(i, slice(window.start, window.start + window.lived)) for i, _, window in starts]
     begin = State.cat([states.at(slice(1)) for states, _ in seen])
-    generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "promise"))
-    imagination = agent.world.imagination(1.0, config.memory.terminated_weight)
-    begins = begin.at(torch.arange(len(starts), device=agent.device).repeat_interleave(_DREAMS))
+    scale, device = agent.world.reward_scale, begin.features.device
+    generator = torch.Generator(device).manual_seed(derive_seed(episodes[0].seed, "promise"))
+    imagination = agent.world.imagination(1.0)
+    begins = begin.at(torch.arange(len(starts), device=device).repeat_interleave(_DREAMS))
     actions = seen[0][1].shape[1]
     noise = Noise.draw(HORIZON, len(starts) * _DREAMS, imagination.noise_size, actions, generator)
-    batch = rollout(imagination, agent.policy, begins, noise._replace(action=torch.zeros_like(noise.action)))
+    noise = noise._replace(action=torch.zeros_like(noise.action))
+    batch = rollout(imagination, lambda features: Deterministic(agent.actor(features)), begins, noise)
     due = (batch.survival[:-1] * batch.expected).cumsum(0).unflatten(1, (-1, _DREAMS)).mean(2).cpu().numpy() * scale
     for place, (i, _, window) in enumerate(starts):
         told[i].promised.append(float(due[window.promised - 1, place]))
@@ -70,7 +72,7 @@ def forecast(
         tick()
         some = chosen[k : k + _TOGETHER]
         taken = nn.utils.rnn.pad_sequence([seen[place][1] for place in some])
-        real = torch.tensor([starts[place][2].lived for place in some], device=agent.device)
+        real = torch.tensor([starts[place][2].lived for place in some], device=device)
         foreseen: Tensor = open_loop_returns(imagination, agent.actor, begin.at(some), taken, real, generator) * scale
         answers |= dict(zip(some, foreseen.tolist(), strict=True))
     for place, (i, _, _) in enumerate(starts):
@@ -78,13 +80,12 @@ def forecast(
     return told
 
 
-def _ends(trace: Recorder, config: WorldModelConfig, episodes: Sequence[Episode]) -> list[list[list[float]]]:
+def _ends(agent: WorldModelAgent, trace: Recorder, episodes: Sequence[Episode]) -> list[list[list[float]]]:
     """Return for each episode how often M expected it to end, and whether it did (see Promises)."""
-    agent = trace.agent
-    imagination = agent.world.imagination(1.0, config.memory.terminated_weight)
-    generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "ends"))
+    imagination = agent.world.imagination(1.0)
     seen = [trace.of(i, slice(0, len(episode))) for i, episode in enumerate(episodes)]
     states, actions = State.cat([states for states, _ in seen]), torch.cat([actions for _, actions in seen])
+    generator = torch.Generator(actions.device).manual_seed(derive_seed(episodes[0].seed, "ends"))
     parts = []
     for k in range(0, len(actions), _ROWS):
         some = slice(k, k + _ROWS)

@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wmloop.agents.agent import Driver
 from wmloop.agents.collector import UNLIMITED, EpisodeTask, drive, halves
 from wmloop.agents.recorder import Recorder
 from wmloop.calibration.ends import ends
 from wmloop.calibration.forecasts import forecast
 from wmloop.calibration.gap import gap
 from wmloop.calibration.windows import ReturnForecast
-from wmloop.config import RunConfig, WorldModelConfig
+from wmloop.config import RunConfig
 from wmloop.envs import Envs
 
 
@@ -35,20 +34,16 @@ class EpisodeResult(NamedTuple):
 
 def score_episodes(
     config: RunConfig, pool: Envs, agent: Any, tracks: Sequence[int], tick: Callable[[int, np.ndarray | None], None],
+    dreams: bool,
 ) -> list[EpisodeResult]:  # fmt: skip
     """Drive at most one wave of tracks with the deterministic policy; `tick` as in `collector.drive`.
 
-    An agent without a world model, as its settings say, promises nothing.
+    If the agent `dreams`, its world model is asked what it promises (see Pipeline.dreams).
     """
     wave = [EpisodeTask(seed, UNLIMITED) for seed in tracks]
-    if isinstance(config, WorldModelConfig):
-        trace = Recorder(agent, halves(pool.num_envs))
-        episodes = drive(pool, wave, lambda t, copies, frames: trace.act(copies, frames), tick)
-        told = forecast(trace, config, episodes)
-    else:
-        driver = Driver(agent, halves(pool.num_envs))
-        episodes = drive(pool, wave, lambda t, copies, frames: driver.act(copies, frames), tick)
-        told = [ReturnForecast([], [], [])] * len(episodes)
+    trace = Recorder() if dreams else None
+    episodes = drive(pool, wave, dict.fromkeys(halves(pool.num_envs), agent), tick, note=trace.note if trace else None)
+    told = forecast(agent, trace, config, episodes) if trace else [ReturnForecast([], [], [])] * len(episodes)
     return [
         EpisodeResult(e.seed, e.score, e.frames, e.terminated, p.promised, p.paid, p.lived, p.decisions, p.ends)
         for e, p in zip(episodes, told, strict=True)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wmloop.config import WorldModelConfig
+from wmloop.config import RunConfig
 from wmloop.episodes import Episode
 
 #: Decisions over which a promise is compared.
@@ -27,8 +27,8 @@ class ReturnForecast(NamedTuple):
     """What M said over the windows of one episode (see `windows`), and what came of it; rewards in the environment's units.
 
     `promised` is dreamt with C acting inside M, `foreseen` is what M expects given the actions that were really taken
-    (see `open_loop_returns`; None, or nothing at all, where that was not asked), `paid` is what reality paid, all sums over
-    a window; `lived` are its real decisions. `decisions` is the episode's length. `ends` has a row for each of BINS:
+    (see dreams.open_loop_returns; None, or nothing at all, where that was not asked), `paid` is what reality paid, all sums
+    over a window; `lived` are its real decisions. `decisions` is the episode's length. `ends` has a row for each of BINS:
     decisions for which M expected an end with such a probability, the sum of these, and the ends that came.
     """
 
@@ -60,9 +60,9 @@ def windows(episode: Episode, warmup: int, limit: int, max_unrewarded: int | Non
     return found
 
 
-def time_limit(episodes: Sequence[Episode], config: WorldModelConfig) -> int:
+def time_limit(episodes: Sequence[Episode], config: RunConfig) -> int:
     """Return the decisions that an episode has at most: as configured, or fewer where the environment cut one before."""
-    cut = [len(e) for e in episodes if not e.terminated and _stopped(e.rewards, config.rollout.max_unrewarded) > len(e)]
+    cut = [len(e) for e in episodes if not e.terminated and _stopped(e.rewards, config.max_unrewarded) > len(e)]
     return min([-(-config.env.most_frames // config.env.action_repeat), *cut])
 
 

@@ -61,9 +61,8 @@ def play(
     config = stored_config(store)
     require_trust(store, config, trust_env)
 
-    from wmloop.config import WorldModelConfig
-
-    dreams = isinstance(config, WorldModelConfig)
+    history = history_of(store, config)
+    dreams = history.pipeline.dreams
     if place != "real" and not dreams:
         raise UsageError(
             f"the run {store.name} is of the pipeline {config.pipeline}: its agent has no world model to dream in, so leave"
@@ -78,7 +77,6 @@ def play(
     from wmloop.seeding import fresh_seeds
     from wmloop.serving.choice import choose
 
-    history = history_of(store, config)
     iteration, why = choose(history, version)
     device = set_up("cpu", 1)  # one small picture at a time: more threads would only wait for each other
     say(f"{store.name}, iteration {iteration} ({why})")
@@ -87,7 +85,9 @@ def play(
         say(f"left: iteration {iteration}; right: iteration {against}")
     elif dreams and place != "dream":
         below = ", and below that M's dream with closed eyes" if place == "both" else ""
-        say(f"left: reality; right: what V sees, below it what M expected to see{below}")
+        say(
+            f"left: reality; right, where its world model draws pictures: what V sees, below it what M expected to see{below}"
+        )
     with log_named(store), contextlib.ExitStack() as stack:
         env = stack.enter_context(contextlib.closing(RemoteEnv(config.env, output_of(store))))
         real = _real(config, history, iteration, env, device)
@@ -109,13 +109,10 @@ def play(
 
 
 def _real(config: RunConfig, history: History, iteration: int, env: RemoteEnv, device: torch.device) -> Real | Plain:
-    from wmloop.config import WorldModelConfig
     from wmloop.player import Plain, Real
     from wmloop.serving.agent import Served
     from wmloop.training.rollouts import require_same_actions
 
     require_same_actions(history.collected(), env.actions)
     agent = Served.of(history, iteration).agent(config, env.actions, device)
-    return (
-        Real(env, agent, config.memory.terminated_weight) if isinstance(config, WorldModelConfig) else Plain(env, agent)
-    )
+    return Real(env, agent) if history.pipeline.dreams else Plain(env, agent)

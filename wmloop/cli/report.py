@@ -78,7 +78,6 @@ def _together(names: Sequence[str]) -> str:
 
 
 def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: Path) -> Path:
-    from wmloop.config import WorldModelConfig
     from wmloop.device import resolve_threads, set_up
     from wmloop.report import describe, look
     from wmloop.serving.agent import Served
@@ -87,10 +86,10 @@ def _describe(store: Store, facts: Any, seed: int, version: int | None, folder: 
     history = history_of(store, facts.config)
     iteration, why = choose(history, version)
     served = Served.of(history, iteration)
-    if not isinstance(facts.config, WorldModelConfig):
+    if not facts.dreams:
         say(f"{store.name}, iteration {iteration} ({why})")
         return describe(facts, None, iteration, _commands(store), folder, served.tensors())
-    say(f"{store.name}, iteration {iteration} ({why}): driving fresh tracks for V and M to look at, some 20 s")
+    say(f"{store.name}, iteration {iteration} ({why}): driving fresh tracks for its world model to look at, some 20 s")
     with log_named(store):
         probe = look(
             facts.config,

@@ -75,7 +75,7 @@ def score(
         require_same_actions(history.collected(), pool.actions)
         agent = Served.of(history, iteration).agent(config, pool.actions, where)
         for wave in waves([EpisodeTask(track, 0) for track in fresh_seeds(tracks, seed)], pool.num_envs):
-            results += score_episodes(config, pool, agent, [task.seed for task in wave], tick)
+            results += score_episodes(config, pool, agent, [task.seed for task in wave], tick, history.pipeline.dreams)
             if not sys.stderr.isatty() and len(results) < tracks:
                 say(f"{len(results)} of {tracks} tracks, mean score {_mean(results):.1f}")
     if shown:

@@ -90,3 +90,13 @@ class RunConfig(Part):
     def replay(self) -> int:
         """Return how many of the newest iterations' episodes are learnt from."""
         return 1
+
+    @property
+    def burn_in(self) -> int:
+        """Return how many real decisions a world model has seen before it is asked for a promise."""
+        return 0
+
+    @property
+    def max_unrewarded(self) -> int | None:
+        """Return after how many decisions without any positive reward a collected episode is stopped; None: never."""
+        return None

@@ -47,3 +47,8 @@ class VanillaPPOConfig(RunConfig):
     """What the network on pictures is, and how it learns."""
 
     ppo: PPOConfig = PPOConfig()
+
+    @property
+    def max_unrewarded(self) -> int | None:
+        """Return after how many decisions without any positive reward an episode is stopped; None: never."""
+        return self.ppo.max_unrewarded

@@ -23,3 +23,13 @@ class WorldModelConfig(RunConfig):
     def replay(self) -> int:
         """Return how many of the newest iterations' episodes are learnt from."""
         return self.rollout.replay_iterations
+
+    @property
+    def burn_in(self) -> int:
+        """Return how many real decisions M has seen before it is asked for a promise."""
+        return self.dream.burn_in
+
+    @property
+    def max_unrewarded(self) -> int | None:
+        """Return after how many decisions without any positive reward C's episode is stopped; None: never."""
+        return self.rollout.max_unrewarded

@@ -18,8 +18,9 @@ from wmloop.models.world_model import State
 class VisionMemory:
     """V and M, put to use (see world_model.WorldModel). Features are [z, h] (N, Z + D), as M has them."""
 
-    def __init__(self, vision: Vision, memory: Memory) -> None:
-        self.vision, self.memory = vision.eval(), memory.eval()
+    def __init__(self, vision: Vision, memory: Memory, terminated_weight: float) -> None:
+        """Put the networks to use; M was trained with terminated steps counted `terminated_weight` times."""
+        self.vision, self.memory, self.terminated_weight = vision.eval(), memory.eval(), terminated_weight
         self.device = next(memory.parameters()).device
         self._follow = memory.follower()
 
@@ -49,10 +50,10 @@ class VisionMemory:
         return State(torch.cat([mixture.expected(self.memory.density(h)), h], -1), state.inner)
 
     @torch.inference_mode()
-    def terminated(self, state: State, done_weight: float) -> Tensor:
+    def terminated(self, state: State) -> Tensor:
         """Return the probability (N,) that the step to `state`, which is seen, has ended the episode."""
         z, h = self.memory.split(state.features)
-        return done_probability(self.memory.predict(h, z).done_logit, done_weight)
+        return done_probability(self.memory.predict(h, z).done_logit, self.terminated_weight)
 
     @torch.inference_mode()
     def decode(self, features: Tensor) -> np.ndarray:
@@ -61,9 +62,9 @@ class VisionMemory:
         frames: np.ndarray = to_frames(self.vision.decode(z)).cpu().numpy()
         return frames
 
-    def imagination(self, temperature: float, done_weight: float) -> Kernel:
+    def imagination(self, temperature: float) -> Kernel:
         """Return M's dreaming at a mixture temperature."""
-        return Kernel(self.memory, temperature, done_weight)
+        return Kernel(self.memory, temperature, self.terminated_weight)
 
     def networks(self, shape: Sequence[int]) -> Mapping[str, tuple[nn.Module, Callable[[], object]]]:
         """Return V and M, each with a call that passes once through all its layers, for a picture of `shape`."""

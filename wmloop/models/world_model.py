@@ -91,14 +91,14 @@ class WorldModel(Protocol):
     def expected(self, state: State) -> State:
         """Return N states with what was expected to be seen there, the steps before being known, instead of what was."""
 
-    def terminated(self, state: State, done_weight: float) -> Tensor:
+    def terminated(self, state: State) -> Tensor:
         """Return the probability (N,) that the step to `state`, which is seen, has ended the episode."""
 
-    def decode(self, features: Tensor) -> np.ndarray:
-        """Return pictures (N, H, W, 3) uint8 of features (N, F)."""
+    def decode(self, features: Tensor) -> np.ndarray | None:
+        """Return pictures (N, H, W, 3) uint8 of features (N, F); None where there is nothing to see."""
 
-    def imagination(self, temperature: float, done_weight: float) -> Imagination:
-        """Return what dreams at a temperature, 1 being as the world model believes; ends were learnt `done_weight` times."""
+    def imagination(self, temperature: float) -> Imagination:
+        """Return what dreams at a temperature, 1 being as the world model believes."""
 
     def networks(self, shape: Sequence[int]) -> Mapping[str, tuple[nn.Module, Callable[[], object]]]:
         """Return its networks by name, each with a call that passes once through all its layers, for one observation.

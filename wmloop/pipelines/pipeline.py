@@ -10,6 +10,9 @@ from typing import Any
 from wmloop.entries import found, require_parts
 from wmloop.errors import UsageError
 
+#: What an agent with a world model has besides, and where that is described.
+_DREAMER, _DESCRIBED = ("world", "actor", "actions", "critic"), "wmloop.agents.world_model.WorldModelAgent"
+
 Run = Callable[..., dict[str, float]]
 """(ctx, **versions) -> metrics. The versions that a stage reads are given by the names of their stages."""
 
@@ -53,9 +56,10 @@ class Pipeline:
     `collected_by` names the stage whose versions hold real episodes and count `frames`, `scored_by` the one whose metric
     `score` is the agent's in reality, and `agent` the one whose versions, with those that they need, are an agent.
     `load` is the function that makes the agent of such versions, and `accept` the one that refuses tensors, by file, that
-    are none; each may be named as `module:function`. `settings` is the class of its runs' settings, a subclass of
-    config.RunConfig that has the groups which the pipeline brings, and `shapes` the function that returns the shapes of its
-    networks' tensors as configured: training cannot go on where they change. These are named likewise.
+    are none; each may be named as `module:function`. `dreams` says that this agent has a world model to dream in: it is an
+    agents.world_model.WorldModelAgent. `settings` is the class of its runs' settings, a subclass of config.RunConfig that
+    has the groups which the pipeline brings, and `shapes` the function that returns the shapes of its networks' tensors as
+    configured: training cannot go on where they change. These are named likewise.
 
     Raises:
         UsageError: two stages have one name, or one reads what the table does not have by then.
@@ -68,6 +72,7 @@ class Pipeline:
     agent: str
     load: str | Callable[..., Any]
     accept: str | Callable[..., None]
+    dreams: bool = False
     settings: str | type[Any] = "wmloop.config:RunConfig"
     shapes: str | Callable[..., Mapping[str, tuple[int, ...]]] = field(default=lambda config: {})
 
@@ -167,6 +172,8 @@ class Pipeline:
         agent = self.loader(config, actions, device, **versions)
         made = f"what loads the agent of the pipeline {self.name!r} made"
         require_parts(agent, ("start", "act"), made, "wmloop.agents.agent.Agent")
+        if self.dreams:
+            require_parts(agent, _DREAMER, f"{made}, which is to have a world model,", _DESCRIBED)
         return agent
 
     @property

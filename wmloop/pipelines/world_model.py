@@ -34,5 +34,5 @@ WORLD_MODEL = Pipeline(
     ),
     collected_by="rollout", scored_by="evaluate", agent="controller",
     load="wmloop.serving.world_model:load", accept="wmloop.serving.world_model:accept",
-    settings="wmloop.config:WorldModelConfig", shapes="wmloop.training.networks:shapes",
+    dreams=True, settings="wmloop.config:WorldModelConfig", shapes="wmloop.training.networks:shapes",
 )  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 
 from wmloop.agents.agent import Agent
 from wmloop.envs import PixelEnv, RemoteEnv
-from wmloop.player.worlds import Moment, how_it_ended
+from wmloop.player.worlds import Moment, decided, how_it_ended
 
 
 class Plain:
@@ -25,12 +25,12 @@ class Plain:
         self._carry = self._agent.start(1)
         self._look(self.env.reset(track), 0, 0.0, 0, "", 0.0)
 
-    def step(self, action: np.ndarray | None = None) -> None:
+    def step(self, driver: Agent[Any] | None = None) -> None:
         """Take one decision."""
         before = self.moment
         if before.ended:
             return
-        taken = self._action if action is None else action
+        taken = before.action if driver is None else decided(driver, self._observation)
         observation, reward, terminated, truncated, count = self.env.step(taken)
         ended = how_it_ended(reward, terminated, truncated)
         self._look(observation, before.decision + 1, before.score + reward, before.frames + count, ended, reward)
@@ -38,6 +38,7 @@ class Plain:
     def _look(
         self, observation: np.ndarray, decision: int, score: float, frames: int, ended: str, reward: float
     ) -> None:
-        (self._action,), self._carry = self._agent.act(self._carry, observation[None])
+        self._observation = observation
+        (action,), self._carry = self._agent.act(self._carry, observation[None])
         pictures = {"real": self.env.render()}
-        self.moment = Moment(pictures, decision, score, frames, ended, reward, float("nan"), self._action)
+        self.moment = Moment(pictures, decision, score, frames, ended, reward, float("nan"), action)

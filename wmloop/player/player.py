@@ -14,7 +14,8 @@ from wmloop.display.keys import HELP
 from wmloop.display.lettering import draw_label
 from wmloop.display.showing import ClosedError, Showing
 from wmloop.display.video import Video
-from wmloop.errors import WmloopError
+from wmloop.errors import UsageError, WmloopError
+from wmloop.player.hand import Hand
 from wmloop.player.plain import Plain
 from wmloop.player.worlds import Comparison, Dreamt, Moment, Real, World
 
@@ -22,6 +23,7 @@ _HEIGHT = 400
 #: What `t` and `T` do to the dream's temperature.
 _TURN = 1.15
 _PLACES = ("real", "both", "dream")
+_UNSEEN = "this agent's world model draws no pictures of its dreams"
 _WORDS = {"real": "reality", "both": "reality + dream", "dream": "a dream", "comparison": "reality"}
 
 
@@ -36,6 +38,7 @@ class Player:
         self._showing, self._real, self._dream, self._comparison = showing, real, dream, comparison
         self._about, self._fps = about, fps
         self._place = place
+        self._hand = Hand(showing, real.env.actions)
         self._by_hand = self._paused = self._once = self._helping = self._again = False
         self._said = ""
         self._video: Video | None = None
@@ -46,6 +49,7 @@ class Player:
 
         Raises:
             ClosedError: the person left.
+            UsageError: a dream is to be shown of a world model that draws no pictures.
         """
         try:
             for number, track in enumerate(tracks, 1):
@@ -73,6 +77,10 @@ class Player:
         if isinstance(self._real, Real):
             self._real.dreaming = self._place == "both"
         self._world().reset(track)
+        if self._place != "real" and isinstance(self._real, Real) and not self._real.draws:
+            raise UsageError(
+                f"{_UNSEEN}: leave --in away to watch it in reality, or step through its dream with wmloop.dream"
+            )
 
     def _episode(self, track: int) -> None:
         while True:
@@ -87,10 +95,7 @@ class Player:
             if self._paused and not self._once:
                 continue
             self._once = False
-            self._world().step(self._hand() if self._by_hand else None)
-
-    def _hand(self) -> np.ndarray:
-        return self._real.env.actions.from_keys(*self._showing.hand())
+            self._world().step(self._hand if self._by_hand else None)
 
     def _press(self, key: str, track: int) -> None:
         self._said = ""
@@ -119,6 +124,9 @@ class Player:
         """Go to the next world; a dream begins where reality stands, and reality waits meanwhile."""
         if self._dream is None or isinstance(self._real, Plain):
             self._said = "this agent has no world model to dream in"
+            return
+        if not self._real.draws:
+            self._said = _UNSEEN
             return
         self._place = _PLACES[(_PLACES.index(self._place) + 1) % len(_PLACES)]
         self._real.dreaming = self._place == "both"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from wmloop.agents.world_model import Agent, Carry
+from wmloop.agents.agent import Agent
+from wmloop.agents.world_model import WorldModelAgent
 from wmloop.dreams import Noise, unroll
 from wmloop.envs import PixelEnv, RemoteEnv
 from wmloop.models.world_model import Imagination, Outcome, State
@@ -29,8 +30,8 @@ class Moment(NamedTuple):
     `score` and `frames` count what came before it; `ended` is empty until the last moment, which says how it ended.
     `reward` is what the decision before was paid, `done` M's probability, given what came, that it ended the episode; NaN
     without an M.
-    `action` (A,), in the environment's units, and `value`, in rewards still to come, are C's of this moment; NaN without a
-    critic.
+    `action`, in the environment's units, and `value`, in rewards still to come, are what the world's agent would do at this
+    moment and what it thinks of it; NaN without a critic.
     """
 
     pictures: Mapping[str, np.ndarray]
@@ -45,28 +46,28 @@ class Moment(NamedTuple):
 
 
 class World(Protocol):
-    """A place to play in. `step` takes an action (A,) in the environment's units, or None for C's own."""
+    """A place to play in. Its own agent decides, unless `step` is given another driver."""
 
     moment: Moment
 
     def reset(self, track: int) -> None:
         """Begin on a track."""
 
-    def step(self, action: np.ndarray | None = None) -> None:
+    def step(self, driver: Agent[Any] | None = None) -> None:
         """Go on by a decision; nothing happens after the end."""
 
 
 class Real:
     """A real episode; `env` renders RGB arrays.
 
-    The pictures are the `real` one, its `reconstruction` by V, and the `expected` one: what M expected to see now, one
-    step ago. While `dreaming`, there is the `dream` too: M with its eyes closed for up to EYES_CLOSED decisions.
+    The pictures are the `real` one, its `reconstruction` by the world model, and the `expected` one: what it expected to see
+    now, one step ago. While `dreaming`, there is the `dream` too: the world model with its eyes closed for up to OPEN_LOOP
+    decisions. Of a world model that draws no pictures there is the `real` one alone.
     """
 
-    def __init__(self, env: PixelEnv | RemoteEnv, agent: Agent, done_weight: float) -> None:
-        """Prepare to drive; `done_weight` is M's, as it was trained with."""
+    def __init__(self, env: PixelEnv | RemoteEnv, agent: WorldModelAgent) -> None:
+        """Prepare to drive."""
         self.env, self.agent, self.dreaming = env, agent, False
-        self.critic, self.scale, self.done_weight = agent.critic, agent.world.reward_scale, done_weight
         self.temperature = 1.0
 
     @property
@@ -77,55 +78,74 @@ class Real:
     @temperature.setter
     def temperature(self, tau: float) -> None:
         self._temperature = min(max(tau, MIN_TEMPERATURE), MAX_TEMPERATURE)
-        self.imagination = self.agent.world.imagination(self._temperature, self.done_weight)
+        self.imagination = self.agent.world.imagination(self._temperature)
+
+    @property
+    def state(self) -> State:
+        """Return where the episode is."""
+        assert self._carry.state is not None, "it has been looked at"
+        return self._carry.state
+
+    @property
+    def draws(self) -> bool:
+        """Return whether the world model draws pictures, so that there is a dream to look at."""
+        return len(self.moment.pictures) > 1
 
     def reset(self, track: int) -> None:
         """Begin the episode of a track."""
         self._observation = self.env.reset(track)
         self._carry = self.agent.start(1)
         self._closed: State | None = None
-        self._generator = torch.Generator(self.agent.device).manual_seed(derive_seed(track, "play"))
         self._look(0, 0.0, 0, "", 0.0)
+        self._generator = _generator(track, self.state)
 
-    def step(self, action: np.ndarray | None = None) -> None:
+    def step(self, driver: Agent[Any] | None = None) -> None:
         """Take one decision."""
         before = self.moment
         if before.ended:
             return
-        taken = self._action if action is None else self.agent.from_units(action[None])
-        in_units = self.agent.in_units(taken)[0]
+        action = before.action
+        if driver is not None:
+            action = decided(driver, self._observation)
+            self._carry = self._carry._replace(action=as_read(self.agent, action, self.state))
+        assert self._carry.action is not None, "its agent has decided"
         if not self.dreaming:
             self._closed = None
         else:
             start = self.state if self._closed is None or before.decision % OPEN_LOOP == 0 else self._closed
-            self._closed, _ = dream_on(self.imagination, start, taken, self._generator)
-        self._carry = Carry(self.state, taken)
-        self._observation, reward, terminated, truncated, count = self.env.step(in_units)
+            self._closed, _ = dream_on(self.imagination, start, self._carry.action, self._generator)
+        self._observation, reward, terminated, truncated, count = self.env.step(action)
         ended = how_it_ended(reward, terminated, truncated)
         self._look(before.decision + 1, before.score + reward, before.frames + count, ended, reward)
 
     def _look(self, decision: int, score: float, frames: int, ended: str, reward: float) -> None:
         world = self.agent.world
-        self.state = self.agent.observe(self._carry, self._observation[None])  # also at the end: V sees what it was
-        self._action = self.agent.decide(self.state)
-        seen = _decode(self.agent, self.state)
-        pictures = {
-            "real": self.env.render(), "reconstruction": seen,
-            "expected": _decode(self.agent, world.expected(self.state)) if decision else seen,
-        }  # fmt: skip
-        if self.dreaming:
-            pictures["dream"] = seen if self._closed is None else _decode(self.agent, self._closed)
-        done = float(world.terminated(self.state, self.done_weight)) if decision else 0.0
-        action, value = self.agent.in_units(self._action)[0], worth(self.critic, self.state, self.scale)
-        self.moment = Moment(pictures, decision, score, frames, ended, reward, done, action, value)
+        # also at the end: V sees what it was
+        (action,), self._carry = self.agent.act(self._carry, self._observation[None])
+        pictures, seen = {"real": self.env.render()}, picture_of(self.agent, self.state)
+        if seen is not None:
+            shown = {"reconstruction": self.state, "expected": world.expected(self.state) if decision else self.state}
+            if self.dreaming:
+                shown["dream"] = self.state if self._closed is None else self._closed
+            for name, state in shown.items():
+                picture = seen if state is self.state else picture_of(self.agent, state)
+                assert picture is not None, "it has just drawn one"
+                pictures[name] = picture
+        done = float(world.terminated(self.state)) if decision else 0.0
+        self.moment = Moment(
+            pictures, decision, score, frames, ended, reward, done, action, worth(self.agent, self.state)
+        )
 
 
 class Dreamt:
     """M's dream, which branches off a real episode; the `dream` is all there is to see, `score` what M promises.
 
     What a decision promises counts with the probability that the dream has come to it. The dream is over where it has
-    more probably ended than not, or after as many frames as a real episode has.
+    more probably ended than not, or after as many frames as a real episode has. Of a world model that draws no pictures there
+    is nothing to see.
     """
+
+    moment: Moment
 
     def __init__(self, real: Real, frames: int, repeat: int) -> None:
         """Prepare to dream off `real`, whose episodes have `frames` frames, `repeat` a decision."""
@@ -133,7 +153,7 @@ class Dreamt:
         self._length, self._repeat = max(1, frames // repeat), repeat
 
     def reset(self, track: int) -> None:
-        """Let C drive RUN_UP real decisions on a track, or half of a shorter episode, and dream on from there."""
+        """Let the agent drive BURN_IN real decisions on a track, or half of a shorter episode, and dream on from there."""
         self.real.reset(track)
         for _ in range(BURN_IN):
             self.real.step()
@@ -146,19 +166,23 @@ class Dreamt:
 
     def begin(self, seed: int) -> None:
         """Dream on from where the real episode is now."""
-        self._generator = torch.Generator(self.agent.device).manual_seed(derive_seed(seed, "play"))
         self._state, self._survival = self.real.state, 1.0
+        self._generator = _generator(seed, self._state)
         over = self.real.moment.ended
         self._look(0, 0.0, f"the real episode was over before the dream began: {over}" if over else "", 0.0, 0.0)
 
-    def step(self, action: np.ndarray | None = None) -> None:
+    def step(self, driver: Agent[Any] | None = None) -> None:
         """Dream one decision."""
         before = self.moment
         if before.ended:
             return
-        taken = self._action if action is None else self.agent.from_units(action[None])
-        self._state, outcome = dream_on(self.real.imagination, self._state, taken, self._generator)
-        reward, done = self._survival * float(outcome.expected) * self.real.scale, float(outcome.done)
+        if driver is not None:
+            shown = picture_of(self.agent, self._state)
+            seen = self._state.features.cpu().numpy()[0] if shown is None else shown
+            self._action = as_read(self.agent, decided(driver, seen), self._state)
+        self._state, outcome = dream_on(self.real.imagination, self._state, self._action, self._generator)
+        scale = self.agent.world.reward_scale
+        reward, done = self._survival * float(outcome.expected) * scale, float(outcome.done)
         self._survival *= 1 - done
         decision = before.decision + 1
         ended = "time was up" if decision >= self._length else ""
@@ -166,11 +190,13 @@ class Dreamt:
             ended = "ended by the dream: M's done head says so"
         self._look(decision, before.score + reward, ended, reward, done)
 
+    @torch.inference_mode()
     def _look(self, decision: int, score: float, ended: str, reward: float, done: float) -> None:
-        self._action = self.agent.decide(self._state)
+        self._action = self.agent.actor(self._state.features).mode()
+        picture = picture_of(self.agent, self._state)
         self.moment = Moment(
-            {"dream": _decode(self.agent, self._state)}, decision, score, decision * self._repeat, ended, reward, done,
-            self.agent.in_units(self._action)[0], worth(self.real.critic, self._state, self.real.scale),
+            {} if picture is None else {"dream": picture}, decision, score, decision * self._repeat, ended, reward, done,
+            self.agent.actions.decode(self._action.cpu().numpy())[0], worth(self.agent, self._state),
         )  # fmt: skip
 
 
@@ -187,8 +213,8 @@ class Comparison:
             world.reset(track)
         self._look()
 
-    def step(self, action: np.ndarray | None = None) -> None:
-        """Let each C take one decision; nobody else drives here."""
+    def step(self, driver: Agent[Any] | None = None) -> None:
+        """Let each agent take one decision; nobody else drives here."""
         for world in self._worlds.values():
             world.step()
         self._look()
@@ -213,10 +239,21 @@ def how_it_ended(reward: float, terminated: bool, truncated: bool) -> str:
     return f"ended by the environment (last reward {reward:.1f})" if terminated else "time was up" if truncated else ""
 
 
+def decided(driver: Agent[Any], seen: np.ndarray) -> np.ndarray:
+    """Return the action (...) of a driver that has just taken the wheel, in the environment's units, where `seen` is shown."""
+    (action,), _ = driver.act(driver.start(1), seen[None])
+    return np.asarray(action)
+
+
+def as_read(agent: WorldModelAgent, action: np.ndarray, state: State) -> Tensor:
+    """Return an action (...) in the environment's units as the world model reads it, (1, A)."""
+    return torch.as_tensor(agent.actions.encode(action[None]), device=state.features.device)
+
+
 @torch.inference_mode()
-def worth(critic: nn.Module | None, state: State, scale: float) -> float:
-    """Return the rewards that a critic expects from here on, discounted; NaN without one."""
-    return float("nan") if critic is None else float(critic(state.features)) * scale
+def worth(agent: WorldModelAgent, state: State) -> float:
+    """Return the rewards that an agent's critic expects from here on, discounted; NaN without one."""
+    return float("nan") if agent.critic is None else float(agent.critic(state.features)) * agent.world.reward_scale
 
 
 @torch.inference_mode()
@@ -228,6 +265,11 @@ def dream_on(
     return next(unroll(imagination, state, lambda t, begun: (begun, action), noise))
 
 
-def _decode(agent: Agent, state: State) -> np.ndarray:
-    frame: np.ndarray = agent.world.decode(state.features)[0]
-    return frame
+def picture_of(agent: WorldModelAgent, state: State) -> np.ndarray | None:
+    """Return the picture of where an episode is, (H, W, 3) uint8; None where the world model draws none."""
+    pictures = agent.world.decode(state.features)
+    return None if pictures is None else pictures[0]
+
+
+def _generator(seed: int, state: State) -> torch.Generator:
+    return torch.Generator(state.features.device).manual_seed(derive_seed(seed, "play"))

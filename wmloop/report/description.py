@@ -83,12 +83,16 @@ def describe(
 
 
 def _worlds(page: Page, probe: Probe, iteration: int) -> None:
-    page.head("What V sees")
+    page.head("What V sees" if probe.draws else "Fresh tracks")
     scores = ", ".join(f"{score:.0f}" for score in probe.scores)
     page.say(
         f"The agent of iteration {iteration} drove {len(probe.scores)} fresh tracks, which nothing was trained or ranked on"
         f" (scores {scores})."
     )
+    if not probe.draws:
+        page.say("This agent's world model does not draw what it observes, so there are no pictures of its dreams.")
+        page.pair(page.chart("rewards", plots.rewards(probe), "rewards a decision ahead; on the line they are kept"))
+        return
     page.pictures("reconstructions", [probe.real, probe.seen], "above what was real, below what V keeps of it")
     page.head("What M expects, one decision ahead")
     page.pictures("one-step", [probe.came, probe.expected], "above what V saw next, below what M had expected")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from wmloop.config import RunConfig, WorldModelConfig, build_config, changed_settings
+from wmloop.config import RunConfig, build_config, changed_settings
 from wmloop.history import History
 from wmloop.pipelines import Pipeline, get
 from wmloop.ranking import merit
@@ -109,7 +109,7 @@ class Facts:
     @property
     def dreams(self) -> bool:
         """Return whether there is a world model, whose word is held against reality."""
-        return isinstance(self.config, WorldModelConfig)
+        return self.pipeline.dreams
 
     @property
     def changed(self) -> list[str]:

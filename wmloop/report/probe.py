@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 
 from wmloop.agents.collector import UNLIMITED, EpisodeTask, drive, halves
 from wmloop.agents.recorder import Recorder
-from wmloop.agents.world_model import Agent
-from wmloop.config import WorldModelConfig
+from wmloop.agents.world_model import WorldModelAgent
+from wmloop.config import RunConfig
 from wmloop.dreams import Noise, foretell, unroll
 from wmloop.envs import Envs, make_envs
 from wmloop.episodes import Episode
@@ -22,7 +23,6 @@ from wmloop.seeding import derive_seed, fresh_seeds
 from wmloop.serving.agent import Served
 from wmloop.spaces import ObservationSpec
 from wmloop.store import Version
-from wmloop.training.networks import new_critic
 from wmloop.training.rollouts import require_same_actions
 
 #: Fresh episodes driven, and dreams branched off them, each for so many decisions.
@@ -60,6 +60,7 @@ class Strip(NamedTuple):
 class Probe:
     """V's and M's work on fresh episodes that C drove without noise; pictures are (N, H, W, 3) uint8.
 
+    Of a world model that does not draw what is observed there are no pictures of its own, and no errors of them (see `draws`).
     `steps` are the decisions ahead at which dreams are shown: of short episodes fewer.
     `real` and `seen` are pictures and V's reconstructions; `came` and `expected` what V saw a decision later and what M had
     expected of it. Errors are root mean squares over pictures in grey levels of 255, against the real picture, after 1,
@@ -83,6 +84,11 @@ class Probe:
     done: np.ndarray
     networks: dict[str, Sequence[Layer]]
 
+    @property
+    def draws(self) -> bool:
+        """Return whether there are pictures by the world model."""
+        return len(self.seen) > 0
+
 
 class _Seen(NamedTuple):
     """Where the agent was at each of T decisions of one episode, and what it did there, (T, A)."""
@@ -92,7 +98,7 @@ class _Seen(NamedTuple):
 
 
 def look(
-    config: WorldModelConfig, served: Served, seed: int, device: torch.device, say: Callable[[str], None],
+    config: RunConfig, served: Served, seed: int, device: torch.device, say: Callable[[str], None],
     output: Callable[[str], None] | None = None, rollouts: Sequence[Version] = (),
 ) -> Probe:  # fmt: skip
     """Drive fresh tracks with the agent and ask V and M about them; `seed` chooses tracks as in `wmloop eval`."""
@@ -107,62 +113,72 @@ def look(
             episodes, seen = episodes + driven, seen + held
             say(f"drove {len(episodes)} of {_EPISODES} fresh tracks")
     with torch.inference_mode():
-        return _ask(config, agent, episodes, seen, networks(config, agent, pool.observations))
+        return _ask(agent, episodes, seen, networks(agent, seen[0].state.at([0]).features, pool.observations))
 
 
-def _drive(pool: Envs, agent: Agent, tracks: Sequence[int]) -> tuple[list[Episode], list[_Seen]]:
-    trace = Recorder(agent, halves(pool.num_envs))
+def _drive(pool: Envs, agent: WorldModelAgent, tracks: Sequence[int]) -> tuple[list[Episode], list[_Seen]]:
+    trace, agents = Recorder(), dict.fromkeys(halves(pool.num_envs), agent)
     wave = [EpisodeTask(track, UNLIMITED) for track in tracks]
-    episodes = drive(pool, wave, lambda t, copies, frames: trace.act(copies, frames), lambda frames, picture: None)
+    episodes = drive(pool, wave, agents, lambda frames, picture: None, note=trace.note)
     return episodes, [_Seen(*trace.of(i, slice(0, len(episode)))) for i, episode in enumerate(episodes)]
 
 
 def _ask(
-    config: WorldModelConfig, agent: Agent, episodes: Sequence[Episode], seen: Sequence[_Seen],
-    layers: dict[str, Sequence[Layer]],
-) -> Probe:  # fmt: skip
-    first, begun, decode = episodes[0], seen[0], agent.world.decode
+    agent: WorldModelAgent, episodes: Sequence[Episode], seen: Sequence[_Seen], layers: dict[str, Sequence[Layer]]
+) -> Probe:
+    first, begun = episodes[0], seen[0]
     at = np.linspace(0, len(first) - 1, _PICTURES).astype(int)
     later = np.linspace(min(_WARM, len(first) // 4), max(len(first) - 2, 0), _PICTURES).astype(int)
     expected = agent.world.expected(agent.world.advance(begun.state, begun.action).at(later.tolist()))
-    strips, dream_error, stay_error, seen_error = _open_loop(config, agent, episodes, seen)
+    pictures = agent.world.decode(begun.state.features)
+    came = np.minimum(later + 1, len(first) - 1)
+    strips, told, seen_error = list[Strip](), np.zeros((2, 0)), float("nan")
+    none: np.ndarray = np.zeros((0, 1, 1, 3), np.uint8)
+    shown = none, none, none
+    if pictures is not None and pictures.shape == first.observations[:-1].shape:
+        strips, told, seen_error = _open_loop(agent, episodes, seen)
+        shown = pictures[at], pictures[came], _decoded(agent, expected.features)
+    dream_error, stay_error = told
     rewards, dones = [], []
-    imagination = agent.world.imagination(1.0, config.memory.terminated_weight)
+    imagination = agent.world.imagination(1.0)
     for episode, held in zip(episodes, seen, strict=True):
-        generator = torch.Generator(agent.device).manual_seed(derive_seed(episode.seed, "ahead"))
-        told = foretell(imagination, held.state, held.action, _ONE_STEP, generator)
-        reward, done = (part.cpu().numpy() for part in told)
+        generator = torch.Generator(held.action.device).manual_seed(derive_seed(episode.seed, "ahead"))
+        ahead = foretell(imagination, held.state, held.action, _ONE_STEP, generator)
+        reward, done = (part.cpu().numpy() for part in ahead)
         ends = np.zeros(len(episode))
         ends[-1] = float(episode.terminated)
         rewards.append(np.stack([reward * agent.world.reward_scale, episode.rewards], 1))
         dones.append(np.stack([done, ends], 1))
     return Probe(
         [episode.score for episode in episodes], [episode.seed for episode in episodes],
-        first.observations[at], decode(begun.state.features[at]), seen_error,
-        decode(begun.state.features[np.minimum(later + 1, len(first) - 1)]), decode(expected.features),
+        first.observations[at], shown[0], seen_error, shown[1], shown[2],
         strips, _steps(len(dream_error)), dream_error, stay_error, np.concatenate(rewards), np.concatenate(dones), layers,
     )  # fmt: skip
 
 
 def _open_loop(
-    config: WorldModelConfig, agent: Agent, episodes: Sequence[Episode], seen: Sequence[_Seen]
-) -> tuple[list[Strip], np.ndarray, np.ndarray, float]:
-    """Branch dreams off all over the episodes; the real actions go on, and no real picture is seen any more."""
+    agent: WorldModelAgent, episodes: Sequence[Episode], seen: Sequence[_Seen]
+) -> tuple[list[Strip], np.ndarray, float]:
+    """Branch dreams off all over the episodes; the real actions go on, and no real picture is seen any more.
+
+    Return some of them, the errors (2, T) of all dreamt pictures and of those that they branched off from, and those of
+    pictures of what is seen.
+    """
     longest = max(map(len, episodes))
     ahead, warm = min(_AHEAD, (longest + 1) // 2), min(_WARM, longest // 4)
     places = [(i, t) for i, e in enumerate(episodes) for t in range(warm, len(e) - ahead + 1)]
     chosen = [places[k] for k in np.linspace(0, len(places) - 1, min(_DREAMS, len(places))).astype(int)]
     start = State.cat([seen[i].state.at([t]) for i, t in chosen])
     taken = torch.stack([seen[i].action[t : t + ahead] for i, t in chosen], 1)
-    generator = torch.Generator(agent.device).manual_seed(derive_seed(episodes[0].seed, "report"))
-    imagination = agent.world.imagination(1.0, config.memory.terminated_weight)
+    generator = torch.Generator(taken.device).manual_seed(derive_seed(episodes[0].seed, "report"))
+    imagination = agent.world.imagination(1.0)
     noise = Noise.draw(ahead, len(chosen), imagination.noise_size, taken.shape[2], generator)
     begun = np.stack([episodes[i].observations[t] for i, t in chosen])
     steps, shown = _steps(ahead), dict[int, np.ndarray]()
     errors = np.zeros((2, ahead))
     for k, (state, _) in enumerate(unroll(imagination, start, lambda k, state: (state, taken[k]), noise)):
         real = np.stack([episodes[i].observations[t + k + 1] for i, t in chosen])
-        pictures = agent.world.decode(state.features)
+        pictures = _decoded(agent, state.features)
         errors[:, k] = _error(pictures, real), _error(begun, real)
         if k + 1 in steps:
             shown[k + 1] = pictures
@@ -170,38 +186,41 @@ def _open_loop(
     for n in np.linspace(0, len(chosen) - 1, min(_STRIPS, len(chosen))).astype(int):
         i, t = chosen[n]
         real = np.stack([episodes[i].observations[t + k] for k in steps])
-        told = agent.world.decode(agent.world.observe(None, None, real).features)
+        told = _decoded(agent, agent.world.observe(None, None, real).features)
         strips.append(Strip(episodes[i].seed, t, real, told, np.stack([shown[k][n] for k in steps])))
-    return strips, errors[0], errors[1], _seen_error(agent, episodes, seen)
+    return strips, errors, _seen_error(agent, episodes, seen)
 
 
 def _steps(ahead: int) -> list[int]:
     return [k for k in _STEPS if k <= ahead]
 
 
-def _seen_error(agent: Agent, episodes: Sequence[Episode], seen: Sequence[_Seen]) -> float:
+def _seen_error(agent: WorldModelAgent, episodes: Sequence[Episode], seen: Sequence[_Seen]) -> float:
     chosen = [
         (e.observations[t], held.state.features[t])
         for e, held in zip(episodes, seen, strict=False)
         for t in range(0, len(e), 20)
     ]
     features = torch.stack([features for _, features in chosen])
-    return _error(agent.world.decode(features), np.stack([picture for picture, _ in chosen]))
+    return _error(_decoded(agent, features), np.stack([picture for picture, _ in chosen]))
+
+
+def _decoded(agent: WorldModelAgent, features: Tensor) -> np.ndarray:
+    pictures = agent.world.decode(features)
+    assert pictures is not None, "it has drawn others"
+    return pictures
 
 
 def _error(pictures: np.ndarray, real: np.ndarray) -> float:
     return float(np.sqrt(np.square(pictures.astype(np.float32) - real).mean()))
 
 
-def networks(config: WorldModelConfig, agent: Agent, seen: ObservationSpec) -> dict[str, Sequence[Layer]]:
-    """Return the layers of V, which looks at observations of `seen`, M and C's two networks, as the seed's figures 4 to 6."""
-    features = torch.zeros(1, config.vision.latent_size + config.memory.hidden_size, device=agent.device)
-    critic = new_critic(config, agent.device).eval()
-    calls: dict[str, tuple[nn.Module, Callable[[], object]]] = {
-        **agent.world.networks(seen.shape),
-        "C's actor": (agent.actor, lambda: agent.actor(features)),
-        "C's critic": (critic, lambda: critic(features.unsqueeze(0))),
-    }
+def networks(agent: WorldModelAgent, features: Tensor, seen: ObservationSpec) -> dict[str, Sequence[Layer]]:
+    """Return the layers of a world model that looks at observations of `seen`, and of C, which sees features (1, F)."""
+    calls = dict(agent.world.networks(seen.shape))
+    for name, network in (("C's actor", agent.actor), ("C's critic", agent.critic)):
+        if isinstance(network, nn.Module):
+            calls[name] = network, functools.partial(network, features)
     return {name: _layers(*call) for name, call in calls.items()}
 
 

@@ -10,11 +10,10 @@ from wmloop.agents.world_model import Agent
 from wmloop.config import WorldModelConfig
 from wmloop.models.memory import actions_of
 from wmloop.models.state import Arrays, load_module
-from wmloop.models.vision_memory import VisionMemory
 from wmloop.spaces import ActionSpec, BoxActions
 from wmloop.store import Version
 from wmloop.training.networks import load as weights
-from wmloop.training.networks import new_actor, new_critic, new_memory, new_vision
+from wmloop.training.networks import new_actor, new_critic, new_memory, new_vision, world_model
 
 _CRITIC = "critic"
 
@@ -53,7 +52,5 @@ def load(
     critic = None
     if f"{_CRITIC}.safetensors" in controller.files:
         critic = weights(new_critic(config, device), controller, _CRITIC).eval()
-    world = VisionMemory(
-        weights(new_vision(config, device), vision), weights(new_memory(config, actions.size, device), memory)
-    )
+    world = world_model(config, actions.size, device, vision, memory)
     return Agent(world, weights(new_actor(config, actions, device), controller, "actor"), actions, critic)

@@ -18,13 +18,12 @@ from wmloop.learn import ppo
 from wmloop.learn.optim import adam, warmup_decay
 from wmloop.models.mixed import enable_autocast
 from wmloop.models.state import module_arrays
-from wmloop.models.vision_memory import VisionMemory
 from wmloop.models.world_model import State
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.experience import filter_states, load_replay
 from wmloop.training.fit import fit
-from wmloop.training.networks import load, new_actor, new_critic, new_memory, new_vision
+from wmloop.training.networks import load, new_actor, new_critic, world_model
 from wmloop.training.scored import discount, reward_ceiling, temperature
 from wmloop.training.starts import sample_starts
 from wmloop.training.viewer import DreamViewer
@@ -44,8 +43,7 @@ def run(
     config = ctx.config.controller.model_copy(update={"gamma": discount(ctx)})
     experience = load_replay(ctx, vision)
     spec, actions = experience.replay.spec, experience.replay.spec.size
-    net = load(new_memory(ctx.config, actions, ctx.device), memory)
-    world = VisionMemory(load(new_vision(ctx.config, ctx.device), vision), net)
+    world = world_model(ctx.config, actions, ctx.device, vision, memory)
     torch.manual_seed(ctx.seed("init"))
     actor, critic = new_actor(ctx.config, spec, ctx.device), new_critic(ctx.config, ctx.device)
     if controller:
@@ -56,9 +54,9 @@ def run(
     if ctx.config.precision == "bf16-mixed":
         enable_autocast(actor, critic)
     anchor = copy.deepcopy(actor).requires_grad_(False)
-    states = filter_states(net, experience)
+    states = filter_states(world.memory, experience)
     tau = temperature(ctx, evaluate)
-    imagination = world.imagination(tau, ctx.config.memory.terminated_weight)
+    imagination = world.imagination(tau)
     optimizer = adam([*actor.parameters(), *critic.parameters()], config.learning_rate)
     per_decision = world.reward_scale
     ceiling = reward_ceiling(ctx, controller)

@@ -65,7 +65,7 @@ def _score(
         if not ctx.draft.has(part):
             ctx.check_stop()
             ticker = Ticker(ctx, len(results) * ctx.config.env.most_frames)
-            scored = score_episodes(ctx.config, pool, agent, [task.seed for task in wave], ticker)
+            scored = score_episodes(ctx.config, pool, agent, [task.seed for task in wave], ticker, ctx.pipeline.dreams)
             ctx.draft.save_json(part, [result._asdict() for result in scored])
         require_wave(ctx.draft.json(part), wave, ctx.draft.name)
         # By name: what an older program saved may say more, or less.

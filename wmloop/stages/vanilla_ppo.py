@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wmloop.agents.agent import Exploration
 from wmloop.agents.collector import UNLIMITED, EpisodeTask, drive, halves
-from wmloop.agents.pixels import PixelAgent
+from wmloop.agents.pixels import Carry, PixelAgent
 from wmloop.config import VanillaPPOConfig
 from wmloop.envs import Envs, make_envs
 from wmloop.episodes import Episode
@@ -86,20 +86,19 @@ def _drive(
     """
     config, count, actions = ctx.config, pool.num_envs, pool.actions.size
     wave = [EpisodeTask(training_seed(config.seed, ctx.iteration, "track", i, n), UNLIMITED) for n in range(count)]
-    carries = {copies: agent.start(len(copies)) for copies in halves(count)}
-    sampled: dict[range, list[Tensor]] = {copies: [] for copies in carries}
+    agents = dict.fromkeys(halves(count), agent)
+    sampled: dict[range, list[Tensor]] = {copies: [] for copies in agents}
 
-    def decide(t: int, copies: range, frames: np.ndarray) -> np.ndarray:
+    def explore(t: int, copies: range) -> Exploration:
         noise = ctx.rng("noise", i, t).standard_normal((count, actions), np.float32)[copies.start :: copies.step]
-        explore = Exploration(noise, np.zeros_like(noise), np.ones(len(noise), np.bool_))
-        in_units, carry = agent.act(carries[copies], frames, explore)
+        return Exploration(noise, np.zeros_like(noise), np.ones(len(noise), np.bool_))
+
+    def note(copies: range, carry: Carry) -> None:
         assert carry.action is not None, "it has just decided"
         sampled[copies].append(carry.action)
-        carries[copies] = carry
-        return in_units
 
     try:
-        episodes = drive(pool, wave, decide, Ticker(ctx, i * count * config.env.most_frames))
+        episodes = drive(pool, wave, agents, Ticker(ctx, i * count * config.env.most_frames), explore, note)
     except DivergedError as error:
         raise EnvironmentFailedError(str(error)) from error
     taken = []

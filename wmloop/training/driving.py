@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from wmloop.agents.agent import Exploration
-from wmloop.agents.collector import Decide, EpisodeTask, halves
+from wmloop.agents.collector import EpisodeTask, Explore, drive, halves
+from wmloop.agents.random_walk import RandomWalk
 from wmloop.agents.recorder import Recorder
+from wmloop.agents.world_model import WorldModelAgent
+from wmloop.calibration.forecasts import forecast
+from wmloop.calibration.windows import ReturnForecast
 from wmloop.config import WorldModelConfig
 from wmloop.envs import Envs
+from wmloop.episodes import Episode
+from wmloop.store import Version
 from wmloop.training.context import StageContext
+from wmloop.training.rollouts import require_same_actions
+from wmloop.training.waves import Driven, decisions_of_first, first_wave, policy_wave
+
+Driver = Callable[[int, list[EpisodeTask], "Ticker"], tuple[list[Episode], list[ReturnForecast]]]
+"""(number, wave, tick) -> the wave's episodes, and what M said of them, if there is one."""
 
 
 class Ticker:
@@ -30,20 +42,65 @@ class Ticker:
         self._ctx.check_stop()
 
 
-def random_walks(ctx: StageContext[WorldModelConfig], number: int, wave: list[EpisodeTask], pool: Envs) -> Decide:
-    """Return how a wave of random driving is decided: each episode's actions are a function of its place."""
-    spec = pool.actions
-    plans = np.zeros((max(task.decisions for task in wave), pool.num_envs, *spec.shape), spec.dtype)
-    for i, task in enumerate(wave):
-        rng = ctx.rng("driving", number, i)
-        plans[: task.decisions, i] = spec.random_walk(ctx.config.env.random_policy, task.decisions, rng)
-    return lambda t, copies, frames: plans[t, copies.start :: copies.step]
+class Prefill:
+    """Iteration 0: random walks drive, each a function of its place."""
+
+    max_unrewarded = None
+
+    def __init__(self, ctx: StageContext[WorldModelConfig]) -> None:
+        self._ctx = ctx
+        self.frames = decisions_of_first(ctx.config) * ctx.config.env.action_repeat
+
+    def wave(self, driven: Driven) -> list[EpisodeTask]:
+        """Return the next wave's episodes; none when enough is driven."""
+        return first_wave(self._ctx, driven)
+
+    def driver(self, pool: Envs) -> Driver:
+        """Return what drives a wave."""
+        ctx, spec = self._ctx, pool.actions
+
+        def driver(number: int, wave: list[EpisodeTask], tick: Ticker) -> tuple[list[Episode], list[ReturnForecast]]:
+            walks = np.zeros((max(task.decisions for task in wave), pool.num_envs, *spec.shape), spec.dtype)
+            for i, task in enumerate(wave):
+                rng = ctx.rng("driving", number, i)
+                walks[: task.decisions, i] = spec.random_walk(ctx.config.env.random_policy, task.decisions, rng)
+            parts = halves(pool.num_envs)
+            agents = {copies: RandomWalk(walks[:, copies.start :: copies.step]) for copies in parts}
+            return drive(pool, wave, agents, tick), []
+
+        return driver
 
 
-def exploring(
-    ctx: StageContext[WorldModelConfig], number: int, wave: list[EpisodeTask], pool: Envs, trace: Recorder
-) -> Decide:
-    """Return how a wave is decided that an agent drives, exploring in all episodes that are not to be deterministic."""
+class PolicyRollout:
+    """Every later iteration: the agent of the one before drives, exploring in all but a few episodes."""
+
+    def __init__(self, ctx: StageContext[WorldModelConfig], parts: Mapping[str, Version]) -> None:
+        """Take the versions, by stage, that the agent is."""
+        self._ctx, self._parts = ctx, parts
+        self.frames, self.max_unrewarded = ctx.config.rollout.frames, ctx.config.max_unrewarded
+
+    def wave(self, driven: Driven) -> list[EpisodeTask]:
+        """Return the next wave's episodes; none when enough is driven."""
+        return policy_wave(self._ctx, driven)
+
+    def driver(self, pool: Envs) -> Driver:
+        """Return what drives a wave, and asks M what it foresaw of it."""
+        ctx = self._ctx
+        require_same_actions(ctx.collected(), pool.actions)
+        agent: WorldModelAgent = ctx.agent(pool.actions, self._parts)
+        agents = dict.fromkeys(halves(pool.num_envs), agent)
+
+        def driver(number: int, wave: list[EpisodeTask], tick: Ticker) -> tuple[list[Episode], list[ReturnForecast]]:
+            trace = Recorder()
+            driven = drive(pool, wave, agents, tick, exploring(ctx, number, wave, pool), trace.note)
+            ctx.log("M is asked what it foresaw of these episodes, with closed eyes")
+            return driven, forecast(agent, trace, ctx.config, driven, True, ctx.check_stop)
+
+        return driver
+
+
+def exploring(ctx: StageContext[WorldModelConfig], number: int, wave: list[EpisodeTask], pool: Envs) -> Explore:
+    """Return how a wave's agents explore, in all episodes that are not to be deterministic: a function of its place."""
     explore = np.zeros(pool.num_envs, np.bool_)
     explore[: len(wave)] = [not task.deterministic for task in wave]
     perturbations = {
@@ -51,9 +108,9 @@ def exploring(
         for copies in halves(pool.num_envs)
     }
 
-    def decide(t: int, copies: range, frames: np.ndarray) -> np.ndarray:
+    def at(t: int, copies: range) -> Exploration:
         noise = ctx.rng("noise", number, t).standard_normal((pool.num_envs, pool.actions.size), np.float32)
         of_these = slice(copies.start, None, copies.step)
-        return trace.act(copies, frames, Exploration(noise[of_these], perturbations[copies](), explore[of_these]))
+        return Exploration(noise[of_these], perturbations[copies](), explore[of_these])
 
-    return decide
+    return at

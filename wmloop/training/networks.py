@@ -13,6 +13,7 @@ from wmloop.models.controller import Actor, GaussianActor, make_critic
 from wmloop.models.memory import Memory
 from wmloop.models.state import load_module
 from wmloop.models.vision import Vision
+from wmloop.models.vision_memory import VisionMemory
 from wmloop.spaces import ActionSpec, BoxActions
 from wmloop.store import Version
 
@@ -48,6 +49,17 @@ def new_actor(config: WorldModelConfig, actions: ActionSpec, device: torch.devic
 def new_critic(config: WorldModelConfig, device: torch.device) -> nn.Module:
     """Return C's critic as configured, with random weights."""
     return make_critic(config.controller.critic, config.vision.latent_size + config.memory.hidden_size).to(device)
+
+
+def world_model(
+    config: WorldModelConfig, actions: int, device: torch.device, vision: Version, memory: Version
+) -> VisionMemory:
+    """Return V and M of their versions, put to use, for actions of so many numbers."""
+    return VisionMemory(
+        load(new_vision(config, device), vision),
+        load(new_memory(config, actions, device), memory),
+        config.memory.terminated_weight,
+    )
 
 
 def shapes(config: WorldModelConfig) -> dict[str, tuple[int, ...]]:

@@ -19,7 +19,13 @@ class DreamViewer:
         self._left: list[np.ndarray] = []
 
     def next(self, dream: Tensor) -> None:
-        """Show the next step of the dream that is being shown; when it has ended, that of the latest `dream` (T, F)."""
+        """Show the next step of the dream that is being shown; when it has ended, that of the latest `dream` (T, F).
+
+        Nothing is shown of a world model that draws no pictures.
+        """
         if not self._left:
-            self._left = list(self._world.decode(dream))
+            pictures = self._world.decode(dream)
+            if pictures is None:
+                return
+            self._left = list(pictures)
         self._ctx.log_image("dream", self._left.pop(0))

@@ -2,28 +2,32 @@
 
 import torch
 
+from wmloop.agents.world_model import Carry
 from wmloop.models.controller import GaussianActor
 from wmloop.models.state import load_module
 from wmloop_outside.world_model import LinearWorld
 
 
 class PointAgent:
-    """A wmloop.agents.agent.Agent that remembers nothing: a picture says where the point is."""
+    """A wmloop.agents.world_model.WorldModelAgent."""
+
+    critic = None  # nothing tells values
 
     def __init__(self, world, actor, actions):
         self.world, self.actor, self.actions = world, actor, actions
 
     def start(self, num_envs):
-        return None
+        return Carry()
 
     @torch.inference_mode()
     def act(self, carry, observations, exploration=None):
-        policy = self.actor(self.world.observe(None, None, observations).features)
+        state = self.world.observe(carry.state, carry.action, observations)
+        policy = self.actor(state.features)
         action = policy.mode()
         if exploration is not None:
             noise, offset, explore = (torch.from_numpy(part).to(action.device) for part in exploration)
             action = torch.where(explore[:, None], policy.executed(policy.sample(noise) + offset), action)
-        return self.actions.decode(action.cpu().numpy()), None
+        return self.actions.decode(action.cpu().numpy()), Carry(state, action)
 
 
 def new_actor(actions):

@@ -24,6 +24,6 @@ LINEAR = Pipeline(
         ),
     ),
     collected_by="collect", scored_by="evaluate", agent="controller",
-    load="wmloop_outside.agent:load", accept="wmloop_outside.agent:accept",
+    load="wmloop_outside.agent:load", accept="wmloop_outside.agent:accept", dreams=True,
     settings="wmloop_outside.settings:LinearConfig",
 )  # fmt: skip

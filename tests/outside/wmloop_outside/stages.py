@@ -7,6 +7,7 @@ import torch
 
 from wmloop.agents.agent import Exploration
 from wmloop.agents.collector import UNLIMITED, EpisodeTask, drive, halves, require_wave, waves
+from wmloop.agents.random_walk import RandomWalk
 from wmloop.dreams import Noise, rollout
 from wmloop.envs import make_envs
 from wmloop.episodes import pack, unpack
@@ -32,8 +33,11 @@ def collect(ctx, model=None, controller=None):
         for number, wave in enumerate(waves([EpisodeTask(track, UNLIMITED) for track in tracks], pool.num_envs)):
             shard = f"episodes-{number:04d}.safetensors"
             if not ctx.draft.has(shard):  # else an interrupted attempt has driven it
-                decide = _explore(ctx, pool, agent, number) if agent else _wander(ctx, pool, number)
-                ctx.draft.save_tensors(shard, pack(drive(pool, wave, decide, lambda frames, seen: ctx.check_stop())))
+                agents = dict.fromkeys(halves(pool.num_envs), agent) if agent else _walks(ctx, pool, number)
+                explore = _exploration(ctx, pool, number)
+                ctx.draft.save_tensors(
+                    shard, pack(drive(pool, wave, agents, lambda frames, seen: ctx.check_stop(), explore))
+                )
             driven = list(unpack(ctx.draft.tensors(shard), observed=False))
             require_wave(driven, wave, ctx.draft.name)
             rewards += [episode.score for episode in driven]
@@ -43,25 +47,23 @@ def collect(ctx, model=None, controller=None):
     return {"frames": frames, "episodes": len(rewards), "score": float(np.mean(rewards))}
 
 
-def _wander(ctx, pool, number):
-    """Return what decides at random."""
-    settings, steps, copies = ctx.config.env.random_policy, ctx.config.env.most_frames, range(pool.num_envs)
-    walks = [pool.actions.random_walk(settings, steps, ctx.rng("random", number, copy)) for copy in copies]
-    return lambda t, copies, seen: np.stack([walks[copy][t] for copy in copies])
+def _walks(ctx, pool, number):
+    """Return agents that drive a wave at random, for each half of the copies."""
+    settings, steps = ctx.config.env.random_policy, ctx.config.env.most_frames
+    rngs = [ctx.rng("random", number, copy) for copy in range(pool.num_envs)]
+    walks = np.stack([pool.actions.random_walk(settings, steps, rng) for rng in rngs], 1)
+    return {copies: RandomWalk(walks[:, copies.start :: copies.step]) for copies in halves(pool.num_envs)}
 
 
-def _explore(ctx, pool, agent, number):
-    """Return what decides as the agent does, with its policy's noise."""
-    carries = {copies: agent.start(len(copies)) for copies in halves(pool.num_envs)}
+def _exploration(ctx, pool, number):
+    """Return how the agents of a wave explore: by their policy's noise. A random walk needs none, and ignores it."""
 
-    def decide(t, copies, seen):
+    def explore(t, copies):
         noise = ctx.rng("noise", number, t).standard_normal((pool.num_envs, pool.actions.size), np.float32)
         noise = noise[copies.start :: copies.step]
-        explore = Exploration(noise, np.zeros_like(noise), np.ones(len(noise), np.bool_))
-        actions, carries[copies] = agent.act(carries[copies], seen, explore)
-        return actions
+        return Exploration(noise, np.zeros_like(noise), np.ones(len(noise), np.bool_))
 
-    return decide
+    return explore
 
 
 def model(ctx, collect):

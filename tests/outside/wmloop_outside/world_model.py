@@ -37,13 +37,13 @@ class LinearWorld:
     def expected(self, state):
         return state
 
-    def terminated(self, state, done_weight):
+    def terminated(self, state):
         return torch.zeros(len(state.features))
 
     def decode(self, features):
         return np.stack([draw(point) for point in features.cpu().numpy()])
 
-    def imagination(self, temperature, done_weight):
+    def imagination(self, temperature):
         return self
 
     def imagine(self, state, action, uniform, normal):
