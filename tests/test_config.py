@@ -309,7 +309,7 @@ def test_a_group_of_a_profile_that_no_pipeline_has_is_refused_with_its_file_and_
         build_config("laptop", {"env": {"id": "some.module:Odd-v0"}})
     told = str(refused.value)
     assert "the profile of 'some.module:Odd-v0' in " in told
-    assert "Odd-v0.toml: unknown group 'memry', did you mean 'memory'?" in told
+    assert "Odd-v0.toml: unknown group 'memry' (did you mean 'memory'?)" in told
     assert all(name in told for name in (*WorldModelConfig.model_fields, "ppo"))
 
 
