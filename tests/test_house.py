@@ -332,7 +332,9 @@ FILE_NAMES = {
 }  # fmt: skip
 _FILE_NAME = re.compile(r"[a-z0-9_.*\-]*\.(safetensors|jsonl?|toml|csv|log|html|svg|png)")
 #: What the names of numbered files begin with.
-_BEGINNINGS = {name.partition("*")[0] for names in FILE_NAMES.values() for name in names if "-*" in name[2:]}
+_BEGINNINGS = {
+    begun for names in FILE_NAMES.values() for name in names if (begun := name.partition("*")[0])[-1:] == "-"
+}
 
 
 def file_names(source: str) -> set[str]:

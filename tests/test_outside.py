@@ -247,7 +247,7 @@ LINEAR = ("--pipeline", "linear", "--set", f"env.id={PUSH}")
         (
             {"profiles": {"Stuck-v0": "wrong:LINER"}},
             ("--set", "env.id=wrong:Stuck-v0"),
-            "in wrong:LINER of the package rival: unknown group 'liner', did you mean 'linear'",
+            "in wrong:LINER of the package rival: unknown group 'liner' .did you mean 'linear'",
         ),
         ({}, ("--set", "env.id=wrong:Stuck-v0"), r"step\(\) takes 1 positional argument but 2 were given"),
     ],
