@@ -109,7 +109,7 @@ class EnvConfig(Part):
         Field(
             description="part of the image that is used, in pixels: top, bottom, left, right (none: all of it); it is then"
             " scaled"
-            " to 64x64 by area averaging"
+            " to what the networks take, by area averaging"
         ),
     ] = None
     mirrored_actions: Annotated[
