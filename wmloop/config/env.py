@@ -108,8 +108,7 @@ class EnvConfig(Part):
         Annotated[tuple[Whole, Whole, Whole, Whole], AfterValidator(_rectangle)] | None,
         Field(
             description="part of the image that is used, in pixels: top, bottom, left, right (none: all of it); it is then"
-            " scaled"
-            " by area averaging to what the networks take"
+            " scaled to what the networks take, by area averaging"
         ),
     ] = None
     mirrored_actions: Annotated[
