@@ -61,9 +61,7 @@ def goal_line(axes: Any, goal: float | None, values: Sequence[float]) -> None:
         axes.annotate(f"goal {goal:g}", (0, goal), xycoords=("axes fraction", "data"), xytext=(2, 2),
                       textcoords="offset points", fontsize=8, color=GREY)  # fmt: skip
     else:
-        place, arrow = (0.97, "↑") if goal > high else (0.03, "↓")
-        axes.annotate(f"goal {goal:g} {arrow}", (0.01, place), xycoords="axes fraction", fontsize=8, color=GREY,
-                      va="top" if goal > high else "bottom")  # fmt: skip
+        axes.set_title(f"goal {goal:g} {'↑' if goal > high else '↓'}", loc="right", fontsize=8, color=GREY)
 
 
 def gap(facts: Facts) -> Figure:

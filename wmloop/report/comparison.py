@@ -24,7 +24,7 @@ def compare(runs: Sequence[Facts], commands: Mapping[str, Sequence[str]]) -> byt
     page.say(f"{len(runs)} runs · {environments}", "dim")
     for group in several:
         page.say(
-            f"{group.name} differ only by seed: they are drawn as their mean, with a band of one deviation over seeds."
+            f"{group.name} differ by nothing but seed: they are drawn as their mean, with a band of one deviation over seeds."
         )
     page.front()
     page.head("Scores")
@@ -86,4 +86,4 @@ def _differing(runs: Sequence[Facts]) -> list[list[str]]:
 
 def _shown(value: object) -> str:
     text = "none" if value is None else toml_value(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= 24 else f"{text[:21]}..."

@@ -27,7 +27,7 @@ from wmloop.store import Version
 from wmloop.training.rollouts import require_same_actions
 
 #: Fresh episodes driven, and dreams branched off them, each for so many decisions.
-_EPISODES, _DREAMS, _AHEAD = 4, 16, 50
+_EPISODES, _DREAMS, _AHEAD = 4, 8, 50
 #: Decisions ahead at which a dream is shown, those that it has.
 _STEPS = (1, 5, 15, 50)
 #: Pictures in a row, and dreams shown.
