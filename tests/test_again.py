@@ -43,11 +43,11 @@ def test_a_resumed_run_and_its_fork_are_made_again_to_the_bit(tiny_toml, tmp_pat
     )
     assert wmloop(*begun, runs=runs).exit_code == 0  # its goal is confirmed at once
     assert wmloop("resume", "first", "--goal", 1000, "--iterations", 2, "--progress", "none", runs=runs).exit_code == 0
-    forked = ("resume", "first", "--from", 0, "--as", "other", "--set", "controller.updates=1", "--seed", 8)
+    forked = ("fork", "first", "other", "--from", 0, "--set", "controller.updates=1", "--seed", 8)
     assert wmloop(*forked, "--goal", 1000, "--iterations", 2, "--progress", "none", runs=runs).exit_code == 0
     first, other = Store.open(runs / "first"), Store.open(runs / "other")
     told = again(other)
-    assert [line.split()[1] for line in told.commands] == ["start", "resume"]
+    assert [line.split()[1] for line in told.commands] == ["start", "fork"]
     assert "--seed 7" in told.commands[0]
     assert "--seed 8" in told.commands[1]
     made = follow(told.commands, tmp_path, monkeypatch)
@@ -113,11 +113,11 @@ def test_a_log_of_strange_records_is_read_all_the_same(run, record):
 
 
 def test_a_fork_whose_origin_is_gone_says_so(run, tmp_path):
-    forked = ("resume", "tiny", "--from", 0, "--as", "other", "--iterations", 1, "--progress", "none")
+    forked = ("fork", "tiny", "other", "--from", 0, "--iterations", 1, "--progress", "none")
     assert wmloop(*forked, runs=tmp_path).exit_code == 0
     shutil.rmtree(run.path)
     told = again(Store.open(tmp_path / "other"))
-    assert [line.split()[1] for line in told.commands] == ["resume"]
+    assert [line.split()[1] for line in told.commands] == ["fork"]
     assert any("The run tiny" in note for note in told.notes)
 
 

@@ -124,7 +124,7 @@ def test_printed_settings_make_the_same_settings_and_nothing_else(tmp_path):
     arguments = ("start", "--preset", "smoke", "--set", "env.crop=none", "--hours", "2.5", "--goal", "800")
     first = wmloop(*arguments, "--print-config", runs=tmp_path / "runs")
     assert first.exit_code == 0
-    assert "# LSTM width" in first.stdout
+    assert "# units of the LSTM" in first.stdout
     (tmp_path / "printed.toml").write_text(first.stdout)
     again = wmloop("start", "--config", tmp_path / "printed.toml", "--print-config", runs=tmp_path / "runs")
     assert again.stdout == first.stdout
@@ -196,7 +196,7 @@ def test_the_run_keeps_what_it_was_made_with(finished):
 def test_the_log_of_events_is_small_and_has_a_time_in_every_line(finished):
     records, _ = Store.open(finished.runs / "tiny").journal.events()
     names = [record["event"] for record in records]
-    assert names[0] == "RunStarted"
+    assert names[:2] == ["SessionStarted", "RunStarted"]
     assert names[-1] == "RunFinished"
     assert names.count("VersionCommitted") == 5
     assert "Picture" not in names

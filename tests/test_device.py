@@ -10,7 +10,7 @@ import torch
 from wmloop import device, machine
 from wmloop.config import WorldModelConfig, build_config
 from wmloop.dreams import Noise, rollout
-from wmloop.errors import UsageError
+from wmloop.errors import RenamedWarning, UsageError
 from wmloop.models import mixture
 from wmloop.models.kernel import Kernel
 from wmloop.models.world_model import State
@@ -158,10 +158,10 @@ def test_a_run_that_was_to_confirm_its_goal_on_one_track_opens_and_takes_two(tmp
     assert stored_config(Store.open(tmp_path / "run")).evaluate.confirm_episodes == 2
 
 
-def test_a_run_with_a_setting_that_is_no_more_opens_and_its_name_is_refused_anew(tmp_path):
+def test_a_run_with_a_setting_that_is_no_more_opens_and_a_person_who_gives_it_is_told(tmp_path):
     Store.create(tmp_path, "run", "[memory]\nreward_smoothing = 1\nhidden = 64\n", {})
     assert stored_config(Store.open(tmp_path / "run")).memory.hidden_size == 64
-    with pytest.raises(UsageError, match=r"unknown setting 'memory\.reward_smoothing'"):
+    with pytest.warns(RenamedWarning, match=r"memory\.reward_smoothing is gone"):
         build_config("smoke", {"memory": {"reward_smoothing": 1}})
 
 

@@ -14,7 +14,7 @@ import wmloop as public
 from tests.commands import wmloop
 from tools import reference
 from wmloop import opening
-from wmloop.config import build_config, presets
+from wmloop.config import presets, with_settings
 from wmloop.config.build import overlay
 from wmloop.config.text import to_toml
 from wmloop.store import Store
@@ -62,7 +62,7 @@ def short_demo(tmp_path_factory, monkeypatch):
     """Let the demo drive for 60 frames; test_cli lets it drive whole tracks."""
     demo = Store.open(opening.DEMO)
     config = opening.stored_config(demo)
-    config = build_config(config.preset, config.model_dump(), {"env": SHORT})
+    config = with_settings(config, {"env": SHORT})
     short = Store.create(tmp_path_factory.mktemp("short"), "demo", to_toml(config), demo.facts, demo.versions())
     monkeypatch.setattr(opening, "DEMO", short.path)
 

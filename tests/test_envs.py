@@ -187,7 +187,7 @@ def test_what_does_not_fit_is_a_usage_error_that_says_so(changes: dict[str, Any]
     ("seen", "action", "words"),
     [
         (spaces.Box(0, 255, (32, 32, 3), np.uint8), spaces.Box(-np.inf, 1, (2,)), "no bound"),
-        (spaces.Box(0, 255, (32, 32, 3), np.uint8), spaces.Box(-1, 1, (2, 1)), "one dimension"),
+        (spaces.Box(0, 255, (32, 32, 3), np.uint8), spaces.Box(-1, 1, (2, 1)), "a flat bounded Box"),
         (spaces.Box(-1, 1, (32, 32, 3), np.float32), spaces.Box(-1, 1, (2,)), "uint8"),
         (spaces.Box(0, 255, (32, 32, 1), np.uint8), spaces.Box(-1, 1, (2,)), "RGB"),
     ],

@@ -49,7 +49,7 @@ def test_log_tells_evaluations_with_the_versions_that_they_scored(run):
     words = wmloop("log", "tiny", runs=run.parent).stdout
     assert words.count("0000/controller  2026-11-29 10:00  2") == 2
     assert "3.0 (95% CI" in words
-    told = json.loads(wmloop("log", "tiny", "--json", runs=run.parent).stdout)
+    told = json.loads(wmloop("log", "tiny", "--json", runs=run.parent).stdout)["versions"]
     assert [len(v["evaluations"]) for v in told] == [v["version"] == "0000/controller" for v in told]
     assert next(e["seed"] for v in told for e in v["evaluations"]) == 3
 

@@ -193,7 +193,7 @@ def test_with_both_worlds_the_dream_goes_on_alone_and_looks_up_now_and_then(real
     real.reset(TRACK)
     real.imagination = watched = Watched(real)
     for _ in range(2 * worlds.OPEN_LOOP + 1):
-        real.step(np.array([0, FALL], np.float32))  # it hovers
+        real.step(RandomWalk(np.array([[[0, FALL]]], np.float32)))  # it hovers
     alone = [False] * (worlds.OPEN_LOOP - 1)
     assert watched.from_reality == [True, *alone, True, *alone, True]
     assert list(real.moment.pictures) == ["real", "reconstruction", "expected", "dream"]

@@ -281,9 +281,9 @@ def test_a_report_on_a_world_model_that_draws_no_pictures_says_so_and_shows_the_
     words = check(tmp_path / "here" / "report.html")
     assert "no pictures of its dreams" in words
     assert "What V sees" not in words
-    assert "Does M know when it ends?" in words
-    assert (tmp_path / "here" / "rewards.svg").exists()
-    assert not (tmp_path / "here" / "ahead.svg").exists()
+    assert "Does M know when an episode ends?" in words
+    assert "rewards a decision ahead" in words
+    assert "how far dreamt pictures" not in words
 
 
 def test_words_from_strangers_stay_words(runs, tmp_path):

@@ -564,7 +564,8 @@ def test_an_imported_agent_loads_no_module_that_its_file_names_without_being_tru
     assert done.exit_code == 2
     assert "names the module 'evil_module', which would be loaded and executed here" in done.output
     assert "--trust-env" in done.output
-    trusted = CliRunner().invoke(app, [command, "friend", "--runs", str(tmp_path), "--trust-env"])
+    shown = ["--to", str(tmp_path / "drive.gif")] if command == "play" else []  # there may be no display
+    trusted = CliRunner().invoke(app, [command, "friend", *shown, "--runs", str(tmp_path), "--trust-env"])
     assert "has no agent yet" in trusted.output  # it went on to look for the agent
 
 

@@ -27,7 +27,7 @@ def prune(
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Remove what a run no longer needs, and free the disk of it.
+    """Free the disk of what a run no longer needs.
 
     Old pictures and latents go, then agents that are not to be kept. The best agent, all figures and all that the next
     iteration reads always stay, so `wmloop resume` gives what it would have given. `store.keep_last` and its neighbours

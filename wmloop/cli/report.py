@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wmloop.cli.again import again
 from wmloop.cli.completion import run_names
 from wmloop.cli.exits import guarded, say
 from wmloop.cli.opening import log_named, open_run, output_of
@@ -127,6 +126,7 @@ def joint_name(names: Sequence[str]) -> str:
 
 
 def _describe(store: Store, facts: Any, seed: int, iteration: int | None) -> bytes:
+    from wmloop.cli.again import again
     from wmloop.device import resolve_threads, set_up
     from wmloop.report import Commands, describe, look, watch
     from wmloop.serving.agent import Served
@@ -134,8 +134,8 @@ def _describe(store: Store, facts: Any, seed: int, iteration: int | None) -> byt
 
     history = history_of(store, facts.config)
     number, why = choose(history, iteration)
-    served, again_ = Served.of(history, number), again(store)
-    commands = Commands(again_.commands, again_.notes, _following(store))
+    served, told = Served.of(history, number), again(store)
+    commands = Commands(told.commands, told.notes, _following(store))
     say(f"{store.name}, iteration {number} ({why}): driving fresh episodes to look at, some 5 s")
     device, output, collected = set_up("cpu", resolve_threads(0)), output_of(store), history.collected()
     with log_named(store):
@@ -162,5 +162,7 @@ def _following(store: Store) -> dict[str, str]:
 
 def _lines(store: Store) -> list[str]:
     """Return the commands that make a run again, and the one that scores it as it is here."""
+    from wmloop.cli.again import again
+
     told = again(store)
     return [*told.commands, *(f"# {note}" for note in told.notes), command("eval", store.path, "--episodes", "100")]

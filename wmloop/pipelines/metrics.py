@@ -63,11 +63,11 @@ ROLLOUT = (
     Metric("rewarded_fraction", _SHARE, "higher", "share of decisions with a positive reward"),
     Metric("reward_rms", _POINTS, "", "root mean square of the rewards that are not 0; the unit of rewards inside the networks"
            " where `memory.reward_scale` is `auto`"),
-    Metric("cut_decisions", _COUNT, "", "episodes that were stopped after the decisions asked for (`rollout.prefill`)"),
-    Metric("cut_patience", _COUNT, "lower", "episodes that were stopped after `rollout.max_unrewarded` decisions without"
+    Metric("truncations_decisions", _COUNT, "", "episodes that were stopped after the decisions asked for (`rollout.prefill`)"),
+    Metric("truncations_unrewarded", _COUNT, "lower", "episodes that were stopped after `rollout.max_unrewarded` decisions without"
            " a positive reward"),
-    Metric("cut_environment", _COUNT, "", "episodes that the environment truncated, as at its time limit"),
-    Metric("cut_frames", _COUNT, "", "episodes that reached `env.episode_frames`"),
+    Metric("truncations_environment", _COUNT, "", "episodes that the environment truncated, as at its time limit"),
+    Metric("truncations_frames", _COUNT, "", "episodes that reached `env.episode_frames`"),
     *RETURNS,
     Metric("open_loop_correlation", "-1 to 1", "higher", "correlation over moments of what M foresaw with what was paid, given"
            " the actions that were really taken but no picture, some 25 decisions ahead", "0.8 or more from iteration 2 on"),
@@ -90,7 +90,7 @@ MEMORY = (
            " negative", "falls from iteration to iteration"),
     Metric("reward_loss", "squared error", "lower", "error of the predicted reward, in units of `memory.reward_scale`",
            "grows with the rewards"),
-    Metric("terminal_loss", "squared error", "lower", "error of the predicted reward of a decision that ends the episode"),
+    Metric("terminal_reward_loss", "squared error", "lower", "error of the predicted reward of a decision that ends the episode"),
     Metric("terminated_loss", "nats", "lower", "cross-entropy of the predicted end, with the ends weighed"
            " `memory.terminated_weight` times", "small where ends are rare"),
     Metric("action_loss", "squared error", "lower", "error of C's own next action as M predicts it"),

@@ -44,7 +44,7 @@ METRICS = {
     "nll": "negative log likelihood of the z that came; lower is better, and below 0 is usual of densities",
     "reward_loss": "squared error of M's rewards; lower is better",
     "terminated_loss": "cross-entropy of M's ends; lower is better",
-    "terminal_loss": "squared error of the reward that an end brings; lower is better",
+    "terminal_reward_loss": "squared error of the reward that an end brings; lower is better",
     "action_loss": "squared error of C's own next action as M expects it; lower is better",
     "score": "mean score of the episodes that were trained on, with exploration",
     "episodes": "episodes that were trained on",
