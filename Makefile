@@ -31,10 +31,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 start: $(VENV)/.installed  ## train; the same command again goes on where it stopped
 	@trap : INT; set -- $(ARGS); \
 	case "$$1" in ''|-*) name=my-run$$(printf %s "$$*" | tr -cs 'A-Za-z0-9.' - | cut -c1-57) ;; *) name=$$1; shift ;; esac; \
-	if test -e "$${WMLOOP_RUNS:-runs}/$$name"; then \
-	    test $$# = 0 || echo "$$name is there and goes on, with the options that it was begun with"; \
-	    $(BIN)/wmloop resume "$$name"; \
-	else $(BIN)/wmloop start "$$name" "$$@"; fi || { code=$$?; test $$code = 130 || exit $$code; }
+	$(BIN)/wmloop start "$$name" --or-resume "$$@" || { code=$$?; test $$code = 130 || exit $$code; }
 
 test: $(VENV)/.installed-test  ## ruff, mypy and the tests
 	$(BIN)/ruff check .

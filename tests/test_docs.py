@@ -24,7 +24,8 @@ DOCS, EXAMPLES = ROOT / "docs", ROOT / "examples"
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md"])
 #: Pages whose programs are run by another test (tests/test_outside.py).
 ELSEWHERE = {"extending"}
-RUN = sorted(path.stem for path in DOCS.glob("*.md") if "```sh\n" in path.read_text() and path.stem not in ELSEWHERE)
+RUN = sorted(path.stem for path in PAGES if path.parent in (DOCS, ROOT) and "```sh\n" in path.read_text())
+RUN = [page for page in RUN if page not in ELSEWHERE]
 SHORT = {"kwargs": {"max_episode_steps": 60}, "episode_frames": 60}
 #: Preset smoke in a few seconds: the commands are what is tested here.
 TINY = {
@@ -39,7 +40,7 @@ TINY = {
 
 
 def blocks(page, language):
-    text = (DOCS / f"{page}.md").read_text()
+    text = (ROOT / "README.md" if page == "README" else DOCS / f"{page}.md").read_text()
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
@@ -79,6 +80,8 @@ def test_every_command_on_the_page_does_what_it_says(page, tmp_path, monkeypatch
     for name in ("dot.py", "dot.toml"):  # what the page on environments tells to save
         shutil.copy(EXAMPLES / name, tmp_path)
     commands = [line for block in blocks(page, "sh") for line in block.splitlines() if line.strip()]
+    if page == "README":  # tools/door.py does what installs
+        commands = [line for line in commands if line.startswith("wmloop")]
     assert commands
     for command in commands:
         program, *arguments = shlex.split(command, comments=True)
@@ -95,6 +98,24 @@ def test_every_example_runs_and_says_something(program, capsys, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     runpy.run_path(str(program), run_name="__main__")
     assert program.stem == "dot" or capsys.readouterr().out.strip()
+
+
+@pytest.mark.usefixtures("short_demo", "small")
+def test_the_program_in_the_readme_runs_and_says_something(capsys):
+    (program,) = blocks("README", "python")
+    exec(compile(program, "README.md", "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) > 2
+
+
+def test_the_readme_is_short_and_its_lines_are():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= 110
+    assert max(map(len, lines)) <= 120
+    paragraphs = re.split(
+        r"\n\s*\n", re.sub(r"```.*?```|^\|.*?$", "", "\n".join(lines), flags=re.DOTALL | re.MULTILINE)
+    )
+    numbers = [len(re.findall(r"(?<![\w-])\d[\d.,]*", re.sub(r"\]\([^)]*\)", "]", text))) for text in paragraphs]
+    assert sum(count > 6 for count in numbers) <= 1
 
 
 def test_examples_use_the_public_interface_alone():

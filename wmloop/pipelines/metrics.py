@@ -64,8 +64,8 @@ ROLLOUT = (
     Metric("reward_rms", _POINTS, "", "root mean square of the rewards that are not 0; the unit of rewards inside the networks"
            " where `memory.reward_scale` is `auto`"),
     Metric("truncations_decisions", _COUNT, "", "episodes that were stopped after the decisions asked for (`rollout.prefill`)"),
-    Metric("truncations_unrewarded", _COUNT, "lower", "episodes that were stopped after `rollout.max_unrewarded` decisions without"
-           " a positive reward"),
+    Metric("truncations_unrewarded", _COUNT, "lower", "episodes that were stopped after `rollout.max_unrewarded` decisions"
+           " without a positive reward"),
     Metric("truncations_environment", _COUNT, "", "episodes that the environment truncated, as at its time limit"),
     Metric("truncations_frames", _COUNT, "", "episodes that reached `env.episode_frames`"),
     *RETURNS,
@@ -90,7 +90,7 @@ MEMORY = (
            " negative", "falls from iteration to iteration"),
     Metric("reward_loss", "squared error", "lower", "error of the predicted reward, in units of `memory.reward_scale`",
            "grows with the rewards"),
-    Metric("terminal_reward_loss", "squared error", "lower", "error of the predicted reward of a decision that ends the episode"),
+    Metric("terminal_reward_loss", "squared error", "lower", "error of the reward predicted for an episode's last decision"),
     Metric("terminated_loss", "nats", "lower", "cross-entropy of the predicted end, with the ends weighed"
            " `memory.terminated_weight` times", "small where ends are rare"),
     Metric("action_loss", "squared error", "lower", "error of C's own next action as M predicts it"),
