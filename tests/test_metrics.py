@@ -50,7 +50,7 @@ def test_no_figure_is_described_that_no_run_writes(written):
         for stage in pipelines.get(pipeline).stages:
             for metric in stage.metrics:
                 told = any(stage.name == place and metric.covers(name) for place, name in known)
-                assert told or metric.name == "cut_frames", f"{pipeline}, {stage.name}: {metric.name}"
+                assert told or metric.name == "truncations_frames", f"{pipeline}, {stage.name}: {metric.name}"
 
 
 def test_every_entry_says_what_it_means_and_which_way_is_better():

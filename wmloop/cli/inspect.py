@@ -48,7 +48,10 @@ def runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
 
 @guarded
 def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
-    """List a run's versions and their figures, and what `wmloop eval` found of its agents."""
+    """List a run's versions with their figures.
+
+    Below them is what `wmloop eval` found of its agents.
+    """
     from wmloop.view.words import figure, size, span
 
     store = open_run(runs, name)
