@@ -169,10 +169,10 @@ def test_the_gap_and_ms_foresight_are_on_the_screen():
 def test_memory_and_disk_are_on_the_screen_and_in_the_lines_now_and_then():
     event = Resources(1_230_000_000, 81_000_000_000)
     for width in (80, 120):  # beside the last commit, or below it where that is long
-        assert "1.2 GB of memory · 81.0 GB free" in "\n".join(drawn(after([event], at_work()), width, 24))
+        assert "RAM 1.2 GB · disk free 81.0 GB" in "\n".join(drawn(after([event], at_work()), width, 24))
     throttle = Throttle(1.0)
     assert [throttle.passes(event, now) for now in (0.0, 10.0, 299.0, 301.0)] == [True, False, False, True]
-    assert "memory 1.2 GB" in plain(WORLD_MODEL, event)
+    assert "RAM in use 1.2 GB" in plain(WORLD_MODEL, event)
 
 
 def test_the_goals_eta_goes_by_the_last_three_scores_and_is_silent_where_they_fall():

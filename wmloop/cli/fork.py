@@ -62,7 +62,8 @@ def fork(
     """Begin a new run from an iteration of another one.
 
     The new run has a copy of what the other did up to and including that iteration, and goes on from there; the other
-    stays as it is. Every setting may change but the networks' shapes. Where none does, it repeats the other run.
+    stays as it is. Every setting may change but the pipeline and the networks' shapes. Where none does, it repeats the
+    other run. Hours count those of the copied iterations, too.
     """
     from wmloop.config import with_settings
     from wmloop.config.text import parse_setting, to_toml

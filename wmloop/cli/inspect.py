@@ -48,9 +48,9 @@ def runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
 
 @guarded
 def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
-    """List a run's versions with their figures.
+    """List what each stage of a run has stored, with its metrics.
 
-    Below them is what `wmloop eval` found of its agents.
+    A *version* is the output of one stage of one iteration. Below them are the results of `wmloop eval`.
     """
     from wmloop.view.words import figure, size, span
 

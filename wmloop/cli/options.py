@@ -37,12 +37,16 @@ NameArgument = Annotated[
     ),
 ]
 SeedOption = Annotated[
-    int, typer.Option("--seed", metavar="N", min=0, max=LAST_SEED, help="Which fresh tracks: each seed has its own.")
+    int, typer.Option("--seed", metavar="N", min=0, max=LAST_SEED, help="Which fresh episodes: each N has its own.")
 ]
 EpisodesOption = Annotated[
     int,
     typer.Option(
-        "--episodes", metavar="N", min=1, max=EPISODES_A_SEED, help="How many, each on a fresh track of its own."
+        "--episodes",
+        metavar="N",
+        min=1,
+        max=EPISODES_A_SEED,
+        help="How many, each with an environment seed of its own.",
     ),
 ]
 IterationOption = Annotated[
@@ -60,7 +64,7 @@ PipelineOption = Annotated[
     str | None, typer.Option(metavar="PIPELINE", help="The system to train; without it world-model.")
 ]
 TrackOption = Annotated[
-    bool, typer.Option("--track", help="Write TensorBoard's files too, to the run's folder tensorboard/.")
+    bool, typer.Option("--track", help="Also write TensorBoard logs, to tensorboard/ in the run's folder.")
 ]
 TrustOption = Annotated[
     bool,
@@ -73,19 +77,23 @@ DeviceOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option(metavar="N", help="CPU threads that learn; 0 is one per core. Without it the run's own."),
+    typer.Option(
+        metavar="N",
+        help="CPU threads for training; 0: OMP_NUM_THREADS if set, else one per core. Without it the run's own.",
+    ),
 ]
 IterationsOption = Annotated[
     int | None, typer.Option(metavar="N", help="Iterations at most, those done included. Without it the run's own.")
 ]
 HoursOption = Annotated[
     float | None,
-    typer.Option(metavar="H", help="Hours of work at most, over all resumes. Without it the run's own."),
+    typer.Option(metavar="H", help="Hours of work at most, all resumes together. Without it the run's own."),
 ]
 GoalOption = Annotated[
     float | None,
     typer.Option(
-        metavar="SCORE", help="Mean real score on held-out tracks that ends the run. Without it the run's own."
+        metavar="SCORE",
+        help="Stop once held-out and further episodes confirm this mean score. Without it the run's own.",
     ),
 ]
 SetOption = Annotated[

@@ -60,9 +60,10 @@ def play(
 ) -> None:
     """Watch the agent in reality or in its dream, or drive yourself.
 
-    In reality the picture has what V sees and what M expected beside it; the dream is all M's. Keys, in a window as in a
-    terminal: m you drive (arrows), or C does; space pauses, . goes one decision on; tab changes the world, t and T the
-    dream's temperature; r begins again, v records, ? shows the keys, q leaves.
+    In the real environment each picture has its reconstruction by the VAE and the world model's prediction beside it; in a
+    dream every picture is the world model's. Keys: m switches between you (arrow keys) and the policy; space pauses; . goes
+    one agent step on; tab switches between environment and dream; t and T make the dream cooler and warmer; r restarts; v
+    records; ? lists the keys; q quits.
     """
     if best:
         say("note: play --best is called play now: the best agent is what is taken")

@@ -29,9 +29,9 @@ def prune(
 ) -> None:
     """Free the disk of what a run no longer needs.
 
-    Old pictures and latents go, then agents that are not to be kept. The best agent, all figures and all that the next
-    iteration reads always stay, so `wmloop resume` gives what it would have given. `store.keep_last` and its neighbours
-    do the same while a run goes on.
+    Old pictures and latents go, then agents that are not to be kept. The best agent, all metrics and all that the next
+    iteration reads always stay, so `wmloop resume` gives what it would have given; `wmloop fork --from` works from the newest
+    --keep-last iterations. `store.keep_last` and its neighbours do the same while a run goes on.
     """
     store = open_run(runs, name)
     config = stored_config(store)

@@ -60,10 +60,10 @@ def resume(
     """Go on with a run where it stopped.
 
     A stage that was interrupted goes on from its last snapshot, and the results are those of a run that never stopped.
-    What decides no result may change: the budget (--iterations, --hours, --goal), what is kept (--set store.keep_last=5),
-    env.engine, env.worker_timeout and vision.frame_cache. So may what belongs to the machine (device, threads, precision,
-    env.num_envs), but then numbers differ in their last bits from those of a run that never stopped. Either holds for this
-    time only: the run keeps its own. Where anything else is to change, `wmloop fork` begins another run from this one.
+    Three kinds of settings may change: the budget (--iterations, --hours, --goal); what changes no result (store.*,
+    env.engine, env.worker_timeout, vision.frame_cache); and what belongs to the machine (device, threads, precision,
+    env.num_envs), after which the run differs from one that never stopped. Options hold for this call and are not stored:
+    a later plain `wmloop resume` uses the run's own again. To change anything else, `wmloop fork` begins another run.
     """
     from wmloop.config import with_settings
     from wmloop.config.text import parse_setting

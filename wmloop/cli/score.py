@@ -47,11 +47,11 @@ def score(
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Score the agent on fresh real tracks.
+    """Evaluate the agent in the real environment, on fresh episodes.
 
-    No run trains or ranks itself on these tracks, and there is no exploration noise. Prints the mean and deviation
-    over tracks, the 95% confidence interval of the mean, the worst, and every track's score. The same seed gives the
-    same tracks to every run. What was found is kept with the run, for `wmloop log` and `wmloop report`.
+    No run trains on these episodes or ranks itself by them, and there is no exploration noise. Prints the mean score with its
+    standard deviation and 95% confidence interval, the worst, and each episode's score. The same seed gives the same
+    episodes to every run. The result is kept with the run, for `wmloop log` and `wmloop report`.
     """
     store = open_run(runs, name)
     config = stored_config(store)

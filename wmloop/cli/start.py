@@ -31,7 +31,10 @@ def start(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="The new run's name; made up if absent.")] = None,
     preset: Annotated[
         Literal["smoke", "laptop", "gpu", "paper"] | None,
-        typer.Option(help="Where the settings start from; gpu on CUDA, else laptop. Not measured: gpu, paper."),
+        typer.Option(
+            help="Preset that the settings start from; without it gpu where there is CUDA, else laptop. No complete run has been"
+            " made with gpu and paper."
+        ),
     ] = None,
     pipeline: PipelineOption = None,
     config: Annotated[
@@ -49,8 +52,8 @@ def start(
         float | None,
         typer.Option(
             metavar="SCORE",
-            help="Mean real score on held-out tracks that ends the run. Without it what is known of the environment says, if"
-            " anything: `wmloop settings goal`.",
+            help="Stop once the mean score reaches this and further episodes confirm it with 95% certainty. Without it the"
+            " environment's known goal, if any (CarRacing-v3: 905).",
         ),
     ] = None,
     device: Annotated[
@@ -61,7 +64,10 @@ def start(
         typer.Option(metavar="N", help="The run's seed. Without it a random one, printed and stored."),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", help="CPU threads that learn. Without it, or 0: one per core.")
+        int | None,
+        typer.Option(
+            metavar="N", help="CPU threads for training. Without it, or 0: OMP_NUM_THREADS if set, else one per core."
+        ),
     ] = None,
     progress: ProgressOption = "auto",
     track: TrackOption = False,

@@ -15,19 +15,21 @@ class ControllerConfig(Part):
     actor: Annotated[
         Literal["mlp", "linear"],
         Field(
-            description="policy network. mlp: layers of 256, 256, 128 and 64 units; linear: none, as in Ha and Schmidhuber 2018"
+            description="policy network on (z, h). mlp: hidden layers of 256, 256, 128 and 64 units; linear: no hidden layer, as in"
+            " Ha and Schmidhuber 2018"
         ),
     ] = "mlp"
     critic: Annotated[
-        Literal["plain", "attention"], Field(description="value network: plain (an MLP) or attention")
+        Literal["plain", "attention"],
+        Field(
+            description="value network on (z, h). plain: an MLP; attention: attention over parts of (z, h), then an MLP"
+        ),
     ] = "plain"
     initial_updates: Annotated[
         Whole,
-        Field(
-            description="PPO iterations in iteration 0 of the run; each learns from one new batch of imagined episodes"
-        ),
+        Field(description="PPO updates in iteration 0 of the run; each learns from one new batch of imagined episodes"),
     ] = 60
-    updates: Annotated[Whole, Field(description="PPO iterations in each later iteration of the run")] = 50
+    updates: Annotated[Whole, Field(description="PPO updates in each later iteration of the run")] = 50
     update_epochs: Annotated[Count, Field(description="passes over each batch of imagined episodes")] = 3
     minibatch_size: Annotated[Size, Field(description="imagined agent steps per gradient step")] = 2048
     learning_rate: Annotated[
@@ -39,7 +41,7 @@ class ControllerConfig(Part):
         Factor | None,
         Field(
             description="gamma from the iteration on in which two evaluation scores in a row have been no new best (none:"
-            " gamma stays)"
+            " gamma stays as it is)"
         ),
     ] = None
     gae_lambda: Annotated[Share, Field(description="lambda of generalised advantage estimation")] = 0.95
@@ -51,7 +53,10 @@ class ControllerConfig(Part):
     ] = 0.5
     target_kl: Annotated[
         Positive,
-        Field(description="within a PPO iteration the policy is not changed further once approx_kl is above this"),
+        Field(
+            description="early stopping: once approx_kl of a minibatch exceeds this, the policy is not changed further in this"
+            " PPO update; the value function is"
+        ),
     ] = 0.045
     ref_kl_coef: Annotated[
         Weight,

@@ -107,7 +107,7 @@ class EnvConfig(Part):
     crop: Annotated[
         Annotated[tuple[Whole, Whole, Whole, Whole], AfterValidator(_rectangle)] | None,
         Field(
-            description="part of the image that is used, in pixels: top, bottom, left, right (none: all of it); it is then"
+            description="crop box in pixels: first row, end row, first column, end column, e.g. [0, 84, 0, 96] (none: the whole image); it is then"
             " scaled to what the networks take, by area averaging"
         ),
     ] = None

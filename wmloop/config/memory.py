@@ -30,12 +30,15 @@ class MemoryConfig(Part):
         Field(
             ge=1,
             le=10,
-            description="factor by which the gradient steps grow from iteration to iteration, as the replay does, until it"
-            " is full",
+            description="factor on the gradient steps for each iteration after iteration 1, until the replay holds"
+            " rollout.replay_iterations iterations; constant after that",
         ),
     ] = 1.05
     input_noise: Annotated[
-        Weight, Field(description="noise added to the input latents, in standard deviations of the VAE's posterior")
+        Weight,
+        Field(
+            description="the LSTM reads mean + input_noise * sigma * eps of the VAE's posterior: 0 the mean, 1 a sample"
+        ),
     ] = 1.0
     reward_scale: Annotated[
         Positive | Literal["auto"],

@@ -16,8 +16,8 @@ class RolloutConfig(Part):
         tuple[tuple[Count, Count], ...],
         Field(
             min_length=1,
-            description="episodes of the random policy in iteration 0: pairs of (episodes, agent steps each at most); where"
-            " episodes end sooner, more of the last kind are collected",
+            description="episodes of the random policy in iteration 0: pairs of (episodes, agent steps each at most). Where"
+            " episodes end early, more of the last pair follow until all these agent steps have been collected",
         ),
     ] = ((40, 250),)
     frames: Annotated[

@@ -63,7 +63,7 @@ class BudgetConfig(Part):
         Number | None,
         Field(
             description="mean score in the real environment that ends the run, once confirm_episodes further episodes show with"
-            " 95% confidence that the true mean is not below it (none: the run ends with its last iteration)"
+            " 95% confidence that the true mean is not below it (none: the run ends when its iterations or hours are used up)"
         ),
     ] = None
 
@@ -78,9 +78,9 @@ class RunConfig(Part):
         str,
         AfterValidator(_known),
         Field(
-            description="named size of a run that the other settings start from: smoke (does all work?), laptop, gpu (not"
-            " measured),"
-            " paper (as in Ha and Schmidhuber 2018; not measured)"
+            description="named size of a run that the other settings start from. smoke: does all work?; laptop; gpu (untested;"
+            " `wmloop start` takes it where there is CUDA); paper (data and networks after Ha and Schmidhuber 2018, but PPO"
+            " trains an MLP; untested)"
         ),
     ] = "laptop"
     pipeline: Annotated[
@@ -92,7 +92,12 @@ class RunConfig(Part):
     ] = "world-model"
     seed: Annotated[
         int,
-        Field(strict=True, ge=0, le=2**63 - 1, description="seed of the run; all random numbers are derived from it"),
+        Field(
+            strict=True,
+            ge=0,
+            le=2**63 - 1,
+            description="seed of the run; all random numbers are derived from it (`wmloop start` draws one)",
+        ),
     ] = 0
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"],
@@ -104,9 +109,9 @@ class RunConfig(Part):
     precision: Annotated[
         Literal["auto", "fp32", "tf32", "bf16", "bf16-mixed"],
         Field(
-            description="precision of float32 matrix products: fp32, or with inputs rounded to tf32 or bf16; bf16-mixed: bf16,"
-            " and the LSTM, the policy and the value function are trained in mixed precision; auto: what was measured to be"
-            " fastest on this kind of processor"
+            description="fp32: full precision; tf32, bf16: the inputs of matrix products are rounded to that format, all else"
+            " is float32; bf16-mixed: as bf16, and LSTM, policy and value function are trained in mixed precision; auto: what"
+            " was measured to be fastest on this kind of processor"
         ),
     ] = "auto"
     budget: BudgetConfig = BudgetConfig()

@@ -16,7 +16,7 @@ class PPOConfig(Part):
     updates: Annotated[
         Count,
         Field(
-            description="PPO iterations per iteration of the run; each collects one episode in every parallel environment"
+            description="PPO updates per iteration of the run; each collects one episode in every parallel environment"
             " and learns"
             " from them"
         ),
@@ -49,7 +49,10 @@ class PPOConfig(Part):
     ] = 0.5
     target_kl: Annotated[
         Positive,
-        Field(description="within a PPO iteration the policy is not changed further once approx_kl is above this"),
+        Field(
+            description="early stopping: once approx_kl of a minibatch exceeds this, the policy is not changed further in this"
+            " PPO update; the value function is"
+        ),
     ] = 0.045
     ref_kl_coef: Annotated[
         Weight,

@@ -47,10 +47,10 @@ class VisionConfig(Part):
     beta2: Annotated[Weight, Field(lt=1, description="Adam's beta2")] = 0.95
     frame_cache: Annotated[Count, Field(description="training images in memory at a time, 12 KiB each")] = 40_000
     initial_images: Annotated[
-        Count, Field(description="training images in iteration 0, counted once per gradient step")
+        Count, Field(description="training samples in iteration 0: gradient steps times batch_size")
     ] = 40_000
     finetune_images: Annotated[
-        Whole, Field(description="training images in each later iteration (0: the VAE is frozen after iteration 0)")
+        Whole, Field(description="training samples in each later iteration (0: the VAE is frozen after iteration 0)")
     ] = 24_000
 
     def images(self, iteration: int) -> int:

@@ -34,7 +34,7 @@ def see_rollouts(
     mirror = bool(ctx.config.env.mirrored_actions)
     rows = int(sum(version.metrics["decisions"] + version.metrics["episodes"] for version in rollouts))
     ctx.draft.require_space(rows * (1 + mirror) * 4 * ctx.config.vision.latent_size)  # mu, logvar: float16
-    ctx.log(f"V encodes all {rows:,} pictures, for M to learn from")
+    ctx.log(f"V encodes all {rows:,} images, for M to learn from")
     for version in rollouts:
         file = f"latents-{version.iteration:04d}.safetensors"
         if ctx.draft.has(file):

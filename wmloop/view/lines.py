@@ -163,7 +163,7 @@ def plain(pipeline: Pipeline, event: Event) -> str:
         case Snapshot():
             return f"{_place(event)}  snapshot at {number(event.done)}"
         case Resources():
-            return f"memory {size(event.memory_bytes)}, {size(event.free_bytes)} free on the disk"
+            return f"RAM in use {size(event.memory_bytes)}, disk free {size(event.free_bytes)}"
         case Message():
             return event.text if event.level == "info" else f"{event.level}: {event.text}"
         case RunFinished():

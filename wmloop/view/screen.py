@@ -226,7 +226,7 @@ def _footer(state: ViewState, width: int, now: float, notice: str, hint: str) ->
     first: Row = [Span(" · ".join(parts), "dim")]
     last: Row = []
     if state.resources is not None:
-        there = f"{size(state.resources.memory_bytes)} of memory · {size(state.resources.free_bytes)} free"
+        there = f"RAM {size(state.resources.memory_bytes)} · disk free {size(state.resources.free_bytes)}"
         if row_width(first) + 2 + len(there) <= width:
             first = spread(first, [Span(there, "dim")], width)
         else:
