@@ -49,12 +49,12 @@ def make_start(place, arguments):
 @pytest.mark.parametrize(
     ("arguments", "begun", "name"),
     [
-        ("", "start my-run", "my-run"),
-        ("--preset smoke", "start my-run-preset-smoke --preset smoke", "my-run-preset-smoke"),
-        ("mine --hours 1", "start mine --hours 1", "mine"),
+        ("", "start my-run --or-resume", "my-run"),
+        ("--preset smoke", "start my-run-preset-smoke --or-resume --preset smoke", "my-run-preset-smoke"),
+        ("mine --hours 1", "start mine --or-resume --hours 1", "mine"),
         (
             "--set 'memory.hidden_size=512'",
-            "start {} --set memory.hidden_size=512",
+            "start {} --or-resume --set memory.hidden_size=512",
             "my-run-set-memory.hidden-size-512",
         ),
     ],
@@ -62,7 +62,7 @@ def make_start(place, arguments):
 def test_the_same_command_again_goes_on_with_its_run(place, arguments, begun, name):
     for _ in range(2):
         assert make_start(place, arguments).returncode == 0
-    assert (place / "calls").read_text().splitlines() == [begun.format(name), f"resume {name}"]
+    assert (place / "calls").read_text().splitlines() == 2 * [begun.format(name)]
 
 
 def test_other_options_begin_another_run(place):

@@ -141,14 +141,14 @@ def test_evaluations_are_on_the_page(runs, tmp_path):
     facts = Facts.of(store, stored_config(store))
     scored = store.version(facts.best.iteration, "controller")
     record = {"created": "2026-11-29T10:00:00+00:00", "version": scored.name, "hash": scored.hash, "seed": 3}
-    for _ in range(2):  # the same tracks twice are no more tracks
+    for _ in range(2):  # the same episodes twice are no more tracks
         store.evaluations.add({**record, "tracks": [{"seed": 1, "score": 2.5}, {"seed": 2, "score": 3.5}]})
     facts = Facts.of(store, stored_config(store))
     assert sorted(facts.fresh) == [2.5, 3.5]
     words = " ".join(Page(describe(facts, None, 0, NO_COMMANDS).decode()).words)
-    assert "Evaluations on fresh tracks" in words
+    assert "Evaluations on fresh episodes" in words
     assert "2026-11-29 10:00" in words
-    assert "score on 2 fresh tracks" in words
+    assert "score on 2 fresh episodes" in words
 
 
 def test_a_gap_as_large_as_the_return_is_told_in_points_alone(runs):

@@ -235,7 +235,7 @@ def test_its_runs_are_scored_logged_pruned_and_reported(finished, tmp_path):
     assert "643,844 trainable parameters" in page  # of Kuth et al. 2021, less two heads' weights of a third action
     for absent in ("What V sees", "eyes closed", "predicted less real", "What M expects", "nan", "in M's dreams"):
         assert absent not in page
-    for told in ("Watch it", "image/webp", "explained_variance", "Evaluations on fresh tracks", "fresh tracks"):
+    for told in ("Watch it", "image/webp", "explained_variance", "Evaluations on fresh episodes", "fresh episodes"):
         assert told in page
     done = wmloop("report", "tiny", "tiny", "--to", tmp_path / "both", runs=tmp_path)
     assert done.exit_code == 0, done.output

@@ -2,7 +2,7 @@
 
     tmux new-session -d -x 100 -y 32 -s rec "wmloop start NAME"
     python tools/recording.py capture rec FOLDER --seconds 2        until the session ends
-    python tools/recording.py draw FOLDER docs/pictures/live.gif --frames 60
+    python tools/recording.py draw FOLDER live.gif --frames 60
 
 needs tmux, and matplotlib and Pillow for the drawing (pip install -e '.[report]').
 """

@@ -32,10 +32,11 @@ def metrics() -> str:
     normal = {row.pop("figure"): row for row in csv.DictReader(lines)}
     page = [
         "# Metrics\n",
-        "Every metric that a stage writes: in `metrics.csv` as `STAGE.NAME`, in `wmloop log`, in the report, and in\n"
-        "`wmloop.Run(...).metrics`. `seconds` is in each stage: how long it took. The words are in the\n"
-        "[glossary](../glossary.md). V is the VAE, M the recurrent model, C the policy; an agent step (in names: `decisions`) is one action, repeated for\n"
-        "`env.action_repeat` frames. A metric that cannot be computed is left out.\n",
+        "Every metric that a stage writes: in `metrics.csv` as `STAGE.NAME`, in `wmloop log`, in the report, and\n"
+        "in `wmloop.Run(...).metrics`. `seconds` is in each stage: how long it took. The words are in the\n"
+        "[glossary](../glossary.md). V is the VAE, M the recurrent model, C the policy; an agent step (in names:\n"
+        "`decisions`) is one action, repeated for `env.action_repeat` frames. A metric that cannot be computed is\n"
+        "left out.\n",
         f"The last two columns are measured on CarRacing-v3: least and greatest value in the first and in the last\n"
         f"iteration of three runs. Source: [{Path(NORMAL).name}](../{NORMAL}), {source.lstrip('# ')}.",
         _MADE,

@@ -21,16 +21,17 @@ wmloop config demo
 wmloop start --preset gpu --print-config
 ```
 
-Some environments have a profile: settings that suit that environment id (here CarRacing-v3). Settings are laid over one another
-in this order, later ones win: defaults, profile, preset, `--config FILE.toml`, `--set NAME=VALUE`, options. In the last column a
-preset stands by its name, a profile by its environment. A run's settings are written into its folder once. `resume` goes by those. It may change `budget.*`, `store.*`, what belongs to the machine (`device`,
-`threads`, `precision`, `env.num_envs`) and what decides no result (`env.engine`, `env.worker_timeout`, `vision.frame_cache`).
-`fork` makes a new run, in which all but the pipeline and the networks' shapes may change. An unknown name is refused with the
-nearest one. This page is made by `python -m tools.reference`.
+Some environments have a profile: settings that suit that environment id (here CarRacing-v3). Settings are laid over one
+another in this order, later ones win: defaults, profile, preset, `--config FILE.toml`, `--set NAME=VALUE`, options. In
+the last column a preset stands by its name, a profile by its environment. A run's settings are written into its folder
+once. `resume` goes by those. It may change `budget.*`, `store.*`, what belongs to the machine (`device`, `threads`,
+`precision`, `env.num_envs`) and what decides no result (`env.engine`, `env.worker_timeout`, `vision.frame_cache`).
+`fork` makes a new run, in which all but the pipeline and the networks' shapes may change. An unknown name is refused
+with the nearest one. This page is made by `python -m tools.reference`.
 
-An *agent step* (in names: `decisions`) is one action of the policy, repeated for `env.action_repeat` environment steps (in names:
-`frames`). *Imagined
-episodes* (dreams) are those of the world model. Presets `gpu` and `paper` are not measured: no run with them was ever finished.
+An *agent step* (in names: `decisions`) is one action of the policy, repeated for `env.action_repeat` environment steps
+(in names: `frames`). *Imagined episodes* (dreams) are those of the world model. Presets `gpu` and `paper` are not
+measured: no run with them was ever finished.
 """
 #: What the settings of another pipeline are.
 OWN = "It has the settings above of every run, and of `budget`, `env`, `evaluate` and `store`. These are its own."

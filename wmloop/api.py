@@ -206,7 +206,7 @@ def dream(
 ) -> Iterator[Moment]:
     """Yield one dream of a run's world model, decision by decision, with the agent acting in it.
 
-    It branches off a real episode, of the first fresh track of `seed` (as in `wmloop eval`), after its first decisions. It
+    It branches off a real episode, of the first fresh episode of `seed` (as in `wmloop eval`), after its first decisions. It
     ends where the world model says so, or after as many frames as a real episode has. Each moment has the `dream`'s
     picture, if the world model draws any, the reward, the probability that the episode has ended, the action and the critic's
     value (see player.Moment).

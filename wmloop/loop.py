@@ -66,7 +66,7 @@ def run(
 
 
 def _goal_met(history: History, config: RunConfig) -> bool:
-    """Return whether some evaluation reached the goal and the further tracks confirmed it."""
+    """Return whether some evaluation reached the goal and the confirming episodes confirmed it."""
     goal = config.budget.goal
     return goal is not None and any(ranking.confirms(version.metrics, goal) for version in history.scored())
 

@@ -1,4 +1,4 @@
-"""Which agent is better? Mean scores over tracks, weighed by how sure they are."""
+"""Which agent is better? Mean scores over episodes, weighed by how sure they are."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def merit(metrics: Mapping[str, float]) -> float:
 
 
 def confirms(metrics: Mapping[str, float], goal: float) -> bool:
-    """Return whether an evaluation's further tracks put its agent's true mean above `goal` with 95% certainty.
+    """Return whether an evaluation's confirming episodes put its agent's true mean above `goal` with 95% certainty.
 
     A mean just above it would be below on the next hundred tracks as often as not.
     """

@@ -49,8 +49,8 @@ def fresh_seeds(count: int, seed: int) -> list[int]:
         UsageError: there are not so many of one seed, or no such seed.
     """
     if not 0 <= seed <= LAST_SEED:
-        raise UsageError(f"there are no fresh tracks of seed {seed}: seeds go from 0 to {LAST_SEED}")
+        raise UsageError(f"there are no fresh episodes of seed {seed}: seeds go from 0 to {LAST_SEED}")
     if count > EPISODES_A_SEED:
-        raise UsageError(f"a seed has {EPISODES_A_SEED:,} fresh tracks, not {count:,}: take more of another seed")
+        raise UsageError(f"a seed has {EPISODES_A_SEED:,} fresh episodes, not {count:,}: take more of another seed")
     start = HELD_OUT + _FRESH_OFFSET + seed * EPISODES_A_SEED
     return [start + i for i in range(count)]

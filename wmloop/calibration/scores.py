@@ -1,4 +1,4 @@
-"""Scores of held-out tracks, and M's word beside them."""
+"""Scores of held-out episodes, and M's word beside them."""
 
 from __future__ import annotations
 

@@ -77,4 +77,4 @@ def import_(
     say(f"run {store.name} in {store.path}")
     if as_json:
         print_json("import", run=store.name, path=str(store.path), imported=store.facts["imported"])
-    say_next({"see it drive": play_command(store.path), "score it on fresh tracks": command("eval", store.path)})
+    say_next({"see it drive": play_command(store.path), "score it on fresh episodes": command("eval", store.path)})

@@ -52,7 +52,7 @@ def play(
     iteration: IterationOption = None,
     against: Annotated[
         int | None,
-        typer.Option(metavar="N", min=0, help="Show this iteration's agent beside it, on the same tracks."),
+        typer.Option(metavar="N", min=0, help="Show this iteration's agent beside it, on the same episodes."),
     ] = None,
     trust_env: TrustOption = False,
     runs: RunsOption = Path("runs"),

@@ -55,7 +55,7 @@ def report(
             metavar="N",
             min=0,
             max=LAST_SEED,
-            help="Which fresh tracks are driven: each seed has its own. Without it 0.",
+            help="Which fresh episodes are driven: each seed has its own. Without it 0.",
         ),
     ] = None,
     iteration: IterationOption = None,
@@ -65,7 +65,7 @@ def report(
 ) -> None:
     """Write a run's report: one HTML page that needs nothing else.
 
-    Learning curves, what M predicts against what reality pays, tracks, evaluations, an episode and a dream that move, V's
+    Learning curves, what M predicts against what reality pays, evaluations, an episode and a dream that move, V's
     reconstructions, training curves, time by stage, the networks, and the commands that make it again; of a run without a
     world model what there is of these. Several runs are compared, and those that differ only by seed drawn as one.
     """

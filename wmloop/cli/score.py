@@ -1,4 +1,4 @@
-"""`wmloop eval`: score an agent on fresh tracks."""
+"""`wmloop eval`: score an agent on fresh episodes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def score(
     number, why = choose(history, iteration)
     where = set_up(resolve_device(device), resolve_threads(0))
     estimate = _expected(history, config, episodes)
-    say(f"{store.name}, iteration {number} ({why}), {episodes} fresh tracks of seed {seed}{estimate}")
+    say(f"{store.name}, iteration {number} ({why}), {episodes} fresh episodes of seed {seed}{estimate}")
     results: list[EpisodeResult] = []
     begun, frames, shown = time.monotonic(), 0, 0.0
 
@@ -86,7 +86,7 @@ def score(
             # until the first are done a track counts as a whole episode
             each = sum(r.frames for r in results) / len(results) if results else config.env.most_frames
             left = span(max(0.0, episodes * each - frames) / rate) if rate else "?"
-            told = f"{len(results)} of {episodes} tracks{mean}, {rate:.0f} frames/s, {left} left"
+            told = f"{len(results)} of {episodes} episodes{mean}, {rate:.0f} frames/s, {left} left"
             print(f"\r{told} \x1b[K", end="", file=sys.stderr)
 
     with log_named(store), make_envs(config.env, min(config.env.num_envs, episodes), output=output_of(store)) as pool:
@@ -156,7 +156,7 @@ def _mean(results: Sequence[Any]) -> float:
 def _print_report(report: dict[str, Any]) -> None:
     bounds = report["score_ci95"]
     certain = f", 95% CI of the mean {bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else ""
-    print(f"score   {report['score']:.1f} +- {report['score_std']:.1f} over {len(report['tracks'])} tracks{certain}")
+    print(f"score   {report['score']:.1f} +- {report['score_std']:.1f} over {len(report['tracks'])} episodes{certain}")
     print(f"worst   {report['score_min']:.1f}")
     if "predicted_return" in report:
         print(
@@ -166,4 +166,4 @@ def _print_report(report: dict[str, Any]) -> None:
     print(f"frames  {report['frames']:,.0f} in {report['seconds']:.1f} s")
     scores = [f"{track['score']:8.1f}" for track in report["tracks"]]
     for i in range(0, len(scores), 10):
-        print(("tracks  " if i == 0 else "        ") + "".join(scores[i : i + 10]))
+        print(("scores  " if i == 0 else "        ") + "".join(scores[i : i + 10]))

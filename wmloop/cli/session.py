@@ -26,7 +26,7 @@ from wmloop.opening import history_of, pipeline_of
 from wmloop.store import Store
 from wmloop.store.notes import take_notes
 from wmloop.view import View, ViewState, open_view
-from wmloop.view.lines import Throttle, note, stamped
+from wmloop.view.lines import Throttle, note, stamped, timed_record
 from wmloop.view.state import recall
 
 _LOG_SECONDS = 5.0
@@ -72,7 +72,7 @@ class Session:
 
         device = set_up(self._config.device, self._config.threads, self._config.precision)
         state = ViewState(self._pipeline)
-        self._store.journal.append({"event": "SessionStarted", "changed": changed(self._stored, self._config)})
+        self._store.journal.append(timed_record("SessionStarted", changed=changed(self._stored, self._config)))
         for text in self._notes:
             say(f"note: {text}")
             self._store.journal.append(stamped(Message(text, "warning")))
@@ -102,7 +102,7 @@ class Session:
             raise typer.Exit(128 + (stop.signum or signal.SIGINT))
         say_next({
             "see it drive": play_command(self._run),
-            "score it on fresh tracks": command("eval", self._run),
+            "score it on fresh episodes": command("eval", self._run),
             "read what it learnt": command("report", self._run),
             "go further": self._further(reason),
         })  # fmt: skip

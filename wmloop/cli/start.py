@@ -32,7 +32,8 @@ def start(
     preset: Annotated[
         Literal["smoke", "laptop", "gpu", "paper"] | None,
         typer.Option(
-            help="Preset that the settings start from; without it gpu where there is CUDA, else laptop. No complete run has been"
+            help="Preset that the settings start from; without it gpu where there is CUDA, else laptop. No"
+            " complete run has been"
             " made with gpu and paper."
         ),
     ] = None,
@@ -52,7 +53,8 @@ def start(
         float | None,
         typer.Option(
             metavar="SCORE",
-            help="Stop once the mean score reaches this and further episodes confirm it with 95% certainty. Without it the"
+            help="Stop once the mean score reaches this and further episodes confirm it with 95% certainty."
+            " Without it the"
             " environment's known goal, if any (CarRacing-v3: 905).",
         ),
     ] = None,

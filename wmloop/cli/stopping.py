@@ -49,14 +49,13 @@ class Stop:
         return self
 
     def __exit__(self, *_: object) -> None:
+        signals.adopt(self._request)  # before anybody else answers signals: one more may belong to a request
         for signum, handler in self._old.items():
             signal.signal(signum, handler)
         signal.set_wakeup_fd(self._old_fd)
         self._writer.close()
         self._thread.join()
         self._reader.close()
-        if self():
-            signals.adopt(self._request)
 
     def _listen(self) -> None:
         while data := self._reader.recv(64):

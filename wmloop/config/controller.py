@@ -15,7 +15,8 @@ class ControllerConfig(Part):
     actor: Annotated[
         Literal["mlp", "linear"],
         Field(
-            description="policy network on (z, h). mlp: hidden layers of 256, 256, 128 and 64 units; linear: no hidden layer, as in"
+            description="policy network on (z, h). mlp: hidden layers of 256, 256, 128 and 64 units; linear: no"
+            " hidden layer, as in"
             " Ha and Schmidhuber 2018"
         ),
     ] = "mlp"
@@ -40,7 +41,8 @@ class ControllerConfig(Part):
     plateau_gamma: Annotated[
         Factor | None,
         Field(
-            description="gamma from the iteration on in which two evaluation scores in a row have been no new best (none:"
+            description="gamma from the iteration on in which two evaluation scores in a row have been no new"
+            " best (none:"
             " gamma stays as it is)"
         ),
     ] = None
@@ -54,14 +56,16 @@ class ControllerConfig(Part):
     target_kl: Annotated[
         Positive,
         Field(
-            description="early stopping: once approx_kl of a minibatch exceeds this, the policy is not changed further in this"
+            description="early stopping: once approx_kl of a minibatch exceeds this, the policy is not changed"
+            " further in this"
             " PPO update; the value function is"
         ),
     ] = 0.045
     ref_kl_coef: Annotated[
         Weight,
         Field(
-            description="weight of a KL penalty that holds the policy near the one that the iteration's training began with"
+            description="weight of a KL penalty that holds the policy near the one that the iteration's training"
+            " began with"
         ),
     ] = 0.03
     log_std_bounds: Annotated[

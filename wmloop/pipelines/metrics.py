@@ -131,7 +131,8 @@ PPO = (
            " in training (k3 estimate),"
            " mean over minibatches",
            "below `target_kl`, where the policy's update stops"),
-    Metric("clipfrac", _SHARE, "lower", "fraction of samples whose probability ratio lies outside 1 ± `clip_coef`", "0.02 to 0.2"),
+    Metric("clipfrac", _SHARE, "lower", "fraction of samples whose probability ratio lies outside 1 ± `clip_coef`",
+           "0.02 to 0.2"),
     Metric("ref_kl", _NATS, "lower", "KL divergence from the reference policy: the one that the iteration's"
            " training began with; in `vanilla-ppo`"
            " the one that collected the batch", "below 1"),

@@ -1,6 +1,6 @@
 """`wmloop report`: what a run learnt, as one HTML page.
 
-`facts` reads the store, `probe` drives fresh tracks with V and M looking on, `charts` and `curves` draw, `description` and
+`facts` reads the store, `probe` drives fresh episodes with V and M looking on, `charts` and `curves` draw, `description` and
 `comparison` write.
 """
 

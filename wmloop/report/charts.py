@@ -27,13 +27,13 @@ def along(runs: Sequence[Facts], against: str) -> tuple[str, float]:
 
 
 def learning(facts: Facts, against: str) -> Figure:
-    """Draw the score, its deviation over tracks and the predicted return, if any, against `frames` or `hours`."""
+    """Draw the score, its deviation over episodes and the predicted return, if any, against `frames` or `hours`."""
     label, factor = along([facts], against)
     figure, axes = drawing.axes(3.3, xlabel=label, ylabel="score of an episode")
     x = [getattr(point, against) * factor for point in facts.points]
     score, std = (np.array([getattr(p, name) for p in facts.points]) for name in ("score", "std"))
     axes.fill_between(x, score - std, score + std, color=REAL, alpha=0.18, linewidth=0)
-    axes.plot(x, score, "o-", color=REAL, markersize=3, label="score ± one deviation over tracks")
+    axes.plot(x, score, "o-", color=REAL, markersize=3, label="score ± one deviation over episodes")
     values = [*score - np.nan_to_num(std), *score + np.nan_to_num(std)]
     if facts.dreams:
         predicted = [p.promised for p in facts.points]
@@ -42,7 +42,7 @@ def learning(facts: Facts, against: str) -> Figure:
         values += [*predicted, *(p.paid for p in facts.points)]
     sure = [(at, p.confirmed) for at, p in zip(x, facts.points, strict=True) if np.isfinite(p.confirmed)]
     if sure:
-        axes.plot(*zip(*sure, strict=True), "D", color=drawing.INK, markersize=4, label="score on further tracks")
+        axes.plot(*zip(*sure, strict=True), "D", color=drawing.INK, markersize=4, label="score on confirming episodes")
     goal_line(axes, facts.config.budget.goal, values)
     if against == "frames":
         drawing.count_ticks(axes)
@@ -87,12 +87,12 @@ def gap(facts: Facts) -> Figure:
 
 def tracks(facts: Facts) -> Figure:
     """Draw the served agent's score on each of its tracks, the best first, those of `wmloop eval` too."""
-    figure, axes = drawing.axes(xlabel="tracks, best first", ylabel="score")
+    figure, axes = drawing.axes(xlabel="episodes, best first", ylabel="score")
     kinds = [
-        (f"{len(scores)} {name} tracks", colour, scores)
+        (f"{len(scores)} {name} episodes", colour, scores)
         for name, colour, scores in (
             ("held-out", REAL, [t.score for t in facts.tracks if not t.further]),
-            ("further", SEEN, [t.score for t in facts.tracks if t.further]),
+            ("confirming", SEEN, [t.score for t in facts.tracks if t.further]),
             ("fresh", DREAM, facts.fresh),
         )
         if scores

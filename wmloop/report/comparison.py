@@ -28,8 +28,8 @@ def compare(runs: Sequence[Facts], commands: Mapping[str, Sequence[str]]) -> byt
         )
     page.front()
     page.head("Scores")
-    head = ["run", "seed", "iterations", "best score", "further tracks", "fresh tracks", "worst track", "gap", "gap in %",
-            "real frames", "work"]  # fmt: skip
+    head = ["run", "seed", "iterations", "best score", "confirming episodes", "fresh episodes", "worst episode", "gap",
+            "gap in %", "real frames", "work"]  # fmt: skip
     page.table(head, [_summary(facts) for facts in runs])
     if several:
         page.table(["runs of one kind", "seeds", "best score, mean ± deviation over seeds"], map(_kind, several))
@@ -37,8 +37,8 @@ def compare(runs: Sequence[Facts], commands: Mapping[str, Sequence[str]]) -> byt
         chart(groups.together(together, "frames"), "score against real frames"),
         chart(groups.together(together, "hours"), "score against work") if any(facts.worked for facts in runs) else "",
         chart(groups.gaps(together), "predicted less real return") if any(facts.dreams for facts in runs) else "",
-        chart(groups.spreads(runs), "the served agents' scores over tracks: boxes have the middle half, whiskers all, triangles"
-              " are means; a line instead, where single tracks are not known, has one deviation to either side"),
+        chart(groups.spreads(runs), "the best agents' scores over episodes: boxes have the middle half, whiskers all,"
+              " triangles are means; a line instead, where single episodes are not known, has one deviation to either side"),
     )  # fmt: skip
     page.head("Settings that differ")
     differing = _differing(runs)

@@ -70,9 +70,9 @@ def _front(page: Page, facts: Facts) -> None:
     best = facts.best
     fresh = facts.fresh
     page.cards({
-        "score on held-out tracks": mean(best.score, best.std) if best else "",
-        f"score on {len(fresh)} fresh tracks": cell(float(np.mean(fresh))) if fresh else "",
-        "its worst track": cell(best.worst) if best else "",
+        "score on held-out episodes": mean(best.score, best.std) if best else "",
+        f"score on {len(fresh)} fresh episodes": cell(float(np.mean(fresh))) if fresh else "",
+        "its worst episode": cell(best.worst) if best else "",
         "predicted less real return": signed(best.points, best.points_error) if best and facts.dreams else "",
         "iterations": f"{len(facts.points)}" if not imported else "",
         "real frames collected": thousands(facts.collected),
@@ -87,11 +87,12 @@ def _verdict(facts: Facts) -> str:
     if best is None:
         return "This run has not been scored yet."
     count = sum(not track.further for track in facts.tracks)
-    over = f" over {count} held-out tracks" if count else ""
+    over = f" over {count} held-out episodes" if count else ""
     sure = f", {cell(best.confirmed)} on further ones" if math.isfinite(best.confirmed) else ""
     goal = facts.config.budget.goal
     aimed = "" if goal is None else f" The goal is {goal:g}."
-    return f"The agent served is that of iteration {best.iteration}: score {mean(best.score, best.std)}{over}{sure}.{aimed}"
+    score = mean(best.score, best.std)
+    return f"The best agent is that of iteration {best.iteration}: score {score}{over}{sure}.{aimed}"
 
 
 def _learning(page: Page, facts: Facts) -> None:
@@ -100,7 +101,7 @@ def _learning(page: Page, facts: Facts) -> None:
             chart(charts.learning(facts, "frames"), "score against real frames"),
             chart(charts.learning(facts, "hours"), "the same against work") if facts.worked else "",
             chart(charts.gap(facts), "what M predicts against what reality pays") if facts.dreams else "",
-            chart(charts.tracks(facts), "the served agent, track by track") if facts.tracks or facts.fresh else "",
+            chart(charts.tracks(facts), "the best agent, episode by episode") if facts.tracks or facts.fresh else "",
         )
     if not facts.points:
         page.say("No iteration has been evaluated yet.")
@@ -109,7 +110,7 @@ def _learning(page: Page, facts: Facts) -> None:
 
 
 _ITERATION_HEAD = (
-    "iteration", "frames", "work", "score ± tracks", "worst track", "further tracks", "predicted return", "real return",
+    "iteration", "frames", "work", "score ± deviation", "worst episode", "confirming episodes", "predicted return", "real return",
     "gap", "gap in %", "M's correlation",
 )  # fmt: skip
 
@@ -125,9 +126,11 @@ def _iteration(point: Point) -> list[str]:
 def _evaluations(page: Page, facts: Facts) -> None:
     if not facts.evaluations:
         return
-    page.head("Evaluations on fresh tracks")
-    page.say("By `wmloop eval`, on tracks that no run trains or ranks itself on.")
-    head = ["agent", "when (UTC)", "seed", "tracks", "score", "95% CI of the mean", "worst track", "machine", "commit"]
+    page.head("Evaluations on fresh episodes")
+    page.say("By `wmloop eval`, on episodes that no run trains or ranks itself on.")
+    head = [
+        "agent", "when (UTC)", "seed", "episodes", "score", "95% CI of the mean", "worst episode", "machine", "commit",
+    ]  # fmt: skip
     page.table(head, [_evaluation(kept) for kept in facts.evaluations])
 
 
@@ -209,21 +212,25 @@ def _published(page: Page, facts: Facts) -> None:
         return
     page.head("Beside others")
     where = "in M's dreams alone" if facts.dreams else "in the real environment"
-    page.say(f"Mean score over tracks of {facts.config.env.id}. The published figures are {about}; this run's agent was"
+    page.say(f"Mean score over episodes of {facts.config.env.id}. The published figures are {about}; this run's"
+    f" agent was"
              f" trained {where}.")  # fmt: skip
     own = []
     kinds = (
         ("held-out", [track.score for track in facts.tracks if not track.further]),
-        ("further", [track.score for track in facts.tracks if track.further]),
+        ("confirming", [track.score for track in facts.tracks if track.further]),
         ("fresh", facts.fresh),
     )
     for label, scores in kinds:
         if len(scores) > 1:
             own.append(
-                (f"{facts.name}, {len(scores)} {label} tracks", f"{np.mean(scores):.0f} ± {np.std(scores, ddof=1):.0f}")
+                (
+                    f"{facts.name}, {len(scores)} {label} episodes",
+                    f"{np.mean(scores):.0f} ± {np.std(scores, ddof=1):.0f}",
+                )
             )
     if not own and facts.best:
-        own = [(f"{facts.name}, held-out tracks", mean(facts.best.score, facts.best.std))]
+        own = [(f"{facts.name}, held-out episodes", mean(facts.best.score, facts.best.std))]
     page.table(["system", "score"], [*others.items(), *own], mine=range(len(others), len(others) + len(own)))
 
 

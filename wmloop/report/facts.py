@@ -46,7 +46,7 @@ class Point(NamedTuple):
 
 
 class Track(NamedTuple):
-    """A track's number, the score on it, and whether it is one of the further tracks that confirm a goal."""
+    """A track's number, the score on it, and whether it is one of the confirming episodes that confirm a goal."""
 
     seed: int
     score: float
@@ -121,7 +121,7 @@ class Facts:
 
     @property
     def fresh(self) -> list[float]:
-        """Return the scores of the served agent on the tracks of `wmloop eval`; a track that was driven twice counts once."""
+        """Return the scores of the served agent on the episodes of `wmloop eval`; a track that was driven twice counts once."""
         served = None if self.best is None else self.best.iteration
         name = "" if served is None else version_name(served, self.pipeline.agent)
         scores: dict[Any, float] = {}

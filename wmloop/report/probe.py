@@ -105,7 +105,7 @@ def look(
     config: RunConfig, served: Served, seed: int, device: torch.device, say: Callable[[str], None],
     output: Callable[[str], None] | None = None, rollouts: Sequence[Version] = (),
 ) -> Probe:  # fmt: skip
-    """Drive fresh tracks with the agent and ask V and M about them; `seed` chooses tracks as in `wmloop eval`."""
+    """Drive fresh episodes with the agent and ask V and M about them; `seed` chooses tracks as in `wmloop eval`."""
     tracks = fresh_seeds(_EPISODES, seed)
     with make_envs(config.env, min(config.env.num_envs, _EPISODES), output=output) as pool:
         require_same_actions(rollouts, pool.actions)
@@ -115,7 +115,7 @@ def look(
         for i in range(0, _EPISODES, pool.num_envs):
             driven, held = _drive(pool, agent, tracks[i : i + pool.num_envs])
             episodes, seen = episodes + driven, seen + held
-            say(f"drove {len(episodes)} of {_EPISODES} fresh tracks")
+            say(f"drove {len(episodes)} of {_EPISODES} fresh episodes")
     with torch.inference_mode():
         return _ask(agent, episodes, seen, networks(agent, seen[0].state.at([0]).features, pool.observations))
 
@@ -124,13 +124,13 @@ def watch(
     config: RunConfig, served: Served, seed: int, device: torch.device, say: Callable[[str], None],
     output: Callable[[str], None] | None = None, rollouts: Sequence[Version] = (),
 ) -> Drive:  # fmt: skip
-    """Drive one fresh track with an agent that has no world model to ask."""
+    """Drive one fresh episode with an agent that has no world model to ask."""
     with make_envs(config.env, 1, output=output) as pool:
         require_same_actions(rollouts, pool.actions)
         agents = dict.fromkeys(halves(1), served.agent(config, pool.actions, device))
         wave = [EpisodeTask(track, UNLIMITED) for track in fresh_seeds(1, seed)]
         (episode,) = drive(pool, wave, agents, lambda frames, picture: None)
-    say("drove 1 of 1 fresh tracks")
+    say("drove 1 of 1 fresh episodes")
     return drive_of(episode)
 
 

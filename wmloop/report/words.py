@@ -1,15 +1,17 @@
-"""What the words in a report mean, a sentence each, in the terms of docs/how-it-works.md and of the versions' figures."""
+"""What the words in a report mean, a sentence each, in the terms of docs/how-it-works.md and of the versions'"
+" figures."""
 
 from __future__ import annotations
 
 #: Of any run.
 TERMS = {
     "iteration": "One round of all stages: drive, learn, be scored; each starts from what the one before has learnt.",
-    "score": "The sum of the environment's own rewards over one episode, as a mean over the tracks.",
-    "± tracks": "The standard deviation of the score from track to track.",
-    "held-out tracks": "Tracks that nothing is trained on: every iteration's agent is scored on the same ones, without noise.",
-    "further tracks": "Other held-out tracks, driven only once the goal seems met, to confirm it.",
-    "fresh tracks": "Tracks of `wmloop eval` and of this report: nothing was trained, ranked or chosen on them.",
+    "score": "The sum of the environment's own rewards over one episode, as a mean over the episodes.",
+    "± deviation": "The standard deviation of the score from episode to episode.",
+    "held-out episodes": "Episodes that nothing is trained on: every iteration's agent is scored on the same"
+    " ones, without noise.",
+    "confirming episodes": "Other held-out episodes, driven only once the goal seems met, to confirm it.",
+    "fresh episodes": "Episodes of `wmloop eval` and of this report: nothing was trained, ranked or chosen on them.",
     "served": "`play`, `eval` and `export` take the agent with the highest score less one standard error.",
     "decision": "One action of the agent, held for `env.action_repeat` frames of the environment.",
 }  # fmt: skip
@@ -20,9 +22,11 @@ WORLD_MODEL = {
     "C": "Controller: the network that decides; it is trained by PPO in M's dreams only.",
     "dream": "An episode that M imagines from a real moment on, with C or the recorded actions acting in it.",
     "predicted return": "What M expects an episode to pay while C acts in the dream, asked from real moments on.",
-    "real return": "What the environment paid over the same decisions; with first decisions left out it is not the score.",
+    "real return": "What the environment paid over the same decisions; with first decisions left out it is not"
+    " the score.",
     "gap": "Predicted return less real return: above 0 M promises too much, and C may be practising on errors of M.",
-    "M's correlation": "How well M ranks moments by what the next 25 decisions pay, given the actions really taken; 1 is best.",
+    "M's correlation": "How well M ranks moments by what the next 25 decisions pay, given the actions really"
+    " taken; 1 is best.",
     "open loop": "M goes on from its own predictions and sees no real picture any more.",
 }  # fmt: skip
 #: What training is told by, and which way is good; those of PPO in the order in which they are drawn.

@@ -20,7 +20,7 @@ def watched(page: Page, drive: Drive, dream: Dream | None, iteration: int) -> No
     """Show an episode and a dream, moving, and what was done and paid in the episode."""
     page.head("Watch it")
     page.say(
-        f"The agent of iteration {iteration} on fresh track {drive.track}, which nothing was trained or ranked on: score"
+        f"The agent of iteration {iteration} on fresh episode {drive.track}, which nothing was trained or ranked on: score"
         f" {cell(drive.score)} in {len(drive.rewards)} decisions."
     )
     films = []
@@ -47,7 +47,7 @@ def worlds(page: Page, probe: Probe) -> None:
         return
     page.head("What V sees")
     page.say("Above what was real, below V's reconstruction: what is missing there, neither M nor C can know.")
-    page.add(still([probe.real, probe.seen], f"track {probe.tracks[0]}, six moments from begin to end"))
+    page.add(still([probe.real, probe.seen], f"episode {probe.tracks[0]}, six moments from begin to end"))
     page.head("What M expects and dreams")
     page.subhead("One decision ahead")
     page.add(still([probe.came, probe.expected], "above what V saw next, below what M had expected"))
@@ -59,7 +59,7 @@ def worlds(page: Page, probe: Probe) -> None:
     page.pair(*(
         still(
             [strip.real, strip.seen, strip.dreamt],
-            f"track {strip.track} from decision {strip.decision}: reality, as V sees it, as M dreamt it",
+            f"episode {strip.track} from decision {strip.decision}: reality, as V sees it, as M dreamt it",
         )
         for strip in probe.strips
     ))  # fmt: skip
@@ -74,9 +74,9 @@ def ended(page: Page, probe: Probe, facts: Facts) -> None:
     page.subhead("Does M know when an episode ends?")
     page.say("What M expects before it sees what comes. Where it is calibrated, mean probability and share are alike.")
     told: list[tuple[str, Mapping[str, float]]]
-    told = [(f"{len(probe.scores)} fresh tracks", ends([ReturnForecast([], [], [], ends=by_bin(*probe.done.T))]))]
+    told = [(f"{len(probe.scores)} fresh episodes", ends([ReturnForecast([], [], [], ends=by_bin(*probe.done.T))]))]
     if facts.best and facts.best.ends:
-        told.append((f"the held-out tracks of iteration {facts.best.iteration}", facts.best.ends))
+        told.append((f"the held-out episodes of iteration {facts.best.iteration}", facts.best.ends))
     for place, figures in told:
         page.say(
             f"On {place} the environment ended {figures['terminations']:.0f} episodes, the others were cut; M had expected"

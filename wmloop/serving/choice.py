@@ -27,7 +27,7 @@ def choose(history: History, iteration: int | None) -> tuple[int, str]:
     best = history.best_evaluation()
     if best is None:
         return trained[-1], "the newest; none is evaluated yet"
-    return best.iteration, f"the best, {best.metrics['score']:.1f} on {store.name}'s own tracks"
+    return best.iteration, f"the best, {best.metrics['score']:.1f} on {store.name}'s own episodes"
 
 
 def _whole(history: History, iteration: int) -> bool:

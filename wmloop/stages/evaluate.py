@@ -1,4 +1,4 @@
-"""Evaluate: the agent drives real held-out tracks; what its M promised, if it has one, is held against what reality paid."""
+"""Evaluate: the agent drives real held-out episodes; what its M promised, if it has one, is held against what reality paid."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PASSED_ON = ("temperature",)
 
 
 def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
-    """Score the agent that `parts` are on the held-out tracks; where the goal is met, confirm it on further ones."""
+    """Score the agent that `parts` are on the held-out episodes; where the goal is met, confirm it on further ones."""
     config = ctx.config
     tracks = evaluation_seeds(config.evaluate.episodes)
     with make_envs(config.env, min(config.env.num_envs, len(tracks)), output=ctx.output) as pool:
@@ -37,7 +37,9 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
         metrics = summarise(results) | {name: own[name] for name in _PASSED_ON if name in own}
         goal = config.budget.goal
         if goal is not None and metrics["score"] >= goal:
-            ctx.log(f"goal met on {len(tracks)} tracks with {metrics['score']:.0f}: confirming on further ones")
+            ctx.log(
+                f"goal met on {len(tracks)} held-out episodes with {metrics['score']:.0f}: confirming on further ones"
+            )
             further = confirmation_seeds(config.evaluate.confirm_episodes)
             ctx.begin(len(further) * config.env.most_frames)
             results = _score(ctx, pool, agent, further, FURTHER)
@@ -49,7 +51,7 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
                 metrics["confirmed_score_low"] = low
             verdict = "confirmed" if ranking.confirms(metrics, goal) else "not sure yet, so it goes on"
             ctx.log(
-                f"{confirmed['score']:.1f} on {len(further)} further tracks, error {confirmed['score_se']:.1f}: {verdict}"
+                f"{confirmed['score']:.1f} on {len(further)} confirming episodes, error {confirmed['score_se']:.1f}: {verdict}"
             )
     if metrics.get("predicted_return", 0.0) > metrics.get("best_real_return", math.inf):
         usual = ": usual while it has seen only random driving" if ctx.iteration == 0 else ""

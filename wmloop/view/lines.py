@@ -128,10 +128,15 @@ def json_line(event: Event) -> str:
 
 def stamped(event: Event) -> dict[str, Any]:
     """Return the record of an event that is no picture with its UTC `time`; what is not finite becomes None."""
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     record = to_record(event)
     assert record is not None, "pictures are not logged"
-    return {"time": now, **{name: _finite(value) for name, value in record.items()}}
+    return timed_record(**record)
+
+
+def timed_record(event: str, **values: Any) -> dict[str, Any]:
+    """Return the record of what happened now, as the log has it: its UTC `time`, its name, and values."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    return {"time": now, "event": event, **{name: _finite(value) for name, value in values.items()}}
 
 
 def plain(pipeline: Pipeline, event: Event) -> str:
