@@ -110,8 +110,8 @@ def _learning(page: Page, facts: Facts) -> None:
 
 
 _ITERATION_HEAD = (
-    "iteration", "frames", "work", "score ± deviation", "worst episode", "confirming episodes", "predicted return", "real return",
-    "gap", "gap in %", "M's correlation",
+    "iteration", "frames", "work", "score ± deviation", "worst episode", "confirming episodes", "predicted return",
+    "real return", "gap", "gap in %", "M's correlation",
 )  # fmt: skip
 
 
@@ -213,8 +213,7 @@ def _published(page: Page, facts: Facts) -> None:
     page.head("Beside others")
     where = "in M's dreams alone" if facts.dreams else "in the real environment"
     page.say(f"Mean score over episodes of {facts.config.env.id}. The published figures are {about}; this run's"
-    f" agent was"
-             f" trained {where}.")  # fmt: skip
+             f" agent was trained {where}.")  # fmt: skip
     own = []
     kinds = (
         ("held-out", [track.score for track in facts.tracks if not track.further]),
