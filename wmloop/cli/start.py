@@ -55,7 +55,7 @@ def start(
             metavar="SCORE",
             help="Stop once the mean score reaches this and further episodes confirm it with 95% certainty."
             " Without it the"
-            " environment's known goal, if any (CarRacing-v3: 905).",
+            " environment's known goal, if any.",
         ),
     ] = None,
     device: Annotated[

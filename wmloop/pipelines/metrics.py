@@ -55,9 +55,7 @@ RETURNS = (
 ENDS = (
     Metric("terminations", _COUNT, "", "episodes that terminated; time limits do not count"),
     Metric("predicted_terminations", _COUNT, "", "sum over all agent steps of the termination probability that M"
-           " predicted one step ahead", "`terminations`; several times lower in the measured CarRacing runs,"
-           " where few episodes"
-           " of the replay terminate"),
+           " predicted one step ahead", "`terminations`; far lower where few episodes of the replay terminate"),
     Metric("terminated_*_decisions", _COUNT, "", "calibration of the predicted termination probability: the"
            " number of agent steps"
            " for which it lay in a bin. `terminated_0.01_0.1_decisions` is of the bin from 0.01 to 0.1"),

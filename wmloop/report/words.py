@@ -1,5 +1,4 @@
-"""What the words in a report mean, a sentence each, in the terms of docs/how-it-works.md and of the versions'"
-" figures."""
+"""What the words in a report mean, a sentence each, in the terms of docs/glossary.md and of the versions' metrics."""
 
 from __future__ import annotations
 
