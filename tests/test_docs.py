@@ -1,6 +1,7 @@
 """The documentation: every command in it is run, every program too, and what is generated is up to date."""
 
 import ast
+import hashlib
 import re
 import runpy
 import shlex
@@ -14,7 +15,7 @@ import wmloop as public
 from tests.commands import wmloop
 from tools import reference
 from wmloop import opening
-from wmloop.config import presets, with_settings
+from wmloop.config import build_config, presets, with_settings
 from wmloop.config.build import overlay
 from wmloop.config.text import to_toml
 from wmloop.store import Store
@@ -105,6 +106,16 @@ def test_the_program_in_the_readme_runs_and_says_something(capsys):
     (program,) = blocks("README", "python")
     exec(compile(program, "README.md", "exec"), {})
     assert len(capsys.readouterr().out.splitlines()) > 2
+
+
+def test_the_results_are_of_todays_defaults():
+    now = hashlib.sha256(to_toml(build_config("laptop")).encode()).hexdigest()[:16]
+    results = (DOCS / "results.md").read_text()
+    assert now in results, f"the defaults are {now} now: measure three seeds anew, or say in results.md why these hold"
+    for row in re.findall(
+        r"^\| (2\d) \| \d+ \| (\d+k) \| ([\d.]+ ± [\d.]+) \|", (ROOT / "README.md").read_text(), re.MULTILINE
+    ):
+        assert re.search(rf"^\| {row[0]} \|.*\| {row[1]} \|.*{re.escape(row[2])}", results, re.MULTILINE), row
 
 
 def test_the_readme_is_short_and_its_lines_are():

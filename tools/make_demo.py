@@ -17,7 +17,11 @@ DEMO = Path(__file__).parent.parent / "wmloop" / "demo"
 def main(run: Path, iteration: int) -> None:
     """Replace the demo by the exported agent of `iteration`; of the facts of its run, those about no place are kept."""
     source = Store.open(run)
-    facts = {name: source.facts[name] for name in ("python", "cpu", "cores", "versions") if name in source.facts}
+    facts = {
+        name: source.facts[name]
+        for name in ("git", "python", "cpu", "instructions", "cores", "versions")
+        if name in source.facts
+    }
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "demo.safetensors"
         bundle.write(source, pipelines.get(stored_config(source).pipeline), iteration, file)
