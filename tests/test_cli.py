@@ -457,7 +457,7 @@ def test_eval_scores_fresh_tracks_and_the_same_seed_scores_the_same(finished):
 def test_eval_prints_what_people_ask_for(finished):
     result = wmloop("eval", "--episodes", "2", "--iteration", "0", runs=finished.runs)
     assert re.search(
-        r"score +-?[\d.]+ \+- [\d.]+ over 2 tracks, 95% CI of the mean -?[\d.]+ to -?[\d.]+", result.stdout
+        r"score +-?[\d.]+ \+- [\d.]+ over 2 episodes, 95% CI of the mean -?[\d.]+ to -?[\d.]+", result.stdout
     )
     assert "worst" in result.stdout
     assert len(re.search(r"tracks +(.*)", result.stdout)[1].split()) == 2

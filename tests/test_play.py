@@ -17,7 +17,7 @@ from wmloop.agents.collector import EpisodeTask, drive
 from wmloop.agents.random_walk import RandomWalk
 from wmloop.config.text import to_toml
 from wmloop.display.keys import Controls, from_held, parse_keys
-from wmloop.display.lettering import with_lines
+from wmloop.display.lettering import draw_text, with_lines
 from wmloop.display.places import open_showing
 from wmloop.display.showing import ClosedError
 from wmloop.display.terminal import Terminal
@@ -467,6 +467,15 @@ def test_pictures_are_composed_side_by_side():
     assert player.compose({"dream": blue}).shape == (400, 400, 3)
     assert player.compose(dict.fromkeys("abcd", blue)).shape == (400, 800, 3)
     assert player.compose({"one": red, "two": red}, equal=True).shape == (400, 1200, 3)
+
+
+def test_lines_are_written_though_pygame_was_quit_meanwhile():
+    import pygame
+
+    before = draw_text(["a line"], 100)
+    pygame.quit()  # as an environment does that closes
+    assert np.array_equal(draw_text(["a line"], 100), before)
+    assert draw_text(["another"], 100).max() > 100
 
 
 def test_lines_are_written_below_a_picture():

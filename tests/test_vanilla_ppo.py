@@ -211,6 +211,7 @@ def test_an_environment_that_pays_what_is_no_number_is_said_to_have_failed(tmp_p
         perform(tmp_path / "run", config, lambda event: None)
 
 
+@pytest.mark.slow
 def test_it_learns_to_stay_up_and_to_shuttle(tmp_path):
     learning = {"updates": 8, "learning_rate": 1e-3, "gamma": 0.9, "minibatch_size": 64}
     config = tiny(ppo=learning, env={"num_envs": 8}, budget={"iterations": 1}, threads=2)

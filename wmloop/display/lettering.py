@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -42,16 +41,11 @@ def draw_label(picture: np.ndarray, label: str) -> np.ndarray:
 def _drawn(line: str) -> np.ndarray:
     if not line:
         return np.empty((0, 0, 3), np.uint8)
-    pygame, font = _font()
-    pixels = pygame.surfarray.array3d(font.render(line, True, _INK, _PAPER))
-    drawn: np.ndarray = pixels.swapaxes(0, 1).copy()
-    return drawn
-
-
-@functools.lru_cache(1)
-def _font() -> tuple[Any, Any]:
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     import pygame
 
-    pygame.font.init()
-    return pygame, pygame.font.Font(None, _SIZE + 5)
+    pygame.font.init()  # anew each time: an environment that closes in this process makes older fonts invalid
+    font = pygame.font.Font(None, _SIZE + 5)
+    pixels = pygame.surfarray.array3d(font.render(line, True, _INK, _PAPER))
+    drawn: np.ndarray = pixels.swapaxes(0, 1).copy()
+    return drawn
