@@ -460,7 +460,7 @@ def test_eval_prints_what_people_ask_for(finished):
         r"score +-?[\d.]+ \+- [\d.]+ over 2 episodes, 95% CI of the mean -?[\d.]+ to -?[\d.]+", result.stdout
     )
     assert "worst" in result.stdout
-    assert len(re.search(r"tracks +(.*)", result.stdout)[1].split()) == 2
+    assert len(re.search(r"scores +(.*)", result.stdout)[1].split()) == 2
     assert wmloop("eval", "--iteration", "9", runs=finished.runs).exit_code == 2
 
 
