@@ -41,21 +41,16 @@ def runs(finished, tmp_path):
 # ---- asking
 
 
-def test_help_is_fast_and_loads_nothing_heavy():
+def test_help_loads_nothing_heavy():
     code = (
         "import sys; sys.argv = ['wmloop', '--help']\n"
         "from wmloop.cli import main\n"
         "try: main()\n"
         "finally: print(*sorted({'torch', 'gymnasium', 'numpy', 'pydantic', 'rich'} & set(sys.modules)), file=sys.stderr)"
     )
-    seconds = []
-    for _ in range(3):
-        begun = time.monotonic()
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-        seconds.append(time.monotonic() - begun)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert "Train a World Models agent" in done.stdout
     assert done.stderr == "\n"
-    assert min(seconds) < 0.5
 
 
 @pytest.mark.parametrize("command", ["start", "resume", "play", "eval", "runs", "log", "verify"])

@@ -51,7 +51,14 @@ def require_origin(store: Store) -> None:
 
 
 def output_of(store: Store) -> Callable[[str], None]:
-    """Return what takes the lines that an environment prints while a run is looked at: its log, where that may be written."""
+    """Return what takes the lines that an environment prints while a run is looked at: its log, where that may be written.
+
+    The folder of the run that comes with wmloop belongs to the installation.
+    """
+    from wmloop.opening import ships
+
+    if ships(store):
+        return lambda line: None
 
     def take(line: str) -> None:
         with contextlib.suppress(StorageError):
