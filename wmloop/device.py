@@ -137,7 +137,7 @@ def set_up(device: str, threads: int, precision: str = "fp32") -> torch.device:
         for kind in (np.float16, np.float32, np.float64):
             np.finfo(kind)  # numpy computes it once, and warns where it then finds that denormal numbers are zero
         torch.set_flush_denormal(True)
-        torch.use_deterministic_algorithms(True)
+        torch.set_deterministic_debug_mode("error")  # the other way to say so imports torch's compiler, a second or two
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that writes all memory twice
     return torch.device(device)
 
