@@ -30,7 +30,7 @@ RUN = [page for page in RUN if page not in ELSEWHERE]
 SHORT = {"kwargs": {"max_episode_steps": 60}, "episode_frames": 60}
 #: Preset smoke in a few seconds: the commands are what is tested here.
 TINY = {
-    "env": {**SHORT, "num_envs": 4},
+    "env": {**SHORT, "num_envs": 2},
     "rollout": {"prefill": ((4, 15),), "frames": 120},
     "vision": {"initial_images": 128, "finetune_images": 64},
     "memory": {"initial_steps": 10, "train_steps": 5, "hidden_size": 32},

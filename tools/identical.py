@@ -189,11 +189,10 @@ def compare(before: Side, after: Side, parts: list[str]) -> bool:
     if "demo" in parts:
         told = []
         for side in (before, after):
-            score = json.loads(side.run("eval", "demo", "--tracks", 2, "--json"))
+            demo = "demo" if side is before else before.tree / "wmloop" / "demo"  # that of the commit, for both
+            score = json.loads(side.run("eval", demo, "--tracks", 2, "--json"))
             score.pop("format", None)  # older programs did not say it
-            side.run(
-                "play", "demo", "--in", "dream", "--seed", 1, "--render", side.folder / "dream.mp4", "--episodes", 1
-            )
+            side.run("play", demo, "--in", "dream", "--seed", 1, "--render", side.folder / "dream.mp4", "--episodes", 1)
             film = hashlib.sha256((side.folder / "dream.mp4").read_bytes()).hexdigest()
             told.append({"dream.mp4": film} | {f"score {i}": value for i, value in enumerate(_numbers(score))})
         tell("demo scored, its dream drawn", *told)
