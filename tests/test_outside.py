@@ -152,7 +152,7 @@ def test_every_other_command_on_the_page_does_what_it_says(stranger):
     assert "confirmed" in said["log push"]
     assert "push" in said["runs"]
     assert re.search(r"score +-0\.\d", said["eval push"])
-    assert re.search(r"dream +M predicted a return of -\d\.\d an episode", said["eval push"])
+    assert re.search(r"dream +M predicted -\d\.\d an episode where -\d\.\d was paid", said["eval push"])
     assert re.search(r"\(dream, track \d+\): promised -?\d\.\d, 20 frames, time was up", said["play push --in dream"])
     text = (stranger.folder / "runs" / "push" / "report.html").read_text()
     assert all(stage in text for stage in ("collect", "model", "controller", "evaluate"))

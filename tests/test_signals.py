@@ -275,8 +275,8 @@ def test_a_stream_that_is_closed_or_full_ends_no_command_in_a_traceback(tmp_path
     [
         (["resume", "tiny"], 75, "is being written by process"),
         (["prune", "tiny"], 75, "is being written by process"),
-        (["start", "tiny", "--preset", "smoke"], 2, "has a run 'tiny' already"),
-        (["resume", "tiny", "--from", "0", "--as", "tiny"], 2, "has a run 'tiny' already"),
+        (["start", "tiny", "--preset", "smoke"], 2, "there is a run 'tiny' in"),
+        (["resume", "tiny", "--from", "0", "--as", "tiny"], 2, "there is a run 'tiny' in"),
     ],
 )
 def test_a_run_that_cannot_be_had_is_refused_before_torch_loads(tmp_path, words, code, said):

@@ -163,7 +163,7 @@ def test_the_screen_marks_the_version_that_is_served():
 def test_the_gap_and_ms_foresight_are_on_the_screen():
     text = "\n".join(drawn(at_work(), 80, 30))
     assert "-10%" in text
-    assert "r 0.84  bias -12%" in text
+    assert "corr. 0.84, bias -12%" in text
 
 
 def test_memory_and_disk_are_on_the_screen_and_in_the_lines_now_and_then():
@@ -196,7 +196,11 @@ def test_what_was_said_a_while_ago_is_no_news_any_more():
 
 def test_how_to_stop_is_on_the_screen_whatever_else_is_said():
     for state in (at_work(), STATES["warned"]):
-        assert drawn(state, 80, 24)[-1].endswith("Ctrl-C saves and stops")
+        assert any(line.endswith("Ctrl-C saves and stops") for line in drawn(state, 80, 24)[-2:])
+
+
+def test_a_warning_that_fits_the_screen_is_whole():
+    assert "more than the best real one paid (900)" in drawn(STATES["warned"], 80, 24)[-1]
 
 
 def test_before_the_first_score_the_screen_says_what_an_iteration_does_and_when_it_comes():

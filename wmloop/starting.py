@@ -43,7 +43,7 @@ def require_new(root: Path, name: str) -> None:
     require_free(root / name)
     if exists(root, name):
         raise UsageError(
-            f"{root} has a run {name!r} already: `{command('resume', root / name)}` goes on with it;"
+            f"there is a run {name!r} in {root} already: `{command('resume', root / name)}` goes on with it;"
             f" or choose another name"
         )
 

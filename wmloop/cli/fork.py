@@ -38,7 +38,7 @@ def fork(
         str | None, typer.Argument(metavar="NEW", help="The new run's name; NAME-from-ITERATION if absent.")
     ] = None,
     fork_from: Annotated[
-        int, typer.Option("--from", metavar="ITERATION", min=0, help="The iteration to go on after.")
+        int, typer.Option("--from", "--iteration", metavar="ITERATION", min=0, help="The iteration to go on after.")
     ] = ...,  # type: ignore[assignment]  # typer's way to say that it has to be given
     sets: Annotated[
         list[str] | None,

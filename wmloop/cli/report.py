@@ -155,9 +155,23 @@ def _following(store: Store) -> dict[str, str]:
         "watch it": command("play", store.path),
     }
     if "imported" not in store.facts:
-        told |= {"train on": command("resume", store.path), "take it along": command("export", store.path, "--to",
+        told |= {"train on": command("resume", store.path, *_more(store)), "take it along": command("export", store.path, "--to",
                  f"{store.name}{SUFFIX}")}  # fmt: skip
     return told
+
+
+def _more(store: Store) -> list[str]:
+    """Return the options by which a run that has come to its end goes on: with more than was its end."""
+    from wmloop import ranking
+
+    config = stored_config(store)
+    history = history_of(store, config)
+    done, _ = history.next_position()
+    words = ["--iterations", str(2 * done)] if done >= config.budget.iterations else []
+    goal, scored = config.budget.goal, history.scored()
+    if goal is not None and scored and ranking.confirms(scored[-1].metrics, goal):
+        words += ["--goal", f"{goal + max(1.0, abs(goal) / 100):g}"]
+    return words
 
 
 def _lines(store: Store) -> list[str]:

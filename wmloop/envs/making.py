@@ -41,8 +41,10 @@ def make(config: EnvConfig, render_mode: str | None = None) -> tuple[gymnasium.E
         with warnings.catch_warnings(action="ignore"):  # what matters of them is raised, in wmloop's words
             return _make(config, render_mode), None
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
-        near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.4)
+        near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.6)
         hint = f"did you mean {' or '.join(near)}?" if near else "see `gymnasium.pprint_registry()` for the names"
+        if not module:
+            hint += f" One of your own is found by its module: module:{name}"
         raise UsageError(f"there is no environment {config.id!r} ({_first_line(error)}); {hint}") from error
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
         raise UsageError(f"the environment {config.id!r} needs a package: {_first_line(error)}") from error

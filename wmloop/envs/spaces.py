@@ -88,7 +88,7 @@ def _check_bounds(who: str, action: spaces.Box) -> None:
             i = int(np.flatnonzero(wrong)[0])
             raise UsageError(
                 f"{who} has an action whose dimension {i} has {words} ({action.low[i]} to {action.high[i]}): wmloop drives"
-                " by a bounded Box, such as Box(-1, 1, (n,)); gymnasium.wrappers.RescaleAction makes one of another"
+                " by a bounded Box: give the environment one as its action_space, such as Box(-1, 1, (n,))"
             )
 
 

@@ -39,8 +39,9 @@ RETURNS = (
            "near `real_return`"),
     Metric("real_return", _REWARD, "higher",
            "return of the same agent steps as the environment paid it, scaled likewise; it differs from `score`"
-           " because the"
-           " first `dream.burn_in` agent steps are left out"),
+           " because an episode's first `dream.burn_in` agent steps are left out, and what comes once"
+           " `rollout.max_unrewarded` agent steps have passed without reward: M has not learnt of that. So it is far"
+           " above the score while that is poor"),
     Metric("best_real_return", _REWARD, "higher", "`real_return` of the best single episode",
            "above `predicted_return`; else a warning is printed"),
     Metric("real_reward_per_decision", "reward per agent step", "higher", "`real_return` per agent step"),

@@ -30,7 +30,7 @@ def origin(page: Page, facts: Facts, commands: Commands) -> None:
     """Tell how to make a run again, and by what it was made."""
     page.head("How to make it again")
     if commands.again:
-        page.say("In any folder; the run is made in a new folder of runs, `again`, beside which its name is free.")
+        page.say("In any folder: this makes a new folder, `again`, with the run in it.")
         page.lines(commands.again)
     for note in commands.notes:
         page.say(note)

@@ -79,8 +79,8 @@ def ended(page: Page, probe: Probe, facts: Facts) -> None:
         told.append((f"the held-out episodes of iteration {facts.best.iteration}", facts.best.ends))
     for place, figures in told:
         page.say(
-            f"On {place} the environment ended {figures['terminations']:.0f} episodes, the others were cut; M had expected"
-            f" {figures['predicted_terminations']:.1f} to be ended."
+            f"On {place} {figures['terminations']:.0f} episodes terminated; M had expected"
+            f" {figures['predicted_terminations']:.1f}."
         )
         head = ["M's probability of an end", "decisions", "mean probability", "share that ended"]
         page.table(head, _endings(figures))

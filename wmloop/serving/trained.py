@@ -26,6 +26,9 @@ class TrainedAgent:
         self._agent, self._look, self._in_range = agent, env.look, env.in_range
         self.reset()
 
+    def __repr__(self) -> str:
+        return f"TrainedAgent({self.config.env.id!r}, iteration {self.iteration})"
+
     def reset(self) -> None:
         """Begin an episode."""
         self._carry = self._agent.start(1)

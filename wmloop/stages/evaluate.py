@@ -57,7 +57,7 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
         usual = ": usual while it has seen only random driving" if ctx.iteration == 0 else ""
         ctx.log(
             f"M predicts {metrics['predicted_return']:.0f} an episode,"
-            f" more than the best real one paid ({metrics['best_real_return']:.0f}){usual}",
+            f" more than the best real one paid in the same decisions ({metrics['best_real_return']:.0f}){usual}",
             "warning",
         )
     return metrics

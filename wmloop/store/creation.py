@@ -66,7 +66,7 @@ def _copy(version: Version, folder: Path) -> None:
 def _taken(path: Path) -> UsageError:
     if (path / HEADER).exists():
         return UsageError(
-            f"{path.parent} has a run {path.name!r} already: `{command('resume', path)}` goes on with it; or choose"
+            f"there is a run {path.name!r} in {path.parent} already: `{command('resume', path)}` goes on with it; or choose"
             " another name"
         )
     return UsageError(f"{path} is there already, and is no run of wmloop: choose another name")

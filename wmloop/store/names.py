@@ -9,7 +9,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from wmloop.commands import DEMO, anywhere, command
+from wmloop.commands import DEMO, anywhere
 from wmloop.errors import StorageError, UsageError
 from wmloop.store.files import list_folder
 from wmloop.store.layout import EVENTS, HEADER, ITERATIONS
@@ -75,7 +75,7 @@ def missing_run(path: Path) -> UsageError:
     elif runs:
         hint = f"the runs there, latest first: {', '.join(runs[:8])}" + (", ..." if runs[8:] else "")
     else:
-        hint = f"there are no runs yet; begin one with `{command('start', path)}`"
+        hint = f"there are no runs yet; `{anywhere('start', path.parent)}` begins one"
         if path.name != DEMO.name:
             hint += f", or look at the agent that comes along: `{anywhere('play', DEMO.parent, DEMO.name)}`"
     return UsageError(f"no run {path.name!r} in {path.parent}: {hint}")

@@ -93,7 +93,8 @@ class PolicyRollout:
         def driver(number: int, wave: list[EpisodeTask], tick: Ticker) -> tuple[list[Episode], list[ReturnForecast]]:
             trace = Recorder()
             driven = drive(pool, wave, agents, tick, exploring(ctx, number, wave, pool), trace.note)
-            ctx.log("M predicts these episodes, to be compared with what they paid")
+            if number == 0:
+                ctx.log("M predicts these episodes, to be compared with what they paid")
             return driven, forecast(agent, trace, ctx.config, driven, True, ctx.check_stop)
 
         return driver

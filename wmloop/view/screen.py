@@ -159,7 +159,7 @@ def _scores(state: ViewState, width: int, room: int) -> list[Row]:
         rows.append([Span("M     ", "dream"), Span(f"{figure(predicted[-1]):>7}  "), bar])
     if state.open_loop is not None:
         correlation, bias = state.open_loop
-        rows.append([Span("      "), Span(f"   r {correlation:.2f}  bias {bias:+.0%}  open loop", "dim")])
+        rows.append([Span("      "), Span(f"   open loop: corr. {correlation:.2f}, bias {bias:+.0%}", "dim")])
     left = room - len(rows)
     shown = sorted(scores[-left:], key=lambda s: -s.iteration) if left > 0 else []
     return [*rows, *(_score_row(score, score is state.best, _dreams(state)) for score in shown)][:room]
@@ -237,4 +237,7 @@ def _footer(state: ViewState, width: int, now: float, notice: str, hint: str) ->
     warnings = [note for note in state.notes if note.level == "warning" and now - note.at < _WARNING_SECONDS]
     if said := [*fresh, *warnings]:
         last = [Span(said[-1].text, said[-1].level)]
-    return [first, spread(last, [Span(hint, "dim")], width)]
+    how = Span(hint, "dim")
+    if row_width(last) + 2 + row_width([how]) > width:  # all of what is said matters more than what was committed
+        return [spread(first, [Span("  "), how], width), last]
+    return [first, spread(last, [how], width)]

@@ -67,13 +67,15 @@ class Finished:
 class Score:
     """One evaluation: the mean real score and its deviation over episodes, and the return that M predicted for an episode.
 
-    `merit` is what versions are ranked by (see ranking.merit), `gap` is predicted over real return less one.
+    `merit` is what versions are ranked by (see ranking.merit), `paid` is the real return over the same decisions as
+    `predicted`, and `gap` predicted over real return less one.
     """
 
     iteration: int
     real: float
     std: float
     predicted: float
+    paid: float
     gap: float
     merit: float
     confirmed: float | None = None
@@ -242,6 +244,7 @@ def _with_commit(state: ViewState, event: VersionCommitted, now: float) -> ViewS
     if event.stage == state.pipeline.scored_by and "score" in metrics:
         score = Score(
             event.iteration, metrics["score"], metrics.get("score_std", math.nan), metrics.get("predicted_return", math.nan),
+            metrics.get("real_return", math.nan),
             metrics.get("return_gap", math.nan), merit(metrics), metrics.get("confirmed_score"),
         )  # fmt: skip
         return replace(state, scores=(*(s for s in state.scores if s.iteration != event.iteration), score))

@@ -19,7 +19,7 @@ def summary(state: ViewState, now: float) -> list[str]:
     if not state.scores:
         return [*lines, f"  no score yet: the first one comes with {state.pipeline.scored_by}"]
     predicts = any(math.isfinite(score.predicted) for score in state.scores)
-    lines.append("  iteration   real score" + ("        M predicted" if predicts else ""))
+    lines.append("  iteration   real score" + ("        M predicted, where reality paid" if predicts else ""))
     lines += [_row(score, predicts) for score in state.scores[-_ROWS:]]
     best = state.best
     if best is not None:
@@ -32,6 +32,5 @@ def _row(score: Score, predicts: bool) -> str:
     deviation = "" if math.isnan(score.std) else f" +- {figure(score.std)}"
     predicted = ""
     if predicts and math.isfinite(score.predicted):
-        gap = "" if math.isnan(score.gap) or abs(score.gap) >= 10 else f" ({score.gap:+.0%})"
-        predicted = f"{figure(score.predicted)}{gap}"
+        predicted = f"{figure(score.predicted):>11}" + ("" if math.isnan(score.paid) else f"  {figure(score.paid):>8}")
     return f"  {score.iteration:9d}   {figure(score.real) + deviation:<17} {predicted}".rstrip()
