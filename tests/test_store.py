@@ -88,7 +88,7 @@ def test_two_creators_of_one_name_get_one_run_and_one_refusal(tmp_path: Path, mo
 
     racing = Racing()
     monkeypatch.setattr(atomic, "disk", racing)
-    with pytest.raises(UsageError, match="there is a run 'one' in .* already"):
+    with pytest.raises(UsageError, match=r"there is a run 'one' in .* already"):
         Store.create(tmp_path, "one", "second = 1\n", {})
     assert racing.fired
     assert Store.open(tmp_path / "one").config_text == "first = 1\n"

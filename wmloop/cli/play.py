@@ -62,8 +62,8 @@ def play(
 
     In the real environment each picture has its reconstruction by the VAE and the world model's prediction beside it; in a
     dream every picture is the world model's. Keys: m switches between you (arrow keys) and the policy; space pauses; . goes
-    one agent step on; tab goes on to the next of reality, both, and dream; t and T make the dream cooler and warmer; r restarts; v
-    records; ? lists the keys; q quits.
+    one agent step on; tab goes on to the next of reality, both, and dream; t and T make the dream cooler and warmer; r
+    restarts; v records; ? lists the keys; q quits.
     """
     if best:
         say("note: play --best is called play now: the best agent is what is taken")

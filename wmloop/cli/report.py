@@ -155,8 +155,8 @@ def _following(store: Store) -> dict[str, str]:
         "watch it": command("play", store.path),
     }
     if "imported" not in store.facts:
-        told |= {"train on": command("resume", store.path, *_more(store)), "take it along": command("export", store.path, "--to",
-                 f"{store.name}{SUFFIX}")}  # fmt: skip
+        told["train on"] = command("resume", store.path, *_more(store))
+        told["take it along"] = command("export", store.path, "--to", f"{store.name}{SUFFIX}")
     return told
 
 

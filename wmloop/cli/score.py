@@ -160,8 +160,8 @@ def _print_report(report: dict[str, Any]) -> None:
     print(f"worst   {report['score_min']:.1f}")
     if "predicted_return" in report:
         print(
-            f"dream   M predicted {report['predicted_return']:.1f} an episode where {report['real_return']:.1f} was paid, over the"
-            " decisions that it can be asked about"
+            f"dream   M predicted {report['predicted_return']:.1f} an episode where {report['real_return']:.1f} was paid,"
+            " over the decisions that it can be asked about"
         )
     print(f"frames  {report['frames']:,.0f} in {report['seconds']:.1f} s")
     scores = [f"{track['score']:8.1f}" for track in report["tracks"]]
