@@ -134,7 +134,7 @@ def test_a_missing_run_names_the_near_ones_or_all(store: Store) -> None:
         Store.open(root / "20261122-laptob")
     with pytest.raises(UsageError, match="latest first: 20261122-laptop, one"):
         Store.open(root / "zzz")
-    with pytest.raises(UsageError, match=r"no runs yet; begin one with `wmloop start zzz --runs \S+`"):
+    with pytest.raises(UsageError, match=r"no runs yet; `wmloop start --runs \S+` begins one.*play demo"):
         Store.open(root / "elsewhere" / "zzz")
 
 
