@@ -6,13 +6,19 @@ from collections.abc import Mapping
 
 from wmloop.legacy import COMMANDS, METRICS, OPTIONS, RETIRED, RETIRED_METRICS, SETTINGS
 
-HEAD = """# Names of earlier days
+HEAD = """# Names of earlier days: settings, metrics, options
 
 Runs, exported agents and settings files made before these names changed go on to work: whatever reads them goes by the table
-in `wmloop/legacy.py`, and a command that is given an old name says the new one, or that the setting is gone. Names of
-commands and figures in [experiments](experiments/index.md) and [results](results.md) are those of their day. This page is
+in `wmloop/legacy.py`. A command accepts an old name with a note that says the new one, or that the setting is gone and has no
+effect. Names of commands and metrics in [experiments](experiments/index.md) and [results](results.md) are those of their day. This page is
 made by `python -m tools.reference`.
 """
+
+
+#: Metrics by their old names; those of bins by a pattern (see legacy.metrics_now).
+_METRICS = {old: new for old, new in METRICS.items() if new not in RETIRED_METRICS} | {
+    "done_LOW_HIGH_...": "terminated_LOW_HIGH_..."
+}
 
 
 def page() -> str:
@@ -25,9 +31,9 @@ def page() -> str:
             HEAD,
             *_table("Settings", "is", _quoted(SETTINGS)),
             *_table("Settings that are gone", "why", RETIRED),
-            *_table("Figures (also with `confirmed_` before them)", "is", _quoted(METRICS)),
-            "## Figures that are gone\n",
-            f"Runs of earlier days have {', '.join(f'`{name}`' for name in RETIRED_METRICS)}; it is no longer written.\n",
+            *_table("Metrics (also with `confirmed_` before them)", "is", _quoted(_METRICS)),
+            "## Metrics that are gone\n",
+            f"Runs of earlier days have {', '.join(f'`{name}`' for name in RETIRED_METRICS)} (or `saturated`); it is no longer written.\n",
             *_table("Commands and their options", "is", _quoted(options | COMMANDS)),
         ]
     )

@@ -14,7 +14,10 @@ from wmloop.legacy import metrics_now
 
 @dataclass(frozen=True)
 class RunStarted:
-    """Announce that the loop took up (or took up again) a run."""
+    """Announce that a run starts, or goes on (`resumed`) at `iteration`.
+
+    `iterations`, `hours` and `goal` are the limits of this call; None: none.
+    """
 
     run: str
     iteration: int
@@ -77,7 +80,7 @@ class Output:
 
 @dataclass(frozen=True)
 class VersionCommitted:
-    """Announce that a version exists for good, with its headline metrics, size in bytes and stage seconds."""
+    """Announce that a stage is finished and its output, a version, is stored: its metrics, size in bytes, seconds of work."""
 
     iteration: int
     stage: str
@@ -88,7 +91,10 @@ class VersionCommitted:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Announce that a long stage saved its state, so that an interruption loses nothing before `done`."""
+    """Announce that a stage in training saved its state.
+
+    An interruption loses nothing before step `done`, which counts the stage's own steps, not the units of Progress.
+    """
 
     iteration: int
     stage: str

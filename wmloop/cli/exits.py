@@ -20,7 +20,7 @@ from wmloop.errors import RenamedWarning, StorageError, WmloopError
 DOCTOR_FOUND, OUT_OF_MEMORY, INTERRUPTED, _BROKEN_PIPE = 5, 71, 130, 141
 #: What each exit code means.
 EXIT_CODES = {
-    0: "done",
+    0: "done; of a training also where its budget ended before the goal was reached",
     1: "a bug of wmloop, or of a library under it: stderr has the traceback",
     2: "wrong usage: an option, a setting, a name of a run or a file that does not fit; an environment that cannot be driven",
     3: "training diverged: its numbers stopped being finite",

@@ -20,7 +20,7 @@ def weights_file(network: str) -> str:
     return f"{network}.safetensors"
 
 
-Run = Callable[..., dict[str, float]]
+StageFunction = Callable[..., dict[str, float]]
 """(ctx, **versions) -> metrics. The versions that a stage reads are given by the names of their stages."""
 
 
@@ -28,16 +28,16 @@ Run = Callable[..., dict[str, float]]
 class Stage:
     """One row of the table: what a stage does, and the versions it reads.
 
-    `entry` is its function, or `module:function`, which is imported when the stage is performed. `needs` names stages of
-    this iteration, `carries` stages of the one before (warm start), `carries_accepted` stages of the newest iteration that
-    reality has not rejected: a change that made the score clearly worse is not built upon. In iteration 0 nothing is
-    carried. `about` says in a few words what it does, `unit` is what its progress counts, `headline` the metrics that tell
+    `entry` is its function, or its import path `module:function`, imported when the stage is performed. `needs` names stages
+    of this iteration and `carries` stages of the one before (warm start). `carries_accepted` names stages of the newest
+    accepted iteration: one whose score is not clearly below the best, by 3 standard errors of the difference and 1%. In
+    iteration 0 nothing is carried. `about` says in a few words what it does, `unit` is what its progress counts, `headline` the metrics that tell
     most, best first, `images` the kinds of pictures it shows, `agent_files` the files of its versions that an agent acts
     with, and `metrics` what its figures mean.
     """
 
     name: str
-    entry: str | Run
+    entry: str | StageFunction
     needs: tuple[str, ...] = ()
     carries: tuple[str, ...] = ()
     carries_accepted: tuple[str, ...] = ()
@@ -49,13 +49,13 @@ class Stage:
     metrics: tuple[Metric, ...] = ()
 
     @property
-    def run(self) -> Run:
+    def run(self) -> StageFunction:
         """Return the stage's function.
 
         Raises:
             UsageError: there is no such module or function.
         """
-        run: Run = found(self.entry, f"the stage {self.name!r}")
+        run: StageFunction = found(self.entry, f"the stage {self.name!r}")
         return run
 
 
@@ -63,10 +63,10 @@ class Stage:
 class Pipeline:
     """The stages of a system, in order.
 
-    `collected_by` names the stage whose versions hold real episodes and count `frames`, `scored_by` the one whose metric
-    `score` is the agent's in reality, and `agent` the one whose versions, with those that they need, are an agent.
-    `load` is the function that makes the agent of such versions, and `accept` the one that refuses tensors, by file, that
-    are none; each may be named as `module:function`. `dreams` says that this agent has a world model to dream in: it is an
+    `collected_by` names the stage that collects real episodes (it reports the metric `frames`), `scored_by` the one whose
+    metric `score` is the evaluation score, and `agent` the one whose output, with the outputs that it needs, is an agent.
+    `load` is the function that builds the agent of these outputs, and `accept` the one that checks the tensors of an imported
+    agent and raises where they do not fit; each may be named as `module:function`. `dreams` says that this agent has a world model to dream in: it is an
     agents.world_model.WorldModelAgent. `settings` is the class of its runs' settings, a subclass of config.RunConfig that
     has the groups which the pipeline brings, and `shapes` the function that returns the shapes of its networks' tensors as
     configured: training cannot go on where they change. These are named likewise.
