@@ -8,10 +8,10 @@ from wmloop.legacy import COMMANDS, METRICS, OPTIONS, RETIRED, RETIRED_METRICS, 
 
 HEAD = """# Names of earlier days: settings, metrics, options
 
-Runs, exported agents and settings files made before these names changed go on to work: whatever reads them goes by the table
-in `wmloop/legacy.py`. A command accepts an old name with a note that says the new one, or that the setting is gone and has no
-effect. Names of commands and metrics in [experiments](experiments/index.md) and [results](results.md) are those of their day. This page is
-made by `python -m tools.reference`.
+Runs, exported agents and settings files made before these names changed go on to work: whatever reads them goes by
+the table in `wmloop/legacy.py`. A command accepts an old name with a note that says the new one, or that the setting
+is gone and has no effect. Names of commands and metrics in [experiments](experiments/index.md) and
+[results](results.md) are those of their day. This page is made by `python -m tools.reference`.
 """
 
 
@@ -33,7 +33,8 @@ def page() -> str:
             *_table("Settings that are gone", "why", RETIRED),
             *_table("Metrics (also with `confirmed_` before them)", "is", _quoted(_METRICS)),
             "## Metrics that are gone\n",
-            f"Runs of earlier days have {', '.join(f'`{name}`' for name in RETIRED_METRICS)} (or `saturated`); it is no longer written.\n",
+            f"Runs of earlier days have {', '.join(f'`{name}`' for name in RETIRED_METRICS)} (or `saturated`). It is no longer"
+            " written.\n",
             *_table("Commands and their options", "is", _quoted(options | COMMANDS)),
         ]
     )

@@ -28,12 +28,12 @@ StageFunction = Callable[..., dict[str, float]]
 class Stage:
     """One row of the table: what a stage does, and the versions it reads.
 
-    `entry` is its function, or its import path `module:function`, imported when the stage is performed. `needs` names stages
-    of this iteration and `carries` stages of the one before (warm start). `carries_accepted` names stages of the newest
-    accepted iteration: one whose score is not clearly below the best, by 3 standard errors of the difference and 1%. In
-    iteration 0 nothing is carried. `about` says in a few words what it does, `unit` is what its progress counts, `headline` the metrics that tell
-    most, best first, `images` the kinds of pictures it shows, `agent_files` the files of its versions that an agent acts
-    with, and `metrics` what its figures mean.
+    `entry` is its function, or its import path `module:function`, imported when the stage is performed. `needs` names
+    stages of this iteration and `carries` stages of the one before (warm start). `carries_accepted` names stages of
+    the newest accepted iteration: one whose score is not clearly below the best, by 3 standard errors of the
+    difference and 1%. In iteration 0 nothing is carried. `about` says in a few words what it does, `unit` is what
+    its progress counts, `headline` the metrics that tell most, best first, `images` the kinds of pictures it shows,
+    `agent_files` the files of its versions that an agent acts with, and `metrics` what its figures mean.
     """
 
     name: str
@@ -63,13 +63,14 @@ class Stage:
 class Pipeline:
     """The stages of a system, in order.
 
-    `collected_by` names the stage that collects real episodes (it reports the metric `frames`), `scored_by` the one whose
-    metric `score` is the evaluation score, and `agent` the one whose output, with the outputs that it needs, is an agent.
-    `load` is the function that builds the agent of these outputs, and `accept` the one that checks the tensors of an imported
-    agent and raises where they do not fit; each may be named as `module:function`. `dreams` says that this agent has a world model to dream in: it is an
-    agents.world_model.WorldModelAgent. `settings` is the class of its runs' settings, a subclass of config.RunConfig that
-    has the groups which the pipeline brings, and `shapes` the function that returns the shapes of its networks' tensors as
-    configured: training cannot go on where they change. These are named likewise.
+    `collected_by` names the stage that collects real episodes (it reports the metric `frames`), `scored_by` the one
+    whose metric `score` is the evaluation score, and `agent` the one whose output, with the outputs that it needs,
+    is an agent. `load` is the function that builds the agent of these outputs, and `accept` the one that checks the
+    tensors of an imported agent and raises where they do not fit; each may be named as `module:function`. `dreams`
+    says that this agent has a world model to dream in: it is an agents.world_model.WorldModelAgent. `settings` is
+    the class of its runs' settings, a subclass of config.RunConfig that has the groups which the pipeline brings,
+    and `shapes` the function that returns the shapes of its networks' tensors as configured: training cannot go on
+    where they change. These are named likewise.
 
     Raises:
         UsageError: two stages have one name, or one reads what the table does not have by then.
