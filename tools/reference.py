@@ -38,7 +38,8 @@ def metrics() -> str:
         "`decisions`) is one action, repeated for `env.action_repeat` frames. A metric that cannot be computed is\n"
         "left out.\n",
         f"The last two columns are measured on CarRacing-v3: least and greatest value in the first and in the last\n"
-        f"iteration of three runs. Source: [{Path(NORMAL).name}](../{NORMAL}), {source.lstrip('# ')}.",
+        f"iteration of three runs; an empty cell: not written then.\n"
+        f"Source: [{Path(NORMAL).name}](../{NORMAL}), {source.lstrip('# ')}.",
         _MADE,
     ]
     for name in pipelines.PIPELINES.own:
@@ -88,7 +89,8 @@ def api() -> str:
     """Return the page of the public interface."""
     page = [
         "# Python interface\n",
-        "What `wmloop.__all__` names. Everything else may change. Programs that use it: [examples](../python.md).",
+        "What `wmloop.__all__` names. Everything else may change. A member without a signature is a property.\n"
+        "Programs that use it: [examples](../python.md).",
         _MADE,
     ]
     for name in wmloop.__all__:

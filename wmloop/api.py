@@ -153,8 +153,8 @@ def train(
     """Begin a run and train it to its goal or the end of its budget, as `wmloop start` does.
 
     It is made in the folder `runs`: without it in `$WMLOOP_RUNS`, else `./runs`. `config` is a TOML file, or nested
-    settings: those of `wmloop settings`, over the preset's and the profile's. What its user should know of the environment
-    is reported as messages, or without `report` warned of.
+    settings: those of `wmloop settings`, over the preset's and the profile's. Remarks about the environment go to
+    `report` as Message events; without `report` they are Python warnings.
 
         run = wmloop.train({"preset": "smoke", "env": {"id": "CarRacing-v3"}, "budget": {"iterations": 2}})
 
@@ -206,10 +206,10 @@ def dream(
 ) -> Iterator[Moment]:
     """Yield one dream of a run's world model, decision by decision, with the agent acting in it.
 
-    It branches off a real episode, of the first fresh episode of `seed` (as in `wmloop eval`), after its first decisions. It
-    ends where the world model says so, or after as many frames as a real episode has. Each moment has the `dream`'s
-    picture, if the world model draws any, the reward, the probability that the episode has ended, the action and the critic's
-    value (see player.Moment).
+    It branches off the first real episode that `wmloop eval` would drive with this `seed`, after a few decisions. It
+    ends where the world model says so, or after as many frames as a real episode has. Each Moment is one decision of
+    the dream and has the `dream`'s picture, if the world model draws any, the reward, the probability that the
+    episode has ended, the action and the critic's value (see player.Moment).
 
     >>> import itertools, wmloop
     >>> moments = list(itertools.islice(wmloop.dream("demo", seed=1), 5))

@@ -54,7 +54,10 @@ IterationOption = Annotated[
     typer.Option("--iteration", metavar="N", min=0, help="Take this iteration's agent; without it the best one."),
 ]
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object: `command`, `format`, and what the command tells.")
+    bool,
+    typer.Option(
+        "--json", help="Print one JSON object: `command`, `format` (the version of its layout), and the results."
+    ),
 ]
 ProgressOption = Annotated[
     Progress,
@@ -69,7 +72,8 @@ TrackOption = Annotated[
 TrustOption = Annotated[
     bool,
     typer.Option(
-        "--trust-env", help="Let an imported agent's environment be loaded from a module that its file names."
+        "--trust-env",
+        help="Allow the Python module that an imported agent names for its environment to be imported, which runs its code.",
     ),
 ]
 DeviceOption = Annotated[

@@ -38,7 +38,11 @@ def play(
     name: NameArgument = None,
     place: Annotated[
         Literal["real", "dream", "both"],
-        typer.Option("--in", help="In the real environment, inside M's dream, or in reality with M dreaming along."),
+        typer.Option(
+            "--in",
+            help="real: the environment; dream: inside the world model; both: the environment, and beside it a"
+            " dream that sees no more of it.",
+        ),
     ] = "real",
     render: Annotated[
         str | None, typer.Option(metavar="window|terminal", help="Where to show it. Without it in a window.")
@@ -82,7 +86,8 @@ def play(
     dreams = history.pipeline.dreams
     if place != "real" and not dreams:
         raise UsageError(
-            f"the run {store.name} is of the pipeline {config.pipeline}: its agent has no world model to dream in, so leave"
+            f"the run {store.name} is of the pipeline {config.pipeline}: its agent has no world model to dream"
+            f" in, so leave"
             " --in away"
         )
 
@@ -104,7 +109,8 @@ def play(
     elif dreams and place != "dream":
         below = ", and below that what M dreams without looking" if place == "both" else ""
         say(
-            f"left: reality; right, where its world model draws pictures: what V sees, below it what M expected to see{below}"
+            f"left: reality; right, where its world model draws pictures: what V sees, below it what M expected"
+            f" to see{below}"
         )
     with log_named(store), contextlib.ExitStack() as stack:
         env = stack.enter_context(contextlib.closing(RemoteEnv(config.env, output_of(store))))

@@ -19,7 +19,10 @@ from wmloop.opening import history_of, stored_config
 def prune(
     name: NameArgument = None,
     keep_last: Annotated[
-        int, typer.Option(metavar="N", min=1, help="From each of the newest N iterations training can go on.")
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Keep the newest N iterations complete, so that training can go on from each."
+        ),
     ] = 1,
     keep_best: Annotated[int, typer.Option(metavar="N", min=1, help="The N best agents stay.")] = 1,
     keep_every: Annotated[int, typer.Option(metavar="N", min=0, help="Every N-th agent stays; 0: none.")] = 0,
@@ -30,8 +33,8 @@ def prune(
     """Free the disk of what a run no longer needs.
 
     Old pictures and latents go, then agents that are not to be kept. The best agent, all metrics and all that the next
-    iteration reads always stay, so `wmloop resume` gives what it would have given; `wmloop fork --from` works from the newest
-    --keep-last iterations. `store.keep_last` and its neighbours do the same while a run goes on.
+    iteration reads always stay, so `wmloop resume` gives what it would have given; `wmloop fork --from` can then use only the
+    newest --keep-last iterations. `store.keep_last` and its neighbours do the same while a run goes on.
     """
     store = open_run(runs, name)
     config = stored_config(store)

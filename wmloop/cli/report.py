@@ -37,7 +37,7 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="NAME",
-            help="The run; several are compared; none is the one with latest activity.",
+            help="One run, or several to compare; without a name the one with the latest activity.",
             autocompletion=run_names,
         ),
     ] = None,
@@ -45,7 +45,7 @@ def report(
         Path | None,
         typer.Option(
             metavar="DIR|FILE.html",
-            help="Where to write it; without it report.html in the run's folder, of several runs in --runs.",
+            help="Where to write it; without it report.html in the run's folder, or of several runs in --runs.",
             callback=at_home,
         ),
     ] = None,

@@ -41,7 +41,7 @@ def resume(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Change budget.*, store.* or what belongs to the machine; repeatable.",
+            help="Change one of the settings that resume may change (see above); repeatable.",
             autocompletion=setting_names,
         ),
     ] = None,

@@ -84,8 +84,8 @@ def start(
     """Begin a run: train until a goal or a budget is met.
 
     Ctrl-C saves everything; `wmloop resume` goes on. Settings come from --preset, then --config, then --set, then the
-    options; `--print-config` shows them all. What it prints can be given to --config again; seed, device, threads and
-    precision are not fixed in it unless options say them.
+    options; `--print-config` shows them all. Its output can be passed to --config; seed, device, threads and precision
+    are left open in it unless you set them.
     """
     from wmloop.config.text import parse_setting, read_toml, to_toml
     from wmloop.starting import begin, exists, require_new, settle

@@ -12,7 +12,7 @@ from wmloop.config.part import Part, Positive, Size, Whole
 class DreamConfig(Part):
     """Imagined episodes inside M."""
 
-    num_dreams: Annotated[Size, Field(description="imagined episodes per PPO iteration")] = 1024
+    num_dreams: Annotated[Size, Field(description="imagined episodes per PPO update")] = 1024
     horizon: Annotated[
         Size, Field(description="agent steps of an imagined episode, after which the value function bootstraps")
     ] = 15

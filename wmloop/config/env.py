@@ -136,7 +136,9 @@ class EnvConfig(Part):
     random_policy: Annotated[
         RandomDriving, Field(description="the random policy that collects the episodes of iteration 0")
     ] = RandomDriving()
-    num_envs: Annotated[Size, Field(le=10_000, description="parallel environments")] = 20
+    num_envs: Annotated[
+        Size, Field(le=10_000, description="parallel environments; in vanilla-ppo also the episodes of each PPO update")
+    ] = 20
     engine: Annotated[
         Word,
         Field(

@@ -43,7 +43,8 @@ class StoreConfig(Part):
     keep_last: Annotated[
         Count | None,
         Field(
-            description="how many of the newest iterations are kept complete, so that training can go on from each; files of"
+            description="how many of the newest iterations are kept complete, so that training can go on from"
+            " each; files of"
             " older"
             " ones are deleted, but no metrics (none: all are kept)"
         ),
@@ -58,12 +59,20 @@ class BudgetConfig(Part):
     iterations: Annotated[
         Count, Field(description="iterations at most; each is one pass through all stages of the pipeline")
     ] = 60
-    hours: Annotated[Positive | None, Field(description="wall-clock hours at most (none: no limit)")] = None
+    hours: Annotated[
+        Positive | None,
+        Field(
+            description="hours of work at most, over all resumes; time in which the run is stopped does not count"
+            " (none: no limit)"
+        ),
+    ] = None
     goal: Annotated[
         Number | None,
         Field(
-            description="mean score in the real environment that ends the run, once confirm_episodes further episodes show with"
-            " 95% confidence that the true mean is not below it (none: the run ends when its iterations or hours are used up)"
+            description="mean score in the real environment that ends the run, once confirm_episodes further"
+            " episodes show with"
+            " 95% confidence that the true mean is not below it (none: the run ends when its iterations or hours"
+            " are used up)"
         ),
     ] = None
 
@@ -78,15 +87,18 @@ class RunConfig(Part):
         str,
         AfterValidator(_known),
         Field(
-            description="named size of a run that the other settings start from. smoke: does all work?; laptop; gpu (untested;"
-            " `wmloop start` takes it where there is CUDA); paper (data and networks after Ha and Schmidhuber 2018, but PPO"
+            description="named size of a run that the other settings start from. smoke: does all work?; laptop;"
+            " gpu (untested;"
+            " `wmloop start` takes it where there is CUDA); paper (data and networks after Ha and Schmidhuber"
+            " 2018, but PPO"
             " trains an MLP; untested)"
         ),
     ] = "laptop"
     pipeline: Annotated[
         Word,
         Field(
-            description="what is trained, by name: world-model, or vanilla-ppo (PPO in the real environment); packages can"
+            description="what is trained, by name: world-model, or vanilla-ppo (PPO in the real environment);"
+            " packages can"
             " add more"
         ),
     ] = "world-model"
@@ -109,8 +121,10 @@ class RunConfig(Part):
     precision: Annotated[
         Literal["auto", "fp32", "tf32", "bf16", "bf16-mixed"],
         Field(
-            description="fp32: full precision; tf32, bf16: the inputs of matrix products are rounded to that format, all else"
-            " is float32; bf16-mixed: as bf16, and LSTM, policy and value function are trained in mixed precision; auto: what"
+            description="fp32: full precision; tf32, bf16: the inputs of matrix products are rounded to that"
+            " format, all else"
+            " is float32; bf16-mixed: as bf16, and LSTM, policy and value function are trained in mixed"
+            " precision; auto: what"
             " was measured to be fastest on this kind of processor"
         ),
     ] = "auto"
@@ -131,7 +145,7 @@ class RunConfig(Part):
 
     @property
     def burn_in(self) -> int:
-        """Return how many real decisions a world model has seen before it is asked for a promise."""
+        """Return how many real decisions a world model has seen before a dream may begin."""
         return 0
 
     @property

@@ -26,7 +26,7 @@ class WorldModelConfig(RunConfig):
 
     @property
     def burn_in(self) -> int:
-        """Return how many real decisions M has seen before it is asked for a promise."""
+        """Return how many real decisions M has seen before a dream may begin."""
         return self.dream.burn_in
 
     @property

@@ -33,15 +33,16 @@ COUNTS = (
 )
 RETURNS = (
     Metric("predicted_return", _REWARD, "",
-           "return per episode as M predicts it: dreams of up to 25 agent steps begin at moments of the real"
-           " episodes, one"
-           " where the one before ends, and their mean reward per agent step is scaled to the episodes' mean length",
+           "return per episode as M predicts it: dreams of up to 25 agent steps begin in the real"
+           " episodes, each where the one before ended, with C acting, and their mean reward per agent step is"
+           " scaled to the episodes' mean length",
            "near `real_return`"),
     Metric("real_return", _REWARD, "higher",
            "return of the same agent steps as the environment paid it, scaled likewise; it differs from `score`"
            " because an episode's first `dream.burn_in` agent steps are left out, and what comes once"
-           " `rollout.max_unrewarded` agent steps have passed without reward: M has not learnt of that. So it is far"
-           " above the score while that is poor"),
+           " `rollout.max_unrewarded` agent steps have passed without reward: M has not learnt of that. So it can"
+           " differ"
+           " widely from the score while that is poor"),
     Metric("best_real_return", _REWARD, "higher", "`real_return` of the best single episode",
            "above `predicted_return`; else a warning is printed"),
     Metric("real_reward_per_decision", "reward per agent step", "higher", "`real_return` per agent step"),
@@ -49,20 +50,21 @@ RETURNS = (
            "within 10% of `real_return` once the score is high"),
     Metric("return_gap_points_se", _REWARD, "lower", "standard error of `return_gap_points`, over episodes"),
     Metric("return_gap", "fraction of `real_return`", "near 0",
-           "`return_gap_points` divided by the size of `real_return`; left out where that cannot be told from 0",
-           "within ±0.1 once the score is high; large while it is near 0"),
+           "`return_gap_points` divided by the size of `real_return`; left out where `real_return` does not"
+           " differ clearly from 0",
+           "within ±0.1 once the score is high; large while `real_return` is near 0"),
     Metric("return_gap_se", "fraction of `real_return`", "lower", "standard error of `return_gap`"),
 )  # fmt: skip
 ENDS = (
     Metric("terminations", _COUNT, "", "episodes that terminated; time limits do not count"),
     Metric("predicted_terminations", _COUNT, "", "sum over all agent steps of the termination probability that M"
-           " predicted one step ahead", "`terminations`; far lower where few episodes of the replay terminate"),
+           " predicted one step ahead", "near `terminations`; far lower where few episodes of the replay terminate"),
     Metric("terminated_*_decisions", _COUNT, "", "calibration of the predicted termination probability: the"
            " number of agent steps"
            " for which it lay in a bin. `terminated_0.01_0.1_decisions` is of the bin from 0.01 to 0.1"),
     Metric("terminated_*_expected", _SHARE, "", "mean predicted probability in the bin"),
     Metric("terminated_*_ended", _SHARE, "", "fraction of the bin's agent steps that terminated the episode",
-           "`..._expected` of the same bin"),
+           "near `terminated_*_expected` of the same bin"),
 )  # fmt: skip
 ROLLOUT = (
     *COUNTS,

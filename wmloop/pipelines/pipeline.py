@@ -159,7 +159,7 @@ class Pipeline:
         return tuple(dict.fromkeys(kind for stage in self.stages for kind in stage.images))
 
     def row(self, name: str) -> Stage:
-        """Return the stage of that name; one that is none of its own says nothing of itself."""
+        """Return the stage of that name; for an unknown name, a stage without description or metrics."""
         return next((stage for stage in self.stages if stage.name == name), Stage(name, _missing))
 
     @property
