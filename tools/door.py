@@ -24,7 +24,7 @@ def commands() -> list[str]:
     """Return the lines of README's first block, with this folder in the place of the repository's address."""
     block = re.search(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert block is not None, "README has no commands"
-    return [re.sub(r"https://\S+/wmloop", shlex.quote(str(ROOT)), line) for line in block[1].splitlines()]
+    return [re.sub(r"https://\S+/wmloop", f"{shlex.quote(str(ROOT))} wmloop", line) for line in block[1].splitlines()]
 
 
 def main(folder: Path) -> int:
