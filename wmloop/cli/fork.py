@@ -21,6 +21,7 @@ from wmloop.cli.options import (
     ThreadsOption,
     TrackOption,
     budget,
+    laid_over,
 )
 from wmloop.commands import wmloop
 from wmloop.errors import UsageError
@@ -65,17 +66,14 @@ def fork(
     stays as it is. Every setting may change but the pipeline and the networks' shapes. Where none does, it repeats the
     other run. Hours count those of the copied iterations, too.
     """
-    from wmloop.config import with_settings
-    from wmloop.config.text import parse_setting, to_toml
+    from wmloop.config.text import to_toml
     from wmloop.starting import on_this_machine, require_new
 
     source = open_run(runs, name)
     require_origin(source)
-    before = after = stored_config(source)
+    before = stored_config(source)
     flags = {"device": device, "seed": seed, "threads": threads}
-    given = {key: value for key, value in flags.items() if value is not None}
-    for layer in [*map(parse_setting, sets or []), budget(iterations, hours, goal), given]:
-        after = with_settings(after, layer)
+    after = laid_over(before, sets, budget(iterations, hours, goal), flags)
     if new is not None:
         require_new(runs, new)
     _require_kin(source, before, after)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from wmloop.cli.completion import run_names, setting_names
 from wmloop.seeding import EPISODES_A_SEED, LAST_SEED
+
+if TYPE_CHECKING:
+    from wmloop.config import RunConfig
 
 #: What `--json` prints is read by programs: a change that they could not read would raise this number.
 _FORMAT = 1
@@ -120,6 +124,17 @@ def budget(iterations: int | None, hours: float | None, goal: float | None) -> d
     """Return the settings layer of the budget options that were given."""
     given = {"iterations": iterations, "hours": hours, "goal": goal}
     return {"budget": {name: value for name, value in given.items() if value is not None}}
+
+
+def laid_over(config: RunConfig, sets: Sequence[str] | None, *layers: Mapping[str, Any]) -> RunConfig:
+    """Return a run's settings with those of `--set`, then those of other options, laid over; an option of None is not given."""
+    from wmloop.config import with_settings
+    from wmloop.config.text import parse_setting
+
+    given = [{name: value for name, value in layer.items() if value is not None} for layer in layers]
+    for layer in [*map(parse_setting, sets or []), *given]:
+        config = with_settings(config, layer)
+    return config
 
 
 #: What typer's validator says of a value, and how it reads in our words.

@@ -163,15 +163,17 @@ def _following(store: Store) -> dict[str, str]:
 def _more(store: Store) -> list[str]:
     """Return the options by which a run that has come to its end goes on: with more than was its end."""
     from wmloop import ranking
+    from wmloop.cli.session import larger_budget
 
     config = stored_config(store)
     history = history_of(store, config)
     done, _ = history.next_position()
-    words = ["--iterations", str(2 * done)] if done >= config.budget.iterations else []
     goal, scored = config.budget.goal, history.scored()
+    spent = ["iterations"] if done >= config.budget.iterations else []
     if goal is not None and scored and ranking.confirms(scored[-1].metrics, goal):
-        words += ["--goal", f"{goal + max(1.0, abs(goal) / 100):g}"]
-    return words
+        spent.append("goal")
+    larger = larger_budget(config, done)
+    return [word for part in spent for word in (f"--{part}", f"{larger[part]:g}")]
 
 
 def _lines(store: Store) -> list[str]:

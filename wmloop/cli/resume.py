@@ -23,6 +23,7 @@ from wmloop.cli.options import (
     ThreadsOption,
     TrackOption,
     budget,
+    laid_over,
 )
 from wmloop.commands import command
 from wmloop.errors import UsageError
@@ -65,9 +66,6 @@ def resume(
     env.num_envs), after which the run differs from one that never stopped. Options hold for this call and are not stored:
     a later plain `wmloop resume` uses the run's own again. To change anything else, `wmloop fork` begins another run.
     """
-    from wmloop.config import with_settings
-    from wmloop.config.text import parse_setting
-
     if fork_from is not None:  # how `fork` was spelled
         say("note: resume NAME --from ITERATION --as NEW is called fork NAME NEW --from ITERATION now")
         fork(name or str(open_run(runs, None).path), fork_name, fork_from, sets, seed, iterations, hours, goal, device,
@@ -82,11 +80,8 @@ def resume(
         raise UsageError(
             f"the run {store.name} keeps its seed; another run that goes on from it may have one: `{another}`"
         )
-    before = after = stored_config(store)
-    flags = {"device": device, "threads": threads}
-    given = {key: value for key, value in flags.items() if value is not None}
-    for layer in [*map(parse_setting, sets or []), budget(iterations, hours, goal), given]:
-        after = with_settings(after, layer)
+    before = stored_config(store)
+    after = laid_over(before, sets, budget(iterations, hours, goal), {"device": device, "threads": threads})
     go_on(store, before, after, progress, runs, track)
 
 

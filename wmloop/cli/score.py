@@ -31,8 +31,6 @@ from wmloop.opening import history_of, require_trust, ships, stored_config
 if TYPE_CHECKING:
     from wmloop.config import RunConfig
     from wmloop.history import History
-
-if TYPE_CHECKING:
     from wmloop.store import Store, Version
 
 
@@ -83,7 +81,7 @@ def score(
             shown = now
             mean = f", mean score {_mean(results):.1f}" if results else ""
             rate = frames / (now - begun)
-            # until the first are done a track counts as a whole episode
+            # until the first are done an episode counts as a whole episode
             each = sum(r.frames for r in results) / len(results) if results else config.env.most_frames
             left = span(max(0.0, episodes * each - frames) / rate) if rate else "?"
             told = f"{len(results)} of {episodes} episodes{mean}, {rate:.0f} frames/s, {left} left"
@@ -100,14 +98,13 @@ def score(
     if shown:
         print("\r\x1b[K", end="", file=sys.stderr)
     scores = [result.score for result in results]
-    seconds = time.monotonic() - begun
     report: dict[str, Any] = {
         "run": store.name,
         "iteration": number,
         "seed": seed,
         **summarise(results),
         "score_ci95": ranking.interval(scores),
-        "seconds": seconds,
+        "seconds": time.monotonic() - begun,
         "tracks": details(results),
     }
     _keep(store, {**report, "environment": config.env.id}, history.version(number, history.pipeline.agent))

@@ -109,14 +109,8 @@ class Session:
 
     def _further(self, reason: str) -> str:
         """Return the command that goes on with a run that ended for `reason`: with more of what was spent."""
-        budget = self._config.budget
         done, _ = history_of(self._store, self._config).next_position()
-        more = {
-            "iterations": 2 * max(done, budget.iterations),
-            "hours": 2 * (budget.hours or 1),
-            "goal": (budget.goal or 0) + max(1.0, abs(budget.goal or 0) / 100),
-        }
-        larger = with_settings(self._config, {"budget": {reason: more[reason]}})
+        larger = with_settings(self._config, {"budget": {reason: larger_budget(self._config, done)[reason]}})
         return resume_command(self._run, self._stored, larger)
 
     def _follow(self, stack: contextlib.ExitStack) -> None:
@@ -179,6 +173,16 @@ def resources(run: Path) -> Resources:
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(run).free
     return Resources(machine.resident(), free)
+
+
+def larger_budget(config: RunConfig, done: int) -> dict[str, float]:
+    """Return more of each part of a run's budget, after `done` iterations."""
+    budget = config.budget
+    return {
+        "iterations": 2 * max(done, budget.iterations),
+        "hours": 2 * (budget.hours or 1),
+        "goal": (budget.goal or 0) + max(1.0, abs(budget.goal or 0) / 100),
+    }
 
 
 def changed(stored: RunConfig, config: RunConfig) -> dict[str, Any]:

@@ -32,9 +32,8 @@ def start(
     preset: Annotated[
         Literal["smoke", "laptop", "gpu", "paper"] | None,
         typer.Option(
-            help="Preset that the settings start from; without it gpu where there is CUDA, else laptop. No"
-            " complete run has been"
-            " made with gpu and paper."
+            help="Preset that the settings start from; without it gpu where there is CUDA, else laptop. No complete"
+            " run has been made with gpu and paper."
         ),
     ] = None,
     pipeline: PipelineOption = None,
@@ -53,9 +52,8 @@ def start(
         float | None,
         typer.Option(
             metavar="SCORE",
-            help="Stop once the mean score reaches this and further episodes confirm it with 95% certainty."
-            " Without it the"
-            " environment's known goal, if any.",
+            help="Stop once the mean score reaches this and further episodes confirm it with 95% certainty. Without"
+            " it the environment's known goal, if any.",
         ),
     ] = None,
     device: Annotated[

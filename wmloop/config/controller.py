@@ -16,8 +16,7 @@ class ControllerConfig(Part):
         Literal["mlp", "linear"],
         Field(
             description="policy network on (z, h). mlp: hidden layers of 256, 256, 128 and 64 units; linear: no"
-            " hidden layer, as in"
-            " Ha and Schmidhuber 2018"
+            " hidden layer, as in Ha and Schmidhuber 2018"
         ),
     ] = "mlp"
     critic: Annotated[
@@ -41,9 +40,8 @@ class ControllerConfig(Part):
     plateau_gamma: Annotated[
         Factor | None,
         Field(
-            description="gamma from the iteration on in which two evaluation scores in a row have been no new"
-            " best (none:"
-            " gamma stays as it is)"
+            description="gamma from the iteration on in which two evaluation scores in a row have been no new best"
+            " (none: gamma stays as it is)"
         ),
     ] = None
     gae_lambda: Annotated[Share, Field(description="lambda of generalised advantage estimation")] = 0.95
@@ -57,8 +55,7 @@ class ControllerConfig(Part):
         Positive,
         Field(
             description="early stopping: once approx_kl of a minibatch exceeds this, the policy is not changed"
-            " further in this"
-            " PPO update; the value function is"
+            " further in this PPO update; the value function is"
         ),
     ] = 0.045
     ref_kl_coef: Annotated[

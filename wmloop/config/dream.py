@@ -19,15 +19,15 @@ class DreamConfig(Part):
     temperature: Annotated[
         Positive | Literal["auto"],
         Field(
-            description="temperature tau of the mixture that the next latent is drawn from: logits / tau, sigma * sqrt(tau);"
-            " auto: raised"
-            " where the last evaluation paid less than was predicted (return_gap), lowered where it paid more"
+            description="temperature tau of the mixture that the next latent is drawn from: logits / tau, sigma *"
+            " sqrt(tau); auto: raised where the last evaluation paid less than was predicted (return_gap), lowered"
+            " where it paid more"
         ),
     ] = 1.0
     burn_in: Annotated[
         Whole,
         Field(
-            description="agent steps at the start of a real episode from which no imagined episode begins: the LSTM has seen"
-            " too little"
+            description="agent steps at the start of a real episode from which no imagined episode begins: the LSTM"
+            " has seen too little"
         ),
     ] = 0

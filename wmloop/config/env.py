@@ -55,27 +55,23 @@ class RandomDriving(Part):
     mean: Annotated[
         tuple[Range, ...],
         Field(
-            description="(low, high) for each action dimension, in the environment's units: each episode draws"
-            " its mean action"
-            " from it (empty: the middle half of the action's range)"
+            description="(low, high) for each action dimension, in the environment's units: each episode draws its"
+            " mean action from it (empty: the middle half of the action's range)"
         ),
     ] = ()
     std: Annotated[
         tuple[Annotated[tuple[Weight, Weight], AfterValidator(ascending)], ...],
         Field(
             description="(low, high) for each action dimension: each episode draws the standard deviation of its"
-            " actions"
-            " from it"
-            " (empty: an eighth to a half of the action's range)"
+            " actions from it (empty: an eighth to a half of the action's range)"
         ),
     ] = ()
     autocorrelation: Annotated[
         tuple[Share, Share],
         AfterValidator(ascending),
         Field(
-            description="(low, high): each episode draws from it how strongly an action is correlated with the"
-            " one before; 0:"
-            " independent, 1: constant"
+            description="(low, high): each episode draws from it how strongly an action is correlated with the one"
+            " before; 0: independent, 1: constant"
         ),
     ] = (
         0.6,
@@ -112,24 +108,22 @@ class EnvConfig(Part):
         Annotated[tuple[Whole, Whole, Whole, Whole], AfterValidator(_rectangle)] | None,
         Field(
             description="crop box in pixels: first row, end row, first column, end column, e.g. [0, 84, 0, 96]"
-            " (none: the whole image); it is then"
-            " scaled to what the networks take, by area averaging"
+            " (none: the whole image); it is then scaled to what the networks take, by area averaging"
         ),
     ] = None
     mirrored_actions: Annotated[
         tuple[Whole, ...],
         AfterValidator(_distinct),
         Field(
-            description="data augmentation: action dimensions that change their sign when images are mirrored"
-            " left to right"
-            " (empty: no augmentation)"
+            description="data augmentation: action dimensions that change their sign when images are mirrored left"
+            " to right (empty: no augmentation)"
         ),
     ] = ()
     episode_frames: Annotated[
         Count | None,
         Field(
-            description="environment steps (frames) after which an episode is truncated (none: the environment's"
-            " own limit, or"
+            description="environment steps (frames) after which an episode is truncated (none: the environment's own"
+            " limit, or"
             f" {UNLIMITED_FRAMES} where it has none)"
         ),
     ] = None

@@ -43,25 +43,23 @@ class MemoryConfig(Part):
     reward_scale: Annotated[
         Positive | Literal["auto"],
         Field(
-            description="rewards are divided by this for training; auto: the root mean square of the nonzero rewards in the"
-            " first"
-            " rollouts that have any"
+            description="rewards are divided by this for training; auto: the root mean square of the nonzero rewards"
+            " in the first rollouts that have any"
         ),
     ] = "auto"
     reward_min: Annotated[
         Number | None,
         Field(
-            description="smaller rewards are raised to this for training, but not those of terminal steps (none: all stay as"
-            " they are)"
+            description="smaller rewards are raised to this for training, but not those of terminal steps (none: all"
+            " stay as they are)"
         ),
     ] = None
     reward_weight: Annotated[Weight, Field(description="weight of the reward loss (squared error)")] = 2.0
     terminated_weight: Annotated[
         Positive,
         Field(
-            description="weight of terminal steps in the termination loss (binary cross-entropy); predicted probabilities"
-            " are corrected"
-            " for it"
+            description="weight of terminal steps in the termination loss (binary cross-entropy); predicted"
+            " probabilities are corrected for it"
         ),
     ] = 10.0
     action_weight: Annotated[

@@ -16,15 +16,16 @@ class RolloutConfig(Part):
         tuple[tuple[Count, Count], ...],
         Field(
             min_length=1,
-            description="episodes of the random policy in iteration 0: pairs of (episodes, agent steps each at most). Where"
-            " episodes end early, more of the last pair follow until all these agent steps have been collected",
+            description="episodes of the random policy in iteration 0: pairs of (episodes, agent steps each at"
+            " most). Where episodes end early, more of the last pair follow until all these agent steps have been"
+            " collected",
         ),
     ] = ((40, 250),)
     frames: Annotated[
         Count,
         Field(
-            description="environment steps (frames) collected by the policy in each later iteration, to the nearest whole"
-            " episode"
+            description="environment steps (frames) collected by the policy in each later iteration, to the nearest"
+            " whole episode"
         ),
     ] = 8_000
     replay_iterations: Annotated[
@@ -33,8 +34,8 @@ class RolloutConfig(Part):
     max_unrewarded: Annotated[
         Count | None,
         Field(
-            description="agent steps without a positive reward after which an episode is truncated (none: never); not in"
-            " evaluation"
+            description="agent steps without a positive reward after which an episode is truncated (none: never);"
+            " not in evaluation"
         ),
     ] = None
     deterministic_fraction: Annotated[
@@ -43,9 +44,8 @@ class RolloutConfig(Part):
     perturb_prob: Annotated[
         Share,
         Field(
-            description="probability per agent step that a perturbation begins: an offset that is added to the action for"
-            " some steps, so"
-            " that the data show how to recover"
+            description="probability per agent step that a perturbation begins: an offset that is added to the"
+            " action for some steps, so that the data show how to recover"
         ),
     ] = 0.0
     perturb_decisions: Annotated[

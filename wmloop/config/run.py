@@ -43,10 +43,8 @@ class StoreConfig(Part):
     keep_last: Annotated[
         Count | None,
         Field(
-            description="how many of the newest iterations are kept complete, so that training can go on from"
-            " each; files of"
-            " older"
-            " ones are deleted, but no metrics (none: all are kept)"
+            description="how many of the newest iterations are kept complete, so that training can go on from each;"
+            " files of older ones are deleted, but no metrics (none: all are kept)"
         ),
     ] = None
     keep_best: Annotated[Count, Field(description="how many of the best agents are never deleted")] = 1
@@ -70,9 +68,8 @@ class BudgetConfig(Part):
         Number | None,
         Field(
             description="mean score in the real environment that ends the run, once confirm_episodes further"
-            " episodes show with"
-            " 95% confidence that the true mean is not below it (none: the run ends when its iterations or hours"
-            " are used up)"
+            " episodes show with 95% confidence that the true mean is not below it (none: the run ends when its"
+            " iterations or hours are used up)"
         ),
     ] = None
 
@@ -87,19 +84,16 @@ class RunConfig(Part):
         str,
         AfterValidator(_known),
         Field(
-            description="named size of a run that the other settings start from. smoke: does all work?; laptop;"
-            " gpu (untested;"
-            " `wmloop start` takes it where there is CUDA); paper (data and networks after Ha and Schmidhuber"
-            " 2018, but PPO"
-            " trains an MLP; untested)"
+            description="named size of a run that the other settings start from. smoke: does all work?; laptop; gpu"
+            " (untested; `wmloop start` takes it where there is CUDA); paper (data and networks after Ha and"
+            " Schmidhuber 2018, but PPO trains an MLP; untested)"
         ),
     ] = "laptop"
     pipeline: Annotated[
         Word,
         Field(
             description="what is trained, by name: world-model, or vanilla-ppo (PPO in the real environment);"
-            " packages can"
-            " add more"
+            " packages can add more"
         ),
     ] = "world-model"
     seed: Annotated[
@@ -121,11 +115,9 @@ class RunConfig(Part):
     precision: Annotated[
         Literal["auto", "fp32", "tf32", "bf16", "bf16-mixed"],
         Field(
-            description="fp32: full precision; tf32, bf16: the inputs of matrix products are rounded to that"
-            " format, all else"
-            " is float32; bf16-mixed: as bf16, and LSTM, policy and value function are trained in mixed"
-            " precision; auto: what"
-            " was measured to be fastest on this kind of processor"
+            description="fp32: full precision; tf32, bf16: the inputs of matrix products are rounded to that format,"
+            " all else is float32; bf16-mixed: as bf16, and LSTM, policy and value function are trained in mixed"
+            " precision; auto: what was measured to be fastest on this kind of processor"
         ),
     ] = "auto"
     budget: BudgetConfig = BudgetConfig()

@@ -16,16 +16,15 @@ class PPOConfig(Part):
     updates: Annotated[
         Count,
         Field(
-            description="PPO updates per iteration of the run; each collects one episode in every parallel environment"
-            " and learns"
-            " from them"
+            description="PPO updates per iteration of the run; each collects one episode in every parallel"
+            " environment and learns from them"
         ),
     ] = 8
     max_unrewarded: Annotated[
         Count | None,
         Field(
-            description="agent steps without a positive reward after which an episode is truncated (none: never); not in"
-            " evaluation"
+            description="agent steps without a positive reward after which an episode is truncated (none: never);"
+            " not in evaluation"
         ),
     ] = None
     stack: Annotated[
@@ -50,8 +49,8 @@ class PPOConfig(Part):
     target_kl: Annotated[
         Positive,
         Field(
-            description="early stopping: once approx_kl of a minibatch exceeds this, the policy is not changed further in this"
-            " PPO update; the value function is"
+            description="early stopping: once approx_kl of a minibatch exceeds this, the policy is not changed"
+            " further in this PPO update; the value function is"
         ),
     ] = 0.045
     ref_kl_coef: Annotated[

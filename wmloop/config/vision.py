@@ -15,8 +15,8 @@ class VisionConfig(Part):
     network: Annotated[
         Literal["compact", "equalised", "light", "ha2018"],
         Field(
-            description="layers of the VAE. compact: three convolutions with group normalisation, on pixel values and on the"
-            " same values after histogram equalisation; ha2018: those of Ha and Schmidhuber 2018",
+            description="layers of the VAE. compact: three convolutions with group normalisation, on pixel values"
+            " and on the same values after histogram equalisation; ha2018: those of Ha and Schmidhuber 2018",
             json_schema_extra={"enum": ["compact", "ha2018"]},  # the others are those of stored runs
         ),
     ] = "compact"

@@ -33,16 +33,15 @@ COUNTS = (
 )
 RETURNS = (
     Metric("predicted_return", _REWARD, "",
-           "return per episode as M predicts it: dreams of up to 25 agent steps begin in the real"
-           " episodes, each where the one before ended, with C acting, and their mean reward per agent step is"
-           " scaled to the episodes' mean length",
+           "return per episode as M predicts it: dreams of up to 25 agent steps begin in the real episodes, each"
+           " where the one before ended, with C acting, and their mean reward per agent step is scaled to the"
+           " episodes' mean length",
            "near `real_return`"),
     Metric("real_return", _REWARD, "higher",
            "return of the same agent steps as the environment paid it, scaled likewise; it differs from `score`"
            " because an episode's first `dream.burn_in` agent steps are left out, and what comes once"
            " `rollout.max_unrewarded` agent steps have passed without reward: M has not learnt of that. So it can"
-           " differ"
-           " widely from the score while that is poor"),
+           " differ widely from the score while that is poor"),
     Metric("best_real_return", _REWARD, "higher", "`real_return` of the best single episode",
            "above `predicted_return`; else a warning is printed"),
     Metric("real_reward_per_decision", "reward per agent step", "higher", "`real_return` per agent step"),
@@ -50,8 +49,8 @@ RETURNS = (
            "within 10% of `real_return` once the score is high"),
     Metric("return_gap_points_se", _REWARD, "lower", "standard error of `return_gap_points`, over episodes"),
     Metric("return_gap", "fraction of `real_return`", "near 0",
-           "`return_gap_points` divided by the size of `real_return`; left out where `real_return` does not"
-           " differ clearly from 0",
+           "`return_gap_points` divided by the size of `real_return`; left out where `real_return` does not differ"
+           " clearly from 0",
            "within ±0.1 once the score is high; large while `real_return` is near 0"),
     Metric("return_gap_se", "fraction of `real_return`", "lower", "standard error of `return_gap`"),
 )  # fmt: skip
@@ -59,9 +58,9 @@ ENDS = (
     Metric("terminations", _COUNT, "", "episodes that terminated; time limits do not count"),
     Metric("predicted_terminations", _COUNT, "", "sum over all agent steps of the termination probability that M"
            " predicted one step ahead", "near `terminations`; far lower where few episodes of the replay terminate"),
-    Metric("terminated_*_decisions", _COUNT, "", "calibration of the predicted termination probability: the"
-           " number of agent steps"
-           " for which it lay in a bin. `terminated_0.01_0.1_decisions` is of the bin from 0.01 to 0.1"),
+    Metric("terminated_*_decisions", _COUNT, "", "calibration of the predicted termination probability: the number"
+           " of agent steps for which it lay in a bin. `terminated_0.01_0.1_decisions` is of the bin from 0.01 to"
+           " 0.1"),
     Metric("terminated_*_expected", _SHARE, "", "mean predicted probability in the bin"),
     Metric("terminated_*_ended", _SHARE, "", "fraction of the bin's agent steps that terminated the episode",
            "near `terminated_*_expected` of the same bin"),
@@ -69,49 +68,42 @@ ENDS = (
 ROLLOUT = (
     *COUNTS,
     Metric("score", _REWARD, "higher", "mean return (undiscounted sum of rewards) of the collected episodes: in"
-           " iteration 0"
-           " of the random policy, later of C with exploration and perturbations, so below the evaluation's score"),
+           " iteration 0 of the random policy, later of C with exploration and perturbations, so below the"
+           " evaluation's score"),
     Metric("rewarded_fraction", _SHARE, "higher", "fraction of agent steps with a positive reward"),
     Metric("reward_rms", _REWARD, "", "root mean square of the rewards that are not 0; the unit of rewards inside"
-           " the networks"
-           " where `memory.reward_scale` is `auto`"),
+           " the networks where `memory.reward_scale` is `auto`"),
     Metric("truncations_decisions", _COUNT, "", "episodes that were stopped after the decisions asked for"
            " (`rollout.prefill`)"),
     Metric("truncations_unrewarded", _COUNT, "lower", "episodes that were stopped after `rollout.max_unrewarded`"
-           " decisions"
-           " without a positive reward"),
+           " decisions without a positive reward"),
     Metric("truncations_environment", _COUNT, "", "episodes that the environment truncated, as at its time limit"),
     Metric("truncations_frames", _COUNT, "", "episodes that reached `env.episode_frames`"),
     *RETURNS,
-    Metric("open_loop_correlation", "-1 to 1", "higher", "open-loop prediction: M is unrolled from moments of"
-           " real episodes for up to"
-           " 25 agent steps, with the actions really taken and without pictures. This is the correlation, over"
-           " moments, of the"
-           " predicted and the real sum of rewards", "0.8 or more from iteration 2 on"),
+    Metric("open_loop_correlation", "-1 to 1", "higher", "open-loop prediction: M is unrolled from moments of real"
+           " episodes for up to 25 agent steps, with the actions really taken and without pictures. This is the"
+           " correlation, over moments, of the predicted and the real sum of"
+           " rewards", "0.8 or more from iteration 2 on"),
     Metric("open_loop_bias", "fraction of the real sum", "near 0", "(predicted - real) / real sum of rewards in"
-           " these predictions; above"
-           " 0: too optimistic", "within ±0.15"),
+           " these predictions; above 0: too optimistic", "within ±0.15"),
     *ENDS,
 )  # fmt: skip
 VISION = (
     Metric("recon_loss", "squared error per picture", "lower", "reconstruction error in training: summed over a"
-           " picture's values"
-           " in [0, 1]", "falls, then levels off"),
-    Metric("newest_recon_loss", "squared error per picture", "lower", "the same on up to 256 of the newest"
-           " rollout's pictures,"
-           " without noise", "near `recon_loss`; above it, the pictures are new to V"),
+           " picture's values in [0, 1]", "falls, then levels off"),
+    Metric("newest_recon_loss", "squared error per picture", "lower", "the same on up to 256 of the newest rollout's"
+           " pictures, without noise", "near `recon_loss`; above it, the pictures are new to V"),
     Metric("kl_loss", _NATS, "", "information in z about a picture; below `vision.free_nats` a dimension it costs"
            " nothing"),
     Metric("reward_aux_loss", "squared error", "lower", "error of the next decisions' rewards as predicted from z"
-           " alone, in"
-           " units of `memory.reward_scale`", "grows with the rewards: a faster driver is harder to predict"),
+           " alone, in units of"
+           " `memory.reward_scale`", "grows with the rewards: a faster driver is harder to predict"),
     Metric("finetuned", "0 or 1", "", "1 where V went on learning in this iteration, 0 where it was frozen"),
     Metric("units", "pictures", "", "training samples: batch size times gradient steps"),
 )  # fmt: skip
 MEMORY = (
     Metric("nll", "nats per agent step", "lower", "negative log-likelihood of the next z under M's mixture; a"
-           " density, so it may be"
-           " negative", "falls from iteration to iteration"),
+           " density, so it may be negative", "falls from iteration to iteration"),
     Metric("reward_loss", "squared error", "lower", "error of the predicted reward, in units of `memory.reward_scale`",
            "grows with the rewards"),
     Metric("terminal_reward_loss", "squared error", "lower", "error of the reward predicted for an episode's last"
@@ -126,24 +118,22 @@ PPO = (
     Metric("v_loss", "squared value", "lower", "half the critic's mean squared error", "grows with the returns"),
     Metric("explained_variance", "at most 1", "higher", "share of the returns' variance that the critic explains",
            "above 0.5; below 0 the critic is worse than a constant"),
-    Metric("entropy", _NATS, "", "entropy of the policy's Gaussian; a density, so it may be negative", "falls as"
-           " C gets sure"),
-    Metric("approx_kl", _NATS, "lower", "approximate KL divergence between the policy that acted and the policy"
-           " in training (k3 estimate),"
-           " mean over minibatches",
+    Metric("entropy", _NATS, "", "entropy of the policy's Gaussian; a density, so it may be negative", "falls as C"
+           " gets sure"),
+    Metric("approx_kl", _NATS, "lower", "approximate KL divergence between the policy that acted and the policy in"
+           " training (k3 estimate), mean over minibatches",
            "below `target_kl`, where the policy's update stops"),
     Metric("clipfrac", _SHARE, "lower", "fraction of samples whose probability ratio lies outside 1 ± `clip_coef`",
            "0.02 to 0.2"),
-    Metric("ref_kl", _NATS, "lower", "KL divergence from the reference policy: the one that the iteration's"
-           " training began with; in `vanilla-ppo`"
-           " the one that collected the batch", "below 1"),
+    Metric("ref_kl", _NATS, "lower", "KL divergence from the reference policy: the one that the iteration's training"
+           " began with; in `vanilla-ppo` the one that collected the batch", "below 1"),
     Metric("policy_epochs", "epochs", "", "passes over each batch before `target_kl` stopped the policy",
            "near `update_epochs`; far below it, steps are too large"),
 )  # fmt: skip
 CONTROLLER = (
     Metric("dream_return", _REWARD, "higher", "mean undiscounted sum of rewards over a dream of `dream.horizon`"
-           " agent steps,"
-           " without what the critic adds; it also rises where C exploits errors of M, so `score` decides"),
+           " agent steps, without what the critic adds; it also rises where C exploits errors of M, so `score`"
+           " decides"),
     Metric("dream_terminated_fraction", _SHARE, "", "share of dreams that are expected to end before their horizon"),
     *PPO,
     Metric("temperature", "factor", "", "`dream.temperature` that was used"),
@@ -158,9 +148,8 @@ SCORES = (
     Metric("score_se", _REWARD, "lower", "standard error of their mean"),
     Metric("score_min", _REWARD, "higher", "the worst of these episodes"),
     Metric("frames", "frames", "", "real frames of these episodes; nothing is learnt from them"),
-    Metric("confirmed_score_low", _REWARD, "higher", "one-sided 95% lower confidence bound of the mean return;"
-           " the goal is"
-           " met where this reaches it"),
+    Metric("confirmed_score_low", _REWARD, "higher", "one-sided 95% lower confidence bound of the mean return; the"
+           " goal is met where this reaches it"),
 )  # fmt: skip
 _CONFIRMED = ("score", "score_std", "score_se", "score_min", "frames", "return_gap", "return_gap_se")
 
