@@ -1,4 +1,4 @@
-"""Spaces: another kind of actions, or of observations, needs its own class and nothing else."""
+"""Spaces: another kind of actions, or of observations, through all that wmloop does with them."""
 
 import json
 import math
@@ -9,10 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.other_spaces import Categorical, DiscreteActions, Vector, make_categorical
 from tests.test_engines import Here
 from tests.tiny_env import tiny_config
-from wmloop import loop, spaces
+from wmloop import loop
 from wmloop.agents.collector import EpisodeTask, drive, halves
 from wmloop.agents.random_walk import RandomWalk
 from wmloop.agents.recorder import Recorder
@@ -28,11 +27,12 @@ from wmloop.episodes import Cut, Replay, pack, unpack
 from wmloop.errors import UsageError
 from wmloop.learn import ppo
 from wmloop.learn.optim import adam, clipped_step
-from wmloop.models.policies import Deterministic
+from wmloop.models.encoder import Vectors
+from wmloop.models.policies import Categorical, Deterministic
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.player import Dreamt, Player, Real
-from wmloop.spaces import BoxActions, Pixels, recorded
+from wmloop.spaces import BoxActions, DiscreteActions, Pixels, Vector, recorded
 from wmloop.store import Store
 from wmloop.training import networks
 from wmloop.training.experience import LatentReplay, draw, filter_states
@@ -40,13 +40,6 @@ from wmloop.training.rollouts import ACTIONS, actions_of, episodes_of, require_s
 
 CPU = torch.device("cpu")
 CONFIG = build_config("smoke", tiny_config())
-
-
-@pytest.fixture(autouse=True)
-def known(monkeypatch):
-    """Let wmloop know the discrete actions of the tests: one entry for the space, one for the network of its policy."""
-    monkeypatch.setitem(spaces.ACTIONS, "discrete", "tests.other_spaces:DiscreteActions")
-    monkeypatch.setitem(networks.ACTORS, "discrete", make_categorical)
 
 
 # ---- every space of actions
@@ -214,16 +207,11 @@ class Corridor:
         pass
 
 
-class Identity(VisionMemory):
-    """A world model whose z is the vector that is seen."""
+class Drawn(VisionMemory):
+    """A world model whose z is the vector that is seen, and which has a picture of it."""
 
     def __init__(self, memory):
-        super().__init__(torch.nn.Identity(), memory, 1.0)
-
-    @torch.inference_mode()
-    def observe(self, state, action, observations):
-        z = torch.from_numpy(observations)
-        return self.memory.begin(z) if state is None else self.memory.follower()(state, action, z)
+        super().__init__(Vectors(2), memory, 1.0)
 
     def decode(self, features):
         return np.full((len(features), 8, 8, 3), 100, np.uint8)
@@ -238,9 +226,9 @@ def config():
 @pytest.fixture
 def agent(config):
     torch.manual_seed(0)
-    memory, actions = networks.new_memory(config, 3, CPU), DiscreteActions(3)
-    critic = networks.new_critic(config, CPU).eval()
-    return Agent(Identity(memory), networks.new_actor(config, actions, CPU), actions, critic)
+    memory, actions = networks.new_memory(config, 2, 3, CPU), DiscreteActions(3)
+    critic = networks.new_critic(config, memory.features, CPU).eval()
+    return Agent(Drawn(memory), networks.new_actor(config, memory.features, actions, CPU), actions, critic)
 
 
 def wander(count=8, decisions=12):
@@ -362,7 +350,7 @@ def test_m_learns_and_c_improves_in_dreams_of_vectors_with_discrete_actions(conf
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 1
     actor, critic = agent.actor, agent.critic
     actor.init_mean(experience.actions[0, : len(replay.rewards) - 1].mean(0))
-    imagination, reference = agent.world.imagination(1.0), networks.new_actor(config, agent.actions, CPU)
+    imagination, reference = agent.world.imagination(1.0), networks.new_actor(config, memory.features, agent.actions, CPU)
     reference.load_state_dict(actor.state_dict())
     optimizer = adam([*actor.parameters(), *critic.parameters()], 1e-3)
     start = filter_states(memory, experience).at(0)

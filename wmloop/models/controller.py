@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wmloop.models.mixed import Layers
-from wmloop.models.policies import ClippedGaussian, Policy
+from wmloop.models.policies import Categorical, ClippedGaussian, Policy
 
 #: What lies below an actor's heads.
 Kind = Literal["mlp", "linear"]
@@ -69,6 +69,29 @@ class GaussianActor(Actor):
         low, high = self.log_std_bounds
         log_std = low + (high - low) * torch.sigmoid(self.spread(x) + 1.0)
         return ClippedGaussian(torch.tanh(self.mean(x)), log_std)
+
+
+class CategoricalActor(Actor):
+    """Map features to a policy over discrete actions, of which there are `actions`."""
+
+    #: No action is less probable than this in the untrained policy, however seldom it was taken.
+    _LEAST = 0.01
+
+    def __init__(self, inputs: int, actions: int, kind: Kind = "mlp") -> None:
+        super().__init__(inputs, kind)
+        self.logits = nn.Linear(self.width, actions)
+        with torch.no_grad():  # the first policy is the same everywhere
+            self.logits.weight.mul_(0.01)
+            self.logits.bias.zero_()
+
+    def init_mean(self, action: Tensor) -> None:
+        """Let the untrained policy take actions as often as they were taken so far, `action` (A,) of the time."""
+        with torch.no_grad():
+            self.logits.bias.copy_(action.clamp(min=self._LEAST).log())
+
+    def forward(self, features: Tensor) -> Categorical:
+        """Return the policy for features (..., Z + D)."""
+        return Categorical(self.logits(self.trunk(features)).log_softmax(-1))
 
 
 class PlainCritic(nn.Module):

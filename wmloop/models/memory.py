@@ -58,6 +58,7 @@ class Memory(nn.Module):
         super().__init__()
         self._unit = reward_scale
         self.latent, self.actions, self.hidden, self.mixtures = latent, actions, hidden, mixtures
+        self.features = latent + hidden  # [z, h], what C sees
         self.lstm = LSTM(latent + actions, hidden, batch_first=True)
         nn.init.zeros_(self.lstm.get_parameter("bias_hh_l0")).requires_grad_(False)
         self.mixture_head = nn.Linear(hidden, 3 * mixtures * latent)

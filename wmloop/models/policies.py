@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class Behaviour(Protocol):
@@ -107,6 +108,50 @@ class ClippedGaussian(NamedTuple):
     def entropy(self) -> Tensor:
         """Return the entropy (...,) in nats."""
         return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+
+
+class Categorical(NamedTuple):
+    """A policy over A discrete actions, which are one-hot (..., A); `log_p` (..., A) are their log probabilities."""
+
+    log_p: Tensor
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Return an action for standard normal noise (..., A): the greatest of log p + Gumbel noise, which that becomes."""
+        return self.executed(self.log_p - torch.log(-torch.special.log_ndtr(noise)))
+
+    @staticmethod
+    def executed(action: Tensor) -> Tensor:
+        """Return the action that is greatest in (..., A), one-hot; of equal ones the first."""
+        return F.one_hot(action.argmax(-1), action.shape[-1]).to(action.dtype)
+
+    def logprob(self, action: Tensor) -> Tensor:
+        """Return the log probability (...,) of one-hot actions (..., A)."""
+        return (action * self.log_p).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """Return the entropy (...,) in nats."""
+        return -(self.log_p.exp() * self.log_p).sum(-1)
+
+    def kl(self, other: Categorical) -> Tensor:
+        """Return the divergence KL(self || other) (...,) in nats."""
+        return (self.log_p.exp() * (self.log_p - other.log_p)).sum(-1)
+
+    def mode(self) -> Tensor:
+        """Return the most probable action (..., A)."""
+        return self.executed(self.log_p)
+
+    def likelihood(self, action: Tensor, slack: float, floor: float) -> Tensor:
+        """Return the probability (...,) of actions at `slack` times the temperature, a part `floor` of it uniform."""
+        likely = (action * (self.log_p / slack).softmax(-1)).sum(-1)
+        return (1 - floor) * likely + floor / action.shape[-1]
+
+    def flat(self) -> Categorical:
+        """Return the policy with its first two dimensions, time and copies, as one."""
+        return Categorical(self.log_p.flatten(0, 1))
+
+    def at(self, rows: Tensor) -> Categorical:
+        """Return the policies at `rows` of the first dimension."""
+        return Categorical(self.log_p[rows])
 
 
 class Deterministic(NamedTuple):

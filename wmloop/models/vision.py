@@ -29,8 +29,12 @@ class Vision(nn.Module):
 
     `network` is `compact` (the default: convolutions with GroupNorm(1), the first of stride 4, that see ranks beside the
     values, see Equaliser), `equalised` (four convolutions of stride 2, twice the channels), `light` (that without ranks) or
-    `ha2018` (the paper's layers, 4,348,547 parameters at latent 32).
+    `ha2018` (the paper's layers, 4,348,547 parameters at latent 32). It is an encoder of pictures (see encoder.Encoder).
     """
+
+    #: The pictures that it takes, (H, W, C).
+    frame = (64, 64, 3)
+    stored = torch.float16
 
     def __init__(self, network: Network = "compact", latent: int = 32) -> None:
         super().__init__()
@@ -40,6 +44,11 @@ class Vision(nn.Module):
         layers = _ha2018(latent) if network == "ha2018" else _normalised(_SHAPES[network], ranked, latent)
         self.encoder, self.mu, self.logvar, self.dense, self.decoder = layers
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def pictures(self) -> Vision:
+        """Return this one: there is nothing else to see."""
+        return self
 
     @torch.no_grad()
     def look(self, batches: Iterable[Tensor]) -> None:
@@ -58,6 +67,18 @@ class Vision(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Return images (B, 3, 64, 64) in [0, 1] of latents z (B, Z)."""
         return torch.sigmoid(self.decoder(self.dense(z)))
+
+    def images(self, observations: Tensor) -> Tensor:
+        """Return images (B, 3, 64, 64) in [0, 1] of pictures (B, 64, 64, 3) uint8."""
+        return to_images(observations)
+
+    def see(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mu and logvar, both (B, Z), of pictures (B, 64, 64, 3) uint8."""
+        return self.encode(to_images(observations))
+
+    def draw(self, z: Tensor) -> Tensor:
+        """Return pictures (B, 64, 64, 3) uint8 of latents z (B, Z)."""
+        return to_frames(self.decode(z))
 
 
 class HistogramEqualizer(nn.Module):

@@ -9,16 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from wmloop.models import mixture
+from wmloop.models.encoder import PicturesAndVectors, Vectors
 from wmloop.models.kernel import Kernel
 from wmloop.models.memory import Memory, done_probability
-from wmloop.models.vision import Vision, to_frames, to_images
+from wmloop.models.vision import Vision
 from wmloop.models.world_model import State
 
 
 class VisionMemory:
     """V and M, put to use (see world_model.WorldModel). Features are [z, h] (N, Z + D), as M has them."""
 
-    def __init__(self, vision: Vision, memory: Memory, terminated_weight: float) -> None:
+    def __init__(self, vision: Vision | Vectors | PicturesAndVectors, memory: Memory, terminated_weight: float) -> None:
         """Put the networks to use; M was trained with terminated steps counted `terminated_weight` times."""
         self.vision, self.memory, self.terminated_weight = vision.eval(), memory.eval(), terminated_weight
         self.device = next(memory.parameters()).device
@@ -31,11 +32,11 @@ class VisionMemory:
 
     @torch.inference_mode()
     def observe(self, state: State | None, action: Tensor | None, frames: np.ndarray) -> State:
-        """Return where N episodes are that were in `state`, took `action` (N, A) and now show `frames` (N, H, W, 3) uint8.
+        """Return where N episodes are that were in `state`, took `action` (N, A) and now show `frames` (N, ...).
 
         Without a state they have just begun: M has seen nothing.
         """
-        z, _ = self.vision.encode(to_images(torch.from_numpy(frames).to(self.device)))
+        z, _ = self.vision.see(torch.from_numpy(frames).to(self.device))
         return self.memory.begin(z) if state is None or action is None else self._follow(state, action, z)
 
     @torch.inference_mode()
@@ -56,20 +57,20 @@ class VisionMemory:
         return done_probability(self.memory.predict(h, z).done_logit, self.terminated_weight)
 
     @torch.inference_mode()
-    def decode(self, features: Tensor) -> np.ndarray:
-        """Return V's pictures (N, H, W, 3) uint8 of the z in features (N, Z + D)."""
+    def decode(self, features: Tensor) -> np.ndarray | None:
+        """Return V's pictures (N, H, W, 3) uint8 of the z in features (N, Z + D); None where V sees only vectors."""
         z, _ = self.memory.split(features)
-        frames: np.ndarray = to_frames(self.vision.decode(z)).cpu().numpy()
-        return frames
+        frames = self.vision.draw(z)
+        return None if frames is None else np.asarray(frames.cpu().numpy())
 
     def imagination(self, temperature: float) -> Kernel:
         """Return M's dreaming at a mixture temperature."""
         return Kernel(self.memory, temperature, self.terminated_weight)
 
     def networks(self, shape: Sequence[int]) -> Mapping[str, tuple[nn.Module, Callable[[], object]]]:
-        """Return V and M, each with a call that passes once through all its layers, for a picture of `shape`."""
+        """Return V and M, each with a call that passes once through all its layers, for an observation of `shape`."""
         vision, memory = self.vision, self.memory
-        image = to_images(torch.zeros(1, *shape, device=self.device))
+        seen = torch.zeros(1, *shape, device=self.device)
         state = memory.start(1, self.device)
         z, action = (torch.zeros(1, 1, size, device=self.device) for size in (memory.latent, memory.actions))
 
@@ -78,6 +79,6 @@ class VisionMemory:
             memory.mixture_head(state[0])  # a prediction reads its weights in another order and never calls it
 
         return {
-            "V, the VAE": (vision, lambda: vision.decode(vision.encode(image)[0])),
+            "V, the VAE" if vision.pictures else "V": (vision, lambda: vision.draw(vision.see(seen)[0])),
             "M, the MDN-RNN": (memory, filter_states),
         }

@@ -8,6 +8,7 @@ import torch
 
 from wmloop.agents.world_model import Agent
 from wmloop.config import WorldModelConfig
+from wmloop.models.encoder import parts_of
 from wmloop.models.memory import actions_of
 from wmloop.models.state import Arrays, load_module
 from wmloop.spaces import ActionSpec, BoxActions
@@ -26,16 +27,14 @@ def accept(config: WorldModelConfig, actions: ActionSpec | None, parts: Mapping[
     Raises:
         StoreCorruptError, KeyError: they are not.
     """
-    if actions is None:
-        size = actions_of(parts["memory"], config.vision.latent_size)
-        actions = BoxActions([-1] * size, [1] * size)
     meta = torch.device("meta")
     with meta:  # shapes without memory: the settings may ask for anything
-        networks = {
-            "vision": new_vision(config, meta),
-            "memory": new_memory(config, actions.size, meta),
-            "actor": new_actor(config, actions, meta),
-        }
+        vision = new_vision(config, parts_of(parts["vision"]), meta)
+        if actions is None:
+            size = actions_of(parts["memory"], vision.latent)
+            actions = BoxActions([-1] * size, [1] * size)
+        memory = new_memory(config, vision.latent, actions.size, meta)
+        networks = {"vision": vision, "memory": memory, "actor": new_actor(config, memory.features, actions, meta)}
     for prefix, network in networks.items():
         load_module(network, parts[prefix])
 
@@ -49,8 +48,8 @@ def load(
     controller: Version,
 ) -> Agent:
     """Return the agent that takes `actions`, with C's critic unless it was pruned or not exported with it."""
-    critic = None
-    if has(controller, _CRITIC):
-        critic = weights(new_critic(config, device), controller, _CRITIC).eval()
     world = world_model(config, actions.size, device, vision, memory)
-    return Agent(world, weights(new_actor(config, actions, device), controller, "actor"), actions, critic)
+    features, critic = world.memory.features, None
+    if has(controller, _CRITIC):
+        critic = weights(new_critic(config, features, device), controller, _CRITIC).eval()
+    return Agent(world, weights(new_actor(config, features, actions, device), controller, "actor"), actions, critic)

@@ -2,6 +2,10 @@
 
 from wmloop.spaces.actions import ACTIONS, ActionSpec, Perturbing, recorded
 from wmloop.spaces.box import BoxActions
-from wmloop.spaces.observations import ObservationSpec, Pixels
+from wmloop.spaces.discrete import DiscreteActions
+from wmloop.spaces.observations import ObservationSpec, PictureAndVector, Pixels, Vector, recorded_observations
 
-__all__ = ["ACTIONS", "ActionSpec", "BoxActions", "ObservationSpec", "Perturbing", "Pixels", "recorded"]
+__all__ = [
+    "ACTIONS", "ActionSpec", "BoxActions", "DiscreteActions", "ObservationSpec", "Perturbing", "PictureAndVector", "Pixels",
+    "Vector", "recorded", "recorded_observations",
+]  # fmt: skip

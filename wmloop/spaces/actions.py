@@ -48,7 +48,7 @@ class ActionSpec(Protocol):
         """Return actions (..., A) float32, as a policy executes them, in the environment's units."""
 
     def mirror(self, encoded: np.ndarray, mirror: Sequence[int]) -> np.ndarray:
-        """Return what actions (..., A) are in a mirrored world; `mirror` is env.mirrored_actions."""
+        """Return what actions (..., A) are in a mirrored world; `mirror`, env.mirrored_actions, says how."""
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
         """Return one action, any as probable as any other."""
@@ -64,7 +64,7 @@ class ActionSpec(Protocol):
 
 
 #: Where each kind of actions is: `module:name` of its class. A record that names no kind is of the first.
-ACTIONS = {"box": "wmloop.spaces.box:BoxActions"}
+ACTIONS = {"box": "wmloop.spaces.box:BoxActions", "discrete": "wmloop.spaces.discrete:DiscreteActions"}
 
 
 def recorded(record: Mapping[str, Any]) -> ActionSpec:

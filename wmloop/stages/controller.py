@@ -40,7 +40,8 @@ def run(
     spec = experience.replay.spec
     world = world_model(config, spec.size, device, vision, memory)
     torch.manual_seed(ctx.seed("init"))
-    actor, critic = new_actor(config, spec, device), new_critic(config, device)
+    features = world.memory.features
+    actor, critic = new_actor(config, features, spec, device), new_critic(config, features, device)
     if controller:
         load(actor, controller, "actor")
         load(critic, controller, "critic")

@@ -22,7 +22,7 @@ def run(
     config = ctx.config.memory
     experience = load_replay(ctx, vision)
     torch.manual_seed(ctx.seed("init"))
-    net = new_memory(ctx.config, experience.replay.spec.size, ctx.device)
+    net = new_memory(ctx.config, experience.latent, experience.replay.spec.size, ctx.device)
     if memory:
         load(net, memory)
     net.reward_scale.fill_(reward_scale(ctx.config, ctx.collected()))

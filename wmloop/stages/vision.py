@@ -1,5 +1,7 @@
 """Vision: train V on all episodes, warm-started, then see all of them once: their latents are stored beside V.
 
+Of vectors V knows mean and deviation, from the first episodes on, and there is nothing to train.
+
 A picture's error weighs large things, and what decides over reward may be faint. So z must also tell what the next
 decisions paid (`RewardPredictor`); pixels alone left out which road has paid already (docs/experiments/2026-11-24-ranks.md).
 """
@@ -12,29 +14,34 @@ import torch
 
 from wmloop.config import WorldModelConfig
 from wmloop.learn.optim import adam, clipped_step, warmup_decay
-from wmloop.models.vision import RewardPredictor, Vision, reward_prediction_loss, vae_loss
+from wmloop.models.vision import RewardPredictor, reward_prediction_loss, vae_loss
 from wmloop.store import Version
 from wmloop.training import reconstruction
 from wmloop.training.context import StageContext
 from wmloop.training.fit import WARMUP_STEPS, fit
 from wmloop.training.latents import AHEAD, batches, see_rollouts
-from wmloop.training.networks import has, load, new_vision, save
+from wmloop.training.networks import Seeing, has, load, new_vision, parts_seen, save
 from wmloop.training.pictures import Pictures
-from wmloop.training.rollouts import episodes_of
+from wmloop.training.rollouts import episodes_of, observations_of
 
 _SHOW_EVERY = 50
 
 
 def run(ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version | None = None) -> dict[str, float]:
     """Train or freeze V as configured; write `model`, `foretaste`, and `latents-NNNN` for each iteration's episodes."""
+    rollouts, seen = ctx.rollouts(), parts_seen(observations_of(rollout))
     torch.manual_seed(ctx.seed("init"))
-    net = new_vision(ctx.config, ctx.device)
+    net = new_vision(ctx.config, seen, ctx.device)
+    if vision is None:
+        net.look(map(torch.from_numpy, batches(episodes_of(rollouts[0]))))
+    if not net.pictures:
+        return _see_vectors(ctx, net, rollouts, rollout, vision)
     foretaste = RewardPredictor(ctx.config.vision.latent_size, AHEAD).to(ctx.device)
     if vision:
         load(net, vision)
         if has(vision, "foretaste"):  # runs of earlier days have none
             load(foretaste, vision, "foretaste")
-    rollouts, images, metrics = ctx.rollouts(), ctx.config.vision.images(ctx.iteration), dict[str, float]()
+    images, metrics = ctx.config.vision.images(ctx.iteration), dict[str, float]()
     if images:
         metrics = _train(ctx, net, foretaste, rollouts, max(1, images // ctx.config.vision.batch_size))
     else:
@@ -45,17 +52,31 @@ def run(ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version |
     return metrics | {"finetuned": float(images > 0), "newest_recon_loss": reconstruction.error(net, rollout)}
 
 
+def _see_vectors(
+    ctx: StageContext[WorldModelConfig],
+    net: Seeing,
+    rollouts: Sequence[Version],
+    newest: Version,
+    vision: Version | None,
+) -> dict[str, float]:
+    if vision:
+        load(net, vision)
+    ctx.begin(int(newest.metrics["decisions"]))
+    see_rollouts(ctx, net, rollouts, vision)
+    save(net, ctx.draft)
+    return {"finetuned": 0.0}
+
+
 def _train(
     ctx: StageContext[WorldModelConfig],
-    net: Vision,
+    net: Seeing,
     foretaste: RewardPredictor,
     rollouts: Sequence[Version],
     steps: int,
 ) -> dict[str, float]:
     config = ctx.config.vision
-    pictures = Pictures(ctx, rollouts, steps)
-    if ctx.iteration == 0:
-        net.look(map(torch.from_numpy, batches(episodes_of(rollouts[0]))))
+    pictures, vae = Pictures(ctx, net, rollouts, steps), net.pictures
+    assert vae is not None, "there are pictures"
     rate = config.learning_rate if ctx.iteration == 0 else config.finetune_learning_rate
     optimizer = adam([*net.parameters(), *foretaste.parameters()], rate, config.beta2)
     net.train()
@@ -63,11 +84,11 @@ def _train(
     def step(i: int) -> dict[str, float]:
         images, rewards, known = pictures.batch(i)
         noise = torch.randn(len(images), config.latent_size, generator=ctx.generator("noise", i), device=ctx.device)
-        loss, z, parts = vae_loss(net, images, noise, config.recon_weight, config.free_nats)
+        loss, z, parts = vae_loss(vae, images, noise, config.recon_weight, config.free_nats)
         parts["reward_aux_loss"] = reward_prediction_loss(foretaste(z), rewards, known)
         clipped_step(loss + config.reward_aux_weight * parts["reward_aux_loss"], optimizer)
         if i % _SHOW_EVERY == 0:
-            reconstruction.show(ctx, net, images[:1])
+            reconstruction.show(ctx, vae, images[:1])
         return {name: float(part.detach()) for name, part in parts.items()}
 
     return fit(

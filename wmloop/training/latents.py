@@ -11,9 +11,9 @@ from torch import Tensor
 from wmloop.config import WorldModelConfig
 from wmloop.episodes import Episode
 from wmloop.errors import DivergedError
-from wmloop.models.vision import Vision, to_images
 from wmloop.store import Version
 from wmloop.training.context import StageContext
+from wmloop.training.networks import Seeing
 from wmloop.training.rollouts import episodes_of
 
 _ENCODE_BATCH = 256
@@ -22,7 +22,7 @@ AHEAD = 8
 
 
 def see_rollouts(
-    ctx: StageContext[WorldModelConfig], vision: Vision, rollouts: Sequence[Version], frozen: Version | None
+    ctx: StageContext[WorldModelConfig], vision: Seeing, rollouts: Sequence[Version], frozen: Version | None
 ) -> None:
     """Save the latents of each rollout, a file each; of a V that is `frozen` since that version, those it had before.
 
@@ -33,8 +33,8 @@ def see_rollouts(
     """
     mirror = bool(ctx.config.env.mirrored_actions)
     rows = int(sum(version.metrics["decisions"] + version.metrics["episodes"] for version in rollouts))
-    ctx.draft.require_space(rows * (1 + mirror) * 4 * ctx.config.vision.latent_size)  # mu, logvar: float16
-    ctx.log(f"V encodes all {rows:,} images, for M to learn from")
+    ctx.draft.require_space(rows * (1 + mirror) * 2 * vision.stored.itemsize * vision.latent)  # mu, logvar
+    ctx.log(f"V encodes all {rows:,} {'images' if vision.pictures else 'vectors'}, for M to learn from")
     for version in rollouts:
         file = f"latents-{version.iteration:04d}.safetensors"
         if ctx.draft.has(file):
@@ -53,22 +53,22 @@ def latents_of(vision: Version) -> tuple[np.ndarray, np.ndarray]:
     return mu, logvar
 
 
-def see(vision: Vision, episodes: Iterable[Episode], mirror: bool) -> dict[str, np.ndarray]:
-    """Return the posterior of every observation of `episodes`, in order, float16: `mu`, `logvar` (S, R, Z).
+def see(vision: Seeing, episodes: Iterable[Episode], mirror: bool) -> dict[str, np.ndarray]:
+    """Return the posterior of every observation of `episodes`, in order: `mu`, `logvar` (S, R, Z), pictures' in float16.
 
     S is 2 where the mirror images are seen too, else 1; R counts T+1 rows an episode.
 
     Raises:
         DivergedError: a latent is not finite.
     """
-    device = next(vision.parameters()).device
+    device = next(iter(vision.state_dict().values())).device
     vision.eval()
     sides: list[list[Tensor]] = [[], []] if mirror else [[]]
     with torch.inference_mode():
         for frames in batches(episodes):
-            images = to_images(torch.from_numpy(frames).to(device))
+            seen = torch.from_numpy(frames).to(device)
             for flipped, side in enumerate(sides):
-                side.append(torch.stack(vision.encode(images.flip(3) if flipped else images)).half().cpu())
+                side.append(torch.stack(vision.see(seen.flip(2) if flipped else seen)).to(vision.stored).cpu())
     mu, logvar = torch.stack([torch.cat(side, 1) for side in sides], 1).numpy()
     if not (np.isfinite(mu).all() and np.isfinite(logvar).all()):
         raise DivergedError("V sees latents that are not finite; start a new run with a smaller vision.learning_rate")

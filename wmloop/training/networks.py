@@ -12,12 +12,13 @@ from torch import nn
 from wmloop.config import ControllerConfig, WorldModelConfig
 from wmloop.errors import StoreCorruptError
 from wmloop.models import state
-from wmloop.models.controller import Actor, GaussianActor, make_critic
+from wmloop.models.controller import Actor, CategoricalActor, GaussianActor, make_critic
+from wmloop.models.encoder import Parts, PicturesAndVectors, Vectors, make_encoder, parts_of
 from wmloop.models.memory import Memory
 from wmloop.models.vision import Vision
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.pipelines import weights_file
-from wmloop.spaces import ActionSpec, BoxActions
+from wmloop.spaces import ActionSpec, BoxActions, ObservationSpec, PictureAndVector, Vector
 from wmloop.store import Draft, Version
 
 _Net = TypeVar("_Net", bound=nn.Module)
@@ -27,51 +28,67 @@ def _gaussian(config: ControllerConfig, inputs: int, size: int) -> Actor:
     return GaussianActor(inputs, size, config.actor, config.log_std_bounds)
 
 
+def _categorical(config: ControllerConfig, inputs: int, size: int) -> Actor:
+    return CategoricalActor(inputs, size, config.actor)
+
+
 #: What makes the actor of each kind of actions: (settings, features, numbers of an action).
-ACTORS: dict[str, Callable[[ControllerConfig, int, int], Actor]] = {"box": _gaussian}
+ACTORS: dict[str, Callable[[ControllerConfig, int, int], Actor]] = {"box": _gaussian, "discrete": _categorical}
 
 
-def new_vision(config: WorldModelConfig, device: torch.device) -> Vision:
-    """Return V as configured, with random weights."""
-    return Vision(config.vision.network, config.vision.latent_size).to(device)
+Seeing = Vision | Vectors | PicturesAndVectors
 
 
-def new_memory(config: WorldModelConfig, actions: int, device: torch.device) -> Memory:
-    """Return M as configured, with random weights, for actions of so many numbers."""
+def parts_seen(observations: ObservationSpec) -> Parts:
+    """Return what V has to be made of to see an environment's observations."""
+    match observations:
+        case Vector(size):
+            return Parts(False, size)
+        case PictureAndVector(_, Vector(size)):
+            return Parts(True, size)
+    return Parts(True, 0)
+
+
+def new_vision(config: WorldModelConfig, parts: Parts, device: torch.device) -> Seeing:
+    """Return V as configured, with random weights, for what is to be seen."""
+    return make_encoder(parts, config.vision.network, config.vision.latent_size).to(device)
+
+
+def new_memory(config: WorldModelConfig, latent: int, actions: int, device: torch.device) -> Memory:
+    """Return M as configured, with random weights, for a V of `latent` dimensions and actions of so many numbers."""
     settings = config.memory
     scale = 1.0 if settings.reward_scale == "auto" else float(settings.reward_scale)
-    return Memory(config.vision.latent_size, actions, settings.hidden_size, settings.num_mixtures, scale).to(device)
+    return Memory(latent, actions, settings.hidden_size, settings.num_mixtures, scale).to(device)
 
 
-def new_actor(config: WorldModelConfig, actions: ActionSpec, device: torch.device) -> Actor:
-    """Return C's actor as configured, with random weights, whose policy is over `actions`."""
-    inputs = config.vision.latent_size + config.memory.hidden_size
-    return ACTORS[actions.kind](config.controller, inputs, actions.size).to(device)
+def new_actor(config: WorldModelConfig, features: int, actions: ActionSpec, device: torch.device) -> Actor:
+    """Return C's actor as configured, with random weights, whose policy on so many features is over `actions`."""
+    return ACTORS[actions.kind](config.controller, features, actions.size).to(device)
 
 
-def new_critic(config: WorldModelConfig, device: torch.device) -> nn.Module:
-    """Return C's critic as configured, with random weights."""
-    return make_critic(config.controller.critic, config.vision.latent_size + config.memory.hidden_size).to(device)
+def new_critic(config: WorldModelConfig, features: int, device: torch.device) -> nn.Module:
+    """Return C's critic as configured, with random weights, for so many features."""
+    return make_critic(config.controller.critic, features).to(device)
 
 
 def world_model(
     config: WorldModelConfig, actions: int, device: torch.device, vision: Version, memory: Version
 ) -> VisionMemory:
     """Return V and M of their versions, put to use, for actions of so many numbers."""
-    return VisionMemory(
-        load(new_vision(config, device), vision),
-        load(new_memory(config, actions, device), memory),
-        config.memory.terminated_weight,
-    )
+    seeing = load(new_vision(config, parts_of(vision.tensors(weights_file("model"))), device), vision)
+    remembering = load(new_memory(config, seeing.latent, actions, device), memory)
+    return VisionMemory(seeing, remembering, config.memory.terminated_weight)
 
 
 def shapes(config: WorldModelConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of all networks' tensors as configured, for an action of one number; nothing is allocated."""
+    """Return the shapes of all networks' tensors as configured, for pictures, and actions of one number; no memory is taken."""
     actions, meta = BoxActions([-1], [1]), torch.device("meta")
     with meta:
+        vision = new_vision(config, Parts(True, 0), meta)
+        memory = new_memory(config, vision.latent, actions.size, meta)
         nets: dict[str, nn.Module] = {
-            "vision": new_vision(config, meta), "memory": new_memory(config, actions.size, meta),
-            "actor": new_actor(config, actions, meta), "critic": new_critic(config, meta),
+            "vision": vision, "memory": memory, "actor": new_actor(config, memory.features, actions, meta),
+            "critic": new_critic(config, memory.features, meta),
         }  # fmt: skip
     return {f"{name}.{key}": tuple(part.shape) for name, net in nets.items() for key, part in net.state_dict().items()}
 

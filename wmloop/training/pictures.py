@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wmloop.config import WorldModelConfig
-from wmloop.models.vision import to_images
+from wmloop.models.encoder import Encoder
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.latents import ahead
@@ -31,8 +31,11 @@ class Pictures:
     About `vision.frame_cache` of them are held at a time.
     """
 
-    def __init__(self, ctx: StageContext[WorldModelConfig], rollouts: Sequence[Version], steps: int) -> None:
-        """Take `rollouts` for a training of so many steps."""
+    def __init__(
+        self, ctx: StageContext[WorldModelConfig], encoder: Encoder, rollouts: Sequence[Version], steps: int
+    ) -> None:
+        """Take `rollouts`, as `encoder` sees them, for a training of so many steps."""
+        self._encoder = encoder
         self._ctx, self._batch = ctx, ctx.config.vision.batch_size
         scale = reward_scale(ctx.config, ctx.collected())
         driven = [episode for version in rollouts for episode in episodes_of(version, observed=False)]
@@ -44,7 +47,7 @@ class Pictures:
     def batch(self, step: int) -> PictureBatch:
         """Return the batch of a step, half of them mirrored where the world has a mirror image."""
         chosen, mirrored = self._draw(step)
-        images = to_images(self._frames.of(step))
+        images = self._encoder.images(self._frames.of(step))
         rows = torch.from_numpy(chosen).to(self._ctx.device)
         return PictureBatch(images.flip(3) if mirrored else images, self._rewards[rows], self._known[rows])
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.models.vision import Vision, to_frames, to_images
+from wmloop.models.encoder import Encoder
+from wmloop.models.vision import Vision, to_frames
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.rollouts import gather_frames
@@ -25,10 +26,12 @@ def show(ctx: StageContext[Any], vision: Vision, image: Tensor) -> None:
 
 
 @torch.no_grad()
-def error(vision: Vision, rollout: Version) -> float:
+def error(encoder: Encoder, rollout: Version) -> float:
     """Return the squared error, summed over a picture, on up to 256 of a rollout's pictures, from the posterior's mean."""
+    vision = encoder.pictures
+    assert vision is not None, "there are pictures"
     vision.eval()
     rows = int(rollout.metrics["decisions"] + rollout.metrics["episodes"])
     frames = gather_frames([rollout], np.arange(0, rows, max(1, rows // _PICTURES))[:_PICTURES])
-    images = to_images(torch.from_numpy(frames).to(next(vision.parameters()).device))
+    images = encoder.images(torch.from_numpy(frames).to(next(vision.parameters()).device))
     return float((vision.decode(vision.encode(images)[0]) - images).square().sum((1, 2, 3)).mean())

@@ -11,11 +11,13 @@ from wmloop.commands import wmloop
 from wmloop.config import WorldModelConfig
 from wmloop.episodes import Episode, unpack
 from wmloop.errors import StoreCorruptError, UsageError
-from wmloop.spaces import ActionSpec, ObservationSpec, recorded
+from wmloop.spaces import ActionSpec, ObservationSpec, Pixels, recorded, recorded_observations
 from wmloop.store import Version
 
 #: The file in which a stage that drives records what it drove by.
 ACTIONS = "actions.json"
+#: And that which says what it saw, where that is no picture.
+OBSERVATIONS = "observations.json"
 
 
 def shard_file(wave: int) -> str:
@@ -109,3 +111,11 @@ def last_actions(rollouts: Sequence[Version]) -> ActionSpec | None:
 def actions_of(rollout: Version) -> ActionSpec:
     """Return the actions that a rollout was driven by, as it recorded them."""
     return recorded(rollout.json(ACTIONS))
+
+
+def observations_of(rollout: Version) -> ObservationSpec:
+    """Return what a rollout saw, as it recorded it; pictures, as its episodes have them, where it recorded nothing."""
+    if OBSERVATIONS in rollout.files:
+        return recorded_observations(rollout.json(OBSERVATIONS))
+    stored = next(episodes_of(rollout, observed=False))
+    return Pixels(*stored.observations.shape[1:])
