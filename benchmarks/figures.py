@@ -36,6 +36,7 @@ from wmloop.training.networks import new_actor, new_critic, new_memory, new_visi
 
 CONFIG = build_config("laptop")
 CPU = torch.device("cpu")
+FEATURES = CONFIG.vision.latent_size + CONFIG.memory.hidden_size
 BOX = BoxActions([-1, 0, 0], [1, 1, 1])
 ACTIONS = BOX.size
 #: FLOPs of one dream step with its policy: two per multiply-add of M's gates, mixture and outcome layers and C's actor.
@@ -46,7 +47,10 @@ DREAM_FLOP = 2 * (
 
 
 def _dream(num_dreams: int = CONFIG.dream.num_dreams) -> Work:
-    memory, actor = new_memory(CONFIG, ACTIONS, CPU).eval(), new_actor(CONFIG, BOX, CPU).eval()
+    memory, actor = (
+        new_memory(CONFIG, CONFIG.vision.latent_size, ACTIONS, CPU).eval(),
+        new_actor(CONFIG, FEATURES, BOX, CPU).eval(),
+    )
     kernel, horizon = Kernel(memory, 1.15, CONFIG.memory.terminated_weight), CONFIG.dream.horizon
     start = memory.begin(torch.randn(num_dreams, 32))
     generator = torch.Generator().manual_seed(0)
@@ -82,8 +86,8 @@ def _mix(*networks: nn.Module) -> None:
 def _trained() -> Work:
     """Return dream steps with all epochs of PPO on them."""
     num_dreams, horizon = CONFIG.dream.num_dreams, CONFIG.dream.horizon
-    memory = new_memory(CONFIG, ACTIONS, CPU).eval()
-    actor, critic = new_actor(CONFIG, BOX, CPU), new_critic(CONFIG, CPU)
+    memory = new_memory(CONFIG, CONFIG.vision.latent_size, ACTIONS, CPU).eval()
+    actor, critic = new_actor(CONFIG, FEATURES, BOX, CPU), new_critic(CONFIG, FEATURES, CPU)
     _mix(actor, critic)
     anchor = copy.deepcopy(actor).requires_grad_(False)
     config = CONFIG.controller.model_copy(update={"update_epochs": 4, "target_kl": 1e9})
@@ -121,7 +125,7 @@ def _plain_trained() -> Work:
 
 
 def _memory() -> Work:
-    memory, config = new_memory(CONFIG, ACTIONS, CPU), CONFIG.memory
+    memory, config = new_memory(CONFIG, CONFIG.vision.latent_size, ACTIONS, CPU), CONFIG.memory
     _mix(memory)
     optimizer = adam([p for p in memory.parameters() if p.requires_grad], 1e-3)
     size = config.batch_size, config.sequence_length
@@ -200,8 +204,12 @@ def _rollouts(policy: bool) -> Iterator[Work]:
     """Yield real frames by decisions, 16 copies on all cores, packed for the disk; by C through V and M, or at random."""
     num_envs = CONFIG.env.num_envs
     with EnvPool(CONFIG.env, num_envs) as pool:
-        world = VisionMemory(new_vision(CONFIG, CPU), new_memory(CONFIG, ACTIONS, CPU), CONFIG.memory.terminated_weight)
-        agent = Agent(world, new_actor(CONFIG, pool.actions, CPU), pool.actions)
+        world = VisionMemory(
+            new_vision(CONFIG, CPU),
+            new_memory(CONFIG, CONFIG.vision.latent_size, ACTIONS, CPU),
+            CONFIG.memory.terminated_weight,
+        )
+        agent = Agent(world, new_actor(CONFIG, FEATURES, pool.actions, CPU), pool.actions)
         rng = np.random.default_rng(0)
         seeds = iter(range(10**6))
 

@@ -168,7 +168,10 @@ def test_a_run_with_a_setting_that_is_no_more_opens_and_a_person_who_gives_it_is
 def test_a_dream_whose_products_may_round_to_bf16_is_the_same_but_for_rounding():
     device.set_up("cpu", 1)
     torch.manual_seed(0)
-    memory, actor = new_memory(CONFIG, 3, CPU).eval(), new_actor(CONFIG, BoxActions([-1] * 3, [1] * 3), CPU).eval()
+    memory, actor = (
+        new_memory(CONFIG, 32, 3, CPU).eval(),
+        new_actor(CONFIG, 288, BoxActions([-1] * 3, [1] * 3), CPU).eval(),
+    )
     dreams, generator = 2048, torch.Generator().manual_seed(1)
     z, h, c = torch.randn(dreams, 32), torch.tanh(torch.randn(dreams, 256)), torch.randn(dreams, 256)
     start = State(torch.cat([z, h], 1), c)

@@ -161,8 +161,9 @@ def test_m_is_asked_only_where_rollouts_would_still_drive():
 
 @pytest.mark.parametrize("foreseeing", [False, True])
 def test_a_trace_tells_of_every_moment_asked_and_foresees_every_sixth_if_told_to(foreseeing):
-    world = VisionMemory(new_vision(CONFIG, CPU), new_memory(CONFIG, 2, CPU), 10.0)
-    agent = Agent(world, new_actor(CONFIG, ACTIONS, CPU), ACTIONS)
+    memory = new_memory(CONFIG, CONFIG.vision.latent_size, 2, CPU)
+    world = VisionMemory(new_vision(CONFIG, CPU), memory, 10.0)
+    agent = Agent(world, new_actor(CONFIG, memory.features, ACTIONS, CPU), ACTIONS)
     parts = halves(2)
     trace, carries = Recorder(), {copies: agent.start(1) for copies in parts}
     rng = np.random.default_rng(0)

@@ -350,7 +350,10 @@ def test_m_learns_and_c_improves_in_dreams_of_vectors_with_discrete_actions(conf
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 1
     actor, critic = agent.actor, agent.critic
     actor.init_mean(experience.actions[0, : len(replay.rewards) - 1].mean(0))
-    imagination, reference = agent.world.imagination(1.0), networks.new_actor(config, memory.features, agent.actions, CPU)
+    imagination, reference = (
+        agent.world.imagination(1.0),
+        networks.new_actor(config, memory.features, agent.actions, CPU),
+    )
     reference.load_state_dict(actor.state_dict())
     optimizer = adam([*actor.parameters(), *critic.parameters()], 1e-3)
     start = filter_states(memory, experience).at(0)

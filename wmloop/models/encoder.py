@@ -137,6 +137,10 @@ class Parts(NamedTuple):
     vector: int
 
 
+#: An encoder of pictures alone.
+PICTURES = Parts(True, 0)
+
+
 def make_encoder(parts: Parts, network: Network, latent: int) -> Vision | Vectors | PicturesAndVectors:
     """Return an encoder whose pictures, if it sees any, have `latent` dimensions and pass `network` (see Vision)."""
     if not parts.vector:
@@ -151,4 +155,4 @@ def parts_of(arrays: Mapping[str, np.ndarray]) -> Parts:
         return Parts(False, len(arrays["mean"]))
     if "vectors.mean" in arrays:
         return Parts(True, len(arrays["vectors.mean"]))
-    return Parts(True, 0)
+    return PICTURES

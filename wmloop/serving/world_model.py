@@ -29,7 +29,7 @@ def accept(config: WorldModelConfig, actions: ActionSpec | None, parts: Mapping[
     """
     meta = torch.device("meta")
     with meta:  # shapes without memory: the settings may ask for anything
-        vision = new_vision(config, parts_of(parts["vision"]), meta)
+        vision = new_vision(config, meta, parts_of(parts["vision"]))
         if actions is None:
             size = actions_of(parts["memory"], vision.latent)
             actions = BoxActions([-1] * size, [1] * size)

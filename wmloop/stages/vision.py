@@ -31,7 +31,7 @@ def run(ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version |
     """Train or freeze V as configured; write `model`, `foretaste`, and `latents-NNNN` for each iteration's episodes."""
     rollouts, seen = ctx.rollouts(), parts_seen(observations_of(rollout))
     torch.manual_seed(ctx.seed("init"))
-    net = new_vision(ctx.config, seen, ctx.device)
+    net = new_vision(ctx.config, ctx.device, seen)
     if vision is None:
         net.look(map(torch.from_numpy, batches(episodes_of(rollouts[0]))))
     if not net.pictures:

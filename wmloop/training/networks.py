@@ -13,7 +13,7 @@ from wmloop.config import ControllerConfig, WorldModelConfig
 from wmloop.errors import StoreCorruptError
 from wmloop.models import state
 from wmloop.models.controller import Actor, CategoricalActor, GaussianActor, make_critic
-from wmloop.models.encoder import Parts, PicturesAndVectors, Vectors, make_encoder, parts_of
+from wmloop.models.encoder import PICTURES, Parts, PicturesAndVectors, Vectors, make_encoder, parts_of
 from wmloop.models.memory import Memory
 from wmloop.models.vision import Vision
 from wmloop.models.vision_memory import VisionMemory
@@ -46,10 +46,10 @@ def parts_seen(observations: ObservationSpec) -> Parts:
             return Parts(False, size)
         case PictureAndVector(_, Vector(size)):
             return Parts(True, size)
-    return Parts(True, 0)
+    return PICTURES
 
 
-def new_vision(config: WorldModelConfig, parts: Parts, device: torch.device) -> Seeing:
+def new_vision(config: WorldModelConfig, device: torch.device, parts: Parts = PICTURES) -> Seeing:
     """Return V as configured, with random weights, for what is to be seen."""
     return make_encoder(parts, config.vision.network, config.vision.latent_size).to(device)
 
@@ -75,7 +75,7 @@ def world_model(
     config: WorldModelConfig, actions: int, device: torch.device, vision: Version, memory: Version
 ) -> VisionMemory:
     """Return V and M of their versions, put to use, for actions of so many numbers."""
-    seeing = load(new_vision(config, parts_of(vision.tensors(weights_file("model"))), device), vision)
+    seeing = load(new_vision(config, device, parts_of(vision.tensors(weights_file("model")))), vision)
     remembering = load(new_memory(config, seeing.latent, actions, device), memory)
     return VisionMemory(seeing, remembering, config.memory.terminated_weight)
 
@@ -84,7 +84,7 @@ def shapes(config: WorldModelConfig) -> dict[str, tuple[int, ...]]:
     """Return the shapes of all networks' tensors as configured, for pictures, and actions of one number; no memory is taken."""
     actions, meta = BoxActions([-1], [1]), torch.device("meta")
     with meta:
-        vision = new_vision(config, Parts(True, 0), meta)
+        vision = new_vision(config, meta)
         memory = new_memory(config, vision.latent, actions.size, meta)
         nets: dict[str, nn.Module] = {
             "vision": vision, "memory": memory, "actor": new_actor(config, memory.features, actions, meta),
