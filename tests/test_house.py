@@ -326,7 +326,7 @@ FILE_NAMES = {
     "tracking.py": {"metrics.csv"},
     "training/latents.py": {"latents-*.safetensors", "latents-"},
     "training/real_waves.py": {"wave-*.json"},
-    "training/rollouts.py": {"actions.json", "episodes-*.safetensors", "episodes-"},
+    "training/rollouts.py": {"actions.json", "observations.json", "episodes-*.safetensors", "episodes-"},
     "training/tally.py": {"summary-*.json"},
     "training/tracks.py": {"*-*.json"},
 }  # fmt: skip

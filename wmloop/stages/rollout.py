@@ -8,11 +8,10 @@ from wmloop.agents.collector import require_wave
 from wmloop.config import WorldModelConfig
 from wmloop.envs import make_envs
 from wmloop.episodes import pack
-from wmloop.spaces import Pixels
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.driving import PolicyRollout, Prefill, Ticker
-from wmloop.training.rollouts import ACTIONS, OBSERVATIONS, shard_file
+from wmloop.training.rollouts import record_spaces, shard_file
 from wmloop.training.tally import Tally, summarise, summary_file
 
 #: A little more than a compressed picture of a drawn world takes on the disk.
@@ -47,8 +46,6 @@ def run(ctx: StageContext[WorldModelConfig], **parts: Version) -> dict[str, floa
             require_wave(said["scores"], wave, ctx.draft.name)
             tally.add(said, wave)
             ctx.progress(min(tally.frames, goal), {"score": tally.score, "frames": float(tally.frames)})
-        ctx.draft.save_json(ACTIONS, pool.actions.record())
-        if not isinstance(pool.observations, Pixels):
-            ctx.draft.save_json(OBSERVATIONS, pool.observations.record())
+        record_spaces(ctx.draft, pool.actions, pool.observations)
     ctx.progress(goal)
     return tally.metrics()

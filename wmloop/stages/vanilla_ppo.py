@@ -19,7 +19,7 @@ from wmloop.training.context import StageContext
 from wmloop.training.fit import fit
 from wmloop.training.networks import load, load_optimizer, save, save_optimizer
 from wmloop.training.real_waves import drive_wave, totals, wave_file
-from wmloop.training.rollouts import ACTIONS, require_same_spaces
+from wmloop.training.rollouts import record_spaces, require_same_spaces
 from wmloop.training.vanilla_ppo import batch, new_networks
 
 
@@ -50,7 +50,7 @@ def run(ctx: StageContext[VanillaPPOConfig], learner: Version | None = None) -> 
             ctx, networks, optimizer, settings.updates, lambda i: settings.learning_rate, step,
             env.num_envs * env.most_frames,
         )  # fmt: skip
-        ctx.draft.save_json(ACTIONS, pool.actions.record())
+        record_spaces(ctx.draft, pool.actions, pool.observations)
     for name, net in networks.items():
         save(net, ctx.draft, name)
     save_optimizer(optimizer, ctx.draft)

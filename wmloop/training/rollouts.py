@@ -12,7 +12,7 @@ from wmloop.config import WorldModelConfig
 from wmloop.episodes import Episode, unpack
 from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.spaces import ActionSpec, ObservationSpec, Pixels, recorded, recorded_observations
-from wmloop.store import Version
+from wmloop.store import Draft, Version
 
 #: The file in which a stage that drives records what it drove by.
 ACTIONS = "actions.json"
@@ -101,6 +101,13 @@ def require_same_spaces(rollouts: Sequence[Version], actions: ActionSpec, observ
             f"the environment shows observations of {now[0]} {now[1]} now, and of {shown[0]} {shown[1]} when the run drove"
             " it: what was learnt is of another environment. Bring that back, or begin anew with `wmloop start`"
         )
+
+
+def record_spaces(draft: Draft, actions: ActionSpec, observations: ObservationSpec) -> None:
+    """Record in a draft what its episodes were driven by and what they saw, unless it is pictures: these tell."""
+    draft.save_json(ACTIONS, actions.record())
+    if not isinstance(observations, Pixels):
+        draft.save_json(OBSERVATIONS, observations.record())
 
 
 def last_actions(rollouts: Sequence[Version]) -> ActionSpec | None:

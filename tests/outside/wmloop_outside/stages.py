@@ -17,7 +17,7 @@ from wmloop.models.controller import PlainCritic
 from wmloop.models.state import load_module, module_arrays
 from wmloop.seeding import training_seed
 from wmloop.training.fit import fit
-from wmloop.training.rollouts import ACTIONS, actions_of, episodes_of, require_same_spaces
+from wmloop.training.rollouts import actions_of, episodes_of, record_spaces, require_same_spaces
 from wmloop_outside.agent import new_actor, world_of
 from wmloop_outside.world_model import LinearWorld, find
 
@@ -43,7 +43,7 @@ def collect(ctx, model=None, controller=None):
             rewards += [episode.score for episode in driven]
             frames += sum(episode.frames for episode in driven)
             ctx.progress(frames, {"score": float(np.mean(rewards))})
-        ctx.draft.save_json(ACTIONS, pool.actions.record())
+        record_spaces(ctx.draft, pool.actions, pool.observations)
     return {"frames": frames, "episodes": len(rewards), "score": float(np.mean(rewards))}
 
 
