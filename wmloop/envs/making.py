@@ -16,6 +16,7 @@ import numpy as np
 from wmloop.config import EnvConfig
 from wmloop.entries import look_here_first
 from wmloop.envs.answers import read_rendering
+from wmloop.envs.doom import TidyDoom, is_doom
 from wmloop.envs.faults import where
 from wmloop.errors import UsageError
 
@@ -42,7 +43,8 @@ def make(config: EnvConfig, render_mode: str | None = None) -> tuple[gymnasium.E
         _import(config.id, module)
     try:
         with warnings.catch_warnings(action="ignore"):  # what matters of them is raised, in wmloop's words
-            return _make(config, render_mode), None
+            env = _make(config, render_mode)
+            return (TidyDoom(env) if is_doom(env) else env), None
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
         near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.6)
         hint = f"did you mean {' or '.join(near)}?" if near else "see `gymnasium.pprint_registry()` for the names"
