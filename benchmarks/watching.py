@@ -21,7 +21,7 @@ from wmloop.config import build_config
 from wmloop.device import set_up
 from wmloop.display.frames import half_blocks
 from wmloop.display.window import Window
-from wmloop.envs import PixelEnv
+from wmloop.envs import RealEnv
 from wmloop.events import Metrics, Picture, Progress, StageStarted
 from wmloop.history import History
 from wmloop.opening import DEMO, stored_config
@@ -60,7 +60,7 @@ def view(width: int, height: int) -> float:
 
 def _picture() -> np.ndarray:
     """Return what an agent sees of CarRacing."""
-    with contextlib.closing(PixelEnv(build_config("laptop").env)) as env:
+    with contextlib.closing(RealEnv(build_config("laptop").env)) as env:
         env.reset(1)
         for _ in range(20):
             seen = env.step(np.array([0.0, 0.3, 0.0], np.float32))[0]
@@ -72,7 +72,7 @@ def dream() -> float:
     store = Store.open(DEMO)
     config = stored_config(store)
     iteration, _ = choose(History(store, WORLD_MODEL), None)
-    with contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")) as env:
+    with contextlib.closing(RealEnv(config.env, render_mode="rgb_array")) as env:
         triple = Served.of(History(store, WORLD_MODEL), iteration)
         agent = triple.agent(config, env.actions, set_up("cpu", 1))
         real = Real(env, agent)

@@ -13,7 +13,7 @@ import torch
 import wmloop
 from tests.commands import wmloop as command
 from tests.tiny_env import tiny_config
-from wmloop.envs import PixelEnv
+from wmloop.envs import RealEnv
 from wmloop.errors import UsageError
 from wmloop.events import Message, RunFinished, VersionCommitted
 from wmloop.history import History
@@ -94,7 +94,7 @@ def test_a_loaded_agent_drives_frame_by_frame_as_it_does_inside(run, source, tmp
     else:
         agent = wmloop.load(made.path)
     assert agent.config.env.action_repeat == 2
-    with_repeats = PixelEnv(made.config.env)
+    with_repeats = RealEnv(made.config.env)
     versions = Served.of(History(Store.open(made.path), WORLD_MODEL), made.best)
     inside = versions.agent(made.config, with_repeats.actions, torch.device("cpu"))
     carry, seen, score, over = inside.start(1), with_repeats.reset(5), 0.0, False

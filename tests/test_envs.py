@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from tests.processes import workers
 from tests.tiny_env import FALL, MARKS, MAX_STEPS, SPEED, TinyDrive, tiny_config
 from wmloop.config import EnvConfig, RandomDriving, RolloutConfig, build_config
-from wmloop.envs import EnvPool, PixelEnv, versions
-from wmloop.envs.pixels import OBSERVATIONS, BoxFilter
+from wmloop.envs import EnvPool, RealEnv, versions
+from wmloop.envs.shrinking import SHOWN, BoxFilter
 from wmloop.episodes import Cut
 from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError
 from wmloop.spaces import BoxActions
@@ -43,7 +43,7 @@ def tiny_actions(copies: int, decisions: int) -> np.ndarray:
 # the box filter
 
 
-SIDE = OBSERVATIONS.height
+SIDE = SHOWN.height
 
 
 def area_average(picture: np.ndarray) -> np.ndarray:
@@ -59,14 +59,14 @@ def area_average(picture: np.ndarray) -> np.ndarray:
 @example(300, 260, 0)
 def test_the_box_filter_is_the_area_average_rounded_to_nearest(height: int, width: int, seed: int) -> None:
     picture = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    difference = BoxFilter(picture.shape, None, OBSERVATIONS)(picture) - area_average(picture)
+    difference = BoxFilter(picture.shape, None, SHOWN)(picture) - area_average(picture)
     assert np.abs(difference).max() <= 0.5 + 1e-9
 
 
 @settings(max_examples=20)
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 255))
 def test_the_box_filter_leaves_a_constant_picture_constant(height: int, width: int, value: int) -> None:
-    shrunk = BoxFilter((height, width, 3), None, OBSERVATIONS)(np.full((height, width, 3), value, np.uint8))
+    shrunk = BoxFilter((height, width, 3), None, SHOWN)(np.full((height, width, 3), value, np.uint8))
     assert shrunk.shape == (SIDE, SIDE, 3)
     assert (shrunk == value).all()
 
@@ -76,7 +76,7 @@ def test_the_box_filter_leaves_a_constant_picture_constant(height: int, width: i
 def test_the_box_filter_preserves_the_mean_and_order_of_a_gradient(size: int, axis: int) -> None:
     ramp = np.linspace(0, 255, size).astype(np.uint8)
     picture = np.moveaxis(np.broadcast_to(ramp[:, None, None], (size, size, 3)), 0, axis)
-    shrunk = BoxFilter(picture.shape, None, OBSERVATIONS)(picture)
+    shrunk = BoxFilter(picture.shape, None, SHOWN)(picture)
     assert abs(shrunk.mean() - picture.mean()) < 0.5
     assert (np.diff(shrunk.astype(int), axis=axis) >= 0).all()
 
@@ -84,14 +84,14 @@ def test_the_box_filter_preserves_the_mean_and_order_of_a_gradient(size: int, ax
 def test_the_box_filter_looks_only_at_the_crop() -> None:
     picture = np.zeros((96, 96, 3), np.uint8)
     picture[10:20, 30:60] = 200
-    assert (BoxFilter(picture.shape, (10, 20, 30, 60), OBSERVATIONS)(picture) == 200).all()
+    assert (BoxFilter(picture.shape, (10, 20, 30, 60), SHOWN)(picture) == 200).all()
 
 
 # one environment
 
 
 def test_a_step_repeats_the_action_sums_the_rewards_and_stops_at_the_end() -> None:
-    once, held = PixelEnv(tiny()), PixelEnv(tiny(action_repeat=4))
+    once, held = RealEnv(tiny()), RealEnv(tiny(action_repeat=4))
     action = np.array([1, 0], np.float32)
     for env in (once, held):
         env.reset(3)
@@ -110,7 +110,7 @@ def test_a_step_repeats_the_action_sums_the_rewards_and_stops_at_the_end() -> No
 
 
 def test_actions_are_clipped_to_the_box() -> None:
-    wild, tame = PixelEnv(tiny()), PixelEnv(tiny())
+    wild, tame = RealEnv(tiny()), RealEnv(tiny())
     for env in (wild, tame):
         env.reset(1)
     np.testing.assert_array_equal(
@@ -119,7 +119,7 @@ def test_actions_are_clipped_to_the_box() -> None:
 
 
 def test_the_time_limit_truncates_and_does_not_terminate() -> None:
-    env = PixelEnv(tiny())
+    env = RealEnv(tiny())
     env.reset(1)
     hover = np.array([0, FALL], np.float32)
     ends = [env.step(hover)[2:4] for _ in range(MAX_STEPS)]
@@ -127,15 +127,15 @@ def test_the_time_limit_truncates_and_does_not_terminate() -> None:
 
 
 def test_car_racing_is_cut_after_a_thousand_frames_or_as_asked() -> None:
-    env = PixelEnv(EnvConfig(kwargs={"max_episode_steps": 6}, action_repeat=4))
+    env = RealEnv(EnvConfig(kwargs={"max_episode_steps": 6}, action_repeat=4))
     env.reset(1)
     ends = [env.step(np.zeros(3, np.float32))[2:] for _ in range(2)]
     assert ends == [(False, False, 4), (False, True, 2)]
-    assert PixelEnv(EnvConfig()).frame_limit == 1000
+    assert RealEnv(EnvConfig()).frame_limit == 1000
 
 
 def test_observations_are_small_and_renderings_are_full_size() -> None:
-    env = PixelEnv(EnvConfig(), render_mode="rgb_array")
+    env = RealEnv(EnvConfig(), render_mode="rgb_array")
     obs = env.reset(1)
     assert (obs.shape, obs.dtype) == ((64, 64, 3), np.uint8)
     assert env.render().shape == (400, 600, 3)
@@ -144,14 +144,14 @@ def test_observations_are_small_and_renderings_are_full_size() -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_an_action_that_is_not_finite_is_refused(bad: float) -> None:
-    env = PixelEnv(tiny())
+    env = RealEnv(tiny())
     env.reset(1)
     with pytest.raises(DivergedError, match="finite"):
         env.step(np.array([0, bad], np.float32))
 
 
 def test_a_reward_that_is_not_finite_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    env = PixelEnv(tiny())
+    env = RealEnv(tiny())
     env.reset(1)
     monkeypatch.setattr(TinyDrive, "step", lambda self, action: (self._picture(), np.nan, False, False, {}))
     with pytest.raises(DivergedError, match="reward nan"):
@@ -179,7 +179,7 @@ def test_a_reward_that_is_not_finite_is_refused(monkeypatch: pytest.MonkeyPatch)
 )
 def test_what_does_not_fit_is_a_usage_error_that_says_so(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words) as caught:
-        PixelEnv(tiny(**changes))
+        RealEnv(tiny(**changes))
     assert "\n" not in str(caught.value)
 
 
@@ -203,7 +203,7 @@ def test_spaces_that_do_not_fit_are_usage_errors(
 
     monkeypatch.setattr(TinyDrive, "__init__", other)
     with pytest.raises(UsageError, match=words):
-        PixelEnv(tiny())
+        RealEnv(tiny())
 
 
 # random driving
@@ -308,7 +308,7 @@ def pool() -> Iterator[EnvPool]:
 
 def test_the_pool_drives_the_same_episodes_as_single_environments(pool: EnvPool) -> None:
     actions = tiny_actions(5, 80)
-    singles = [PixelEnv(tiny()) for _ in range(5)]
+    singles = [RealEnv(tiny()) for _ in range(5)]
     obs = pool.reset([10, 11, 12, 13, 14])
     np.testing.assert_array_equal(obs, [env.reset(10 + i) for i, env in enumerate(singles)])
     ended = [False] * 5
@@ -327,7 +327,7 @@ def test_the_pool_drives_the_same_episodes_as_single_environments(pool: EnvPool)
 
 def test_car_racing_in_a_pool_equals_car_racing_alone() -> None:
     actions = np.random.default_rng(0).uniform((-1, 0, 0), 1, (15, 3, 3)).astype(np.float32)
-    singles = [PixelEnv(EnvConfig()) for _ in range(3)]
+    singles = [RealEnv(EnvConfig()) for _ in range(3)]
     with EnvPool(EnvConfig(), 3) as cars:
         np.testing.assert_array_equal(cars.reset([1, 2, 3]), [env.reset(1 + i) for i, env in enumerate(singles)])
         for action in actions:

@@ -316,12 +316,12 @@ def test_a_loss_that_is_not_finite_is_never_committed_and_named_after_three_roll
 
 
 def test_episodes_on_disk_are_what_the_environment_gives_for_their_seed_and_actions(whole):
-    from wmloop.envs import PixelEnv
+    from wmloop.envs import RealEnv
     from wmloop.training.rollouts import episodes_of
 
     store = whole[0]
     episode = next(episodes_of(store.version(1, "rollout")))
-    env = PixelEnv(configure().env)
+    env = RealEnv(configure().env)
     observation = env.reset(episode.seed)
     assert np.array_equal(observation, episode.observations[0])
     for t in range(len(episode)):

@@ -23,7 +23,7 @@ from wmloop.display.showing import ClosedError
 from wmloop.display.terminal import Terminal
 from wmloop.display.video import Video
 from wmloop.display.window import Window
-from wmloop.envs import PixelEnv, PoolStep
+from wmloop.envs import RealEnv, PoolStep
 from wmloop.errors import UsageError
 from wmloop.history import History
 from wmloop.models.vision import to_frames, to_images
@@ -48,7 +48,7 @@ def run(finished):
 
 @pytest.fixture
 def env(run):
-    with contextlib.closing(PixelEnv(run[1].env, render_mode="rgb_array")) as env:
+    with contextlib.closing(RealEnv(run[1].env, render_mode="rgb_array")) as env:
         yield env
 
 
@@ -289,7 +289,7 @@ def test_the_dreams_temperature_turns_within_bounds_and_means_something(real):
 
 
 def test_two_agents_are_compared_on_one_track(run, env, real):
-    with contextlib.closing(PixelEnv(run[1].env, render_mode="rgb_array")) as second:
+    with contextlib.closing(RealEnv(run[1].env, render_mode="rgb_array")) as second:
         agent = Served.of(History(run[0], WORLD_MODEL), 0).agent(run[1], env.actions, CPU)
         agent.critic = None
         same = Real(second, agent)

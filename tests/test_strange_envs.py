@@ -30,7 +30,7 @@ from tests.tiny_env import MAX_STEPS, tiny_config
 from wmloop.cli import app
 from wmloop.config import EnvConfig, build_config
 from wmloop.config.text import to_toml
-from wmloop.envs import EnvPool, PixelEnv, RemoteEnv, check_environment, pool
+from wmloop.envs import EnvPool, RealEnv, RemoteEnv, check_environment, pool
 from wmloop.envs.examine import examine
 from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError
 from wmloop.store import Store
@@ -45,7 +45,7 @@ def config(name: str, **changes: Any) -> EnvConfig:
 
 def notes(name: str, **changes: Any) -> list[str]:
     """Return what the check says, made and driven in this process: for habits of what is returned."""
-    env, other = PixelEnv(config(name, **changes)), PixelEnv(config(name, **changes))
+    env, other = RealEnv(config(name, **changes)), RealEnv(config(name, **changes))
     return examine(env, config(name, **changes), other, lambda seed, decision: None)
 
 
@@ -57,7 +57,7 @@ def written(layer: dict[str, Any], folder: Path) -> Path:
 
 
 def hover(name: str, decisions: int = 5, **changes: Any) -> list[tuple[np.ndarray, float, bool, bool, int]]:
-    env = PixelEnv(config(name, **changes))
+    env = RealEnv(config(name, **changes))
     first = env.reset(3)
     steps = [env.step(np.array([0.01, 0.04], np.float32)) for _ in range(decisions)]
     return [(first, 0.0, False, False, 0), *steps]
@@ -69,7 +69,7 @@ def hover(name: str, decisions: int = 5, **changes: Any) -> list[tuple[np.ndarra
 def test_an_environment_that_scales_its_action_in_place_gets_the_same_one_each_frame() -> None:
     ScalesInPlace.seen.clear()
     action = np.array([0.25, 0.4], np.float32)
-    env = PixelEnv(config("ScalesInPlace", action_repeat=4))
+    env = RealEnv(config("ScalesInPlace", action_repeat=4))
     env.reset(1)
     env.step(action)
     np.testing.assert_array_equal(ScalesInPlace.seen, [action] * 4)
@@ -78,7 +78,7 @@ def test_an_environment_that_scales_its_action_in_place_gets_the_same_one_each_f
 
 @pytest.mark.parametrize("name", ["Doubles", "Wholes"])
 def test_actions_come_in_the_dtype_and_bounds_of_the_space(name: str) -> None:
-    env = PixelEnv(config(name))
+    env = RealEnv(config(name))
     env.reset(1)
     low, high = env.actions.low, env.actions.high
     for action in (low, high, np.array([-9, 9], np.float32), high * np.float32(0.6)):
@@ -107,7 +107,7 @@ def test_pictures_are_those_of_the_plain_environment_whatever_they_are_kept_in(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "chdir", lambda _: None)  # MovesAway would move the tests
-    plain = PixelEnv(TINY)
+    plain = RealEnv(TINY)
     same = [plain.reset(3)]
     same += [plain.step(np.array([0.01, 0.04], np.float32))[0] for _ in range(5)]
     np.testing.assert_array_equal([step[0] for step in hover(name)], same)
@@ -120,7 +120,7 @@ def test_pictures_are_those_of_the_plain_environment_whatever_they_are_kept_in(
      ("Observes", (256, 256))],
 )  # fmt: skip
 def test_whatever_is_rendered_people_see_a_picture(name: str, shape: tuple[int, int]) -> None:
-    env = PixelEnv(config(name), render_mode="rgb_array")
+    env = RealEnv(config(name), render_mode="rgb_array")
     env.reset(1)
     picture = env.render()
     assert (picture.shape, picture.dtype) == ((*shape, 3), np.uint8)
@@ -162,7 +162,7 @@ def test_what_its_user_should_know_is_told(name: str, changes: dict[str, Any], w
 
 
 def test_an_episode_has_the_configured_frames_at_most_also_within_a_decision() -> None:
-    env = PixelEnv(config("Endless", action_repeat=4, episode_frames=10))
+    env = RealEnv(config("Endless", action_repeat=4, episode_frames=10))
     env.reset(1)
     ends = [env.step(np.zeros(2, np.float32))[2:] for _ in range(3)]
     assert ends == [(False, False, 4), (False, False, 4), (False, True, 2)]
@@ -197,7 +197,7 @@ def test_an_episode_has_the_configured_frames_at_most_also_within_a_decision() -
 )
 def test_spaces_that_cannot_be_driven_are_refused_with_what_would_fit(name: str, words: str) -> None:
     with pytest.raises(UsageError, match=words) as caught:
-        PixelEnv(config(name))
+        RealEnv(config(name))
     assert "\n" not in str(caught.value)
 
 
@@ -575,7 +575,7 @@ def test_every_habit_is_tried_here() -> None:
 
 
 def test_a_remote_environment_is_the_local_one() -> None:
-    local, remote = PixelEnv(TINY, render_mode="rgb_array"), RemoteEnv(TINY)
+    local, remote = RealEnv(TINY, render_mode="rgb_array"), RemoteEnv(TINY)
     np.testing.assert_array_equal(remote.reset(3), local.reset(3))
     for action in np.random.default_rng(0).uniform(-1, 1, (10, 2)).astype(np.float32):
         here, there = local.step(action), remote.step(action)

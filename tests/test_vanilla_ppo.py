@@ -27,7 +27,7 @@ from wmloop.config.presets import PRESETS, PROFILES
 from wmloop.config.text import from_toml, to_toml
 from wmloop.display.keys import Controls
 from wmloop.display.showing import ClosedError
-from wmloop.envs import PixelEnv
+from wmloop.envs import RealEnv
 from wmloop.episodes import Episode
 from wmloop.errors import EnvironmentFailedError, StoreCorruptError, UsageError
 from wmloop.events import Picture, Snapshot
@@ -286,7 +286,7 @@ def test_it_plays_in_reality_alone_or_beside_another(against, finished, tmp_path
 def test_a_person_may_drive_it_and_is_told_that_there_is_no_dream(finished):
     config = stored_config(Store.open(finished[0] / "tiny"))
     script = Script({2: ["m"], 4: ["tab"], 5: ["t"]}, hand=Controls(steer=1.0), longest=20)
-    with contextlib.closing(PixelEnv(config.env, render_mode="rgb_array")) as env:
+    with contextlib.closing(RealEnv(config.env, render_mode="rgb_array")) as env:
         served = Served.of(History(Store.open(finished[0] / "tiny"), VANILLA_PPO), 1)
         agent = served.agent(config, env.actions, CPU)
         player = Player(script, Plain(env, agent), None, "real", "tiny", 10.0)

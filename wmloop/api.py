@@ -14,7 +14,7 @@ from wmloop.commands import runs_folder
 from wmloop.config import RunConfig
 from wmloop.config.text import read_toml
 from wmloop.device import resolve_device, set_up
-from wmloop.envs import PixelEnv, RemoteEnv
+from wmloop.envs import RealEnv, RemoteEnv
 from wmloop.episodes import Episode
 from wmloop.errors import UsageError
 from wmloop.events import Event, Message
@@ -102,7 +102,7 @@ class Run:
         require_trust(self._store, self.config, trust_env)
         history = self._history()
         chosen, _ = choose(history, iteration)
-        with contextlib.closing(PixelEnv(self.config.env)) as env:
+        with contextlib.closing(RealEnv(self.config.env)) as env:
             served = Served.of(history, chosen)
             agent = served.agent(self.config, env.actions, _device(device))
             return TrainedAgent(agent, env, self.config, chosen)

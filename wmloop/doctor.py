@@ -202,11 +202,11 @@ def _environment(runs: Path) -> Finding:
     import numpy as np
 
     from wmloop.config import build_config
-    from wmloop.envs import PixelEnv
+    from wmloop.envs import RealEnv
     from wmloop.envs.carracing import PROVEN_VERSIONS
 
     config = build_config("laptop").env
-    with contextlib.closing(PixelEnv(config)) as env:
+    with contextlib.closing(RealEnv(config)) as env:
         env.reset(1)
         rng, begun, frames = np.random.default_rng(0), time.perf_counter(), 0
         for _ in range(10):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -29,10 +29,16 @@ def _rectangle(crop: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     return crop
 
 
-def _distinct(dimensions: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(dimensions)) < len(dimensions):
-        raise ValueError("it names a dimension twice")
-    return dimensions
+def _distinct(names: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("it names one twice")
+    return names
+
+
+def _five(actions: tuple[int, ...]) -> tuple[int, ...]:
+    if len(actions) not in (0, 5):
+        raise ValueError("it has five: the actions of no key, left, right, up and down")
+    return actions
 
 
 def _named(text: str) -> str:
@@ -55,15 +61,15 @@ class RandomDriving(Part):
     mean: Annotated[
         tuple[Range, ...],
         Field(
-            description="(low, high) for each action dimension, in the environment's units: each episode draws its"
-            " mean action from it (empty: the middle half of the action's range)"
+            description="Box actions: (low, high) for each action dimension, in the environment's units: each episode"
+            " draws its mean action from it (empty: the middle half of the action's range)"
         ),
     ] = ()
     std: Annotated[
         tuple[Annotated[tuple[Weight, Weight], AfterValidator(ascending)], ...],
         Field(
-            description="(low, high) for each action dimension: each episode draws the standard deviation of its"
-            " actions from it (empty: an eighth to a half of the action's range)"
+            description="Box actions: (low, high) for each action dimension: each episode draws the standard deviation"
+            " of its actions from it (empty: an eighth to a half of the action's range)"
         ),
     ] = ()
     autocorrelation: Annotated[
@@ -71,7 +77,7 @@ class RandomDriving(Part):
         AfterValidator(ascending),
         Field(
             description="(low, high): each episode draws from it how strongly an action is correlated with the one"
-            " before; 0: independent, 1: constant"
+            " before (Discrete: how probably it is repeated); 0: independent, 1: constant"
         ),
     ] = (
         0.6,
@@ -80,8 +86,8 @@ class RandomDriving(Part):
     initial_offset: Annotated[
         tuple[Number, ...],
         Field(
-            description="added to the mean action at the start of an episode, for each action dimension (empty:"
-            " nothing)"
+            description="Box actions: added to the mean action at the start of an episode, for each action dimension"
+            " (empty: nothing)"
         ),
     ] = ()
     initial_decisions: Annotated[
@@ -95,7 +101,10 @@ class EnvConfig(Part):
     id: Annotated[
         str,
         AfterValidator(_named),
-        Field(description="Gymnasium id, or module:id; its observations are RGB images, its actions a Box"),
+        Field(
+            description="Gymnasium id, or module:id; its observations are pictures, vectors or a Dict of both, its actions"
+            " Discrete or a bounded Box"
+        ),
     ] = "CarRacing-v3"
     kwargs: Annotated[
         dict[Word, bool | int | float | Word], Field(description="keyword arguments of gymnasium.make")
@@ -104,10 +113,25 @@ class EnvConfig(Part):
         Count,
         Field(description="environment steps (frames) per agent step, with the same action; their rewards are summed"),
     ] = 1
+    observation: Annotated[
+        tuple[Word, ...],
+        AfterValidator(_distinct),
+        Field(
+            description="keys of a Dict observation that are looked at: one picture at most, and any vectors (empty: all"
+            " keys)"
+        ),
+    ] = ()
+    pixels: Annotated[
+        bool,
+        Field(
+            description="look at what the environment renders (render_mode rgb_array) in the place of its observations,"
+            " as Gymnasium's AddRenderObservation(render_only=True) does"
+        ),
+    ] = False
     crop: Annotated[
         Annotated[tuple[Whole, Whole, Whole, Whole], AfterValidator(_rectangle)] | None,
         Field(
-            description="crop box in pixels: first row, end row, first column, end column, e.g. [0, 84, 0, 96]"
+            description="crop box of pictures, in pixels: first row, end row, first column, end column, e.g. [0, 84, 0, 96]"
             " (none: the whole image); it is then scaled to what the networks take, by area averaging"
         ),
     ] = None
@@ -115,8 +139,17 @@ class EnvConfig(Part):
         tuple[Whole, ...],
         AfterValidator(_distinct),
         Field(
-            description="data augmentation: action dimensions that change their sign when images are mirrored left"
-            " to right (empty: no augmentation)"
+            description="data augmentation by images mirrored left to right. Box: action dimensions that then change"
+            " their sign. Discrete: for each action in order, the one that it then is, e.g. [0, 2, 1]"
+            " (empty: no augmentation)"
+        ),
+    ] = ()
+    arrow_keys: Annotated[
+        tuple[Whole, ...],
+        AfterValidator(_five),
+        Field(
+            description="Discrete actions, in `wmloop play`: the actions of no key, left, right, up and down (empty: by"
+            " the environment's own names of its actions if it has some, else 0, 1, 2, 3, 4)"
         ),
     ] = ()
     episode_frames: Annotated[

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wmloop.config import EnvConfig
-from wmloop.envs.pixels import PixelEnv
+from wmloop.envs.real import RealEnv
 from wmloop.episodes import Cut
 
 
@@ -22,21 +22,21 @@ class Decided(NamedTuple):
 
 
 class BoundedEnv:
-    """A PixelEnv that also truncates an episode after some decisions, or where too many pay nothing.
+    """A RealEnv that also truncates an episode after some decisions, or where too many pay nothing.
 
-    `seed` is the episode's, `decisions` how many it has had, `picture` its latest observation. After the end it
+    `seed` is the episode's, `decisions` how many it has had, `seen` its latest observation. After the end it
     idles until it is reset: its step is 0 frames and no reward.
     """
 
-    picture: np.ndarray
+    seen: np.ndarray
 
     def __init__(self, config: EnvConfig, max_unrewarded: int, render: bool = False) -> None:
         """Make the environment; with `max_unrewarded`, so many decisions without a positive reward end an episode.
 
         Raises:
-            UsageError: as PixelEnv does.
+            UsageError: as RealEnv does.
         """
-        self.env = PixelEnv(config, "rgb_array" if render else None)
+        self.env = RealEnv(config, "rgb_array" if render else None)
         self.seed: int | None = None
         self.decisions = 0
         self._max_unrewarded, self._left, self._unrewarded = max_unrewarded, 0, 0
@@ -44,14 +44,14 @@ class BoundedEnv:
     def reset(self, seed: int, limit: int) -> None:
         """Begin the episode of `seed`, of at most `limit` decisions."""
         self.seed, self._left, self._unrewarded, self.decisions = seed, limit, 0, 0
-        self.picture = self.env.reset(seed)
+        self.seen = self.env.reset(seed)
 
     def step(self, action: np.ndarray) -> Decided:
-        """Take one decision, `action` (A,) in the environment's units."""
+        """Take one decision, one of the environment's actions."""
         if not self._left:
             return Decided(0.0, False, False, 0, Cut.NONE)
         self.decisions += 1
-        self.picture, reward, terminated, truncated, frames = self.env.step(action)
+        self.seen, reward, terminated, truncated, frames = self.env.step(action)
         self._left -= 1
         self._unrewarded = 0 if reward > 0 else self._unrewarded + 1
         cut = Cut.NONE

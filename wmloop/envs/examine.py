@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wmloop.config import EnvConfig
-from wmloop.envs.pixels import PixelEnv
+from wmloop.envs.real import RealEnv
 from wmloop.errors import EnvironmentFailedError
 from wmloop.seeding import HELD_OUT, fresh_seeds
 
@@ -27,7 +27,7 @@ IRREPRODUCIBLE = (
 )
 
 
-def examine(env: PixelEnv, config: EnvConfig, other: PixelEnv | None, tick: Callable[[int, int], None]) -> list[str]:
+def examine(env: RealEnv, config: EnvConfig, other: RealEnv | None, tick: Callable[[int, int], None]) -> list[str]:
     """Drive a few decisions of a few seeds, the first seed twice and longer, and return what is worth knowing.
 
     Where several copies are going to live in one process, the `other` one drives the first seed, too, and is then driven
@@ -106,8 +106,8 @@ class _Start(NamedTuple):
 
 
 def _drive(
-    env: PixelEnv, seed: int, tick: Callable[[int, int], None], decisions: int = _DECISIONS,
-    beside: PixelEnv | None = None, seconds: float = 0.0,
+    env: RealEnv, seed: int, tick: Callable[[int, int], None], decisions: int = _DECISIONS,
+    beside: RealEnv | None = None, seconds: float = 0.0,
 ) -> _Start:  # fmt: skip
     """Drive so many decisions, or more while `seconds` are not over."""
     tick(seed, 0)

@@ -15,12 +15,14 @@ import numpy as np
 
 from wmloop.config import EnvConfig
 from wmloop.entries import look_here_first
+from wmloop.envs.answers import read_rendering
+from wmloop.envs.doom import TidyDoom, is_doom
 from wmloop.envs.faults import where
 from wmloop.errors import UsageError
 
 CAR_RACING = "CarRacing-v3"
 
-Observe = Callable[[], np.ndarray]
+Observe = Callable[[], np.ndarray | None]
 
 
 def make(config: EnvConfig, render_mode: str | None = None) -> tuple[gymnasium.Env[Any, Any], Observe | None]:
@@ -32,6 +34,8 @@ def make(config: EnvConfig, render_mode: str | None = None) -> tuple[gymnasium.E
     Raises:
         UsageError: there is no such environment, it needs a package that is missing, or it fails as it is made.
     """
+    if config.pixels:
+        render_mode = "rgb_array"
     if config.id == CAR_RACING:
         return _make_car_racing(config, render_mode)
     module, _, name = config.id.rpartition(":")
@@ -39,7 +43,8 @@ def make(config: EnvConfig, render_mode: str | None = None) -> tuple[gymnasium.E
         _import(config.id, module)
     try:
         with warnings.catch_warnings(action="ignore"):  # what matters of them is raised, in wmloop's words
-            return _make(config, render_mode), None
+            env = _make(config, render_mode)
+            return (TidyDoom(env) if is_doom(env) else env), None
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
         near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.6)
         hint = f"did you mean {' or '.join(near)}?" if near else "see `gymnasium.pprint_registry()` for the names"
@@ -52,6 +57,25 @@ def make(config: EnvConfig, render_mode: str | None = None) -> tuple[gymnasium.E
         raise UsageError(f"the environment {config.id!r} cannot be made: {_first_line(error)}") from error
     except Exception as error:
         raise UsageError(f"the environment {config.id!r} cannot be made: {where(error)}") from error
+
+
+def drawn_space(config: EnvConfig, env: gymnasium.Env[Any, Any]) -> gymnasium.spaces.Box:
+    """Return the space of the pictures that the environment draws, of which it draws the first.
+
+    Raises:
+        UsageError: it draws none.
+    """
+    try:
+        env.reset(seed=0)
+        picture, failed = read_rendering(env.render()), ""
+    except Exception as error:
+        picture, failed = None, f" ({where(error)})"
+    if picture is None:
+        raise UsageError(
+            f"env.pixels asks for what {config.id!r} draws, and it draws nothing{failed}: its render() has to return an array"
+            " (height, width, 3) where its render_mode is 'rgb_array'"
+        )
+    return gymnasium.spaces.Box(0, 255, picture.shape, np.uint8)
 
 
 def _make(config: EnvConfig, render_mode: str | None) -> gymnasium.Env[Any, Any]:

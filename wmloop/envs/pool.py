@@ -18,10 +18,9 @@ from wmloop import machine
 from wmloop.config import EnvConfig
 from wmloop.envs import processes
 from wmloop.envs.output import Output, Sink
-from wmloop.envs.pixels import OBSERVATIONS
 from wmloop.envs.starting import clean_start, context_for, worker_cores
 from wmloop.envs.steps import UNLIMITED, PoolStep
-from wmloop.envs.worker import GRACE, Work, serve, view_pictures
+from wmloop.envs.worker import GRACE, Work, serve, shared_memory, view_observations
 from wmloop.errors import DivergedError, EnvironmentFailedError
 from wmloop.spaces import ActionSpec, ObservationSpec
 
@@ -52,12 +51,12 @@ class EnvPool:
     of two independent loops (16 copies, 2 cores), and it can wait for ever on a worker that dies while starting.
 
     Raises:
-        UsageError: as PixelEnv does.
+        UsageError: as RealEnv does.
         EnvironmentFailedError: a worker did not start.
     """
 
     actions: ActionSpec
-    observations: ObservationSpec = OBSERVATIONS
+    observations: ObservationSpec
     frames_per_second: float
     frame_limit: int | None
 
@@ -74,8 +73,7 @@ class EnvPool:
         num_workers = min(num_envs, len(cores))
         # where each worker stays, if it does: of a part of the cores others might stay on the same
         self._cores = cores if num_workers == len(cores) == len(machine.affinity()) else []
-        memory = context.RawArray("B", num_envs * np.zeros(self.observations.shape, self.observations.dtype).nbytes)
-        self._pictures = view_pictures(memory, self.observations)
+        memory = shared_memory(context, num_envs)
         self._driven = context.RawArray("q", [-1] * num_workers)
         self._steps = context.RawArray("q", num_workers)
         self._copies = [range(i, num_envs, num_workers) for i in range(num_workers)]
@@ -92,8 +90,8 @@ class EnvPool:
                     mine, theirs = context.Pipe()
                     self._pipes.append(mine)
                     core = self._cores[i] if self._cores else None
-                    work = Work(config, render, trace, max_unrewarded or UNLIMITED, copies, self.observations, memory,
-                                self._driven, self._steps, i, core, self._mark)  # fmt: skip
+                    work = Work(config, render, trace, max_unrewarded or UNLIMITED, copies, memory, self._driven,
+                                self._steps, i, core, self._mark)  # fmt: skip
                     arguments = (work, theirs, self._output.theirs)
                     process = context.Process(target=serve, args=arguments, name=f"wmloop-env-{i}", daemon=True)
                     process.start()
@@ -105,7 +103,8 @@ class EnvPool:
             self._output.begin()
             self._asked.append(_Request(range(num_envs), {}, set(range(num_workers))))
             facts = self._answer().answers[0]
-            self.actions, self.frames_per_second, self.frame_limit = facts
+            self.actions, self.observations, self.frames_per_second, self.frame_limit = facts
+            self._seen = view_observations(memory, num_envs, self.observations)
         except BaseException:
             self.close()
             raise
@@ -127,7 +126,7 @@ class EnvPool:
         starts = [None if seed is None else (seed, limit) for seed, limit in zip(seeds, limits, strict=True)]
         self._ask("reset", range(self.num_envs), starts)
         self._answer()
-        return self._pictures.copy()
+        return self._seen.copy()
 
     def step(self, actions: np.ndarray) -> PoolStep:
         """Take one decision in every copy; `actions` (N, ...) are brought within what the environment takes.
@@ -167,7 +166,7 @@ class EnvPool:
         copies = done.copies
         reward, terminated, truncated, frames, cut = zip(*(done.answers[copy] for copy in copies), strict=True)
         return copies, PoolStep(
-            self._pictures[copies.start : copies.stop : copies.step].copy(),
+            self._seen[copies.start : copies.stop : copies.step].copy(),
             np.array(reward, np.float32),
             np.array(terminated, np.bool_),
             np.array(truncated, np.bool_),
@@ -175,9 +174,10 @@ class EnvPool:
             np.array(cut, np.int8),
         )
 
-    def render(self) -> np.ndarray:
-        """Return the full picture of the first copy, (H, W, 3) uint8; of a pool that was made with `render`."""
-        return np.asarray(self._answer_of("render", True))
+    def render(self) -> np.ndarray | None:
+        """Return the full picture of the first copy, (H, W, 3) uint8, or None; of a pool that was made with `render`."""
+        (picture,) = self._answer_of("render", True)
+        return None if picture is None else np.asarray(picture)
 
     def examine(self, num_envs: int) -> list[str]:
         """Let the first copy be driven for a moment and return what is worth knowing of `num_envs` such (see envs.examine).

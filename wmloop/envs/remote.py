@@ -16,7 +16,7 @@ _DECISIONS = 8
 
 
 class RemoteEnv:
-    """Drive one environment as PixelEnv does, in a worker; it renders full pictures.
+    """Drive one environment as RealEnv does, in a worker; it renders full pictures.
 
     Raises:
         UsageError, EnvironmentFailedError: as EnvPool does.
@@ -42,8 +42,8 @@ class RemoteEnv:
             int(step.frames[0]),
         )
 
-    def render(self) -> np.ndarray:
-        """Return the full picture, (H, W, 3) uint8."""
+    def render(self) -> np.ndarray | None:
+        """Return the full picture, (H, W, 3) uint8, or None where there is none (see RealEnv)."""
         return self._pool.render()
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import multiprocessing
 import os
 import sys
@@ -25,7 +26,8 @@ from wmloop.envs.answers import remember_folder
 from wmloop.envs.bounded import BoundedEnv
 from wmloop.envs.examine import examine
 from wmloop.envs.faults import where
-from wmloop.envs.pixels import PixelEnv
+from wmloop.envs.observations import LARGEST_BYTES
+from wmloop.envs.real import RealEnv
 from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError, WmloopError
 from wmloop.spaces import ActionSpec, ObservationSpec
 
@@ -34,9 +36,10 @@ GRACE = 2.0
 
 
 class Facts(NamedTuple):
-    """What a pool is told of its environment: its actions, its speed, its time limit (see PixelEnv)."""
+    """What a pool is told of its environment: its actions and observations, its speed, its time limit (see RealEnv)."""
 
     actions: ActionSpec
+    observations: ObservationSpec
     frames_per_second: float
     frame_limit: int | None
 
@@ -44,7 +47,7 @@ class Facts(NamedTuple):
 class Work(NamedTuple):
     """What one worker does: which copies of what environment, and the memory by which it and the pool see each other.
 
-    `pictures` is shared by all workers and has room for one of `observations` a copy. `driven[me]` is the copy at work, so
+    `memory` is shared by all workers and has room for one observation a copy. `driven[me]` is the copy at work, so
     that the pool can tell which one a dead or hung worker was driving, and `steps[me]` counts what it has done, so that a slow
     worker is told from a hung one. With `trace` an exception is printed in full.
     """
@@ -54,8 +57,7 @@ class Work(NamedTuple):
     trace: bool
     max_unrewarded: int
     copies: Sequence[int]
-    observations: ObservationSpec
-    pictures: Any
+    memory: Any
     driven: Any
     steps: Any
     me: int
@@ -68,7 +70,7 @@ def serve(work: Work, pipe: Connection, output: Connection | None) -> None:
 
     First sends {0: Facts}. A request is `("reset", starts)`, each start a (seed, decisions), answered by {}; `("step",
     actions)`, answered by {copy: (reward, terminated, truncated, frames, cut)}; `("render", asked)`, answered by {copy:
-    picture}; or `("examine", together)`, answered by {copy: notes}. Each has one entry per copy of this worker, None for
+    (picture,)}; or `("examine", together)`, answered by {copy: notes}. Each has one entry per copy of this worker, None for
     one that is not asked. A fault is sent as the exception itself, and ends the worker. What is printed here goes to
     `output`.
     """
@@ -104,9 +106,15 @@ def serve(work: Work, pipe: Connection, output: Connection | None) -> None:
         os._exit(0)  # threads that an environment left behind must not keep the process
 
 
-def view_pictures(memory: Any, observations: ObservationSpec) -> np.ndarray:
+def shared_memory(context: Any, num_envs: int) -> Any:
+    """Return memory for an observation of each copy, whatever the environment is going to show."""
+    return context.RawArray("B", num_envs * LARGEST_BYTES)
+
+
+def view_observations(memory: Any, num_envs: int, observations: ObservationSpec) -> np.ndarray:
     """Return shared memory as observations (N, ...)."""
-    return np.asarray(np.frombuffer(memory, observations.dtype).reshape(-1, *observations.shape))
+    shape = num_envs, *observations.shape
+    return np.frombuffer(memory, observations.dtype, math.prod(shape)).reshape(shape)
 
 
 class _GoneError(Exception):
@@ -118,9 +126,9 @@ class _Crew:
 
     def __init__(self, work: Work) -> None:
         self._work, self._pid = work, os.getpid()
-        self._pictures = view_pictures(work.pictures, work.observations)
+        self._seen = np.zeros(0)
         self._copies: list[BoundedEnv] = []
-        self._second: PixelEnv | None = None  # made to be examined beside the first
+        self._second: RealEnv | None = None  # made to be examined beside the first
         self._at: BoundedEnv | None = None  # the copy at work
 
     def serve(self, pipe: Connection) -> None:
@@ -130,7 +138,8 @@ class _Crew:
             self._copies.append(BoundedEnv(work.config, work.max_unrewarded, work.render))
             self._tick()
         first = self._copies[0].env
-        pipe.send({0: Facts(first.actions, first.frames_per_second, first.frame_limit)})
+        self._seen = view_observations(work.memory, len(work.memory) // LARGEST_BYTES, first.observations)
+        pipe.send({0: Facts(first.actions, first.observations, first.frames_per_second, first.frame_limit)})
         answer: dict[str, Callable[[int, Any], Any]] = {
             "reset": self._reset, "step": self._step, "render": self._render, "examine": self._examine,
         }  # fmt: skip
@@ -182,22 +191,22 @@ class _Crew:
 
     def _reset(self, i: int, start: tuple[int, int]) -> None:
         self._copies[i].reset(*start)
-        self._pictures[self._work.copies[i]] = self._copies[i].picture
+        self._seen[self._work.copies[i]] = self._copies[i].seen
 
     def _step(self, i: int, action: np.ndarray) -> tuple[object, ...]:
         copy = self._copies[i]
         done = copy.step(action)
         if done.frames:
-            self._pictures[self._work.copies[i]] = copy.picture
+            self._seen[self._work.copies[i]] = copy.seen
         return tuple(done)
 
-    def _render(self, i: int, _: Any) -> np.ndarray:
-        return self._copies[i].env.render()
+    def _render(self, i: int, _: Any) -> tuple[np.ndarray | None]:
+        return (self._copies[i].env.render(),)
 
     def _examine(self, i: int, together: bool) -> list[str]:
         if together:
             try:
-                self._second = PixelEnv(self._work.config)
+                self._second = RealEnv(self._work.config)
             except UsageError as error:
                 raise UsageError(
                     f"{error}: this was a second copy, beside one that could be made; if there can be one at a time only,"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from wmloop.agents.agent import Agent
-from wmloop.envs import PixelEnv, RemoteEnv
+from wmloop.envs import RealEnv, RemoteEnv
 from wmloop.player.worlds import Moment, decided, how_it_ended
 
 
@@ -16,7 +16,7 @@ class Plain:
 
     moment: Moment
 
-    def __init__(self, env: PixelEnv | RemoteEnv, agent: Agent[Any]) -> None:
+    def __init__(self, env: RealEnv | RemoteEnv, agent: Agent[Any]) -> None:
         """Prepare to drive."""
         self.env, self._agent = env, agent
 
@@ -40,5 +40,6 @@ class Plain:
     ) -> None:
         self._observation = observation
         (action,), self._carry = self._agent.act(self._carry, observation[None])
-        pictures = {"real": self.env.render()}
+        picture = self.env.render()
+        pictures = {} if picture is None else {"real": picture}
         self.moment = Moment(pictures, decision, score, frames, ended, reward, float("nan"), action)

@@ -12,7 +12,7 @@ from torch import Tensor
 from wmloop.agents.agent import Agent
 from wmloop.agents.world_model import WorldModelAgent
 from wmloop.dreams import Noise, unroll
-from wmloop.envs import PixelEnv, RemoteEnv
+from wmloop.envs import RealEnv, RemoteEnv
 from wmloop.models.world_model import Imagination, Outcome, State
 from wmloop.seeding import derive_seed
 
@@ -65,7 +65,7 @@ class Real:
     decisions. Of a world model that draws no pictures there is the `real` one alone.
     """
 
-    def __init__(self, env: PixelEnv | RemoteEnv, agent: WorldModelAgent) -> None:
+    def __init__(self, env: RealEnv | RemoteEnv, agent: WorldModelAgent) -> None:
         """Prepare to drive."""
         self.env, self.agent, self.dreaming = env, agent, False
         self.temperature = 1.0
@@ -122,15 +122,16 @@ class Real:
         world = self.agent.world
         # also at the end: V sees what it was
         (action,), self._carry = self.agent.act(self._carry, self._observation[None])
-        pictures, seen = {"real": self.env.render()}, picture_of(self.agent, self.state)
+        picture, seen = self.env.render(), picture_of(self.agent, self.state)
+        pictures = {} if picture is None else {"real": picture}
         if seen is not None:
             shown = {"reconstruction": self.state, "expected": world.expected(self.state) if decision else self.state}
             if self.dreaming:
                 shown["dream"] = self.state if self._closed is None else self._closed
             for name, state in shown.items():
-                picture = seen if state is self.state else picture_of(self.agent, state)
-                assert picture is not None, "it has just drawn one"
-                pictures[name] = picture
+                drawn = seen if state is self.state else picture_of(self.agent, state)
+                assert drawn is not None, "it has just drawn one"
+                pictures[name] = drawn
         done = float(world.terminated(self.state)) if decision else 0.0
         self.moment = Moment(
             pictures, decision, score, frames, ended, reward, done, action, worth(self.agent, self.state)

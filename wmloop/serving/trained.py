@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from wmloop.config import RunConfig
-from wmloop.envs import PixelEnv
+from wmloop.envs import RealEnv
 
 
 class TrainedAgent:
@@ -20,7 +20,7 @@ class TrainedAgent:
         print(agent.run_episode(env, seed=1))
     """
 
-    def __init__(self, agent: Any, env: PixelEnv, config: RunConfig, iteration: int) -> None:
+    def __init__(self, agent: Any, env: RealEnv, config: RunConfig, iteration: int) -> None:
         """Take an agent (see wmloop.agents) and an environment like those that it will act in."""
         self.config, self.iteration = config, iteration
         self._agent, self._look, self._in_range = agent, env.look, env.in_range

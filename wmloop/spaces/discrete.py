@@ -20,8 +20,13 @@ class DiscreteActions:
     shape: tuple[int, ...] = ()
     dtype = np.dtype(np.int64)
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, arrow_keys: Sequence[int] = ()) -> None:
+        """Take how many there are, and which are those of no key, left, right, up and down.
+
+        Where these are not told, they are the first five, as far as there are; of two actions, 0 is left and 1 is right.
+        """
         self.size = size
+        self.arrow_keys = tuple(arrow_keys or ((0, 0, 1) if size == 2 else range(min(size, 5))))
 
     def __str__(self) -> str:
         """Return how many there are."""
@@ -66,14 +71,9 @@ class DiscreteActions:
         return HeldActions(settings, self, rngs)
 
     def from_keys(self, steer: float, up: float, down: float) -> np.ndarray:
-        """Return the action of a hand on the wheel, () int64: 0 at rest, then left, right, up and down as far as there are.
-
-        Where there are two actions, 0 is left and 1 is right.
-        """
-        if self.size == 2:
-            return np.asarray(int(steer > 0))
+        """Return the action of a hand on the arrow keys, () int64: of those that are held, the last of `arrow_keys`."""
         pressed = (True, steer < 0, steer > 0, up > 0, down > 0)
-        return np.asarray(max(i for i in range(min(self.size, len(pressed))) if pressed[i]))
+        return np.asarray([action for action, held in zip(self.arrow_keys, pressed, strict=False) if held][-1])
 
 
 class HeldActions:

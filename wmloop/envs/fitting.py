@@ -1,0 +1,98 @@
+"""Whether an environment and the settings fit each other, and wmloop.
+
+Every refusal says what was found, what would fit, and the file and line of the environment where there is one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+
+from wmloop.config import EnvConfig
+from wmloop.envs.actions import Actions, actions_of
+from wmloop.envs.answers import place_of
+from wmloop.envs.keys import arrow_keys_of
+from wmloop.envs.observations import Observations
+from wmloop.errors import UsageError
+from wmloop.spaces import ActionSpec, DiscreteActions
+
+
+def fit(
+    config: EnvConfig, env: gymnasium.Env[Any, Any], shown: gymnasium.Space[Any] | None
+) -> tuple[Actions, Observations]:
+    """Return what hands an environment its actions and reads its observations, of the space `shown` if not its own.
+
+    Raises:
+        UsageError: they do not fit the settings, or wmloop; the message says what would.
+    """
+    who = f"the environment {config.id!r}{place_of(env, '__init__')}"
+    found: dict[str, Any] = {}
+    for name in ("observation_space", "action_space"):
+        try:
+            found[name] = getattr(env, name)
+        except (AttributeError, NotImplementedError):
+            raise UsageError(f"{who} declares no {name}: set self.{name} to a space of gymnasium") from None
+    actions = actions_of(who, found["action_space"], arrow_keys_of(config, env))
+    observations = Observations(who, shown or found["observation_space"], config.observation)
+    wrong = [*_misfits_of_actions(config, actions.spec), *_misfits_of_looks(config, observations)]
+    if wrong:
+        raise UsageError("; ".join(wrong))
+    observations.look_at(config.crop)
+    return actions, observations
+
+
+def _misfits_of_actions(config: EnvConfig, actions: ActionSpec) -> list[str]:
+    """Return what of the settings does not fit these actions."""
+    wrong, size, choice = [], actions.size, isinstance(actions, DiscreteActions)
+    for key in ("mean", "std", "initial_offset"):
+        length = len(getattr(config.random_policy, key))
+        if choice and length:
+            wrong.append(
+                f"env.random_policy.{key} has {length} entries, and {config.id!r} takes one of {size} actions, which have no"
+                " mean: give []"
+            )
+        elif length not in (0, size):
+            what = "numbers" if key == "initial_offset" else "pairs, such as [-0.5, 0.5],"
+            wrong.append(
+                f"env.random_policy.{key} has {length} entries, and {config.id!r} has {size} action dimensions: give {size}"
+                f" {what} or [], which leaves it to the action's range"
+            )
+    if config.arrow_keys and not choice:
+        wrong.append(f"env.arrow_keys names actions, and {config.id!r} takes {size} numbers: give []")
+    elif any(action >= size for action in config.arrow_keys):
+        wrong.append(f"env.arrow_keys is {list(config.arrow_keys)}, and {config.id!r} has the actions 0 to {size - 1}")
+    mirror = config.mirrored_actions
+    if choice and mirror and (sorted(mirror) != list(range(size)) or any(mirror[mirror[i]] != i for i in range(size))):
+        wrong.append(
+            f"env.mirrored_actions is {list(mirror)}, and {config.id!r} takes one of {size} actions: name for each of them, in"
+            " order, the action that it is in the mirrored world, such as [0, 2, 1] where 1 is left and 2 is right; [] where"
+            " mirroring is no symmetry"
+        )
+    elif not choice and any(not 0 <= dimension < size for dimension in mirror):
+        wrong.append(
+            f"env.mirrored_actions names {list(mirror)}, and {config.id!r} has the action dimensions 0 to {size - 1}: [] where"
+            " mirroring is no symmetry"
+        )
+    return wrong
+
+
+def _misfits_of_looks(config: EnvConfig, observations: Observations) -> list[str]:
+    """Return what of the settings does not fit what is seen."""
+    wrong = []
+    if config.mirrored_actions and observations.numbers:
+        wrong.append(
+            f"env.mirrored_actions is {list(config.mirrored_actions)}, and the observations of {config.id!r} have a vector of"
+            f" {observations.numbers} numbers, of which there is no mirror image: give []"
+        )
+    if config.crop is not None and observations.size is None:
+        wrong.append(f"env.crop is {config.crop}, and {config.id!r} shows no picture: leave it out")
+    elif config.crop is not None and observations.size is not None:
+        top, bottom, left, right = config.crop
+        height, width = observations.size
+        if not (0 <= top < bottom <= height and 0 <= left < right <= width):
+            wrong.append(
+                f"env.crop {config.crop} does not lie within the {height}x{width} pictures of {config.id!r}: the largest is"
+                f" [0, {height}, 0, {width}]"
+            )
+    return wrong

@@ -1,0 +1,30 @@
+"""Which of an environment's actions the arrow keys are, where it takes one of several."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+
+from wmloop.config import EnvConfig
+
+#: What environments call the actions of no key, left, right, up and down, the best name first.
+_MEANINGS = (("NOOP",), ("LEFT",), ("RIGHT",), ("UP", "FIRE"), ("DOWN",))
+
+
+def arrow_keys_of(config: EnvConfig, env: gymnasium.Env[Any, Any]) -> tuple[int, ...]:
+    """Return the actions of no key, left, right, up and down: as set, else by what the environment calls its actions.
+
+    Nothing where neither tells. What has no name is the action of no key.
+    """
+    if config.arrow_keys:
+        return config.arrow_keys
+    try:
+        names = [str(name).upper() for name in env.unwrapped.get_action_meanings()]  # type: ignore[attr-defined]
+    except Exception:  # hardly any has it, and it is only for people who play
+        return ()
+    found = [next((names.index(name) for name in called if name in names), None) for called in _MEANINGS]
+    if found[1] is None and found[2] is None:
+        return ()
+    rest = found[0] or 0
+    return tuple(rest if action is None else action for action in found)
