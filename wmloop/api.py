@@ -207,9 +207,10 @@ def dream(
     """Yield one dream of a run's world model, decision by decision, with the agent acting in it.
 
     It branches off the first real episode that `wmloop eval` would drive with this `seed`, after a few decisions. It
-    ends where the world model says so, or after as many frames as a real episode has. Each Moment is one decision of
-    the dream and has the `dream`'s picture, if the world model draws any, the reward, the probability that the
-    episode has ended, the action and the critic's value (see player.Moment).
+    ends once the episode has more probably ended than not (dreams in training are never ended so), or after as many
+    frames as a real episode has. Each Moment is one decision of the dream and has the `dream`'s picture, if the world
+    model draws any, the reward, the probability that the episode has ended, the action and the critic's value (see
+    player.Moment).
 
     >>> import itertools, wmloop
     >>> moments = list(itertools.islice(wmloop.dream("demo", seed=1), 5))
