@@ -14,7 +14,7 @@ from wmloop.cli.exits import guarded, say, say_next
 from wmloop.cli.options import PipelineOption, at_home
 from wmloop.cli.outputs import require_room
 from wmloop.cli.tasks import flat, task_ids
-from wmloop.commands import wmloop
+from wmloop.commands import quoted, wmloop
 from wmloop.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ def _head(environment: str, told: Known, path: Path) -> Iterator[str]:
     )
     if (package := package_of(environment)) is not None:
         yield from _comment(f"It needs a package: {package.install} (licence {package.licence})")
-    yield from _comment(f"Train: {wmloop('start', '--config', str(path))}")
+    yield from _comment(f"Train: {quoted(['wmloop', 'start', '--config', str(path)])}")
     yield from _comment("What stands in a comment has the value that is shown, unless a preset has another.")
-    yield from _comment(f'The first rollouts decide where a value is "auto". All settings: {wmloop("settings")}')
+    yield from _comment('The first rollouts decide where a value is "auto". All settings: wmloop settings')
 
 
 def _comment(text: str) -> list[str]:

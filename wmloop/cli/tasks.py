@@ -110,8 +110,9 @@ def _print_one(task: dict[str, Any]) -> None:
         print("\npublished mean scores:")
         print_table(["system", "score"], [[f"  {system}", score] for system, score in scores.items()])
         print(textwrap.fill(f"They are {task['published']['about']}.", 80))
-    line = wmloop("start", "--env", task["id"])
-    say_next({"train in it": line, "write its settings to a file": wmloop("init", task["id"])})
+    steps = {} if task["installed"] else {f"install it (licence {package['licence']})": package["install"]}
+    steps["train in it"] = wmloop("start", "--env", task["id"])
+    say_next(steps | {"write its settings to a file": wmloop("init", task["id"])})
 
 
 def flat(layer: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
