@@ -119,7 +119,7 @@ def begin(config: RunConfig, root: Path, name: str | None, printed: list[str], g
         config = with_settings(config, {"env": {"episode_frames": limit or config.env.most_frames}})
         derived += [f"env.episode_frames = {limit}, its time limit"] if limit else []
     if goal_open and config.budget.goal is None and (solved := known(config.env).reward_threshold) is not None:
-        config = with_settings(config, {"budget": {"goal": float(solved)}})
+        config = with_settings(config, {"budget": {"goal": solved}})
         derived.append(f"budget.goal = {solved:g}, its reward_threshold in Gymnasium")
     store = Store.create(root, name or new_run_name(), to_toml(config), machine_facts())
     told = [(text, "warning") for text in warnings] + [(text, "info") for text in derived]

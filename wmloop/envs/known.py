@@ -28,7 +28,6 @@ class Known(NamedTuple):
     actions: str
     max_episode_steps: int | None
     reward_threshold: float | None
-    render_fps: float | None
 
 
 def known(config: EnvConfig) -> Known:
@@ -86,9 +85,8 @@ def _described(env: Any) -> Known:
     return Known(
         in_words(env.observation_space),
         in_words(env.action_space),
-        None if spec is None else spec.max_episode_steps,
-        None if spec is None else spec.reward_threshold,
-        env.metadata.get("render_fps"),
+        None if spec is None or spec.max_episode_steps is None else int(spec.max_episode_steps),
+        None if spec is None or spec.reward_threshold is None else float(spec.reward_threshold),
     )
 
 
