@@ -103,4 +103,4 @@ def in_words(space: spaces.Space[Any]) -> str:
             return f"{size} number{'s' * (size != 1)}" + (f" from {low:g} to {high:g}" if finite else "")
         case spaces.Discrete():
             return f"one of {space.n}"
-    return " ".join(str(space).split())
+    return type(space).__name__ if space.shape is None else f"{type(space).__name__} {space.shape}"
