@@ -453,6 +453,16 @@ def test_either_pygame_will_do_and_none_is_bad(monkeypatch):
     assert versions()["box2d-py"] == "2.3.5"
 
 
+def test_two_packages_that_write_the_same_files_are_told(monkeypatch):
+    without(monkeypatch, **{"pygame-ce": "2.5.8", "pygame": "2.6.1", "box2d": "2.3.10"})
+    finding = doctor.LOOKS["packages"](Path())
+    assert finding.verdict == "note"
+    assert (
+        finding.advice
+        == "pygame-ce and pygame have the same files: pip uninstall pygame-ce pygame, then pip install pygame-ce"
+    )
+
+
 def test_a_gymnasium_whose_pictures_are_not_proven_is_said_to_be_slow(monkeypatch):
     from wmloop.envs.carracing import PROVEN_VERSIONS
 

@@ -23,7 +23,7 @@ from wmloop.agents.pixels import PixelAgent
 from wmloop.cli.opening import commits
 from wmloop.config import RunConfig, VanillaPPOConfig, build_config, explain, settings, with_settings
 from wmloop.config.part import Part
-from wmloop.config.presets import PRESETS, PROFILES
+from wmloop.config.presets import FACTS, PRESETS, PROFILES
 from wmloop.config.text import from_toml, to_toml
 from wmloop.display.keys import Controls
 from wmloop.display.showing import ClosedError
@@ -343,7 +343,7 @@ def test_a_pipeline_takes_of_a_preset_what_it_has_and_survives_the_way_through_t
 def test_every_group_of_a_preset_and_a_profile_is_some_pipelines():
     known = {name for pipeline in pipelines.PIPELINES.own for name in pipelines.get(pipeline).config_type.model_fields}
     assert {group for layer in PRESETS.values() for group in layer} <= known
-    assert {group for layer in PROFILES.own.values() for group in layer} <= known | {"published"}
+    assert {group for layer in PROFILES.own.values() for group in layer} <= known | set(FACTS)
 
 
 @pytest.mark.parametrize(

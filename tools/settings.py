@@ -21,7 +21,7 @@ wmloop config demo
 wmloop start --preset gpu --print-config
 ```
 
-Some environments have a profile: settings that suit that environment id (here CarRacing-v3). Settings are laid over one
+Some environments have a profile: settings that suit that environment id (`wmloop tasks`). Settings are laid over one
 another in this order, later ones win: defaults, profile, preset, `--config FILE.toml`, `--set NAME=VALUE`, options. In
 the last column a preset stands by its name, a profile by its environment. A run's settings are written into its folder
 once. `resume` goes by those. It may change `budget.*`, `store.*`, what belongs to the machine (`device`, `threads`,

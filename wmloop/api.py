@@ -17,7 +17,7 @@ from wmloop.device import resolve_device, set_up
 from wmloop.envs import PixelEnv, RemoteEnv
 from wmloop.episodes import Episode
 from wmloop.errors import UsageError
-from wmloop.events import Event, Message
+from wmloop.events import Event
 from wmloop.history import History
 from wmloop.opening import history_of, open_named, pipeline_of, require_trust, stored_config
 from wmloop.player import Dreamt, Moment, Real
@@ -25,7 +25,7 @@ from wmloop.seeding import fresh_seeds
 from wmloop.serving.agent import Served
 from wmloop.serving.choice import choose
 from wmloop.serving.trained import TrainedAgent
-from wmloop.starting import begin, on_this_machine, settle
+from wmloop.starting import begin, leaves_goal, on_this_machine, settle
 from wmloop.store import Version
 from wmloop.store.tensors import SUFFIX
 from wmloop.training.rollouts import episodes_of
@@ -166,12 +166,12 @@ def train(
         config = read_toml(Path(config))
     layer = config.model_dump() if isinstance(config, RunConfig) else dict(config or {})
     _, settled, _ = settle(None, [layer])
-    begun = begin(settled, runs_folder() if runs is None else Path(runs), name, [])
+    begun = begin(settled, runs_folder() if runs is None else Path(runs), name, [], leaves_goal([layer]))
     for note in begun.notes:
-        if report is None:
-            warnings.warn(note, stacklevel=2)
-        else:
-            report(Message(note, "warning"))
+        if report is not None:
+            report(note)
+        elif note.level == "warning":
+            warnings.warn(note.text, stacklevel=2)
     run = Run(begun.store.path)
     run.train(report)
     return run

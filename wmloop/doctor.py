@@ -62,16 +62,20 @@ def _python(runs: Path) -> Finding:
 
 
 def _packages(runs: Path) -> Finding:
-    there, missing = [], []
+    there, missing, twice = [], [], []
     for names in map(str.split, _PACKAGES):
+        found = {}
         for name in names:
             with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-                there.append(f"{name} {importlib.metadata.version(name)}")
-                break
-        else:
-            missing.append(names[0])
+                found[name] = importlib.metadata.version(name)
+        there += [f"{name} {version}" for name, version in found.items()]
+        missing += [] if found else names[:1]
+        twice += [names] if len(found) > 1 else []
     if missing:
         return Finding("packages", "bad", f"missing: {', '.join(missing)}", "install wmloop again: pip install -e .")
+    for one, other in twice:
+        advice = f"{one} and {other} have the same files: pip uninstall {one} {other}, then pip install {one}"
+        return Finding("packages", "note", ", ".join(there), advice)
     return Finding("packages", "good", ", ".join(there))
 
 

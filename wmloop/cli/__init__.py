@@ -22,6 +22,7 @@ from wmloop.cli.exits import explain
 from wmloop.cli.fork import fork
 from wmloop.cli.grammar import Command, Group
 from wmloop.cli.help import help_
+from wmloop.cli.init import init
 from wmloop.cli.inspect import log, runs, verify
 from wmloop.cli.play import play
 from wmloop.cli.prune import prune
@@ -30,15 +31,21 @@ from wmloop.cli.resume import resume
 from wmloop.cli.score import score
 from wmloop.cli.settings import config, settings
 from wmloop.cli.start import start
+from wmloop.cli.tasks import tasks
 from wmloop.cli.watch import watch
 
 #: The commands by what they are for, each with examples of its use.
 COMMANDS: dict[str, dict[str, tuple[Callable[..., Any], tuple[str, ...]]]] = {
     "Train": {
-        "start": (start, ("wmloop start first --preset smoke", "wmloop start my-run --hours 1 --set memory.hidden_size=512")),
+        "start": (start, ("wmloop start first --preset smoke", "wmloop start --env CartPole-v1",
+                          "wmloop start my-run --hours 1 --set memory.hidden_size=512")),
         "resume": (resume, ("wmloop resume", "wmloop resume my-run --iterations 80")),
         "fork": (fork, ("wmloop fork my-run other --from 3 --set dream.horizon=8",)),
         "watch": (watch, ("wmloop watch my-run",)),
+    },
+    "Environments": {
+        "tasks": (tasks, ("wmloop tasks", "wmloop tasks CartPole-v1")),
+        "init": (init, ("wmloop init CartPole-v1", "wmloop init my_module:MyEnv-v0 --to mine.toml")),
     },
     "Look": {
         "play": (play, ("wmloop play demo", "wmloop play my-run --in both --to drive.mp4",

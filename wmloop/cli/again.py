@@ -69,8 +69,9 @@ def _commands(store: Store, end: int | None, notes: list[str]) -> tuple[list[str
         layer = {"pipeline": config.pipeline, "env": {"id": config.env.id}}
         base = settings(build_config(config.preset, layer)) | {"budget.hours": None}
         base |= {"pipeline": RunConfig().pipeline, "env.id": RunConfig().env.id}
-        told = {"seed": None, "device": None, "threads": None, "precision": None}  # a start would choose for itself
-        commands.append(_line(["start", store.name, "--preset", config.preset], base | told, own))
+        chosen = ["seed", "device", "threads", "precision"]  # a start would choose for itself
+        chosen += ["budget.goal"] if base["budget.goal"] is None else []
+        commands.append(_line(["start", store.name, "--preset", config.preset], base | dict.fromkeys(chosen, ...), own))
     for stretch, until in zip(stretches[1:], ends[1:], strict=True):
         changed = own | stretch.decisive | {"budget.iterations": until}
         commands.append(_line(["resume", store.name], own, changed))

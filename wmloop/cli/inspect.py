@@ -15,6 +15,7 @@ from wmloop import ranking
 from wmloop.cli.exits import guarded, say, say_next
 from wmloop.cli.opening import commits, open_run, play_command
 from wmloop.cli.options import JsonOption, NameArgument, RunsOption, print_json
+from wmloop.cli.tables import print_table
 from wmloop.commands import command
 from wmloop.errors import StoreCorruptError, WmloopError
 from wmloop.opening import pipeline_of, stored_config
@@ -43,7 +44,7 @@ def runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
         score = "" if run["best_score"] is None else f"{run['best_score']:.1f} (iteration {run['best_iteration']})"
         done = f"{run['iterations']} of {max(run['iterations'], run['iterations_at_most'])}"
         rows.append([run["run"], run["created"][:16].replace("T", " "), run["preset"], done, score, run["size"]])
-    _print_table(["run", "created (UTC)", "preset", "iterations", "best score", "size"], rows)
+    print_table(["run", "created (UTC)", "preset", "iterations", "best score", "size"], rows)
 
 
 @guarded
@@ -78,11 +79,11 @@ def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: Jso
         parents = " ".join(sorted(version.parents))
         there = "pruned" if version.pruned and not version.num_bytes else size(version.num_bytes)
         rows.append([version.name, when, span(version.seconds), there, figures, parents])
-    _print_table(["version", "created (UTC)", "took", "size", "figures", "made from"], rows)
+    print_table(["version", "created (UTC)", "took", "size", "figures", "made from"], rows)
     if evaluations:
         print()
         head = ["wmloop eval of", "when (UTC)", "tracks", "seed", "score", "worst", "on"]
-        _print_table(head, [_evaluated(evaluation) for evaluation in evaluations])
+        print_table(head, [_evaluated(evaluation) for evaluation in evaluations])
     print(f"\ntime by stage: {_shares(versions)}")
 
 
@@ -180,10 +181,3 @@ def _told(headline: Sequence[str], metrics: Any) -> list[str]:
     """Return the names of at most three figures, the most telling first."""
     first = [*headline, "score_std", "predicted_return", "frames"]
     return sorted(metrics, key=lambda name: (first.index(name) if name in first else len(first), name))[:3]
-
-
-def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head) - 1)]
-    for row in [head, *rows]:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        print("  ".join([*cells, row[-1]]).rstrip())

@@ -96,6 +96,7 @@ def go_on(
     """
     from wmloop.config import changed_on_resume, settings
     from wmloop.config.build import FREE
+    from wmloop.events import Message
 
     fixed, machine = changed_on_resume(before, after)
     if fixed:
@@ -118,7 +119,7 @@ def go_on(
                 f"{' and '.join(machine)} not as the run began: from here on its numbers are not, to the last bit, those of"
                 " a run that never stopped" + (", and it drives other episodes" if "env.num_envs" in machine else "")
             )
-        Session(store, before, after, progress, runs, track, told).run()
+        Session(store, before, after, progress, runs, track, [Message(text, "warning") for text in told]).run()
 
 
 def _elsewhere(store: Store, before: RunConfig, after: RunConfig, names: Sequence[str]) -> str:

@@ -39,7 +39,7 @@ class Session:
 
     def __init__(
         self, store: Store, stored: RunConfig, config: RunConfig, progress: str, root: Path, track: bool = False,
-        notes: Sequence[str] = (), printed: Sequence[str] = (),
+        notes: Sequence[Message] = (), printed: Sequence[str] = (),
     ) -> None:  # fmt: skip
         """Take the run, its own settings `stored`, those it goes by now, the folder of runs `root`, and whether to `track`.
 
@@ -73,9 +73,9 @@ class Session:
         device = set_up(self._config.device, self._config.threads, self._config.precision)
         state = ViewState(self._pipeline)
         self._store.journal.append(timed_record("SessionStarted", changed=changed(self._stored, self._config)))
-        for text in self._notes:
-            say(f"note: {text}")
-            self._store.journal.append(stamped(Message(text, "warning")))
+        for told in self._notes:
+            say(f"note: {told.text}")
+            self._store.journal.append(stamped(told))
         for line in self._printed:
             self._store.journal.append_output(line)
         with contextlib.ExitStack() as stack:

@@ -37,6 +37,14 @@ def start(
         ),
     ] = None,
     pipeline: PipelineOption = None,
+    env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="The environment: a Gymnasium id, or module:ID. `wmloop tasks` lists those that settings are known for."
+            " Without it that of the settings.",
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", callback=at_home, help="Settings over the preset's.")
     ] = None,
@@ -86,14 +94,14 @@ def start(
     are left open in it unless you set them.
     """
     from wmloop.config.text import parse_setting, read_toml, to_toml
-    from wmloop.starting import begin, exists, require_new, settle
+    from wmloop.starting import begin, exists, leaves_goal, require_new, settle
 
     if or_resume and name is None:
         raise UsageError("--or-resume needs the NAME of the run that is begun, or goes on")
     again = name is not None and or_resume and not print_config and exists(runs, name)
     if name is not None and not print_config and not again:
         require_new(runs, name)
-    flags = {"pipeline": pipeline, "device": device, "seed": seed, "threads": threads}
+    flags = {"pipeline": pipeline, "device": device, "seed": seed, "threads": threads, "env": env and {"id": env}}
     layers = [read_toml(config)] if config else []
     layers += [parse_setting(text) for text in sets or []]
     layers += [budget(iterations, hours, goal), {key: value for key, value in flags.items() if value is not None}]
@@ -106,7 +114,9 @@ def start(
     if print_config:
         say(why)
         given = {key for layer in layers for key in layer}
-        print(to_toml(asked, comments=True, open_to={"seed", "device", "threads", "precision"} - given), end="")
+        free = {"seed", "device", "threads", "precision"} - given
+        free |= {"budget.goal"} if asked.budget.goal is None and leaves_goal(layers) else set()
+        print(to_toml(asked, comments=True, open_to=free), end="")
         return
 
     from wmloop.cli.session import Session
@@ -117,7 +127,7 @@ def start(
     printed: list[str] = []
     try:
         # what cannot be driven is refused before there is a run
-        begun = begin(settled, runs, name, printed)
+        begun = begin(settled, runs, name, printed, leaves_goal(layers))
     except UsageError:
         for line in printed[-_LAST_LINES:]:
             say(f"the environment printed: {line}")

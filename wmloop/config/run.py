@@ -69,7 +69,8 @@ class BudgetConfig(Part):
         Field(
             description="mean score in the real environment that ends the run, once confirm_episodes further"
             " episodes show with 95% confidence that the true mean is not below it (none: the run ends when its"
-            " iterations or hours are used up)"
+            " iterations or hours are used up); where it is not set, the environment's reward_threshold in"
+            " Gymnasium, if it has one"
         ),
     ] = None
 
