@@ -30,14 +30,17 @@ def watch(
     name: NameArgument = None,
     progress: Annotated[
         Literal["auto", "rich", "plain", "json"],
-        typer.Option(help="How to show what happens: a live view, a line an event, JSON lines."),
+        typer.Option(
+            help="auto, rich: a live view, or as plain where stdout cannot show it; plain: one line per event; json: JSON"
+            " lines."
+        ),
     ] = "auto",
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Watch a run that another process is training, from its log.
 
-    The view is that of `wmloop start`; its pictures come once a second. Ctrl-C ends the watching, not the run. Of a run that
-    nobody trains now the last screen is printed.
+    The view is that of `wmloop start`; its images are updated once a second. Ctrl-C ends `watch`, not the run. If no process
+    is training the run, its last screen is printed.
     """
     from wmloop.events import RunFinished
     from wmloop.view import open_view, show_ended
@@ -50,7 +53,7 @@ def watch(
         _ended(store, finished)
         return
     finished = False  # that was an earlier process
-    view = open_view(progress, state, "Ctrl-C ends the watching, not the run")
+    view = open_view(progress, state, "Ctrl-C ends watch, not the run")
     try:
         with contextlib.suppress(KeyboardInterrupt):
             for event in log.follow(lambda: store.holder() is not None):
@@ -118,7 +121,11 @@ def _age(record: dict[str, Any], wall: datetime.datetime) -> float:
 
 
 def _ended(store: Store, finished: bool) -> None:
-    how = "has ended" if finished else "is not being trained now"
+    how = "has ended" if finished else "is not being trained at the moment"
     say(f"the run {store.name} {how}")
     steps = {"see what it did": command("log", store.path)}
-    say_next(steps if "imported" in store.facts else steps | {"go on with it": command("resume", store.path)})
+    if "imported" not in store.facts:
+        from wmloop.cli.session import more
+
+        steps["continue it"] = command("resume", store.path, *more(store))
+    say_next(steps)
