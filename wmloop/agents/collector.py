@@ -43,7 +43,7 @@ def require_wave(saved: Sequence[object], wave: Sequence[EpisodeTask], name: str
     """
     if len(saved) != len(wave):
         raise DraftUnusableError(
-            f"{name} was begun with waves of {len(saved)} episodes, and goes on with {len(wave)} (env.num_envs)"
+            f"{name} was begun with {len(saved)} parallel episodes and would continue with {len(wave)} (env.num_envs)"
         )
 
 

@@ -29,7 +29,7 @@ class EvaluateConfig(Part):
         Field(
             ge=2,
             le=1_000_000,
-            description="further evaluation episodes, driven when budget.goal is reached, to confirm it",
+            description="further evaluation episodes, run when the score reaches budget.goal, to confirm it",
         ),
     ] = 100
 
@@ -84,8 +84,8 @@ class RunConfig(Part):
         str,
         AfterValidator(_known),
         Field(
-            description="named size of a run that the other settings start from. smoke: does all work?; laptop; gpu"
-            " (untested; `wmloop start` takes it where there is CUDA); paper (data and networks after Ha and"
+            description="named size of a run that the other settings start from. smoke: a short test that everything works;"
+            " laptop; gpu (untested; `wmloop start` takes it where there is CUDA); paper (data and networks after Ha and"
             " Schmidhuber 2018, but PPO trains an MLP; untested)"
         ),
     ] = "laptop"

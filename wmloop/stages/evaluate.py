@@ -38,7 +38,7 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
         goal = config.budget.goal
         if goal is not None and metrics["score"] >= goal:
             ctx.log(
-                f"goal met on {len(tracks)} held-out episodes with {metrics['score']:.0f}: confirming on further ones"
+                f"score {metrics['score']:.0f} on {len(tracks)} held-out episodes reaches the goal: confirming on further ones"
             )
             further = confirmation_seeds(config.evaluate.confirm_episodes)
             ctx.begin(len(further) * config.env.most_frames)
@@ -49,15 +49,16 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
             low = ranking.lower_bound([result.score for result in results], goal)
             if math.isfinite(low):
                 metrics["confirmed_score_low"] = low
-            verdict = "confirmed" if ranking.confirms(metrics, goal) else "not sure yet, so it goes on"
+            verdict = "confirmed" if ranking.confirms(metrics, goal) else "not confirmed, training continues"
             ctx.log(
-                f"{confirmed['score']:.1f} on {len(further)} confirming episodes, error {confirmed['score_se']:.1f}: {verdict}"
+                f"score {confirmed['score']:.1f} on {len(further)} confirming episodes, standard error"
+                f" {confirmed['score_se']:.1f}: {verdict}"
             )
     if metrics.get("predicted_return", 0.0) > metrics.get("best_real_return", math.inf):
-        usual = ": usual while it has seen only random driving" if ctx.iteration == 0 else ""
+        usual = ": usual while it has seen only the random policy" if ctx.iteration == 0 else ""
         ctx.log(
-            f"M predicts {metrics['predicted_return']:.0f} an episode,"
-            f" more than the best real one paid in the same decisions ({metrics['best_real_return']:.0f}){usual}",
+            f"M predicts a return of {metrics['predicted_return']:.0f} per episode, more than that of the best real episode in"
+            f" the same agent steps ({metrics['best_real_return']:.0f}){usual}",
             "warning",
         )
     return metrics
