@@ -54,7 +54,7 @@ def test_a_module_of_the_current_folder_can_be_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("module", "said"),
     [
-        ("", "'kite' has the entry 'kites:KITE', which cannot be imported: .*KITE"),
+        ("", "'kite': 'kites:KITE' cannot be imported: .*KITE"),
         ("import nowhere_at_all", "No module named 'nowhere_at_all'"),
         ("raise ValueError('no wind')", "no wind"),
         ("KITE = ", "invalid syntax"),

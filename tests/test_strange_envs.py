@@ -143,7 +143,7 @@ def test_whatever_is_rendered_people_see_a_picture(name: str, shape: tuple[int, 
         ("DrawsAtBirth", {}, "WARNING: the same seed and the same actions"),
         ("CountsItself", {}, "WARNING: the same seed and the same actions"),
         ("RandomLater", {}, "WARNING: the same seed and the same actions"),
-        ("Black", {}, "WARNING: every picture"),
+        ("Black", {}, "WARNING: all observations"),
         (
             "Endless",
             {},
@@ -218,7 +218,7 @@ def test_spaces_that_cannot_be_driven_are_refused_with_what_would_fit(name: str,
         ("FloatsBeyond", r"showed values from 0 to 240, and its pictures are to lie in \[0, 1\]"),
         ("FloatsUndeclared", "showed an array of float64, and it declares"),
         ("NanPictures", "showed values from nan"),
-        ("FractionsOf255", r"declares pictures in \[0, 255\] and showed fractions, none above 1"),
+        ("FractionsOf255", r"declares images in \[0, 255\] but returned only fractions up to 1"),
         ("MaskedReward", "the reward masked"),
         ("MaskedPictures", "masked values"),
         ("OtherActionsLater", "has other actions after its reset"),
@@ -234,7 +234,7 @@ def test_what_is_returned_against_the_contract_is_refused_with_the_place(name: s
 
 
 def test_copies_that_disturb_one_another_are_refused_where_they_would_share_a_process() -> None:
-    with pytest.raises(UsageError, match=r"another episode once a second copy was driven.*--set env\.num_envs"):
+    with pytest.raises(UsageError, match=r"different results .* once a second instance ran.*--set env\.num_envs"):
         check_environment(config("Shares", num_envs=1000))
     assert check_environment(config("Shares", num_envs=1))[0] == []
 
@@ -244,7 +244,7 @@ def test_a_reward_that_is_no_finite_number_is_refused_with_copy_seed_and_decisio
     with EnvPool(config(name), 3) as pool:
         pool.reset([21, 22, 23])
         with pytest.raises(
-            DivergedError, match=r"copy \d \(seed 2\d, decision 1\) returned the reward (nan|inf|1e\+39)"
+            DivergedError, match=r"copy \d \(seed 2\d, agent step 1\) returned the reward (nan|inf|1e\+39)"
         ):
             pool.step(np.zeros((3, 2), np.float32))
 
@@ -255,7 +255,7 @@ def test_a_size_that_changes_on_the_way_is_refused_when_it_does() -> None:
         for _ in range(29):
             pool.step(np.array([[0, 0.4]], np.float32))
         with pytest.raises(
-            EnvironmentFailedError, match=r"copy 0 \(seed 5, decision 30\) showed an array of shape \(16"
+            EnvironmentFailedError, match=r"copy 0 \(seed 5, agent step 30\) showed an array of shape \(16"
         ):
             pool.step(np.array([[0, 0.4]], np.float32))
 
@@ -545,7 +545,7 @@ def test_an_environment_whose_actions_are_no_longer_those_of_the_run_is_refused(
     done = CliRunner().invoke(app, [command, "tiny", "--runs", str(tmp_path), *more.get(command, [])])
     assert done.exit_code == 2, done.output
     assert "lie in [-0.1" in done.output
-    assert "in [-1.0, -1.0] to [1.0, 1.0] when the run drove it" in done.output
+    assert "in [-1.0, -1.0] to [1.0, 1.0] when its episodes were collected" in done.output
 
 
 def _elsewhere(work: Any, config: EnvConfig, *rest: Any) -> Any:

@@ -102,7 +102,8 @@ STATES = {
     "driving": after(list(training())[:2]),
     "training": at_work(),
     "warned": after(
-        [Message("M predicts 1200 an episode, more than the best real one paid (900)", "warning")], at_work()
+        [Message("M predicts a return of 1200 per episode, more than that of the best real episode (900)", "warning")],
+        at_work(),
     ),
     "not yet scored": after(list(training())[:8]),
     "finished": after([RunFinished("brave-run", "goal", 2, 612.0)], at_work()),
@@ -200,7 +201,7 @@ def test_how_to_stop_is_on_the_screen_whatever_else_is_said():
 
 
 def test_a_warning_that_fits_the_screen_is_whole():
-    assert "more than the best real one paid (900)" in drawn(STATES["warned"], 80, 24)[-1]
+    assert "more than that of the best real episode (900)" in drawn(STATES["warned"], 80, 24)[-1]
 
 
 def test_before_the_first_score_the_screen_says_what_an_iteration_does_and_when_it_comes():
@@ -243,7 +244,7 @@ def test_a_figure_fits_its_column(value):
 
 def test_a_summary_lists_the_newest_scores_and_the_best():
     lines = summary(STATES["finished"], 700.0)
-    assert lines[0] == "run brave-run: the goal is met and confirmed"
+    assert lines[0] == "run brave-run: the goal is reached and confirmed"
     assert [line.split()[:2] for line in lines[3:-1]] == [["0", "-32.0"], ["1", "215"], ["2", "612"], ["3", "540"]]
     assert lines[-1] == "  best: 612 in iteration 2"
     many = [VersionCommitted(i, "evaluate", {"score": float(i)}, 0, 1.0) for i in range(100)]
