@@ -1,6 +1,7 @@
 """An agent as one file: what goes out comes in again, and nothing else does."""
 
 import json
+import re
 import tempfile
 
 import numpy as np
@@ -84,6 +85,17 @@ def test_an_exported_agent_comes_back_bit_for_bit_with_its_score_and_its_setting
     assert [result.exit_code for result in played] == [0, 0]
     first, second = (json.loads(result.stdout)["tracks"] for result in played)
     assert first == second
+
+
+def test_runs_and_log_show_that_an_agent_was_imported_and_no_time_that_nobody_measured(exported, tmp_path):
+    assert wmloop(tmp_path, "import", exported, "guest").exit_code == 0
+    (line,) = wmloop(tmp_path, "runs").stdout.splitlines()[1:]
+    assert re.search(r"guest .* imported +-?\d+\.\d +", line)
+    assert "iteration" not in line
+    logged = wmloop(tmp_path, "log", "guest").stdout
+    assert "0000/controller" in logged
+    assert "took" not in logged
+    assert "time by stage" not in logged
 
 
 def test_an_agent_of_earlier_days_is_imported_with_what_its_run_did_where_there_was_no_setting_yet(exported, tmp_path):

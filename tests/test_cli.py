@@ -449,6 +449,12 @@ def test_eval_scores_fresh_tracks_and_the_same_seed_scores_the_same(finished):
     assert "the best" in results[0].stderr
 
 
+def test_watch_offers_a_resume_that_does_more_for_a_run_that_has_done_all(finished):
+    watched = wmloop("watch", "tiny", runs=finished.runs)
+    assert (watched.exit_code, "has ended" in watched.stderr) == (0, True)
+    assert f"wmloop resume tiny --iterations 2 --runs {finished.runs}" in watched.stderr
+
+
 def test_eval_prints_what_people_ask_for(finished):
     result = wmloop("eval", "--episodes", "2", "--iteration", "0", runs=finished.runs)
     assert re.search(

@@ -254,7 +254,7 @@ def test_a_dream_ends_where_the_done_head_fires(real):
     real.temperature = 1.0  # the weights have changed
     moments = episode(Dreamt(real, 60, 1))
     assert len(moments) == 2
-    assert "done head" in moments[-1].ended
+    assert "as M predicts" in moments[-1].ended
 
 
 def test_the_same_seed_dreams_the_same_dream(real):

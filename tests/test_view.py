@@ -102,7 +102,7 @@ STATES = {
     "driving": after(list(training())[:2]),
     "training": at_work(),
     "warned": after(
-        [Message("M predicts a return of 1200 per episode, more than that of the best real episode (900)", "warning")],
+        [Message("M predicts a return of 1200, more than that of the best real episode (900)", "warning")],
         at_work(),
     ),
     "not yet scored": after(list(training())[:8]),
@@ -425,6 +425,17 @@ def test_off_a_terminal_every_style_but_json_and_none_is_plain_lines(style, caps
     assert ESCAPE not in out
 
 
+def test_a_terminal_that_is_another_process_s_to_draw_on_gets_plain_lines(monkeypatch, capsys):
+    monkeypatch.setattr("wmloop.view.can_show_live", lambda: True)
+    monkeypatch.setattr("wmloop.streams.in_foreground", lambda terminal: False)
+    view = open_view("auto", ViewState(WORLD_MODEL))
+    view.report(Message("hello"))
+    view.close()
+    out = capsys.readouterr().out
+    assert out.endswith("hello\n")
+    assert ESCAPE not in out
+
+
 def test_none_says_nothing(capsys):
     view = open_view("none", ViewState(WORLD_MODEL))
     view.report(Message("hello"))
@@ -484,7 +495,7 @@ def test_the_live_view_takes_the_other_screen_and_gives_the_terminal_back():
     assert "a notice" in inside
     assert "\x1b[?25h" in text
     assert "a library warns" in left  # what was said to stderr meanwhile is not lost
-    assert "run brave-run: the goal is met" in left
+    assert "run brave-run: the goal is reached" in left
 
 
 def test_no_color_means_no_colours_and_no_pictures():

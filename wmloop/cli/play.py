@@ -41,7 +41,7 @@ def play(
         typer.Option(
             "--in",
             help="real: the environment; dream: inside the world model; both: the environment, and beside it a dream that"
-            " starts from the same moment, gets no further observations (open loop), and starts anew every 25 agent steps.",
+            " starts from the same moment, gets no further observations (open loop), and starts again every 25 agent steps.",
         ),
     ] = "real",
     render: Annotated[

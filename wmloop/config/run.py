@@ -137,10 +137,10 @@ class RunConfig(Part):
 
     @property
     def burn_in(self) -> int:
-        """Return how many real decisions a world model has seen before a dream may begin."""
+        """Return how many agent steps of a real episode a world model observes before a dream may begin."""
         return 0
 
     @property
     def max_unrewarded(self) -> int | None:
-        """Return after how many decisions without any positive reward a collected episode is stopped; None: never."""
+        """Return after how many agent steps without a positive reward a collected episode is truncated; None: never."""
         return None

@@ -57,8 +57,8 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
     if metrics.get("predicted_return", 0.0) > metrics.get("best_real_return", math.inf):
         usual = ": usual while it has seen only the random policy" if ctx.iteration == 0 else ""
         ctx.log(
-            f"M predicts a return of {metrics['predicted_return']:.0f} per episode, more than that of the best real episode in"
-            f" the same agent steps ({metrics['best_real_return']:.0f}){usual}",
+            f"M predicts a return of {metrics['predicted_return']:.0f}, more than that of the best real episode"
+            f" ({metrics['best_real_return']:.0f}){usual}",
             "warning",
         )
     return metrics
