@@ -160,11 +160,11 @@ def test_every_other_command_on_the_page_does_what_it_says(stranger):
     text = (stranger.folder / "runs" / "push" / "report.html").read_text()
     assert all(stage in text for stage in ("collect", "model", "controller", "evaluate"))
     for section in (
-        "What V sees",
+        "V's reconstructions",
         "One agent step ahead",
         "Open loop",
         "Terminations",
-        "predicted less real",
+        "predicted minus real",
     ):
         assert section in text
 

@@ -93,7 +93,7 @@ def test_a_report_says_what_the_store_says_and_needs_nothing_from_outside(runs, 
     assert f"{best.metrics['score']:.0f}" in words
     for told in (
         "Learning",
-        "What V sees",
+        "V's reconstructions",
         "M's dream",
         "Time",
         "trainable parameters",
@@ -281,7 +281,7 @@ def test_a_report_on_a_world_model_that_draws_no_pictures_says_so_and_shows_the_
     assert wmloop("report", "one", "--to", tmp_path / "here", runs=runs).exit_code == 0
     words = check(tmp_path / "here" / "report.html")
     assert "does not predict images" in words
-    assert "What V sees" not in words
+    assert "V's reconstructions" not in words
     assert "Terminations" in words
     assert "rewards predicted one agent step ahead" in words
     assert "error of the predicted images" not in words

@@ -162,10 +162,10 @@ def _temporary(runs: Path) -> Finding:
         return Finding(
             "sockets",
             "note",
-            f"and shared memory: in {place}, because TMPDIR {said} {fault}",
+            f"and shared memory are in {place}, because TMPDIR {said} {fault}",
             "set TMPDIR to another folder",
         )
-    return Finding("sockets", "good", f"and shared memory: in {place}")
+    return Finding("sockets", "good", f"and shared memory are in {place}")
 
 
 def _disk(runs: Path) -> Finding:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from wmloop.cli.exits import guarded, say, say_next
-from wmloop.cli.opening import commits, open_run
+from wmloop.cli.opening import commits, open_run, play_command
 from wmloop.cli.options import NameArgument, RunsOption
 from wmloop.commands import command
 from wmloop.opening import pipeline_of, stored_config
@@ -46,6 +46,10 @@ def watch(
     from wmloop.view import open_view, show_ended
 
     store = open_run(runs, name)
+    if "imported" in store.facts:
+        say(f"{store.name} is an imported agent: there is no training to watch")
+        say_next({"see what it scored": command("log", store.path), "watch it": play_command(store.path)})
+        return
     log = Log(store)
     state, finished = so_far(store, log)
     if not store.holder():
@@ -106,7 +110,7 @@ def so_far(store: Store, log: Log) -> tuple[ViewState, bool]:
     own = {(event.iteration, event.stage) for _, event in latest if isinstance(event, VersionCommitted)}
     before = [version for version in commits(store) if (version.iteration, version.stage) not in own]
     now, wall = time.monotonic(), datetime.datetime.now(datetime.UTC)
-    state = recall(ViewState(pipeline_of(stored_config(store))), before, now)
+    state = recall(ViewState(pipeline_of(stored_config(store)), run=store.name, began=now), before, now)
     for record, event in latest:
         state = reduce(state, event, now - _age(record, wall))
     return state, bool(latest) and isinstance(latest[-1][1], RunFinished)
@@ -121,11 +125,11 @@ def _age(record: dict[str, Any], wall: datetime.datetime) -> float:
 
 
 def _ended(store: Store, finished: bool) -> None:
+    from wmloop.cli.session import more
+
     how = "has ended" if finished else "is not being trained at the moment"
     say(f"the run {store.name} {how}")
-    steps = {"see what it did": command("log", store.path)}
-    if "imported" not in store.facts:
-        from wmloop.cli.session import more
-
-        steps["continue it"] = command("resume", store.path, *more(store))
-    say_next(steps)
+    say_next({
+        "see what it did": command("log", store.path),
+        "continue it": command("resume", store.path, *more(store)),
+    })  # fmt: skip
