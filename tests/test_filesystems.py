@@ -149,7 +149,7 @@ def test_a_disk_without_locks_holds_a_run_and_it_is_said_once(
         assert store.holder() is None
     assert not (store.path / "lock.json").exists()
     (said,) = take_notes()
-    assert "has no locks" in said
+    assert "has no file locks" in said
     assert Store.create(store.path.parent, "two", "", {}).verify() == []
 
 
@@ -505,7 +505,7 @@ def test_a_foreign_or_damaged_folder_is_passed_over_and_named(store: Store, head
     assert latest_run(root) == "one"
     (said,) = take_notes()
     assert "later" in said
-    assert "passed over" in said
+    assert "is skipped" in said
     result = wmloop(root, "runs")
     assert result.exit_code == 0
     assert "smoke" in result.stdout

@@ -348,9 +348,9 @@ def test_a_linked_version_is_no_version(store: Store) -> None:
         ({"files": {"../../config.toml": {"size": 9, "sha256": "0" * 64}}}, "is no file name"),
         ({"files": {"/etc/passwd": {"size": 9, "sha256": "0" * 64}}}, "is no file name"),
         ({"files": {"a": {"size": -1, "sha256": "0" * 64}}}, "has no size"),
-        ({"files": {"a": {"size": 1, "sha256": "x"}}}, "does not fit"),
+        ({"files": {"a": {"size": 1, "sha256": "x"}}}, "is not a SHA-256"),
         ({"files": []}, "not a whole manifest"),
-        ({"parents": {"../0000": "0" * 64}}, "does not fit"),
+        ({"parents": {"../0000": "0" * 64}}, "is not the name of a stage output"),
         ({"metrics": {"loss": "low"}}, "no finite number"),
         ({"seconds": True}, "no finite number"),
     ],
@@ -462,7 +462,7 @@ def test_a_damaged_version_is_not_silently_made_anew(store: Store) -> None:
     (version.path / "curve.png").write_bytes(b"")
     assert store.version(0, "vision") is None
     with pytest.raises(
-        StoreCorruptError, match=r"curve\.png has 0 bytes, not 4.*Move .* away, and `wmloop resume one --runs \S+`"
+        StoreCorruptError, match=r"curve\.png has 0 bytes, not 4.*Move .* elsewhere, and `wmloop resume one --runs \S+`"
     ):
         store.draft(0, "vision")
 

@@ -502,7 +502,7 @@ def test_an_environment_that_fails_on_the_way_is_told_with_where_to_read_on(tmp_
     assert "Traceback" not in done.stderr
     assert "bug of wmloop" not in done.stderr
     log = tmp_path / "one" / "environment.log"
-    assert f"wmloop resume one --runs {tmp_path}` goes on from there\n" in done.stderr
+    assert f"wmloop resume one --runs {tmp_path}` continues from there\n" in done.stderr
     assert done.stderr.rstrip().endswith(f"the traceback of what it raised, is in {log}")
     assert "Traceback (most recent call last):" in log.read_text()
 
