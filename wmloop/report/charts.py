@@ -86,7 +86,7 @@ def gap(facts: Facts) -> Figure:
 
 
 def tracks(facts: Facts) -> Figure:
-    """Draw the served agent's score on each of its tracks, the best first, those of `wmloop eval` too."""
+    """Draw the served agent's score in each of its episodes, the best first, those of `wmloop eval` too."""
     figure, axes = drawing.axes(xlabel="episodes, best first", ylabel="score")
     kinds = [
         (f"{len(scores)} {name} episodes", colour, scores)

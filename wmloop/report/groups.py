@@ -104,7 +104,7 @@ def gaps(groups: Sequence[Group]) -> Figure:
 
 
 def spreads(runs: Sequence[Facts]) -> Figure:
-    """Draw the scores of each run's served agent on all its tracks; where these are not recorded, mean and deviation."""
+    """Draw the scores of each run's served agent in all its episodes; where these are not recorded, mean and deviation."""
     figure, axes = drawing.axes(3.2 + 0.12 * len(runs), ylabel="score")
     for place, facts in enumerate(runs, 1):
         scores = [track.score for track in facts.tracks] + facts.fresh
