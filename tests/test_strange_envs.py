@@ -138,8 +138,8 @@ def test_whatever_is_rendered_people_see_a_picture(name: str, shape: tuple[int, 
         ("Wholes", {}, "whole numbers (int64)"),
         ("IgnoresSeed", {}, "WARNING: the same seed and the same actions gave two different episodes"),
         ("GlobalRandomness", {}, "WARNING: the same seed and the same actions"),
-        ("OneEpisode", {}, "the seeds 1 and 1073741823 and 1075741824 gave the same first 8 decisions"),
-        ("ClampsSeed", {}, "the seeds 1073741823 and 1075741824 gave the same first 8 decisions"),
+        ("OneEpisode", {}, "the seeds 1 and 1073741823 and 1075741824 gave the same first 8 agent steps"),
+        ("ClampsSeed", {}, "the seeds 1073741823 and 1075741824 gave the same first 8 agent steps"),
         ("DrawsAtBirth", {}, "WARNING: the same seed and the same actions"),
         ("CountsItself", {}, "WARNING: the same seed and the same actions"),
         ("RandomLater", {}, "WARNING: the same seed and the same actions"),
@@ -545,7 +545,7 @@ def test_an_environment_whose_actions_are_no_longer_those_of_the_run_is_refused(
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, [command, "tiny", "--runs", str(tmp_path), *more.get(command, [])])
     assert done.exit_code == 2, done.output
-    assert "lie in [-0.1" in done.output
+    assert "are in [-0.1" in done.output
     assert "in [-1.0, -1.0] to [1.0, 1.0] when its episodes were collected" in done.output
 
 
