@@ -417,7 +417,7 @@ def test_the_doctor_says_where_sockets_are_and_what_is_wrong_with_tmpdir(places,
     monkeypatch.setattr(scratch, "temporary_folder", made)
     finding = doctor.LOOKS["sockets"](Path())
     assert finding.verdict == "note"
-    assert f"in {places.short}, as TMPDIR {missing} does not do (No such file" in finding.found
+    assert f"in {places.short}, because TMPDIR {missing} cannot be used (No such file" in finding.found
     places(places.short)
     assert doctor.LOOKS["sockets"](Path()).verdict == "good"
     places(missing)
