@@ -113,7 +113,8 @@ def _learning(page: Page, facts: Facts) -> None:
     if not facts.points:
         page.say("No iteration has been evaluated yet.")
     else:
-        page.table(_ITERATION_HEAD, [_iteration(point) for point in facts.points])
+        rows = [_iteration(point) for point in facts.points]
+        page.table(_ITERATION_HEAD, [["imported", *row[1:]] for row in rows] if "imported" in facts.made else rows)
 
 
 _ITERATION_HEAD = (

@@ -96,7 +96,8 @@ def ended(page: Page, probe: Probe, facts: Facts) -> None:
     told: list[tuple[str, Mapping[str, float]]]
     told = [(f"{len(probe.scores)} fresh episodes", ends([ReturnForecast([], [], [], ends=by_bin(*probe.done.T))]))]
     if facts.best and facts.best.ends:
-        told.append((f"the held-out episodes of iteration {facts.best.iteration}", facts.best.ends))
+        which = "" if "imported" in facts.made else f" of iteration {facts.best.iteration}"
+        told.append((f"the held-out episodes{which}", facts.best.ends))
     for place, figures in told:
         page.say(
             f"Of {place} {figures['terminations']:.0f} terminated; M predicted {figures['predicted_terminations']:.1f}."
