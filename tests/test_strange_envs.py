@@ -561,10 +561,12 @@ def test_an_imported_agent_loads_no_module_that_its_file_names_without_being_tru
     layer = tiny_config()
     layer["env"]["id"] = "evil_module:evil/Env-v0"
     Store.create(tmp_path, "friend", to_toml(build_config("smoke", layer)), {"imported": {"file": "agent.safetensors"}})
-    done = CliRunner().invoke(app, [command, "friend", "--runs", str(tmp_path)])
-    assert done.exit_code == 2
-    assert "names the module 'evil_module', which would be loaded and executed here" in done.output
-    assert "--trust-env" in done.output
+    shutil.copytree(tmp_path / "friend", tmp_path / "copied")
+    for name in ("friend", "copied"):
+        done = CliRunner().invoke(app, [command, name, "--runs", str(tmp_path)])
+        assert done.exit_code == 2
+        assert "names the module 'evil_module', which would be loaded and executed here" in done.output
+        assert "--trust-env" in done.output
     shown = ["--to", str(tmp_path / "drive.gif")] if command == "play" else []  # there may be no display
     trusted = CliRunner().invoke(app, [command, "friend", *shown, "--runs", str(tmp_path), "--trust-env"])
     assert "has no agent yet" in trusted.output  # it went on to look for the agent
