@@ -219,7 +219,7 @@ def test_resume_goes_further_with_a_larger_budget_but_only_this_time(twice, tmp_
     assert records[0]["event"] == "RunStarted"
     assert records[0]["resumed"] is True
     assert [r["iteration"] for r in records if r["event"] == "VersionCommitted"] == [1] * 5
-    further = rf"^  wmloop resume tiny --runs {re.escape(str(twice.runs))} --iterations 4 +# go further$"
+    further = rf"^  wmloop resume tiny --runs {re.escape(str(twice.runs))} --iterations 4 +# train further$"
     assert re.search(further, twice.stderr, re.M)
     assert "iterations = 1" in (twice.runs / "tiny" / "config.toml").read_text()
     shutil.copytree(twice.runs / "tiny", tmp_path / "tiny")
