@@ -96,7 +96,7 @@ def test_every_way_that_was_renamed_is_said_when_it_is_used():
 
 def test_what_would_be_ignored_is_refused(finished, tmp_path):
     for words in (["--iteration", "0"], ["--seed", "0"], ["--trust-env"]):
-        assert "drives nothing" in wmloop("report", "tiny", "tiny", *words, runs=finished.runs).stderr
+        assert "plays no episodes" in wmloop("report", "tiny", "tiny", *words, runs=finished.runs).stderr
     assert wmloop("watch", "tiny", "--progress", "none", runs=finished.runs).exit_code == 2
     both = wmloop("play", "tiny", "--render", "terminal", "--to", tmp_path / "x.mp4", runs=finished.runs)
     assert "two places" in both.stderr

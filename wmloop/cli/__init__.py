@@ -48,7 +48,7 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., Any], tuple[str, ...]]]] = {
         "init": (init, ("wmloop init CartPole-v1", "wmloop init my_module:MyEnv-v0 --to mine.toml")),
     },
     "Look": {
-        "play": (play, ("wmloop play demo", "wmloop play my-run --in both --to drive.mp4",
+        "play": (play, ("wmloop play demo", "wmloop play my-run --in both --to episode.mp4",
                         "wmloop play my-run --iteration 12 --against 3")),
         "eval": (score, ("wmloop eval demo --episodes 100", "wmloop eval my-run --json > scores.json")),
         "report": (report, ("wmloop report my-run", "wmloop report my-run other --to comparison")),
@@ -86,8 +86,8 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback(
-    epilog="`wmloop help COMMAND` tells more, `wmloop help exit-codes` what each exit code means. Runs live in ./runs, or in"
-    " --runs DIR, or in $WMLOOP_RUNS."
+    epilog="`wmloop help COMMAND` shows the help of a command, `wmloop help exit-codes` what exit codes mean. Runs are stored"
+    " in ./runs, or in --runs DIR, or in $WMLOOP_RUNS."
 )
 def _wmloop(
     ctx: typer.Context,
@@ -95,7 +95,11 @@ def _wmloop(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Train a World Models agent: look, dream, practise in the dream, drive; again until the goal is met."""
+    """Train a World Models agent.
+
+    Collect episodes, learn a world model from them, train the policy inside it, evaluate; repeat until the goal is reached
+    or the budget is used up.
+    """
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())
 

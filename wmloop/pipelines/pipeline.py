@@ -122,20 +122,22 @@ class Pipeline:
             inspect.signature(self.shaper).bind(None)
         except TypeError as error:
             raise UsageError(
-                f"what tells the networks' shapes of the pipeline {self.name!r} is given (config): it has {error}"
+                f"the function 'shapes' of the pipeline {self.name!r} is called with (config), but its signature does not take"
+                f" that: {error}"
             ) from None
         try:
             inspect.signature(self.checker).bind(None, None, None)
         except TypeError as error:
             raise UsageError(
-                f"what checks the agent of the pipeline {self.name!r} is given (config, actions, tensors): it has {error}"
+                f"the function 'accept' of the pipeline {self.name!r} is called with (config, actions, tensors), but its"
+                f" signature does not take that: {error}"
             ) from None
         try:
             inspect.signature(self.loader).bind(None, None, None, **parts)
         except TypeError as error:
             raise UsageError(
-                f"what loads the agent of the pipeline {self.name!r} is given (config, actions, device) and the versions"
-                f" {', '.join(parts)}: it has {error}"
+                f"the function 'load' of the pipeline {self.name!r} is called with (config, actions, device) and the stage"
+                f" outputs {', '.join(parts)} by name, but its signature does not take that: {error}"
             ) from None
         for stage in self.stages:
             read = dict.fromkeys([*stage.needs, *stage.carries, *stage.carries_accepted])
@@ -144,9 +146,9 @@ class Pipeline:
                 inspect.signature(stage.run).bind(None, **dict.fromkeys(stage.needs))
             except TypeError as error:
                 raise UsageError(
-                    f"the stage {stage.name!r} of the pipeline {self.name!r} is given the versions"
-                    f" {', '.join(read) or 'of no other'} as arguments, those that it carries from iteration 1 on:"
-                    f" its function has {error}"
+                    f"the function of the stage {stage.name!r} of the pipeline {self.name!r} is called with the outputs of"
+                    f" {', '.join(read) or 'no other stage'} as arguments (from iteration 1 on including those of the"
+                    f" previous iteration), but its signature does not take that: {error}"
                 ) from None
 
     @property
@@ -172,7 +174,7 @@ class Pipeline:
         Raises:
             UsageError: there is no such module or function.
         """
-        loader: Callable[..., Any] = found(self.load, f"what loads the agent of the pipeline {self.name!r}")
+        loader: Callable[..., Any] = found(self.load, f"the attribute 'load' of the pipeline {self.name!r}")
         return loader
 
     def load_agent(self, config: Any, actions: Any, device: Any, versions: Mapping[str, Any]) -> Any:
@@ -182,7 +184,7 @@ class Pipeline:
             UsageError: what `load` made is none; what it lacks is listed.
         """
         agent = self.loader(config, actions, device, **versions)
-        made = f"what loads the agent of the pipeline {self.name!r} made"
+        made = f"the function 'load' of the pipeline {self.name!r} returned"
         require_parts(agent, ("start", "act"), made, "wmloop.agents.agent.Agent")
         if self.dreams:
             require_parts(agent, _DREAMER, f"{made}, which is to have a world model,", _DESCRIBED)
@@ -198,7 +200,7 @@ class Pipeline:
         Raises:
             UsageError: there is no such module or function.
         """
-        checker: Callable[..., None] = found(self.accept, f"what checks the agent of the pipeline {self.name!r}")
+        checker: Callable[..., None] = found(self.accept, f"the attribute 'accept' of the pipeline {self.name!r}")
         return checker
 
     @property
@@ -208,7 +210,7 @@ class Pipeline:
         Raises:
             UsageError: there is no such module or function.
         """
-        what = f"what tells the networks' shapes of the pipeline {self.name!r}"
+        what = f"the attribute 'shapes' of the pipeline {self.name!r}"
         shaper: Callable[..., Mapping[str, tuple[int, ...]]] = found(self.shapes, what)
         return shaper
 
@@ -219,7 +221,7 @@ class Pipeline:
         Raises:
             UsageError: there is no such module or class.
         """
-        config_type: type[Any] = found(self.settings, f"the settings of the pipeline {self.name!r}")
+        config_type: type[Any] = found(self.settings, f"the attribute 'settings' of the pipeline {self.name!r}")
         return config_type
 
     @property
@@ -230,4 +232,4 @@ class Pipeline:
 
 
 def _missing(*_: object, **__: object) -> dict[str, float]:
-    raise UsageError("a stage that no pipeline has cannot be performed")
+    raise UsageError("this Stage does not belong to a pipeline: put it into a Pipeline's stages before running it")
