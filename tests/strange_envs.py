@@ -220,6 +220,13 @@ class OldStep(_Strange):
         return seen, reward, terminated, info
 
 
+class StepNone(_Strange):
+    """Return nothing from a step."""
+
+    def step(self, action: np.ndarray) -> Any:
+        super().step(action)
+
+
 class OldReset(_Strange):
     """Return the observation alone, as gym did."""
 

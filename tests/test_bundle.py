@@ -1,6 +1,7 @@
 """An agent as one file: what goes out comes in again, and nothing else does."""
 
 import json
+import re
 import tempfile
 
 import numpy as np
@@ -86,6 +87,17 @@ def test_an_exported_agent_comes_back_bit_for_bit_with_its_score_and_its_setting
     assert first == second
 
 
+def test_runs_and_log_show_that_an_agent_was_imported_and_no_time_that_nobody_measured(exported, tmp_path):
+    assert wmloop(tmp_path, "import", exported, "guest").exit_code == 0
+    (line,) = wmloop(tmp_path, "runs").stdout.splitlines()[1:]
+    assert re.search(r"guest .* imported +-?\d+\.\d +", line)
+    assert "iteration" not in line
+    logged = wmloop(tmp_path, "log", "guest").stdout
+    assert "0000/controller" in logged
+    assert "took" not in logged
+    assert "time by stage" not in logged
+
+
 def test_an_agent_of_earlier_days_is_imported_with_what_its_run_did_where_there_was_no_setting_yet(exported, tmp_path):
     def earlier(tensors, notes):
         lines = notes["config"].splitlines()
@@ -128,7 +140,7 @@ def test_an_imported_agent_cannot_be_resumed_and_names_are_not_taken_twice(expor
     assert wmloop(tmp_path, "import", exported).exit_code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["tiny-0"]
     result = wmloop(tmp_path, "resume", "tiny-0")
-    assert (result.exit_code, "to play and to eval" in result.stderr) == (2, True)
+    assert (result.exit_code, "cannot be trained further" in result.stderr) == (2, True)
     result = wmloop(tmp_path, "import", exported)
     assert (result.exit_code, "choose another name" in result.stderr) == (2, True)
 
@@ -201,7 +213,7 @@ def test_what_a_file_names_as_its_pipeline_is_not_executed(exported, tmp_path, m
         assert 'pipeline = "world-model"' in notes["config"]
         notes["config"] = notes["config"].replace('pipeline = "world-model"', 'pipeline = "evil:PIPELINE"')
 
-    with pytest.raises(StoreCorruptError, match="cannot say what is executed here"):
+    with pytest.raises(StoreCorruptError, match="which would import code that the file names"):
         bundle.unpack(changed(exported, tmp_path, name_it), tmp_path / "runs", "x", {})
     assert not (tmp_path / "executed").exists()
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())

@@ -219,7 +219,7 @@ def test_resume_goes_further_with_a_larger_budget_but_only_this_time(twice, tmp_
     assert records[0]["event"] == "RunStarted"
     assert records[0]["resumed"] is True
     assert [r["iteration"] for r in records if r["event"] == "VersionCommitted"] == [1] * 5
-    further = rf"^  wmloop resume tiny --runs {re.escape(str(twice.runs))} --iterations 4 +# go further$"
+    further = rf"^  wmloop resume tiny --runs {re.escape(str(twice.runs))} --iterations 4 +# train further$"
     assert re.search(further, twice.stderr, re.M)
     assert "iterations = 1" in (twice.runs / "tiny" / "config.toml").read_text()
     shutil.copytree(twice.runs / "tiny", tmp_path / "tiny")
@@ -243,7 +243,7 @@ def test_a_resume_may_change_what_decides_no_result(runs, taken_up):
     (config,) = taken_up
     assert (config.budget.goal, config.budget.hours, config.store.keep_last) == (5.0, 3.0, 3)
     assert (config.env.worker_timeout, config.vision.frame_cache) == (9.0, 100)
-    assert "to the last bit" not in result.stderr
+    assert "bit for bit" not in result.stderr
     for word in ("--goal 5.0", "store.keep_last=3", "env.worker_timeout=9.0", "vision.frame_cache=100"):
         assert word in result.stderr  # the next resume must say so again
 
@@ -252,7 +252,7 @@ def test_a_resume_may_change_what_decides_no_result(runs, taken_up):
 def test_a_resume_may_change_what_belongs_to_the_machine_and_says_what_that_means(changes, runs, taken_up):
     result = wmloop("resume", *changes, runs=runs)
     assert result.exit_code == 0, result.stderr
-    assert "its numbers are not, to the last bit, those of a run that never stopped" in result.stderr
+    assert "its numbers are not bit for bit those of a run that never stopped" in result.stderr
     assert len(taken_up) == 1
 
 
@@ -271,7 +271,7 @@ def test_the_command_that_begins_anew_can_be_pasted_and_names_what_is_in_the_way
     said = wmloop("resume", "--set", "env.crop=[0, 20, 0, 20]", runs=runs).stderr
     assert "`wmloop start --set 'env.crop=[0, 20, 0, 20]'`" in said
     said = wmloop("fork", "tiny", "--from", "0", "--seed", "5", "--set", "memory.hidden_size=64", runs=runs).stderr
-    assert "other shapes than memory.hidden_size would give them" in said
+    assert "memory.hidden_size would change the shapes of the networks" in said
     assert "`wmloop start --set memory.hidden_size=64` begins anew" in said
 
 
@@ -389,7 +389,7 @@ def test_runs_are_listed_with_their_best_score_and_damaged_ones_too(runs):
     result = wmloop("runs", runs=runs)
     assert result.exit_code == 0
     assert re.search(r"tiny .* smoke .* 1 of 1 .* \(iteration 0\) .* MB", result.stdout)
-    assert re.search(r"broken .* not as the run wrote it", result.stdout)
+    assert re.search(r"broken .* was changed after the run wrote it", result.stdout)
     listed = {run["run"]: run for run in json.loads(wmloop("runs", "--json", runs=runs).stdout)["runs"]}
     assert listed["tiny"]["best_iteration"] == 0
     assert "fault" in listed["broken"]
@@ -449,6 +449,12 @@ def test_eval_scores_fresh_tracks_and_the_same_seed_scores_the_same(finished):
     assert "the best" in results[0].stderr
 
 
+def test_watch_offers_a_resume_that_does_more_for_a_run_that_has_done_all(finished):
+    watched = wmloop("watch", "tiny", runs=finished.runs)
+    assert (watched.exit_code, "has ended" in watched.stderr) == (0, True)
+    assert f"wmloop resume tiny --iterations 2 --runs {finished.runs}" in watched.stderr
+
+
 def test_eval_prints_what_people_ask_for(finished):
     result = wmloop("eval", "--episodes", "2", "--iteration", "0", runs=finished.runs)
     assert re.search(
@@ -468,8 +474,9 @@ def test_play_writes_a_video_and_tells_how_each_episode_went(finished, tmp_path,
     lines = result.stdout.splitlines()
     assert len(lines) == 2
     for track, line in zip(fresh_seeds(2, 1), lines, strict=True):
-        word = "score" if place == "real" else "promised"
-        assert re.search(rf"\({place}, track {track}\): {word} -?[\d.]+, \d+ frames, (time was up|ended by)", line)
+        word = "score" if place == "real" else "predicted return"
+        how = rf"\({place}, environment seed {track}\): {word} -?[\d.]+, \d+ frames, (as long as|truncated|terminated)"
+        assert re.search(how, line)
     with av.open(str(target)) as container:
         assert sum(1 for _ in container.decode(video=0)) > 20
 
@@ -507,7 +514,7 @@ def test_a_fault_of_the_environment_is_no_bug_of_wmloop_and_says_what_goes_on(ru
     assert result.exit_code == 4
     assert result.stderr.splitlines() == [
         "error: copy 3 died",
-        f"all that was saved is safe: `wmloop resume tiny --runs {runs}` goes on from there",
+        f"nothing that was saved is lost: `wmloop resume tiny --runs {runs}` continues from there",
     ]
 
 
@@ -519,7 +526,7 @@ def test_workers_that_a_sigterm_ended_first_are_no_fault(runs, monkeypatch):
     monkeypatch.setattr("wmloop.loop.run", fail)
     result = wmloop("resume", runs=runs)
     assert result.exit_code == 143
-    assert "Go on with" in result.stderr
+    assert "Continue with" in result.stderr
 
 
 def test_ctrl_c_in_eval_says_so_and_is_130(finished, monkeypatch):
@@ -578,7 +585,7 @@ def test_a_run_stopped_by_ctrl_c_and_then_by_sigterm_ends_as_one_that_never_stop
 
     with begin("resume", "--progress", "plain", "--runs", tmp_path) as process:
         process.stdout.close()  # nobody reads its lines: the run goes on all the same
-        assert "see it drive" in process.stderr.read()
+        assert "watch it" in process.stderr.read()
     assert process.returncode == 0
     for version in Store.open(finished.runs / "tiny").versions():
         again = Store.open(tmp_path / "tiny").version(version.iteration, version.stage)
@@ -752,7 +759,9 @@ def test_a_fork_from_where_too_much_was_pruned_is_refused_and_play_names_what_is
     assert wmloop("prune", "long", runs=tmp_path).exit_code == 0
     result = wmloop("fork", "long", "--from", "0", runs=tmp_path)
     assert result.exit_code == 2
-    assert "cannot go on from iteration 0 of the run long: 0000/rollout was pruned" in result.stderr
+    assert (
+        "cannot fork the run long at iteration 0: training would read 0000/rollout, which was pruned" in result.stderr
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["long"]
     store = Store.open(tmp_path / "long")
     gone = next(v.iteration for v in store.versions() if v.stage == "controller" and "actor.safetensors" in v.pruned)

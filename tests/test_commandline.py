@@ -207,7 +207,7 @@ def test_a_file_to_import_that_is_a_folder_is_refused(tmp_path):
 def test_a_report_that_cannot_be_written_is_refused_before_anything_is_driven(tmp_path, monkeypatch, no_work):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
-    refused(wmloop("report", "demo", "--to", "file"), 2, "file is no folder", "--to DIR")
+    refused(wmloop("report", "demo", "--to", "file"), 2, "file is not a folder", "--to DIR")
     refused(wmloop("report", "demo", "--to", "file/below"), 74, "Not a directory", "--to DIR")
     refused(wmloop("report", "demo", "--to", "n" * 300), 74, "name too long", "--to DIR")
     monkeypatch.setattr(tempfile, "TemporaryFile", read_only)

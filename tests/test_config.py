@@ -70,7 +70,7 @@ def test_a_setting_on_the_command_line_is_typed(text, value):
     ("text", "words"),
     [("memory.hiden=3", "did you mean 'memory.hidden_size'"), ("memory.hidden_size=many", "memory.hidden_size"),
      ("memory.hidden_size=0", "whole number from 1 to"), ("hidden", "name=value"), ("dream.temperature=nan", "finite"),
-     ("vision.network=ha2017", "ha2018"), ("rollout.perturb_decisions=[5,2]", "must not be above"),
+     ("vision.network=ha2017", "ha2018"), ("rollout.perturb_decisions=[5,2]", "must not be greater than"),
      ("memory=3", "group of settings.*memory.hidden_size"), ("env.kwargs.a.b=3", "number, a text, true or false")],
 )  # fmt: skip
 def test_a_setting_that_does_not_fit_is_answered_with_what_would(text, words):

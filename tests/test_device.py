@@ -99,11 +99,11 @@ FACTS = {
     [
         ({}, []),
         ({"argv": [], "cores": 64, "python": "3.12.1", "git": "abc", "versions": {"pydantic": "2.10"}}, []),
-        ({"cpu": "B"}, ["processor B, was A. It goes on, but its numbers from here on are not bit for bit"]),
+        ({"cpu": "B"}, ["processor B, was A. The run continues, but from here on its numbers are not bit for bit"]),
         ({"instructions": "AVX2"}, ["instructions AVX2, was AVX512 avx512_bf16."]),
         ({"cpu": "B", "versions": {"torch": "2.13.0"}}, ["processor B, was A; torch 2.13.0, was 2.6.0. "]),
         ({"versions": {"pygame-ce": "missing", "pygame": "2.6.1"}},
-         ["drawing pygame 2.6.1, was pygame-ce 2.5.8. It goes on, but an episode"]),
+         ["drawing pygame 2.6.1, was pygame-ce 2.5.8. The run continues, but the same seed"]),
         ({"cpu": "B", "versions": {"gymnasium": "1.3.0"}}, ["processor B", "gymnasium 1.3.0, was 1.4.0. "]),
     ],
 )  # fmt: skip

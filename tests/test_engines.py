@@ -106,7 +106,7 @@ class Generous(Here):
     ("name", "said"),
     [
         ("tests.test_engines:Dumb", r"made Dumb, which lacks .*reset, send, receive"),
-        ("tests.test_engines:Generous", r"drives another episode than ours: .* differ in a reward"),
+        ("tests.test_engines:Generous", r"gives another episode than the engine 'processes': .* differ in a reward"),
         ("tests.test_engines:tiny_config", r"the engine 'tests.test_engines:tiny_config' fails"),
         ("tests.test_engines:np", r"is module, not a function that returns Envs"),
     ],

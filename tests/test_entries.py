@@ -54,7 +54,7 @@ def test_a_module_of_the_current_folder_can_be_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("module", "said"),
     [
-        ("", "'kite' has the entry 'kites:KITE', which cannot be imported: .*KITE"),
+        ("", "'kite': 'kites:KITE' cannot be imported: .*KITE"),
         ("import nowhere_at_all", "No module named 'nowhere_at_all'"),
         ("raise ValueError('no wind')", "no wind"),
         ("KITE = ", "invalid syntax"),
@@ -77,12 +77,12 @@ def test_a_name_that_two_packages_bring_is_refused_with_both(package):
     package("kites", {"wmloop.things": {"kite": "kites:KITE"}})
     registry().require_unique()
     package("dragons", {"wmloop.things": {"kite": "dragons:KITE"}})
-    with pytest.raises(UsageError, match=r"(dragons and kites|kites and dragons) each bring thing 'kite'"):
+    with pytest.raises(UsageError, match=r"(dragons and kites|kites and dragons) each register the thing 'kite'"):
         registry().require_unique()
 
 
 def test_a_name_of_our_own_that_a_package_brings_too_stays_ours_and_is_told(package):
     package("kites", {"wmloop.things": {"ours": "kites:KITE"}})
     assert registry().get("ours") == pytest.approx(3.14159, rel=1e-5)
-    with pytest.raises(UsageError, match="wmloop and kites each bring thing 'ours'"):
+    with pytest.raises(UsageError, match="wmloop and kites each register the thing 'ours'"):
         registry().require_unique()

@@ -534,7 +534,7 @@ def test_a_stopped_worker_does_not_hold_up_the_pools_end() -> None:
 def test_an_error_inside_the_environment_names_copy_and_cause() -> None:
     with EnvPool(tiny(), 2) as pool:
         pool.reset([1, 2])
-        with pytest.raises(EnvironmentFailedError, match=r"copy 1 \(seed nonsense, decision 0\) failed with .*eed"):
+        with pytest.raises(EnvironmentFailedError, match=r"copy 1 \(seed nonsense, agent step 0\) failed with .*eed"):
             pool.reset([None, "nonsense"])  # type: ignore[list-item]
 
 

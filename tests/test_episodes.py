@@ -51,7 +51,7 @@ def test_a_shard_whose_stream_is_too_short_is_refused():
 def test_a_shard_whose_parts_disagree_about_the_number_of_decisions_is_refused():
     arrays = pack([episode(3)])
     arrays["0000.shape"] = np.array([5, 64, 64, 3], np.int64)
-    with pytest.raises(ValueError, match="episode 0 has 3 decisions"):
+    with pytest.raises(ValueError, match="episode 0 has 3 agent steps"):
         list(unpack(arrays, observed=False))
 
 

@@ -118,7 +118,7 @@ def test_where_the_run_may_not_be_written_an_evaluation_is_printed_all_the_same(
     done = wmloop("eval", "tiny", "--tracks", 1, runs=run.parent)
     assert done.exit_code == 0, done.output
     assert "score" in done.stdout
-    assert "not kept with the run: cannot make folder" in done.stderr
+    assert "not stored with the run: cannot make folder" in done.stderr
 
 
 def test_the_run_that_comes_with_wmloop_is_not_written_to(run, monkeypatch):

@@ -92,7 +92,7 @@ def test_a_disk_that_syncs_no_folder_holds_a_run_and_it_is_said_once(
         assert_whole(write_version(store, 1))
     assert store.verify() == []
     (said,) = take_notes()
-    assert "cannot make names safe" in said
+    assert "cannot sync folders to disk" in said
     assert "power cut" in said
     assert take_notes() == []
 
@@ -149,7 +149,7 @@ def test_a_disk_without_locks_holds_a_run_and_it_is_said_once(
         assert store.holder() is None
     assert not (store.path / "lock.json").exists()
     (said,) = take_notes()
-    assert "has no locks" in said
+    assert "has no file locks" in said
     assert Store.create(store.path.parent, "two", "", {}).verify() == []
 
 
@@ -212,7 +212,7 @@ def test_a_note_whose_number_a_live_process_has_now_holds_nothing(store: Store, 
     (store.path / "lock.json").write_text(json.dumps({"pid": pid, "host": host}))
     assert store.holder() is None
     result = wmloop(store.path.parent, "watch", "one", "--progress", "plain")
-    assert (result.exit_code, "is not being trained now" in result.output) == (0, True)
+    assert (result.exit_code, "is not being trained at the moment" in result.output) == (0, True)
     assert f"wmloop resume one --runs {store.path.parent}" in result.output
 
 
@@ -505,7 +505,7 @@ def test_a_foreign_or_damaged_folder_is_passed_over_and_named(store: Store, head
     assert latest_run(root) == "one"
     (said,) = take_notes()
     assert "later" in said
-    assert "passed over" in said
+    assert "is skipped" in said
     result = wmloop(root, "runs")
     assert result.exit_code == 0
     assert "smoke" in result.stdout
@@ -624,7 +624,7 @@ def test_a_draft_that_cannot_be_taken_up_is_dropped_once_and_the_work_done_anew(
     else:
         (text,) = warnings
         assert file in text
-        assert "0000/rollout is dropped, and it is made anew" in text
+        assert "0000/rollout is discarded, and the stage starts again" in text
 
 
 def test_a_draft_that_is_of_no_use_again_ends_the_stage(store: Store) -> None:

@@ -22,7 +22,9 @@ from wmloop.legacy import OPTIONS
 NAMES = [name for section in COMMANDS.values() for name in section]
 CLI = Path(__file__).parent.parent / "wmloop" / "cli"
 #: Commands that list or tell something.
-TELLING = {"eval", "report", "runs", "log", "config", "verify", "prune", "export", "import", "settings", "doctor"}
+TELLING = {
+    "eval", "report", "runs", "log", "config", "verify", "prune", "export", "import", "settings", "tasks", "doctor",
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +46,8 @@ def test_one_thing_has_one_name_in_all_commands():
     assert {name for name in NAMES if "--json" in has[name]} == TELLING
     assert {name for name in NAMES if "--episodes" in has[name]} == {"eval", "play"}
     assert {name for name in NAMES if "--iteration" in has[name]} == {"eval", "play", "report", "export"}
-    assert {name for name in NAMES if "--to" in has[name]} == {"play", "report", "export"}
-    assert {name for name in NAMES if "--runs" not in has[name]} == {"settings", "help"}
+    assert {name for name in NAMES if "--to" in has[name]} == {"play", "report", "export", "init"}
+    assert {name for name in NAMES if "--runs" not in has[name]} == {"settings", "tasks", "init", "help"}
     olden = {"--tracks", "--version", "--run", "--as", "--best"}
     assert [(name, has[name] & olden) for name in NAMES if has[name] & olden] == []
 
@@ -94,7 +96,7 @@ def test_every_way_that_was_renamed_is_said_when_it_is_used():
 
 def test_what_would_be_ignored_is_refused(finished, tmp_path):
     for words in (["--iteration", "0"], ["--seed", "0"], ["--trust-env"]):
-        assert "drives nothing" in wmloop("report", "tiny", "tiny", *words, runs=finished.runs).stderr
+        assert "plays no episodes" in wmloop("report", "tiny", "tiny", *words, runs=finished.runs).stderr
     assert wmloop("watch", "tiny", "--progress", "none", runs=finished.runs).exit_code == 2
     both = wmloop("play", "tiny", "--render", "terminal", "--to", tmp_path / "x.mp4", runs=finished.runs)
     assert "two places" in both.stderr
@@ -174,14 +176,14 @@ def test_no_command_leaves_with_a_number_that_is_not_named():
 def test_every_command_that_tells_prints_one_object_of_one_shape(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = {
-        "runs": [], "log": ["tiny"], "config": ["tiny"], "verify": ["tiny"], "settings": ["dream"], "doctor": [],
+        "runs": [], "log": ["tiny"], "config": ["tiny"], "verify": ["tiny"], "settings": ["dream"], "tasks": [], "doctor": [],
         "prune": ["tiny", "--dry-run"], "eval": ["tiny", "--episodes", "1"], "export": ["tiny", "--to", "a.safetensors"],
         "import": ["a.safetensors", "given"], "report": ["given", "given"],
     }  # fmt: skip
     pytest.importorskip("matplotlib")
     assert words.keys() == TELLING
     for name, given in words.items():
-        runs = None if name == "settings" else tmp_path if name in ("import", "report") else finished.runs
+        runs = None if name in ("settings", "tasks") else tmp_path if name in ("import", "report") else finished.runs
         done = wmloop(name, *given, "--json", runs=runs)
         assert done.exit_code == 0, done.output
         told = json.loads(done.stdout)

@@ -60,7 +60,7 @@ ROOMS = {
     "signals": "",
     "spaces": "config entries errors",
     "stages": "agents calibration config dreams envs episodes learn models ranking seeding store training",
-    "starting": "commands config device envs errors pipelines store",
+    "starting": "commands config device envs errors events pipelines store",
     "store": "__init__ commands errors legacy",
     "streams": "",
     "tracking": "errors events store",
@@ -313,6 +313,7 @@ def test_these_rules_find_what_they_forbid():
 FILE_NAMES = {
     "config/presets.py": {"*.toml"},
     "pipelines/pipeline.py": {"*.safetensors"},
+    "cli/init.py": {".toml"},
     "cli/report.py": {"report.html", ".html"},
     "store/evaluations.py": {"eval-*-*.json"},
     "store/draft.py": {"snapshot-*.safetensors", "snapshot-"},

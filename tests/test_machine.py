@@ -242,7 +242,7 @@ def test_macos_own_temporary_folder_is_short_enough(places):
     folder.mkdir()
     assert scratch.temporary_fault(folder) == ""
     (longest := places.short / ("x" * 90)).mkdir()
-    assert scratch.temporary_fault(longest) == "has too long a name for sockets"
+    assert scratch.temporary_fault(longest) == "has too long a path for sockets"
 
 
 def test_the_usual_places_come_after_what_the_user_says_and_the_current_folder_last(monkeypatch, tmp_path):
@@ -313,7 +313,7 @@ def test_a_name_too_long_for_a_socket_is_passed_over(places):
     long.mkdir()
     places(long, places.short)
     assert made().parent == places.short
-    assert scratch.temporary_fault(long) == "has too long a name for sockets"
+    assert scratch.temporary_fault(long) == "has too long a path for sockets"
     assert list(long.iterdir()) == []
 
 
@@ -406,9 +406,9 @@ def test_the_doctor_tells_the_quota_and_the_limit_of_a_container(root, monkeypat
     })  # fmt: skip
     threads, memory = doctor.LOOKS["threads"](root), doctor.LOOKS["memory"](root)
     assert threads.verdict == "good"
-    assert "2 of 2 cores learn (2 of 64 cores by this container's quota of 2)" in threads.found
+    assert "training uses 2 of 2 cores (2 of 64 cores: the quota of this container is 2)" in threads.found
     assert memory.verdict == "note"
-    assert "1.1 GB free of the 3.2 GB that this container may take" in memory.found
+    assert "1.1 GB free of the 3.2 GB that this container may use" in memory.found
 
 
 def test_the_doctor_says_where_sockets_are_and_what_is_wrong_with_tmpdir(places, monkeypatch):
@@ -417,7 +417,7 @@ def test_the_doctor_says_where_sockets_are_and_what_is_wrong_with_tmpdir(places,
     monkeypatch.setattr(scratch, "temporary_folder", made)
     finding = doctor.LOOKS["sockets"](Path())
     assert finding.verdict == "note"
-    assert f"in {places.short}, as TMPDIR {missing} does not do (No such file" in finding.found
+    assert f"in {places.short}, because TMPDIR {missing} cannot be used (No such file" in finding.found
     places(places.short)
     assert doctor.LOOKS["sockets"](Path()).verdict == "good"
     places(missing)
@@ -451,6 +451,16 @@ def test_either_pygame_will_do_and_none_is_bad(monkeypatch):
     assert (finding.verdict, finding.found) == ("bad", "missing: pygame-ce")
     assert versions()["pygame-ce"] == "missing"
     assert versions()["box2d-py"] == "2.3.5"
+
+
+def test_two_packages_that_write_the_same_files_are_told(monkeypatch):
+    without(monkeypatch, **{"pygame-ce": "2.5.8", "pygame": "2.6.1", "box2d": "2.3.10"})
+    finding = doctor.LOOKS["packages"](Path())
+    assert finding.verdict == "note"
+    assert (
+        finding.advice
+        == "pygame-ce and pygame have the same files: pip uninstall pygame-ce pygame, then pip install pygame-ce"
+    )
 
 
 def test_a_gymnasium_whose_pictures_are_not_proven_is_said_to_be_slow(monkeypatch):

@@ -152,16 +152,19 @@ def test_every_other_command_on_the_page_does_what_it_says(stranger):
     assert "confirmed" in said["log push"]
     assert "push" in said["runs"]
     assert re.search(r"score +-0\.\d", said["eval push"])
-    assert re.search(r"dream +M predicted -\d\.\d an episode where -\d\.\d was paid", said["eval push"])
-    assert re.search(r"\(dream, track \d+\): promised -?\d\.\d, 20 frames, time was up", said["play push --in dream"])
+    assert re.search(r"dream +M predicted a return of -\d\.\d, the real one was -\d\.\d", said["eval push"])
+    assert re.search(
+        r"\(dream, environment seed \d+\): predicted return -?\d\.\d, 20 frames, as long as a real",
+        said["play push --in dream"],
+    )
     text = (stranger.folder / "runs" / "push" / "report.html").read_text()
     assert all(stage in text for stage in ("collect", "model", "controller", "evaluate"))
     for section in (
-        "What V sees",
-        "One decision ahead",
+        "V's reconstructions",
+        "One agent step ahead",
         "Open loop",
-        "Does M know when an episode ends",
-        "predicted less real",
+        "Terminations",
+        "predicted minus real",
     ):
         assert section in text
 
@@ -230,15 +233,19 @@ LINEAR = ("--pipeline", "linear", "--set", f"env.id={PUSH}")
 @pytest.mark.parametrize(
     ("points", "arguments", "said"),
     [
-        ({}, ("--pipeline", "wrong:NO_ARGUMENT"), "'model' .* is given the versions collect as arguments"),
+        ({}, ("--pipeline", "wrong:NO_ARGUMENT"), "'model' .* is called with the outputs of collect as arguments"),
         ({}, ("--pipeline", "wrong:NO_STAGE"), "the stage 'model' .* cannot be imported: .*'train'"),
-        ({}, ("--pipeline", "wrong:NO_LOADER"), "what loads the agent .* No module named 'wmloop_outside.agents'"),
+        ({}, ("--pipeline", "wrong:NO_LOADER"), "the attribute 'load' .* No module named 'wmloop_outside.agents'"),
         ({}, ("--pipeline", "wrong:NO_SETTINGS"), "no subclass of RunConfig"),
         ({"pipelines": {"gone": "nowhere:GONE"}}, ("--pipeline", "gone"), "'gone' .* No module named 'nowhere'"),
         ({}, ("--set", "env.engine=wrong:Deaf"), "made Deaf, which lacks receive"),
-        ({}, ("--set", "env.engine=wrong:Square"), "drives another episode than ours: .* in an observation"),
-        ({"engines": {"here": "wrong:Here"}}, (), "each bring engine 'here'"),
-        ({"profiles": {"Push-v0": "wrong:PROFILE"}}, (), "each bring profile 'Push-v0'"),
+        (
+            {},
+            ("--set", "env.engine=wrong:Square"),
+            "gives another episode than the engine 'processes': .* in an observation",
+        ),
+        ({"engines": {"here": "wrong:Here"}}, (), "each register the engine 'here'"),
+        ({"profiles": {"Push-v0": "wrong:PROFILE"}}, (), "each register the profile 'Push-v0'"),
         (
             {"profiles": {"Stuck-v0": "wrong:PROFILE"}},
             ("--set", "env.id=wrong:Stuck-v0"),
@@ -305,13 +312,13 @@ def take(outside, patch, what):
     ("what", "stage", "said"),
     [
         ("imagine", "controller", "a world model dreams by LinearWorld, which lacks imagine"),
-        ("width", "controller", r"from features \(8, 2\) on, features \(8, 4\) instead of \(8, 2\)"),
-        ("act", "evaluate", "what loads the agent .* made PointAgent, which lacks act"),
+        ("width", "controller", r"features of shape \(8, 4\) instead of \(8, 2\), for features of shape \(8, 2\)"),
+        ("act", "evaluate", "the function 'load' .* returned PointAgent, which lacks act"),
         ("critic", "evaluate", "made, which is to have a world model, PointAgent, which lacks critic"),
         ("carry", "evaluate", "an agent with a world model carries NoneType, which lacks state, action"),
-        ("actions", "evaluate", r"gave actions of shape \(1, 1\) where the environment takes \(1, 2\)"),
-        ("figures", "collect", "the stage 'collect' .* returned NoneType instead of its figures"),
-        ("score", "evaluate", "the stage 'evaluate' .* returned no figure 'score' among frames"),
+        ("actions", "evaluate", r"returned actions of shape \(1, 1\) where the environment takes \(1, 2\)"),
+        ("figures", "collect", "the stage 'collect' .* returned NoneType instead of its metrics"),
+        ("score", "evaluate", "the stage 'evaluate' .* returned no metric 'score': it returned frames"),
     ],
 )
 def test_what_is_made_only_later_is_refused_where_it_is_first_used(outside, monkeypatch, tmp_path, what, stage, said):

@@ -49,8 +49,8 @@ def test_a_table_that_cannot_be_performed_is_refused_with_what_is_wrong(stages, 
         ("nowhere.at_all:run", "No module named 'nowhere'"),
         ("wmloop.stages.rollout:perform", "has no attribute 'perform'"),
         ("wmloop.stages.rollout", "cannot be imported"),
-        (lambda ctx: {}, "is given the versions drive as arguments"),
-        (lambda ctx, *, learn, drive=None: {}, "is given the versions drive as arguments"),
+        (lambda ctx: {}, "is called with the outputs of drive as arguments"),
+        (lambda ctx, *, learn, drive=None: {}, "is called with the outputs of drive as arguments"),
     ],
 )
 def test_a_stage_that_is_not_there_or_takes_other_versions_is_refused(entry, said):
@@ -62,10 +62,10 @@ def test_a_stage_that_is_not_there_or_takes_other_versions_is_refused(entry, sai
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"load": "nowhere:load"}, r"what loads the agent .* cannot be imported"),
-        ({"load": lambda config, actions, device: None}, r"what loads the agent .* and the versions drive"),
-        ({"accept": "nowhere:accept"}, r"what checks the agent .* cannot be imported"),
-        ({"accept": lambda config: None}, r"what checks the agent .* is given \(config, actions, tensors\)"),
+        ({"load": "nowhere:load"}, r"the attribute 'load' .* cannot be imported"),
+        ({"load": lambda config, actions, device: None}, r"the function 'load' .* and the stage outputs drive"),
+        ({"accept": "nowhere:accept"}, r"the attribute 'accept' .* cannot be imported"),
+        ({"accept": lambda config: None}, r"the function 'accept' .* is called with \(config, actions, tensors\)"),
     ],
 )
 def test_an_agent_that_cannot_be_loaded_or_checked_is_refused(changed, said):

@@ -23,7 +23,7 @@ from wmloop.display.showing import ClosedError
 from wmloop.display.terminal import Terminal
 from wmloop.display.video import Video
 from wmloop.display.window import Window
-from wmloop.envs import RealEnv, PoolStep
+from wmloop.envs import PoolStep, RealEnv
 from wmloop.errors import UsageError
 from wmloop.history import History
 from wmloop.models.vision import to_frames, to_images
@@ -106,7 +106,7 @@ def test_without_a_controller_the_next_step_is_named(run, tmp_path):
 
 
 def test_an_iteration_without_a_controller_is_refused_with_those_that_have_one(run):
-    with pytest.raises(UsageError, match=r"no agent of iteration 5: it has 0"):
+    with pytest.raises(UsageError, match=r"no agent of iteration 5: there are those of 0"):
         choose(History(run[0], WORLD_MODEL), 5)
 
 
@@ -150,7 +150,7 @@ def test_a_watched_episode_is_the_one_the_agent_drives_unwatched(env, agent, rea
         assert moments[-1].score == pytest.approx(driven.score)
         assert moments[-1].frames == driven.frames
         assert len(moments) == len(driven) + 1
-        assert ("ended by the environment" in moments[-1].ended) is driven.terminated
+        assert ("terminated" in moments[-1].ended) is driven.terminated
         assert all(not moment.ended for moment in moments[:-1])
         np.testing.assert_allclose([m.action for m in moments[:-1]], driven.actions, atol=1e-6)
         assert [m.reward for m in moments[1:]] == pytest.approx(driven.rewards.tolist())
@@ -221,9 +221,9 @@ def test_a_person_drives_and_m_is_told(env, agent, real, monkeypatch):
 def test_an_end_by_time_is_no_end_by_the_environment(real):
     moments = episode(real)
     if moments[-1].frames == MAX_STEPS:
-        assert moments[-1].ended == "time was up"
+        assert moments[-1].ended == "truncated"
     else:
-        assert moments[-1].ended == "ended by the environment (last reward -5.0)"
+        assert moments[-1].ended == "terminated (last reward -5.0)"
     last = real.moment
     real.step()  # after the end nothing happens
     assert real.moment is last
@@ -254,7 +254,7 @@ def test_a_dream_ends_where_the_done_head_fires(real):
     real.temperature = 1.0  # the weights have changed
     moments = episode(Dreamt(real, 60, 1))
     assert len(moments) == 2
-    assert "done head" in moments[-1].ended
+    assert "as M predicts" in moments[-1].ended
 
 
 def test_the_same_seed_dreams_the_same_dream(real):
@@ -342,15 +342,15 @@ def test_without_a_key_each_track_is_driven_to_its_end(real):
         last = episode(real, track)[-1]
         assert (
             told
-            == f"episode {number} (real, track {track}): score {last.score:.1f}, {last.frames} frames, {last.ended}"
+            == f"episode {number} (real, environment seed {track}): score {last.score:.1f}, {last.frames} frames, {last.ended}"
         )
-    assert all(lines[1].startswith("C drives") for _, _, lines in script.shown)
+    assert all(lines[1].startswith("policy's action") for _, _, lines in script.shown)
 
 
 def test_m_hands_the_wheel_over_and_back(env, real):
     hand = Controls(steer=1.0)
     script, _ = perform(real, {1: ["m"]}, hand=hand, longest=4)
-    assert "you drive" in script.shown[-1][2][1]
+    assert "your action" in script.shown[-1][2][1]
     env.reset(TRACK)
     by_hand = env.actions.from_keys(*hand)
     real.reset(TRACK)
@@ -358,7 +358,7 @@ def test_m_hands_the_wheel_over_and_back(env, real):
     rewards = [env.step(first)[1], *(env.step(by_hand)[1] for _ in range(3))]
     assert f"return {sum(rewards):.1f}" in script.shown[4][2][0]
     script, _ = perform(real, {1: ["m"], 2: ["m"]}, hand=hand, longest=4)
-    assert "C drives" in script.shown[-1][2][1]
+    assert "policy's action" in script.shown[-1][2][1]
 
 
 def test_space_holds_the_episode_and_a_dot_lets_one_decision_pass(real):
@@ -372,7 +372,7 @@ def test_space_holds_the_episode_and_a_dot_lets_one_decision_pass(real):
 def test_tab_goes_through_the_worlds_and_reality_waits_for_the_dreamer(real):
     script, _ = perform(real, {2: ["tab"], 4: ["tab"], 6: ["tab"]}, longest=8)
     worlds_seen = [caption.split(" · ")[1].split(", ")[1] for _, caption, _ in script.shown]
-    assert worlds_seen == [*["reality"] * 2, *["reality + dream"] * 2, *["a dream"] * 2, *["reality"] * 3]
+    assert worlds_seen == [*["environment"] * 2, *["environment + dream"] * 2, *["dream"] * 2, *["environment"] * 3]
     frames = [int(caption.split(" frames")[0].split()[-1]) for _, caption, _ in script.shown]
     assert frames == [0, 1, 2, 3, 0, 1, 4, 5, 6]
 
@@ -419,7 +419,7 @@ def test_q_leaves_at_once(real):
 
 def test_a_driver_may_look_at_the_end_and_begin_again(real):
     script, playing = perform(real, {1: ["m"], 50: ["r"]}, hand=Controls(steer=1.0), longest=60)  # into the wall
-    assert "ended by the environment" in script.shown[49][2][2]
+    assert "terminated" in script.shown[49][2][2]
     assert "score 0.0, 0 frames" in script.shown[51][1]
     assert playing.results == []
 
@@ -545,7 +545,7 @@ def test_without_a_display_the_two_other_renderings_are_offered(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(UsageError, match=r"no display.*--render terminal.*--to drive\.mp4"):
+    with pytest.raises(UsageError, match=r"no display.*--render terminal.*--to episode\.mp4"):
         open_showing("window", 12.5)
 
 
@@ -666,7 +666,7 @@ def test_a_terminal_keeps_the_agents_pace(monkeypatch):
 
 
 def test_a_pipe_is_no_terminal_to_show_pictures_on(capsys):
-    with pytest.raises(UsageError, match=r"--to drive\.mp4"):
+    with pytest.raises(UsageError, match=r"--to episode\.mp4"):
         open_showing("terminal", 12.5)
 
 

@@ -93,12 +93,12 @@ def test_a_report_says_what_the_store_says_and_needs_nothing_from_outside(runs, 
     assert f"{best.metrics['score']:.0f}" in words
     for told in (
         "Learning",
-        "What V sees",
+        "V's reconstructions",
         "M's dream",
         "Time",
         "trainable parameters",
         "wmloop eval one",
-        "share that ended",
+        "fraction that terminated",
         "explained_variance",
         "recon_loss",
         "What the words mean",
@@ -201,7 +201,7 @@ def test_runs_that_differ_only_by_seed_are_one_line_with_a_band(runs):
     assert deviation == pytest.approx(math.sqrt(2.0))
     page = compare([one, other, apart], {"one": ["wmloop eval one"]}).decode()
     words = " ".join(Page(page).words)
-    assert "one, other differ by nothing but seed" in words
+    assert "one, other differ only in the seed" in words
     assert "mean of 2: one, other" in words
     assert re.search(r"dream\.horizon +5 +5 +7 ", words)
 
@@ -280,11 +280,11 @@ def test_a_report_on_a_world_model_that_draws_no_pictures_says_so_and_shows_the_
     monkeypatch.setattr(VisionMemory, "decode", lambda self, features: None)
     assert wmloop("report", "one", "--to", tmp_path / "here", runs=runs).exit_code == 0
     words = check(tmp_path / "here" / "report.html")
-    assert "no pictures of its dreams" in words
-    assert "What V sees" not in words
-    assert "Does M know when an episode ends?" in words
-    assert "rewards a decision ahead" in words
-    assert "how far dreamt pictures" not in words
+    assert "does not predict images" in words
+    assert "V's reconstructions" not in words
+    assert "Terminations" in words
+    assert "rewards predicted one agent step ahead" in words
+    assert "error of the predicted images" not in words
 
 
 def test_words_from_strangers_stay_words(runs, tmp_path):

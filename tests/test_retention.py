@@ -108,9 +108,11 @@ def test_the_best_agent_of_a_pruned_run_still_drives_and_one_that_went_is_refuse
     triple = Served.of(History(store, WORLD_MODEL), iteration).versions.values()
     assert all(len(version.tensors(KEPT[version.stage])) for version in triple)
     gone = next(v for v in store.versions() if "actor.safetensors" in v.pruned)
-    with pytest.raises(UsageError, match=f"no agent of iteration {gone.iteration}: it has"):
+    with pytest.raises(
+        UsageError, match=f"the agent of iteration {gone.iteration} of the run .* was pruned: there are those of"
+    ):
         choose(History(store, WORLD_MODEL), gone.iteration)
-    with pytest.raises(UsageError, match="was pruned: only its figures are kept"):
+    with pytest.raises(UsageError, match="was pruned, only its metrics are kept"):
         gone.tensors("actor.safetensors")
 
 

@@ -284,10 +284,10 @@ def test_an_environment_that_shows_what_the_stored_episodes_do_not_have_is_refus
         require_same_spaces(rollouts, actions, now)
     else:
         with pytest.raises(
-            UsageError, match=r"shows observations of .* now, and of float32 \(2,\) when the run drove it"
+            UsageError, match=r"observations are .* now, and were float32 \(2,\) when its episodes were collected"
         ):
             require_same_spaces(rollouts, actions, now)
-    with pytest.raises(UsageError, match="the environment's actions lie"):
+    with pytest.raises(UsageError, match="the environment's actions are"):
         require_same_spaces(rollouts, DiscreteActions(4), now)
 
 
@@ -320,7 +320,9 @@ def test_a_run_whose_environment_shows_others_when_it_is_resumed_is_refused_befo
 
     go_on(config, lambda: bool(store.version(0, "rollout")))
     shrunk = with_settings(config, {"env": {"engine": "tests.test_spaces:Shrunk"}})
-    with pytest.raises(UsageError, match=r"uint8 \(32, 32, 3\) now, and of uint8 \(64, 64, 3\) when the run drove it"):
+    with pytest.raises(
+        UsageError, match=r"uint8 \(32, 32, 3\) now, and were uint8 \(64, 64, 3\) when its episodes were collected"
+    ):
         go_on(shrunk, lambda: False)
     assert store.version(0, "evaluate") is None
     go_on(config, lambda: bool(store.version(0, "evaluate")))
@@ -443,7 +445,7 @@ def test_a_person_drives_by_discrete_actions_in_every_world(agent, place):
     player = Player(hands, real, Dreamt(real, 40, 1), place, "corridor", 10.0)
     with pytest.raises(ClosedError):
         player.play([5])
-    assert "you drive" in hands.shown[-1][1]
+    assert "your action" in hands.shown[-1][1]
     if place != "dream":
         assert real.state.features[0, 0] == 1  # at the right end
-        assert "ended by the environment" in real.moment.ended
+        assert "terminated" in real.moment.ended

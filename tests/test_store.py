@@ -166,7 +166,7 @@ def test_a_run_of_another_format_is_refused(store: Store, old: str, new: str, re
 def test_settings_that_changed_after_the_run_began_are_refused(store: Store, file: str) -> None:
     path = store.path / file
     path.write_text(path.read_text().replace("t", "T").replace("seed", "sead"))
-    with pytest.raises(StoreCorruptError, match=f"{file} is not as the run wrote it"):
+    with pytest.raises(StoreCorruptError, match=f"{file} was changed after the run wrote it"):
         Store.open(store.path)
 
 
@@ -193,10 +193,10 @@ def test_a_committed_version_gives_back_everything(store: Store) -> None:
 def test_a_version_never_changes(store: Store) -> None:
     draft = store.draft(0, "vision")
     made = commit(store)
-    with pytest.raises(StoreCorruptError, match="committed already, and a version never changes"):
+    with pytest.raises(StoreCorruptError, match="committed already, and committed stage outputs never change"):
         store.draft(0, "vision")
     atomic.make_folder(draft.path)
-    with pytest.raises(StoreCorruptError, match="committed already, and a version never changes"):
+    with pytest.raises(StoreCorruptError, match="committed already, and committed stage outputs never change"):
         draft.commit([], {}, 0.0)
     assert store.version(0, "vision") == made
 
@@ -225,7 +225,7 @@ def test_a_reader_never_sees_a_draft(store: Store) -> None:
     assert store.version(0, "vision") is None
     assert not store.versions()
     assert not store.verify()
-    with pytest.raises(ValueError, match="name no version"):
+    with pytest.raises(ValueError, match="are not valid for a stage output"):
         store.version(0, ".draft-vision")
 
 
@@ -348,9 +348,9 @@ def test_a_linked_version_is_no_version(store: Store) -> None:
         ({"files": {"../../config.toml": {"size": 9, "sha256": "0" * 64}}}, "is no file name"),
         ({"files": {"/etc/passwd": {"size": 9, "sha256": "0" * 64}}}, "is no file name"),
         ({"files": {"a": {"size": -1, "sha256": "0" * 64}}}, "has no size"),
-        ({"files": {"a": {"size": 1, "sha256": "x"}}}, "does not fit"),
+        ({"files": {"a": {"size": 1, "sha256": "x"}}}, "is not a SHA-256"),
         ({"files": []}, "not a whole manifest"),
-        ({"parents": {"../0000": "0" * 64}}, "does not fit"),
+        ({"parents": {"../0000": "0" * 64}}, "is not the name of a stage output"),
         ({"metrics": {"loss": "low"}}, "no finite number"),
         ({"seconds": True}, "no finite number"),
     ],
@@ -462,7 +462,7 @@ def test_a_damaged_version_is_not_silently_made_anew(store: Store) -> None:
     (version.path / "curve.png").write_bytes(b"")
     assert store.version(0, "vision") is None
     with pytest.raises(
-        StoreCorruptError, match=r"curve\.png has 0 bytes, not 4.*Move .* away, and `wmloop resume one --runs \S+`"
+        StoreCorruptError, match=r"curve\.png has 0 bytes, not 4.*Move .* elsewhere, and `wmloop resume one --runs \S+`"
     ):
         store.draft(0, "vision")
 

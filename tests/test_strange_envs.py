@@ -138,12 +138,12 @@ def test_whatever_is_rendered_people_see_a_picture(name: str, shape: tuple[int, 
         ("Wholes", {}, "whole numbers (int64)"),
         ("IgnoresSeed", {}, "WARNING: the same seed and the same actions gave two different episodes"),
         ("GlobalRandomness", {}, "WARNING: the same seed and the same actions"),
-        ("OneEpisode", {}, "the seeds 1 and 1073741823 and 1075741824 gave the same first 8 decisions"),
-        ("ClampsSeed", {}, "the seeds 1073741823 and 1075741824 gave the same first 8 decisions"),
+        ("OneEpisode", {}, "the seeds 1 and 1073741823 and 1075741824 gave the same first 8 agent steps"),
+        ("ClampsSeed", {}, "the seeds 1073741823 and 1075741824 gave the same first 8 agent steps"),
         ("DrawsAtBirth", {}, "WARNING: the same seed and the same actions"),
         ("CountsItself", {}, "WARNING: the same seed and the same actions"),
         ("RandomLater", {}, "WARNING: the same seed and the same actions"),
-        ("Black", {}, "WARNING: every picture"),
+        ("Black", {}, "WARNING: all observations"),
         (
             "Endless",
             {},
@@ -214,11 +214,12 @@ def test_spaces_that_cannot_be_driven_are_refused_with_what_would_fit(name: str,
             "OldStep",
             r"from its step \(not enough values to unpack .expected 5, got 4.\), where gymnasium's returns \(observation",
         ),
+        ("StepNone", r"from its step \(cannot unpack .*, info\) \(.*strange_envs\.py, line \d+\)"),
         ("OldReset", r"returned a ndarray from its reset, where gymnasium's returns \(observation, info\)"),
         ("FloatsBeyond", r"showed values from 0 to 240, and its pictures are to lie in \[0, 1\]"),
         ("FloatsUndeclared", "showed an array of float64, and it declares"),
         ("NanPictures", "showed values from nan"),
-        ("FractionsOf255", r"declares pictures in \[0, 255\] and showed fractions, none above 1"),
+        ("FractionsOf255", r"declares images in \[0, 255\] but returned only fractions up to 1"),
         ("MaskedReward", "the reward masked"),
         ("MaskedPictures", "masked values"),
         ("OtherActionsLater", "has other actions after its reset"),
@@ -234,7 +235,7 @@ def test_what_is_returned_against_the_contract_is_refused_with_the_place(name: s
 
 
 def test_copies_that_disturb_one_another_are_refused_where_they_would_share_a_process() -> None:
-    with pytest.raises(UsageError, match=r"another episode once a second copy was driven.*--set env\.num_envs"):
+    with pytest.raises(UsageError, match=r"different results .* once a second instance ran.*--set env\.num_envs"):
         check_environment(config("Shares", num_envs=1000))
     assert check_environment(config("Shares", num_envs=1))[0] == []
 
@@ -244,7 +245,7 @@ def test_a_reward_that_is_no_finite_number_is_refused_with_copy_seed_and_decisio
     with EnvPool(config(name), 3) as pool:
         pool.reset([21, 22, 23])
         with pytest.raises(
-            DivergedError, match=r"copy \d \(seed 2\d, decision 1\) returned the reward (nan|inf|1e\+39)"
+            DivergedError, match=r"copy \d \(seed 2\d, agent step 1\) returned the reward (nan|inf|1e\+39)"
         ):
             pool.step(np.zeros((3, 2), np.float32))
 
@@ -255,7 +256,7 @@ def test_a_size_that_changes_on_the_way_is_refused_when_it_does() -> None:
         for _ in range(29):
             pool.step(np.array([[0, 0.4]], np.float32))
         with pytest.raises(
-            EnvironmentFailedError, match=r"copy 0 \(seed 5, decision 30\) showed an array of shape \(16"
+            EnvironmentFailedError, match=r"copy 0 \(seed 5, agent step 30\) showed an array of shape \(16"
         ):
             pool.step(np.array([[0, 0.4]], np.float32))
 
@@ -501,7 +502,7 @@ def test_an_environment_that_fails_on_the_way_is_told_with_where_to_read_on(tmp_
     assert "Traceback" not in done.stderr
     assert "bug of wmloop" not in done.stderr
     log = tmp_path / "one" / "environment.log"
-    assert f"wmloop resume one --runs {tmp_path}` goes on from there\n" in done.stderr
+    assert f"wmloop resume one --runs {tmp_path}` continues from there\n" in done.stderr
     assert done.stderr.rstrip().endswith(f"the traceback of what it raised, is in {log}")
     assert "Traceback (most recent call last):" in log.read_text()
 
@@ -544,8 +545,8 @@ def test_an_environment_whose_actions_are_no_longer_those_of_the_run_is_refused(
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, [command, "tiny", "--runs", str(tmp_path), *more.get(command, [])])
     assert done.exit_code == 2, done.output
-    assert "lie in [-0.1" in done.output
-    assert "in [-1.0, -1.0] to [1.0, 1.0] when the run drove it" in done.output
+    assert "are in [-0.1" in done.output
+    assert "in [-1.0, -1.0] to [1.0, 1.0] when its episodes were collected" in done.output
 
 
 def _elsewhere(work: Any, config: EnvConfig, *rest: Any) -> Any:
@@ -560,10 +561,12 @@ def test_an_imported_agent_loads_no_module_that_its_file_names_without_being_tru
     layer = tiny_config()
     layer["env"]["id"] = "evil_module:evil/Env-v0"
     Store.create(tmp_path, "friend", to_toml(build_config("smoke", layer)), {"imported": {"file": "agent.safetensors"}})
-    done = CliRunner().invoke(app, [command, "friend", "--runs", str(tmp_path)])
-    assert done.exit_code == 2
-    assert "names the module 'evil_module', which would be loaded and executed here" in done.output
-    assert "--trust-env" in done.output
+    shutil.copytree(tmp_path / "friend", tmp_path / "copied")
+    for name in ("friend", "copied"):
+        done = CliRunner().invoke(app, [command, name, "--runs", str(tmp_path)])
+        assert done.exit_code == 2
+        assert "names the module 'evil_module', which would be loaded and executed here" in done.output
+        assert "--trust-env" in done.output
     shown = ["--to", str(tmp_path / "drive.gif")] if command == "play" else []  # there may be no display
     trusted = CliRunner().invoke(app, [command, "friend", *shown, "--runs", str(tmp_path), "--trust-env"])
     assert "has no agent yet" in trusted.output  # it went on to look for the agent

@@ -23,7 +23,7 @@ from wmloop.agents.pixels import PixelAgent
 from wmloop.cli.opening import commits
 from wmloop.config import RunConfig, VanillaPPOConfig, build_config, explain, settings, with_settings
 from wmloop.config.part import Part
-from wmloop.config.presets import PRESETS, PROFILES
+from wmloop.config.presets import FACTS, PRESETS, PROFILES
 from wmloop.config.text import from_toml, to_toml
 from wmloop.display.keys import Controls
 from wmloop.display.showing import ClosedError
@@ -234,7 +234,14 @@ def test_its_runs_are_scored_logged_pruned_and_reported(finished, tmp_path):
     assert done.exit_code == 0, done.output
     page = re.sub(r"base64,[^\"]*", "", (tmp_path / "page/report.html").read_text())
     assert "643,844 trainable parameters" in page  # of Kuth et al. 2021, less two heads' weights of a third action
-    for absent in ("What V sees", "eyes closed", "predicted less real", "What M expects", "nan", "in M's dreams"):
+    for absent in (
+        "V's reconstructions",
+        "eyes closed",
+        "predicted minus real",
+        "M's predictions",
+        "nan",
+        "in M's dreams",
+    ):
         assert absent not in page
     for told in ("Watch it", "image/webp", "explained_variance", "Evaluations on fresh episodes", "fresh episodes"):
         assert told in page
@@ -268,7 +275,7 @@ def test_an_exported_agent_comes_back_and_a_stranger_is_refused(finished, tmp_pa
 def test_it_has_no_dream_to_play_in(place, finished):
     refused = wmloop("play", "tiny", "--in", place, "--to", "x.mp4", runs=finished[0])
     assert refused.exit_code == 2
-    assert "has no world model to dream in" in refused.stderr
+    assert "have no world model: omit --in" in refused.stderr
 
 
 @pytest.mark.parametrize("against", [[], ["--against", "1"]])
@@ -293,10 +300,10 @@ def test_a_person_may_drive_it_and_is_told_that_there_is_no_dream(finished):
         with contextlib.suppress(ClosedError):
             player.play(fresh_seeds(1, 0))
     told = [" ".join(lines) for _, _, lines in script.shown]
-    assert "C drives" in told[0]
-    assert "you drive" in told[3]
-    assert "ended by the environment (last reward -5.0)" in told[-1]  # off the field, to the right
-    assert "no world model to dream in" in told[4]
+    assert "policy's action" in told[0]
+    assert "your action" in told[3]
+    assert "terminated (last reward -5.0)" in told[-1]  # off the field, to the right
+    assert "this agent has no world model" in told[4]
     assert not any(" end " in lines or "nan" in lines or "τ" in lines for lines in told)
 
 
@@ -314,7 +321,7 @@ def test_the_live_view_tells_its_scores_and_of_no_dream(finished):
 def test_a_fork_may_change_how_it_learns_but_not_its_network_nor_its_pipeline(finished, tmp_path):
     shutil.copytree(finished[0] / "tiny", tmp_path / "tiny")
     refused = wmloop("fork", "tiny", "--from", "0", "--set", "ppo.stack=2", runs=tmp_path)
-    assert "other shapes than ppo.stack would give them" in refused.stderr
+    assert "ppo.stack would change the shapes of the networks" in refused.stderr
     assert "`wmloop start --pipeline vanilla-ppo --set ppo.stack=2` begins anew" in refused.stderr
     refused = wmloop("fork", "tiny", "--from", "0", "--set", "pipeline=world-model", runs=tmp_path)
     assert "is of the pipeline vanilla-ppo" in refused.stderr
@@ -343,7 +350,7 @@ def test_a_pipeline_takes_of_a_preset_what_it_has_and_survives_the_way_through_t
 def test_every_group_of_a_preset_and_a_profile_is_some_pipelines():
     known = {name for pipeline in pipelines.PIPELINES.own for name in pipelines.get(pipeline).config_type.model_fields}
     assert {group for layer in PRESETS.values() for group in layer} <= known
-    assert {group for layer in PROFILES.own.values() for group in layer} <= known | {"published"}
+    assert {group for layer in PROFILES.own.values() for group in layer} <= known | set(FACTS)
 
 
 @pytest.mark.parametrize(

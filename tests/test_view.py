@@ -102,7 +102,8 @@ STATES = {
     "driving": after(list(training())[:2]),
     "training": at_work(),
     "warned": after(
-        [Message("M predicts 1200 an episode, more than the best real one paid (900)", "warning")], at_work()
+        [Message("M predicts a return of 1200, more than that of the best real episode (900)", "warning")],
+        at_work(),
     ),
     "not yet scored": after(list(training())[:8]),
     "finished": after([RunFinished("brave-run", "goal", 2, 612.0)], at_work()),
@@ -200,7 +201,7 @@ def test_how_to_stop_is_on_the_screen_whatever_else_is_said():
 
 
 def test_a_warning_that_fits_the_screen_is_whole():
-    assert "more than the best real one paid (900)" in drawn(STATES["warned"], 80, 24)[-1]
+    assert "more than that of the best real episode (900)" in drawn(STATES["warned"], 80, 24)[-1]
 
 
 def test_before_the_first_score_the_screen_says_what_an_iteration_does_and_when_it_comes():
@@ -243,7 +244,7 @@ def test_a_figure_fits_its_column(value):
 
 def test_a_summary_lists_the_newest_scores_and_the_best():
     lines = summary(STATES["finished"], 700.0)
-    assert lines[0] == "run brave-run: the goal is met and confirmed"
+    assert lines[0] == "run brave-run: the goal is reached and confirmed"
     assert [line.split()[:2] for line in lines[3:-1]] == [["0", "-32.0"], ["1", "215"], ["2", "612"], ["3", "540"]]
     assert lines[-1] == "  best: 612 in iteration 2"
     many = [VersionCommitted(i, "evaluate", {"score": float(i)}, 0, 1.0) for i in range(100)]
@@ -424,6 +425,17 @@ def test_off_a_terminal_every_style_but_json_and_none_is_plain_lines(style, caps
     assert ESCAPE not in out
 
 
+def test_a_terminal_that_is_another_process_s_to_draw_on_gets_plain_lines(monkeypatch, capsys):
+    monkeypatch.setattr("wmloop.view.can_show_live", lambda: True)
+    monkeypatch.setattr("wmloop.streams.in_foreground", lambda terminal: False)
+    view = open_view("auto", ViewState(WORLD_MODEL))
+    view.report(Message("hello"))
+    view.close()
+    out = capsys.readouterr().out
+    assert out.endswith("hello\n")
+    assert ESCAPE not in out
+
+
 def test_none_says_nothing(capsys):
     view = open_view("none", ViewState(WORLD_MODEL))
     view.report(Message("hello"))
@@ -483,7 +495,7 @@ def test_the_live_view_takes_the_other_screen_and_gives_the_terminal_back():
     assert "a notice" in inside
     assert "\x1b[?25h" in text
     assert "a library warns" in left  # what was said to stderr meanwhile is not lost
-    assert "run brave-run: the goal is met" in left
+    assert "run brave-run: the goal is reached" in left
 
 
 def test_no_color_means_no_colours_and_no_pictures():

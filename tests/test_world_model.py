@@ -112,7 +112,7 @@ def test_where_the_model_is_the_world_the_player_dreams_what_would_have_come():
 def test_a_dream_that_cannot_be_drawn_is_refused_in_words(place):
     real = Real(PointEnv(), point_agent())
     playing = Player(Script({}), real, Dreamt(real, 60, 1), place, "points", 10.0)
-    with pytest.raises(UsageError, match=r"draws no pictures .* leave --in away .* wmloop\.dream"):
+    with pytest.raises(UsageError, match=r"does not predict images.* omit --in .* wmloop\.dream"):
         playing.play([3])
 
 

@@ -30,7 +30,7 @@ def main(run: Path, name: str, iteration: int, stage: str, changes: list[str]) -
     origin = {"forked_from": parent, "changed": changes}
     kept = [version for version in source.versions() if (version.iteration, stages.index(version.stage)) < place]
     fork = Store.create(run.parent, name, to_toml(config), {**source.facts, **origin}, kept)
-    print(f"{fork.path}: {len(kept)} versions; go on with `wmloop resume {name} --iterations {iteration + 1}`")
+    print(f"{fork.path}: {len(kept)} stage outputs; go on with `wmloop resume {name} --iterations {iteration + 1}`")
 
 
 if __name__ == "__main__":

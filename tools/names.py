@@ -11,7 +11,7 @@ HEAD = """# Names of earlier days: settings, metrics, options
 Runs, exported agents and settings files made before these names changed go on to work: whatever reads them goes by
 the table in `wmloop/legacy.py`. A command accepts an old name with a note that says the new one, or that the setting
 is gone and has no effect. Names of commands and metrics in [experiments](experiments/index.md) and
-[results](results.md) are those of their day. This page is made by `python -m tools.reference`.
+[old results](results-old.md) are those of their day. This page is made by `python -m tools.reference`.
 """
 
 

@@ -10,7 +10,8 @@ from wmloop.pipelines import PIPELINES
 
 HEAD = """# Settings
 
-Every setting, its default (preset `laptop`), and where other presets have another value. In a terminal:
+Every setting and its default. The preset `laptop` changes nothing, so with it the values of an environment's profile
+hold. In a terminal:
 
 ```sh
 wmloop settings
@@ -21,20 +22,20 @@ wmloop config demo
 wmloop start --preset gpu --print-config
 ```
 
-Some environments have a profile: settings that suit that environment id (here CarRacing-v3). Settings are laid over one
-another in this order, later ones win: defaults, profile, preset, `--config FILE.toml`, `--set NAME=VALUE`, options. In
-the last column a preset stands by its name, a profile by its environment. A run's settings are written into its folder
-once. `resume` goes by those. It may change `budget.*`, `store.*`, what belongs to the machine (`device`, `threads`,
-`precision`, `env.num_envs`) and what decides no result (`env.engine`, `env.worker_timeout`, `vision.frame_cache`).
-`fork` makes a new run, in which all but the pipeline and the networks' shapes may change. An unknown name is refused
-with the nearest one. This page is made by `python -m tools.reference`.
+A profile holds settings that suit one environment id (`wmloop tasks` lists them). Settings come from, in this order, later
+ones win: the defaults, the environment's profile, the preset, `--config FILE.toml`, `--set NAME=VALUE`, options. The last
+column names the presets, and the profiles by their environment, that have another value. A run's settings are written
+into its folder once, and `resume` uses those. It may change `budget.*`, `store.*`, what depends on the machine (`device`,
+`threads`, `precision`, `env.num_envs`) and what does not affect results (`env.engine`, `env.worker_timeout`,
+`vision.frame_cache`). `fork` makes a new run, in which all settings but the pipeline and the networks' shapes may change.
+An unknown name is refused, and the nearest one is named. This page is made by `python -m tools.reference`.
 
 An *agent step* (in names: `decisions`) is one action of the policy, repeated for `env.action_repeat` environment steps
 (in names: `frames`). *Imagined episodes* (dreams) are those of the world model. Presets `gpu` and `paper` are not
 measured: no run with them was ever finished.
 """
 #: What the settings of another pipeline are.
-OWN = "It has the settings above of every run, and of `budget`, `env`, `evaluate` and `store`. These are its own."
+OWN = "It has the settings above of every run, `budget`, `env`, `evaluate` and `store`, and its own:"
 
 
 def page() -> str:
@@ -55,7 +56,7 @@ def _tables(settings: list[Setting], level: str = "") -> list[str]:
     lines = []
     for group, some in groups.items():
         title = f"`[{group}]`" if group else "Every run"
-        lines.append(f"\n{level}## {title}\n\n| setting | default | meaning | other presets |\n|---|---|---|---|")
+        lines.append(f"\n{level}## {title}\n\n| setting | default | meaning | presets, profiles |\n|---|---|---|---|")
         for setting in some:
             name, default = setting.name.removeprefix(f"{group}."), _short(setting.default)
             others = ", ".join(f"{preset} {_short(value)}" for preset, value in setting.presets.items())

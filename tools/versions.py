@@ -34,7 +34,7 @@ def lowest(excepted: set[str]) -> dict[str, str]:
     bounds = {}
     for requirement in declared():
         if bound := re.match(r"([\w.-]+)(?:\[[^\]]*\])?>=([\w.]+)", requirement):
-            bounds[normal(bound[1])] = bound[2]
+            bounds.setdefault(normal(bound[1]), bound[2])  # an extra may ask for more
     return {name: version for name, version in bounds.items() if name not in excepted}
 
 

@@ -17,7 +17,7 @@ from wmloop.device import resolve_device, set_up
 from wmloop.envs import RealEnv, RemoteEnv
 from wmloop.episodes import Episode
 from wmloop.errors import UsageError
-from wmloop.events import Event, Message
+from wmloop.events import Event
 from wmloop.history import History
 from wmloop.opening import history_of, open_named, pipeline_of, require_trust, stored_config
 from wmloop.player import Dreamt, Moment, Real
@@ -25,14 +25,14 @@ from wmloop.seeding import fresh_seeds
 from wmloop.serving.agent import Served
 from wmloop.serving.choice import choose
 from wmloop.serving.trained import TrainedAgent
-from wmloop.starting import begin, on_this_machine, settle
+from wmloop.starting import begin, leaves_goal, on_this_machine, settle
 from wmloop.store import Version
 from wmloop.store.tensors import SUFFIX
 from wmloop.training.rollouts import episodes_of
 
 
 class Run:
-    """A run on the disk: its settings, versions, figures and episodes, and the agent that it has learnt.
+    """A run on the disk: its settings, versions, metrics and episodes, and its trained agent.
 
     `path` is a folder, the name of a run in `$WMLOOP_RUNS`, else `runs/`, or `demo`, the run that comes with wmloop.
 
@@ -74,7 +74,7 @@ class Run:
 
     @property
     def metrics(self) -> list[dict[str, dict[str, float]]]:
-        """Return the figures of each iteration, by stage."""
+        """Return the metrics of each iteration, by stage."""
         figures: dict[int, dict[str, dict[str, float]]] = {}
         for version in self.versions:
             figures.setdefault(version.iteration, {})[version.stage] = dict(version.metrics)
@@ -82,7 +82,7 @@ class Run:
 
     @property
     def best(self) -> int | None:
-        """Return the iteration of the best agent by its score in reality; None if none was scored."""
+        """Return the iteration of the best agent by its evaluation score; None if none was evaluated."""
         best = self._history().best_evaluation()
         return None if best is None else best.iteration
 
@@ -110,11 +110,11 @@ class Run:
     def dream(
         self, iteration: int | None = None, seed: int = 0, temperature: float = 1.0, trust_env: bool = False
     ) -> Iterator[Moment]:
-        """Yield one dream of its world model, decision by decision (see `wmloop.dream`)."""
+        """Yield one dream of its world model, agent step by agent step (see `wmloop.dream`)."""
         require_trust(self._store, self.config, trust_env)
         history, config = self._history(), self.config
         if not history.pipeline.dreams:
-            raise UsageError(f"{self.name} has no world model to dream in: its pipeline is {config.pipeline!r}")
+            raise UsageError(f"{self.name} has no world model: its pipeline is {config.pipeline!r}")
         chosen, _ = choose(history, iteration)
         with contextlib.closing(RemoteEnv(config.env)) as env:
             agent = Served.of(history, chosen).agent(config, env.actions, _device("cpu"))
@@ -128,10 +128,10 @@ class Run:
             yield dreamt.moment
 
     def train(self, report: Callable[[Event], None] | None = None) -> str:
-        """Go on with the run until its goal or its budget is met; return which: `goal`, `iterations` or `hours`.
+        """Train the run until its goal is reached or its budget used up; return which: `goal`, `iterations` or `hours`.
 
-        `report` is called with each event of wmloop.events. What was interrupted goes on from its last snapshot when this is
-        called again. Torch's threads and precision become those of the run.
+        `report` is called with each event of wmloop.events. After an interruption, call it again to
+        continue from the last snapshot. Torch's threads and precision become those of the run.
 
         Raises:
             RunLockedError: another process trains it.
@@ -150,7 +150,7 @@ def train(
     config: RunConfig | Mapping[str, Any] | str | Path | None = None, *, name: str | None = None,
     runs: str | Path | None = None, report: Callable[[Event], None] | None = None,
 ) -> Run:  # fmt: skip
-    """Begin a run and train it to its goal or the end of its budget, as `wmloop start` does.
+    """Train a new run until its goal is reached or its budget used up, as `wmloop start` does.
 
     It is made in the folder `runs`: without it in `$WMLOOP_RUNS`, else `./runs`. `config` is a TOML file, or nested
     settings: those of `wmloop settings`, over the preset's and the profile's. Remarks about the environment go to
@@ -166,12 +166,12 @@ def train(
         config = read_toml(Path(config))
     layer = config.model_dump() if isinstance(config, RunConfig) else dict(config or {})
     _, settled, _ = settle(None, [layer])
-    begun = begin(settled, runs_folder() if runs is None else Path(runs), name, [])
+    begun = begin(settled, runs_folder() if runs is None else Path(runs), name, [], leaves_goal([layer]))
     for note in begun.notes:
-        if report is None:
-            warnings.warn(note, stacklevel=2)
-        else:
-            report(Message(note, "warning"))
+        if report is not None:
+            report(note)
+        elif note.level == "warning":
+            warnings.warn(note.text, stacklevel=2)
     run = Run(begun.store.path)
     run.train(report)
     return run
@@ -182,7 +182,7 @@ def load(
 ) -> TrainedAgent:
     """Return a trained agent: of a run's folder or name, of `demo`, or of a file that `wmloop export` wrote.
 
-    It takes what the environment shows, frame by frame.
+    It takes the environment's observations, frame by frame.
 
     >>> import gymnasium, wmloop
     >>> agent = wmloop.load("demo")
@@ -204,12 +204,12 @@ def load(
 def dream(
     run: str | Path, *, iteration: int | None = None, seed: int = 0, temperature: float = 1.0, trust_env: bool = False
 ) -> Iterator[Moment]:
-    """Yield one dream of a run's world model, decision by decision, with the agent acting in it.
+    """Yield one dream of a run's world model, agent step by agent step, with the agent acting in it.
 
-    It branches off the first real episode that `wmloop eval` would drive with this `seed`, after a few decisions. It
-    ends where the world model says so, or after as many frames as a real episode has. Each Moment is one decision of
-    the dream and has the `dream`'s picture, if the world model draws any, the reward, the probability that the
-    episode has ended, the action and the critic's value (see player.Moment).
+    It branches off the first real episode of `wmloop eval` with this `seed`, after a few agent steps. It ends once the
+    episode has more probably terminated than not (dreams in training are never ended so), or after as many frames as a
+    real episode has. Each Moment is one agent step of the dream and has the `dream`'s image, if the world model predicts
+    any, the reward, the probability that the episode has terminated, the action and the critic's value (see player.Moment).
 
     >>> import itertools, wmloop
     >>> moments = list(itertools.islice(wmloop.dream("demo", seed=1), 5))

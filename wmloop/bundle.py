@@ -79,13 +79,13 @@ def unpack(path: Path, root: Path, name: str | None, facts: dict[str, Any]) -> S
     try:
         tensors, notes = read(path)
     except StoreCorruptError as error:
-        raise StoreCorruptError(f"{path} is no agent that `wmloop export` wrote, or a damaged one: {error}") from None
+        raise StoreCorruptError(f"{path} is not an agent that `wmloop export` wrote, or is damaged: {error}") from None
     if notes.get("format") != FORMAT:
         raise StoreCorruptError(f"{path} is not an agent that `wmloop export` wrote: its format is not {FORMAT!r}")
     try:
         config, pipeline, origin, figures, parts = _understand(tensors, notes)
     except _MISUNDERSTOOD as error:
-        raise StoreCorruptError(f"{path} is not a whole agent: {error}") from None
+        raise StoreCorruptError(f"{path} is not a complete agent: {error}") from None
     told: dict[str, str] = {
         "file": path.name,
         **{key: str(origin[key]) for key in ("run", "iteration", pipeline.agent) if key in origin},
@@ -121,8 +121,8 @@ def _understand(
     table = from_toml(notes["config"], "config")
     if names_module(str(table.get("pipeline", ""))):  # what a stranger's file names is not executed
         raise ValueError(
-            f"its pipeline is {table['pipeline']!r}, and a file cannot say what is executed here: install a package that brings"
-            " the pipeline as an entry point, under a name"
+            f"its pipeline is {table['pipeline']!r}, which would import code that the file names; that is not allowed. Install"
+            " a package that registers the pipeline as an entry point, and export the agent again under that name"
         )
     config = stored(table)
     pipeline = get(config.pipeline)
@@ -132,9 +132,9 @@ def _understand(
         for stage, metrics in origin["metrics"].items()
     }
     if not all(math.isfinite(value) for metrics in figures.values() for value in metrics.values()):
-        raise ValueError("a figure is not finite")
+        raise ValueError("a metric is not finite")
     if "score" not in figures.get(pipeline.scored_by, {"score": 0.0}):
-        raise ValueError("its evaluation has no score")
+        raise ValueError("its evaluation has no metric 'score'")
     int(origin["iteration"])
     parts = {
         prefix: {name[len(prefix) + 1 :]: array for name, array in tensors.items() if name.startswith(prefix + ".")}

@@ -89,11 +89,11 @@ def resolve_precision(name: str, device: str) -> str:
     if name == "tf32" and device != "cuda":
         fault = f"it is a format of NVIDIA's GPUs, and this run computes on {device}"
     elif name == "bf16-mixed" and (why := rounding_fault(device)):
-        fault = f"tried on {device}, an LSTM in bf16 fails: {why} (it takes a processor with AVX-512, or a GPU)"
+        fault = f"tried on {device}, an LSTM in bf16 fails: {why} (it needs a processor with AVX-512, or a GPU)"
     if fault:
         raise UsageError(
-            f"precision={name} cannot be here: {fault}. `--set precision=fp32` computes everywhere, and"
-            " `--set precision=auto` takes what suits this machine"
+            f"precision={name} cannot be used here: {fault}. `--set precision=fp32` works everywhere, and"
+            " `--set precision=auto` chooses what suits this machine"
         )
     return name
 
@@ -195,11 +195,11 @@ def instructions() -> str:
 _MEANINGS = (
     (
         ("processor", "instructions", "GPU", "torch", "numpy"),
-        "its numbers from here on are not bit for bit those the other machine would have given",
+        "from here on its numbers are not bit for bit those of the other machine",
     ),
     (
         ("gymnasium", "Box2D", "drawing"),
-        "an episode driven again with the same seed and actions may be another",
+        "the same seed and actions may give another episode",
     ),
 )
 
@@ -214,7 +214,9 @@ def differences(facts: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     for names, meaning in _MEANINGS:
         known = [name for name in names if name in then and name in here]
         if changed := [f"{name} {here[name]}, was {then[name]}" for name in known if here[name] != then[name]]:
-            told.append(f"not as where the run began: {'; '.join(changed)}. It goes on, but {meaning}")
+            told.append(
+                f"this machine is not the one on which the run started: {'; '.join(changed)}. The run continues, but {meaning}"
+            )
     return told
 
 

@@ -62,16 +62,20 @@ def _python(runs: Path) -> Finding:
 
 
 def _packages(runs: Path) -> Finding:
-    there, missing = [], []
+    there, missing, twice = [], [], []
     for names in map(str.split, _PACKAGES):
+        found = {}
         for name in names:
             with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-                there.append(f"{name} {importlib.metadata.version(name)}")
-                break
-        else:
-            missing.append(names[0])
+                found[name] = importlib.metadata.version(name)
+        there += [f"{name} {version}" for name, version in found.items()]
+        missing += [] if found else names[:1]
+        twice += [names] if len(found) > 1 else []
     if missing:
         return Finding("packages", "bad", f"missing: {', '.join(missing)}", "install wmloop again: pip install -e .")
+    for one, other in twice:
+        advice = f"{one} and {other} have the same files: pip uninstall {one} {other}, then pip install {one}"
+        return Finding("packages", "note", ", ".join(there), advice)
     return Finding("packages", "good", ", ".join(there))
 
 
@@ -104,9 +108,9 @@ def _precision(runs: Path) -> Finding:
 
     chosen = resolve_precision("auto", resolve_device("auto"))
     words = {
-        "fp32": "float32 as it is: nothing else is known to pay on such a machine",
+        "fp32": "full float32: nothing faster is known on such a machine",
         "tf32": "TF32 in matrix products",
-        "bf16-mixed": "products may round to bf16 and M and C learn in mixed precision, which pays on such a machine",
+        "bf16-mixed": "matrix products in bf16, LSTM and policy in mixed precision: faster on such a machine",
     }
     return Finding("precision", "good", f"{chosen}: {words[chosen]}")
 
@@ -115,17 +119,20 @@ def _threads(runs: Path) -> Finding:
     from wmloop.device import resolve_threads
 
     cores, threads, there = machine.cores(), resolve_threads(0), len(machine.affinity())
-    found = f"{threads} of {cores} cores learn"
+    found = f"training uses {threads} of {cores} cores"
     if cores < there:
-        found += f" ({cores} of {there} cores by this container's quota of {machine.quota():g})"
+        found += f" ({cores} of {there} cores: the quota of this container is {machine.quota():g})"
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if hasattr(os, "getloadavg"):
         found += f", load {load:.1f}"
     if threads > cores:
-        return Finding("threads", "note", found, "more threads than cores wait for each other: unset OMP_NUM_THREADS")
+        return Finding("threads", "note", found, "more threads than cores are slow: unset OMP_NUM_THREADS")
     if load > 0.7 * there:  # the load is the whole machine's
         return Finding(
-            "threads", "note", found, "other work is running: two trainings side by side slow each other several times"
+            "threads",
+            "note",
+            found,
+            "other programs are running: two trainings at the same time are each several times slower",
         )
     return Finding("threads", "good", found)
 
@@ -137,14 +144,14 @@ def _memory(runs: Path) -> Finding:
             "memory",
             "note",
             "not known on this system",
-            "preset laptop takes 1.3 GB after some iterations, and grows with what it has collected",
+            "preset laptop uses 1.3 GB after some iterations, and more as episodes are collected",
         )
     found = f"{free / 1e9:.1f} GB free"
     if limit < math.inf:
-        found += f" of the {limit / 1e9:.1f} GB that this container may take"
+        found += f" of the {limit / 1e9:.1f} GB that this container may use"
     if free < _MEMORY_BYTES:
         return Finding(
-            "memory", "note", found, "preset laptop takes 1.3 GB and more: --set vision.frame_cache=10000 takes less"
+            "memory", "note", found, "preset laptop uses 1.3 GB or more: --set vision.frame_cache=10000 uses less"
         )
     return Finding("memory", "good", found)
 
@@ -153,16 +160,16 @@ def _temporary(runs: Path) -> Finding:
     try:
         place = scratch.temporary_folder().parent
     except StorageError as error:
-        return Finding("sockets", "bad", "nowhere to have sockets and shared memory", str(error))
+        return Finding("sockets", "bad", "no folder for sockets and shared memory", str(error))
     said = os.environ.get("TMPDIR")
     if said and (fault := scratch.temporary_fault(Path(said).absolute())):
         return Finding(
             "sockets",
             "note",
-            f"and shared memory: in {place}, as TMPDIR {said} {fault}",
+            f"and shared memory are in {place}, because TMPDIR {said} {fault}",
             "set TMPDIR to another folder",
         )
-    return Finding("sockets", "good", f"and shared memory: in {place}")
+    return Finding("sockets", "good", f"and shared memory are in {place}")
 
 
 def _disk(runs: Path) -> Finding:
@@ -185,14 +192,14 @@ def _disk(runs: Path) -> Finding:
             "disk",
             "bad",
             f"{place.absolute()} cannot be written: {error}",
-            "name another folder: --runs DIR, or $WMLOOP_RUNS",
+            "choose another folder: --runs DIR, or $WMLOOP_RUNS",
         )
-    free = f"{usage.free / 1e9:.0f} GB free" if usage.total else "who knows how much free"
-    found = f"{free} in {place.absolute()}, a megabyte is safe there in {seconds * 1000:.0f} ms"
+    free = f"{usage.free / 1e9:.0f} GB free" if usage.total else "free space unknown"
+    found = f"{free} in {place.absolute()}, writing and syncing 1 MB takes {seconds * 1000:.0f} ms"
     if notes := take_notes():
         return Finding("disk", "note", found, "; ".join(notes))
     if usage.total and usage.free < _RUN_BYTES:
-        return Finding("disk", "note", found, "a long run takes 2 GB: free some, or --set store.keep_last=3")
+        return Finding("disk", "note", found, "a long run needs 2 GB: free some, or --set store.keep_last=3")
     if seconds > 2:
         return Finding("disk", "note", found, "slow: a network disk? --set store.snapshot_seconds=600 saves less often")
     return Finding("disk", "good", found)
@@ -212,10 +219,10 @@ def _environment(runs: Path) -> Finding:
         for _ in range(10):
             frames += env.step(env.actions.sample(rng))[4]
         rate = frames / (time.perf_counter() - begun)
-    found = f"{config.id} drives and draws, {rate:.0f} frames/s a core"
+    found = f"{config.id} steps and renders, {rate:.0f} frames/s per core"
     if (there := importlib.metadata.version("gymnasium")) not in PROVEN_VERSIONS:
         proven = " or ".join(PROVEN_VERSIONS)
-        advice = f"gymnasium {there} draws by its own code, at less than half the speed of {proven}: pip install"
+        advice = f"gymnasium {there} renders with its own code, at less than half the speed of {proven}: pip install"
         return Finding("environment", "note", found, f"{advice} gymnasium=={PROVEN_VERSIONS[-1]}")
     return Finding("environment", "good", found)
 
@@ -223,10 +230,10 @@ def _environment(runs: Path) -> Finding:
 def _display(runs: Path) -> Finding:
     anywhere = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if anywhere:
-        return Finding("display", "good", f"there is one: `{wmloop('play', 'demo')}` opens a window")
+        return Finding("display", "good", f"available: `{wmloop('play', 'demo')}` opens a window")
     here, file = wmloop("play", "demo", "--render", "terminal"), wmloop("play", "demo", "--to", "demo.mp4")
     advice = f"`{here}` plays in this terminal, `{file}` writes a video"
-    return Finding("display", "note", "none for a window", advice)
+    return Finding("display", "note", "no display for a window", advice)
 
 
 def _terminal(runs: Path) -> Finding:
@@ -239,12 +246,12 @@ def _terminal(runs: Path) -> Finding:
         found += ", NO_COLOR"
     if not can_show_live():
         if not sys.stdout.isatty():
-            why = "stdout is no terminal here"
+            why = "stdout is not a terminal here"
         else:
-            why = "the live view needs a UTF-8 terminal that is not dumb"
-        return Finding("terminal", "note", found, f"progress comes as plain lines: {why}")
+            why = "the live view needs UTF-8, and a TERM that is not dumb"
+        return Finding("terminal", "note", found, f"progress is shown as plain lines: {why}")
     if size.columns < 80 or size.lines < 24:
-        return Finding("terminal", "note", found, "pictures need 80 columns and 24 lines")
+        return Finding("terminal", "note", found, "images need 80 columns and 24 lines")
     return Finding("terminal", "good", found)
 
 
@@ -253,8 +260,8 @@ def _extra(package: str, module: str, purpose: str) -> Callable[[Path], Finding]
         try:
             importlib.import_module(module)
         except ImportError:
-            return Finding(purpose, "note", f"{module} is not there", f"pip install 'wmloop[{package}]'")
-        return Finding(purpose, "good", f"{module} is there")
+            return Finding(purpose, "note", f"{module} is not installed", f"pip install 'wmloop[{package}]'")
+        return Finding(purpose, "good", f"{module} is installed")
 
     return look
 
@@ -262,8 +269,8 @@ def _extra(package: str, module: str, purpose: str) -> Callable[[Path], Finding]
 def _compiler(runs: Path) -> Finding:
     found = next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
     if found:
-        return Finding("compiler", "good", f"{found}; nothing needs it once wmloop is installed")
-    return Finding("compiler", "good", "none, and none is needed: it would only build Box2D where that has no wheel")
+        return Finding("compiler", "good", f"{found}; not needed once wmloop is installed")
+    return Finding("compiler", "good", "none; one is needed only to build Box2D where there is no wheel of it")
 
 
 #: What is looked at, by subject; each look is given the folder where runs would live.

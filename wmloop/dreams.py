@@ -109,8 +109,8 @@ def _require_shapes(before: torch.Size, after: State, outcome: Outcome) -> None:
     for name, shape in wanted.items():
         if given[name] != shape:
             raise UsageError(
-                f"a world model imagines, from features {tuple(before)} on, {name} {tuple(given[name])} instead of"
-                f" {tuple(shape)}: what it has to be is described by {_DESCRIBED}"
+                f"a world model's imagine returned {name} of shape {tuple(given[name])} instead of {tuple(shape)}, for features"
+                f" of shape {tuple(before)}: see {_DESCRIBED}"
             )
 
 

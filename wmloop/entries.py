@@ -25,7 +25,7 @@ def found(entry: Any, what: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except Exception as error:  # a stranger's module may raise anything
-        raise UsageError(f"{what} has the entry {entry!r}, which cannot be imported: {error}") from error
+        raise UsageError(f"{what}: {entry!r} cannot be imported: {error}") from error
 
 
 def require_parts(thing: Any, parts: Iterable[str], made: str, described: str) -> None:
@@ -35,9 +35,7 @@ def require_parts(thing: Any, parts: Iterable[str], made: str, described: str) -
         UsageError: it lacks some; they are listed.
     """
     if missing := [part for part in parts if not hasattr(thing, part)]:
-        raise UsageError(
-            f"{made} {type(thing).__name__}, which lacks {', '.join(missing)}: what it has to be is described by {described}"
-        )
+        raise UsageError(f"{made} {type(thing).__name__}, which lacks {', '.join(missing)}: see {described}")
 
 
 class Registry:
@@ -100,8 +98,8 @@ class Registry:
         ]
         if len(bringers) > 1:
             raise UsageError(
-                f"{' and '.join(bringers)} each bring {self._noun} {name!r}: uninstall all of them but one, or let one"
-                " take another name"
+                f"{' and '.join(bringers)} each register the {self._noun} {name!r}: uninstall all of them but one, or"
+                " rename one"
             )
 
     @functools.cached_property

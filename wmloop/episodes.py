@@ -104,7 +104,7 @@ def unpack(arrays: Mapping[str, np.ndarray], observed: bool = True) -> Iterator[
         shape = tuple(int(n) for n in arrays[f"{i:04d}.shape"])
         actions, rewards = (arrays[f"{i:04d}.{name}"].copy() for name in ("actions", "rewards"))
         if shape[0] != len(rewards) + 1:
-            raise ValueError(f"episode {i} has {len(rewards)} decisions and observations of shape {shape}")
+            raise ValueError(f"episode {i} has {len(rewards)} agent steps and observations of shape {shape}")
         plain = arrays.get(f"{i:04d}.{_PLAIN}")
         if not observed:
             observations = np.zeros((0, *shape[1:]), np.uint8 if plain is None else plain.dtype)

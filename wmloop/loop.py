@@ -110,7 +110,7 @@ def _perform(
     try:
         version = attempt()
     except DraftUnusableError as error:
-        report(Message(f"{error}; what was saved of {draft.name} is dropped, and it is made anew", "warning"))
+        report(Message(f"{error}; what was saved of {draft.name} is discarded, and the stage starts again", "warning"))
         draft.discard()
         version = attempt()
     report(VersionCommitted(iteration, stage.name, version.metrics, version.num_bytes, version.seconds))
@@ -118,15 +118,15 @@ def _perform(
 
 
 def _require_figures(pipeline: Pipeline, stage: Stage, metrics: object) -> None:
-    """Refuse, before they are committed, figures that nobody could go on from.
+    """Refuse, before they are committed, metrics that nobody could go on from.
 
     Raises:
         UsageError: they are none, or the stage that scores tells no score.
     """
     lacks = ""
     if not isinstance(metrics, Mapping):
-        lacks = f"returned {type(metrics).__name__} instead of its figures, a mapping of numbers by name"
+        lacks = f"returned {type(metrics).__name__} instead of its metrics, a mapping of numbers by name"
     elif stage.name == pipeline.scored_by and "score" not in metrics:
-        lacks = f"scores the agent, and returned no figure 'score' among {', '.join(metrics) or 'none'}"
+        lacks = f"scores the agent, but returned no metric 'score': it returned {', '.join(metrics) or 'none'}"
     if lacks:
         raise UsageError(f"the stage {stage.name!r} of the pipeline {pipeline.name!r} {lacks}")

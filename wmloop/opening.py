@@ -83,5 +83,5 @@ def require_trust(store: Store, config: RunConfig, trusted: bool) -> None:
         )
         raise UsageError(
             f"{store.name} was imported, and its file names {named}, which would be loaded and executed here: if you trust"
-            " where it comes from, say --trust-env"
+            " its origin, add --trust-env"
         )

@@ -18,10 +18,10 @@ _MANY = 30
 
 
 def merit(metrics: Mapping[str, float]) -> float:
-    """Return what an evaluation's agent is worth: its mean score less one standard error, on the most tracks it drove.
+    """Return what an evaluation's agent is worth: its mean score less one standard error, on the most episodes it played.
 
-    The highest of many means is partly luck, and the more so the fewer and the more different its tracks were; the
-    error also prefers, of two equal means, the agent that loses no track. `metrics` are those of the stage evaluate.
+    The highest of many means is partly luck, and the more so the fewer and the more different its episodes were; the
+    error also prefers, of two equal means, the agent that fails in no episode. `metrics` are those of the stage evaluate.
     """
     kind = "confirmed_score" if "confirmed_score" in metrics else "score"
     return metrics[kind] - metrics.get(f"{kind}_se", 0.0)
@@ -30,13 +30,13 @@ def merit(metrics: Mapping[str, float]) -> float:
 def confirms(metrics: Mapping[str, float], goal: float) -> bool:
     """Return whether an evaluation's confirming episodes put its agent's true mean above `goal` with 95% certainty.
 
-    A mean just above it would be below on the next hundred tracks as often as not.
+    A mean just above it would be below on the next hundred episodes as often as not.
     """
     if "confirmed_score" not in metrics:
         return False
     if "confirmed_score_low" in metrics:
         return metrics["confirmed_score_low"] >= goal
-    # from before there was a bound: many tracks, a normal mean
+    # from before there was a bound: many episodes, a normal mean
     reach = NormalDist().inv_cdf(_CERTAINTY) * metrics.get("confirmed_score_se", 0.0)
     return metrics["confirmed_score"] - reach >= goal
 

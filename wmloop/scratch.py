@@ -52,8 +52,8 @@ def temporary_folder() -> Path:
             _sweep(place)
             return folder
     raise StorageError(
-        f"there is no folder for sockets and shared memory: {', '.join(faults)}; set TMPDIR to one with a short name on"
-        " a disk of this machine that can be written"
+        f"there is no folder for sockets and shared memory: {', '.join(faults)}; set TMPDIR to a writable folder with a"
+        " short path on a disk of this machine"
     )
 
 
@@ -106,8 +106,8 @@ def _new_folder(place: Path) -> Path:
 
 def _in_words(error: OSError) -> str:
     if error.errno is None:  # Python's own "AF_UNIX path too long"
-        return "has too long a name for sockets"
-    return f"does not do ({error.strerror})"
+        return "has too long a path for sockets"
+    return f"cannot be used ({error.strerror})"
 
 
 def _hold(folder: Path) -> bool:

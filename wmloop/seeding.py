@@ -7,13 +7,13 @@ import hashlib
 from wmloop.errors import UsageError
 
 #: Real environments are seeded below this bound while training and above it when scoring,
-#: so an evaluation track can never have been a training track.
+#: so an evaluation episode can never have been a training episode.
 HELD_OUT = 2**30
 _CONFIRM_OFFSET = 1_000_000
 _FRESH_OFFSET = 2_000_000
-#: Fresh tracks of one seed: the next seed's begin behind them.
+#: Fresh episodes of one seed: the next seed's begin behind them.
 EPISODES_A_SEED = 100_000
-#: The largest seed whose tracks' numbers all fit 64 bits.
+#: The largest seed whose episodes' seeds all fit 64 bits.
 LAST_SEED = (2**63 - HELD_OUT - _FRESH_OFFSET) // EPISODES_A_SEED - 1
 
 

@@ -13,17 +13,18 @@ from wmloop.config import RunConfig, build_config, with_settings
 from wmloop.config.presets import PRESETS, PROFILES
 from wmloop.config.text import to_toml
 from wmloop.errors import UsageError
+from wmloop.events import Message
 from wmloop.pipelines import PIPELINES, get
 from wmloop.store import Store, check_run_name, new_run_name, require_free
 from wmloop.store.layout import HEADER
 
 
 class Begun(NamedTuple):
-    """A run that has been begun: its folder, its settings, what its user should know, what its environment printed."""
+    """A run that has been begun: its folder, its settings, what its user is told, what its environment printed."""
 
     store: Store
     config: RunConfig
-    notes: list[str]
+    notes: list[Message]
     printed: list[str]
 
 
@@ -88,17 +89,23 @@ def on_this_machine(config: RunConfig) -> RunConfig:
     return with_settings(config, {"device": device, "threads": resolve_threads(config.threads), "precision": precision})
 
 
-def begin(config: RunConfig, root: Path, name: str | None, printed: list[str]) -> Begun:
+def leaves_goal(layers: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether layers of settings leave the goal to what is known of the environment."""
+    return not any("goal" in layer["budget"] for layer in layers if isinstance(layer.get("budget"), Mapping))
+
+
+def begin(config: RunConfig, root: Path, name: str | None, printed: list[str], goal_open: bool = False) -> Begun:
     """Make a run's folder in `root`, once all that it names is there and its environment was driven for a moment.
 
-    `printed` takes the lines that the environment prints, also where it is refused.
+    `printed` takes the lines that the environment prints, also where it is refused. What is left open is taken from the
+    environment, and said: its time limit, and, with `goal_open`, the score that counts as its solution.
 
     Raises:
         UsageError: something is missing or does not fit; there is no run then.
         StorageError: the file system refuses.
     """
     from wmloop.device import machine_facts
-    from wmloop.envs import check_environment
+    from wmloop.envs import check_environment, known
     from wmloop.envs.engine import ENGINES
 
     if name is not None:
@@ -106,8 +113,15 @@ def begin(config: RunConfig, root: Path, name: str | None, printed: list[str]) -
     for registry in (PIPELINES, ENGINES, PROFILES):
         registry.require_unique()
     get(config.pipeline).check()
-    notes, limit = check_environment(config.env, printed.append)
+    warnings, limit = check_environment(config.env, printed.append)
+    derived = []
     if config.env.episode_frames is None:
         config = with_settings(config, {"env": {"episode_frames": limit or config.env.most_frames}})
+        derived += [f"env.episode_frames = {limit}, its time limit"] if limit else []
+    if goal_open and config.budget.goal is None and (solved := known(config.env).reward_threshold) is not None:
+        config = with_settings(config, {"budget": {"goal": solved}})
+        derived.append(f"budget.goal = {solved:g}, its reward_threshold in Gymnasium")
     store = Store.create(root, name or new_run_name(), to_toml(config), machine_facts())
-    return Begun(store, config, [f"the environment {config.env.id!r}: {text}" for text in notes], printed)
+    told = [(text, "warning") for text in warnings] + [(text, "info") for text in derived]
+    notes = [Message(f"the environment {config.env.id!r}: {text}", level) for text, level in told]
+    return Begun(store, config, notes, printed)

@@ -24,6 +24,14 @@ def open_missing() -> None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - it stays open
 
 
+def in_foreground(terminal: TextIO) -> bool:
+    """Tell whether a terminal is this process's to draw on; where nobody knows, it is."""
+    try:
+        return os.tcgetpgrp(terminal.fileno()) in (0, os.getpgrp())
+    except (AttributeError, OSError):
+        return True
+
+
 def discard(stream: TextIO) -> None:
     """Let what `stream` still holds, and all that comes, go nowhere: its reader went away, or its disk is full.
 

@@ -43,7 +43,7 @@ def require_wave(saved: Sequence[object], wave: Sequence[EpisodeTask], name: str
     """
     if len(saved) != len(wave):
         raise DraftUnusableError(
-            f"{name} was begun with waves of {len(saved)} episodes, and goes on with {len(wave)} (env.num_envs)"
+            f"{name} was begun with {len(saved)} parallel episodes and would continue with {len(wave)} (env.num_envs)"
         )
 
 
@@ -85,7 +85,7 @@ def drive(
         exploration = explore(decided[copies], copies) if explore else None
         actions, carries[copies] = agents[copies].act(carries[copies], seen, exploration)
         if actions.shape != (wanted := (len(copies), *pool.actions.shape)):
-            raise UsageError(f"an agent gave actions of shape {actions.shape} where the environment takes {wanted}")
+            raise UsageError(f"an agent returned actions of shape {actions.shape} where the environment takes {wanted}")
         decided[copies] += 1
         if note is not None:
             note(copies, carries[copies])

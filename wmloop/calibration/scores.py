@@ -19,7 +19,7 @@ from wmloop.envs import Envs
 
 
 class EpisodeResult(NamedTuple):
-    """What happened on one track, and what M had to say about it (see windows.ReturnForecast)."""
+    """What happened in one episode, and what M had to say about it (see windows.ReturnForecast)."""
 
     seed: int
     score: float
@@ -33,14 +33,14 @@ class EpisodeResult(NamedTuple):
 
 
 def score_episodes(
-    config: RunConfig, pool: Envs, agent: Any, tracks: Sequence[int], tick: Callable[[int, np.ndarray | None], None],
+    config: RunConfig, pool: Envs, agent: Any, seeds: Sequence[int], tick: Callable[[int, np.ndarray | None], None],
     dreams: bool,
 ) -> list[EpisodeResult]:  # fmt: skip
-    """Drive at most one wave of tracks with the deterministic policy; `tick` as in `collector.drive`.
+    """Drive at most one wave of episodes with the deterministic policy; `tick` as in `collector.drive`.
 
     If the agent `dreams`, its world model is asked what it promises (see Pipeline.dreams).
     """
-    wave = [EpisodeTask(seed, UNLIMITED) for seed in tracks]
+    wave = [EpisodeTask(seed, UNLIMITED) for seed in seeds]
     trace = Recorder() if dreams else None
     episodes = drive(pool, wave, dict.fromkeys(halves(pool.num_envs), agent), tick, note=trace.note if trace else None)
     told = forecast(agent, trace, config, episodes) if trace else [ReturnForecast([], [], [])] * len(episodes)
@@ -73,7 +73,7 @@ def summarise(results: Sequence[EpisodeResult]) -> dict[str, float]:
 
 
 def details(results: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
-    """Return what `wmloop eval --json` tells of each track."""
+    """Return what `wmloop eval --json` tells of each episode."""
     return [
         {"seed": result.seed, "score": result.score, "frames": result.frames, "terminated": result.terminated}
         for result in results

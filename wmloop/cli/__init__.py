@@ -22,6 +22,7 @@ from wmloop.cli.exits import explain
 from wmloop.cli.fork import fork
 from wmloop.cli.grammar import Command, Group
 from wmloop.cli.help import help_
+from wmloop.cli.init import init
 from wmloop.cli.inspect import log, runs, verify
 from wmloop.cli.play import play
 from wmloop.cli.prune import prune
@@ -30,18 +31,24 @@ from wmloop.cli.resume import resume
 from wmloop.cli.score import score
 from wmloop.cli.settings import config, settings
 from wmloop.cli.start import start
+from wmloop.cli.tasks import tasks
 from wmloop.cli.watch import watch
 
 #: The commands by what they are for, each with examples of its use.
 COMMANDS: dict[str, dict[str, tuple[Callable[..., Any], tuple[str, ...]]]] = {
     "Train": {
-        "start": (start, ("wmloop start first --preset smoke", "wmloop start my-run --hours 1 --set memory.hidden_size=512")),
+        "start": (start, ("wmloop start first --preset smoke", "wmloop start --env CartPole-v1",
+                          "wmloop start my-run --hours 1 --set memory.hidden_size=512")),
         "resume": (resume, ("wmloop resume", "wmloop resume my-run --iterations 80")),
         "fork": (fork, ("wmloop fork my-run other --from 3 --set dream.horizon=8",)),
         "watch": (watch, ("wmloop watch my-run",)),
     },
+    "Environments": {
+        "tasks": (tasks, ("wmloop tasks", "wmloop tasks CartPole-v1")),
+        "init": (init, ("wmloop init CartPole-v1", "wmloop init my_module:MyEnv-v0 --to mine.toml")),
+    },
     "Look": {
-        "play": (play, ("wmloop play demo", "wmloop play my-run --in both --to drive.mp4",
+        "play": (play, ("wmloop play demo", "wmloop play my-run --in both --to episode.mp4",
                         "wmloop play my-run --iteration 12 --against 3")),
         "eval": (score, ("wmloop eval demo --episodes 100", "wmloop eval my-run --json > scores.json")),
         "report": (report, ("wmloop report my-run", "wmloop report my-run other --to comparison")),
@@ -79,8 +86,8 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback(
-    epilog="`wmloop help COMMAND` tells more, `wmloop help exit-codes` what each exit code means. Runs live in ./runs, or in"
-    " --runs DIR, or in $WMLOOP_RUNS."
+    epilog="`wmloop help COMMAND` shows the help of a command, `wmloop help exit-codes` what exit codes mean. Runs are stored"
+    " in ./runs, or in --runs DIR, or in $WMLOOP_RUNS."
 )
 def _wmloop(
     ctx: typer.Context,
@@ -88,7 +95,11 @@ def _wmloop(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Train a World Models agent: look, dream, practise in the dream, drive; again until the goal is met."""
+    """Train a World Models agent.
+
+    Collect episodes, learn a world model from them, train the policy inside it, evaluate; repeat until the goal is reached
+    or the budget is used up.
+    """
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())
 

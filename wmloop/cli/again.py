@@ -43,11 +43,14 @@ class _Stretch(NamedTuple):
 def again(store: Store) -> Again:
     """Return how to make a run again; no commands where that is not known."""
     if "imported" in store.facts:
-        return Again([], ["This agent was imported: what it learnt from, and by which commands, is not in its file."])
+        return Again(
+            [],
+            ["This agent was imported: its file does not contain the data and the commands that it was trained with."],
+        )
     notes: list[str] = []
     config = stored_config(store)
     if ":" in config.env.id:
-        notes.append(f"Python has to find the module {config.env.id.partition(':')[0]!r} (PYTHONPATH).")
+        notes.append(f"The module {config.env.id.partition(':')[0]!r} must be importable (PYTHONPATH).")
     return Again(_commands(store, None, notes)[0], notes)
 
 
@@ -69,8 +72,9 @@ def _commands(store: Store, end: int | None, notes: list[str]) -> tuple[list[str
         layer = {"pipeline": config.pipeline, "env": {"id": config.env.id}}
         base = settings(build_config(config.preset, layer)) | {"budget.hours": None}
         base |= {"pipeline": RunConfig().pipeline, "env.id": RunConfig().env.id}
-        told = {"seed": None, "device": None, "threads": None, "precision": None}  # a start would choose for itself
-        commands.append(_line(["start", store.name, "--preset", config.preset], base | told, own))
+        chosen = ["seed", "device", "threads", "precision"]  # a start would choose for itself
+        chosen += ["budget.goal"] if base["budget.goal"] is None else []
+        commands.append(_line(["start", store.name, "--preset", config.preset], base | dict.fromkeys(chosen, ...), own))
     for stretch, until in zip(stretches[1:], ends[1:], strict=True):
         changed = own | stretch.decisive | {"budget.iterations": until}
         commands.append(_line(["resume", store.name], own, changed))
@@ -88,7 +92,7 @@ def _parent(store: Store, origin: Mapping[str, Any], notes: list[str]) -> tuple[
             return _commands(parent, iteration + 1, notes)
     except WmloopError:
         pass
-    notes.append(f"The run {name} that this one goes on from is not in {store.path.parent}: its own report says how to"
+    notes.append(f"The run {name}, which this one is a fork of, is not in {store.path.parent}: its own report says how to"
                  " make it.")  # fmt: skip
     return [], dict.fromkeys(settings(stored_config(store)))
 
@@ -111,7 +115,7 @@ def _stretches(store: Store, config: RunConfig, end: int, notes: list[str]) -> l
             last, changed = stretches[-1], {}
             machine = [name for name in _DECISIVE[1:] if decisive[name] != last.decisive[name]]
             if machine and begun >= iteration:
-                notes.append(f"Inside iteration {iteration} {' and '.join(machine)} changed: made again, that iteration may"
+                notes.append(f"Inside iteration {iteration} {' and '.join(machine)} changed: repeated, that iteration may"
                              " differ in its last bits.")  # fmt: skip
             if decisive != last.decisive:
                 kept = [stretch for stretch in stretches if stretch.first < iteration]

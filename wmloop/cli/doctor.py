@@ -15,10 +15,10 @@ _MARKS = {"good": "ok  ", "note": "note", "bad": "BAD "}
 
 @guarded
 def doctor(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
-    """Look at what this machine has for a run.
+    """Check whether this machine can run wmloop.
 
     Versions, device and precision, threads, memory, disk, environment, display, video: each line says what was found
-    and, where it falls short, what to do. The exit code is 5 if there is something that runs fail on.
+    and, where something is missing, what to do. The exit code is 5 if there is something that makes runs fail.
     """
     from wmloop.doctor import examine
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wmloop.cli.exits import guarded, say, say_next
-from wmloop.cli.opening import open_run, play_command
+from wmloop.cli.opening import agent_named, open_run, play_command
 from wmloop.cli.options import IterationOption, JsonOption, NameArgument, RunsOption, at_home, print_json
 from wmloop.cli.outputs import require_room
 from wmloop.commands import anywhere, command
@@ -21,20 +21,26 @@ def export(
     name: NameArgument = None,
     to: Annotated[
         Path | None,
-        typer.Option("--to", metavar="FILE.safetensors", help="The file; NAME-ITERATION if absent.", callback=at_home),
+        typer.Option(
+            "--to",
+            metavar="FILE.safetensors",
+            help="The file. Without it NAME-ITERATION.safetensors.",
+            callback=at_home,
+        ),
     ] = None,
     iteration: IterationOption = None,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Write an agent (V, M and C) to one safetensors file.
+    """Write an agent's networks to one safetensors file.
 
-    Its settings and its score are in it. `wmloop import` makes a run of it, anywhere; any safetensors library reads it.
+    Of a world model agent these are V (VAE), M (MDN-RNN) and C (policy). The file also contains the settings and the score.
+    `wmloop import` makes a run of it on any machine; any safetensors library reads it.
     """
     from wmloop.store.tensors import SUFFIX
 
     if to is not None and to.suffix != SUFFIX:
-        raise UsageError(f"{to} is to hold safetensors: end its name in {SUFFIX}")
+        raise UsageError(f"an agent is written as safetensors, and the name {to} does not end in {SUFFIX}")
     store = open_run(runs, name)
     require_room(to or Path(f"{store.name}{SUFFIX}"), "--to FILE.safetensors")
 
@@ -46,7 +52,7 @@ def export(
     number, why = choose(history, iteration)
     path = to or Path(f"{store.name}-{number}{SUFFIX}")
     written = bundle.write(store, history.pipeline, number, path)
-    say(f"{store.name}, iteration {number} ({why}): {size(written)}")
+    say(f"{agent_named(store, number, why)}: {size(written)}")
     if as_json:
         print_json("export", run=store.name, iteration=number, file=str(path), bytes=written)
     else:
@@ -58,14 +64,18 @@ def export(
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `wmloop export` wrote.", callback=at_home)],
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="The new run's name; its old one if absent.")
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="The new run's name. Without it RUN-ITERATION of the run that it comes from."
+        ),
     ] = None,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Make a run of an exported agent, to play and to eval.
+    """Make a run of an exported agent, to play and to evaluate.
 
-    Nothing in the file is executed, and every tensor is checked. There is no experience in it to go on from.
+    Nothing in the file is executed, and every tensor is checked. The file contains no episodes, so training cannot
+    continue from it.
     """
     if not file.is_file():
         raise UsageError(f"{file} is a folder" if file.is_dir() else f"there is no file {file}")
@@ -77,4 +87,4 @@ def import_(
     say(f"run {store.name} in {store.path}")
     if as_json:
         print_json("import", run=store.name, path=str(store.path), imported=store.facts["imported"])
-    say_next({"see it drive": play_command(store.path), "score it on fresh episodes": command("eval", store.path)})
+    say_next({"watch it": play_command(store.path), "score it on fresh episodes": command("eval", store.path)})

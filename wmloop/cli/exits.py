@@ -20,19 +20,19 @@ from wmloop.errors import RenamedWarning, StorageError, WmloopError
 DOCTOR_FOUND, OUT_OF_MEMORY, INTERRUPTED, _BROKEN_PIPE = 5, 71, 130, 141
 #: What each exit code means.
 EXIT_CODES = {
-    0: "done; of a training also where its budget ended before the goal was reached",
-    1: "a bug of wmloop, or of a library under it: stderr has the traceback",
-    2: "wrong usage: an option, a setting, a name of a run or a file that does not fit; an environment that cannot be driven",
-    3: "training diverged: its numbers stopped being finite",
-    4: "the environment failed while a command drove it",
-    DOCTOR_FOUND: "`wmloop doctor` found something that runs fail on",
+    0: "done; also where training used up its budget before the goal was reached",
+    1: "a bug of wmloop or of a library that it uses: stderr has the traceback",
+    2: "wrong usage: an option, a setting, the name of a run or a file is not valid; or wmloop cannot use the environment",
+    3: "training diverged: a loss, weight or metric was no longer finite",
+    4: "the environment failed while a command was running it",
+    DOCTOR_FOUND: "`wmloop doctor` found something that makes runs fail",
     65: "a stored file is damaged",
     OUT_OF_MEMORY: "there is not enough memory",
-    74: "the file system refuses: full, read-only, out of file handles",
+    74: "a file cannot be read or written: disk full, read-only, no permission, too many open files",
     75: "another process is writing the run",
-    129: "the terminal is gone (SIGHUP); what was done is saved",
+    129: "the terminal was closed (SIGHUP); what was done is saved",
     INTERRUPTED: "Ctrl-C (SIGINT); what was done is saved",
-    _BROKEN_PIPE: "the reader of stdout went away, as `head` does (SIGPIPE)",
+    _BROKEN_PIPE: "the reader of stdout closed it, as `head` does (SIGPIPE)",
     143: "SIGTERM; what was done is saved",
 }
 _REFUSALS = {
@@ -110,7 +110,7 @@ def explain(error: Exception) -> int:
             streams.flush()  # or Python would, at its end, and complain about the same pipe
             return _BROKEN_PIPE
         case MemoryError() | RuntimeError() if isinstance(error, MemoryError) or "allocate memory" in str(error):
-            say(f"error: there is not enough memory ({' '.join(str(error).split())[:200]}): take smaller settings, or"
+            say(f"error: there is not enough memory ({' '.join(str(error).split())[:200]}): use smaller settings, or"
                 f" free some; `{wmloop('doctor')}` says how much there is")  # fmt: skip
             return OUT_OF_MEMORY
         case OSError() if error.errno in _REFUSALS:
@@ -118,6 +118,6 @@ def explain(error: Exception) -> int:
             return StorageError.exit_code
         case _:
             say("".join(traceback.format_exception(error)).rstrip("\n"))
-            say("this is a bug of wmloop, or of a library under it: please report it, with what"
+            say("this is a bug of wmloop or of a library that it uses: please report it, with what"
                 f" `{wmloop('doctor')}` prints")  # fmt: skip
             return 1

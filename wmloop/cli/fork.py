@@ -34,23 +34,25 @@ if TYPE_CHECKING:
 
 @guarded
 def fork(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The run to go on from.", autocompletion=run_names)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The run to fork.", autocompletion=run_names)],
     new: Annotated[
-        str | None, typer.Argument(metavar="NEW", help="The new run's name; NAME-from-ITERATION if absent.")
+        str | None, typer.Argument(metavar="NEW", help="The new run's name. Without it NAME-from-ITERATION.")
     ] = None,
     fork_from: Annotated[
-        int, typer.Option("--from", "--iteration", metavar="ITERATION", min=0, help="The iteration to go on after.")
+        int, typer.Option("--from", "--iteration", metavar="ITERATION", min=0, help="The last iteration to copy.")
     ] = ...,  # type: ignore[assignment]  # typer's way to say that it has to be given
     sets: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Change a setting, any but the networks' shapes; repeatable.",
+            help="Change a setting; repeatable. The networks' shapes must stay.",
             autocompletion=setting_names,
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Another seed. Without it the run's own.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="The new run's seed. Without it the seed of NAME.")
+    ] = None,
     iterations: IterationsOption = None,
     hours: HoursOption = None,
     goal: GoalOption = None,
@@ -62,9 +64,9 @@ def fork(
 ) -> None:
     """Begin a new run from an iteration of another one.
 
-    The new run has a copy of what the other did up to and including that iteration, and goes on from there; the other
-    stays as it is. Every setting may change but the pipeline and the networks' shapes. Where none does, it repeats the
-    other run. Hours count those of the copied iterations, too.
+    The new run gets a copy of the other one up to and including that iteration, and trains on from there; the other stays
+    as it is. Every setting may change except the pipeline and the networks' shapes. If none changes, the new run repeats
+    the other one. --hours includes those of the copied iterations.
     """
     from wmloop.config.text import to_toml
     from wmloop.starting import on_this_machine, require_new
@@ -95,21 +97,21 @@ def _require_kin(source: Store, before: RunConfig, after: RunConfig) -> None:
 
     if before.preset != after.preset:
         raise UsageError(
-            f"a preset is where the settings of a new run start from, and {source.name} has its own: change single ones"
-            f" with --set, or begin with `{wmloop('start', '--preset', after.preset)}`"
+            f"a preset is for new runs, and a fork starts from the settings of {source.name}: change single settings"
+            f" with --set, or start a new run with `{wmloop('start', '--preset', after.preset)}`"
         )
     if before.pipeline != after.pipeline:
         raise UsageError(
-            f"the run {source.name} is of the pipeline {before.pipeline}, and what it learnt is nothing to another:"
-            f" `{wmloop('start', '--pipeline', after.pipeline)}` begins a run of that one"
+            f"the run {source.name} is of the pipeline {before.pipeline}, and another pipeline cannot use what it learnt:"
+            f" `{wmloop('start', '--pipeline', after.pipeline)}` starts a new run of that pipeline"
         )
     shapes = pipeline_of(before).shaper
     if shapes(before) != shapes(after):
         new = settings(after)
         changed = [name for name in changed_settings(before, after) if _shapes_differ(before, name, new[name])]
         raise UsageError(
-            f"the networks of the run {source.name} have other shapes than {', '.join(changed)} would give them: training"
-            f" cannot go on from them; `{start_command(after, changed)}` begins anew"
+            f"{', '.join(changed)} would change the shapes of the networks of the run {source.name}, so training cannot"
+            f" continue with their weights; `{start_command(after, changed)}` starts a new run"
         )
 
 
@@ -154,13 +156,12 @@ def _copied(source: Store, iteration: int, name: str | None, config: str, runs: 
     history = history_of(source, stored_config(source))
     finished, _ = history.next_position()
     if iteration >= finished:
-        has = f"its finished iterations are 0 to {finished - 1}" if finished else "none of its iterations is finished"
-        raise UsageError(f"cannot go on from iteration {iteration} of the run {source.name}: {has}")
+        has = f"its finished iterations are 0 to {finished - 1}" if finished else "it has no finished iteration"
+        raise UsageError(f"cannot fork the run {source.name} at iteration {iteration}: {has}")
     read = required_by_next(history, iteration, stored_config(source).replay)
     if lost := [version for version in read if version.pruned]:
         raise UsageError(
-            f"cannot go on from iteration {iteration} of the run {source.name}: {lost[0].name} was pruned,"
-            f" and training would read it"
+            f"cannot fork the run {source.name} at iteration {iteration}: training would read {lost[0].name}, which was pruned"
         )
     if name is None:
         stem, taken = f"{source.name}-from-{iteration}", set(list_runs(runs))
@@ -168,5 +169,5 @@ def _copied(source: Store, iteration: int, name: str | None, config: str, runs: 
     kept = [version for version in source.versions() if version.iteration <= iteration]
     origin = {"run": source.name, "iteration": iteration, "created": source.created}
     made = Store.create(runs, name, config, {**machine_facts(), "forked_from": origin}, kept)
-    say(f"run {made.name} in {made.path}: {len(kept)} versions of {source.name}, up to iteration {iteration}")
+    say(f"run {made.name} in {made.path}: {len(kept)} stage outputs of {source.name}, up to iteration {iteration}")
     return made

@@ -20,7 +20,7 @@ _WIDTH = 80
 def help_(
     ctx: typer.Context,
     topic: Annotated[
-        str | None, typer.Argument(metavar="COMMAND", help=f"The command, or {TOPIC}; all commands if absent.")
+        str | None, typer.Argument(metavar="COMMAND", help=f"The command, or {TOPIC}. Without it all commands.")
     ] = None,
 ) -> None:
     """Show how a command is used, or what exit codes mean."""

@@ -15,6 +15,7 @@ from wmloop import ranking
 from wmloop.cli.exits import guarded, say, say_next
 from wmloop.cli.opening import commits, open_run, play_command
 from wmloop.cli.options import JsonOption, NameArgument, RunsOption, print_json
+from wmloop.cli.tables import print_table
 from wmloop.commands import command
 from wmloop.errors import StoreCorruptError, WmloopError
 from wmloop.opening import pipeline_of, stored_config
@@ -33,24 +34,28 @@ def runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
         print_json("runs", runs=found)
         return
     if not found:
-        say(f"there are no runs in {runs} yet; begin one with `{command('start', runs / 'NAME')}`")
+        say(f"there are no runs in {runs} yet; start one with `{command('start', runs / 'NAME')}`")
         return
     rows = []
     for run in found:
         if "fault" in run:
             rows.append([run["run"], "", "", "", "", run["fault"]])
             continue
-        score = "" if run["best_score"] is None else f"{run['best_score']:.1f} (iteration {run['best_iteration']})"
-        done = f"{run['iterations']} of {max(run['iterations'], run['iterations_at_most'])}"
+        score = "" if run["best_score"] is None else f"{run['best_score']:.1f}"
+        if run["imported"]:
+            done = "imported"
+        else:
+            score += f" (iteration {run['best_iteration']})" if score else ""
+            done = f"{run['iterations']} of {max(run['iterations'], run['iterations_at_most'])}"
         rows.append([run["run"], run["created"][:16].replace("T", " "), run["preset"], done, score, run["size"]])
-    _print_table(["run", "created (UTC)", "preset", "iterations", "best score", "size"], rows)
+    print_table(["run", "created (UTC)", "preset", "iterations", "best score", "size"], rows)
 
 
 @guarded
 def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
-    """List what each stage of a run has stored, with its metrics.
+    """List the stage outputs of a run, with their metrics.
 
-    A *version* is the output of one stage of one iteration. Below them are the results of `wmloop eval`.
+    A *version* is the output of one stage in one iteration. Below them are the results of `wmloop eval`.
     """
     from wmloop.view.words import figure, size, span
 
@@ -68,29 +73,30 @@ def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: Jso
         print_json("log", run=store.name, versions=records)
         return
     if not versions:
-        say(f"the run {store.name} has no versions yet: `{command('resume', store.path)}` makes the first")
+        say(f"the run {store.name} has no stage output yet: `{command('resume', store.path)}` makes the first")
         return
-    rows, pipeline = [], pipeline_of(stored_config(store))
+    rows, pipeline, imported = [], pipeline_of(stored_config(store)), "imported" in store.facts
     for version in versions:
         told = _told(pipeline.row(version.stage).headline, version.metrics)
-        figures = " ".join(f"{name}={figure(version.metrics[name])}" for name in told)
+        metrics = " ".join(f"{name}={figure(version.metrics[name])}" for name in told)
         when = version.created[:16].replace("T", " ")
         parents = " ".join(sorted(version.parents))
         there = "pruned" if version.pruned and not version.num_bytes else size(version.num_bytes)
-        rows.append([version.name, when, span(version.seconds), there, figures, parents])
-    _print_table(["version", "created (UTC)", "took", "size", "figures", "made from"], rows)
+        rows.append([version.name, when, *([] if imported else [span(version.seconds)]), there, metrics, parents])
+    print_table(["version", "created (UTC)", *([] if imported else ["took"]), "size", "metrics", "made from"], rows)
     if evaluations:
         print()
-        head = ["wmloop eval of", "when (UTC)", "tracks", "seed", "score", "worst", "on"]
-        _print_table(head, [_evaluated(evaluation) for evaluation in evaluations])
-    print(f"\ntime by stage: {_shares(versions)}")
+        head = ["wmloop eval of", "when (UTC)", "episodes", "seed", "score", "worst", "on"]
+        print_table(head, [_evaluated(evaluation) for evaluation in evaluations])
+    if not imported:  # how long it took elsewhere is not in its file
+        print(f"\ntime by stage: {_shares(versions)}")
 
 
 @guarded
 def verify(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
     """Check every stored byte against its hash.
 
-    Faults are listed, and the exit code is 65.
+    Faults are listed; if there are any, the exit code is 65.
     """
     from wmloop.view.words import size, span
 
@@ -103,7 +109,7 @@ def verify(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: 
         if sys.stderr.isatty() and done and now - shown > 0.5:
             shown = now
             left = span((now - begun) / done * (total - done))
-            print(f"\r{done} of {total} versions read, {left} left \x1b[K", end="", file=sys.stderr)
+            print(f"\r{done} of {total} stage outputs read, {left} left \x1b[K", end="", file=sys.stderr)
 
     faults, foreign = store.verify(tick), store.foreign()
     if shown != begun:
@@ -117,17 +123,20 @@ def verify(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: 
         for fault in faults:
             print(f"{fault.version}/{fault.file}: {fault.problem}")
     else:
-        print(f"{store.name}: {len(versions)} versions, {size(total)}, every byte as it was committed")
+        print(f"{store.name}: {len(versions)} stage outputs, {size(total)}, every byte matches its hash")
     if foreign:
-        say(f"not of the run, and harmless: {', '.join(foreign[:8])}" + (", ..." if foreign[8:] else ""))
+        say(
+            f"files that are not part of the run (harmless): {', '.join(foreign[:8])}"
+            + (", ..." if foreign[8:] else "")
+        )
     if faults:
-        say(f"error: {len(faults)} faults in the run {store.name}; move a damaged version's folder away, "
-            f"and `{command('resume', store.path)}` makes it anew")  # fmt: skip
+        say(f"error: {len(faults)} faults in the run {store.name}; move the folder of a damaged stage output elsewhere,"
+            f" and `{command('resume', store.path)}` computes it again")  # fmt: skip
         raise typer.Exit(StoreCorruptError.exit_code)
     if "imported" in store.facts:
-        say_next({"see it drive": play_command(store.path)})
+        say_next({"watch it": play_command(store.path)})
     else:
-        say_next({"go on with it": command("resume", store.path), "see what it did": command("log", store.path)})
+        say_next({"continue it": command("resume", store.path), "see what it did": command("log", store.path)})
 
 
 def _summary(root: Path, name: str) -> dict[str, Any]:
@@ -146,6 +155,7 @@ def _summary(root: Path, name: str) -> dict[str, Any]:
         "run": name,
         "created": store.created,
         "preset": config.preset,
+        "imported": "imported" in store.facts,
         "iterations": sum(version.stage == pipeline.scored_by for version in versions),
         "iterations_at_most": config.budget.iterations,
         "versions": len(versions),
@@ -177,13 +187,6 @@ def _shares(versions: Sequence[Version]) -> str:
 
 
 def _told(headline: Sequence[str], metrics: Any) -> list[str]:
-    """Return the names of at most three figures, the most telling first."""
+    """Return the names of at most three metrics, the most telling first."""
     first = [*headline, "score_std", "predicted_return", "frames"]
     return sorted(metrics, key=lambda name: (first.index(name) if name in first else len(first), name))[:3]
-
-
-def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head) - 1)]
-    for row in [head, *rows]:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        print("  ".join([*cells, row[-1]]).rstrip())

@@ -36,17 +36,25 @@ def open_run(root: Path, name: str | None) -> Store:
         say(f"note: {text}")
     if latest is None:
         raise UsageError(
-            f"there are no runs in {root} yet; begin one with `{anywhere('start', root)}`, or look at the agent that comes"
-            f" along: `{wmloop('play', DEMO.name)}`"
+            f"there are no runs in {root} yet; start one with `{anywhere('start', root)}`, or watch the agent that comes"
+            f" with wmloop: `{wmloop('play', DEMO.name)}`"
         )
     return Store.open(root / latest)
+
+
+def agent_named(store: Store, iteration: int, why: str) -> str:
+    """Return which agent a command uses, in words; an imported one has no iterations to choose from."""
+    return (
+        f"{store.name}, imported agent" if "imported" in store.facts else f"{store.name}, iteration {iteration} ({why})"
+    )
 
 
 def require_origin(store: Store) -> None:
     """Refuse to go on with a run that holds an agent alone; raises UsageError."""
     if "imported" in store.facts:
         raise UsageError(
-            f"{store.name} is there to play and to eval, without what it learnt from; `{wmloop('start')}` trains your own"
+            f"{store.name} is an imported agent without the episodes that it was trained on, so it cannot be trained further;"
+            f" `{wmloop('start')}` trains a new one"
         )
 
 
@@ -82,9 +90,7 @@ def name_log(error: Exception, store: Store) -> None:
     from wmloop.store.layout import OUTPUT
 
     if (store.path / OUTPUT).exists():
-        error.add_note(
-            f"what the environment printed, and the traceback of what it raised, is in {store.path / OUTPUT}"
-        )
+        error.add_note(f"the environment's output, with the traceback of what it raised, is in {store.path / OUTPUT}")
 
 
 def play_command(run: Path, *words: str) -> str:

@@ -32,16 +32,19 @@ def at_home(path: Path | None) -> Path | None:
 
 RunsOption = Annotated[
     Path,
-    typer.Option("--runs", envvar="WMLOOP_RUNS", metavar="DIR", help="Where runs live.", callback=at_home),
+    typer.Option("--runs", envvar="WMLOOP_RUNS", metavar="DIR", help="Folder of the runs.", callback=at_home),
 ]
 NameArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="NAME", help="The run; without a name the one with the latest activity.", autocompletion=run_names
+        metavar="NAME", help="The run. Without it the one with the latest activity.", autocompletion=run_names
     ),
 ]
 SeedOption = Annotated[
-    int, typer.Option("--seed", metavar="N", min=0, max=LAST_SEED, help="Which fresh episodes: each N has its own.")
+    int,
+    typer.Option(
+        "--seed", metavar="N", min=0, max=LAST_SEED, help="Seed of the fresh episodes: each N gives other episodes."
+    ),
 ]
 EpisodesOption = Annotated[
     int,
@@ -50,26 +53,25 @@ EpisodesOption = Annotated[
         metavar="N",
         min=1,
         max=EPISODES_A_SEED,
-        help="How many, each with an environment seed of its own.",
+        help="Number of episodes, each with another environment seed.",
     ),
 ]
 IterationOption = Annotated[
     int | None,
-    typer.Option("--iteration", metavar="N", min=0, help="Take this iteration's agent; without it the best one."),
+    typer.Option("--iteration", metavar="N", min=0, help="Use the agent of this iteration. Without it the best one."),
 ]
 JsonOption = Annotated[
     bool,
-    typer.Option(
-        "--json", help="Print one JSON object: `command`, `format` (the version of its layout), and the results."
-    ),
+    typer.Option("--json", help="Print one JSON object: `command`, `format` (version of the format), and the results."),
 ]
 ProgressOption = Annotated[
     Progress,
-    typer.Option(help="How to show what happens: a live view, a line an event, JSON lines, nothing."),
+    typer.Option(
+        help="auto, rich: a live view, or as plain where stdout cannot show it; plain: one line per event; json: JSON lines;"
+        " none: nothing."
+    ),
 ]
-PipelineOption = Annotated[
-    str | None, typer.Option(metavar="PIPELINE", help="The system to train; without it world-model.")
-]
+PipelineOption = Annotated[str | None, typer.Option(metavar="PIPELINE", help="What to train. Without it world-model.")]
 TrackOption = Annotated[
     bool, typer.Option("--track", help="Also write TensorBoard logs, to tensorboard/ in the run's folder.")
 ]
@@ -91,17 +93,19 @@ ThreadsOption = Annotated[
     ),
 ]
 IterationsOption = Annotated[
-    int | None, typer.Option(metavar="N", help="Iterations at most, those done included. Without it the run's own.")
+    int | None,
+    typer.Option(metavar="N", help="Maximum number of iterations, including those done. Without it the run's own."),
 ]
 HoursOption = Annotated[
     float | None,
-    typer.Option(metavar="H", help="Hours of work at most, all resumes together. Without it the run's own."),
+    typer.Option(metavar="H", help="Maximum hours of work, over all resumes. Without it the run's own."),
 ]
 GoalOption = Annotated[
     float | None,
     typer.Option(
         metavar="SCORE",
-        help="Stop once held-out and further episodes confirm this mean score. Without it the run's own.",
+        help="Stop once the mean score of the evaluation reaches this and further episodes confirm it with 95% confidence."
+        " Without it the run's own.",
     ),
 ]
 SetOption = Annotated[

@@ -19,7 +19,9 @@ def require_room(path: Path, option: str) -> None:
     """
     with _refusals(path, option):
         if not path.parent.is_dir():
-            raise UsageError(f"there is no folder {path.parent} for {path.name}: make it, or say another with {option}")
+            raise UsageError(
+                f"there is no folder {path.parent} for {path.name}: make it, or choose another one with {option}"
+            )
         _try(path.parent)
 
 
@@ -34,7 +36,7 @@ def output_folder(path: Path, option: str) -> Iterator[None]:
     with _refusals(path, option):
         made = not path.exists()
         if not made and not path.is_dir():
-            raise UsageError(f"{path} is no folder: say where to write with {option}")
+            raise UsageError(f"{path} is not a folder: choose where to write with {option}")
         path.mkdir(parents=True, exist_ok=True)
         _try(path)
     try:
@@ -57,5 +59,5 @@ def _refusals(path: Path, option: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"cannot write {path.absolute()}: {error.strerror or error}; say another place with {option}"
+            f"cannot write {path.absolute()}: {error.strerror or error}; choose another place with {option}"
         ) from None

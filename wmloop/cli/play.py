@@ -1,4 +1,4 @@
-"""`wmloop play`: watch the agent, or take the wheel."""
+"""`wmloop play`: watch the agent, or act yourself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import log_named, open_run, output_of
+from wmloop.cli.opening import agent_named, log_named, open_run, output_of
 from wmloop.cli.options import (
     EpisodesOption,
     IterationOption,
@@ -40,41 +40,41 @@ def play(
         Literal["real", "dream", "both"],
         typer.Option(
             "--in",
-            help="real: the environment; dream: inside the world model; both: the environment, and beside it a"
-            " dream that sees no more of it.",
+            help="real: the environment; dream: inside the world model; both: the environment, and beside it a dream that"
+            " starts from the same moment, gets no further observations (open loop), and starts again every 25 agent steps.",
         ),
     ] = "real",
     render: Annotated[
-        str | None, typer.Option(metavar="window|terminal", help="Where to show it. Without it in a window.")
+        str | None, typer.Option(metavar="window|terminal", help="Where to show it. Without it a window.")
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option("--to", metavar="FILE.mp4", help="Write a video instead; FILE.gif will do too.", callback=at_home),
+        typer.Option("--to", metavar="FILE.mp4", help="Write a video instead; also FILE.gif.", callback=at_home),
     ] = None,
     episodes: EpisodesOption = 1,
     seed: SeedOption = 0,
     iteration: IterationOption = None,
     against: Annotated[
         int | None,
-        typer.Option(metavar="N", min=0, help="Show this iteration's agent beside it, on the same episodes."),
+        typer.Option(metavar="N", min=0, help="Show the agent of this iteration beside it, on the same episodes."),
     ] = None,
     trust_env: TrustOption = False,
     runs: RunsOption = Path("runs"),
     best: Annotated[bool, typer.Option("--best", hidden=True)] = False,
 ) -> None:
-    """Watch the agent in reality or in its dream, or drive yourself.
+    """Watch the agent, or play yourself, in the environment or a dream.
 
-    In the real environment each picture has its reconstruction by the VAE and the world model's prediction beside it; in a
-    dream every picture is the world model's. Keys: m switches between you (arrow keys) and the policy; space pauses; . goes
-    one agent step on; tab goes on to the next of reality, both, and dream; t and T make the dream cooler and warmer; r
+    In the real environment each image has its reconstruction by the VAE and the world model's prediction beside it; in a
+    dream every image comes from the world model. Keys: m switches between you (arrow keys) and the policy; space pauses; .
+    makes one agent step; tab switches between real, both and dream; t and T lower and raise the dream's temperature; r
     restarts; v records; ? lists the keys; q quits.
     """
     if best:
-        say("note: play --best is called play now: the best agent is what is taken")
+        say("note: play --best is called play now: it uses the best agent")
         if iteration is not None:
-            raise UsageError("--best and --iteration ask for two agents: give one, and the other with --against")
+            raise UsageError("--best and --iteration name two agents: omit one, or give it with --against")
     if against is not None and place != "real":
-        raise UsageError("two agents can only be held against each other in reality: leave --in away")
+        raise UsageError("two agents can only be compared in the real environment: omit --in")
     where = _place(render, to)
     store = open_run(runs, name)
     config = stored_config(store)
@@ -86,9 +86,7 @@ def play(
     dreams = history.pipeline.dreams
     if place != "real" and not dreams:
         raise UsageError(
-            f"the run {store.name} is of the pipeline {config.pipeline}: its agent has no world model to dream"
-            f" in, so leave"
-            " --in away"
+            f"the run {store.name} is of the pipeline {config.pipeline}, whose agents have no world model: omit --in"
         )
 
     require_place(where)
@@ -102,16 +100,13 @@ def play(
 
     number, why = choose(history, iteration)
     device = set_up("cpu", 1)  # one small picture at a time: more threads would only wait for each other
-    say(f"{store.name}, iteration {number} ({why})")
+    say(agent_named(store, number, why))
     if against is not None:
         choose(history, against)
         say(f"left: iteration {number}; right: iteration {against}")
     elif dreams and place != "dream":
-        below = ", and below that what M dreams without looking" if place == "both" else ""
-        say(
-            f"left: reality; right, where its world model draws pictures: what V sees, below it what M expected"
-            f" to see{below}"
-        )
+        side = "V's reconstruction, below it M's prediction" + (", and M's open-loop dream" if place == "both" else "")
+        say(f"left: the environment; right, if the world model predicts images: {side}")
     with log_named(store), contextlib.ExitStack() as stack:
         env = stack.enter_context(contextlib.closing(RemoteEnv(config.env, output_of(store))))
         real = _real(config, history, number, env, device)
@@ -123,19 +118,20 @@ def play(
         fps = env.frames_per_second / config.env.action_repeat
         showing = open_showing(where, fps)
         dream = Dreamt(real, config.env.most_frames, config.env.action_repeat) if isinstance(real, Real) else None
-        player = Player(showing, real, dream, place, f"{store.name} iteration {number}", fps, comparison)
+        about = store.name if "imported" in store.facts else f"{store.name} iteration {number}"
+        player = Player(showing, real, dream, place, about, fps, comparison)
         stack.callback(lambda: print(*player.results, sep="\n", end="\n" if player.results else ""))
         stack.callback(showing.close)  # first: a terminal can show the results only when it has its own screen back
         try:
             player.play(fresh_seeds(episodes, seed))
         except ClosedError:
-            say("left before the end")
+            say("stopped before the end")
 
 
 def _place(render: str | None, to: Path | None) -> Place:
     """Return where to show it; a file is `--to` today, and was once named by `--render`."""
     if render is not None and to is not None:
-        raise UsageError("--render and --to name two places: give one")
+        raise UsageError("--render and --to name two places: omit one")
     if to is not None:
         return to
     if render is None or render == "window":

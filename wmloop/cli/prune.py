@@ -24,17 +24,18 @@ def prune(
             metavar="N", min=1, help="Keep the newest N iterations complete, so that training can go on from each."
         ),
     ] = 1,
-    keep_best: Annotated[int, typer.Option(metavar="N", min=1, help="The N best agents stay.")] = 1,
-    keep_every: Annotated[int, typer.Option(metavar="N", min=0, help="Every N-th agent stays; 0: none.")] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    keep_best: Annotated[int, typer.Option(metavar="N", min=1, help="Keep the N best agents.")] = 1,
+    keep_every: Annotated[int, typer.Option(metavar="N", min=0, help="Keep every N-th agent; 0: none.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be deleted.")] = False,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Free the disk of what a run no longer needs.
+    """Delete what a run no longer needs.
 
-    Old pictures and latents go, then agents that are not to be kept. The best agent, all metrics and all that the next
-    iteration reads always stay, so `wmloop resume` gives what it would have given; `wmloop fork --from` can then use only the
-    newest --keep-last iterations. `store.keep_last` and its neighbours do the same while a run goes on.
+    Old episodes and latents are deleted, then agents that are not to be kept. The best agent, all metrics and all that the
+    next iteration reads always stay, so `wmloop resume` gives the same results; `wmloop fork --from` can then use only the
+    newest --keep-last iterations. The settings store.keep_last, store.keep_best and store.keep_every do the same during
+    training.
     """
     store = open_run(runs, name)
     config = stored_config(store)
@@ -55,7 +56,7 @@ def prune(
             print(f"{version.name}: {', '.join(sorted(files))}")
     if not dry_run:
         say(f"{store.name}: {size(freed)} freed")
-        say_next({"check what is left": command("verify", store.path)})
+        say_next({"check the rest": command("verify", store.path)})
         return
     say(f"{store.name}: {size(freed)} would be freed")
     if not gone:

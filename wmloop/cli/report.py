@@ -12,7 +12,7 @@ import typer
 
 from wmloop.cli.completion import run_names
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import log_named, open_run, output_of
+from wmloop.cli.opening import agent_named, log_named, open_run, output_of
 from wmloop.cli.options import IterationOption, JsonOption, RunsOption, TrustOption, at_home, print_json
 from wmloop.cli.outputs import output_folder, require_room
 from wmloop.commands import command
@@ -37,7 +37,7 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="NAME",
-            help="One run, or several to compare; without a name the one with the latest activity.",
+            help="One run, or several to compare. Without it the run with the latest activity.",
             autocompletion=run_names,
         ),
     ] = None,
@@ -45,7 +45,7 @@ def report(
         Path | None,
         typer.Option(
             metavar="DIR|FILE.html",
-            help="Where to write it; without it report.html in the run's folder, or of several runs in --runs.",
+            help="Where to write it. Without it report.html in the run's folder; of several runs, a file in --runs.",
             callback=at_home,
         ),
     ] = None,
@@ -55,7 +55,7 @@ def report(
             metavar="N",
             min=0,
             max=LAST_SEED,
-            help="Which fresh episodes are driven: each seed has its own. Without it 0.",
+            help="Seed of the fresh episodes that are shown: each N gives other episodes. Without it 0.",
         ),
     ] = None,
     iteration: IterationOption = None,
@@ -63,16 +63,17 @@ def report(
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Write a run's report: one HTML page that needs nothing else.
+    """Write a run's report: one self-contained HTML page.
 
-    Learning curves, what M predicts against what reality pays, evaluations, an episode and a dream that move, V's
-    reconstructions, training curves, time by stage, the networks, and the commands that make it again; of a run without a
-    world model what there is of these. Several runs are compared, and those that differ only by seed drawn as one.
+    Learning curves, predicted against real return, evaluations, animations of an episode and of a dream, reconstructions
+    of V (the VAE), predictions of M (the MDN-RNN), training curves, time by stage, the networks (C is the policy), and the
+    commands that repeat the run; without a world model, those of them that apply. Several runs are compared, and runs that
+    differ only in the seed are drawn as one curve.
     """
     if len(names or ()) > 1 and (iteration is not None or seed is not None or trust_env):
         raise UsageError(
-            "a comparison of several runs drives nothing and looks at all their iterations: leave --iteration, --seed and"
-            " --trust-env away, or name one run"
+            "a comparison of several runs plays no episodes and shows all their iterations: omit --iteration, --seed and"
+            " --trust-env, or name one run"
         )
     stores = [open_run(runs, name) for name in (names or (None,))]
     if len(stores) == 1:  # only then anything is driven
@@ -80,7 +81,7 @@ def report(
     try:
         from wmloop.report import Facts, compare
     except ModuleNotFoundError as error:
-        raise UsageError(f"the report's figures need {error.name}: pip install 'wmloop[report]'") from error
+        raise UsageError(f"the report's plots need {error.name}: pip install 'wmloop[report]'") from error
 
     facts = [Facts.of(store, stored_config(store)) for store in stores]
     with _place(stores, to, runs) as path:
@@ -136,7 +137,7 @@ def _describe(store: Store, facts: Any, seed: int, iteration: int | None) -> byt
     number, why = choose(history, iteration)
     served, told = Served.of(history, number), again(store)
     commands = Commands(told.commands, told.notes, _following(store))
-    say(f"{store.name}, iteration {number} ({why}): driving fresh episodes to look at, some 5 s")
+    say(f"{agent_named(store, number, why)}: playing fresh episodes to show, about 5 s")
     device, output, collected = set_up("cpu", resolve_threads(0)), output_of(store), history.collected()
     with log_named(store):
         if facts.dreams:
@@ -148,6 +149,7 @@ def _describe(store: Store, facts: Any, seed: int, iteration: int | None) -> byt
 
 def _following(store: Store) -> dict[str, str]:
     """Return what may be done with a run next, by purpose."""
+    from wmloop.cli.session import more
     from wmloop.store.tensors import SUFFIX
 
     told = {
@@ -155,25 +157,9 @@ def _following(store: Store) -> dict[str, str]:
         "watch it": command("play", store.path),
     }
     if "imported" not in store.facts:
-        told["train on"] = command("resume", store.path, *_more(store))
-        told["take it along"] = command("export", store.path, "--to", f"{store.name}{SUFFIX}")
+        told["train further"] = command("resume", store.path, *more(store))
+        told["export it"] = command("export", store.path, "--to", f"{store.name}{SUFFIX}")
     return told
-
-
-def _more(store: Store) -> list[str]:
-    """Return the options by which a run that has come to its end goes on: with more than was its end."""
-    from wmloop import ranking
-    from wmloop.cli.session import larger_budget
-
-    config = stored_config(store)
-    history = history_of(store, config)
-    done, _ = history.next_position()
-    goal, scored = config.budget.goal, history.scored()
-    spent = ["iterations"] if done >= config.budget.iterations else []
-    if goal is not None and scored and ranking.confirms(scored[-1].metrics, goal):
-        spent.append("goal")
-    larger = larger_budget(config, done)
-    return [word for part in spent for word in (f"--{part}", f"{larger[part]:g}")]
 
 
 def _lines(store: Store) -> list[str]:

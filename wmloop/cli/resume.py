@@ -42,7 +42,7 @@ def resume(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Change one of the settings that resume may change (see above); repeatable.",
+            help="Change a setting that resume may change (see above); repeatable.",
             autocompletion=setting_names,
         ),
     ] = None,
@@ -58,13 +58,13 @@ def resume(
     fork_name: Annotated[str | None, typer.Option("--as", hidden=True)] = None,
     seed: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Go on with a run where it stopped.
+    """Continue a run where it stopped.
 
-    A stage that was interrupted goes on from its last snapshot, and the results are those of a run that never stopped.
-    Three kinds of settings may change: the budget (--iterations, --hours, --goal); what changes no result (store.*,
-    env.engine, env.worker_timeout, vision.frame_cache); and what belongs to the machine (device, threads, precision,
-    env.num_envs), after which the run differs from one that never stopped. Options hold for this call and are not stored:
-    a later plain `wmloop resume` uses the run's own again. To change anything else, `wmloop fork` begins another run.
+    An interrupted stage continues from its last snapshot, and the results are those of a run that never stopped. Three kinds
+    of settings may change: the budget (--iterations, --hours, --goal); what does not affect results (store.*, env.engine,
+    env.worker_timeout, vision.frame_cache); and what depends on the machine (device, threads, precision, env.num_envs),
+    after which the run differs from one that never stopped. Options apply to this call and are not stored: a later plain
+    `wmloop resume` uses the run's own again. To change anything else, make another run with `wmloop fork`.
     """
     if fork_from is not None:  # how `fork` was spelled
         say("note: resume NAME --from ITERATION --as NEW is called fork NAME NEW --from ITERATION now")
@@ -77,9 +77,7 @@ def resume(
     require_origin(store)
     if seed is not None:
         another = command("fork", store.path, f"{store.name}-{seed}", "--from", "0", "--seed", str(seed))
-        raise UsageError(
-            f"the run {store.name} keeps its seed; another run that goes on from it may have one: `{another}`"
-        )
+        raise UsageError(f"the run {store.name} keeps its seed; a fork of it may have another: `{another}`")
     before = stored_config(store)
     after = laid_over(before, sets, budget(iterations, hours, goal), {"device": device, "threads": threads})
     go_on(store, before, after, progress, runs, track)
@@ -96,6 +94,7 @@ def go_on(
     """
     from wmloop.config import changed_on_resume, settings
     from wmloop.config.build import FREE
+    from wmloop.events import Message
 
     fixed, machine = changed_on_resume(before, after)
     if fixed:
@@ -115,10 +114,10 @@ def go_on(
         told = [*notes, *differences(store.facts, machine_facts())]
         if machine:
             told.append(
-                f"{' and '.join(machine)} not as the run began: from here on its numbers are not, to the last bit, those of"
-                " a run that never stopped" + (", and it drives other episodes" if "env.num_envs" in machine else "")
+                f"{' and '.join(machine)} changed since the run started: from here on its numbers are not bit for bit those of"
+                " a run that never stopped" + (", and it collects other episodes" if "env.num_envs" in machine else "")
             )
-        Session(store, before, after, progress, runs, track, told).run()
+        Session(store, before, after, progress, runs, track, [Message(text, "warning") for text in told]).run()
 
 
 def _elsewhere(store: Store, before: RunConfig, after: RunConfig, names: Sequence[str]) -> str:
@@ -128,4 +127,4 @@ def _elsewhere(store: Store, before: RunConfig, after: RunConfig, names: Sequenc
     if not finished or not same or pipeline_of(before).shaper(before) != pipeline_of(before).shaper(after):
         return ""
     line = command("fork", store.path, "--from", str(finished - 1), *sets_of(after, names))
-    return f"another run that goes on from here may: `{line}`; or "
+    return f"a fork may: `{line}`; or "

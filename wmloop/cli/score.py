@@ -12,7 +12,7 @@ import typer
 
 from wmloop import ranking
 from wmloop.cli.exits import guarded, say, say_next
-from wmloop.cli.opening import log_named, open_run, output_of, play_command
+from wmloop.cli.opening import agent_named, log_named, open_run, output_of, play_command
 from wmloop.cli.options import (
     Device,
     EpisodesOption,
@@ -47,9 +47,9 @@ def score(
 ) -> None:
     """Evaluate the agent in the real environment, on fresh episodes.
 
-    No run trains on these episodes or ranks itself by them, and there is no exploration noise. Prints the mean score with its
-    standard deviation and 95% confidence interval, the worst, and each episode's score. The same seed gives the same
-    episodes to every run. The result is kept with the run, for `wmloop log` and `wmloop report`.
+    These episodes are used neither for training nor for choosing a run's best agent; there is no exploration noise. Prints
+    the mean score with its standard deviation and 95% confidence interval, the worst, and each episode's score. The same
+    --seed gives the same episodes to every run. The result is stored with the run, for `wmloop log` and `wmloop report`.
     """
     store = open_run(runs, name)
     config = stored_config(store)
@@ -69,7 +69,7 @@ def score(
     number, why = choose(history, iteration)
     where = set_up(resolve_device(device), resolve_threads(0))
     estimate = _expected(history, config, episodes)
-    say(f"{store.name}, iteration {number} ({why}), {episodes} fresh episodes of seed {seed}{estimate}")
+    say(f"{agent_named(store, number, why)}, {episodes} fresh episodes of seed {seed}{estimate}")
     results: list[EpisodeResult] = []
     begun, frames, shown = time.monotonic(), 0, 0.0
 
@@ -90,7 +90,7 @@ def score(
     with log_named(store), make_envs(config.env, min(config.env.num_envs, episodes), output=output_of(store)) as pool:
         require_same_actions(history.collected(), pool.actions)
         agent = Served.of(history, number).agent(config, pool.actions, where)
-        for wave in waves([EpisodeTask(track, 0) for track in fresh_seeds(episodes, seed)], pool.num_envs):
+        for wave in waves([EpisodeTask(one, 0) for one in fresh_seeds(episodes, seed)], pool.num_envs):
             results += score_episodes(config, pool, agent, [task.seed for task in wave], tick, history.pipeline.dreams)
             if not sys.stderr.isatty() and len(results) < episodes:
                 left = span((time.monotonic() - begun) / len(results) * (episodes - len(results)))
@@ -114,7 +114,7 @@ def score(
         _print_report(report)
     chosen = () if iteration is None else ("--iteration", str(iteration))
     say_next({
-        "see it drive": play_command(store.path, *chosen),
+        "watch it": play_command(store.path, *chosen),
         "read what it learnt": command("report", store.path, *chosen),
     })  # fmt: skip
 
@@ -143,7 +143,7 @@ def _keep(store: Store, report: dict[str, Any], scored: Version | None) -> None:
     try:
         store.evaluations.add(record)
     except WmloopError as error:
-        say(f"note: this evaluation is not kept with the run: {error}")
+        say(f"note: this evaluation is not stored with the run: {error}")
 
 
 def _mean(results: Sequence[Any]) -> float:
@@ -157,10 +157,10 @@ def _print_report(report: dict[str, Any]) -> None:
     print(f"worst   {report['score_min']:.1f}")
     if "predicted_return" in report:
         print(
-            f"dream   M predicted {report['predicted_return']:.1f} an episode where {report['real_return']:.1f} was paid,"
-            " over the decisions that it can be asked about"
+            f"dream   M predicted a return of {report['predicted_return']:.1f}, the real one was {report['real_return']:.1f},"
+            " over the agent steps that are compared (without burn-in)"
         )
     print(f"frames  {report['frames']:,.0f} in {report['seconds']:.1f} s")
-    scores = [f"{track['score']:8.1f}" for track in report["tracks"]]
+    scores = [f"{episode['score']:8.1f}" for episode in report["tracks"]]
     for i in range(0, len(scores), 10):
         print(("scores  " if i == 0 else "        ") + "".join(scores[i : i + 10]))

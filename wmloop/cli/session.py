@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import typer
 
-from wmloop import machine, signals
+from wmloop import machine, ranking, signals
 from wmloop.cli.exits import say, say_next
 from wmloop.cli.opening import commits, name_log, play_command
 from wmloop.cli.stopping import Stop
@@ -22,7 +22,7 @@ from wmloop.config import RunConfig, settings, with_settings
 from wmloop.config.text import toml_value
 from wmloop.errors import EnvironmentFailedError, StorageError, WmloopError
 from wmloop.events import Event, Message, Output, Picture, Reporter, Resources, StageStarted
-from wmloop.opening import history_of, pipeline_of
+from wmloop.opening import history_of, pipeline_of, stored_config
 from wmloop.store import Store
 from wmloop.store.notes import take_notes
 from wmloop.view import View, ViewState, open_view
@@ -39,7 +39,7 @@ class Session:
 
     def __init__(
         self, store: Store, stored: RunConfig, config: RunConfig, progress: str, root: Path, track: bool = False,
-        notes: Sequence[str] = (), printed: Sequence[str] = (),
+        notes: Sequence[Message] = (), printed: Sequence[str] = (),
     ) -> None:  # fmt: skip
         """Take the run, its own settings `stored`, those it goes by now, the folder of runs `root`, and whether to `track`.
 
@@ -73,9 +73,9 @@ class Session:
         device = set_up(self._config.device, self._config.threads, self._config.precision)
         state = ViewState(self._pipeline)
         self._store.journal.append(timed_record("SessionStarted", changed=changed(self._stored, self._config)))
-        for text in self._notes:
-            say(f"note: {text}")
-            self._store.journal.append(stamped(Message(text, "warning")))
+        for told in self._notes:
+            say(f"note: {told.text}")
+            self._store.journal.append(stamped(told))
         for line in self._printed:
             self._store.journal.append_output(line)
         with contextlib.ExitStack() as stack:
@@ -88,23 +88,23 @@ class Session:
                 reason = loop.run(self._store, self._config, self._pipeline, device, self._report, stop)
             except EnvironmentFailedError as error:
                 if not stop.within(0.3):  # a SIGTERM to every process ends the workers too, and maybe first
-                    error.add_note(f"all that was saved is safe: `{self._again}` goes on from there")
+                    error.add_note(f"nothing that was saved is lost: `{self._again}` continues from there")
                     name_log(error, self._store)
                     raise
                 reason = "interrupted"
             except WmloopError:
                 raise
             except Exception as error:
-                error.add_note(f"All that was saved is safe: `{self._again}` goes on from there.")
+                error.add_note(f"Nothing that was saved is lost: `{self._again}` continues from there.")
                 raise
         if reason == "interrupted":
-            say(f"stopped; what was done is saved. Go on with\n  {self._again}")
+            say(f"stopped; what was done is saved. Continue with\n  {self._again}")
             raise typer.Exit(128 + (stop.signum or signal.SIGINT))
         say_next({
-            "see it drive": play_command(self._run),
+            "watch it": play_command(self._run),
             "score it on fresh episodes": command("eval", self._run),
             "read what it learnt": command("report", self._run),
-            "go further": self._further(reason),
+            "train further": self._further(reason),
         })  # fmt: skip
 
     def _further(self, reason: str) -> str:
@@ -164,7 +164,7 @@ class Session:
     def _leaving(self, signum: int) -> None:
         assert self._view is not None
         self._view.abandon()
-        note(f"exiting now; what was not saved yet will be done again. Go on with\n  {self._again}")
+        note(f"exiting now; what was not saved yet will be done again. Continue with\n  {self._again}")
 
 
 def resources(run: Path) -> Resources:
@@ -183,6 +183,19 @@ def larger_budget(config: RunConfig, done: int) -> dict[str, float]:
         "hours": 2 * (budget.hours or 1),
         "goal": (budget.goal or 0) + max(1.0, abs(budget.goal or 0) / 100),
     }
+
+
+def more(store: Store) -> list[str]:
+    """Return the options by which a run that has come to its end goes on: with more than was its end."""
+    config = stored_config(store)
+    history = history_of(store, config)
+    done, _ = history.next_position()
+    goal, scored = config.budget.goal, history.scored()
+    spent = ["iterations"] if done >= config.budget.iterations else []
+    if goal is not None and scored and ranking.confirms(scored[-1].metrics, goal):
+        spent.append("goal")
+    larger = larger_budget(config, done)
+    return [word for part in spent for word in (f"--{part}", f"{larger[part]:g}")]
 
 
 def changed(stored: RunConfig, config: RunConfig) -> dict[str, Any]:

@@ -28,16 +28,16 @@ def settings(
         str | None,
         typer.Argument(
             metavar="WORD",
-            help="A setting, a part of one, or a group as `dream`; all if absent.",
+            help="A setting, part of its name, or a group such as `dream`. Without it all.",
             autocompletion=words,
         ),
     ] = None,
     pipeline: PipelineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the settings there are, with what each one means.
+    """List the settings, with what each one means.
 
-    Beside each stands its default (preset laptop), and what other presets and known environments have.
+    Beside each is its default (the preset laptop changes none), and the values of other presets and of environments' profiles.
     """
     _print_catalogue(word, pipeline, as_json)
 
@@ -46,7 +46,7 @@ def settings(
 def config(
     name: NameArgument = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="List all of its settings, not only those that differ.")
+        bool, typer.Option("--all", help="List all of its settings, also those of the preset.")
     ] = False,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
@@ -55,7 +55,7 @@ def config(
 ) -> None:
     """List a run's settings: those that differ from its preset.
 
-    Beside each stands what the preset says for the run's pipeline and environment. `wmloop settings` has their meanings.
+    Beside each is its value in the preset, for the run's pipeline and environment. `wmloop settings` says what they mean.
     """
     from wmloop.store import list_runs
 

@@ -28,32 +28,43 @@ _LAST_LINES = 20
 
 @guarded
 def start(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The new run's name; made up if absent.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="The new run's name. Without it one is made up.")
+    ] = None,
     preset: Annotated[
         Literal["smoke", "laptop", "gpu", "paper"] | None,
         typer.Option(
-            help="Preset that the settings start from; without it gpu where there is CUDA, else laptop. No complete"
-            " run has been made with gpu and paper."
+            help="Preset that the settings start from. Without it gpu where there is CUDA, else laptop. No complete run was"
+            " made with gpu and paper yet."
         ),
     ] = None,
     pipeline: PipelineOption = None,
+    env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="The environment: a Gymnasium id, or module:ID. `wmloop tasks` lists those that settings are known for."
+            " Without it that of the settings.",
+        ),
+    ] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE.toml", callback=at_home, help="Settings over the preset's.")
+        Path | None,
+        typer.Option(metavar="FILE.toml", callback=at_home, help="File of settings that replace the preset's."),
     ] = None,
     sets: SetOption = None,
     iterations: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Iterations at most. Without it the preset's: 60; smoke 2, paper 4."),
+        typer.Option(metavar="N", help="Maximum number of iterations. Without it the preset's: 60; smoke 2, paper 4."),
     ] = None,
     hours: Annotated[
-        float | None, typer.Option(metavar="H", help="Hours of work at most, over all resumes. Without it no limit.")
+        float | None, typer.Option(metavar="H", help="Maximum hours of work, over all resumes. Without it no limit.")
     ] = None,
     goal: Annotated[
         float | None,
         typer.Option(
             metavar="SCORE",
-            help="Stop once the mean score reaches this and further episodes confirm it with 95% certainty. Without"
-            " it the environment's known goal, if any.",
+            help="Stop once the mean score of the evaluation reaches this and further episodes confirm it with 95%"
+            " confidence. Without it the goal of the environment's profile, if any.",
         ),
     ] = None,
     device: Annotated[
@@ -72,28 +83,28 @@ def start(
     progress: ProgressOption = "auto",
     track: TrackOption = False,
     or_resume: Annotated[
-        bool, typer.Option("--or-resume", help="Where there is a run NAME already, go on with it instead.")
+        bool, typer.Option("--or-resume", help="If there is a run NAME already, continue it instead.")
     ] = False,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the settings as TOML with comments, and do nothing.")
     ] = False,
     runs: RunsOption = Path("runs"),
 ) -> None:
-    """Begin a run: train until a goal or a budget is met.
+    """Train a new run until its goal is reached or its budget used up.
 
-    Ctrl-C saves everything; `wmloop resume` goes on. Settings come from --preset, then --config, then --set, then the
-    options; `--print-config` shows them all. Its output can be passed to --config; seed, device, threads and precision
-    are left open in it unless you set them.
+    Ctrl-C saves everything; `wmloop resume` continues. Settings come from the defaults, then the environment's profile, then
+    --preset, then --config, then --set, then the options; later ones win. `--print-config` shows them all. Its output can be
+    passed to --config; seed, device, threads and precision are left open in it unless you set them.
     """
     from wmloop.config.text import parse_setting, read_toml, to_toml
-    from wmloop.starting import begin, exists, require_new, settle
+    from wmloop.starting import begin, exists, leaves_goal, require_new, settle
 
     if or_resume and name is None:
-        raise UsageError("--or-resume needs the NAME of the run that is begun, or goes on")
+        raise UsageError("--or-resume needs the NAME of the run to start or to continue")
     again = name is not None and or_resume and not print_config and exists(runs, name)
     if name is not None and not print_config and not again:
         require_new(runs, name)
-    flags = {"pipeline": pipeline, "device": device, "seed": seed, "threads": threads}
+    flags = {"pipeline": pipeline, "device": device, "seed": seed, "threads": threads, "env": env and {"id": env}}
     layers = [read_toml(config)] if config else []
     layers += [parse_setting(text) for text in sets or []]
     layers += [budget(iterations, hours, goal), {key: value for key, value in flags.items() if value is not None}]
@@ -106,7 +117,9 @@ def start(
     if print_config:
         say(why)
         given = {key for layer in layers for key in layer}
-        print(to_toml(asked, comments=True, open_to={"seed", "device", "threads", "precision"} - given), end="")
+        free = {"seed", "device", "threads", "precision"} - given
+        free |= {"budget.goal"} if asked.budget.goal is None and leaves_goal(layers) else set()
+        print(to_toml(asked, comments=True, open_to=free), end="")
         return
 
     from wmloop.cli.session import Session
@@ -117,7 +130,7 @@ def start(
     printed: list[str] = []
     try:
         # what cannot be driven is refused before there is a run
-        begun = begin(settled, runs, name, printed)
+        begun = begin(settled, runs, name, printed, leaves_goal(layers))
     except UsageError:
         for line in printed[-_LAST_LINES:]:
             say(f"the environment printed: {line}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from wmloop.cli.exits import guarded, say, say_next
-from wmloop.cli.opening import commits, open_run
+from wmloop.cli.opening import commits, open_run, play_command
 from wmloop.cli.options import NameArgument, RunsOption
 from wmloop.commands import command
 from wmloop.opening import pipeline_of, stored_config
@@ -30,19 +30,26 @@ def watch(
     name: NameArgument = None,
     progress: Annotated[
         Literal["auto", "rich", "plain", "json"],
-        typer.Option(help="How to show what happens: a live view, a line an event, JSON lines."),
+        typer.Option(
+            help="auto, rich: a live view, or as plain where stdout cannot show it; plain: one line per event; json: JSON"
+            " lines."
+        ),
     ] = "auto",
     runs: RunsOption = Path("runs"),
 ) -> None:
     """Watch a run that another process is training, from its log.
 
-    The view is that of `wmloop start`; its pictures come once a second. Ctrl-C ends the watching, not the run. Of a run that
-    nobody trains now the last screen is printed.
+    The view is that of `wmloop start`; its images are updated once a second. Ctrl-C ends `watch`, not the run. If no process
+    is training the run, its last screen is printed.
     """
     from wmloop.events import RunFinished
     from wmloop.view import open_view, show_ended
 
     store = open_run(runs, name)
+    if "imported" in store.facts:
+        say(f"{store.name} is an imported agent: there is no training to watch")
+        say_next({"see what it scored": command("log", store.path), "watch it": play_command(store.path)})
+        return
     log = Log(store)
     state, finished = so_far(store, log)
     if not store.holder():
@@ -50,7 +57,7 @@ def watch(
         _ended(store, finished)
         return
     finished = False  # that was an earlier process
-    view = open_view(progress, state, "Ctrl-C ends the watching, not the run")
+    view = open_view(progress, state, "Ctrl-C ends watch, not the run")
     try:
         with contextlib.suppress(KeyboardInterrupt):
             for event in log.follow(lambda: store.holder() is not None):
@@ -103,7 +110,7 @@ def so_far(store: Store, log: Log) -> tuple[ViewState, bool]:
     own = {(event.iteration, event.stage) for _, event in latest if isinstance(event, VersionCommitted)}
     before = [version for version in commits(store) if (version.iteration, version.stage) not in own]
     now, wall = time.monotonic(), datetime.datetime.now(datetime.UTC)
-    state = recall(ViewState(pipeline_of(stored_config(store))), before, now)
+    state = recall(ViewState(pipeline_of(stored_config(store)), run=store.name, began=now), before, now)
     for record, event in latest:
         state = reduce(state, event, now - _age(record, wall))
     return state, bool(latest) and isinstance(latest[-1][1], RunFinished)
@@ -118,7 +125,11 @@ def _age(record: dict[str, Any], wall: datetime.datetime) -> float:
 
 
 def _ended(store: Store, finished: bool) -> None:
-    how = "has ended" if finished else "is not being trained now"
+    from wmloop.cli.session import more
+
+    how = "has ended" if finished else "is not being trained at the moment"
     say(f"the run {store.name} {how}")
-    steps = {"see what it did": command("log", store.path)}
-    say_next(steps if "imported" in store.facts else steps | {"go on with it": command("resume", store.path)})
+    say_next({
+        "see what it did": command("log", store.path),
+        "continue it": command("resume", store.path, *more(store)),
+    })  # fmt: skip

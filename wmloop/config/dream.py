@@ -20,8 +20,8 @@ class DreamConfig(Part):
         Positive | Literal["auto"],
         Field(
             description="temperature tau of the mixture that the next latent is drawn from: logits / tau, sigma *"
-            " sqrt(tau); auto: raised where the last evaluation paid less than was predicted (return_gap), lowered"
-            " where it paid more"
+            " sqrt(tau); auto: raised if the real return of the last evaluation was below the predicted one"
+            " (return_gap), lowered if it was above"
         ),
     ] = 1.0
     burn_in: Annotated[

@@ -25,7 +25,9 @@ from wmloop.config.part import (
 def _rectangle(crop: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     top, bottom, left, right = crop
     if top >= bottom or left >= right:
-        raise ValueError("the numbers are top, bottom, left, right: bottom must be above top, and right above left")
+        raise ValueError(
+            "the numbers are first row, end row, first column, end column: each end must be greater than its first"
+        )
     return crop
 
 

@@ -13,7 +13,7 @@ MOST, LARGEST = 10**12, 1e30
 def ascending(bounds: tuple[float, float]) -> tuple[float, float]:
     """Refuse a pair whose first number is above the second."""
     if bounds[0] > bounds[1]:
-        raise ValueError("the first number must not be above the second")
+        raise ValueError("the first number must not be greater than the second")
     return bounds
 
 
@@ -22,7 +22,7 @@ def written(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError("it is not UTF-8, and config.toml is") from None
+        raise ValueError("its text cannot be stored as UTF-8, the encoding of config.toml") from None
     return text
 
 

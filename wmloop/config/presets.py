@@ -6,6 +6,8 @@ module that registers it. What a preset changes against the defaults holds on an
 
 from __future__ import annotations
 
+import fnmatch
+import importlib.util
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +17,8 @@ from wmloop.entries import Registry
 from wmloop.errors import UsageError
 
 _SIZES, _PROFILES = Path(__file__).parent / "sizes", Path(__file__).parent.parent / "envs" / "profiles"
-#: The group of a profile that holds no settings: published scores, by system.
-_PUBLISHED = "published"
+#: The groups of a profile that hold no settings: what the task is, the package that brings it, published scores.
+_TASK, _PACKAGE, _PUBLISHED = FACTS = ("task", "package", "published")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -50,8 +52,46 @@ def profile(environment: str) -> Profile | None:
     if name not in PROFILES:
         return None
     own = name in PROFILES.own
-    changes = {group: values for group, values in _profile(environment).items() if group != _PUBLISHED}
+    changes = {group: values for group, values in _profile(environment).items() if group not in FACTS}
     return Profile(changes, str(_PROFILES / f"{name}.toml") if own else PROFILES.origin(name), own)
+
+
+class Package(NamedTuple):
+    """What registers an environment: the module to import before Gymnasium is asked for it, and whose it is."""
+
+    module: str
+    install: str
+    licence: str
+
+    @property
+    def installed(self) -> bool:
+        """Tell whether it is there, without importing it."""
+        return importlib.util.find_spec(self.module.partition(".")[0]) is not None
+
+
+def package_of(environment: str) -> Package | None:
+    """Return the package that an environment needs beside wmloop's own, or None where no profile names one.
+
+    A package brings more environments than there are profiles: those whose ids match one of `ids`, such as `ALE/*`,
+    in the group of one of wmloop's own.
+
+    Raises:
+        UsageError: the profile does not say all of it.
+    """
+    name, told = _name(environment), _profile(environment).get(_PACKAGE)
+    if told is None:
+        brought = (layer[_PACKAGE] for layer in PROFILES.own.values() if _PACKAGE in layer)
+        told = next(
+            (other for other in brought if any(fnmatch.fnmatchcase(name, ids) for ids in other.get("ids", []))), None
+        )
+    if told is not None and (missing := [field for field in Package._fields if field not in told]):
+        raise UsageError(f"the profile of {name!r} has the group {_PACKAGE!r} without {' and '.join(missing)}")
+    return told and Package(*(str(told[field]) for field in Package._fields))
+
+
+def task(environment: str) -> dict[str, str]:
+    """Return what a profile says, in words, of an environment's `observations` and `actions`; nothing where it is silent."""
+    return {name: str(text) for name, text in _profile(environment).get(_TASK, {}).items()}
 
 
 def published(environment: str) -> tuple[str, dict[str, str]]:

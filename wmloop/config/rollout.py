@@ -17,15 +17,15 @@ class RolloutConfig(Part):
         Field(
             min_length=1,
             description="episodes of the random policy in iteration 0: pairs of (episodes, agent steps each at"
-            " most). Where episodes end early, more of the last pair follow until all these agent steps have been"
+            " most). Where episodes end early, more of the last pair follow until about as many agent steps have been"
             " collected",
         ),
     ] = ((40, 250),)
     frames: Annotated[
         Count,
         Field(
-            description="environment steps (frames) collected by the policy in each later iteration, to the nearest"
-            " whole episode"
+            description="environment steps (frames) collected by the policy in each later iteration: about as many, in whole"
+            " episodes"
         ),
     ] = 8_000
     replay_iterations: Annotated[

@@ -29,7 +29,7 @@ class EvaluateConfig(Part):
         Field(
             ge=2,
             le=1_000_000,
-            description="further evaluation episodes, driven when budget.goal is reached, to confirm it",
+            description="further evaluation episodes, run when the score reaches budget.goal, to confirm it",
         ),
     ] = 100
 
@@ -69,7 +69,8 @@ class BudgetConfig(Part):
         Field(
             description="mean score in the real environment that ends the run, once confirm_episodes further"
             " episodes show with 95% confidence that the true mean is not below it (none: the run ends when its"
-            " iterations or hours are used up)"
+            " iterations or hours are used up); where it is not set, the environment's reward_threshold in"
+            " Gymnasium, if it has one"
         ),
     ] = None
 
@@ -84,8 +85,8 @@ class RunConfig(Part):
         str,
         AfterValidator(_known),
         Field(
-            description="named size of a run that the other settings start from. smoke: does all work?; laptop; gpu"
-            " (untested; `wmloop start` takes it where there is CUDA); paper (data and networks after Ha and"
+            description="named size of a run that the other settings start from. smoke: a short test that everything works;"
+            " laptop; gpu (untested; `wmloop start` takes it where there is CUDA); paper (data and networks after Ha and"
             " Schmidhuber 2018, but PPO trains an MLP; untested)"
         ),
     ] = "laptop"
@@ -137,10 +138,10 @@ class RunConfig(Part):
 
     @property
     def burn_in(self) -> int:
-        """Return how many real decisions a world model has seen before a dream may begin."""
+        """Return how many agent steps of a real episode a world model observes before a dream may begin."""
         return 0
 
     @property
     def max_unrewarded(self) -> int | None:
-        """Return after how many decisions without any positive reward a collected episode is stopped; None: never."""
+        """Return after how many agent steps without a positive reward a collected episode is truncated; None: never."""
         return None

@@ -69,28 +69,26 @@ def read_toml(path: Path) -> dict[str, Any]:
 def to_toml(config: RunConfig, comments: bool = False, open_to: Collection[str] = ()) -> str:
     """Return `config` as TOML that `from_toml` reads back; with `comments`, each setting's meaning beside it.
 
-    Settings of every run that are named in `open_to` stand in comments: whoever reads it is free to choose them.
+    Settings whose dotted names are in `open_to` stand in comments: whoever reads it is free to choose them.
     """
     lines: list[str] = []
-    _write_table(config, "", lines, comments)
-    groups = next((i for i, line in enumerate(lines) if line.startswith("[")), len(lines))
-    lines[:groups] = [f"# {line}" if line.partition(" ")[0] in open_to else line for line in lines[:groups]]
+    _write_table(config, "", lines, comments, open_to)
     return "\n".join(lines).strip() + "\n"
 
 
-def _write_table(part: Part, path: str, lines: list[str], comments: bool) -> None:
+def _write_table(part: Part, path: str, lines: list[str], comments: bool, open_to: Collection[str]) -> None:
     tables = []
     for name in type(part).order():
         value, info = getattr(part, name), type(part).model_fields[name]
+        full = f"{path}.{name}" if path else name
         if isinstance(value, Part):
-            tables.append((name, value))
+            tables.append((full, value))
         else:
             note = f"  # {info.description}" if comments and info.description else ""
-            lines.append(f"{name} = {toml_value(value)}{note}")
-    for name, value in tables:
-        full = f"{path}.{name}" if path else name
+            lines.append(f"{'# ' * (full in open_to)}{name} = {toml_value(value)}{note}")
+    for full, value in tables:
         lines.extend(["", f"[{full}]"])
-        _write_table(value, full, lines, comments)
+        _write_table(value, full, lines, comments, open_to)
 
 
 def toml_value(value: Any) -> str:

@@ -71,5 +71,5 @@ class VanillaPPOConfig(RunConfig):
 
     @property
     def max_unrewarded(self) -> int | None:
-        """Return after how many decisions without any positive reward an episode is stopped; None: never."""
+        """Return after how many agent steps without a positive reward an episode is truncated; None: never."""
         return self.ppo.max_unrewarded

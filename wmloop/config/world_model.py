@@ -31,5 +31,5 @@ class WorldModelConfig(RunConfig):
 
     @property
     def max_unrewarded(self) -> int | None:
-        """Return after how many decisions without any positive reward C's episode is stopped; None: never."""
+        """Return after how many agent steps without a positive reward C's episode is truncated; None: never."""
         return self.rollout.max_unrewarded

@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 #: What each key does, for the help on the screen and in the documentation.
 HELP = (
-    ("m", "you drive, or C does"),
+    ("m", "you act, or the policy does"),
     ("arrows, w a s d", "steer, gas, brake"),
     ("space", "pause"),
-    (".", "one decision"),
-    ("tab", "reality, both, the dream"),
-    ("t  T", "the dream cooler, warmer"),
-    ("r", "again from the start"),
+    (".", "one agent step"),
+    ("tab", "real, both, dream"),
+    ("t  T", "lower, raise the dream's temperature"),
+    ("r", "restart the episode"),
     ("v", "record a video, or stop it"),
-    ("?", "these keys"),
-    ("q, esc", "leave"),
+    ("?", "show these keys"),
+    ("q, esc", "quit"),
 )
 #: How terminals spell the keys that are no characters.
 _SPELLED = {

@@ -10,7 +10,7 @@ import numpy as np
 from wmloop.display.keys import Controls
 
 #: What can be had where there is no window.
-CHOICES = "`--render terminal` shows it here, `--to drive.mp4` writes a video"
+CHOICES = "`--render terminal` shows it here, `--to episode.mp4` writes a video"
 
 
 class ClosedError(Exception):

@@ -21,7 +21,7 @@ _HELD_SECONDS = 0.5
 def require_terminal() -> None:
     """Raise UsageError where stdout is no terminal that can show pictures."""
     if not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
-        raise UsageError("stdout is not a terminal that can show pictures: `--to drive.mp4` writes a video")
+        raise UsageError("stdout is not a terminal that can show pictures: `--to episode.mp4` writes a video")
 
 
 class Terminal:

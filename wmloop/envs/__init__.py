@@ -6,13 +6,14 @@ import contextlib
 import importlib.metadata
 
 from wmloop.envs.engine import Envs, make_envs
+from wmloop.envs.known import Known, known
 from wmloop.envs.pool import EnvPool
 from wmloop.envs.real import RealEnv
 from wmloop.envs.remote import RemoteEnv, check_environment
 from wmloop.envs.steps import PoolStep
 
 __all__ = [
-    "EnvPool", "Envs", "PoolStep", "RealEnv", "RemoteEnv", "check_environment", "make_envs", "versions",
+    "EnvPool", "Envs", "Known", "PoolStep", "RealEnv", "RemoteEnv", "check_environment", "known", "make_envs", "versions",
 ]  # fmt: skip
 
 

@@ -50,9 +50,9 @@ def unpacked() -> Iterator[None]:
     """Turn a wrapper's failure to unpack what a step returned into what `read_step` says of it."""
     try:
         yield
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         innermost = traceback.extract_tb(error.__traceback__)[-1].filename
-        if "values to unpack" in str(error) and innermost.startswith(str(Path(gymnasium.__file__).parent)):
+        if "unpack" in str(error) and innermost.startswith(str(Path(gymnasium.__file__).parent)):
             raise EnvironmentFailedError(f"returned something else from its step ({error}), {_STEP}") from error
         raise
 
@@ -137,6 +137,8 @@ def remember_folder() -> None:
 
 def kind_of(value: Any) -> str:
     """Return what a value is, in a word or two."""
+    if value is None:
+        return "None"
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return f"{len(value)} values"
     return f"a {type(value).__name__}"

@@ -21,9 +21,10 @@ _SEEDS = (1, HELD_OUT - 1, fresh_seeds(1, 0)[0])
 
 #: What is said where an episode cannot be driven again.
 IRREPRODUCIBLE = (
-    "WARNING: the same seed and the same actions gave two different episodes. Nothing can be replayed, an interrupted run will"
-    " not be the uninterrupted one, and held-out seeds are none: let reset(seed=...) seed all that is random in it"
-    " (super().reset(seed=seed), then self.np_random), also what its constructor draws"
+    "WARNING: the same seed and the same actions gave two different episodes. So episodes cannot be"
+    " repeated, an interrupted run will differ from one that never stopped, and held-out seeds are not held out: make"
+    " reset(seed=...) seed all that is random in it (super().reset(seed=seed), then self.np_random), also what its"
+    " constructor draws"
 )
 
 
@@ -43,16 +44,16 @@ def examine(env: RealEnv, config: EnvConfig, other: RealEnv | None, tick: Callab
     others = [_drive(env, seed, tick) for seed in _SEEDS[1:]]
     if env.unscaled:
         raise EnvironmentFailedError(
-            "declares pictures in [0, 255] and showed fractions, none above 1: declare Box(0, 1, ...), or multiply by 255"
+            "declares images in [0, 255] but returned only fractions up to 1: declare Box(0, 1, ...), or multiply by 255"
         )
     repeats = _same(first, again)
     if other is not None and repeats:
         repeats = _same(first, _drive(other, _SEEDS[0], tick, len(first.rewards)))
         if repeats and not _same(first, _drive(env, _SEEDS[0], tick, len(first.rewards), other)):
             raise EnvironmentFailedError(
-                "drove another episode once a second copy was driven in the same process: what is outside its object (a"
-                " module's globals, a library's one world) they share. Keep it in the object, or let each copy have a process"
-                " of its own: --set env.num_envs=N with N at most the cores of this machine"
+                "gave different results for the same seed and actions once a second instance ran in the same process: the"
+                " instances share state (module globals, or a library's single world). Keep all state in the instance, or give"
+                " each instance its own process: --set env.num_envs=N with N at most the number of cores of this machine"
             )
     if not repeats:
         notes.append(IRREPRODUCIBLE)
@@ -61,14 +62,14 @@ def examine(env: RealEnv, config: EnvConfig, other: RealEnv | None, tick: Callab
         if alike := [(a, b) for a, b in ((0, 1), (0, 2), (1, 2)) if _same(begun[a], begun[b])]:
             seeds = " and ".join(str(_SEEDS[i]) for i in sorted({i for pair in alike for i in pair}))
             notes.append(
-                f"the seeds {seeds} gave the same first {_DECISIONS} decisions: if that goes on, its held-out seeds are the"
-                " ones it was trained on, or are one"
+                f"the seeds {seeds} gave the same first {_DECISIONS} agent steps: if whole episodes are the same too, held-out"
+                " episodes are those of training, or all alike"
             )
     episodes = (first, *others)
     if all(np.array_equal(picture, first.pictures[0]) for episode in episodes for picture in episode.pictures):
         notes.append(
-            f"WARNING: every picture in {_DECISIONS} decisions of {len(_SEEDS)} seeds was the same: there is nothing in it to"
-            " see or to foresee"
+            f"WARNING: all observations in {_DECISIONS} agent steps of {len(_SEEDS)} seeds were the same: there is nothing to"
+            " learn from them"
         )
     frames, limit = config.most_frames, env.frame_limit
     if config.episode_frames is None and limit is not None:
@@ -79,8 +80,8 @@ def examine(env: RealEnv, config: EnvConfig, other: RealEnv | None, tick: Callab
         )
     elif limit is not None and limit < frames:
         notes.append(
-            f"its episodes have {limit} frames at most, and env.episode_frames is {frames}, which does nothing:"
-            f" --set env.episode_frames={limit} says what is"
+            f"its episodes have {limit} frames at most, and env.episode_frames is {frames}, which has no effect:"
+            f" --set env.episode_frames={limit} makes them agree"
         )
     elif limit is not None and limit > frames:
         notes.append(

@@ -119,8 +119,8 @@ def _import(name: str, module: str) -> None:
         folders = [folder for folder in sys.path if Path(folder).is_dir() and "site-packages" not in folder]
         raise UsageError(
             f"the environment {name!r} is in the module {module!r}, and there is no module {error.name!r} in the current"
-            f" folder ({Path.cwd()}), in PYTHONPATH or among the packages of {sys.prefix}: stand in the folder that holds it,"
-            f" or put that into PYTHONPATH (looked in: {', '.join(dict.fromkeys([*folders, 'site-packages']))})"
+            f" folder ({Path.cwd()}), in PYTHONPATH or among the packages of {sys.prefix}: change to the folder that contains"
+            f" it, or add that to PYTHONPATH (looked in: {', '.join(dict.fromkeys([*folders, 'site-packages']))})"
         ) from error
     except Exception as error:
         raise UsageError(

@@ -295,6 +295,6 @@ class EnvPool:
         advice = "if memory ran out, lower env.num_envs (`--set env.num_envs=...`, also on resume)"
         if not code:
             raise EnvironmentFailedError(
-                f"{who} ended its own process, as os._exit does, or closed what it is asked through"
+                f"{who} ended its own process, as os._exit does, or closed the pipe through which wmloop talks to it"
             )
         raise EnvironmentFailedError(f"{who} died with exit code {code}; {advice}")

@@ -70,7 +70,7 @@ def check_environment(config: EnvConfig, output: Sink | None = None) -> tuple[li
     except UsageError:
         raise
     except (DivergedError, EnvironmentFailedError) as error:
-        raise UsageError(f"the environment {config.id!r} cannot be driven: {error}") from error
+        raise UsageError(f"the environment {config.id!r} cannot be used: {error}") from error
 
 
 def _require_same_episode(config: EnvConfig, output: Sink | None) -> None:
@@ -82,12 +82,12 @@ def _require_same_episode(config: EnvConfig, output: Sink | None) -> None:
     try:
         with make_envs(config, 2, output=output) as theirs, EnvPool(config, 2, output=output, trace=False) as ours:
             for what, seen, wanted in zip(
-                ("an observation", "a reward", "an end"), _first(theirs), _first(ours), strict=True
+                ("an observation", "a reward", "terminated or truncated"), _first(theirs), _first(ours), strict=True
             ):
                 if seen.shape != wanted.shape or (seen != wanted).any():
                     raise UsageError(
-                        f"the engine {config.engine!r} drives another episode than ours: of the same seed and the same actions"
-                        f" the first {_DECISIONS} decisions differ in {what}"
+                        f"the engine {config.engine!r} gives another episode than the engine 'processes': for the same seed and"
+                        f" actions the first {_DECISIONS} agent steps differ in {what}"
                     )
     except WmloopError:
         raise

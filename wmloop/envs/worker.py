@@ -170,7 +170,7 @@ class _Crew:
         """Return a fault as the pool is to raise it, and print in full what the environment raised itself."""
         who = f"environment copy {self._work.driven[self._work.me]}"
         if self._at is not None and self._at.seed is not None:
-            who += f" (seed {self._at.seed}, decision {self._at.decisions})"
+            who += f" (seed {self._at.seed}, agent step {self._at.decisions})"
         if isinstance(error, UsageError):
             return error
         if isinstance(error, DivergedError | EnvironmentFailedError):
@@ -209,7 +209,7 @@ class _Crew:
                 self._second = RealEnv(self._work.config)
             except UsageError as error:
                 raise UsageError(
-                    f"{error}: this was a second copy, beside one that could be made; if there can be one at a time only,"
+                    f"{error}: the first instance could be made, this was a second one; if only one can exist at a time,"
                     " --set env.num_envs=1"
                 ) from error
 

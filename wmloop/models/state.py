@@ -37,8 +37,9 @@ def load_module(module: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
     if isinstance(module, Changed):
         arrays = module.from_older(arrays)
     if own.keys() != arrays.keys():
-        odd = sorted(own.keys() ^ arrays.keys())
-        raise StoreCorruptError(f"the weights do not fit {type(module).__name__}: {odd[0]!r} is on one side only")
+        odd = min(own.keys() ^ arrays.keys())
+        how = "missing" if odd in own else "unexpected"
+        raise StoreCorruptError(f"the weights do not fit {type(module).__name__}: {how} key {odd!r}")
     for name, tensor in own.items():
         array = torch.from_numpy(np.array(arrays[name]))
         if array.shape != tensor.shape or array.dtype != tensor.dtype:
@@ -69,7 +70,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, arrays: Mapping[str, np.nda
     for key, array in arrays.items():
         number, _, slot = key.partition(".")
         if not number.isdigit() or int(number) >= len(parameters):
-            raise StoreCorruptError(f"the optimizer's state names a parameter that is not there: {key!r}")
+            raise StoreCorruptError(f"the optimizer's state has an unexpected key: {key!r}")
         value, parameter = torch.from_numpy(np.array(array)), parameters[int(number)]
         if slot != "step":
             if value.shape != parameter.shape:

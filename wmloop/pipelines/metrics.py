@@ -1,4 +1,4 @@
-"""What each figure of a stage means: its unit, whether higher or lower is better, and what is normal.
+"""What each metric of a stage means: its unit, whether higher or lower is better, and what is normal.
 
 docs/reference/metrics.md is made of these tables; beside them it shows what whole runs had, which is in docs/results.
 """
@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure. `name` may have `*` for a part that varies; `better` is `higher`, `lower`, `near 0` or nothing."""
+    """One metric. `name` may have `*` for a part that varies; `better` is `higher`, `lower`, `near 0` or nothing."""
 
     name: str
     unit: str
@@ -20,7 +20,7 @@ class Metric:
     normal: str = ""
 
     def covers(self, name: str) -> bool:
-        """Return whether this is the figure of that name."""
+        """Return whether this is the metric of that name."""
         return fnmatchcase(name, self.name)
 
 
@@ -38,18 +38,18 @@ RETURNS = (
            " episodes' mean length",
            "near `real_return`"),
     Metric("real_return", _REWARD, "higher",
-           "return of the same agent steps as the environment paid it, scaled likewise; it differs from `score`"
-           " because an episode's first `dream.burn_in` agent steps are left out, and what comes once"
-           " `rollout.max_unrewarded` agent steps have passed without reward: M has not learnt of that. So it can"
-           " differ widely from the score while that is poor"),
+           "real return of the same agent steps, scaled in the same way; it differs from `score`"
+           " because an episode's first `dream.burn_in` agent steps are left out, and so are those"
+           " after `rollout.max_unrewarded` agent steps without reward, which M is not trained on. So it can differ widely"
+           " from a low score"),
     Metric("best_real_return", _REWARD, "higher", "`real_return` of the best single episode",
            "above `predicted_return`; else a warning is printed"),
     Metric("real_reward_per_decision", "reward per agent step", "higher", "`real_return` per agent step"),
-    Metric("return_gap_points", _REWARD, "near 0", "`predicted_return` less `real_return`: above 0 M is too optimistic",
+    Metric("return_gap_points", _REWARD, "near 0", "`predicted_return` minus `real_return`: above 0 M is too optimistic",
            "within 10% of `real_return` once the score is high"),
     Metric("return_gap_points_se", _REWARD, "lower", "standard error of `return_gap_points`, over episodes"),
     Metric("return_gap", "fraction of `real_return`", "near 0",
-           "`return_gap_points` divided by the size of `real_return`; left out where `real_return` does not differ"
+           "`return_gap_points` divided by the absolute value of `real_return`; left out where `real_return` does not differ"
            " clearly from 0",
            "within ±0.1 once the score is high; large while `real_return` is near 0"),
     Metric("return_gap_se", "fraction of `real_return`", "lower", "standard error of `return_gap`"),
@@ -73,15 +73,15 @@ ROLLOUT = (
     Metric("rewarded_fraction", _SHARE, "higher", "fraction of agent steps with a positive reward"),
     Metric("reward_rms", _REWARD, "", "root mean square of the rewards that are not 0; the unit of rewards inside"
            " the networks where `memory.reward_scale` is `auto`"),
-    Metric("truncations_decisions", _COUNT, "", "episodes that were stopped after the decisions asked for"
+    Metric("truncations_decisions", _COUNT, "", "episodes that were stopped after the agent steps asked for"
            " (`rollout.prefill`)"),
     Metric("truncations_unrewarded", _COUNT, "lower", "episodes that were stopped after `rollout.max_unrewarded`"
-           " decisions without a positive reward"),
+           " agent steps without a positive reward"),
     Metric("truncations_environment", _COUNT, "", "episodes that the environment truncated, as at its time limit"),
     Metric("truncations_frames", _COUNT, "", "episodes that reached `env.episode_frames`"),
     *RETURNS,
     Metric("open_loop_correlation", "-1 to 1", "higher", "open-loop prediction: M is unrolled from moments of real"
-           " episodes for up to 25 agent steps, with the actions really taken and without pictures. This is the"
+           " episodes for up to 25 agent steps, with the recorded actions and without observations. This is the"
            " correlation, over moments, of the predicted and the real sum of"
            " rewards", "0.8 or more from iteration 2 on"),
     Metric("open_loop_bias", "fraction of the real sum", "near 0", "(predicted - real) / real sum of rewards in"
@@ -89,17 +89,16 @@ ROLLOUT = (
     *ENDS,
 )  # fmt: skip
 VISION = (
-    Metric("recon_loss", "squared error per picture", "lower", "reconstruction error in training: summed over a"
-           " picture's values in [0, 1]", "falls, then levels off"),
-    Metric("newest_recon_loss", "squared error per picture", "lower", "the same on up to 256 of the newest rollout's"
-           " pictures, without noise", "near `recon_loss`; above it, the pictures are new to V"),
-    Metric("kl_loss", _NATS, "", "information in z about a picture; below `vision.free_nats` a dimension it costs"
-           " nothing"),
-    Metric("reward_aux_loss", "squared error", "lower", "error of the next decisions' rewards as predicted from z"
-           " alone, in units of"
-           " `memory.reward_scale`", "grows with the rewards: a faster driver is harder to predict"),
-    Metric("finetuned", "0 or 1", "", "1 where V went on learning in this iteration, 0 where it was frozen"),
-    Metric("units", "pictures", "", "training samples: batch size times gradient steps"),
+    Metric("recon_loss", "squared error per image", "lower", "reconstruction error in training: summed over an"
+           " image's values in [0, 1]", "falls, then levels off"),
+    Metric("newest_recon_loss", "squared error per image", "lower", "the same on up to 256 images of the newest rollout,"
+           " decoded from the posterior mean instead of a sample", "near `recon_loss`; above it, the images are new to V"),
+    Metric("kl_loss", _NATS, "", "KL divergence of z's posterior from the prior, per image; below `vision.free_nats` per"
+           " dimension it costs nothing"),
+    Metric("reward_aux_loss", "squared error", "lower", "error of the next 8 rewards as predicted from z alone,"
+           " in units of `memory.reward_scale`", "grows with the rewards"),
+    Metric("finetuned", "0 or 1", "", "1 if V was trained in this iteration, 0 if it was frozen"),
+    Metric("units", "images", "", "training samples: batch size times gradient steps"),
 )  # fmt: skip
 MEMORY = (
     Metric("nll", "nats per agent step", "lower", "negative log-likelihood of the next z under M's mixture; a"
@@ -107,19 +106,20 @@ MEMORY = (
     Metric("reward_loss", "squared error", "lower", "error of the predicted reward, in units of `memory.reward_scale`",
            "grows with the rewards"),
     Metric("terminal_reward_loss", "squared error", "lower", "error of the reward predicted for an episode's last"
-           " decision"),
-    Metric("terminated_loss", "nats", "lower", "cross-entropy of the predicted end, with the ends weighed"
-           " `memory.terminated_weight` times", "small where ends are rare"),
-    Metric("action_loss", "squared error", "lower", "error of C's own next action as M predicts it"),
+           " agent step"),
+    Metric("terminated_loss", "nats", "lower", "cross-entropy of the predicted termination probability, terminal"
+           " steps weighted by `memory.terminated_weight`", "small where terminations are rare"),
+    Metric("action_loss", "squared error", "lower", "error of the next action that M predicts, against the action"
+           " that was really taken next in the episode: in iteration 0 by the random policy, later by C with exploration"),
     Metric("units", "sequence steps", "", "agent steps in training: sequences times their length"),
 )  # fmt: skip
 PPO = (
     Metric("pg_loss", "advantage", "", "PPO's clipped policy loss", "near 0; its size says nothing by itself"),
     Metric("v_loss", "squared value", "lower", "half the critic's mean squared error", "grows with the returns"),
-    Metric("explained_variance", "at most 1", "higher", "share of the returns' variance that the critic explains",
+    Metric("explained_variance", "at most 1", "higher", "fraction of the returns' variance that the critic explains",
            "above 0.5; below 0 the critic is worse than a constant"),
-    Metric("entropy", _NATS, "", "entropy of the policy's Gaussian; a density, so it may be negative", "falls as C"
-           " gets sure"),
+    Metric("entropy", _NATS, "", "entropy of the policy's Gaussian; a density, so it may be negative", "falls as the"
+           " policy becomes deterministic"),
     Metric("approx_kl", _NATS, "lower", "approximate KL divergence between the policy that acted and the policy in"
            " training (k3 estimate), mean over minibatches",
            "below `target_kl`, where the policy's update stops"),
@@ -132,9 +132,9 @@ PPO = (
 )  # fmt: skip
 CONTROLLER = (
     Metric("dream_return", _REWARD, "higher", "mean undiscounted sum of rewards over a dream of `dream.horizon`"
-           " agent steps, without what the critic adds; it also rises where C exploits errors of M, so `score`"
-           " decides"),
-    Metric("dream_terminated_fraction", _SHARE, "", "share of dreams that are expected to end before their horizon"),
+           " agent steps, without the critic's bootstrap value; it also rises where C exploits errors of M, so the"
+           " agent is judged by `score`"),
+    Metric("dream_terminated_fraction", _SHARE, "", "expected fraction of dreams that terminate before their horizon"),
     *PPO,
     Metric("temperature", "factor", "", "`dream.temperature` that was used"),
     Metric("gamma", "factor per agent step", "", "discount that was used: `controller.gamma`, or"
@@ -147,9 +147,9 @@ SCORES = (
     Metric("score_std", _REWARD, "lower", "standard deviation over these episodes (n - 1)"),
     Metric("score_se", _REWARD, "lower", "standard error of their mean"),
     Metric("score_min", _REWARD, "higher", "the worst of these episodes"),
-    Metric("frames", "frames", "", "real frames of these episodes; nothing is learnt from them"),
+    Metric("frames", "frames", "", "environment steps (frames) of these episodes; they are not trained on"),
     Metric("confirmed_score_low", _REWARD, "higher", "one-sided 95% lower confidence bound of the mean return; the"
-           " goal is met where this reaches it"),
+           " goal counts as reached when this reaches it"),
 )  # fmt: skip
 _CONFIRMED = ("score", "score_std", "score_se", "score_min", "frames", "return_gap", "return_gap_se")
 

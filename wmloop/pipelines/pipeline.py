@@ -30,10 +30,11 @@ class Stage:
 
     `entry` is its function, or its import path `module:function`, imported when the stage is performed. `needs` names
     stages of this iteration and `carries` stages of the one before (warm start). `carries_accepted` names stages of
-    the newest accepted iteration: one whose score is not clearly below the best, by 3 standard errors of the
-    difference and 1%. In iteration 0 nothing is carried. `about` says in a few words what it does, `unit` is what
-    its progress counts, `headline` the metrics that tell most, best first, `images` the kinds of pictures it shows,
-    `agent_files` the files of its versions that an agent acts with, and `metrics` what its figures mean.
+    the newest accepted iteration: one whose mean score falls short of the best by at most 3 standard errors of the
+    difference, or 1% of the best, whichever is more. In iteration 0 nothing is carried. `about` says in a few words
+    what it does, `unit` is what its progress counts, `headline` the metrics that tell most, best first, `images` the
+    kinds of pictures it shows, `agent_files` the files of its versions that an agent acts with, and `metrics` what its
+    figures mean.
     """
 
     name: str
@@ -121,20 +122,22 @@ class Pipeline:
             inspect.signature(self.shaper).bind(None)
         except TypeError as error:
             raise UsageError(
-                f"what tells the networks' shapes of the pipeline {self.name!r} is given (config): it has {error}"
+                f"the function 'shapes' of the pipeline {self.name!r} is called with (config), but its signature does not take"
+                f" that: {error}"
             ) from None
         try:
             inspect.signature(self.checker).bind(None, None, None)
         except TypeError as error:
             raise UsageError(
-                f"what checks the agent of the pipeline {self.name!r} is given (config, actions, tensors): it has {error}"
+                f"the function 'accept' of the pipeline {self.name!r} is called with (config, actions, tensors), but its"
+                f" signature does not take that: {error}"
             ) from None
         try:
             inspect.signature(self.loader).bind(None, None, None, **parts)
         except TypeError as error:
             raise UsageError(
-                f"what loads the agent of the pipeline {self.name!r} is given (config, actions, device) and the versions"
-                f" {', '.join(parts)}: it has {error}"
+                f"the function 'load' of the pipeline {self.name!r} is called with (config, actions, device) and the stage"
+                f" outputs {', '.join(parts)} by name, but its signature does not take that: {error}"
             ) from None
         for stage in self.stages:
             read = dict.fromkeys([*stage.needs, *stage.carries, *stage.carries_accepted])
@@ -143,9 +146,9 @@ class Pipeline:
                 inspect.signature(stage.run).bind(None, **dict.fromkeys(stage.needs))
             except TypeError as error:
                 raise UsageError(
-                    f"the stage {stage.name!r} of the pipeline {self.name!r} is given the versions"
-                    f" {', '.join(read) or 'of no other'} as arguments, those that it carries from iteration 1 on:"
-                    f" its function has {error}"
+                    f"the function of the stage {stage.name!r} of the pipeline {self.name!r} is called with the outputs of"
+                    f" {', '.join(read) or 'no other stage'} as arguments (from iteration 1 on including those of the"
+                    f" previous iteration), but its signature does not take that: {error}"
                 ) from None
 
     @property
@@ -171,7 +174,7 @@ class Pipeline:
         Raises:
             UsageError: there is no such module or function.
         """
-        loader: Callable[..., Any] = found(self.load, f"what loads the agent of the pipeline {self.name!r}")
+        loader: Callable[..., Any] = found(self.load, f"the attribute 'load' of the pipeline {self.name!r}")
         return loader
 
     def load_agent(self, config: Any, actions: Any, device: Any, versions: Mapping[str, Any]) -> Any:
@@ -181,7 +184,7 @@ class Pipeline:
             UsageError: what `load` made is none; what it lacks is listed.
         """
         agent = self.loader(config, actions, device, **versions)
-        made = f"what loads the agent of the pipeline {self.name!r} made"
+        made = f"the function 'load' of the pipeline {self.name!r} returned"
         require_parts(agent, ("start", "act"), made, "wmloop.agents.agent.Agent")
         if self.dreams:
             require_parts(agent, _DREAMER, f"{made}, which is to have a world model,", _DESCRIBED)
@@ -197,7 +200,7 @@ class Pipeline:
         Raises:
             UsageError: there is no such module or function.
         """
-        checker: Callable[..., None] = found(self.accept, f"what checks the agent of the pipeline {self.name!r}")
+        checker: Callable[..., None] = found(self.accept, f"the attribute 'accept' of the pipeline {self.name!r}")
         return checker
 
     @property
@@ -207,7 +210,7 @@ class Pipeline:
         Raises:
             UsageError: there is no such module or function.
         """
-        what = f"what tells the networks' shapes of the pipeline {self.name!r}"
+        what = f"the attribute 'shapes' of the pipeline {self.name!r}"
         shaper: Callable[..., Mapping[str, tuple[int, ...]]] = found(self.shapes, what)
         return shaper
 
@@ -218,7 +221,7 @@ class Pipeline:
         Raises:
             UsageError: there is no such module or class.
         """
-        config_type: type[Any] = found(self.settings, f"the settings of the pipeline {self.name!r}")
+        config_type: type[Any] = found(self.settings, f"the attribute 'settings' of the pipeline {self.name!r}")
         return config_type
 
     @property
@@ -229,4 +232,4 @@ class Pipeline:
 
 
 def _missing(*_: object, **__: object) -> dict[str, float]:
-    raise UsageError("a stage that no pipeline has cannot be performed")
+    raise UsageError("this Stage does not belong to a pipeline: put it into a Pipeline's stages before running it")

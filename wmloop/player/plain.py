@@ -20,10 +20,10 @@ class Plain:
         """Prepare to drive."""
         self.env, self._agent = env, agent
 
-    def reset(self, track: int) -> None:
-        """Begin the episode of a track."""
+    def reset(self, seed: int) -> None:
+        """Begin the episode of a seed."""
         self._carry = self._agent.start(1)
-        self._look(self.env.reset(track), 0, 0.0, 0, "", 0.0)
+        self._look(self.env.reset(seed), 0, 0.0, 0, "", 0.0)
 
     def step(self, driver: Agent[Any] | None = None) -> None:
         """Take one decision."""

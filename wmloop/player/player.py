@@ -1,4 +1,4 @@
-"""The player: a world, a place to show it, and a person who may take the wheel."""
+"""The player: a world, a place to show it, and a person who may act in it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _HEIGHT = 400
 #: What `t` and `T` do to the dream's temperature.
 _TURN = 1.15
 _PLACES = ("real", "both", "dream")
-_UNSEEN = "this agent's world model draws no pictures of its dreams"
-_WORDS = {"real": "reality", "both": "reality + dream", "dream": "a dream", "comparison": "reality"}
+_UNSEEN = "this agent's world model does not predict images, so its dreams cannot be shown"
+_WORDS = {"real": "environment", "both": "environment + dream", "dream": "dream", "comparison": "environment"}
 
 
 class Player:
@@ -44,23 +44,23 @@ class Player:
         self._video: Video | None = None
         self.results: list[str] = []
 
-    def play(self, tracks: Sequence[int]) -> None:
-        """Play an episode on each track; `results` grows by a line an episode.
+    def play(self, seeds: Sequence[int]) -> None:
+        """Play the episode of each seed; `results` grows by a line an episode.
 
         Raises:
             ClosedError: the person left.
             UsageError: a dream is to be shown of a world model that draws no pictures.
         """
         try:
-            for number, track in enumerate(tracks, 1):
+            for number, seed in enumerate(seeds, 1):
                 self._again = True
                 while self._again:
                     self._again = False
-                    self._begin(track)
-                    self._episode(track)
+                    self._begin(seed)
+                    self._episode(seed)
                 moment = self._world().moment
                 how = moment.ended if self._comparison else f"{self._score(moment)}, {moment.ended}"
-                self.results.append(f"episode {number} ({self._where()}, track {track}): {how}")
+                self.results.append(f"episode {number} ({self._where()}, environment seed {seed}): {how}")
         finally:
             self._stop_recording()
 
@@ -72,21 +72,21 @@ class Player:
     def _where(self) -> str:
         return "real" if self._comparison is not None else self._place
 
-    def _begin(self, track: int) -> None:
+    def _begin(self, seed: int) -> None:
         if isinstance(self._real, Real):
             self._real.dreaming = self._place == "both"
-        self._world().reset(track)
+        self._world().reset(seed)
         if self._place != "real" and isinstance(self._real, Real) and not self._real.draws:
             raise UsageError(
-                f"{_UNSEEN}: leave --in away to watch it in reality, or step through its dream with wmloop.dream"
+                f"{_UNSEEN}: omit --in to watch it in the environment, or step through its dream with wmloop.dream"
             )
 
-    def _episode(self, track: int) -> None:
+    def _episode(self, seed: int) -> None:
         while True:
             for key in self._showing.pressed():
-                self._press(key, track)
+                self._press(key, seed)
             moment = self._world().moment
-            self._show(moment, track)
+            self._show(moment, seed)
             if self._again:
                 return
             if moment.ended and not self._by_hand:  # a person may look at the end, and press r
@@ -96,7 +96,7 @@ class Player:
             self._once = False
             self._world().step(self._hand if self._by_hand else None)
 
-    def _press(self, key: str, track: int) -> None:
+    def _press(self, key: str, seed: int) -> None:
         self._said = ""
         match key:
             case "escape" | "q":
@@ -117,12 +117,12 @@ class Player:
                 self._real.temperature *= _TURN if key == "T" else 1 / _TURN
                 self._said = f"the dream's temperature is {self._real.temperature:.2f}"
             case "tab" if self._comparison is None:
-                self._turn(track)
+                self._turn(seed)
 
-    def _turn(self, track: int) -> None:
+    def _turn(self, seed: int) -> None:
         """Go to the next world; a dream begins where reality stands, and reality waits meanwhile."""
         if self._dream is None or isinstance(self._real, Plain):
-            self._said = "this agent has no world model to dream in"
+            self._said = "this agent has no world model"
             return
         if not self._real.draws:
             self._said = _UNSEEN
@@ -130,7 +130,7 @@ class Player:
         self._place = _PLACES[(_PLACES.index(self._place) + 1) % len(_PLACES)]
         self._real.dreaming = self._place == "both"
         if self._place == "dream":
-            self._dream.begin(track)
+            self._dream.begin(seed)
 
     def _record(self) -> None:
         if self._video is not None:
@@ -153,11 +153,11 @@ class Player:
     def _score(self, moment: Moment) -> str:
         if self._comparison is not None:
             return f"best {moment.score:.1f}"
-        return f"{'promised' if self._place == 'dream' else 'score'} {moment.score:.1f}, {moment.frames} frames"
+        return f"{'predicted return' if self._place == 'dream' else 'score'} {moment.score:.1f}, {moment.frames} frames"
 
-    def _show(self, moment: Moment, track: int) -> None:
+    def _show(self, moment: Moment, seed: int) -> None:
         where = _WORDS["comparison" if self._comparison else self._place]
-        caption = f"{self._about} · track {track}, {where} · {self._score(moment)}"
+        caption = f"{self._about} · seed {seed}, {where} · {self._score(moment)}"
         lines = self._lines(moment)
         if self._helping:
             lines += [f"{keys:<15} {does}" for keys, does in HELP]
@@ -171,15 +171,15 @@ class Player:
             standing = [
                 f"{name} {world.score:.1f} ({world.reward:+.1f})" for name, world in self._comparison.standing()
             ]
-            return ["   ".join([f"decision {moment.decision}", *standing]), self._said]
+            return ["   ".join([f"agent step {moment.decision}", *standing]), self._said]
         value = "" if np.isnan(moment.value) else f"   value {moment.value:.1f}"
-        end = "" if np.isnan(moment.done) else f"   end {moment.done:.1%}"
+        end = "" if np.isnan(moment.done) else f"   terminated {moment.done:.1%}"
         stands = f"reward {moment.reward:+.1f}   return {moment.score:.1f}{end}{value}"
         tau = f"   τ {self._real.temperature:.2f}" if isinstance(self._real, Real) and self._place != "real" else ""
         acting = self._hand.held if self._by_hand else moment.action
         action = "  ".join(f"{part:+.2f}" for part in np.atleast_1d(acting))
         held = "   paused" if self._paused else ""
-        who = "you drive" if self._by_hand else "C drives"
+        who = "your action" if self._by_hand else "policy's action"
         return [stands, f"{who} {action}{tau}{held}", self._said or moment.ended or "? shows the keys"]
 
 

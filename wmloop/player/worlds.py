@@ -1,4 +1,4 @@
-"""The worlds to play in: reality with what V and M make of it, M's dream, and two agents on one track."""
+"""The worlds to play in: reality with what V and M make of it, M's dream, and two agents in the same episode."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class World(Protocol):
 
     moment: Moment
 
-    def reset(self, track: int) -> None:
-        """Begin on a track."""
+    def reset(self, seed: int) -> None:
+        """Begin the episode of a seed."""
 
     def step(self, driver: Agent[Any] | None = None) -> None:
         """Go on by a decision; nothing happens after the end."""
@@ -91,13 +91,13 @@ class Real:
         """Return whether the world model draws pictures, so that there is a dream to look at."""
         return len(self.moment.pictures) > 1
 
-    def reset(self, track: int) -> None:
-        """Begin the episode of a track."""
-        self._observation = self.env.reset(track)
+    def reset(self, seed: int) -> None:
+        """Begin the episode of a seed."""
+        self._observation = self.env.reset(seed)
         self._carry = self.agent.start(1)
         self._closed: State | None = None
         self._look(0, 0.0, 0, "", 0.0)
-        self._generator = _generator(track, self.state)
+        self._generator = _generator(seed, self.state)
 
     def step(self, driver: Agent[Any] | None = None) -> None:
         """Take one decision."""
@@ -153,24 +153,24 @@ class Dreamt:
         self.real, self.agent = real, real.agent
         self._length, self._repeat = max(1, frames // repeat), repeat
 
-    def reset(self, track: int) -> None:
-        """Let the agent drive BURN_IN real decisions on a track, or half of a shorter episode, and dream on from there."""
-        self.real.reset(track)
+    def reset(self, seed: int) -> None:
+        """Let the agent drive BURN_IN real decisions of a seed's episode, or half of a shorter one, and dream on from there."""
+        self.real.reset(seed)
         for _ in range(BURN_IN):
             self.real.step()
         if self.real.moment.ended:
             half = self.real.moment.decision // 2
-            self.real.reset(track)
+            self.real.reset(seed)
             for _ in range(half):
                 self.real.step()
-        self.begin(track)
+        self.begin(seed)
 
     def begin(self, seed: int) -> None:
         """Dream on from where the real episode is now."""
         self._state, self._survival = self.real.state, 1.0
         self._generator = _generator(seed, self._state)
         over = self.real.moment.ended
-        self._look(0, 0.0, f"the real episode was over before the dream began: {over}" if over else "", 0.0, 0.0)
+        self._look(0, 0.0, f"the real episode ended before the dream began: {over}" if over else "", 0.0, 0.0)
 
     def step(self, driver: Agent[Any] | None = None) -> None:
         """Dream one decision."""
@@ -186,9 +186,9 @@ class Dreamt:
         reward, done = self._survival * float(outcome.expected) * scale, float(outcome.done)
         self._survival *= 1 - done
         decision = before.decision + 1
-        ended = "time was up" if decision >= self._length else ""
+        ended = "as long as a real episode" if decision >= self._length else ""
         if self._survival < 0.5:
-            ended = "ended by the dream: M's done head says so"
+            ended = "terminated, as M predicts"
         self._look(decision, before.score + reward, ended, reward, done)
 
     @torch.inference_mode()
@@ -202,16 +202,16 @@ class Dreamt:
 
 
 class Comparison:
-    """Several agents on the same track, each in its own real episode; it ends when all have ended."""
+    """Several agents on the same seed, each in its own real episode; it ends when all have ended."""
 
     def __init__(self, worlds: Mapping[str, World]) -> None:
         """Take a world for each agent, by the names to show them under."""
         self._worlds = worlds
 
-    def reset(self, track: int) -> None:
-        """Begin the episode of a track for each."""
+    def reset(self, seed: int) -> None:
+        """Begin the episode of a seed for each."""
         for world in self._worlds.values():
-            world.reset(track)
+            world.reset(seed)
         self._look()
 
     def step(self, driver: Agent[Any] | None = None) -> None:
@@ -237,7 +237,7 @@ class Comparison:
 
 def how_it_ended(reward: float, terminated: bool, truncated: bool) -> str:
     """Return how a real episode ended with a decision that was paid `reward`; nothing where it goes on."""
-    return f"ended by the environment (last reward {reward:.1f})" if terminated else "time was up" if truncated else ""
+    return f"terminated (last reward {reward:.1f})" if terminated else "truncated" if truncated else ""
 
 
 def decided(driver: Agent[Any], seen: np.ndarray) -> np.ndarray:

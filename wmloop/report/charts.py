@@ -33,7 +33,7 @@ def learning(facts: Facts, against: str) -> Figure:
     x = [getattr(point, against) * factor for point in facts.points]
     score, std = (np.array([getattr(p, name) for p in facts.points]) for name in ("score", "std"))
     axes.fill_between(x, score - std, score + std, color=REAL, alpha=0.18, linewidth=0)
-    axes.plot(x, score, "o-", color=REAL, markersize=3, label="score ± one deviation over episodes")
+    axes.plot(x, score, "o-", color=REAL, markersize=3, label="score ± one standard deviation")
     values = [*score - np.nan_to_num(std), *score + np.nan_to_num(std)]
     if facts.dreams:
         predicted = [p.promised for p in facts.points]
@@ -75,7 +75,7 @@ def gap(facts: Facts) -> Figure:
         iterations, difference, error = np.array(told).T
         above.errorbar(iterations, difference, np.nan_to_num(error), color=DREAM, marker="o", markersize=3, capsize=2)
     above.axhline(0, color=GREY, linewidth=0.8)
-    above.set(ylabel="predicted less\nreal return")
+    above.set(ylabel="predicted minus\nreal return")
     if ranked:
         panels[1, 0].plot(*zip(*ranked, strict=True), "o-", color=SEEN, markersize=3)
         panels[1, 0].axhline(0, color=GREY, linewidth=0.8)
@@ -86,7 +86,7 @@ def gap(facts: Facts) -> Figure:
 
 
 def tracks(facts: Facts) -> Figure:
-    """Draw the served agent's score on each of its tracks, the best first, those of `wmloop eval` too."""
+    """Draw the served agent's score in each of its episodes, the best first, those of `wmloop eval` too."""
     figure, axes = drawing.axes(xlabel="episodes, best first", ylabel="score")
     kinds = [
         (f"{len(scores)} {name} episodes", colour, scores)
@@ -106,10 +106,10 @@ def tracks(facts: Facts) -> Figure:
 
 def ahead(probe: Probe) -> Figure:
     """Draw how far an open-loop dream's pictures come to be from reality."""
-    figure, axes = drawing.axes(3.2, xlabel="decisions ahead", ylabel="RMS error, grey levels of 255")
+    figure, axes = drawing.axes(3.2, xlabel="agent steps ahead", ylabel="RMS error, grey levels of 255")
     x = np.arange(1, len(probe.dream_error) + 1)
-    axes.plot(x, probe.dream_error, color=DREAM, label="M's dream")
-    axes.plot(x, probe.stay_error, color=GREY, linestyle="--", label="the picture it began with")
+    axes.plot(x, probe.dream_error, color=DREAM, label="M's prediction")
+    axes.plot(x, probe.stay_error, color=GREY, linestyle="--", label="the first image")
     axes.axhline(probe.seen_error, color=SEEN, linewidth=1, linestyle=":", label="V's reconstruction")
     axes.set_ylim(0)
     axes.set_xticks(probe.steps)
@@ -119,15 +119,15 @@ def ahead(probe: Probe) -> Figure:
 
 def rewards(probe: Probe) -> Figure:
     """Draw rewards paid against those expected, in tenths of equal numbers of decisions."""
-    figure, axes = drawing.axes(3.2, xlabel="reward M expected of a decision", ylabel="reward paid, mean")
+    figure, axes = drawing.axes(3.2, xlabel="reward predicted by M", ylabel="real reward, mean")
     order = np.argsort(probe.reward[:, 0])
     parts = [part for part in np.array_split(probe.reward[order], 10) if len(part)]
     expected, paid = np.array([part.mean(0) for part in parts]).T
     error = [part[:, 1].std() / np.sqrt(len(part)) for part in parts]
     span = [min(expected.min(), paid.min()), max(expected.max(), paid.max())]
-    axes.plot(span, span, color=GREY, linewidth=0.8, label="as expected")
+    axes.plot(span, span, color=GREY, linewidth=0.8, label="as predicted")
     axes.errorbar(expected, paid, error, color=DREAM, marker="o", markersize=4, linestyle="", capsize=2,
-                  label="a tenth of the decisions")  # fmt: skip
+                  label="a tenth of the agent steps")  # fmt: skip
     drawing.legend(figure)
     return figure
 
@@ -138,9 +138,9 @@ def episode(drive: Drive) -> Figure:
     figure, (above, middle, below) = drawing.panels(3, 1, 4.6, sharex=True)
     above.plot(np.arange(1, count + 1), np.cumsum(drive.rewards), color=REAL)
     above.set(ylabel="score so far")
-    middle.plot(np.arange(count), drive.rewards, color=REAL, linewidth=0.9, label="reward paid")
+    middle.plot(np.arange(count), drive.rewards, color=REAL, linewidth=0.9, label="real reward")
     if drive.expected is not None:
-        middle.plot(np.arange(count), drive.expected, color=DREAM, linewidth=0.9, label="expected by M")
+        middle.plot(np.arange(count), drive.expected, color=DREAM, linewidth=0.9, label="predicted by M")
     middle.set(ylabel="reward")
     drawing.legend_above(middle)
     low, high = np.percentile(drive.rewards, [0, 99]) if count else (0, 1)
@@ -149,7 +149,7 @@ def episode(drive: Drive) -> Figure:
     actions = drive.actions.reshape(count, -1)
     for place, colour in zip(range(actions.shape[1]), drawing.SERIES, strict=False):
         below.plot(np.arange(count), actions[:, place], color=colour, linewidth=0.9, label=f"action {place}")
-    below.set(ylabel="action", xlabel="decision")
+    below.set(ylabel="action", xlabel="agent step")
     drawing.whole_ticks(below)
     drawing.legend_above(below, 3)
     return figure

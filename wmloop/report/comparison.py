@@ -15,7 +15,7 @@ from wmloop.view.words import span
 
 
 def compare(runs: Sequence[Facts], commands: Mapping[str, Sequence[str]]) -> bytes:
-    """Return a page that holds several runs against each other; `commands` are lines of each, by name."""
+    """Return a page that compares several runs; `commands` are lines of each, by name."""
     page = Page(f"{' and '.join(facts.name for facts in runs)} · wmloop")
     page.add(f"<h1>{safe(' and '.join(facts.name for facts in runs))}</h1>")
     together = groups.grouped(runs)
@@ -24,7 +24,7 @@ def compare(runs: Sequence[Facts], commands: Mapping[str, Sequence[str]]) -> byt
     page.say(f"{len(runs)} runs · {environments}", "dim")
     for group in several:
         page.say(
-            f"{group.name} differ by nothing but seed: they are drawn as their mean, with a band of one deviation over seeds."
+            f"{group.name} differ only in the seed: they are drawn as their mean, with a band of ± one standard deviation."
         )
     page.front()
     page.head("Scores")
@@ -32,23 +32,26 @@ def compare(runs: Sequence[Facts], commands: Mapping[str, Sequence[str]]) -> byt
             "gap in %", "real frames", "work"]  # fmt: skip
     page.table(head, [_summary(facts) for facts in runs])
     if several:
-        page.table(["runs of one kind", "seeds", "best score, mean ± deviation over seeds"], map(_kind, several))
+        page.table(
+            ["runs that differ only in the seed", "seeds", "best score, mean ± deviation over seeds"],
+            map(_kind, several),
+        )
     page.pair(
         chart(groups.together(together, "frames"), "score against real frames"),
-        chart(groups.together(together, "hours"), "score against work") if any(facts.worked for facts in runs) else "",
-        chart(groups.gaps(together), "predicted less real return") if any(facts.dreams for facts in runs) else "",
-        chart(groups.spreads(runs), "the best agents' scores over episodes: boxes have the middle half, whiskers all,"
-              " triangles are means; a line instead, where single episodes are not known, has one deviation to either side"),
+        chart(groups.together(together, "hours"), "score against time worked") if any(facts.worked for facts in runs) else "",
+        chart(groups.gaps(together), "predicted minus real return") if any(facts.dreams for facts in runs) else "",
+        chart(groups.spreads(runs), "the best agents' scores over episodes: boxes are the middle half, whiskers the whole"
+              " range, triangles the means; where single episodes are not stored, a line of ± one standard deviation"),
     )  # fmt: skip
     page.head("Settings that differ")
     differing = _differing(runs)
     if differing:
         page.table(["setting", *(facts.name for facts in runs)], differing)
     else:
-        page.say("None but seeds and what belongs to the machine.")
+        page.say("None except seeds and what depends on the machine (device, threads, precision).")
     page.head("What the words mean")
     page.terms(TERMS | (WORLD_MODEL if any(facts.dreams for facts in runs) else {}))
-    page.head("How to make them again")
+    page.head("Commands that repeat these runs")
     for name, lines in commands.items():
         page.subhead(name)
         page.lines(lines)

@@ -37,11 +37,11 @@ def describe(
     _learning(page, facts)
     _evaluations(page, facts)
     if probe:
-        watched(page, probe.drive, probe.dream, iteration)
+        watched(page, probe.drive, probe.dream, _agent(facts, iteration))
         worlds(page, probe)
         ended(page, probe, facts)
     elif drive:
-        watched(page, drive, None, iteration)
+        watched(page, drive, None, _agent(facts, iteration))
     _training(page, facts)
     _time(page, facts)
     _networks(page, probe, stored or {})
@@ -62,7 +62,7 @@ def _front(page: Page, facts: Facts) -> None:
         f"preset {facts.config.preset}",
         f"seed {facts.config.seed}",
         f"imported {began} UTC" if imported else f"begun {began} UTC" if began else "",
-        f"last version {ended} UTC" if facts.worked and ended else "",
+        f"last stage output {ended} UTC" if facts.worked and ended else "",
         f"{span(facts.worked)} of work" if facts.worked else "",
     ]
     page.say(" · ".join(part for part in parts if part), "dim")
@@ -72,41 +72,49 @@ def _front(page: Page, facts: Facts) -> None:
     page.cards({
         "score on held-out episodes": mean(best.score, best.std) if best else "",
         f"score on {len(fresh)} fresh episodes": cell(float(np.mean(fresh))) if fresh else "",
-        "its worst episode": cell(best.worst) if best else "",
-        "predicted less real return": signed(best.points, best.points_error) if best and facts.dreams else "",
+        "worst held-out episode": cell(best.worst) if best else "",
+        "predicted minus real return": signed(best.points, best.points_error) if best and facts.dreams else "",
         "iterations": f"{len(facts.points)}" if not imported else "",
         "real frames collected": thousands(facts.collected),
-        "frames of evaluations": thousands(facts.evaluated),
+        "frames of evaluation": thousands(facts.evaluated),
         "on the disk": size(facts.bytes),
     })  # fmt: skip
     page.front()
 
 
+def _agent(facts: Facts, iteration: int) -> str:
+    return "The imported agent" if "imported" in facts.made else f"The agent of iteration {iteration}"
+
+
 def _verdict(facts: Facts) -> str:
     best = facts.best
     if best is None:
-        return "This run has not been scored yet."
+        return "This run has not been evaluated yet."
     count = sum(not track.further for track in facts.tracks)
     over = f" over {count} held-out episodes" if count else ""
-    sure = f", {cell(best.confirmed)} on further ones" if math.isfinite(best.confirmed) else ""
+    sure = f", {cell(best.confirmed)} on confirming ones" if math.isfinite(best.confirmed) else ""
     goal = facts.config.budget.goal
     aimed = "" if goal is None else f" The goal is {goal:g}."
     score = mean(best.score, best.std)
-    return f"The best agent is that of iteration {best.iteration}: score {score}{over}{sure}.{aimed}"
+    which = (
+        "The imported agent" if "imported" in facts.made else f"The best agent is that of iteration {best.iteration}"
+    )
+    return f"{which}: score {score}{over}{sure}.{aimed}"
 
 
 def _learning(page: Page, facts: Facts) -> None:
     if len(facts.points) > 1:
         page.pair(
             chart(charts.learning(facts, "frames"), "score against real frames"),
-            chart(charts.learning(facts, "hours"), "the same against work") if facts.worked else "",
-            chart(charts.gap(facts), "what M predicts against what reality pays") if facts.dreams else "",
+            chart(charts.learning(facts, "hours"), "the same against time worked") if facts.worked else "",
+            chart(charts.gap(facts), "predicted against real return") if facts.dreams else "",
             chart(charts.tracks(facts), "the best agent, episode by episode") if facts.tracks or facts.fresh else "",
         )
     if not facts.points:
         page.say("No iteration has been evaluated yet.")
     else:
-        page.table(_ITERATION_HEAD, [_iteration(point) for point in facts.points])
+        rows = [_iteration(point) for point in facts.points]
+        page.table(_ITERATION_HEAD, [["imported", *row[1:]] for row in rows] if "imported" in facts.made else rows)
 
 
 _ITERATION_HEAD = (
@@ -127,17 +135,19 @@ def _evaluations(page: Page, facts: Facts) -> None:
     if not facts.evaluations:
         return
     page.head("Evaluations on fresh episodes")
-    page.say("By `wmloop eval`, on episodes that no run trains or ranks itself on.")
+    page.say("By `wmloop eval`, on episodes that are used neither for training nor for choosing a run's best agent.")
     head = [
         "agent", "when (UTC)", "seed", "episodes", "score", "95% CI of the mean", "worst episode", "machine", "commit",
     ]  # fmt: skip
-    page.table(head, [_evaluation(kept) for kept in facts.evaluations])
+    page.table(head, [_evaluation(kept, "imported" in facts.made) for kept in facts.evaluations])
 
 
-def _evaluation(kept: Evaluation) -> list[str]:
+def _evaluation(kept: Evaluation, imported: bool) -> list[str]:
     made, bounds = mapping(kept.record.get("made")), interval(kept.scores)
+    agent = f"iteration {int(kept.version.partition('/')[0])}" if kept.version[:4].isdecimal() else kept.version
+    agent = "imported" if imported else agent
     return [
-        f"iteration {int(kept.version.partition('/')[0])}" if kept.version[:4].isdecimal() else kept.version,
+        agent,
         kept.created[:16].replace("T", " "), f"{kept.seed}", f"{len(kept.scores)}", cell(float(np.mean(kept.scores))),
         f"{cell(bounds[0])} to {cell(bounds[1])}" if bounds else "", cell(min(kept.scores)), str(made.get("cpu", "")),
         str(made.get("git", ""))[:9],
@@ -148,11 +158,11 @@ def _training(page: Page, facts: Facts) -> None:
     if not facts.curves:
         return
     page.head("Training")
-    page.say("Orange: on the way, as far as the log tells; blue: where each iteration ended.")
+    page.say("Orange: values logged during training, where the log has them; blue: the value at each iteration's end.")
     drawn = {stage: list(own) for stage, own in groupby(facts.curves, lambda curve: curve.stage)}
     page.pair(*(chart(curves.draw(own), f"in the stage {stage}") for stage, own in drawn.items()))
     names = dict.fromkeys(curve.metric for curve in facts.curves)
-    page.add("<details><summary>What these figures are</summary>")
+    page.add("<details><summary>What these metrics are</summary>")
     page.terms({name: METRICS[name] for name in names if name in METRICS})
     page.add("</details>")
 
@@ -161,7 +171,7 @@ def _time(page: Page, facts: Facts) -> None:
     if facts.worked:
         page.head("Time")
         page.pair(chart(charts.time(facts), "the time of each stage in each iteration"))
-        page.table(["stage", "total", "share", "an iteration", "throughput"], _times(facts))
+        page.table(["stage", "total", "share", "per iteration", "throughput"], _times(facts))
 
 
 def _times(facts: Facts) -> list[list[str]]:
@@ -210,8 +220,8 @@ def _published(page: Page, facts: Facts) -> None:
     about, others = published(facts.config.env.id)
     if not others:
         return
-    page.head("Beside others")
-    where = "in M's dreams alone" if facts.dreams else "in the real environment"
+    page.head("Published scores")
+    where = "only in M's dreams" if facts.dreams else "in the real environment"
     page.say(f"Mean score over episodes of {facts.config.env.id}. The published figures are {about}; this run's"
              f" agent was trained {where}.")  # fmt: skip
     own = []
@@ -236,7 +246,7 @@ def _published(page: Page, facts: Facts) -> None:
 def _meanings(page: Page, facts: Facts) -> None:
     page.head("What the words mean")
     page.terms(TERMS | (WORLD_MODEL if facts.dreams else {}))
-    more = "`docs/how-it-works.md` tells how the parts work together, " if facts.dreams else ""
+    more = "`docs/how-it-works.md` explains how the parts work together, " if facts.dreams else ""
     page.say(
         f"More in wmloop's documentation: {more}`docs/faq.md` answers questions, `docs/settings.md` lists all settings."
     )

@@ -27,7 +27,7 @@ class Drive(NamedTuple):
     `real`.
     """
 
-    track: int
+    seed: int
     score: float
     stride: int
     actions: np.ndarray

@@ -46,7 +46,7 @@ class Point(NamedTuple):
 
 
 class Track(NamedTuple):
-    """A track's number, the score on it, and whether it is one of the confirming episodes that confirm a goal."""
+    """An episode's seed, the score in it, and whether it is one of the confirming episodes that confirm a goal."""
 
     seed: int
     score: float
@@ -55,7 +55,7 @@ class Track(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """One run: its evaluations, the tracks of the served agent, seconds by iteration and stage, and what made it.
+    """One run: its evaluations, the scored episodes of the served agent, seconds by iteration and stage, and what made it.
 
     `rates` are units a second (frames, images, sequence steps, dream steps) by stage, over all iterations. `collected` and
     `evaluated` count real frames, `bytes` what is stored, `parent` is the run it was forked from. `created` and `ended` are
@@ -121,14 +121,14 @@ class Facts:
 
     @property
     def fresh(self) -> list[float]:
-        """Return the scores of the served agent on the episodes of `wmloop eval`; a track that was driven twice counts once."""
+        """Return the scores of the served agent on the episodes of `wmloop eval`; one that was played twice counts once."""
         served = None if self.best is None else self.best.iteration
         name = "" if served is None else version_name(served, self.pipeline.agent)
         scores: dict[Any, float] = {}
         for kept in self.evaluations:
             if kept.version == name:
-                for track, score in zip(kept.record["tracks"], kept.scores, strict=True):
-                    scores[track.get("seed", len(scores))] = score
+                for episode, score in zip(kept.record["tracks"], kept.scores, strict=True):
+                    scores[episode.get("seed", len(scores))] = score
         return list(scores.values())
 
     @property

@@ -95,7 +95,7 @@ def together(groups: Sequence[Group], against: str) -> Figure:
 
 def gaps(groups: Sequence[Group]) -> Figure:
     """Draw predicted less real return of several runs."""
-    figure, axes = drawing.axes(_height(groups), xlabel="iteration", ylabel="predicted less real return")
+    figure, axes = drawing.axes(_height(groups), xlabel="iteration", ylabel="predicted minus real return")
     list(_lines(groups, axes, lambda point: point.iteration, "points"))
     axes.axhline(0, color=drawing.GREY, linewidth=0.8)
     drawing.whole_ticks(axes)
@@ -104,7 +104,7 @@ def gaps(groups: Sequence[Group]) -> Figure:
 
 
 def spreads(runs: Sequence[Facts]) -> Figure:
-    """Draw the scores of each run's served agent on all its tracks; where these are not recorded, mean and deviation."""
+    """Draw the scores of each run's served agent in all its episodes; where these are not recorded, mean and deviation."""
     figure, axes = drawing.axes(3.2 + 0.12 * len(runs), ylabel="score")
     for place, facts in enumerate(runs, 1):
         scores = [track.score for track in facts.tracks] + facts.fresh

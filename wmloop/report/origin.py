@@ -28,9 +28,9 @@ def following(page: Page, commands: Mapping[str, str]) -> None:
 
 def origin(page: Page, facts: Facts, commands: Commands) -> None:
     """Tell how to make a run again, and by what it was made."""
-    page.head("How to make it again")
+    page.head("Commands that repeat this run")
     if commands.again:
-        page.say("In any folder: this makes a new folder, `again`, with the run in it.")
+        page.say("They create a new folder, `again`, with the run in it.")
         page.lines(commands.again)
     for note in commands.notes:
         page.say(note)
@@ -44,7 +44,7 @@ def origin(page: Page, facts: Facts, commands: Commands) -> None:
     if libraries:
         page.say(f"With {', '.join(libraries)}.")
     if "git" in made:
-        page.say(f"At commit `{made['git']}`. The same numbers come out to the bit only with the same program, libraries,"
+        page.say(f"At commit `{made['git']}`. The numbers are bit for bit the same only with the same program, libraries,"
                  " processor, threads and precision.")  # fmt: skip
     if facts.parent.get("run"):
         page.say(f"Forked from {facts.parent.get('run')} after iteration {facts.parent.get('iteration')}.")
@@ -54,7 +54,7 @@ def origin(page: Page, facts: Facts, commands: Commands) -> None:
         rows = [[name, _shown(base[name]), _shown(told_of[name])] for name in facts.changed]
         page.table(["setting", "the preset's", "the run's"], rows)
     else:
-        page.say("None but the seed and what belongs to the machine.")
+        page.say("None except the seed and what depends on the machine (device, threads, precision).")
     page.add(f'<details><summary>All settings</summary><pre tabindex="0">{safe(to_toml(facts.config))}</pre></details>')
 
 

@@ -50,7 +50,7 @@ class Layer(NamedTuple):
 class Strip(NamedTuple):
     """An open-loop dream beside reality: pictures (steps, H, W, 3) uint8; `decision` is where it branched off."""
 
-    track: int
+    seed: int
     decision: int
     real: np.ndarray
     seen: np.ndarray
@@ -72,7 +72,7 @@ class Probe:
     """
 
     scores: Sequence[float]
-    tracks: Sequence[int]
+    seeds: Sequence[int]
     real: np.ndarray
     seen: np.ndarray
     seen_error: float
@@ -105,15 +105,15 @@ def look(
     config: RunConfig, served: Served, seed: int, device: torch.device, say: Callable[[str], None],
     output: Callable[[str], None] | None = None, rollouts: Sequence[Version] = (),
 ) -> Probe:  # fmt: skip
-    """Drive fresh episodes with the agent and ask V and M about them; `seed` chooses tracks as in `wmloop eval`."""
-    tracks = fresh_seeds(_EPISODES, seed)
+    """Drive fresh episodes with the agent and ask V and M about them; `seed` chooses episodes as in `wmloop eval`."""
+    seeds = fresh_seeds(_EPISODES, seed)
     with make_envs(config.env, min(config.env.num_envs, _EPISODES), output=output) as pool:
         require_same_actions(rollouts, pool.actions)
         agent = served.agent(config, pool.actions, device)
         episodes: list[Episode] = []
         seen: list[_Seen] = []
         for i in range(0, _EPISODES, pool.num_envs):
-            driven, held = _drive(pool, agent, tracks[i : i + pool.num_envs])
+            driven, held = _drive(pool, agent, seeds[i : i + pool.num_envs])
             episodes, seen = episodes + driven, seen + held
             say(f"drove {len(episodes)} of {_EPISODES} fresh episodes")
     with torch.inference_mode():
@@ -128,15 +128,15 @@ def watch(
     with make_envs(config.env, 1, output=output) as pool:
         require_same_actions(rollouts, pool.actions)
         agents = dict.fromkeys(halves(1), served.agent(config, pool.actions, device))
-        wave = [EpisodeTask(track, UNLIMITED) for track in fresh_seeds(1, seed)]
+        wave = [EpisodeTask(one, UNLIMITED) for one in fresh_seeds(1, seed)]
         (episode,) = drive(pool, wave, agents, lambda frames, picture: None)
     say("drove 1 of 1 fresh episodes")
     return drive_of(episode)
 
 
-def _drive(pool: Envs, agent: WorldModelAgent, tracks: Sequence[int]) -> tuple[list[Episode], list[_Seen]]:
+def _drive(pool: Envs, agent: WorldModelAgent, seeds: Sequence[int]) -> tuple[list[Episode], list[_Seen]]:
     trace, agents = Recorder(), dict.fromkeys(halves(pool.num_envs), agent)
-    wave = [EpisodeTask(track, UNLIMITED) for track in tracks]
+    wave = [EpisodeTask(seed, UNLIMITED) for seed in seeds]
     episodes = drive(pool, wave, agents, lambda frames, picture: None, note=trace.note)
     return episodes, [_Seen(*trace.of(i, slice(0, len(episode)))) for i, episode in enumerate(episodes)]
 

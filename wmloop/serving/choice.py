@@ -16,18 +16,21 @@ def choose(history: History, iteration: int | None) -> tuple[int, str]:
     store, agent = history.store, history.pipeline.agent
     trained = [version.iteration for version in history.all(agent) if _whole(history, version.iteration)]
     if not trained:
-        raise UsageError(
-            f"the run {store.name} has no agent yet: `{command('resume', store.path)}` goes on to train its first"
-        )
+        raise UsageError(f"the run {store.name} has no agent yet: `{command('resume', store.path)}` trains its first")
     if iteration is not None:
         if iteration not in trained:
             there = ", ".join(map(str, trained))
-            raise UsageError(f"the run {store.name} has no agent of iteration {iteration}: it has {there}")
+            lost = history.version(iteration, agent) is not None
+            raise UsageError(
+                f"the agent of iteration {iteration} of the run {store.name} was pruned: there are those of {there}"
+                if lost
+                else f"the run {store.name} has no agent of iteration {iteration}: there are those of {there}"
+            )
         return iteration, "as asked"
     best = history.best_evaluation()
     if best is None:
-        return trained[-1], "the newest; none is evaluated yet"
-    return best.iteration, f"the best, {best.metrics['score']:.1f} on {store.name}'s own episodes"
+        return trained[-1], "the newest: none is evaluated yet"
+    return best.iteration, f"the best: score {best.metrics['score']:.1f} on held-out episodes"
 
 
 def _whole(history: History, iteration: int) -> bool:

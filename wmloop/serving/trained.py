@@ -13,8 +13,8 @@ from wmloop.envs import RealEnv
 class TrainedAgent:
     """Act in one environment, frame by frame, as Gymnasium shows them.
 
-    Between decisions, which it makes every `env.action_repeat` frames, it repeats its action. Call `reset` as an episode
-    begins. `config` are the settings it was trained with, `iteration` is the one it is of.
+    It chooses an action every `env.action_repeat` frames, and repeats it in between. Call `reset` as an episode begins.
+    `config` are the settings it was trained with, `iteration` is the one it is of.
 
         agent, env = wmloop.load("demo"), gymnasium.make("CarRacing-v3")
         print(agent.run_episode(env, seed=1))
@@ -47,7 +47,7 @@ class TrainedAgent:
         return self._action.copy()
 
     def run_episode(self, env: Any, seed: int | None = None) -> float:
-        """Drive one episode of a Gymnasium environment to its end and return the sum of its rewards."""
+        """Play one episode of a Gymnasium environment to its end and return the sum of its rewards."""
         self.reset()
         observation, _ = env.reset(seed=seed)
         score, over = 0.0, False

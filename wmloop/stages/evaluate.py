@@ -27,18 +27,18 @@ _PASSED_ON = ("temperature",)
 def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
     """Score the agent that `parts` are on the held-out episodes; where the goal is met, confirm it on further ones."""
     config = ctx.config
-    tracks = evaluation_seeds(config.evaluate.episodes)
-    with make_envs(config.env, min(config.env.num_envs, len(tracks)), output=ctx.output) as pool:
+    seeds = evaluation_seeds(config.evaluate.episodes)
+    with make_envs(config.env, min(config.env.num_envs, len(seeds)), output=ctx.output) as pool:
         require_same_spaces(ctx.collected(), pool.actions, pool.observations)
         agent = ctx.agent(pool.actions, parts)
-        ctx.begin(len(tracks) * config.env.most_frames)
-        results = _score(ctx, pool, agent, tracks, TRACKS)
+        ctx.begin(len(seeds) * config.env.most_frames)
+        results = _score(ctx, pool, agent, seeds, TRACKS)
         own = parts[ctx.pipeline.agent].metrics
         metrics = summarise(results) | {name: own[name] for name in _PASSED_ON if name in own}
         goal = config.budget.goal
         if goal is not None and metrics["score"] >= goal:
             ctx.log(
-                f"goal met on {len(tracks)} held-out episodes with {metrics['score']:.0f}: confirming on further ones"
+                f"score {metrics['score']:.0f} on {len(seeds)} held-out episodes reaches the goal: confirming on further ones"
             )
             further = confirmation_seeds(config.evaluate.confirm_episodes)
             ctx.begin(len(further) * config.env.most_frames)
@@ -49,25 +49,26 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
             low = ranking.lower_bound([result.score for result in results], goal)
             if math.isfinite(low):
                 metrics["confirmed_score_low"] = low
-            verdict = "confirmed" if ranking.confirms(metrics, goal) else "not sure yet, so it goes on"
+            verdict = "confirmed" if ranking.confirms(metrics, goal) else "not confirmed, training continues"
             ctx.log(
-                f"{confirmed['score']:.1f} on {len(further)} confirming episodes, error {confirmed['score_se']:.1f}: {verdict}"
+                f"score {confirmed['score']:.1f} on {len(further)} confirming episodes, standard error"
+                f" {confirmed['score_se']:.1f}: {verdict}"
             )
     if metrics.get("predicted_return", 0.0) > metrics.get("best_real_return", math.inf):
-        usual = ": usual while it has seen only random driving" if ctx.iteration == 0 else ""
+        usual = ": usual while it has seen only the random policy" if ctx.iteration == 0 else ""
         ctx.log(
-            f"M predicts {metrics['predicted_return']:.0f} an episode,"
-            f" more than the best real one paid in the same decisions ({metrics['best_real_return']:.0f}){usual}",
+            f"M predicts a return of {metrics['predicted_return']:.0f}, more than that of the best real episode"
+            f" ({metrics['best_real_return']:.0f}){usual}",
             "warning",
         )
     return metrics
 
 
 def _score(
-    ctx: StageContext[RunConfig], pool: Envs, agent: Any, tracks: Sequence[int], name: str
+    ctx: StageContext[RunConfig], pool: Envs, agent: Any, seeds: Sequence[int], name: str
 ) -> list[EpisodeResult]:
     results: list[EpisodeResult] = []
-    for number, wave in enumerate(waves([EpisodeTask(seed, UNLIMITED) for seed in tracks], pool.num_envs)):
+    for number, wave in enumerate(waves([EpisodeTask(seed, UNLIMITED) for seed in seeds], pool.num_envs)):
         part = results_file(name, number)
         if not ctx.draft.has(part):
             ctx.check_stop()

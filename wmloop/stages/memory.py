@@ -25,7 +25,12 @@ def run(
     net = new_memory(ctx.config, experience.latent, experience.replay.spec.size, ctx.device)
     if memory:
         load(net, memory)
-    net.reward_scale.fill_(reward_scale(ctx.config, ctx.collected()))
+    scale = reward_scale(ctx.config, ctx.collected())
+    if config.reward_scale == "auto" and memory is None:
+        ctx.log(
+            f"memory.reward_scale = {scale:.4g}: the root mean square of the first rollouts' rewards that are not 0"
+        )
+    net.reward_scale.fill_(scale)
     net.rescale_terminal(experience.terminal_scale)
     # More to learn from takes more steps; once old rollouts leave the replay, there is no more of it.
     age = min(ctx.iteration, ctx.config.rollout.replay_iterations) - 1

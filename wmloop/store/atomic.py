@@ -254,8 +254,8 @@ def _sync_names(folder: Path) -> None:
             raise
         note(
             "names",
-            f"the disk of {folder} cannot make names safe ({error.strerror or error}): after a power cut what was saved"
-            " last may be gone; kills and crashes of a program lose nothing",
+            f"the file system of {folder} cannot sync folders to disk (fsync: {error.strerror or error}): after a power cut"
+            " what was saved last may be gone; if only the program is killed or crashes, nothing is lost",
         )
 
 
@@ -283,7 +283,7 @@ def _explain(error: OSError, action: str, path: Path, num_bytes: int | None) -> 
         case errno.EIO:
             return f"the disk reports an input/output error; check it, then {_again(path)}"
         case _:
-            return f"{error.strerror or error}; mend that, then {_again(path)}"
+            return f"{error.strerror or error}; fix that, then {_again(path)}"
 
 
 def _again(path: Path) -> str:

@@ -113,7 +113,9 @@ class Draft:
         with more `done` belongs to work that was given up, and goes.
         """
         if not 0 <= done < 10**12:
-            raise ValueError(f"done is {done!r}, not a count of units")
+            raise ValueError(
+                f"progress (done) must be a whole number of work units (gradient steps, frames ...), not {done!r}"
+            )
         text = dump_line(dict(state)).decode()
         notes = {"state": text, "sha256": _digest(done, tensors, text)}
         atomic.write_file(self.path / f"snapshot-{done:012d}.safetensors", encode(tensors, notes))
@@ -159,7 +161,7 @@ class Draft:
             UnknownOutcomeError: published, but the disk did not confirm it; nothing tries again.
         """
         if os.path.lexists(self._final):
-            raise StoreCorruptError(f"{self._final} is committed already, and a version never changes")
+            raise StoreCorruptError(f"{self._final} is committed already, and committed stage outputs never change")
         numbers = {name: _number(f"{self.name}: {name}", value) for name, value in metrics.items()}
         atomic.remove_strays(self.path)
         files = {}
@@ -187,7 +189,7 @@ class Draft:
 
     def _place(self, file: str) -> Path:
         if not is_file_name(file) or _is_reserved(file) or is_litter(file):
-            raise ValueError(f"{file!r} cannot name a file of a version: letters, digits, `_.-`, at most 100")
+            raise ValueError(f"{file!r} cannot name a file of a stage output: letters, digits, `_.-`, at most 100")
         return self.path / file
 
     def _snapshots(self) -> list[tuple[int, Path]]:

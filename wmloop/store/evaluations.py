@@ -19,7 +19,7 @@ _NAME = re.compile(r"eval-[0-9]{8}-[0-9]{6}-[0-9a-f]{8}\.json")
 
 
 class Evaluation(NamedTuple):
-    """One evaluation: its UTC time, the version that was scored and that one's hash, the seed of its tracks, their scores.
+    """One evaluation: its UTC time, the version that was scored and that one's hash, the seed of its episodes, their scores.
 
     `record` is all that was saved, these among it.
     """
@@ -65,11 +65,11 @@ class Evaluations:
             record = parse_json(read_regular(path), path)
         except (StorageError, StoreCorruptError):
             return None
-        tracks = record.get("tracks") if isinstance(record, dict) else None
-        if not isinstance(tracks, list) or not tracks:
+        episodes = record.get("tracks") if isinstance(record, dict) else None
+        if not isinstance(episodes, list) or not episodes:
             return None
         words = [record.get(name) for name in ("created", "version", "hash")]
-        scores = [track.get("score") if isinstance(track, dict) else None for track in tracks]
+        scores = [episode.get("score") if isinstance(episode, dict) else None for episode in episodes]
         numbers = [_number(value) for value in (record.get("seed"), *scores)]
         if not all(isinstance(word, str) for word in words) or None in numbers:
             return None

@@ -24,7 +24,7 @@ def latest_run(root: Path) -> str | None:
         try:
             Store.open(root / name).iterations()
         except (StoreCorruptError, StorageError) as error:
-            note(f"passed over {root / name}", f"{error}; this run is passed over")
+            note(f"passed over {root / name}", f"{error}; this run is skipped")
             fault = fault or error
         else:
             return name

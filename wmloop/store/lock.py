@@ -81,8 +81,8 @@ def run_lock(run: Path) -> Iterator[None]:
                 raise _refusal(run)
             note(
                 "locks",
-                f"the disk of {run} has no locks: a second process that writes this run is refused on this machine"
-                " only, and not for certain",
+                f"the file system of {run} has no file locks: a second process that writes this run is refused only on"
+                " this machine, and not reliably",
             )
         yield
     finally:

@@ -41,7 +41,7 @@ def check_run_name(name: str) -> None:
 def require_free(path: Path) -> None:
     """Raise UsageError where a new run is to have the name of the one that comes with wmloop."""
     if path.name == DEMO.name and path.parent.absolute() != DEMO.parent:
-        raise UsageError(f"{path.name!r} is the agent that comes with wmloop, and no other run: choose another name")
+        raise UsageError(f"{path.name!r} is the name of the agent that comes with wmloop: choose another name")
 
 
 def list_runs(root: Path) -> list[str]:
@@ -77,7 +77,7 @@ def missing_run(path: Path) -> UsageError:
     else:
         hint = f"there are no runs yet; `{anywhere('start', path.parent)}` begins one"
         if path.name != DEMO.name:
-            hint += f", or look at the agent that comes along: `{anywhere('play', DEMO.parent, DEMO.name)}`"
+            hint += f", or watch the agent that comes with wmloop: `{anywhere('play', DEMO.parent, DEMO.name)}`"
     return UsageError(f"no run {path.name!r} in {path.parent}: {hint}")
 
 

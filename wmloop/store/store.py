@@ -98,7 +98,9 @@ class Store:
         config, facts = read_regular(path / CONFIG), read_regular(path / FACTS)
         for file, data, wanted in ((CONFIG, config, "config_sha256"), (FACTS, facts, "facts_sha256")):
             if sha256(data) != table.get(wanted):
-                raise StoreCorruptError(f"{path / file} is not as the run wrote it: begin a new run for other settings")
+                raise StoreCorruptError(
+                    f"{path / file} was changed after the run wrote it: start a new run for other settings"
+                )
         return cls(path, config.decode(), parse_json(facts, path / FACTS), str(table.get("created", "")))
 
     def holder(self) -> str | None:
@@ -181,9 +183,9 @@ class Store:
                 load_version(folder, iteration, stage).check()
             except StoreCorruptError as error:
                 raise StoreCorruptError(
-                    f"{error}. Move {folder} away, and `{command('resume', self.path)}` makes it anew"
+                    f"{error}. Move {folder} elsewhere, and `{command('resume', self.path)}` computes it again"
                 ) from None
-            raise StoreCorruptError(f"{folder} is committed already, and a version never changes")
+            raise StoreCorruptError(f"{folder} is committed already, and committed stage outputs never change")
         return Draft(self._folder(iteration), iteration, stage)
 
     def prune(self, version: Version, files: Iterable[str]) -> int:

@@ -139,7 +139,7 @@ class Version:
     def _read(self, file: str) -> bytearray:
         if file in self.pruned:
             raise UsageError(
-                f"{file} of {self.name} was pruned: only its figures are kept;"
+                f"{file} of {self.name} was pruned, only its metrics are kept:"
                 f" `{command('log', self.path.parents[2])}` lists what is there"
             )
         if file not in self.files:
@@ -153,7 +153,7 @@ class Version:
 def version_name(iteration: int, stage: str) -> str:
     """Return `0003/memory`; raises ValueError for what cannot be a version's place."""
     if not 0 <= iteration < 10**9 or not is_stage_name(stage):
-        raise ValueError(f"iteration {iteration!r} and stage {stage!r} name no version")
+        raise ValueError(f"iteration {iteration!r} and stage {stage!r} are not valid for a stage output")
     return f"{iteration:04d}/{stage}"
 
 
@@ -207,7 +207,10 @@ def load_version(folder: Path, iteration: int, stage: str) -> Version:
             manifest=manifest,
             hash=sha256(data),
             metrics=metrics_now({name: _finite(value) for name, value in manifest["metrics"].items()}),
-            parents={_match(_NAME, name): _match(_HASH, digest) for name, digest in manifest["parents"].items()},
+            parents={
+                _match(_NAME, name, "the name of a stage output"): _match(_HASH, digest, "a SHA-256")
+                for name, digest in manifest["parents"].items()
+            },
             files={file: record for file, record in files.items() if file not in gone},
             pruned={file: files[file] for file in gone},
             created=str(manifest["created"]),
@@ -234,7 +237,7 @@ def _files(table: Mapping[str, Any]) -> dict[str, FileRecord]:
             raise ValueError(f"{name!r} is no file name")
         if type(record["size"]) is not int or record["size"] < 0:
             raise ValueError(f"{name!r} has no size")
-        files[name] = FileRecord(record["size"], _match(_HASH, record["sha256"]))
+        files[name] = FileRecord(record["size"], _match(_HASH, record["sha256"], "a SHA-256"))
     return files
 
 
@@ -250,9 +253,9 @@ def _pruned(folder: Path) -> list[str]:
     return names
 
 
-def _match(pattern: re.Pattern[str], text: str) -> str:
+def _match(pattern: re.Pattern[str], text: str, what: str) -> str:
     if not pattern.fullmatch(text):
-        raise ValueError(f"{text[:80]!r} does not fit")
+        raise ValueError(f"{text[:80]!r} is not {what}")
     return text
 
 

@@ -94,7 +94,7 @@ class PolicyRollout:
             trace = Recorder()
             driven = drive(pool, wave, agents, tick, exploring(ctx, number, wave, pool), trace.note)
             if number == 0:
-                ctx.log("M predicts these episodes, to be compared with what they paid")
+                ctx.log("M predicts the returns of these episodes, for comparison with the real ones")
             return driven, forecast(agent, trace, ctx.config, driven, True, ctx.check_stop)
 
         return driver

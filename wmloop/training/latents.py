@@ -71,7 +71,9 @@ def see(vision: Seeing, episodes: Iterable[Episode], mirror: bool) -> dict[str, 
                 side.append(torch.stack(vision.see(seen.flip(2) if flipped else seen)).to(vision.stored).cpu())
     mu, logvar = torch.stack([torch.cat(side, 1) for side in sides], 1).numpy()
     if not (np.isfinite(mu).all() and np.isfinite(logvar).all()):
-        raise DivergedError("V sees latents that are not finite; start a new run with a smaller vision.learning_rate")
+        raise DivergedError(
+            "V encodes to latents that are not finite; start a new run with a smaller vision.learning_rate"
+        )
     return {"mu": mu, "logvar": logvar}
 
 

@@ -76,8 +76,8 @@ def require_same_actions(rollouts: Sequence[Version], actions: ActionSpec) -> No
     driven = last_actions(rollouts)
     if driven is not None and driven.record() != actions.record():
         raise UsageError(
-            f"the environment's actions lie {actions} now, and {driven} when the run drove it: what was learnt is of another"
-            f" environment. Bring that back, or begin anew with `{wmloop('start')}`"
+            f"the environment's actions are {actions} now, and were {driven} when its episodes were collected: the agent"
+            f" learnt another environment. Restore that one, or start a new run with `{wmloop('start')}`"
         )
 
 
@@ -98,8 +98,8 @@ def require_same_spaces(rollouts: Sequence[Version], actions: ActionSpec, observ
     now = np.dtype(observations.dtype), tuple(observations.shape)
     if shown != now:
         raise UsageError(
-            f"the environment shows observations of {now[0]} {now[1]} now, and of {shown[0]} {shown[1]} when the run drove"
-            " it: what was learnt is of another environment. Bring that back, or begin anew with `wmloop start`"
+            f"the environment's observations are {now[0]} {now[1]} now, and were {shown[0]} {shown[1]} when its episodes were"
+            f" collected: the agent learnt another environment. Restore that one, or start a new run with `{wmloop('start')}`"
         )
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation saves of its tracks: the results of a wave in a file."""
+"""What an evaluation saves of its episodes: the results of a wave in a file."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from wmloop.calibration.scores import EpisodeResult
 from wmloop.store import Version
 
-#: The tracks that every agent is scored on, and further ones that confirm a goal, as their files are called.
+#: The episodes that every agent is scored on, and further ones that confirm a goal, as their files are called.
 TRACKS, FURTHER = "tracks", "confirm"
 
 
-def results_file(tracks: str, wave: int) -> str:
-    """Return the name of the file that holds the results of a wave of `tracks`, TRACKS or FURTHER."""
-    return f"{tracks}-{wave:04d}.json"
+def results_file(kind: str, wave: int) -> str:
+    """Return the name of the file that holds the results of a wave of `kind`, TRACKS or FURTHER."""
+    return f"{kind}-{wave:04d}.json"
 
 
 def as_records(results: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ def from_records(records: Sequence[Mapping[str, Any]]) -> list[EpisodeResult]:
 
 
 def saved_results(evaluation: Version) -> Iterator[tuple[bool, EpisodeResult]]:
-    """Yield the results that an evaluation holds, in the order of their files, and whether each is of a further track."""
+    """Yield the results that an evaluation holds, in the order of their files, and whether each is of a further episode."""
     for file in sorted(evaluation.files):
         kind = file.partition("-")[0]
         if kind in (TRACKS, FURTHER):

@@ -39,7 +39,7 @@ def first_wave(ctx: StageContext[WorldModelConfig], driven: Driven) -> list[Epis
         lived = driven.decisions / sum(limits + [limits[-1]] * -left)  # the share of what was planned that came about
         width = still_to_drive(decisions_of_first(ctx.config) - driven.decisions, lived * limits[-1], width)
         limits += [limits[-1]] * (width - left)
-    return [EpisodeTask(_track(ctx, i), limit) for i, limit in enumerate(limits)][
+    return [EpisodeTask(_seed(ctx, i), limit) for i, limit in enumerate(limits)][
         driven.episodes : driven.episodes + width
     ]
 
@@ -61,8 +61,8 @@ def policy_wave(ctx: StageContext[WorldModelConfig], driven: Driven) -> list[Epi
         width = max(1, width)
     share = config.rollout.deterministic_fraction
     numbers = range(episodes, episodes + width)
-    return [EpisodeTask(_track(ctx, n), UNLIMITED, int((n + 1) * share) > int(n * share)) for n in numbers]
+    return [EpisodeTask(_seed(ctx, n), UNLIMITED, int((n + 1) * share) > int(n * share)) for n in numbers]
 
 
-def _track(ctx: StageContext[WorldModelConfig], number: int) -> int:
+def _seed(ctx: StageContext[WorldModelConfig], number: int) -> int:
     return training_seed(ctx.config.seed, ctx.iteration, "track", number)

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Protocol
 
+from wmloop import streams
 from wmloop.events import Event
 from wmloop.view.lines import LineView, json_line, timed
 from wmloop.view.state import ViewState
@@ -45,9 +46,11 @@ class NoView(LineView):
 def open_view(style: str, state: ViewState, hint: str = "Ctrl-C saves and stops") -> View:
     """Return the view `rich`, `plain`, `json` or `none`; `rich` and `auto` are plain where no terminal can show more.
 
+    Nor can it for a process that begins in the background, as under `timeout`: only the foreground may draw on it.
+
     `state` is what the live view starts from, `hint` what it says where there is nothing else to say.
     """
-    if style in ("auto", "rich") and can_show_live():
+    if style in ("auto", "rich") and can_show_live() and streams.in_foreground(sys.stdout):
         from wmloop.view.live import LiveView  # Rich loads only where it draws
 
         return LiveView(state, hint)

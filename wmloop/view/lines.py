@@ -31,7 +31,7 @@ from wmloop.pipelines import Pipeline
 from wmloop.view.words import headline, number, size, span
 
 REASONS = {
-    "goal": "the goal is met and confirmed",
+    "goal": "the goal is reached and confirmed",
     "iterations": "all iterations are done",
     "hours": "the hours are used up",
     "interrupted": "stopped on request",
@@ -143,13 +143,11 @@ def plain(pipeline: Pipeline, event: Event) -> str:
     """Return one line about `event` of a pipeline's run in ASCII."""
     match event:
         case RunStarted():
-            verb = "goes on" if event.resumed else "starts"
+            verb = "continues" if event.resumed else "starts"
             limits = [f"goal {event.goal:g}" if event.goal is not None else "no goal"]
             limits += [f"{event.hours:g} h at most"] if event.hours else []
             if event.iteration >= event.iterations:
-                return (
-                    f"run {event.run} has done its iterations: {event.iteration}, and {event.iterations} is the limit"
-                )
+                return f"run {event.run} has finished {event.iteration} iterations, and the limit is {event.iterations}"
             return (f"run {event.run} {verb} at iteration {event.iteration}, {event.iterations} at most, on {event.device}"
                     f" ({', '.join(limits)})")  # fmt: skip
         case StageStarted():

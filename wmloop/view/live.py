@@ -130,7 +130,7 @@ class LiveView:
 
     def _show(self) -> None:
         """Begin to draw, or go on, unless a shell has put this process into the background."""
-        if self._live is not None or not _in_foreground():
+        if self._live is not None or not streams.in_foreground(sys.stdout):
             return
         self._live = Live(
             console=self._console, get_renderable=self._draw, screen=True, refresh_per_second=4,
@@ -183,11 +183,3 @@ def print_screen(state: ViewState) -> None:
     """Print the view of `state` once, without pictures, and leave it there."""
     console = Console(file=sys.stdout)
     console.print(render(state, console.width, _PRINTED_ROWS, time.monotonic()), end="")
-
-
-def _in_foreground() -> bool:
-    """Tell whether the terminal is this process's to draw on; where nobody knows, it is."""
-    try:
-        return os.tcgetpgrp(sys.stdout.fileno()) in (0, os.getpgrp())
-    except (AttributeError, OSError):
-        return True

@@ -14,12 +14,12 @@ _ROWS = 12  # so many evaluations are listed, the newest
 def summary(state: ViewState, now: float) -> list[str]:
     """Return the lines: how the run ended, what it took, its evaluations (the newest if many), and the best of them."""
     elapsed = state.spent + max(0.0, now - state.began)
-    ended = REASONS.get(state.reason, state.reason) if state.reason else "not at its end"
+    ended = REASONS.get(state.reason, state.reason) if state.reason else "not finished"
     lines = [f"run {state.run}: {ended}", f"  {span(elapsed)} of work, {number(state.frames)} real frames"]
     if not state.scores:
         return [*lines, f"  no score yet: the first one comes with {state.pipeline.scored_by}"]
     predicts = any(math.isfinite(score.predicted) for score in state.scores)
-    lines.append("  iteration   real score" + ("        M predicted, where reality paid" if predicts else ""))
+    lines.append("  iteration   real score" + ("        predicted and real return" if predicts else ""))
     lines += [_row(score, predicts) for score in state.scores[-_ROWS:]]
     best = state.best
     if best is not None:

@@ -1,4 +1,4 @@
-"""The engine: it drives the copies one after the other, in this process."""
+"""The engine: it steps the copies one after the other, in this process."""
 
 import numpy as np
 

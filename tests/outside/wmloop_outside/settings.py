@@ -9,15 +9,15 @@ from wmloop.config.part import Count, Factor, Part, Positive, Share, Weight
 
 
 class LinearGroup(Part):
-    """What is collected, and PPO in the dream, in CleanRL's words."""
+    """How many episodes are collected, and PPO in the dream, in CleanRL's words."""
 
     episodes: Annotated[Count, Field(description="real episodes in each iteration")] = 16
     replay: Annotated[Count, Field(description="newest iterations whose episodes are learnt from")] = 10
     updates: Annotated[Count, Field(description="PPO iterations in each iteration")] = 10
     num_dreams: Annotated[Count, Field(description="dreams side by side")] = 128
-    horizon: Annotated[Count, Field(description="decisions of a dream")] = 10
+    horizon: Annotated[Count, Field(description="agent steps of a dream")] = 10
     learning_rate: Annotated[Positive, Field(description="Adam")] = 0.003
-    gamma: Annotated[Factor, Field(description="discount per decision")] = 0.95
+    gamma: Annotated[Factor, Field(description="discount per agent step")] = 0.95
     gae_lambda: Annotated[Share, Field(description="GAE's lambda")] = 0.9
     update_epochs: Annotated[Count, Field(description="passes over each batch of dreams")] = 4
     minibatch_size: Annotated[Count, Field(description="dream steps a gradient step")] = 320

@@ -1,4 +1,4 @@
-"""The stages: each reads committed versions, writes files into its draft and returns figures."""
+"""The stages: each reads committed versions, writes files into its draft and returns metrics."""
 
 import copy
 
@@ -23,7 +23,7 @@ from wmloop_outside.world_model import LinearWorld, find
 
 
 def collect(ctx, model=None, controller=None):
-    """Drive real episodes, at random in iteration 0, then by the agent of the iteration before; a file a wave."""
+    """Collect real episodes, at random in iteration 0, then by the agent of the iteration before; a file a wave."""
     env, rewards, frames = ctx.config.env, [], 0
     tracks = [training_seed(ctx.config.seed, ctx.iteration, "track", n) for n in range(ctx.config.linear.episodes)]
     with make_envs(env, env.num_envs, output=ctx.output) as pool:
@@ -32,7 +32,7 @@ def collect(ctx, model=None, controller=None):
         ctx.begin(len(tracks) * env.most_frames)
         for number, wave in enumerate(waves([EpisodeTask(track, UNLIMITED) for track in tracks], pool.num_envs)):
             shard = f"episodes-{number:04d}.safetensors"
-            if not ctx.draft.has(shard):  # else an interrupted attempt has driven it
+            if not ctx.draft.has(shard):  # else an interrupted attempt has collected it
                 agents = dict.fromkeys(halves(pool.num_envs), agent) if agent else _walks(ctx, pool, number)
                 explore = _exploration(ctx, pool, number)
                 ctx.draft.save_tensors(
@@ -48,7 +48,7 @@ def collect(ctx, model=None, controller=None):
 
 
 def _walks(ctx, pool, number):
-    """Return agents that drive a wave at random, for each half of the copies."""
+    """Return random walks for a wave, by half of the copies: one half steps while the other's actions are chosen."""
     settings, steps = ctx.config.env.random_policy, ctx.config.env.most_frames
     rngs = [ctx.rng("random", number, copy) for copy in range(pool.num_envs)]
     walks = np.stack([pool.actions.random_walk(settings, steps, rng) for rng in rngs], 1)
@@ -56,7 +56,7 @@ def _walks(ctx, pool, number):
 
 
 def _exploration(ctx, pool, number):
-    """Return how the agents of a wave explore: by their policy's noise. A random walk needs none, and ignores it."""
+    """Return how the agents of a wave explore: by their policy's noise, which a random walk ignores."""
 
     def explore(t, copies):
         noise = ctx.rng("noise", number, t).standard_normal((pool.num_envs, pool.actions.size), np.float32)
@@ -88,7 +88,7 @@ def controller(ctx, model, controller=None):
     begins = world.at(np.concatenate(points))
     torch.manual_seed(ctx.seed("init"))
     networks = {"actor": new_actor(actions).to(ctx.device), "critic": PlainCritic(2).to(ctx.device)}
-    if controller:  # go on with the newest policy that reality has not rejected
+    if controller:  # go on with the newest accepted policy
         for name, network in networks.items():
             load_module(network, controller.tensors(f"{name}.safetensors"))
     actor, critic = networks.values()

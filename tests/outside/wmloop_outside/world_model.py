@@ -10,7 +10,7 @@ from wmloop_outside.environment import SCALE, draw
 class LinearWorld:
     """A wmloop.models.world_model.WorldModel, and its own Imagination. What the controller sees is the point."""
 
-    reward_scale, noise_size = 1.0, 0  # rewards are in the environment's units, and nothing is left to chance
+    reward_scale, noise_size = 1.0, 0  # rewards are in the environment's units, and nothing is random
 
     def __init__(self, step, pays):
         """Take the coefficients of the next point (5, 2) and of the reward (6,)."""

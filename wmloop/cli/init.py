@@ -1,0 +1,130 @@
+"""`wmloop init`: settings to start from, for any environment."""
+
+from __future__ import annotations
+
+import contextlib
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wmloop.cli.exits import guarded, say, say_next
+from wmloop.cli.options import PipelineOption, at_home
+from wmloop.cli.outputs import require_room
+from wmloop.cli.tasks import flat, task_ids
+from wmloop.commands import quoted, wmloop
+from wmloop.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from wmloop.config import RunConfig
+    from wmloop.envs import Known
+
+_WIDTH, _SUFFIX = 100, ".toml"
+#: Settings that a new environment often needs to be otherwise (docs/environments.md), of all pipelines.
+_FIRST = (
+    "budget.goal", "env.id", "env.kwargs", "env.observation", "env.pixels", "env.action_repeat", "env.episode_frames",
+    "env.crop", "env.mirrored_actions", "env.arrow_keys", "env.random_policy.mean", "env.random_policy.std", "rollout.frames",
+    "rollout.max_unrewarded", "rollout.perturb_prob", "memory.train_steps", "memory.reward_scale", "memory.reward_min",
+    "controller.gamma", "ppo.max_unrewarded", "ppo.reward_scale", "ppo.gamma",
+)  # fmt: skip
+
+
+@guarded
+def init(
+    environment: Annotated[
+        str, typer.Argument(metavar="ID", help="A Gymnasium id, or module:ID.", autocompletion=task_ids)
+    ],
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="FILE.toml", callback=at_home, help="Where to write; without it ID.toml here."),
+    ] = None,
+    pipeline: PipelineOption = None,
+) -> None:
+    """Write settings for an environment to a file to edit.
+
+    The environment is made once. What follows from it, its time limit and the score that counts as its solution, is filled
+    in. The other settings that an environment often needs are in comments, with their meaning, the value that they have and
+    whose it is. A file that is there is never overwritten.
+    """
+    from wmloop.config import build_config
+    from wmloop.envs import known
+
+    path = to or Path(f"{environment.rpartition(':')[2].replace('/', '-')}{_SUFFIX}")
+    if path.exists() or path.is_symlink():
+        raise UsageError(f"there is a file {path} already: say another with --to")
+    require_room(path, "--to")
+    system = {} if pipeline is None else {"pipeline": pipeline}
+    config = build_config("laptop", {"env": {"id": environment}}, system)
+    told = known(config.env)
+    text = "\n".join(_lines(config, told, system, path)) + "\n"
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UsageError(f"there is a file {path} already: say another with --to") from None
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise StorageError(f"cannot write {path}: {error.strerror or error}; say another place with --to") from None
+    say(f"{path}: {environment} shows {told.observations}; an action is {told.actions}")
+    say_next({"train, once the file is as you want it": wmloop("start", "--config", str(path))})
+
+
+def _lines(config: RunConfig, told: Known, system: Mapping[str, str], path: Path) -> Iterator[str]:
+    """Yield the lines of the file."""
+    from wmloop.config import explain, settings
+    from wmloop.config.presets import profile
+    from wmloop.config.text import toml_value
+
+    environment, values = config.env.id, settings(config)
+    has = profile(environment)
+    own = {} if has is None else dict(flat(has.settings))
+    derived = {name: value for name, value in _derived(told).items() if name not in own}
+    meanings = {setting.name: setting.meaning for setting in explain(pipeline=config.pipeline)}
+    yield from _head(environment, told, path)
+    yield from (f"{name} = {toml_value(value)}" for name, value in system.items())
+    group = ""
+    for name in (name for name in _FIRST if name in values):
+        here, _, last = name.rpartition(".")
+        if here != group:
+            group = here
+            yield from ("", f"[{group}]")
+        yield ""
+        yield from _comment(meanings[name])
+        if name in derived:
+            value, origin = derived[name]
+            yield f"{last} = {toml_value(value)}  # {origin}"
+        elif name == "env.id":
+            yield f"{last} = {toml_value(environment)}"
+        else:
+            whose = "its profile's" if name in own else "the default"
+            yield f"# {last} = {toml_value(values[name])}  # {whose}"
+
+
+def _derived(told: Known) -> dict[str, tuple[Any, str]]:
+    """Return what follows from an environment: settings by name, each with where its value is from."""
+    found = {
+        "budget.goal": (told.reward_threshold, "its reward_threshold in Gymnasium"),
+        "env.episode_frames": (told.max_episode_steps, "its max_episode_steps in Gymnasium"),
+    }
+    return {name: (value, origin) for name, (value, origin) in found.items() if value is not None}
+
+
+def _head(environment: str, told: Known, path: Path) -> Iterator[str]:
+    """Yield what the file begins with: what the environment is, how to use the file, and how to read it."""
+    from wmloop.config.presets import package_of
+
+    yield from _comment(
+        f"Settings of wmloop for {environment}. It shows {told.observations}; an action is {told.actions}."
+    )
+    if (package := package_of(environment)) is not None:
+        yield from _comment(f"It needs a package: {package.install} (licence {package.licence})")
+    yield from _comment(f"Train: {quoted(['wmloop', 'start', '--config', str(path)])}")
+    yield from _comment("What stands in a comment has the value that is shown, unless a preset has another.")
+    yield from _comment('The first rollouts decide where a value is "auto". All settings: wmloop settings')
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)

@@ -1,0 +1,106 @@
+"""What Gymnasium knows of an environment, whether wmloop can drive it or not."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import secrets
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+
+from wmloop.config import EnvConfig
+from wmloop.envs import processes
+from wmloop.envs.answers import remember_folder
+from wmloop.envs.faults import where
+from wmloop.envs.making import make
+from wmloop.envs.starting import clean_start, context_for
+from wmloop.errors import EnvironmentFailedError, UsageError, WmloopError
+
+
+class Known(NamedTuple):
+    """An environment as Gymnasium describes it: its spaces in words, and numbers of its spec, None where it says nothing."""
+
+    observations: str
+    actions: str
+    max_episode_steps: int | None
+    reward_threshold: float | None
+
+
+def known(config: EnvConfig) -> Known:
+    """Make an environment once, in a process of its own that ends with it, and return what is known of it.
+
+    Raises:
+        UsageError: it cannot be made.
+        EnvironmentFailedError: it hangs, or its process dies.
+    """
+    context, mark = context_for(config), secrets.token_hex(8)
+    mine, theirs = context.Pipe(duplex=False)
+    with clean_start():
+        process = context.Process(target=_tell, args=(config, theirs, mark), daemon=True)
+        process.start()
+    theirs.close()
+    try:
+        if not mine.poll(config.worker_timeout):
+            raise EnvironmentFailedError(
+                f"the environment {config.id!r} was not made within {config.worker_timeout:g} s (env.worker_timeout)"
+            )
+        told = mine.recv()
+    except (EOFError, ConnectionError):
+        raise EnvironmentFailedError(f"the environment {config.id!r} ended its process as it was made") from None
+    finally:
+        mine.close()
+        processes.end_tree(process.pid, mark)
+        process.join()
+    if isinstance(told, WmloopError):
+        raise told
+    return Known(*told)
+
+
+def _tell(config: EnvConfig, pipe: Connection, mark: str) -> None:
+    """Send what is known of an environment, or why it cannot be made; what it prints goes nowhere."""
+    remember_folder()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(nothing, fd)
+    processes.lead(mark)
+    # an environment may have processes of its own, which multiprocessing forbids to those it calls daemons
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
+    try:
+        env, _ = make(config)
+        pipe.send(tuple(_described(env)))
+        with contextlib.suppress(Exception):
+            env.close()
+    except WmloopError as error:
+        pipe.send(error)
+    except BaseException as error:
+        pipe.send(UsageError(f"the environment {config.id!r} cannot be described: {where(error)}"))
+
+
+def _described(env: Any) -> Known:
+    spec = env.spec
+    return Known(
+        in_words(env.observation_space),
+        in_words(env.action_space),
+        None if spec is None or spec.max_episode_steps is None else int(spec.max_episode_steps),
+        None if spec is None or spec.reward_threshold is None else float(spec.reward_threshold),
+    )
+
+
+def in_words(space: spaces.Space[Any]) -> str:
+    """Return a space in a few words, on one line."""
+    match space:
+        case spaces.Dict():
+            return "a dictionary of " + ", ".join(f"{name}: {in_words(part)}" for name, part in space.items())
+        case spaces.Box(shape=(_, _, (1 | 3))):
+            return f"pictures {' by '.join(map(str, space.shape))} ({space.dtype})"
+        case spaces.Box(shape=(size,)):
+            low, high = np.min(space.low), np.max(space.high)
+            finite = np.isfinite([low, high]).all() and max(-low, high) < np.finfo(np.float16).max
+            return f"{size} number{'s' * (size != 1)}" + (f" from {low:g} to {high:g}" if finite else "")
+        case spaces.Discrete():
+            return f"one of {space.n}"
+    return type(space).__name__ if space.shape is None else f"{type(space).__name__} {space.shape}"
