@@ -154,7 +154,7 @@ def train(
 
     It is made in the folder `runs`: without it in `$WMLOOP_RUNS`, else `./runs`. `config` is a TOML file, or nested
     settings: those of `wmloop settings`, over the preset's and the profile's. Remarks about the environment go to
-    `report` as Message events; without `report` they are Python warnings.
+    `report` as Message events; without `report` those of level warning are Python warnings.
 
         run = wmloop.train({"preset": "smoke", "env": {"id": "CarRacing-v3"}, "budget": {"iterations": 2}})
 
