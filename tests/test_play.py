@@ -23,7 +23,7 @@ from wmloop.display.showing import ClosedError
 from wmloop.display.terminal import Terminal
 from wmloop.display.video import Video
 from wmloop.display.window import Window
-from wmloop.envs import RealEnv, PoolStep
+from wmloop.envs import PoolStep, RealEnv
 from wmloop.errors import UsageError
 from wmloop.history import History
 from wmloop.models.vision import to_frames, to_images
