@@ -325,6 +325,37 @@ class NanPictures(_Shows):
 class Signed(_Shows):
     declared = spaces.Box(-1, 1, (SIZE, SIZE, 3), np.float32)
 
+    def shown(self, picture: np.ndarray) -> Any:
+        return (picture / 127.5 - 1).clip(-1, 1).astype(np.float32)
+
+
+class Endlessly(_Shows):
+    """Show pictures of which nobody knows what is white."""
+
+    declared = spaces.Box(-np.inf, np.inf, (SIZE, SIZE, 3), np.float32)
+
+
+class Stacked(_Shows):
+    declared = spaces.Box(0, 255, (SIZE, SIZE, 4), np.uint8)
+
+
+class TwoScreens(_Shows):
+    declared = spaces.Dict({name: spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8) for name in ("map", "screen")})
+
+
+class Talks(_Shows):
+    declared = spaces.Dict({"screen": spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8), "words": spaces.Text(10)})
+
+
+class TupleObservation(_Shows):
+    declared = spaces.Tuple([spaces.Discrete(3)])
+
+
+class Decides(_Strange):
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self.action_space = spaces.Dict({"gas": spaces.Discrete(2)})  # type: ignore[assignment]
+
 
 class ChannelsFirst(_Shows):
     declared = spaces.Box(0, 255, (3, SIZE, SIZE), np.uint8)
@@ -379,6 +410,73 @@ class Flipped(_Shows):
         view = picture[::-1]
         view.flags.writeable = False
         return view
+
+
+class DarkEnd(_Shows):
+    """Have nothing to draw once the episode is over, as ViZDoom; count what is left of the field below."""
+
+    declared = spaces.Dict(
+        {"screen": spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8), "height": spaces.Box(-np.inf, np.inf, (1,), np.float64)}
+    )
+
+    def shown(self, picture: np.ndarray) -> Any:
+        return {"screen": picture * (not self._over), "height": np.array([SIZE - self.y])}
+
+
+class DarkFor(_Shows):
+    """Blink: every other picture is black, also the last before the end."""
+
+    def shown(self, picture: np.ndarray) -> Any:
+        return picture * (self._steps % 2)
+
+
+class NeverDrawn(_Shows):
+    """Show where the car is, and draw nothing."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    declared = spaces.Box(0, SIZE, (2,), np.float64)
+
+    def shown(self, picture: np.ndarray) -> Any:
+        return np.array([self.x, self.y])
+
+    def render(self) -> Any:
+        return None
+
+
+class NanVector(NeverDrawn):
+    """Show NaN from the third step on."""
+
+    def shown(self, picture: np.ndarray) -> Any:
+        return np.array([self.x, self.y if self._steps < 3 else np.nan])
+
+
+class Buttons(_Strange):
+    """Take three buttons, each up or down: left, right and lift."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self.action_space = spaces.MultiBinary(3)  # type: ignore[assignment]
+
+    def step(self, action: np.ndarray) -> Any:
+        assert self.action_space.contains(action), action
+        left, right, lift = map(float, action)
+        return super().step(np.array([right - left, 0.8 * lift], np.float32))
+
+
+class Numbered(_Strange):
+    """Take the actions 3 to 7, and call them by names."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self.action_space = spaces.Discrete(5, start=3)  # type: ignore[assignment]
+
+    def get_action_meanings(self) -> list[str]:
+        return ["LEFT", "UP", "RIGHT", "NOOP", "FIRE"]
+
+    def step(self, action: np.integer[Any]) -> Any:  # type: ignore[override]
+        assert self.action_space.contains(action), action
+        steer, lift = ((-1, 0.4), (0, 0.8), (1, 0.4), (0, 0.4), (0, 0.4))[int(action) - 3]
+        return super().step(np.array([steer, lift], np.float32))
 
 
 class DictObservation(_Shows):

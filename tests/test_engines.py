@@ -29,8 +29,8 @@ class Here:
         for copy, seed, limit in zip(self._copies, seeds, decisions or [None] * self.num_envs, strict=True):
             if seed is not None:
                 copy.reset(seed, limit or 10**9)
-        shape = next(copy for copy, seed in zip(self._copies, seeds, strict=True) if seed is not None).picture.shape
-        return np.stack([getattr(copy, "picture", np.zeros(shape, np.uint8)) for copy in self._copies])
+        shape = next(copy for copy, seed in zip(self._copies, seeds, strict=True) if seed is not None).observation.shape
+        return np.stack([getattr(copy, "observation", np.zeros(shape, np.uint8)) for copy in self._copies])
 
     def send(self, copies, actions):
         self._sent.append((copies, actions))
@@ -39,7 +39,7 @@ class Here:
         copies, actions = self._sent.pop(0)
         done = [self._copies[copy].step(action) for copy, action in zip(copies, actions, strict=True)]
         reward, terminated, truncated, frames, cut = map(np.array, zip(*done, strict=True))
-        seen = np.stack([getattr(self._copies[copy], "picture", np.zeros((64, 64, 3), np.uint8)) for copy in copies])
+        seen = np.stack([getattr(self._copies[copy], "observation", np.zeros((64, 64, 3), np.uint8)) for copy in copies])
         return copies, PoolStep(
             seen, reward.astype(np.float32), terminated, truncated, frames.astype(np.int64), cut.astype(np.int8)
         )

@@ -101,8 +101,10 @@ def test_a_reward_may_be_any_one_number(name: str, reward: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Floats", "FloatsTo255", "Int64Pictures", "OneBuffer", "Nested", "Observes", "MovesAway"]
-)
+    "name",
+    ["Floats", "FloatsTo255", "Int64Pictures", "OneBuffer", "Nested", "Observes", "MovesAway", "Signed", "ChannelsFirst",
+     "DictObservation"],
+)  # fmt: skip
 def test_pictures_are_those_of_the_plain_environment_whatever_they_are_kept_in(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +137,9 @@ def test_whatever_is_rendered_people_see_a_picture(name: str, shape: tuple[int, 
     [
         ("Floats", {}, "float32 in [0, 1]: they are multiplied by 255"),
         ("FloatsTo255", {}, "float64 in [0, 255]: they are rounded"),
+        ("Signed", {}, "float32 in [-1, 1]: they are scaled to [0, 255] and rounded"),
+        ("ChannelsFirst", {}, "their channels come first"),
+        ("DictObservation", {}, "looks at the picture 'screen'"),
         ("Wholes", {}, "whole numbers (int64)"),
         ("IgnoresSeed", {}, "WARNING: the same seed and the same actions gave two different episodes"),
         ("GlobalRandomness", {}, "WARNING: the same seed and the same actions"),
@@ -143,7 +148,7 @@ def test_whatever_is_rendered_people_see_a_picture(name: str, shape: tuple[int, 
         ("DrawsAtBirth", {}, "WARNING: the same seed and the same actions"),
         ("CountsItself", {}, "WARNING: the same seed and the same actions"),
         ("RandomLater", {}, "WARNING: the same seed and the same actions"),
-        ("Black", {}, "WARNING: all observations"),
+        ("Black", {}, "WARNING: every observation"),
         (
             "Endless",
             {},
@@ -187,12 +192,14 @@ def test_an_episode_has_the_configured_frames_at_most_also_within_a_decision() -
         ("SameInFloat32", "dimension 1 has no room"),
         ("FarFromZero", "dimension 1 has no room"),
         ("Denormal", "dimension 1 has no room"),
-        ("NoActions", r"flat bounded Box, of shape \(n,\)"),
+        ("NoActions", r"has the actions Box\(\[\], \[\], \(0,\), float32\), and wmloop drives by a bounded Box, a Discrete"),
         ("NoActionSpace", "declares no action_space"),
-        ("Signed", r"float32 in \[-1, 1\], and wmloop looks at RGB pictures"),
-        ("ChannelsFirst", "RGB pictures"),
-        ("Grey", "RGB pictures"),
-        ("DictObservation", "RGB pictures"),
+        ("Endlessly", r"wmloop looks at pictures: a Box with bounds.*vectors: a Box of up to 1024 numbers"),
+        ("Stacked", r"\(32, 32, 4\), uint8\), and wmloop looks at pictures"),
+        ("TwoScreens", r"two pictures, 'map' and 'screen'.*--set env\.observation=\[\"screen\"\]"),
+        ("Talks", r"Text\(.*\) as 'words' \(--set env\.observation=\[\"screen\"\] leaves it out\)"),
+        ("TupleObservation", r"shows Tuple\(.*--set env\.pixels=true"),
+        ("Decides", r"has the actions Dict\(.*a MultiDiscrete or MultiBinary of at most 64 combinations"),
     ],
 )
 def test_spaces_that_cannot_be_driven_are_refused_with_what_would_fit(name: str, words: str) -> None:

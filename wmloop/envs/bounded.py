@@ -24,11 +24,11 @@ class Decided(NamedTuple):
 class BoundedEnv:
     """A RealEnv that also truncates an episode after some decisions, or where too many pay nothing.
 
-    `seed` is the episode's, `decisions` how many it has had, `seen` its latest observation. After the end it
+    `seed` is the episode's, `decisions` how many it has had, `observation` its latest one. After the end it
     idles until it is reset: its step is 0 frames and no reward.
     """
 
-    seen: np.ndarray
+    observation: np.ndarray
 
     def __init__(self, config: EnvConfig, max_unrewarded: int, render: bool = False) -> None:
         """Make the environment; with `max_unrewarded`, so many decisions without a positive reward end an episode.
@@ -44,14 +44,14 @@ class BoundedEnv:
     def reset(self, seed: int, limit: int) -> None:
         """Begin the episode of `seed`, of at most `limit` decisions."""
         self.seed, self._left, self._unrewarded, self.decisions = seed, limit, 0, 0
-        self.seen = self.env.reset(seed)
+        self.observation = self.env.reset(seed)
 
     def step(self, action: np.ndarray) -> Decided:
         """Take one decision, one of the environment's actions."""
         if not self._left:
             return Decided(0.0, False, False, 0, Cut.NONE)
         self.decisions += 1
-        self.seen, reward, terminated, truncated, frames = self.env.step(action)
+        self.observation, reward, terminated, truncated, frames = self.env.step(action)
         self._left -= 1
         self._unrewarded = 0 if reward > 0 else self._unrewarded + 1
         cut = Cut.NONE

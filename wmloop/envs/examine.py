@@ -66,9 +66,9 @@ def examine(env: RealEnv, config: EnvConfig, other: RealEnv | None, tick: Callab
                 " episodes are those of training, or all alike"
             )
     episodes = (first, *others)
-    if all(np.array_equal(picture, first.pictures[0]) for episode in episodes for picture in episode.pictures):
+    if all(np.array_equal(seen, first.seen[0]) for episode in episodes for seen in episode.seen):
         notes.append(
-            f"WARNING: all observations in {_DECISIONS} agent steps of {len(_SEEDS)} seeds were the same: there is nothing to"
+            f"WARNING: every observation in {_DECISIONS} agent steps of {len(_SEEDS)} seeds was the same: there is nothing to"
             " learn from them"
         )
     frames, limit = config.most_frames, env.frame_limit
@@ -94,7 +94,7 @@ def examine(env: RealEnv, config: EnvConfig, other: RealEnv | None, tick: Callab
 class _Start(NamedTuple):
     """The first decisions of a seed: observations, rewards, and whether the episode ended within them."""
 
-    pictures: list[np.ndarray]
+    seen: list[np.ndarray]
     rewards: list[float]
     ended: bool = False
     aside: bool = False  # whether the episode of the copy beside it ended
@@ -102,7 +102,7 @@ class _Start(NamedTuple):
     def start(self, decisions: int) -> _Start:
         """Return its first decisions alone."""
         return _Start(
-            self.pictures[: decisions + 1], self.rewards[:decisions], self.ended and len(self.rewards) <= decisions
+            self.seen[: decisions + 1], self.rewards[:decisions], self.ended and len(self.rewards) <= decisions
         )
 
 
@@ -119,10 +119,10 @@ def _drive(
         beside.reset(_SEEDS[1])
     while len(driven.rewards) < decisions or (time.monotonic() - begun < seconds and len(driven.rewards) < _MOST):
         tick(seed, len(driven.rewards) + 1)
-        picture, reward, terminated, truncated, _ = env.step(env.actions.sample(rng))
+        seen, reward, terminated, truncated, _ = env.step(env.actions.sample(rng))
         if beside is not None and not driven.aside:
             driven = driven._replace(aside=any(beside.step(beside.actions.sample(aside))[2:4]))
-        driven.pictures.append(picture)
+        driven.seen.append(seen)
         driven.rewards.append(reward)
         if terminated or truncated:
             return driven._replace(ended=True)
@@ -130,4 +130,4 @@ def _drive(
 
 
 def _same(a: _Start, b: _Start) -> bool:
-    return a.rewards == b.rewards and a.ended == b.ended and np.array_equal(a.pictures, b.pictures)
+    return a.rewards == b.rewards and a.ended == b.ended and np.array_equal(a.seen, b.seen)

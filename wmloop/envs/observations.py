@@ -64,8 +64,8 @@ class Observations:
         ]
         if self._keyed:
             what = [f"the picture {self._picture_key!r}"] * (self.size is not None)
-            what += [f"{vectors.size} numbers of {key!r}" for key, vectors in self._vectors]
-            self.notes.append(f"of its observation {' and '.join(what)} are looked at")
+            what += [f"the vector {key!r} ({vectors.size})" for key, vectors in self._vectors]
+            self.notes.append(f"of its observation wmloop looks at {' and '.join(what)}")
         elif self.numbers:
             self.notes.append(f"its observations are vectors of {self.numbers} numbers")
         self._shrink: BoxFilter | None = None

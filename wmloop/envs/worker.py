@@ -191,13 +191,13 @@ class _Crew:
 
     def _reset(self, i: int, start: tuple[int, int]) -> None:
         self._copies[i].reset(*start)
-        self._seen[self._work.copies[i]] = self._copies[i].seen
+        self._seen[self._work.copies[i]] = self._copies[i].observation
 
     def _step(self, i: int, action: np.ndarray) -> tuple[object, ...]:
         copy = self._copies[i]
         done = copy.step(action)
         if done.frames:
-            self._seen[self._work.copies[i]] = copy.seen
+            self._seen[self._work.copies[i]] = copy.observation
         return tuple(done)
 
     def _render(self, i: int, _: Any) -> tuple[np.ndarray | None]:

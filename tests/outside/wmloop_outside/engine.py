@@ -49,4 +49,4 @@ class Here:
         self.close()
 
     def _seen(self, copies):
-        return np.stack([getattr(self._copies[copy], "picture", self._blank) for copy in copies])
+        return np.stack([getattr(self._copies[copy], "observation", self._blank) for copy in copies])
