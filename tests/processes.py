@@ -180,7 +180,7 @@ def _attend(order: dict[str, object], fds: list[int]) -> NoReturn:
 
 
 def _leave(code: int) -> NoReturn:
-    """End as an interpreter does, but take no module apart: that would copy what it shares with the others, for half a second."""
+    """End as an interpreter does, but take no module apart: half a second goes into copies of what is shared with others."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

@@ -712,8 +712,8 @@ def test_no_new_run_is_called_demo(tmp_path):
 def three(tiny_toml, tmp_path_factory):
     """Return the folder of a finished run of three iterations called `long`."""
     runs = tmp_path_factory.mktemp("three")
-    result = wmloop("start", "long", "--config", tiny_toml, "--set", "memory.initial_steps=10", "--set",
-    "rollout.replay_iterations=1",
+    result = wmloop("start", "long", "--config", tiny_toml, "--set", "vision.initial_images=96", "--set",
+                    "memory.initial_steps=10", "--set", "rollout.replay_iterations=1",
                     "--iterations", "3", "--progress", "none", runs=runs)  # fmt: skip
     assert result.exit_code == 0, result.stderr
     return runs

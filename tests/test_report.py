@@ -46,6 +46,15 @@ def runs(twice, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def written(runs, tmp_path_factory):
+    """Return the folder in which the report of `one` was written."""
+    folder = tmp_path_factory.mktemp("report") / "here"
+    done = wmloop("report", "one", "--to", folder, runs=runs)
+    assert done.exit_code == 0, done.output
+    return folder
+
+
 class Page(html.parser.HTMLParser):
     """Note every tag that is open, every address, and the words."""
 
@@ -84,10 +93,8 @@ def check(path):
     return " ".join(page.words)
 
 
-def test_a_report_says_what_the_store_says_and_needs_nothing_from_outside(runs, tmp_path):
-    done = wmloop("report", "one", "--to", tmp_path / "here", runs=runs)
-    assert done.exit_code == 0, done.output
-    words = check(tmp_path / "here" / "report.html")
+def test_a_report_says_what_the_store_says_and_needs_nothing_from_outside(runs, written):
+    words = check(written / "report.html")
     scored = [v for v in Store.open(runs / "one").versions() if v.stage == "evaluate"]
     best = max(scored, key=lambda v: merit(v.metrics))
     assert f"{best.metrics['score']:.0f}" in words
@@ -109,7 +116,7 @@ def test_a_report_says_what_the_store_says_and_needs_nothing_from_outside(runs, 
         assert told in words
     assert "CarRacing" not in words
     assert "World Models, V and M" not in words  # published scores are another environment's
-    assert [path.name for path in (tmp_path / "here").iterdir()] == ["report.html"]
+    assert [path.name for path in written.iterdir()] == ["report.html"]
 
 
 def test_a_report_lands_with_its_run_and_of_several_beside_them(runs, tmp_path):
@@ -124,9 +131,8 @@ def test_a_report_lands_with_its_run_and_of_several_beside_them(runs, tmp_path):
     check(tmp_path / "page.html")
 
 
-def test_an_episode_and_a_dream_move_and_stand_still_for_who_asks(runs, tmp_path):
-    assert wmloop("report", "one", "--to", tmp_path, runs=runs).exit_code == 0
-    text = (tmp_path / "report.html").read_text()
+def test_an_episode_and_a_dream_move_and_stand_still_for_who_asks(written):
+    text = (written / "report.html").read_text()
     films = re.findall(r'<source media="\(prefers-reduced-motion: reduce\)" srcset="data:image/png;base64,[^"]+">'
                        r'<img alt="[^"]+" src="data:image/webp;base64,([^"]+)">', text)  # fmt: skip
     assert len(films) == 2

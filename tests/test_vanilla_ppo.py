@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from tests.commands import wmloop
-from tests.test_interruptions import finish, hashes, interrupt_until_done, timed_finish
+from tests.test_interruptions import hashes, interrupt_until_done, timed_finish
 from tests.test_play import Script
 from tests.tiny_env import tiny_config
 from wmloop import loop, pipelines
@@ -320,7 +320,10 @@ def test_a_fork_may_change_how_it_learns_but_not_its_network_nor_its_pipeline(fi
     assert "is of the pipeline vanilla-ppo" in refused.stderr
     refused = wmloop("resume", "tiny", "--set", "ppo.gamma=0.5", runs=tmp_path)
     assert "vision" not in refused.stderr
-    finish(["fork", "tiny", "other", "--from", "0", "--set", "ppo.gamma=0.5"], tmp_path)
+    forked = wmloop(
+        "fork", "tiny", "other", "--from", "0", "--set", "ppo.gamma=0.5", "--progress", "none", runs=tmp_path
+    )
+    assert forked.exit_code == 0, forked.output
     assert stored_config(Store.open(tmp_path / "other")).ppo.gamma == 0.5
 
 
