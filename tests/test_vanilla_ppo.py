@@ -56,6 +56,7 @@ def tiny(**changes):
     """Return the settings of a run of two iterations in a second or two."""
     common = {name: group for name, group in tiny_config().items() if name in RunConfig.model_fields}
     layer = {"pipeline": "vanilla-ppo", "budget": {"iterations": 2}, "seed": 3, "threads": 1}
+    layer |= {"env": {"num_envs": 2}, "ppo": {"update_epochs": 2}}
     return build_config("smoke", common, layer, changes)
 
 
@@ -213,7 +214,7 @@ def test_an_environment_that_pays_what_is_no_number_is_said_to_have_failed(tmp_p
 
 @pytest.mark.slow
 def test_it_learns_to_stay_up_and_to_shuttle(tmp_path):
-    learning = {"updates": 8, "learning_rate": 1e-3, "gamma": 0.9, "minibatch_size": 64}
+    learning = {"updates": 8, "update_epochs": 4, "learning_rate": 1e-3, "gamma": 0.9, "minibatch_size": 64}
     config = tiny(ppo=learning, env={"num_envs": 8}, budget={"iterations": 1}, threads=2)
     store, _ = perform(tmp_path / "run", config, lambda event: None)
     waves = [np.mean(store.version(0, "learner").json(f"wave-000{i}.json")["scores"]) for i in range(8)]
