@@ -44,9 +44,10 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 	$(PIP) -e '.[video,report,docs]'
 	@touch $@
 
-docs: $(VENV)/.installed-docs  ## the documentation, in build/docs
+docs: $(VENV)/.installed-test $(VENV)/.installed-docs  ## the documentation, in build/docs; its commands are run
 	$(BIN)/python -m tools.reference
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/docs
+	$(BIN)/python -m pytest -m docs -n 3 --dist load
 	@echo "build/docs/index.html"
 
 slow: $(VENV)/.installed-test  ## the tests that take minutes

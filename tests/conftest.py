@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
+import os
+import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,8 +24,8 @@ settings.load_profile("wmloop")
 
 #: The files that take longest, longest first: of two workers none is left alone with one of them at the end.
 LONGEST = (
-    "strange_envs", "faults", "vanilla_ppo", "cli", "docs", "alignment", "outside", "signals", "retention", "report", "loop",
-    "interruptions", "playing",
+    "docs", "cli", "faults", "strange_envs", "vanilla_ppo", "alignment", "outside", "signals", "loop", "report", "retention",
+    "again", "api", "divergence", "envs", "ppo", "spaces", "grammar", "playing",
 )  # fmt: skip
 _FIGURES = pytest.StashKey[list[tuple[str, str]]]()
 
@@ -63,44 +66,82 @@ class Made(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def tiny_toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that all workers of pytest-xdist have in common."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "common"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _once(folder: Path, make: Callable[[Path], Any]) -> Any:
+    """Return what `make(folder)` returns, which the first worker calls: the others wait for it and read what it made."""
+    result = folder.with_suffix(".pickle")
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not result.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed in the middle of it
+            folder.mkdir()
+            made = pickle.dumps(make(folder))
+            result.write_bytes(made)
+    return pickle.loads(result.read_bytes())
+
+
+@pytest.fixture(scope="session")
+def tiny_toml(common: Path) -> Path:
     """Return a settings file of a small run: one iteration, a second of M at least."""
     from wmloop.config import build_config
     from wmloop.config.text import to_toml
 
-    layer = tiny_config() | {"budget": {"iterations": 1}, "seed": 7}
-    layer["vision"] = layer["vision"] | {"initial_images": 320, "finetune_images": 64}
-    layer["memory"] = layer["memory"] | {"initial_steps": 600}
-    path = tmp_path_factory.mktemp("settings") / "tiny.toml"
-    path.write_text(to_toml(build_config("smoke", layer)))
-    return path
+    def make(folder: Path) -> Path:
+        layer = tiny_config() | {"budget": {"iterations": 1}, "seed": 7}
+        layer["vision"] = layer["vision"] | {"initial_images": 320, "finetune_images": 64}
+        layer["memory"] = layer["memory"] | {"initial_steps": 600}
+        path = folder / "tiny.toml"
+        path.write_text(to_toml(build_config("smoke", layer)))
+        return path
+
+    return _once(common / "settings", make)
 
 
 @pytest.fixture(scope="session")
-def finished(tiny_toml: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def finished(tiny_toml: Path, common: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Return a finished run of one iteration; TensorBoard followed it, where there is one."""
     track = ["--track"] * bool(importlib.util.find_spec("tensorboard"))
-    runs = tmp_path_factory.mktemp("finished")
-    return _make(runs, "start", "tiny", "--config", tiny_toml, "--progress", "plain", *track)
+    command = ("start", "tiny", "--config", tiny_toml, "--progress", "plain", *track)
+    return _own(_once(common / "finished", lambda runs: _make(runs, *command)), tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture(scope="session")
-def twice(finished: Made, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def twice(finished: Made, common: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Return the finished run after another iteration."""
-    runs = tmp_path_factory.mktemp("twice")
-    shutil.copytree(finished.runs / "tiny", runs / "tiny")
-    return _make(runs, "resume", "--iterations", "2", "--progress", "json")  # no name: the latest run
+
+    def make(runs: Path) -> Made:
+        shutil.copytree(common / "finished" / "tiny", runs / "tiny")
+        return _make(runs, "resume", "--iterations", "2", "--progress", "json")  # no name: the latest run
+
+    return _own(_once(common / "twice", make), tmp_path_factory.mktemp("twice"))
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str, list[Any]]:
-    """Return a run of two iterations that the loop performed in this process, how it ended and all that it reported."""
+def whole(common: Path) -> tuple[Any, str, list[Any]]:
+    """Return a run of two iterations that the loop performed in a test's process, how it ended and all that it reported."""
     from tests.test_loop import configure, perform
+    from wmloop.store import Store
 
-    events: list[Any] = []
-    with _as_it_was():
-        store, reason = perform(tmp_path_factory.mktemp("whole") / "run", configure(), events.append)
-    return store, reason, events
+    def make(folder: Path) -> tuple[str, list[Any]]:
+        events: list[Any] = []
+        with _as_it_was():
+            return perform(folder / "run", configure(), events.append)[1], events
+
+    reason, events = _once(common / "whole", make)
+    return Store.open(common / "whole" / "run"), reason, events
+
+
+def _own(made: Made, runs: Path) -> Made:
+    """Return the same in a folder of this worker's: commands that only look leave evaluations there."""
+    shutil.copytree(made.runs, runs, dirs_exist_ok=True)
+    return Made(runs, made.exit_code, *(words.replace(str(made.runs), str(runs)) for words in made[2:]))
 
 
 def _make(runs: Path, *arguments: object) -> Made:

@@ -34,8 +34,10 @@ def test_a_resumed_run_and_its_fork_are_made_again_to_the_bit(tiny_toml, tmp_pat
         "first",
         "--config",
         tiny_toml,
-        "--set",
-        "controller.updates=3",
+        *(
+            f"--set={setting}"
+            for setting in ("vision.initial_images=96", "memory.initial_steps=10", "controller.updates=3")
+        ),
         "--goal",
         -1000,
         "--progress",

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 SETTINGS = (
     "rollout.prefill=[[96, 40]]", "vision.initial_images=4000", "vision.batch_size=8",
     "vision.recon_weight=100", "vision.reward_aux_weight=10",
-    "memory.hidden_size=128", "memory.batch_size=16", "memory.sequence_length=16", "memory.initial_steps=1000",
+    "memory.hidden_size=128", "memory.batch_size=16", "memory.sequence_length=12", "memory.initial_steps=1000",
     "memory.input_noise=1.0", "memory.reward_scale=1.0", "memory.learning_rate=5e-3",
 )  # fmt: skip
 HELD_OUT, DRAWS = 24, 32

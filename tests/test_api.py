@@ -49,7 +49,7 @@ def test_the_examples_do_what_they_say():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     seen = []
-    config = tiny_config() | {"preset": "smoke", "seed": 0, "budget": {"iterations": 2}}
+    config = tiny_config() | {"preset": "smoke", "seed": 0, "budget": {"iterations": 1}}
     config["env"]["action_repeat"] = 2
     made = wmloop.train(config, name="tiny", runs=tmp_path_factory.mktemp("runs"), report=seen.append)
     return made, seen
@@ -64,7 +64,7 @@ def test_training_from_python_is_training_from_the_command_line(run, tmp_path):
     same = wmloop.Run(tmp_path / "runs" / "same")
     hashes = [{v.name: {n: f.sha256 for n, f in v.files.items()} for v in one.versions} for one in (made, same)]
     assert hashes[0] == hashes[1]
-    assert sum(isinstance(event, VersionCommitted) for event in seen) == len(made.versions) == 10
+    assert sum(isinstance(event, VersionCommitted) for event in seen) == len(made.versions) == 5
     assert isinstance(seen[-1], RunFinished)
 
 

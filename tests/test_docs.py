@@ -9,6 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import gymnasium
 import pytest
 
 import wmloop as public
@@ -26,7 +27,8 @@ PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md"])
 #: Pages whose programs are run by another test (tests/test_outside.py).
 ELSEWHERE = {"extending"}
 RUN = sorted(path.stem for path in PAGES if path.parent in (DOCS, ROOT) and "```sh\n" in path.read_text())
-RUN = [page for page in RUN if page not in ELSEWHERE]
+#: README's commands are run by default, those of the other pages by `make docs`.
+RUN = [pytest.param(page, marks=[] if page == "README" else pytest.mark.docs) for page in RUN if page not in ELSEWHERE]
 SHORT = {"kwargs": {"max_episode_steps": 60}, "episode_frames": 60}
 #: Preset smoke in a few seconds: the commands are what is tested here.
 TINY = {
@@ -50,11 +52,17 @@ class NoClock:
         pass
 
 
+def set_presets(monkeypatch, iterations):
+    layer = TINY | {"budget": {"iterations": iterations}}
+    for preset in ("smoke", "laptop"):
+        monkeypatch.setitem(presets.PRESETS, preset, overlay(presets.PRESETS[preset], layer))
+
+
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """Work in an empty folder with presets of a few seconds."""
-    for preset, more in (("smoke", {}), ("laptop", {"budget": {"iterations": 2}})):
-        monkeypatch.setitem(presets.PRESETS, preset, overlay(overlay(presets.PRESETS[preset], TINY), more))
+    set_presets(monkeypatch, 2)
+    monkeypatch.setattr(gymnasium.spec("CarRacing-v3"), "max_episode_steps", SHORT["episode_frames"])
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WMLOOP_RUNS", raising=False)
 
@@ -84,6 +92,8 @@ def test_every_command_on_the_page_does_what_it_says(page, tmp_path, monkeypatch
     if page == "README":  # tools/door.py does what installs; the scores are not what is tested here
         commands = [line.replace("--episodes 100", "--episodes 4") for line in commands if line.startswith("wmloop")]
     assert commands
+    if not any(re.search(r" --(iteration|from|against) ", command) for command in commands):
+        set_presets(monkeypatch, 1)  # a page that names no iteration needs no second one
     for command in commands:
         program, *arguments = shlex.split(command, comments=True)
         assert program == "wmloop"

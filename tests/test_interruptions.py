@@ -9,9 +9,6 @@ import time
 import pytest
 
 from tests.processes import ROOT, Process
-from tests.tiny_env import tiny_config
-from wmloop.config import build_config
-from wmloop.config.text import to_toml
 from wmloop.store import Store
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
@@ -71,19 +68,6 @@ def interrupt_until_done(begin, name, runs, signals, longest, most, chance):
         return struck
     finish(["resume", name], runs)
     return struck
-
-
-def test_a_tiny_run_killed_at_random_moments_ends_as_the_uninterrupted_one(tmp_path):
-    settings = tmp_path / "tiny.toml"
-    layer = tiny_config() | {"budget": {"iterations": 2}, "seed": 3, "store": {"snapshot_seconds": 0.0}}
-    layer["memory"] = layer["memory"] | {"initial_steps": 40, "train_steps": 40}
-    settings.write_text(to_toml(build_config("smoke", layer)))
-    seconds = timed_finish(["start", "whole", "--config", str(settings)], tmp_path / "whole")
-    begin = ["start", "torn", "--config", str(settings)]
-    signals = [signal.SIGKILL, signal.SIGINT, signal.SIGTERM]
-    struck = interrupt_until_done(begin, "torn", tmp_path / "torn", signals, 0.5 * seconds, 3, random.Random(0))
-    assert len(struck) >= 1, f"no signal struck a run of {seconds:.0f} s: the test shows nothing"
-    assert hashes(tmp_path / "torn", "torn") == hashes(tmp_path / "whole", "whole")
 
 
 @pytest.mark.slow

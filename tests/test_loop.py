@@ -291,7 +291,7 @@ def test_the_hours_end_a_run_and_count_what_was_spent_before(tmp_path):
 
 def test_the_goal_ends_a_run_once_further_tracks_confirm_it(whole, tmp_path):
     path = until(whole, tmp_path, (0, "evaluate")).path
-    store, reason = perform(path, configure("budget.goal=-1000.0", "evaluate.confirm_episodes=24"))
+    store, reason = perform(path, configure("budget.goal=-1000.0", "evaluate.confirm_episodes=6"))
     assert reason == "goal"
     assert store.iterations() == [0]
     assert store.version(0, "evaluate").metrics["confirmed_score"] >= -1000

@@ -46,6 +46,27 @@ def runs(twice, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def written(runs, tmp_path_factory):
+    """Return the folder in which the report of `one` was written."""
+    folder = tmp_path_factory.mktemp("report") / "here"
+    done = wmloop("report", "one", "--to", folder, runs=runs)
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+def look(runs):
+    store = Store.open(runs / "one")
+    served = Served.of(History(store, WORLD_MODEL), 1)
+    return probe.look(stored_config(store), served, 0, torch.device("cpu"), lambda text: None)
+
+
+@pytest.fixture(scope="module")
+def seen(runs):
+    """Return what V and M of `one` make of fresh episodes."""
+    return look(runs)
+
+
 class Page(html.parser.HTMLParser):
     """Note every tag that is open, every address, and the words."""
 
@@ -84,10 +105,8 @@ def check(path):
     return " ".join(page.words)
 
 
-def test_a_report_says_what_the_store_says_and_needs_nothing_from_outside(runs, tmp_path):
-    done = wmloop("report", "one", "--to", tmp_path / "here", runs=runs)
-    assert done.exit_code == 0, done.output
-    words = check(tmp_path / "here" / "report.html")
+def test_a_report_says_what_the_store_says_and_needs_nothing_from_outside(runs, written):
+    words = check(written / "report.html")
     scored = [v for v in Store.open(runs / "one").versions() if v.stage == "evaluate"]
     best = max(scored, key=lambda v: merit(v.metrics))
     assert f"{best.metrics['score']:.0f}" in words
@@ -109,7 +128,7 @@ def test_a_report_says_what_the_store_says_and_needs_nothing_from_outside(runs, 
         assert told in words
     assert "CarRacing" not in words
     assert "World Models, V and M" not in words  # published scores are another environment's
-    assert [path.name for path in (tmp_path / "here").iterdir()] == ["report.html"]
+    assert [path.name for path in written.iterdir()] == ["report.html"]
 
 
 def test_a_report_lands_with_its_run_and_of_several_beside_them(runs, tmp_path):
@@ -124,9 +143,8 @@ def test_a_report_lands_with_its_run_and_of_several_beside_them(runs, tmp_path):
     check(tmp_path / "page.html")
 
 
-def test_an_episode_and_a_dream_move_and_stand_still_for_who_asks(runs, tmp_path):
-    assert wmloop("report", "one", "--to", tmp_path, runs=runs).exit_code == 0
-    text = (tmp_path / "report.html").read_text()
+def test_an_episode_and_a_dream_move_and_stand_still_for_who_asks(written):
+    text = (written / "report.html").read_text()
     films = re.findall(r'<source media="\(prefers-reduced-motion: reduce\)" srcset="data:image/png;base64,[^"]+">'
                        r'<img alt="[^"]+" src="data:image/webp;base64,([^"]+)">', text)  # fmt: skip
     assert len(films) == 2
@@ -287,13 +305,10 @@ def test_a_report_on_a_world_model_that_draws_no_pictures_says_so_and_shows_the_
     assert "error of the predicted images" not in words
 
 
-def test_words_from_strangers_stay_words(runs, tmp_path):
+def test_words_from_strangers_stay_words(runs, seen, tmp_path):
     store = Store.open(runs / "one")
     facts = Facts.of(store, stored_config(store))
     facts.made.update(cpu="<script>alert(1)</script>", versions=["none"])
-    seen = probe.look(
-        facts.config, Served.of(History(store, WORLD_MODEL), 1), 0, torch.device("cpu"), lambda text: None
-    )
     (tmp_path / "page.html").write_bytes(describe(facts, seen, 1, Commands(["<b>"], [], {"<i>": "<u>"})))
     words = check(tmp_path / "page.html")
     assert "<script>alert(1)</script>" in words
@@ -338,11 +353,7 @@ def test_an_iteration_that_was_stopped_counts_as_work_and_not_as_an_evaluation(r
     assert "the time of each stage" in words
 
 
-def test_a_probe_branches_its_dreams_inside_the_episodes(runs):
-    store = Store.open(runs / "one")
-    seen = probe.look(
-        stored_config(store), Served.of(History(store, WORLD_MODEL), 1), 0, torch.device("cpu"), lambda text: None
-    )
+def test_a_probe_branches_its_dreams_inside_the_episodes(runs, seen):
     assert seen.real.shape == seen.seen.shape == seen.came.shape == seen.expected.shape == (6, 64, 64, 3)
     assert 1 <= len(seen.strips) <= 3
     for strip in seen.strips:
@@ -356,10 +367,7 @@ def test_a_probe_branches_its_dreams_inside_the_episodes(runs):
     assert ((seen.done >= 0) & (seen.done <= 1)).all()
     assert seen.reward[:, 1].sum() == pytest.approx(sum(seen.scores), abs=1e-3)
     # eyes open or closed, the same seed gives the same pictures
-    again = probe.look(
-        stored_config(store), Served.of(History(store, WORLD_MODEL), 1), 0, torch.device("cpu"), lambda text: None
-    )
-    np.testing.assert_array_equal(again.dream_error, seen.dream_error)
+    np.testing.assert_array_equal(look(runs).dream_error, seen.dream_error)
 
 
 def test_the_layers_listed_are_all_there_are_and_as_many_as_the_seeds():

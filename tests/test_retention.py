@@ -72,15 +72,17 @@ def test_what_is_promised_to_stay_stays_and_everything_else_goes(scores, begun, 
 
 
 @pytest.fixture(scope="module")
-def pruned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
+def pruned(whole: tuple[Store, str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
     """Return the same run of three iterations twice: whole, and pruned as it went."""
     folder = tmp_path_factory.mktemp("pruned")
     layers = ("budget.iterations=3", "rollout.replay_iterations=2")
-    whole, _ = perform(folder / "whole", configure(*layers))
-    first = [version for version in whole.versions() if version.iteration == 0]
-    less = Store.create(folder, "less", whole.config_text, {}, first)  # nothing of it could be pruned yet
+    text, versions = whole[0].config_text, whole[0].versions()  # two iterations learn from all there is, as these do
+    more = Store.create(folder, "whole", text, {}, versions)
+    perform(more.path, configure(*layers))
+    first = [version for version in versions if version.iteration == 0]
+    less = Store.create(folder, "less", text, {}, first)  # nothing of it could be pruned yet
     perform(less.path, configure(*layers, "store.keep_last=1"))
-    return whole, less
+    return more, less
 
 
 def test_a_run_that_is_pruned_as_it_goes_is_the_same_run_on_a_smaller_disk(pruned: tuple[Store, Store]) -> None:

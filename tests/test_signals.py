@@ -14,6 +14,7 @@ import termios
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.test_interruptions import launch
@@ -204,6 +205,7 @@ def test_ctrl_z_gives_the_terminal_back_until_the_run_goes_on_and_one_that_is_go
         "json.dump(code, open('code', 'w'))\n"
     )
     (tmp_path / "follow.py").write_text(code)
+    deadline = time.monotonic() + 60
     with Shell(tmp_path) as shell:
         shell.await_text("shell> ")
         shell.type(f"{sys.executable} follow.py\n")
@@ -212,8 +214,9 @@ def test_ctrl_z_gives_the_terminal_back_until_the_run_goes_on_and_one_that_is_go
             shell.type("\x1a")
             shell.await_text("\x1b[?25h\x1b[?1049l", "Stopped", "shell> ")
             pid = json.loads((tmp_path / "runs" / "tiny" / "lock.json").read_text())["pid"]
-            state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=True)
-            assert state.stdout.startswith("T")
+            while psutil.Process(pid).status() != psutil.STATUS_STOPPED:  # the shell speaks of its own child
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
             shell.type("bg; sleep 0.5; echo $((20 + 3))\n")  # in the background the screen is the shell's
             assert "\x1b[?1049h" not in shell.await_text("23\r\n") + shell.await_text("shell> ")
             shell.type("fg\n")

@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from tests.commands import wmloop
-from tests.test_interruptions import finish, hashes, interrupt_until_done, timed_finish
+from tests.test_interruptions import hashes, interrupt_until_done, timed_finish
 from tests.test_play import Script
 from tests.tiny_env import tiny_config
 from wmloop import loop, pipelines
@@ -56,6 +56,7 @@ def tiny(**changes):
     """Return the settings of a run of two iterations in a second or two."""
     common = {name: group for name, group in tiny_config().items() if name in RunConfig.model_fields}
     layer = {"pipeline": "vanilla-ppo", "budget": {"iterations": 2}, "seed": 3, "threads": 1}
+    layer |= {"env": {"num_envs": 2}, "ppo": {"update_epochs": 2}}
     return build_config("smoke", common, layer, changes)
 
 
@@ -213,7 +214,7 @@ def test_an_environment_that_pays_what_is_no_number_is_said_to_have_failed(tmp_p
 
 @pytest.mark.slow
 def test_it_learns_to_stay_up_and_to_shuttle(tmp_path):
-    learning = {"updates": 8, "learning_rate": 1e-3, "gamma": 0.9, "minibatch_size": 64}
+    learning = {"updates": 8, "update_epochs": 4, "learning_rate": 1e-3, "gamma": 0.9, "minibatch_size": 64}
     config = tiny(ppo=learning, env={"num_envs": 8}, budget={"iterations": 1}, threads=2)
     store, _ = perform(tmp_path / "run", config, lambda event: None)
     waves = [np.mean(store.version(0, "learner").json(f"wave-000{i}.json")["scores"]) for i in range(8)]
@@ -327,7 +328,10 @@ def test_a_fork_may_change_how_it_learns_but_not_its_network_nor_its_pipeline(fi
     assert "is of the pipeline vanilla-ppo" in refused.stderr
     refused = wmloop("resume", "tiny", "--set", "ppo.gamma=0.5", runs=tmp_path)
     assert "vision" not in refused.stderr
-    finish(["fork", "tiny", "other", "--from", "0", "--set", "ppo.gamma=0.5"], tmp_path)
+    forked = wmloop(
+        "fork", "tiny", "other", "--from", "0", "--set", "ppo.gamma=0.5", "--progress", "none", runs=tmp_path
+    )
+    assert forked.exit_code == 0, forked.output
     assert stored_config(Store.open(tmp_path / "other")).ppo.gamma == 0.5
 
 
