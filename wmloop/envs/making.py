@@ -14,6 +14,7 @@ import gymnasium
 import numpy as np
 
 from wmloop.config import EnvConfig
+from wmloop.config.presets import Package, package_of
 from wmloop.entries import look_here_first
 from wmloop.envs.answers import read_rendering
 from wmloop.envs.doom import TidyDoom, is_doom
@@ -41,6 +42,8 @@ def make(config: EnvConfig, render_mode: str | None = None) -> tuple[gymnasium.E
     module, _, name = config.id.rpartition(":")
     if module:
         _import(config.id, module)
+    elif name not in gymnasium.registry and (package := package_of(config.id)) is not None:
+        _register(config.id, package)
     try:
         with warnings.catch_warnings(action="ignore"):  # what matters of them is raised, in wmloop's words
             env = _make(config, render_mode)
@@ -125,6 +128,22 @@ def _import(name: str, module: str) -> None:
     except Exception as error:
         raise UsageError(
             f"the module {module!r} of the environment {name!r} cannot be imported: {where(error)}"
+        ) from error
+
+
+def _register(name: str, package: Package) -> None:
+    """Import what registers an environment with Gymnasium; what it prints or warns of is not the user's affair."""
+    if not package.installed:
+        raise UsageError(
+            f"the environment {name!r} needs a package that is not installed: {package.install} (its licence:"
+            f" {package.licence})"
+        )
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            importlib.import_module(package.module)
+    except Exception as error:
+        raise UsageError(
+            f"the environment {name!r} needs the package {package.module!r}, which cannot be imported: {where(error)}"
         ) from error
 
 
