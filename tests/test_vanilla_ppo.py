@@ -235,7 +235,7 @@ def test_its_runs_are_scored_logged_pruned_and_reported(finished, tmp_path):
     page = re.sub(r"base64,[^\"]*", "", (tmp_path / "page/report.html").read_text())
     assert "643,844 trainable parameters" in page  # of Kuth et al. 2021, less two heads' weights of a third action
     for absent in (
-        "V's reconstructions",
+        "Above: observations",
         "eyes closed",
         "predicted minus real",
         "M's predictions",
