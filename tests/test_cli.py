@@ -272,7 +272,7 @@ def test_the_command_that_begins_anew_can_be_pasted_and_names_what_is_in_the_way
     assert "`wmloop start --set 'env.crop=[0, 20, 0, 20]'`" in said
     said = wmloop("fork", "tiny", "--from", "0", "--seed", "5", "--set", "memory.hidden_size=64", runs=runs).stderr
     assert "memory.hidden_size would change the shapes of the networks" in said
-    assert "`wmloop start --set memory.hidden_size=64` begins anew" in said
+    assert "`wmloop start --set memory.hidden_size=64` starts a new run" in said
 
 
 def test_too_little_memory_is_said_in_words(runs, monkeypatch):
@@ -767,7 +767,7 @@ def test_a_fork_from_where_too_much_was_pruned_is_refused_and_play_names_what_is
     gone = next(v.iteration for v in store.versions() if v.stage == "controller" and "actor.safetensors" in v.pruned)
     result = wmloop("eval", "long", "--iteration", str(gone), runs=tmp_path)
     assert result.exit_code == 2
-    assert f"no agent of iteration {gone}: it has" in result.stderr
+    assert f"the agent of iteration {gone} of the run long was pruned: there are those of" in result.stderr
 
 
 def test_an_agent_that_pruning_kept_is_served_by_its_number(three, tmp_path):

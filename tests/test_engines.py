@@ -85,7 +85,7 @@ def test_an_unknown_engine_is_refused_with_those_that_there_are_and_makes_no_run
 
 def test_an_engine_that_cannot_be_imported_is_refused_by_name(monkeypatch):
     monkeypatch.setitem(engine.ENGINES.own, "gone", "nowhere:Gone")
-    with pytest.raises(UsageError, match=r"the engine 'gone' .* cannot be imported"):
+    with pytest.raises(UsageError, match=r"the engine 'gone': .* cannot be imported"):
         engine.engine("gone")
 
 

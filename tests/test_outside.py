@@ -160,7 +160,7 @@ def test_every_other_command_on_the_page_does_what_it_says(stranger):
     text = (stranger.folder / "runs" / "push" / "report.html").read_text()
     assert all(stage in text for stage in ("collect", "model", "controller", "evaluate"))
     for section in (
-        "V's reconstructions",
+        "Above: observations",
         "One agent step ahead",
         "Open loop",
         "Terminations",
@@ -234,10 +234,10 @@ LINEAR = ("--pipeline", "linear", "--set", f"env.id={PUSH}")
     ("points", "arguments", "said"),
     [
         ({}, ("--pipeline", "wrong:NO_ARGUMENT"), "'model' .* is called with the outputs of collect as arguments"),
-        ({}, ("--pipeline", "wrong:NO_STAGE"), "the stage 'model' .* cannot be imported: .*'train'"),
+        ({}, ("--pipeline", "wrong:NO_STAGE"), "the stage 'model': .* cannot be imported: .*'train'"),
         ({}, ("--pipeline", "wrong:NO_LOADER"), "the attribute 'load' .* No module named 'wmloop_outside.agents'"),
         ({}, ("--pipeline", "wrong:NO_SETTINGS"), "no subclass of RunConfig"),
-        ({"pipelines": {"gone": "nowhere:GONE"}}, ("--pipeline", "gone"), "'gone' .* No module named 'nowhere'"),
+        ({"pipelines": {"gone": "nowhere:GONE"}}, ("--pipeline", "gone"), "'gone': .* No module named 'nowhere'"),
         ({}, ("--set", "env.engine=wrong:Deaf"), "made Deaf, which lacks receive"),
         (
             {},
@@ -314,7 +314,7 @@ def take(outside, patch, what):
         ("imagine", "controller", "a world model dreams by LinearWorld, which lacks imagine"),
         ("width", "controller", r"features of shape \(8, 4\) instead of \(8, 2\), for features of shape \(8, 2\)"),
         ("act", "evaluate", "the function 'load' .* returned PointAgent, which lacks act"),
-        ("critic", "evaluate", "made, which is to have a world model, PointAgent, which lacks critic"),
+        ("critic", "evaluate", "whose agents have a world model, returned PointAgent, which lacks critic"),
         ("carry", "evaluate", "an agent with a world model carries NoneType, which lacks state, action"),
         ("actions", "evaluate", r"returned actions of shape \(1, 1\) where the environment takes \(1, 2\)"),
         ("figures", "collect", "the stage 'collect' .* returned NoneType instead of its metrics"),

@@ -236,7 +236,7 @@ def test_its_runs_are_scored_logged_pruned_and_reported(finished, tmp_path):
     page = re.sub(r"base64,[^\"]*", "", (tmp_path / "page/report.html").read_text())
     assert "643,844 trainable parameters" in page  # of Kuth et al. 2021, less two heads' weights of a third action
     for absent in (
-        "V's reconstructions",
+        "Above: observations",
         "eyes closed",
         "predicted minus real",
         "M's predictions",
@@ -323,7 +323,7 @@ def test_a_fork_may_change_how_it_learns_but_not_its_network_nor_its_pipeline(fi
     shutil.copytree(finished[0] / "tiny", tmp_path / "tiny")
     refused = wmloop("fork", "tiny", "--from", "0", "--set", "ppo.stack=2", runs=tmp_path)
     assert "ppo.stack would change the shapes of the networks" in refused.stderr
-    assert "`wmloop start --pipeline vanilla-ppo --set ppo.stack=2` begins anew" in refused.stderr
+    assert "`wmloop start --pipeline vanilla-ppo --set ppo.stack=2` starts a new run" in refused.stderr
     refused = wmloop("fork", "tiny", "--from", "0", "--set", "pipeline=world-model", runs=tmp_path)
     assert "is of the pipeline vanilla-ppo" in refused.stderr
     refused = wmloop("resume", "tiny", "--set", "ppo.gamma=0.5", runs=tmp_path)

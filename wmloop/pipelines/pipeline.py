@@ -184,10 +184,10 @@ class Pipeline:
             UsageError: what `load` made is none; what it lacks is listed.
         """
         agent = self.loader(config, actions, device, **versions)
-        made = f"the function 'load' of the pipeline {self.name!r} returned"
-        require_parts(agent, ("start", "act"), made, "wmloop.agents.agent.Agent")
+        made = f"the function 'load' of the pipeline {self.name!r}"
+        require_parts(agent, ("start", "act"), f"{made} returned", "wmloop.agents.agent.Agent")
         if self.dreams:
-            require_parts(agent, _DREAMER, f"{made}, which is to have a world model,", _DESCRIBED)
+            require_parts(agent, _DREAMER, f"{made}, whose agents have a world model, returned", _DESCRIBED)
         return agent
 
     @property
