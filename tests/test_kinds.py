@@ -84,11 +84,13 @@ def test_every_choice_is_one_action_and_every_action_another_choice(space: space
     given = [actions(np.asarray(i)) for i in range(actions.spec.size)]
     assert all(space.contains(action) for action in given)
     assert len({np.asarray(action).tobytes() for action in given}) == actions.spec.size
-    every = getattr(space, "n", 0) if isinstance(space, spaces.Discrete) else np.prod(getattr(space, "nvec", 0) or 0)
-    sizes = space.nvec if isinstance(space, spaces.MultiDiscrete) else [every]
-    assert actions.spec.size == (
-        2 ** math.prod(space.shape or ()) if isinstance(space, spaces.MultiBinary) else np.prod(sizes)
+    every = {spaces.Discrete: "n", spaces.MultiDiscrete: "nvec"}
+    sizes = (
+        [2] * math.prod(space.shape or ())
+        if isinstance(space, spaces.MultiBinary)
+        else getattr(space, every[type(space)])
     )
+    assert actions.spec.size == np.prod(sizes)
     for none in (-1, actions.spec.size):
         with pytest.raises(DivergedError, match=f"the action {none}: it has to lie in 0 to {actions.spec.size - 1}"):
             actions(np.asarray(none))
