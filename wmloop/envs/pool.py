@@ -32,7 +32,7 @@ _LOOK = 0.5  # seconds between two looks at how long a worker has been waited fo
 class _Request:
     """What some copies were asked: answers by copy, and the copies of each worker that has not answered yet."""
 
-    copies: Sequence[int]
+    copies: Any  # a range where they are to step, else a list
     answers: dict[int, Any]
     workers: dict[int, list[int]]
 
@@ -163,7 +163,7 @@ class EnvPool:
         """
         self.pin_thread(self._asked[0].copies)
         done = self._answer()
-        assert isinstance(copies := done.copies, range), "resets are waited for where they are asked"
+        copies: range = done.copies
         reward, terminated, truncated, frames, cut = zip(*(done.answers[copy] for copy in copies), strict=True)
         return copies, PoolStep(
             self._seen[copies.start : copies.stop : copies.step].copy(),
