@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +43,7 @@ def test_doom_is_driven_to_its_dark_end_and_leaves_no_file_and_no_process(
     np.testing.assert_array_equal(seen[-1][:-4], seen[-2][:-4])
     assert seen[-1][:-4].any()
     assert {process.pid for process in engines()} <= before
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_doom_leaves_what_others_keep_where_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
