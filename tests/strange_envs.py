@@ -416,7 +416,10 @@ class DarkEnd(_Shows):
     """Have nothing to draw once the episode is over, as ViZDoom; count what is left of the field below."""
 
     declared = spaces.Dict(
-        {"screen": spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8), "height": spaces.Box(-np.inf, np.inf, (1,), np.float64)}
+        {
+            "screen": spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8),
+            "height": spaces.Box(-np.inf, np.inf, (1,), np.float64),
+        }
     )
 
     def shown(self, picture: np.ndarray) -> Any:

@@ -39,7 +39,9 @@ class Here:
         copies, actions = self._sent.pop(0)
         done = [self._copies[copy].step(action) for copy, action in zip(copies, actions, strict=True)]
         reward, terminated, truncated, frames, cut = map(np.array, zip(*done, strict=True))
-        seen = np.stack([getattr(self._copies[copy], "observation", np.zeros((64, 64, 3), np.uint8)) for copy in copies])
+        seen = np.stack(
+            [getattr(self._copies[copy], "observation", np.zeros((64, 64, 3), np.uint8)) for copy in copies]
+        )
         return copies, PoolStep(
             seen, reward.astype(np.float32), terminated, truncated, frames.astype(np.int64), cut.astype(np.int8)
         )

@@ -18,7 +18,7 @@ class Decided(NamedTuple):
     terminated: bool
     truncated: bool
     frames: int
-    cut: Cut
+    cut: int
 
 
 class BoundedEnv:

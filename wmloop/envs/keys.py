@@ -24,7 +24,7 @@ def arrow_keys_of(config: EnvConfig, env: gymnasium.Env[Any, Any]) -> tuple[int,
     except Exception:  # hardly any has it, and it is only for people who play
         return ()
     found = [next((names.index(name) for name in called if name in names), None) for called in _MEANINGS]
-    if found[1] is None and found[2] is None:
+    if found[1:] == [None] * 4:
         return ()
     rest = found[0] or 0
     return tuple(rest if action is None else action for action in found)

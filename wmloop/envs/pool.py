@@ -30,11 +30,11 @@ _LOOK = 0.5  # seconds between two looks at how long a worker has been waited fo
 
 @dataclass(eq=False)
 class _Request:
-    """What some copies were asked: answers by copy, and the workers that have not answered yet."""
+    """What some copies were asked: answers by copy, and the copies of each worker that has not answered yet."""
 
-    copies: range
+    copies: Any  # a range where they are to step, else a list
     answers: dict[int, Any]
-    workers: set[int]
+    workers: dict[int, list[int]]
 
 
 class EnvPool:
@@ -101,9 +101,8 @@ class EnvPool:
                 self._watch = context.Process(target=processes.watch, args=(pids, self._mark, 2 * GRACE), daemon=True)
                 self._watch.start()
             self._output.begin()
-            self._asked.append(_Request(range(num_envs), {}, set(range(num_workers))))
-            facts = self._answer().answers[0]
-            self.actions, self.observations, self.frames_per_second, self.frame_limit = facts
+            self._asked.append(_Request(range(num_envs), {}, {i: [copies[0]] for i, copies in enumerate(self._copies)}))
+            self.actions, self.observations, self.frames_per_second, self.frame_limit = self._answer().answers[0]
             self._seen = view_observations(memory, num_envs, self.observations)
         except BaseException:
             self.close()
@@ -123,8 +122,9 @@ class EnvPool:
             self._answer()
         self._seeds = [old if new is None else new for old, new in zip(self._seeds, seeds, strict=True)]
         limits = [limit or UNLIMITED for limit in decisions or [None] * self.num_envs]
-        starts = [None if seed is None else (seed, limit) for seed, limit in zip(seeds, limits, strict=True)]
-        self._ask("reset", range(self.num_envs), starts)
+        begun = [copy for copy, seed in enumerate(seeds) if seed is not None]
+        starts = [(seeds[copy], limits[copy]) for copy in begun]
+        self._ask("reset", begun, np.array(starts, object))
         self._answer()
         return self._seen.copy()
 
@@ -163,7 +163,7 @@ class EnvPool:
         """
         self.pin_thread(self._asked[0].copies)
         done = self._answer()
-        copies = done.copies
+        copies: range = done.copies
         reward, terminated, truncated, frames, cut = zip(*(done.answers[copy] for copy in copies), strict=True)
         return copies, PoolStep(
             self._seen[copies.start : copies.stop : copies.step].copy(),
@@ -176,8 +176,8 @@ class EnvPool:
 
     def render(self) -> np.ndarray | None:
         """Return the full picture of the first copy, (H, W, 3) uint8, or None; of a pool that was made with `render`."""
-        (picture,) = self._answer_of("render", True)
-        return None if picture is None else np.asarray(picture)
+        picture: np.ndarray | None = self._answer_of("render", True)
+        return picture
 
     def examine(self, num_envs: int) -> list[str]:
         """Let the first copy be driven for a moment and return what is worth knowing of `num_envs` such (see envs.examine).
@@ -188,7 +188,7 @@ class EnvPool:
         notes: list[str] = self._answer_of("examine", num_envs > len(worker_cores()))
         return notes
 
-    def pin_thread(self, copies: range) -> None:
+    def pin_thread(self, copies: Sequence[int]) -> None:
         """Keep the calling thread on the cores of the workers of `copies`, which are free while it thinks about these.
 
         Elsewhere it would take turns with a worker that is driving. With all copies it may go anywhere again.
@@ -223,7 +223,7 @@ class EnvPool:
         self.close()
 
     def _answer_of(self, request: str, value: Any) -> Any:
-        self._ask(request, range(1), [value])
+        self._ask(request, range(1), np.array([value]))
         return self._answer().answers[0]
 
     def _end(self, process: BaseProcess) -> None:
@@ -231,16 +231,19 @@ class EnvPool:
             processes.end_tree(process.pid, self._mark)
         process.join(GRACE)
 
-    def _ask(self, request: str, copies: range, values: Sequence[Any] | np.ndarray) -> None:
+    def _ask(self, request: str, copies: Sequence[int], values: np.ndarray) -> None:
         if not self._pipes:
             raise EnvironmentFailedError("this pool of environments is closed: make a new one")
-        given = dict(zip(copies, values, strict=True))
-        workers = [worker for worker, own in enumerate(self._copies) if any(copy in given for copy in own)]
-        self._asked.append(_Request(copies, {}, set(workers)))
+        workers, count = dict[int, list[int]](), len(self._copies)
+        for copy in copies:
+            workers.setdefault(copy % count, []).append(copy)
+        self._asked.append(_Request(copies, {}, workers))
+        at = {copy: i for i, copy in enumerate(copies)}
         try:
-            for worker in workers:
+            for worker, own in list(workers.items()):
+                places, theirs = [copy // count for copy in own], values[[at[copy] for copy in own]]
                 with contextlib.suppress(OSError):  # a dead worker is reported where its answer is awaited
-                    self._pipes[worker].send((request, [given.get(copy) for copy in self._copies[worker]]))
+                    self._pipes[worker].send((request, places, theirs))
         except BaseException:  # Ctrl-C: some workers were asked and some were not
             self.close()
             raise
@@ -272,8 +275,7 @@ class EnvPool:
             if isinstance(answer, Exception):
                 raise answer
             request = next(request for request in self._asked if worker in request.workers)
-            request.workers.remove(worker)
-            request.answers.update(answer)
+            request.answers.update(zip(request.workers.pop(worker), answer, strict=True))
             self._waited[worker] = (-1, 0.0)
         for worker in sorted(busy.values()):
             steps, before = self._steps[worker], self._waited[worker]
@@ -294,7 +296,5 @@ class EnvPool:
         self._end(process)
         advice = "if memory ran out, lower env.num_envs (`--set env.num_envs=...`, also on resume)"
         if not code:
-            raise EnvironmentFailedError(
-                f"{who} ended its own process, as os._exit does, or closed the pipe through which wmloop talks to it"
-            )
+            raise EnvironmentFailedError(f"{who} ended its own process, as os._exit does, or closed its pipes to wmloop")
         raise EnvironmentFailedError(f"{who} died with exit code {code}; {advice}")

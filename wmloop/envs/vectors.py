@@ -50,7 +50,7 @@ class Vectors:
             seen = np.asarray(value)
         except Exception as error:
             raise EnvironmentFailedError(f"showed what is no array ({error}), and it declares {self._space}") from None
-        if np.ma.is_masked(value):
+        if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
             raise EnvironmentFailedError(f"showed an array with masked values, and it declares {self._space}")
         if seen.shape != self._shape:
             raise EnvironmentFailedError(f"showed an array of shape {seen.shape}, and it declares {self._space}")
@@ -59,8 +59,11 @@ class Vectors:
         return self._numbers(seen) if self._choices is None else self._one_hot(seen)
 
     def _numbers(self, seen: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            vector = np.array(seen, np.float32).reshape(-1)
+        if seen.dtype == np.float32:
+            vector = seen.reshape(-1).copy()
+        else:
+            with np.errstate(over="ignore"):
+                vector = seen.astype(np.float32).reshape(-1)
         if not np.isfinite(vector).all():
             bad = int(np.flatnonzero(~np.isfinite(vector))[0])
             raise EnvironmentFailedError(

@@ -68,11 +68,10 @@ class Work(NamedTuple):
 def serve(work: Work, pipe: Connection, output: Connection | None) -> None:
     """Answer the pool's requests until it closes its end of `pipe` or dies.
 
-    First sends {0: Facts}. A request is `("reset", starts)`, each start a (seed, decisions), answered by {}; `("step",
-    actions)`, answered by {copy: (reward, terminated, truncated, frames, cut)}; `("render", asked)`, answered by {copy:
-    (picture,)}; or `("examine", together)`, answered by {copy: notes}. Each has one entry per copy of this worker, None for
-    one that is not asked. A fault is sent as the exception itself, and ends the worker. What is printed here goes to
-    `output`.
+    First sends [Facts]. A request names copies of this worker, by their places in `work.copies`, and has a value for each:
+    `("reset", places, starts)`, each start a (seed, decisions), answered by a None each; `("step", places, actions)`, by a
+    (reward, terminated, truncated, frames, cut); `("render", places, asked)`, by a picture or None; or `("examine", places,
+    together)`, by notes. A fault is sent as the exception itself, and ends the worker. What is printed here goes to `output`.
     """
     if work.core is not None and hasattr(os, "sched_setaffinity"):  # else the policy pushes it to and fro
         with contextlib.suppress(OSError):
@@ -139,25 +138,21 @@ class _Crew:
             self._tick()
         first = self._copies[0].env
         self._seen = view_observations(work.memory, len(work.memory) // LARGEST_BYTES, first.observations)
-        pipe.send({0: Facts(first.actions, first.observations, first.frames_per_second, first.frame_limit)})
+        pipe.send([Facts(first.actions, first.observations, first.frames_per_second, first.frame_limit)])
         answer: dict[str, Callable[[int, Any], Any]] = {
             "reset": self._reset, "step": self._step, "render": self._render, "examine": self._examine,
         }  # fmt: skip
         while True:
             try:
-                request, values = pipe.recv()
+                request, places, values = pipe.recv()
             except (EOFError, ConnectionError):
                 raise _GoneError from None
-            answers = {}
-            for i, (copy, value) in enumerate(zip(work.copies, values, strict=True)):
-                if value is None:
-                    continue
-                work.driven[work.me] = copy
+            answers, do = [], answer[request]
+            for i, value in zip(places, values, strict=True):
+                work.driven[work.me] = work.copies[i]
                 self._at = self._copies[i]
-                done = answer[request](i, value)
+                answers.append(do(i, value))
                 self._tick()
-                if done is not None:
-                    answers[copy] = done
             self._at = None
             if os.getpid() != self._pid:
                 raise _GoneError
@@ -198,10 +193,10 @@ class _Crew:
         done = copy.step(action)
         if done.frames:
             self._seen[self._work.copies[i]] = copy.observation
-        return tuple(done)
+        return (*done[:4], int(done.cut))  # enums are slow to send
 
-    def _render(self, i: int, _: Any) -> tuple[np.ndarray | None]:
-        return (self._copies[i].env.render(),)
+    def _render(self, i: int, _: Any) -> np.ndarray | None:
+        return self._copies[i].env.render()
 
     def _examine(self, i: int, together: bool) -> list[str]:
         if together:

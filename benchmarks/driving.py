@@ -1,0 +1,81 @@
+"""How fast environments are driven: decisions a second of the pool beside a plain loop of the same environment.
+
+python benchmarks/driving.py [ID ...] [--copies 64] [--seconds 2] [--times 3]
+
+Both take random actions, one after the other in the same process; the figure is the ratio of a pair. The pool has nobody who
+thinks: all of its copies step at once, and those that ended begin anew once half have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+
+from wmloop.config import EnvConfig
+from wmloop.envs import EnvPool
+from wmloop.envs.making import make
+
+
+def plain(config: EnvConfig, seconds: float) -> float:
+    """Return the decisions a second of a loop as people write it."""
+    env, observe = make(config)
+    env.reset(seed=1)
+    actions = [env.action_space.sample() for _ in range(1000)]
+    done, begun = 0, time.perf_counter()
+    while time.perf_counter() - begun < seconds:
+        for _ in range(config.action_repeat):
+            _, _, terminated, truncated, _ = env.step(actions[done % len(actions)])
+            if terminated or truncated:
+                env.reset(seed=done)
+                break
+        if observe is not None:
+            observe()
+        done += 1
+    rate = done / (time.perf_counter() - begun)
+    env.close()
+    return rate
+
+
+def pooled(config: EnvConfig, copies: int, seconds: float) -> float:
+    """Return the decisions a second of `copies` in a pool."""
+    rng = np.random.default_rng(0)
+    with EnvPool(config, copies) as pool:
+        actions = [np.stack([pool.actions.sample(rng) for _ in range(copies)]) for _ in range(100)]
+        pool.reset(range(copies))
+        ended, done, seed, begun = np.zeros(copies, np.bool_), 0, copies, time.perf_counter()
+        while time.perf_counter() - begun < seconds:
+            step = pool.step(actions[done % len(actions)])
+            done += int((step.frames > 0).sum())
+            ended |= step.terminated | step.truncated
+            if ended.mean() > 0.5:
+                pool.reset([seed + i if over else None for i, over in enumerate(ended)])
+                seed, ended = seed + copies, np.zeros(copies, np.bool_)
+        return done / (time.perf_counter() - begun)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ids", nargs="*", default=["CartPole-v1", "LunarLander-v3", "CarRacing-v3"])
+    parser.add_argument("--copies", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--times", type=int, default=3)
+    options = parser.parse_args()
+    for name in options.ids:
+        config = EnvConfig(id=name)
+        pairs = [
+            (pooled(config, options.copies, options.seconds), plain(config, options.seconds))
+            for _ in range(options.times)
+        ]
+        ratios, (ours, theirs) = [a / b for a, b in pairs], map(statistics.median, zip(*pairs, strict=True))
+        print(
+            f"{name}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), {ours:,.0f} against"
+            f" {theirs:,.0f} decisions/s, {options.copies} copies"
+        )
+
+
+if __name__ == "__main__":
+    main()
