@@ -174,9 +174,9 @@ class EnvPool:
             np.array(cut, np.int8),
         )
 
-    def render(self) -> np.ndarray | None:
-        """Return the full picture of the first copy, (H, W, 3) uint8, or None; of a pool that was made with `render`."""
-        (picture,) = self._answer_of("render", True)
+    def render(self, observation: np.ndarray | None = None) -> np.ndarray | None:
+        """Return the full picture of the first copy, or of an observation (see RemoteEnv); of a pool made with `render`."""
+        (picture,) = self._answer_of("render", True if observation is None else observation)
         return None if picture is None else np.asarray(picture)
 
     def examine(self, num_envs: int) -> list[str]:

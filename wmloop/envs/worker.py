@@ -24,6 +24,7 @@ from wmloop.config import EnvConfig
 from wmloop.envs import processes
 from wmloop.envs.answers import remember_folder
 from wmloop.envs.bounded import BoundedEnv
+from wmloop.envs.drawing import DrawingEnv
 from wmloop.envs.examine import examine
 from wmloop.envs.faults import where
 from wmloop.envs.observations import LARGEST_BYTES
@@ -69,8 +70,8 @@ def serve(work: Work, pipe: Connection, output: Connection | None) -> None:
     """Answer the pool's requests until it closes its end of `pipe` or dies.
 
     First sends {0: Facts}. A request is `("reset", starts)`, each start a (seed, decisions), answered by {}; `("step",
-    actions)`, answered by {copy: (reward, terminated, truncated, frames, cut)}; `("render", asked)`, answered by {copy:
-    (picture,)}; or `("examine", together)`, answered by {copy: notes}. Each has one entry per copy of this worker, None for
+    actions)`, answered by {copy: (reward, terminated, truncated, frames, cut)}; `("render", asked)`, each asked an observation
+    to be drawn, or True for the present one, answered by {copy: (picture,)}; or `("examine", together)`, answered by {copy: notes}. Each has one entry per copy of this worker, None for
     one that is not asked. A fault is sent as the exception itself, and ends the worker. What is printed here goes to
     `output`.
     """
@@ -128,7 +129,7 @@ class _Crew:
         self._work, self._pid = work, os.getpid()
         self._seen = np.zeros(0)
         self._copies: list[BoundedEnv] = []
-        self._second: RealEnv | None = None  # made to be examined beside the first
+        self._second: RealEnv | None = None  # made to be examined beside the first, or to draw
         self._at: BoundedEnv | None = None  # the copy at work
 
     def serve(self, pipe: Connection) -> None:
@@ -200,8 +201,12 @@ class _Crew:
             self._seen[self._work.copies[i]] = copy.seen
         return tuple(done)
 
-    def _render(self, i: int, _: Any) -> tuple[np.ndarray | None]:
-        return (self._copies[i].env.render(),)
+    def _render(self, i: int, asked: Any) -> tuple[np.ndarray | None]:
+        if asked is True:
+            return (self._copies[i].env.render(),)
+        if not isinstance(self._second, DrawingEnv):
+            self._second = DrawingEnv(self._work.config)
+        return (self._second.draw(asked),)
 
     def _examine(self, i: int, together: bool) -> list[str]:
         if together:
