@@ -70,10 +70,10 @@ def serve(work: Work, pipe: Connection, output: Connection | None) -> None:
     """Answer the pool's requests until it closes its end of `pipe` or dies.
 
     First sends {0: Facts}. A request is `("reset", starts)`, each start a (seed, decisions), answered by {}; `("step",
-    actions)`, answered by {copy: (reward, terminated, truncated, frames, cut)}; `("render", asked)`, each asked an observation
-    to be drawn, or True for the present one, answered by {copy: (picture,)}; or `("examine", together)`, answered by {copy: notes}. Each has one entry per copy of this worker, None for
-    one that is not asked. A fault is sent as the exception itself, and ends the worker. What is printed here goes to
-    `output`.
+    actions)`, answered by {copy: (reward, terminated, truncated, frames, cut)}; `("render", asked)`, each asked an
+    observation to be drawn, or True for the present one, answered by {copy: (picture,)}; or `("examine", together)`,
+    answered by {copy: notes}. Each has one entry per copy of this worker, None for one that is not asked. A fault is
+    sent as the exception itself, and ends the worker. What is printed here goes to `output`.
     """
     if work.core is not None and hasattr(os, "sched_setaffinity"):  # else the policy pushes it to and fro
         with contextlib.suppress(OSError):
