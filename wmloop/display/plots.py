@@ -88,7 +88,7 @@ class Plot:
 
         if low < 0 < low + span:
             panel[round(float(place(np.zeros(1))[0]))] = _ZERO
-        for name in reversed(colours):  # what is real lies above what is said of it
+        for name in reversed(list(colours)):  # what is real lies above what is said of it
             told = np.array([m[name][number] if name in m else np.nan for m in self._moments], np.float64)
             y = np.interp(at, np.arange(len(told)), place(told), right=np.nan)
             after = np.where(np.isnan(np.append(y[1:], np.nan)), y, np.append(y[1:], np.nan))

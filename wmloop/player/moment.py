@@ -59,5 +59,5 @@ def decided(driver: Agent[Any], seen: np.ndarray) -> np.ndarray:
 
 def observed(env: RealEnv | RemoteEnv, observation: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return the `real` picture and the `real` vector of what an environment shows, as far as there are any."""
-    picture, vector = env.render(), env.observations.vector(observation)
+    picture, vector = env.render(), env.observations.numbers(observation)
     return {} if picture is None else {"real": picture}, {} if vector is None else {"real": vector}

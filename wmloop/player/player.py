@@ -24,8 +24,9 @@ from wmloop.player.worlds import Comparison, Dreamt, Real
 _HEIGHT = 400
 #: What `t` and `T` do to the dream's temperature.
 _TURN = 1.15
+_NOTHING = Moment({}, 0, 0.0, 0)
 _PLACES = ("real", "both", "dream")
-_UNSEEN = "this agent's world model does not predict what is observed, so its dreams cannot be shown"
+_UNSEEN = "this agent's world model does not predict images or vectors, so its dreams cannot be shown"
 _WORDS = {"real": "environment", "both": "environment + dream", "dream": "dream", "comparison": "environment"}
 
 
@@ -43,7 +44,7 @@ class Player:
         self._hand = Hand(showing, real.env.actions)
         self._by_hand = self._paused = self._once = self._helping = self._again = False
         self._said = ""
-        self._plot, self._plotted = Plot(), None
+        self._plot, self._plotted = Plot(), _NOTHING
         self._video: Video | None = None
         self.results: list[str] = []
 

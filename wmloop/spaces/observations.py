@@ -22,7 +22,7 @@ class ObservationSpec(Protocol):
     def picture(self, observation: np.ndarray) -> np.ndarray | None:
         """Return an observation as people see it, (H, W, 3) uint8; None where there is nothing to see."""
 
-    def vector(self, observation: np.ndarray) -> np.ndarray | None:
+    def numbers(self, observation: np.ndarray) -> np.ndarray | None:
         """Return the vector in an observation, (n,) float32; None where it has none."""
 
     def record(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class Pixels(NamedTuple):
         """Return the picture itself, a grey one in three equal channels."""
         return observation if self.channels == 3 else observation.repeat(3, -1)
 
-    def vector(self, observation: np.ndarray) -> None:
+    def numbers(self, observation: np.ndarray) -> None:
         """Return nothing."""
 
     def record(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Vector(NamedTuple):
     def picture(self, observation: np.ndarray) -> None:
         """Return nothing."""
 
-    def vector(self, observation: np.ndarray) -> np.ndarray:
+    def numbers(self, observation: np.ndarray) -> np.ndarray:
         """Return the observation itself."""
         return observation
 
@@ -116,7 +116,7 @@ class PictureAndVector(NamedTuple):
         """Return the picture of an observation, a grey one in three equal channels."""
         return self.pixels.picture(observation[: self._bytes].reshape(self.pixels.shape))
 
-    def vector(self, observation: np.ndarray) -> np.ndarray:
+    def numbers(self, observation: np.ndarray) -> np.ndarray:
         """Return the vector of an observation, (size,) float32."""
         return observation[self._bytes :].copy().view(np.float32)
 
