@@ -118,7 +118,7 @@ class Run:
         chosen, _ = choose(history, iteration)
         with contextlib.closing(RemoteEnv(config.env)) as env:
             agent = Served.of(history, chosen).agent(config, env.actions, _device("cpu"))
-            real = Real(env, agent)
+            real = Real(env, agent, env.draw)
             real.temperature = temperature
             dreamt = Dreamt(real, config.env.most_frames, config.env.action_repeat)
             dreamt.reset(fresh_seeds(1, seed)[0])

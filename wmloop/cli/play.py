@@ -65,9 +65,10 @@ def play(
     """Watch the agent, or play yourself, in the environment or a dream.
 
     In the real environment each image has its reconstruction by the VAE and the world model's prediction beside it; in a
-    dream every image comes from the world model. Keys: m switches between you (arrow keys) and the policy; space pauses; .
-    makes one agent step; tab switches between real, both and dream; t and T lower and raise the dream's temperature; r
-    restarts; v records; ? lists the keys; q quits.
+    dream every image comes from the world model. Vectors are plotted, number by number, real and predicted; a dream
+    of them is drawn by the environment's renderer where that can be set. Keys: m switches between you (arrow keys, or
+    0 to 9 for Discrete actions) and the policy; space pauses; . makes one agent step; tab switches between real, both
+    and dream; t and T lower and raise the dream's temperature; r restarts; v records; ? lists the keys; q quits.
     """
     if best:
         say("note: play --best is called play now: it uses the best agent")
@@ -104,9 +105,6 @@ def play(
     if against is not None:
         choose(history, against)
         say(f"left: iteration {number}; right: iteration {against}")
-    elif dreams and place != "dream":
-        side = "V's reconstruction, below it M's prediction" + (", and M's open-loop dream" if place == "both" else "")
-        say(f"left: the environment; right, if the world model predicts images: {side}")
     with log_named(store), contextlib.ExitStack() as stack:
         env = stack.enter_context(contextlib.closing(RemoteEnv(config.env, output_of(store))))
         real = _real(config, history, number, env, device)
@@ -115,6 +113,8 @@ def play(
             other = stack.enter_context(contextlib.closing(RemoteEnv(config.env, output_of(store))))
             right = _real(config, history, against, other, device)
             comparison = Comparison({f"iteration {number}": real, f"iteration {against}, at the right": right})
+        elif isinstance(real, Real) and place != "dream":
+            say(real.legend(place == "both"))
         fps = env.frames_per_second / config.env.action_repeat
         showing = open_showing(where, fps)
         dream = Dreamt(real, config.env.most_frames, config.env.action_repeat) if isinstance(real, Real) else None
@@ -151,4 +151,4 @@ def _real(config: RunConfig, history: History, iteration: int, env: RemoteEnv, d
 
     require_same_actions(history.collected(), env.actions)
     agent = Served.of(history, iteration).agent(config, env.actions, device)
-    return Real(env, agent) if history.pipeline.dreams else Plain(env, agent)
+    return Real(env, agent, env.draw) if history.pipeline.dreams else Plain(env, agent)

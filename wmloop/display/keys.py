@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-#: What each key does, for the help on the screen and in the documentation.
+#: What each key does but those that act, for the help on the screen.
 HELP = (
     ("m", "you act, or the policy does"),
-    ("arrows, w a s d", "steer, gas, brake"),
     ("space", "pause"),
     (".", "one agent step"),
     ("tab", "real, both, dream"),
@@ -25,7 +24,7 @@ _SPELLED = {
 
 
 _NAMED = {"\t": "tab", " ": "space", "\x1b": "escape"}
-#: The keys that drive, as directions.
+#: The keys that act, as directions or as the number of an action.
 DIRECTIONS = {
     "left": "left",
     "a": "left",
@@ -35,15 +34,17 @@ DIRECTIONS = {
     "w": "up",
     "down": "down",
     "s": "down",
+    **{str(digit): str(digit) for digit in range(10)},
 }
 
 
 class Controls(NamedTuple):
-    """A hand on the wheel: `steer` in [-1, 1], to the right; `up` (gas) and `down` (brake) in [0, 1]."""
+    """A hand at the keys: `steer` in [-1, 1], to the right; `up` and `down` in [0, 1]; `digit`, a number key that is held."""
 
     steer: float = 0.0
     up: float = 0.0
     down: float = 0.0
+    digit: int | None = None
 
 
 def parse_keys(text: str) -> list[str]:
@@ -64,5 +65,7 @@ def parse_keys(text: str) -> list[str]:
 
 
 def from_held(held: set[str]) -> Controls:
-    """Return what held directions mean."""
-    return Controls(float("right" in held) - float("left" in held), float("up" in held), float("down" in held))
+    """Return what held directions and numbers mean."""
+    digit = next((int(name) for name in sorted(held) if name.isdigit()), None)
+    steer = float("right" in held) - float("left" in held)
+    return Controls(steer, float("up" in held), float("down" in held), digit)

@@ -29,16 +29,16 @@ def draw_text(lines: Sequence[str], width: int) -> np.ndarray:
     return strip
 
 
-def draw_label(picture: np.ndarray, label: str) -> np.ndarray:
+def draw_label(picture: np.ndarray, label: str, ink: tuple[int, int, int] = _INK) -> np.ndarray:
     """Return `picture` (H, W, 3) uint8 with a label in its upper left corner."""
-    drawn = _drawn(f" {label} ")[: picture.shape[0], : picture.shape[1]]
+    drawn = _drawn(f" {label} ", ink)[: picture.shape[0], : picture.shape[1]]
     marked = picture.copy()
     marked[: drawn.shape[0], : drawn.shape[1]] = drawn
     return marked
 
 
 @functools.lru_cache(256)
-def _drawn(line: str) -> np.ndarray:
+def _drawn(line: str, ink: tuple[int, int, int] = _INK) -> np.ndarray:
     if not line:
         return np.empty((0, 0, 3), np.uint8)
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
@@ -46,6 +46,6 @@ def _drawn(line: str) -> np.ndarray:
 
     pygame.font.init()  # anew each time: an environment that closes in this process makes older fonts invalid
     font = pygame.font.Font(None, _SIZE + 5)
-    pixels = pygame.surfarray.array3d(font.render(line, True, _INK, _PAPER))
+    pixels = pygame.surfarray.array3d(font.render(line, True, ink, _PAPER))
     drawn: np.ndarray = pixels.swapaxes(0, 1).copy()
     return drawn

@@ -38,8 +38,8 @@ class Actions(Protocol):
         """
 
 
-def actions_of(who: str, space: Any, arrow_keys: Sequence[int] = ()) -> Actions:
-    """Return what hands actions to an environment whose space is `space`; `arrow_keys` as DiscreteActions has them.
+def actions_of(who: str, space: Any, arrow_keys: Sequence[int] = (), names: Sequence[str] = ()) -> Actions:
+    """Return what hands actions to an environment whose space is `space`; `arrow_keys`, `names` as DiscreteActions has them.
 
     Raises:
         UsageError: wmloop does not drive by such a space; the message names `who`, and says what would fit.
@@ -59,7 +59,7 @@ def actions_of(who: str, space: Any, arrow_keys: Sequence[int] = ()) -> Actions:
     if not 2 <= math.prod(sizes) <= most:
         count = "one action only" if math.prod(sizes) == 1 else f"{math.prod(sizes)} actions"
         raise UsageError(f"{who} has the actions {space}, {count}, and {_FITTING}")
-    return Choices(space, sizes, start, arrow_keys)
+    return Choices(space, sizes, start, arrow_keys, names)
 
 
 class Numbers:
@@ -97,9 +97,11 @@ class Numbers:
 class Choices:
     """Hand one of several actions to an environment; of a space of several choices each combination is an action."""
 
-    def __init__(self, space: Any, sizes: Sequence[int], start: Any, arrow_keys: Sequence[int] = ()) -> None:
+    def __init__(
+        self, space: Any, sizes: Sequence[int], start: Any, arrow_keys: Sequence[int] = (), names: Sequence[str] = ()
+    ) -> None:
         """Take the sizes of the choices, and what the environment's first of each is."""
-        self.spec: ActionSpec = DiscreteActions(math.prod(sizes), arrow_keys)
+        self.spec: ActionSpec = DiscreteActions(math.prod(sizes), arrow_keys, names)
         self._space, self._sizes, self._start = space, tuple(sizes), start
         self._several = not isinstance(space, spaces.Discrete)
         self.note = f"its actions are one of {self.spec.size}"

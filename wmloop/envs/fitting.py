@@ -12,7 +12,7 @@ import gymnasium
 from wmloop.config import EnvConfig
 from wmloop.envs.actions import Actions, actions_of
 from wmloop.envs.answers import place_of
-from wmloop.envs.keys import arrow_keys_of
+from wmloop.envs.keys import arrow_keys_of, names_of
 from wmloop.envs.observations import Observations
 from wmloop.errors import UsageError
 from wmloop.spaces import ActionSpec, DiscreteActions
@@ -33,7 +33,8 @@ def fit(
             found[name] = getattr(env, name)
         except (AttributeError, NotImplementedError):
             raise UsageError(f"{who} declares no {name}: set self.{name} to a space of gymnasium") from None
-    actions = actions_of(who, found["action_space"], arrow_keys_of(config, env))
+    names = names_of(env)
+    actions = actions_of(who, found["action_space"], arrow_keys_of(config, names), names)
     observations = Observations(who, shown or found["observation_space"], config.observation)
     wrong = [*_misfits_of_actions(config, actions.spec), *_misfits_of_looks(config, observations)]
     if wrong:

@@ -174,9 +174,9 @@ class EnvPool:
             np.array(cut, np.int8),
         )
 
-    def render(self) -> np.ndarray | None:
-        """Return the full picture of the first copy, (H, W, 3) uint8, or None; of a pool that was made with `render`."""
-        picture: np.ndarray | None = self._answer_of("render", True)
+    def render(self, observation: np.ndarray | None = None) -> np.ndarray | None:
+        """Return the full picture of the first copy, or of an observation (see RemoteEnv); of a pool made with `render`."""
+        picture: np.ndarray | None = self._answer_of("render", True if observation is None else observation)
         return picture
 
     def examine(self, num_envs: int) -> list[str]:
@@ -296,5 +296,7 @@ class EnvPool:
         self._end(process)
         advice = "if memory ran out, lower env.num_envs (`--set env.num_envs=...`, also on resume)"
         if not code:
-            raise EnvironmentFailedError(f"{who} ended its own process, as os._exit does, or closed its pipes to wmloop")
+            raise EnvironmentFailedError(
+                f"{who} ended its own process, as os._exit does, or closed its pipes to wmloop"
+            )
         raise EnvironmentFailedError(f"{who} died with exit code {code}; {advice}")

@@ -11,6 +11,7 @@ from wmloop.envs.faults import where
 from wmloop.envs.output import Sink
 from wmloop.envs.pool import EnvPool
 from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError, WmloopError
+from wmloop.spaces import Vector
 
 _DECISIONS = 8
 
@@ -26,6 +27,7 @@ class RemoteEnv:
         self._pool = EnvPool(config, 1, output=output, render=True)
         self.actions, self.observations = self._pool.actions, self._pool.observations
         self.frames_per_second = self._pool.frames_per_second
+        self._draws = isinstance(self.observations, Vector)
 
     def reset(self, seed: int) -> np.ndarray:
         """Begin the episode of `seed` and return its first observation."""
@@ -45,6 +47,15 @@ class RemoteEnv:
     def render(self) -> np.ndarray | None:
         """Return the full picture, (H, W, 3) uint8, or None where there is none (see RealEnv)."""
         return self._pool.render()
+
+    def draw(self, observation: np.ndarray) -> np.ndarray | None:
+        """Return the full picture of another observation, or None: only some environments draw one (see DrawingEnv).
+
+        A copy of the environment beside the one that is driven draws it.
+        """
+        picture = self._pool.render(observation) if self._draws else None
+        self._draws = picture is not None
+        return picture
 
     def close(self) -> None:
         """End the worker."""

@@ -24,6 +24,7 @@ from wmloop.config import EnvConfig
 from wmloop.envs import processes
 from wmloop.envs.answers import remember_folder
 from wmloop.envs.bounded import BoundedEnv
+from wmloop.envs.drawing import DrawingEnv
 from wmloop.envs.examine import examine
 from wmloop.envs.faults import where
 from wmloop.envs.observations import LARGEST_BYTES
@@ -70,8 +71,9 @@ def serve(work: Work, pipe: Connection, output: Connection | None) -> None:
 
     First sends [Facts]. A request names copies of this worker, by their places in `work.copies`, and has a value for each:
     `("reset", places, starts)`, each start a (seed, decisions), answered by a None each; `("step", places, actions)`, by a
-    (reward, terminated, truncated, frames, cut); `("render", places, asked)`, by a picture or None; or `("examine", places,
-    together)`, by notes. A fault is sent as the exception itself, and ends the worker. What is printed here goes to `output`.
+    (reward, terminated, truncated, frames, cut); `("render", places, asked)`, each asked an observation to be drawn, or True
+    for the present one, by a picture or None; or `("examine", places, together)`, by notes. A fault is sent as the exception
+    itself, and ends the worker. What is printed here goes to `output`.
     """
     if work.core is not None and hasattr(os, "sched_setaffinity"):  # else the policy pushes it to and fro
         with contextlib.suppress(OSError):
@@ -127,7 +129,7 @@ class _Crew:
         self._work, self._pid = work, os.getpid()
         self._seen = np.zeros(0)
         self._copies: list[BoundedEnv] = []
-        self._second: RealEnv | None = None  # made to be examined beside the first
+        self._second: RealEnv | None = None  # made to be examined beside the first, or to draw
         self._at: BoundedEnv | None = None  # the copy at work
 
     def serve(self, pipe: Connection) -> None:
@@ -195,8 +197,12 @@ class _Crew:
             self._seen[self._work.copies[i]] = copy.observation
         return (*done[:4], int(done.cut))  # enums are slow to send
 
-    def _render(self, i: int, _: Any) -> np.ndarray | None:
-        return self._copies[i].env.render()
+    def _render(self, i: int, asked: Any) -> np.ndarray | None:
+        if asked is True:
+            return self._copies[i].env.render()
+        if not isinstance(self._second, DrawingEnv):
+            self._second = DrawingEnv(self._work.config)
+        return self._second.draw(asked)
 
     def _examine(self, i: int, together: bool) -> list[str]:
         if together:

@@ -13,7 +13,7 @@ from wmloop.models.vision import Network, Vision
 
 
 class Encoder(Protocol):
-    """What turns observations (B, ...) into a posterior of latents, and latents z (B, Z) into pictures if there are any.
+    """What turns observations (B, ...) into a posterior of latents, and latents z (B, Z) into pictures and vectors.
 
     `latent` is Z, `pictures` the VAE of pictures, and `stored` what latents lose nothing by being held in.
     """
@@ -36,6 +36,9 @@ class Encoder(Protocol):
 
     def draw(self, z: Tensor) -> Tensor | None:
         """Return pictures (B, H, W, C) uint8 of latents z (B, Z); None where only vectors are seen."""
+
+    def vector(self, z: Tensor) -> Tensor | None:
+        """Return vectors (B, n), in the environment's units, of latents z (B, Z); None where only pictures are seen."""
 
 
 class Vectors(nn.Module):
@@ -82,7 +85,7 @@ class Vectors(nn.Module):
     def draw(self, z: Tensor) -> None:
         """Return nothing: there is nothing to see."""
 
-    def vectors(self, z: Tensor) -> Tensor:
+    def vector(self, z: Tensor) -> Tensor:
         """Return vectors (B, n), in the environment's units, of latents z (B, n)."""
         return z * self.std + self.mean
 
@@ -122,6 +125,10 @@ class PicturesAndVectors(nn.Module):
     def draw(self, z: Tensor) -> Tensor:
         """Return the pictures (B, H, W, C) uint8 of latents z (B, Z)."""
         return self.vision.draw(z[..., : self.vision.latent])
+
+    def vector(self, z: Tensor) -> Tensor:
+        """Return the vectors (B, n), in the environment's units, of latents z (B, Z)."""
+        return self.vectors.vector(z[..., self.vision.latent :])
 
     def _split(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Return pictures (B, H, W, C) uint8 and vectors (B, n) float32 of bytes (B, ...)."""

@@ -80,6 +80,9 @@ class Vision(nn.Module):
         """Return pictures (B, 64, 64, 3) uint8 of latents z (B, Z)."""
         return to_frames(self.decode(z))
 
+    def vector(self, z: Tensor) -> None:
+        """Return nothing: only pictures are seen."""
+
 
 class HistogramEqualizer(nn.Module):
     """Beside each value its rank among its channel's, spread over [-1, 1], by a fixed table: histogram equalisation.

@@ -63,6 +63,13 @@ class VisionMemory:
         frames = self.vision.draw(z)
         return None if frames is None else np.asarray(frames.cpu().numpy())
 
+    @torch.inference_mode()
+    def decode_vector(self, features: Tensor) -> np.ndarray | None:
+        """Return the vectors (N, n) of the z in features (N, Z + D); None where V sees only pictures."""
+        z, _ = self.memory.split(features)
+        vectors = self.vision.vector(z)
+        return None if vectors is None else np.asarray(vectors.cpu().numpy())
+
     def imagination(self, temperature: float) -> Kernel:
         """Return M's dreaming at a mixture temperature."""
         return Kernel(self.memory, temperature, self.terminated_weight)

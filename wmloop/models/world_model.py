@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -105,3 +105,16 @@ class WorldModel(Protocol):
 
         `shape` is the observation's.
         """
+
+
+@runtime_checkable
+class DecodesVectors(Protocol):
+    """What a world model may have besides: words for vectors that are observed, alone or beside a picture."""
+
+    def decode_vector(self, features: Tensor) -> np.ndarray | None:
+        """Return vectors (N, n) in the environment's units of features (N, F); None where none are observed."""
+
+
+def decode_vector(world: WorldModel, features: Tensor) -> np.ndarray | None:
+    """Return the observed vectors (N, n) of features (N, F); None of a world model that does not tell them."""
+    return world.decode_vector(features) if isinstance(world, DecodesVectors) else None

@@ -8,11 +8,11 @@ import numpy as np
 
 from wmloop.agents.agent import Agent
 from wmloop.envs import RealEnv, RemoteEnv
-from wmloop.player.worlds import Moment, decided, how_it_ended
+from wmloop.player.moment import Moment, decided, how_it_ended, observed
 
 
 class Plain:
-    """A real episode; `env` renders RGB arrays, the `real` picture is all there is to see."""
+    """A real episode; `env` renders RGB arrays, the `real` picture and the `real` vector are all there is to see."""
 
     moment: Moment
 
@@ -40,6 +40,5 @@ class Plain:
     ) -> None:
         self._observation = observation
         (action,), self._carry = self._agent.act(self._carry, observation[None])
-        picture = self.env.render()
-        pictures = {} if picture is None else {"real": picture}
-        self.moment = Moment(pictures, decision, score, frames, ended, reward, float("nan"), action)
+        pictures, vectors = observed(self.env, observation)
+        self.moment = Moment(pictures, decision, score, frames, ended, reward, float("nan"), action, vectors=vectors)

@@ -12,18 +12,21 @@ import numpy as np
 from wmloop.display.frames import fit
 from wmloop.display.keys import HELP
 from wmloop.display.lettering import draw_label
+from wmloop.display.plots import Plot
 from wmloop.display.showing import ClosedError, Showing
 from wmloop.display.video import Video
 from wmloop.errors import UsageError, WmloopError
 from wmloop.player.hand import Hand
+from wmloop.player.moment import Moment, World
 from wmloop.player.plain import Plain
-from wmloop.player.worlds import Comparison, Dreamt, Moment, Real, World
+from wmloop.player.worlds import Comparison, Dreamt, Real
 
 _HEIGHT = 400
 #: What `t` and `T` do to the dream's temperature.
 _TURN = 1.15
+_NOTHING = Moment({}, 0, 0.0, 0)
 _PLACES = ("real", "both", "dream")
-_UNSEEN = "this agent's world model does not predict images, so its dreams cannot be shown"
+_UNSEEN = "this agent's world model does not predict images or vectors, so its dreams cannot be shown"
 _WORDS = {"real": "environment", "both": "environment + dream", "dream": "dream", "comparison": "environment"}
 
 
@@ -41,6 +44,7 @@ class Player:
         self._hand = Hand(showing, real.env.actions)
         self._by_hand = self._paused = self._once = self._helping = self._again = False
         self._said = ""
+        self._plot, self._plotted = Plot(), _NOTHING
         self._video: Video | None = None
         self.results: list[str] = []
 
@@ -75,6 +79,7 @@ class Player:
     def _begin(self, seed: int) -> None:
         if isinstance(self._real, Real):
             self._real.dreaming = self._place == "both"
+        self._plot = Plot()
         self._world().reset(seed)
         if self._place != "real" and isinstance(self._real, Real) and not self._real.draws:
             raise UsageError(
@@ -160,8 +165,11 @@ class Player:
         caption = f"{self._about} · seed {seed}, {where} · {self._score(moment)}"
         lines = self._lines(moment)
         if self._helping:
-            lines += [f"{keys:<15} {does}" for keys, does in HELP]
-        picture = compose(moment.pictures, equal=self._comparison is not None)
+            lines += [f"{keys:<15} {does}" for keys, does in (*self._real.env.actions.keys(), *HELP)]
+        if moment is not self._plotted:
+            self._plot.add(moment.vectors)
+            self._plotted = moment
+        picture = compose(moment.pictures, self._comparison is not None, self._plot)
         if self._video is not None:
             self._video.show(picture, caption, lines)
         self._showing.show(picture, caption, lines)
@@ -177,16 +185,17 @@ class Player:
         stands = f"reward {moment.reward:+.1f}   return {moment.score:.1f}{end}{value}"
         tau = f"   τ {self._real.temperature:.2f}" if isinstance(self._real, Real) and self._place != "real" else ""
         acting = self._hand.held if self._by_hand else moment.action
-        action = "  ".join(f"{part:+.2f}" for part in np.atleast_1d(acting))
+        action = self._real.env.actions.describe(acting)
         held = "   paused" if self._paused else ""
         who = "your action" if self._by_hand else "policy's action"
         return [stands, f"{who} {action}{tau}{held}", self._said or moment.ended or "? shows the keys"]
 
 
-def compose(pictures: Mapping[str, np.ndarray], equal: bool = False) -> np.ndarray:
+def compose(pictures: Mapping[str, np.ndarray], equal: bool = False, plot: Plot | None = None) -> np.ndarray:
     """Return one picture of several: the first at full height, the others half as high, in columns at its right.
 
-    If `equal`, all have full height, side by side. Where there are several, each says what it is.
+    If `equal`, all have full height, side by side. Where there are several, each says what it is. A plot that has anything to
+    draw stands at their right, or alone.
     """
     side = _HEIGHT // 2
     parts = []
@@ -196,12 +205,13 @@ def compose(pictures: Mapping[str, np.ndarray], equal: bool = False) -> np.ndarr
         else:
             part = fit(picture, side, side)
         parts.append(draw_label(part, name) if len(pictures) > 1 else part)
-    if equal:
-        return np.concatenate(parts, 1)
+    drawn = [plot.draw(_HEIGHT, _HEIGHT if parts else 2 * _HEIGHT)] if plot else []
+    if equal or not parts:
+        return np.concatenate([*parts, *drawn], 1)
     # two at most below each other: smaller ones would not be worth a look
     columns = [np.concatenate(parts[i : i + 2]) for i in range(1, len(parts), 2)]
     padded = [np.pad(column, ((0, _HEIGHT - len(column)), (0, 0), (0, 0))) for column in columns]
-    return np.concatenate([parts[0], *padded], 1)
+    return np.concatenate([parts[0], *padded, *drawn], 1)
 
 
 def _leave() -> NoReturn:

@@ -1,9 +1,12 @@
-"""The worlds to play in: reality with what V and M make of it, M's dream, and two agents in the same episode."""
+"""The worlds to play in: reality with what V and M make of it, M's dream, and two agents in the same episode.
+
+Where vectors are observed there are the vectors of each moment besides its pictures, or in their place.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +16,10 @@ from wmloop.agents.agent import Agent
 from wmloop.agents.world_model import WorldModelAgent
 from wmloop.dreams import Noise, unroll
 from wmloop.envs import RealEnv, RemoteEnv
-from wmloop.models.world_model import Imagination, Outcome, State
+from wmloop.models.world_model import Imagination, Outcome, State, decode_vector
+from wmloop.player.moment import Moment, World, decided, how_it_ended, observed
 from wmloop.seeding import derive_seed
+from wmloop.spaces import PictureAndVector, Vector
 
 #: Real decisions before a dream branches off: M should know where it is, and some games zoom in as they begin.
 BURN_IN = 20
@@ -23,38 +28,8 @@ OPEN_LOOP = 25
 #: Temperatures that a person can turn to.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.1, 3.0
 
-
-class Moment(NamedTuple):
-    """What there is to see at one decision: pictures (H, W, 3) uint8 by name, and how the episode stands.
-
-    `score` and `frames` count what came before it; `ended` is empty until the last moment, which says how it ended.
-    `reward` is what the decision before was paid, `done` M's probability, given what came, that it ended the episode; NaN
-    without an M.
-    `action`, in the environment's units, and `value`, in rewards still to come, are what the world's agent would do at this
-    moment and what it thinks of it; NaN without a critic.
-    """
-
-    pictures: Mapping[str, np.ndarray]
-    decision: int
-    score: float
-    frames: int
-    ended: str = ""
-    reward: float = 0.0
-    done: float = 0.0
-    action: np.ndarray = np.zeros(0, np.float32)
-    value: float = float("nan")
-
-
-class World(Protocol):
-    """A place to play in. Its own agent decides, unless `step` is given another driver."""
-
-    moment: Moment
-
-    def reset(self, seed: int) -> None:
-        """Begin the episode of a seed."""
-
-    def step(self, driver: Agent[Any] | None = None) -> None:
-        """Go on by a decision; nothing happens after the end."""
+Draw = Callable[[np.ndarray], np.ndarray | None]
+"""(vector) -> the picture (H, W, 3) uint8 of it, or None."""
 
 
 class Real:
@@ -62,12 +37,13 @@ class Real:
 
     The pictures are the `real` one, its `reconstruction` by the world model, and the `expected` one: what it expected to see
     now, one step ago. While `dreaming`, there is the `dream` too: the world model with its eyes closed for up to OPEN_LOOP
-    decisions. Of a world model that draws no pictures there is the `real` one alone.
+    decisions. Of vectors there are the `real` one, the `expected` one and the `dream`, and pictures of the latter two where
+    `draw` makes one of a vector (see RemoteEnv.draw). Of a world model that tells neither there is the `real` picture alone.
     """
 
-    def __init__(self, env: RealEnv | RemoteEnv, agent: WorldModelAgent) -> None:
+    def __init__(self, env: RealEnv | RemoteEnv, agent: WorldModelAgent, draw: Draw | None = None) -> None:
         """Prepare to drive."""
-        self.env, self.agent, self.dreaming = env, agent, False
+        self.env, self.agent, self.dreaming, self._draw = env, agent, False, draw
         self.temperature = 1.0
 
     @property
@@ -88,8 +64,21 @@ class Real:
 
     @property
     def draws(self) -> bool:
-        """Return whether the world model draws pictures, so that there is a dream to look at."""
-        return len(self.moment.pictures) > 1
+        """Return whether the world model tells what it expects to be observed, so that there is a dream to look at."""
+        return "expected" in {**self.moment.pictures, **self.moment.vectors}
+
+    def legend(self, both: bool) -> str:
+        """Return what is shown where, in `both` worlds or in reality alone."""
+        dream = ", and M's open-loop dream" if both else ""
+        match self.env.observations:
+            case Vector():
+                return f"left: the environment; right: its observation, number by number: real, M's prediction{dream}"
+            case PictureAndVector():
+                beside = "; at the right the numbers that are observed"
+            case _:
+                beside = ""
+        told = f"V's reconstruction, below it M's prediction{dream}{beside}"
+        return f"left: the environment; right, if the world model predicts images: {told}"
 
     def reset(self, seed: int) -> None:
         """Begin the episode of a seed."""
@@ -122,28 +111,34 @@ class Real:
         world = self.agent.world
         # also at the end: V sees what it was
         (action,), self._carry = self.agent.act(self._carry, self._observation[None])
-        picture, seen = self.env.render(), picture_of(self.agent, self.state)
-        pictures = {} if picture is None else {"real": picture}
-        if seen is not None:
-            shown = {"reconstruction": self.state, "expected": world.expected(self.state) if decision else self.state}
-            if self.dreaming:
-                shown["dream"] = self.state if self._closed is None else self._closed
-            for name, state in shown.items():
-                drawn = seen if state is self.state else picture_of(self.agent, state)
-                assert drawn is not None, "it has just drawn one"
-                pictures[name] = drawn
+        pictures, vectors = observed(self.env, self._observation)
+        if (seen := picture_of(self.agent, self.state)) is not None:
+            pictures["reconstruction"] = seen
+        self.show("expected", world.expected(self.state) if decision else self.state, pictures, vectors)
+        if self.dreaming:
+            self.show("dream", self.state if self._closed is None else self._closed, pictures, vectors)
         done = float(world.terminated(self.state)) if decision else 0.0
         self.moment = Moment(
-            pictures, decision, score, frames, ended, reward, done, action, worth(self.agent, self.state)
+            pictures, decision, score, frames, ended, reward, done, action, worth(self.agent, self.state), vectors
         )
+
+    def show(self, name: str, state: State, pictures: dict[str, np.ndarray], vectors: dict[str, np.ndarray]) -> None:
+        """Add the picture and the vector of a state under a name, as far as there are any."""
+        picture, vector = picture_of(self.agent, state), vector_of(self.agent, state)
+        if vector is not None:
+            vectors[name] = vector
+            if picture is None and self._draw is not None:
+                picture = self._draw(vector)
+        if picture is not None:
+            pictures[name] = picture
 
 
 class Dreamt:
     """M's dream, which branches off a real episode; the `dream` is all there is to see, `score` what M promises.
 
     What a decision promises counts with the probability that the dream has come to it. The dream is over where it has
-    more probably ended than not, or after as many frames as a real episode has. Of a world model that draws no pictures there
-    is nothing to see.
+    more probably ended than not, or after as many frames as a real episode has. Of a world model that tells neither
+    pictures nor vectors there is nothing to see.
     """
 
     moment: Moment
@@ -194,10 +189,12 @@ class Dreamt:
     @torch.inference_mode()
     def _look(self, decision: int, score: float, ended: str, reward: float, done: float) -> None:
         self._action = self.agent.actor(self._state.features).mode()
-        picture = picture_of(self.agent, self._state)
+        pictures: dict[str, np.ndarray] = {}
+        vectors: dict[str, np.ndarray] = {}
+        self.real.show("dream", self._state, pictures, vectors)
         self.moment = Moment(
-            {} if picture is None else {"dream": picture}, decision, score, decision * self._repeat, ended, reward, done,
-            self.agent.actions.decode(self._action.cpu().numpy())[0], worth(self.agent, self._state),
+            pictures, decision, score, decision * self._repeat, ended, reward, done,
+            self.agent.actions.decode(self._action.cpu().numpy())[0], worth(self.agent, self._state), vectors,
         )  # fmt: skip
 
 
@@ -230,20 +227,10 @@ class Comparison:
         if all(moment.ended for moment in moments):
             ended = "; ".join(f"{name}: score {moment.score:.1f}, {moment.ended}" for name, moment in self.standing())
         leader = max(moments, key=lambda moment: moment.score)
-        pictures = {name: world.moment.pictures["real"] for name, world in self._worlds.items()}
+        pictures = {name: m.pictures["real"] for name, m in self.standing() if "real" in m.pictures}
+        vectors = {name: m.vectors["real"] for name, m in self.standing() if "real" in m.vectors}
         decision = max(moment.decision for moment in moments)
-        self.moment = leader._replace(pictures=pictures, ended=ended, decision=decision)
-
-
-def how_it_ended(reward: float, terminated: bool, truncated: bool) -> str:
-    """Return how a real episode ended with a decision that was paid `reward`; nothing where it goes on."""
-    return f"terminated (last reward {reward:.1f})" if terminated else "truncated" if truncated else ""
-
-
-def decided(driver: Agent[Any], seen: np.ndarray) -> np.ndarray:
-    """Return the action (...) of a driver that has just taken the wheel, in the environment's units, where `seen` is shown."""
-    (action,), _ = driver.act(driver.start(1), seen[None])
-    return np.asarray(action)
+        self.moment = leader._replace(pictures=pictures, ended=ended, decision=decision, vectors=vectors)
 
 
 def as_read(agent: WorldModelAgent, action: np.ndarray, state: State) -> Tensor:
@@ -270,6 +257,12 @@ def picture_of(agent: WorldModelAgent, state: State) -> np.ndarray | None:
     """Return the picture of where an episode is, (H, W, 3) uint8; None where the world model draws none."""
     pictures = agent.world.decode(state.features)
     return None if pictures is None else pictures[0]
+
+
+def vector_of(agent: WorldModelAgent, state: State) -> np.ndarray | None:
+    """Return the vector (n,) that is observed where an episode is; None where the world model tells none."""
+    vectors = decode_vector(agent.world, state.features)
+    return None if vectors is None else vectors[0]
 
 
 def _generator(seed: int, state: State) -> torch.Generator:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from wmloop.report import drawing
 from wmloop.report.drawing import DREAM, GREY, REAL, SEEN
 from wmloop.report.episode import Drive
 from wmloop.report.facts import Facts
 from wmloop.report.probe import Probe
+from wmloop.report.vectors import VectorProbe
 
+#: Numbers of a vector that are shown.
+MOST = 24
 #: Units of work, and from how many hours on it is told in them.
 _UNITS = {"hours": (3.0, 1.0), "minutes": (0.05, 60.0), "seconds": (0.0, 3600.0)}
 
@@ -117,6 +121,40 @@ def ahead(probe: Probe) -> Figure:
     return figure
 
 
+def drift(probe: VectorProbe) -> Figure:
+    """Draw how far an open-loop dream's vectors come to be from reality."""
+    figure, axes = drawing.axes(3.2, xlabel="agent steps ahead", ylabel="RMS error, standard deviations")
+    x = np.arange(1, len(probe.dream_error) + 1)
+    axes.plot(x, probe.dream_error, color=DREAM, label="M's prediction")
+    axes.plot(x, probe.stay_error, color=GREY, linestyle="--", label="the first vector")
+    axes.set_ylim(0)
+    drawing.whole_ticks(axes)
+    drawing.legend(figure)
+    return figure
+
+
+def vectors(lines: Mapping[str, np.ndarray], first: int) -> Figure:
+    """Draw vectors (T, n) by name, the real ones first, a panel for each of up to MOST numbers, from agent step `first` on."""
+    count = min(MOST, next(iter(lines.values())).shape[1])
+    columns = 1 if count <= 4 else 2
+    rows = -(-count // columns)
+    figure, panels = drawing.panels(rows, columns, 0.7 + 0.75 * rows, sharex=True, squeeze=False)
+    for number, axes in enumerate(panels.T.flat):
+        if number >= count:
+            axes.set_axis_off()
+            continue
+        for (name, values), colour in zip(lines.items(), (REAL, DREAM), strict=False):
+            x = np.arange(first, first + len(values))
+            axes.plot(x, values[:, number], color=colour, linewidth=1, label=name)
+        axes.set_ylabel(f"{number}", rotation=0, labelpad=8)
+        axes.tick_params(labelsize=7)
+    for axes in panels[-1]:
+        axes.set_xlabel("agent step")
+    if len(lines) > 1:
+        drawing.legend(figure)
+    return figure
+
+
 def rewards(probe: Probe) -> Figure:
     """Draw rewards paid against those expected, in tenths of equal numbers of decisions."""
     figure, axes = drawing.axes(3.2, xlabel="reward predicted by M", ylabel="real reward, mean")
@@ -146,11 +184,15 @@ def episode(drive: Drive) -> Figure:
     low, high = np.percentile(drive.rewards, [0, 99]) if count else (0, 1)
     if count and drive.rewards.max() > 4 * max(high, 1e-9):
         middle.set_ylim(low, 1.3 * high)
+    below.set(ylabel="action", xlabel="agent step")
+    drawing.whole_ticks(below)
+    if drive.actions.ndim == 1:  # one of several, by its number
+        below.plot(np.arange(count), drive.actions, ".", color=drawing.SERIES[0], markersize=3)
+        below.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+        return figure
     actions = drive.actions.reshape(count, -1)
     for place, colour in zip(range(actions.shape[1]), drawing.SERIES, strict=False):
         below.plot(np.arange(count), actions[:, place], color=colour, linewidth=0.9, label=f"action {place}")
-    below.set(ylabel="action", xlabel="agent step")
-    drawing.whole_ticks(below)
     drawing.legend_above(below, 3)
     return figure
 

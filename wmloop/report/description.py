@@ -195,6 +195,8 @@ def _networks(page: Page, probe: Probe | None, stored: Mapping[str, Mapping[str,
     page.head("The networks")
     if probe:
         for name, layers in probe.networks.items():
+            if not layers:  # it has nothing to learn
+                continue
             total = sum(layer.parameters for layer in layers)
             _network(page, name, total, ["layer", "kind", "output", "parameters"], map(_layer, layers))
     for name, arrays in stored.items():

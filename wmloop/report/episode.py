@@ -11,8 +11,9 @@ from torch import Tensor
 from wmloop.agents.world_model import WorldModelAgent
 from wmloop.dreams import Noise, unroll
 from wmloop.episodes import Episode
-from wmloop.models.world_model import Imagination, State
+from wmloop.models.world_model import State, decode_vector
 from wmloop.seeding import derive_seed
+from wmloop.spaces import ObservationSpec
 
 #: Pictures of a film at most, and decisions of a dream.
 _PICTURES, _DREAM = 250, 80
@@ -23,8 +24,8 @@ class Drive(NamedTuple):
 
     `real` and `seen` are pictures (N, H, W, 3) uint8 of every `stride` decisions, what was seen and V's reconstruction of
     it; `actions` (T, ...) are in the environment's units, `rewards` (T,) were paid, `expected` (T,) were what M expected of
-    each decision. Without a world model there is no `seen` and no `expected`, and of observations that are no pictures no
-    `real`.
+    each decision, `vectors` (T, n) what was observed of vectors. Without a world model there is no `seen` and no `expected`,
+    without pictures no `real`, without vectors none of them.
     """
 
     seed: int
@@ -35,43 +36,48 @@ class Drive(NamedTuple):
     real: np.ndarray | None = None
     seen: np.ndarray | None = None
     expected: np.ndarray | None = None
+    vectors: np.ndarray | None = None
 
 
 class Dream(NamedTuple):
-    """M's dream of T decisions with C acting in it, beside what reality was from the same `decision` of the episode on.
+    """M's dream of T = `length` decisions with C acting in it, beside reality from the same `decision` of the episode on.
 
-    `real` and `dreamt` are pictures (T, H, W, 3) uint8; `predicted` and `paid` the rewards of these decisions.
+    `predicted` and `paid` are the rewards of these decisions; `pictures`, each (T, H, W, 3) uint8, and `vectors`, each (T, n),
+    are the real ones and those dreamt, if there are any.
     """
 
     decision: int
-    real: np.ndarray
-    dreamt: np.ndarray
+    length: int
     predicted: float
     paid: float
+    pictures: tuple[np.ndarray, np.ndarray] | None
+    vectors: tuple[np.ndarray, np.ndarray] | None
 
 
-def drive_of(episode: Episode, seen: np.ndarray | None = None, expected: np.ndarray | None = None) -> Drive:
-    """Return an episode to look at; `seen` are pictures of all its decisions."""
+def drive_of(
+    spec: ObservationSpec, episode: Episode, seen: np.ndarray | None = None, expected: np.ndarray | None = None
+) -> Drive:
+    """Return an episode of observations of `spec` to look at; `seen` are pictures of all its decisions."""
     stride = -(-len(episode) // _PICTURES)
     shown = episode.observations[: len(episode)]
-    real = shown[::stride] if _pictures(shown) else None
     return Drive(
-        episode.seed, episode.score, stride, episode.actions, episode.rewards, real,
-        seen[::stride] if seen is not None and real is not None else None, expected,
+        episode.seed, episode.score, stride, episode.actions, episode.rewards, pictures_of(spec, shown[::stride]),
+        None if seen is None else seen[::stride], expected, vectors_of(spec, shown),
     )  # fmt: skip
 
 
 def dream_of(
-    agent: WorldModelAgent, imagination: Imagination, episode: Episode, start: State, decision: int
+    agent: WorldModelAgent, spec: ObservationSpec, episode: Episode, start: State, decision: int
 ) -> Dream | None:
     """Let C act in M's dream from a real moment on, the state `start` at `decision`, for as long as the episode went on.
 
-    A dream is cut where it has more probably ended than not. Nothing comes of one without pictures of what is observed.
+    A dream is cut where it has more probably ended than not. Nothing comes of one of which the world model tells nothing that
+    is observed.
     """
     count = min(_DREAM, len(episode) - decision)
-    if count < 2 or not _pictures(episode.observations):
+    if count < 2:
         return None
-    first = agent.actor(start.features).mode()
+    imagination, first = agent.world.imagination(1.0), agent.actor(start.features).mode()
     generator = torch.Generator(first.device).manual_seed(derive_seed(episode.seed, "report-dream"))
     noise = Noise.draw(count, 1, imagination.noise_size, first.shape[1], generator)
     states, predicted, survival = [], 0.0, 1.0
@@ -85,13 +91,28 @@ def dream_of(
         survival *= 1 - float(outcome.done)
         if survival < 0.5:
             break
-    dreamt = agent.world.decode(torch.cat(states))
-    if dreamt is None or dreamt.shape[1:] != episode.observations.shape[1:]:
+    features = torch.cat(states)
+    came = episode.observations[decision + 1 : decision + 1 + len(states)]
+    pictures = _beside(pictures_of(spec, came), agent.world.decode(features))
+    vectors = _beside(vectors_of(spec, came), decode_vector(agent.world, features))
+    if pictures is None and vectors is None:
         return None
-    real = episode.observations[decision + 1 : decision + 1 + len(states)]
     paid = float(episode.rewards[decision : decision + len(states)].sum())
-    return Dream(decision, real, dreamt, predicted, paid)
+    return Dream(decision, len(states), predicted, paid, pictures, vectors)
 
 
-def _pictures(observations: np.ndarray) -> bool:
-    return observations.dtype == np.uint8 and observations.ndim == 4 and observations.shape[3] == 3
+def pictures_of(spec: ObservationSpec, observations: np.ndarray) -> np.ndarray | None:
+    """Return the pictures (N, H, W, 3) uint8 of observations (N, ...); None where they have none."""
+    pictures = [picture for one in observations if (picture := spec.picture(one)) is not None]
+    return np.stack(pictures) if pictures else None
+
+
+def vectors_of(spec: ObservationSpec, observations: np.ndarray) -> np.ndarray | None:
+    """Return the vectors (N, n) float32 of observations (N, ...); None where they have none."""
+    vectors = [vector for one in observations if (vector := spec.numbers(one)) is not None]
+    return np.stack(vectors) if vectors else None
+
+
+def _beside(real: np.ndarray | None, dreamt: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return both, where there are both and they are of one shape."""
+    return (real, dreamt) if real is not None and dreamt is not None and real.shape == dreamt.shape else None

@@ -15,27 +15,27 @@ from wmloop.agents.collector import UNLIMITED, EpisodeTask, drive, halves
 from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import WorldModelAgent
 from wmloop.config import RunConfig
-from wmloop.dreams import Noise, foretell, unroll
+from wmloop.dreams import foretell
 from wmloop.envs import Envs, make_envs
 from wmloop.episodes import Episode
-from wmloop.models.world_model import State
-from wmloop.report.episode import Dream, Drive, dream_of, drive_of
+from wmloop.models.world_model import decode_vector
+from wmloop.report.branches import WARM, Branches, Seen, branch
+from wmloop.report.episode import Dream, Drive, dream_of, drive_of, pictures_of
+from wmloop.report.vectors import VectorProbe, probe_vectors
 from wmloop.seeding import derive_seed, fresh_seeds
 from wmloop.serving.agent import Served
 from wmloop.spaces import ObservationSpec
 from wmloop.store import Version
 from wmloop.training.rollouts import require_same_actions
 
-#: Fresh episodes driven, and dreams branched off them, each for so many decisions.
-_EPISODES, _DREAMS, _AHEAD = 4, 8, 50
+#: Fresh episodes driven.
+_EPISODES = 4
 #: Decisions ahead at which a dream is shown, those that it has.
 _STEPS = (1, 5, 15, 50)
-#: Pictures in a row, and dreams shown.
-_PICTURES, _STRIPS = 6, 3
+#: Pictures in a row.
+_PICTURES = 6
 #: Dreams of one step whose mean is what M expects of it.
 _ONE_STEP = 8
-#: M has seen so many decisions before it is asked; some games zoom in as they begin.
-_WARM = 20
 
 
 class Layer(NamedTuple):
@@ -68,7 +68,7 @@ class Probe:
     2, ... decisions of an open-loop dream under the actions really taken: `dream_error`, and for comparison `stay_error`, of
     the picture it branched off from. `seen_error` is V's own, everywhere. `reward` (T, 2) are rewards expected a decision
     ahead and paid, `done` (T, 2) the probability that the episode ends and whether it did. `drive` is the first episode to look
-    at, `dream` one that branched off it.
+    at, `dream` one that branched off it, and `vectors` M's work on vectors, where these are observed.
     """
 
     scores: Sequence[float]
@@ -87,18 +87,12 @@ class Probe:
     networks: dict[str, Sequence[Layer]]
     drive: Drive
     dream: Dream | None
+    vectors: VectorProbe | None
 
     @property
     def draws(self) -> bool:
         """Return whether there are pictures by the world model."""
         return len(self.seen) > 0
-
-
-class _Seen(NamedTuple):
-    """Where the agent was at each of T decisions of one episode, and what it did there, (T, A)."""
-
-    state: State
-    action: Tensor
 
 
 def look(
@@ -111,13 +105,14 @@ def look(
         require_same_actions(rollouts, pool.actions)
         agent = served.agent(config, pool.actions, device)
         episodes: list[Episode] = []
-        seen: list[_Seen] = []
+        seen: list[Seen] = []
         for i in range(0, _EPISODES, pool.num_envs):
             driven, held = _drive(pool, agent, seeds[i : i + pool.num_envs])
             episodes, seen = episodes + driven, seen + held
             say(f"drove {len(episodes)} of {_EPISODES} fresh episodes")
     with torch.inference_mode():
-        return _ask(agent, episodes, seen, networks(agent, seen[0].state.at([0]).features, pool.observations))
+        layers = networks(agent, seen[0].state.at([0]).features, pool.observations)
+        return _ask(agent, pool.observations, episodes, seen, layers)
 
 
 def watch(
@@ -130,32 +125,37 @@ def watch(
         agents = dict.fromkeys(halves(1), served.agent(config, pool.actions, device))
         wave = [EpisodeTask(one, UNLIMITED) for one in fresh_seeds(1, seed)]
         (episode,) = drive(pool, wave, agents, lambda frames, picture: None)
-    say("drove 1 of 1 fresh episodes")
-    return drive_of(episode)
+        say("drove 1 of 1 fresh episodes")
+    return drive_of(pool.observations, episode)
 
 
-def _drive(pool: Envs, agent: WorldModelAgent, seeds: Sequence[int]) -> tuple[list[Episode], list[_Seen]]:
+def _drive(pool: Envs, agent: WorldModelAgent, seeds: Sequence[int]) -> tuple[list[Episode], list[Seen]]:
     trace, agents = Recorder(), dict.fromkeys(halves(pool.num_envs), agent)
     wave = [EpisodeTask(seed, UNLIMITED) for seed in seeds]
     episodes = drive(pool, wave, agents, lambda frames, picture: None, note=trace.note)
-    return episodes, [_Seen(*trace.of(i, slice(0, len(episode)))) for i, episode in enumerate(episodes)]
+    return episodes, [Seen(*trace.of(i, slice(0, len(episode)))) for i, episode in enumerate(episodes)]
 
 
 def _ask(
-    agent: WorldModelAgent, episodes: Sequence[Episode], seen: Sequence[_Seen], layers: dict[str, Sequence[Layer]]
-) -> Probe:
+    agent: WorldModelAgent, spec: ObservationSpec, episodes: Sequence[Episode], seen: Sequence[Seen],
+    layers: dict[str, Sequence[Layer]],
+) -> Probe:  # fmt: skip
     first, begun = episodes[0], seen[0]
     at = np.linspace(0, len(first) - 1, _PICTURES).astype(int)
-    later = np.linspace(min(_WARM, len(first) // 4), max(len(first) - 2, 0), _PICTURES).astype(int)
+    later = np.linspace(min(WARM, len(first) // 4), max(len(first) - 2, 0), _PICTURES).astype(int)
     expected = agent.world.expected(agent.world.advance(begun.state, begun.action).at(later.tolist()))
-    pictures = agent.world.decode(begun.state.features)
+    pictures, real = agent.world.decode(begun.state.features), pictures_of(spec, first.observations[:-1])
     came = np.minimum(later + 1, len(first) - 1)
     strips, told, seen_error = list[Strip](), np.zeros((2, 0)), float("nan")
     none: np.ndarray = np.zeros((0, 1, 1, 3), np.uint8)
-    shown = none, none, none
-    if pictures is not None and pictures.shape == first.observations[:-1].shape:
-        strips, told, seen_error = _open_loop(agent, episodes, seen)
-        shown = pictures[at], pictures[came], _decoded(agent, expected.features)
+    shown = none, none, none, none
+    draws = pictures is not None and real is not None and pictures.shape == real.shape
+    tells = _tells(agent, spec, first, begun)
+    branches = branch(agent, episodes, seen) if draws or tells else None
+    if real is not None and pictures is not None and draws and branches:
+        strips, told, seen_error = _pictured(agent, spec, episodes, seen, branches)
+        shown = real[at], pictures[at], pictures[came], _decoded(agent, expected.features)
+    vectors = probe_vectors(agent, spec, episodes, seen, branches) if tells and branches else None
     dream_error, stay_error = told
     rewards, dones = [], []
     imagination = agent.world.imagination(1.0)
@@ -167,64 +167,65 @@ def _ask(
         ends[-1] = float(episode.terminated)
         rewards.append(np.stack([reward * agent.world.reward_scale, episode.rewards], 1))
         dones.append(np.stack([done, ends], 1))
-    seen_first = pictures if strips else None
-    warm = min(_WARM, len(first) // 4)
-    dream = dream_of(agent, imagination, first, begun.state.at([warm]), warm)
+    warm = min(WARM, len(first) // 4)
+    dream = dream_of(agent, spec, first, begun.state.at([warm]), warm)
     return Probe(
         [episode.score for episode in episodes], [episode.seed for episode in episodes],
-        first.observations[at], shown[0], seen_error, shown[1], shown[2],
+        shown[0], shown[1], seen_error, shown[2], shown[3],
         strips, _steps(len(dream_error)), dream_error, stay_error, np.concatenate(rewards), np.concatenate(dones), layers,
-        drive_of(first, seen_first, rewards[0][:, 0]), dream,
+        drive_of(spec, first, pictures if draws else None, rewards[0][:, 0]), dream, vectors,
     )  # fmt: skip
 
 
-def _open_loop(
-    agent: WorldModelAgent, episodes: Sequence[Episode], seen: Sequence[_Seen]
+def _pictured(
+    agent: WorldModelAgent, spec: ObservationSpec, episodes: Sequence[Episode], seen: Sequence[Seen], branches: Branches
 ) -> tuple[list[Strip], np.ndarray, float]:
-    """Branch dreams off all over the episodes; the real actions go on, and no real picture is seen any more.
-
-    Return some of them, the errors (2, T) of all dreamt pictures and of those that they branched off from, and those of
-    pictures of what is seen.
-    """
-    longest = max(map(len, episodes))
-    ahead, warm = min(_AHEAD, (longest + 1) // 2), min(_WARM, longest // 4)
-    places = [(i, t) for i, e in enumerate(episodes) for t in range(warm, len(e) - ahead + 1)]
-    chosen = [places[k] for k in np.linspace(0, len(places) - 1, min(_DREAMS, len(places))).astype(int)]
-    start = State.cat([seen[i].state.at([t]) for i, t in chosen])
-    taken = torch.stack([seen[i].action[t : t + ahead] for i, t in chosen], 1)
-    generator = torch.Generator(taken.device).manual_seed(derive_seed(episodes[0].seed, "report"))
-    imagination = agent.world.imagination(1.0)
-    noise = Noise.draw(ahead, len(chosen), imagination.noise_size, taken.shape[2], generator)
-    begun = np.stack([episodes[i].observations[t] for i, t in chosen])
-    steps, shown = _steps(ahead), dict[int, np.ndarray]()
-    errors = np.zeros((2, ahead))
-    for k, (state, _) in enumerate(unroll(imagination, start, lambda k, state: (state, taken[k]), noise)):
-        real = np.stack([episodes[i].observations[t + k + 1] for i, t in chosen])
-        pictures = _decoded(agent, state.features)
-        errors[:, k] = _error(pictures, real), _error(begun, real)
-        if k + 1 in steps:
-            shown[k + 1] = pictures
+    """Return some dreams, the errors (2, T) of all dreamt pictures and of those that they branched off from, and V's own."""
+    picture = functools.partial(_picture, spec)
+    steps, shown = _steps(len(branches.features)), dict[int, np.ndarray]()
+    errors = np.zeros((2, len(branches.features)))
+    begun = branches.real(episodes, 0, picture)
+    for k, features in enumerate(branches.features, 1):
+        real, pictures = branches.real(episodes, k, picture), _decoded(agent, features)
+        errors[:, k - 1] = _error(pictures, real), _error(begun, real)
+        if k in steps:
+            shown[k] = pictures
     strips = []
-    for n in np.linspace(0, len(chosen) - 1, min(_STRIPS, len(chosen))).astype(int):
-        i, t = chosen[n]
-        real = np.stack([episodes[i].observations[t + k] for k in steps])
-        told = _decoded(agent, agent.world.observe(None, None, real).features)
+    for n in branches.some():
+        i, t = branches.places[n]
+        came = np.stack([episodes[i].observations[t + k] for k in steps])
+        told = _decoded(agent, agent.world.observe(None, None, came).features)
+        real = np.stack([picture(observation) for observation in came])
         strips.append(Strip(episodes[i].seed, t, real, told, np.stack([shown[k][n] for k in steps])))
-    return strips, errors, _seen_error(agent, episodes, seen)
+    return strips, errors, _seen_error(agent, spec, episodes, seen)
 
 
 def _steps(ahead: int) -> list[int]:
     return [k for k in _STEPS if k <= ahead]
 
 
-def _seen_error(agent: WorldModelAgent, episodes: Sequence[Episode], seen: Sequence[_Seen]) -> float:
+def _seen_error(
+    agent: WorldModelAgent, spec: ObservationSpec, episodes: Sequence[Episode], seen: Sequence[Seen]
+) -> float:
     chosen = [
-        (e.observations[t], held.state.features[t])
+        (_picture(spec, e.observations[t]), held.state.features[t])
         for e, held in zip(episodes, seen, strict=False)
         for t in range(0, len(e), 20)
     ]
     features = torch.stack([features for _, features in chosen])
     return _error(_decoded(agent, features), np.stack([picture for picture, _ in chosen]))
+
+
+def _picture(spec: ObservationSpec, observation: np.ndarray) -> np.ndarray:
+    picture = spec.picture(observation)
+    assert picture is not None, "there are pictures"
+    return picture
+
+
+def _tells(agent: WorldModelAgent, spec: ObservationSpec, episode: Episode, held: Seen) -> bool:
+    """Tell whether the world model knows the vectors that are observed."""
+    real, told = spec.numbers(episode.observations[0]), decode_vector(agent.world, held.state.features[:1])
+    return real is not None and told is not None and told.shape == (1, *real.shape)
 
 
 def _decoded(agent: WorldModelAgent, features: Tensor) -> np.ndarray:

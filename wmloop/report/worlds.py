@@ -11,9 +11,12 @@ from wmloop.report.episode import Dream, Drive
 from wmloop.report.facts import Facts
 from wmloop.report.html import Page, cell, chart, film, still
 from wmloop.report.probe import Probe
+from wmloop.report.vectors import VectorProbe
+from wmloop.view.words import figure
 
 #: How long each picture of a film is shown.
 _MILLISECONDS = 80
+_OPEN_LOOP = "From a moment of a real episode on, M continues from its own predictions, with the recorded actions."
 
 
 def watched(page: Page, drive: Drive, dream: Dream | None, agent: str) -> None:
@@ -35,23 +38,42 @@ def watched(page: Page, drive: Drive, dream: Dream | None, agent: str) -> None:
         films.append(film(beside, _MILLISECONDS, what + each))
     if dream is not None:
         told = (
-            f"From agent step {dream.decision} on. Left: the real episode. Right: M's dream, in which C acts without further"
-            f" observations. Sum of rewards over these {len(dream.real)} agent steps: predicted {cell(dream.predicted)}, real"
+            "M's dream, in which C acts without further"
+            f" observations. Sum of rewards over these {dream.length} agent steps: predicted {cell(dream.predicted)}, real"
             f" {cell(dream.paid)}."
         )
-        films.append(film([dream.real, dream.dreamt], _MILLISECONDS, told))
+        if dream.pictures is not None:
+            where = f"From agent step {dream.decision} on. Left: the real episode. Right: {told}"
+            films.append(film(dream.pictures, _MILLISECONDS, where))
+        if dream.vectors is not None:
+            real, dreamt = dream.vectors
+            drawn = charts.vectors({"real episode": real, "M's dream": dreamt}, dream.decision + 1)
+            films.append(chart(drawn, f"The vector observed, from agent step {dream.decision} on, and in {told}"))
+    if drive.vectors is not None:
+        drawn = charts.vectors({"observed": drive.vectors}, 0)
+        films.append(chart(drawn, "the vector that is observed in the same episode, number by number"))
     page.pair(*films, chart(charts.episode(drive), "the same episode, step by step"))
 
 
 def worlds(page: Page, probe: Probe) -> None:
     """Show V's reconstructions and M's dreams beside reality."""
-    if not probe.draws:
-        page.head("What M predicts")
-        page.say("This agent's world model does not predict images, so its dreams cannot be shown.")
-        page.pair(
-            chart(charts.rewards(probe), "rewards predicted one agent step ahead; on the line they are as predicted")
-        )
+    rewards = chart(charts.rewards(probe), "rewards predicted one agent step ahead; on the line they are as predicted")
+    if probe.draws:
+        _reconstructions(page, probe)
+    page.head("M's predictions")
+    if probe.draws:
+        _pictures(page, probe)
+    if probe.vectors is not None:
+        _vectors(page, probe.vectors)
+    if probe.draws or probe.vectors is not None:
+        drawn = chart(charts.ahead(probe), "error of the predicted images") if probe.draws else ""
+        page.pair(drawn, rewards)
         return
+    page.say("This agent's world model does not predict images or vectors, so its dreams cannot be shown.")
+    page.pair(rewards)
+
+
+def _reconstructions(page: Page, probe: Probe) -> None:
     page.head("V's reconstructions")
     page.say("Above: observations. Below: V's reconstructions. What is missing there is not available to M and C.")
     page.add(
@@ -60,7 +82,9 @@ def worlds(page: Page, probe: Probe) -> None:
             f"episode of environment seed {probe.seeds[0]}, six moments from its start to its end",
         )
     )
-    page.head("M's predictions")
+
+
+def _pictures(page: Page, probe: Probe) -> None:
     page.subhead("One agent step ahead")
     page.add(
         still(
@@ -69,10 +93,7 @@ def worlds(page: Page, probe: Probe) -> None:
         )
     )
     page.subhead("Open loop")
-    page.say(
-        "From a moment of a real episode on, M continues from its own predictions, with the recorded actions. The columns are"
-        f" agent steps ahead: {', '.join(map(str, probe.steps))}."
-    )
+    page.say(_OPEN_LOOP + f" The columns are agent steps ahead: {', '.join(map(str, probe.steps))}.")
     page.pair(*(
         still(
             [strip.real, strip.seen, strip.dreamt],
@@ -80,9 +101,34 @@ def worlds(page: Page, probe: Probe) -> None:
         )
         for strip in probe.strips
     ))  # fmt: skip
+
+
+def _vectors(page: Page, probe: VectorProbe) -> None:
+    page.subhead("The observed vector, one agent step ahead")
+    page.say(
+        "A prediction that always said that nothing changes would have the error in the last column. All are root mean squares,"
+        " in the environment's units."
+    )
+    rows = [
+        [f"{number}", *map(figure, row)]
+        for number, row in enumerate(zip(probe.deviation, probe.error, probe.change, strict=True))
+    ]
+    page.table(
+        ["number", "standard deviation", "error of M's prediction", "change in one agent step"], rows[: charts.MOST]
+    )
+    if len(rows) > charts.MOST:
+        page.say(f"The vector has {len(rows)} numbers; the first {charts.MOST} are shown.")
+    page.subhead("The observed vector, open loop")
+    page.say(_OPEN_LOOP)
     page.pair(
-        chart(charts.ahead(probe), "error of the predicted images"),
-        chart(charts.rewards(probe), "rewards predicted one agent step ahead; on the line they are as predicted"),
+        *(
+            chart(
+                charts.vectors({"real episode": track.real, "M's prediction": track.dreamt}, track.decision),
+                f"seed {track.seed}, from agent step {track.decision} on",
+            )
+            for track in probe.tracks
+        ),
+        chart(charts.drift(probe), "error of the predicted vectors, in standard deviations of each number"),
     )
 
 

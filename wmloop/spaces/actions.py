@@ -11,6 +11,9 @@ from wmloop.config import RandomDriving, RolloutConfig
 from wmloop.entries import found
 from wmloop.errors import UsageError
 
+#: The keys that steer, as the help on the screen names them.
+ARROWS = "arrows, w a s d"
+
 
 class Perturbing(Protocol):
     """What pushes N drivers off their line now and then."""
@@ -59,8 +62,14 @@ class ActionSpec(Protocol):
     def perturbations(self, settings: RolloutConfig, rngs: Sequence[np.random.Generator]) -> Perturbing:
         """Return what pushes a driver for each generator."""
 
-    def from_keys(self, steer: float, up: float, down: float) -> np.ndarray:
-        """Return the action of a hand that steers in [-1, 1], to the right, and holds up and down in [0, 1]."""
+    def from_keys(self, steer: float, up: float, down: float, digit: int | None = None) -> np.ndarray:
+        """Return the action of a hand that steers in [-1, 1], to the right, holds up and down in [0, 1], and a number key."""
+
+    def keys(self) -> Sequence[tuple[str, str]]:
+        """Return what keys do, as the help on the screen has it: pairs of the keys and what they do."""
+
+    def describe(self, action: np.ndarray) -> str:
+        """Return an action (...) as people read it."""
 
 
 #: Where each kind of actions is: `module:name` of its class. A record that names no kind is of the first.

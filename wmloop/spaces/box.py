@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from wmloop.config import RandomDriving, RolloutConfig
+from wmloop.spaces.actions import ARROWS
 
 
 class BoxActions:
@@ -82,8 +83,8 @@ class BoxActions:
         """Return what pushes a driver for each generator."""
         return Perturbations(settings, self.size, rngs)
 
-    def from_keys(self, steer: float, up: float, down: float) -> np.ndarray:
-        """Return the action (A,) of a hand on the wheel.
+    def from_keys(self, steer: float, up: float, down: float, digit: int | None = None) -> np.ndarray:
+        """Return the action (A,) of a hand on the wheel; there are no actions by number.
 
         The first dimension steers. With three, gas and brake are one each; with two, they share one. More dimensions rest
         at zero, or at what is nearest to it.
@@ -94,6 +95,19 @@ class BoxActions:
         for i, value in enumerate(wanted[: self.size]):
             action[i] = rest[i] + value * (self.high[i] - rest[i] if value > 0 else rest[i] - self.low[i])
         return action
+
+    def keys(self) -> Sequence[tuple[str, str]]:
+        """Return which dimensions the arrow keys are."""
+        parts = ["left, right: action 0"]
+        if self.size == 2:
+            parts.append("down, up: action 1")
+        elif self.size > 2:
+            parts += ["up: action 1", "down: action 2"]
+        return [(ARROWS, "; ".join(parts))]
+
+    def describe(self, action: np.ndarray) -> str:
+        """Return the numbers."""
+        return "  ".join(f"{part:+.2f}" for part in action)
 
 
 class Perturbations:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from wmloop.config import RandomDriving, RolloutConfig
+from wmloop.spaces.actions import ARROWS
 
 #: What a push adds to the action that it holds, in units of a sampled one-hot action: more than any of these weighs.
 _PUSH = 2.0
@@ -20,12 +21,12 @@ class DiscreteActions:
     shape: tuple[int, ...] = ()
     dtype = np.dtype(np.int64)
 
-    def __init__(self, size: int, arrow_keys: Sequence[int] = ()) -> None:
-        """Take how many there are, and which are those of no key, left, right, up and down.
+    def __init__(self, size: int, arrow_keys: Sequence[int] = (), names: Sequence[str] = ()) -> None:
+        """Take how many there are, which are those of no key, left, right, up and down, and what each is called.
 
-        Where these are not told, they are the first five, as far as there are; of two actions, 0 is left and 1 is right.
+        Where the keys are not told, they are the first five, as far as there are; of two actions, 0 is left and 1 is right.
         """
-        self.size = size
+        self.size, self._names = size, tuple(names)
         self.arrow_keys = tuple(arrow_keys or ((0, 0, 1) if size == 2 else range(min(size, 5))))
 
     def __str__(self) -> str:
@@ -70,10 +71,23 @@ class DiscreteActions:
         """Return what pushes a driver for each generator."""
         return HeldActions(settings, self, rngs)
 
-    def from_keys(self, steer: float, up: float, down: float) -> np.ndarray:
-        """Return the action of a hand on the arrow keys, () int64: of those that are held, the last of `arrow_keys`."""
+    def from_keys(self, steer: float, up: float, down: float, digit: int | None = None) -> np.ndarray:
+        """Return the action of a hand, () int64: of a number key, else of the arrow keys held the last of `arrow_keys`."""
+        if digit is not None and digit < self.size:
+            return np.asarray(digit)
         pressed = (True, steer < 0, steer > 0, up > 0, down > 0)
         return np.asarray([action for action, held in zip(self.arrow_keys, pressed, strict=False) if held][-1])
+
+    def keys(self) -> Sequence[tuple[str, str]]:
+        """Return which actions the arrow keys are, and the number keys."""
+        held = zip(("no key", "left", "right", "up", "down"), self.arrow_keys, strict=False)
+        arrows = ", ".join(f"{key}: {self.describe(np.asarray(action))}" for key, action in held)
+        return [(ARROWS, arrows), (f"0 to {min(self.size, 10) - 1}", "the action of that number")]
+
+    def describe(self, action: np.ndarray) -> str:
+        """Return the action's number, and what it is called if that is known."""
+        number = int(action)
+        return f"{number} {self._names[number]}" if number < len(self._names) else f"{number}"
 
 
 class HeldActions:

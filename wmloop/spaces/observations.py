@@ -22,6 +22,9 @@ class ObservationSpec(Protocol):
     def picture(self, observation: np.ndarray) -> np.ndarray | None:
         """Return an observation as people see it, (H, W, 3) uint8; None where there is nothing to see."""
 
+    def numbers(self, observation: np.ndarray) -> np.ndarray | None:
+        """Return the vector in an observation, (n,) float32; None where it has none."""
+
     def record(self) -> dict[str, Any]:
         """Return the space as JSON has it, by its kind; `recorded_observations` reads it."""
 
@@ -47,6 +50,9 @@ class Pixels(NamedTuple):
         """Return the picture itself, a grey one in three equal channels."""
         return observation if self.channels == 3 else observation.repeat(3, -1)
 
+    def numbers(self, observation: np.ndarray) -> None:
+        """Return nothing."""
+
     def record(self) -> dict[str, Any]:
         """Return height, width and channels."""
         return {"pixels": list(self)}
@@ -69,6 +75,10 @@ class Vector(NamedTuple):
 
     def picture(self, observation: np.ndarray) -> None:
         """Return nothing."""
+
+    def numbers(self, observation: np.ndarray) -> np.ndarray:
+        """Return the observation itself."""
+        return observation
 
     def record(self) -> dict[str, Any]:
         """Return the size."""
@@ -105,6 +115,10 @@ class PictureAndVector(NamedTuple):
     def picture(self, observation: np.ndarray) -> np.ndarray:
         """Return the picture of an observation, a grey one in three equal channels."""
         return self.pixels.picture(observation[: self._bytes].reshape(self.pixels.shape))
+
+    def numbers(self, observation: np.ndarray) -> np.ndarray:
+        """Return the vector of an observation, (size,) float32."""
+        return observation[self._bytes :].copy().view(np.float32)
 
     def record(self) -> dict[str, Any]:
         """Return what both are."""
