@@ -165,14 +165,11 @@ class EnvPool:
         done = self._answer()
         copies: range = done.copies
         reward, terminated, truncated, frames, cut = zip(*(done.answers[copy] for copy in copies), strict=True)
+        ends = np.array(terminated, np.bool_), np.array(truncated, np.bool_)
         return copies, PoolStep(
-            self._seen[copies.start : copies.stop : copies.step].copy(),
-            np.array(reward, np.float32),
-            np.array(terminated, np.bool_),
-            np.array(truncated, np.bool_),
-            np.array(frames, np.int64),
-            np.array(cut, np.int8),
-        )
+            self._seen[copies.start : copies.stop : copies.step].copy(), np.array(reward, np.float32), *ends,
+            np.array(frames, np.int64), np.array(cut, np.int8),
+        )  # fmt: skip
 
     def render(self, observation: np.ndarray | None = None) -> np.ndarray | None:
         """Return the full picture of the first copy, or of an observation (see RemoteEnv); of a pool made with `render`."""
