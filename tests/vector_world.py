@@ -6,7 +6,7 @@ import torch
 from wmloop.agents.world_model import Agent
 from wmloop.models.controller import GaussianActor
 from wmloop.models.world_model import Outcome, State
-from wmloop.spaces import BoxActions
+from wmloop.spaces import BoxActions, Vector
 
 PUSH = 0.1
 
@@ -14,7 +14,7 @@ PUSH = 0.1
 class PointEnv:
     """The point begins where its track says; a step pays minus the distance (2,) that it is then from the origin."""
 
-    actions = BoxActions([-1, -1], [1, 1])
+    actions, observations = BoxActions([-1, -1], [1, 1]), Vector(2)
 
     def reset(self, track):
         self.point = np.random.default_rng(track).uniform(-1, 1, 2).astype(np.float32)
