@@ -87,7 +87,7 @@ def test_actions_come_in_the_dtype_and_bounds_of_the_space(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name", ["RewardArray", "RewardScalar", "RewardInt", "RewardBool", "EndsByNumpy", "Observes", "OneBuffer", "Nested",
-             "Flipped", "Int64Pictures", "NoRenderMode", "StrangeSpeed"],
+             "Flipped", "Grey", "Int64Pictures", "NoRenderMode", "StrangeSpeed"],
 )  # fmt: skip
 def test_what_is_only_unusual_is_driven_without_a_word(name: str) -> None:
     assert notes(name) == []
@@ -583,7 +583,7 @@ def test_an_imported_agent_loads_no_module_that_its_file_names_without_being_tru
 
 
 def test_every_habit_is_tried_here() -> None:
-    text = Path(__file__).read_text()
+    text = "".join((Path(__file__).parent / name).read_text() for name in ("test_strange_envs.py", "test_kinds.py"))
     assert [name for name in STRANGE if f'"{name}"' not in text and f"'{name}'" not in text] == []
 
 
