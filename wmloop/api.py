@@ -209,7 +209,8 @@ def dream(
     It branches off the first real episode of `wmloop eval` with this `seed`, after a few agent steps. It ends once the
     episode has more probably terminated than not (dreams in training are never ended so), or after as many frames as a
     real episode has. Each Moment is one agent step of the dream and has the `dream`'s image and vector, if the world model
-    predicts them, the reward, the probability that the episode has terminated, the action and the critic's value (see player.Moment).
+    predicts them, the reward, the probability that the episode has terminated, the action and the critic's value (see
+    player.Moment).
 
     >>> import itertools, wmloop
     >>> moments = list(itertools.islice(wmloop.dream("demo", seed=1), 5))
