@@ -373,7 +373,9 @@ def test_a_vector_that_is_not_finite_is_told_with_copy_seed_and_decision() -> No
         pool.reset([8])
         pool.step(np.zeros((1, 2), np.float32))
         pool.step(np.zeros((1, 2), np.float32))
-        with pytest.raises(EnvironmentFailedError, match=r"copy 0 \(seed 8, decision 3\) showed nan as number 1 of 2"):
+        with pytest.raises(
+            EnvironmentFailedError, match=r"copy 0 \(seed 8, agent step 3\) showed nan as number 1 of 2"
+        ):
             pool.step(np.zeros((1, 2), np.float32))
 
 

@@ -299,7 +299,7 @@ def test_a_report_on_a_world_model_that_draws_no_pictures_says_so_and_shows_the_
     assert wmloop("report", "one", "--to", tmp_path / "here", runs=runs).exit_code == 0
     words = check(tmp_path / "here" / "report.html")
     assert "does not predict images" in words
-    assert "Above: observations" not in words
+    assert "What is missing there is not available" not in words
     assert "Terminations" in words
     assert "rewards predicted one agent step ahead" in words
     assert "error of the predicted images" not in words

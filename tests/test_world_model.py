@@ -121,7 +121,7 @@ def test_reality_is_played_without_the_pictures_of_a_world_model_that_draws_none
     with pytest.raises(ClosedError):
         Player(script, real, Dreamt(real, 60, 1), "real", "points", 10.0).play([3])
     assert list(real.moment.pictures) == ["real"]
-    assert "does not predict images" in script.shown[2][2][2]
+    assert "does not predict images or vectors" in script.shown[2][2][2]
     assert all("environment" in caption for _, caption, _ in script.shown)
 
 

@@ -122,10 +122,10 @@ class Run:
             real.temperature = temperature
             dreamt = Dreamt(real, config.env.most_frames, config.env.action_repeat)
             dreamt.reset(fresh_seeds(1, seed)[0])
-        yield dreamt.moment
-        while not dreamt.moment.ended:
-            dreamt.step()
-            yield dreamt.moment
+            yield dreamt.moment  # the environment stays: it may draw what is dreamt
+            while not dreamt.moment.ended:
+                dreamt.step()
+                yield dreamt.moment
 
     def train(self, report: Callable[[Event], None] | None = None) -> str:
         """Train the run until its goal is reached or its budget used up; return which: `goal`, `iterations` or `hours`.
@@ -208,8 +208,9 @@ def dream(
 
     It branches off the first real episode of `wmloop eval` with this `seed`, after a few agent steps. It ends once the
     episode has more probably terminated than not (dreams in training are never ended so), or after as many frames as a
-    real episode has. Each Moment is one agent step of the dream and has the `dream`'s image, if the world model predicts
-    any, the reward, the probability that the episode has terminated, the action and the critic's value (see player.Moment).
+    real episode has. Each Moment is one agent step of the dream and has the `dream`'s image and vector, if the world model
+    predicts them, the reward, the probability that the episode has terminated, the action and the critic's value (see
+    player.Moment).
 
     >>> import itertools, wmloop
     >>> moments = list(itertools.islice(wmloop.dream("demo", seed=1), 5))

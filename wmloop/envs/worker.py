@@ -198,7 +198,7 @@ class _Crew:
         return (*done[:4], int(done.cut))  # enums are slow to send
 
     def _render(self, i: int, asked: Any) -> np.ndarray | None:
-        if asked is True:
+        if not np.ndim(asked):
             return self._copies[i].env.render()
         if not isinstance(self._second, DrawingEnv):
             self._second = DrawingEnv(self._work.config)

@@ -150,6 +150,7 @@ def vectors(lines: Mapping[str, np.ndarray], first: int) -> Figure:
         axes.tick_params(labelsize=7)
     for axes in panels[-1]:
         axes.set_xlabel("agent step")
+        drawing.whole_ticks(axes)
     if len(lines) > 1:
         drawing.legend(figure)
     return figure
@@ -188,6 +189,7 @@ def episode(drive: Drive) -> Figure:
     drawing.whole_ticks(below)
     if drive.actions.ndim == 1:  # one of several, by its number
         below.plot(np.arange(count), drive.actions, ".", color=drawing.SERIES[0], markersize=3)
+        below.set_ylim(-0.5, drive.actions.max(initial=1) + 0.5)
         below.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         return figure
     actions = drive.actions.reshape(count, -1)

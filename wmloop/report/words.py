@@ -17,8 +17,7 @@ TERMS = {
 }  # fmt: skip
 #: Of runs with a world model.
 WORLD_MODEL = {
-    "V": "Vision: the VAE. It encodes an image to a latent vector z, and decodes z to an image. Of vectors that are observed z"
-    " has the numbers themselves, standardised.",
+    "V": "Vision: the VAE. It encodes an image to a latent vector z, and decodes z to an image.",
     "M": "Memory: the MDN-RNN. It predicts from z and the action the next z, the reward and whether the episode terminates.",
     "C": "Controller: the policy. It is trained by PPO, only in M's dreams.",
     "dream": "An imagined episode: M predicts it from a moment of a real one on, with C's actions or the recorded ones.",

@@ -48,7 +48,10 @@ def watched(page: Page, drive: Drive, dream: Dream | None, agent: str) -> None:
         if dream.vectors is not None:
             real, dreamt = dream.vectors
             drawn = charts.vectors({"real episode": real, "M's dream": dreamt}, dream.decision + 1)
-            films.append(chart(drawn, f"The vector observed, from agent step {dream.decision} on, and in {told}"))
+            caption = f"The vector observed, from agent step {dream.decision} on, and in {told}"
+            films.append(
+                chart(drawn, caption if dream.pictures is None else "the vector observed, and in the same dream")
+            )
     if drive.vectors is not None:
         drawn = charts.vectors({"observed": drive.vectors}, 0)
         films.append(chart(drawn, "the vector that is observed in the same episode, number by number"))
@@ -106,8 +109,8 @@ def _pictures(page: Page, probe: Probe) -> None:
 def _vectors(page: Page, probe: VectorProbe) -> None:
     page.subhead("The observed vector, one agent step ahead")
     page.say(
-        "A prediction that always said that nothing changes would have the error in the last column. All are root mean squares,"
-        " in the environment's units."
+        "V hands these numbers on as they are, standardised; the table is in the environment's units, all errors are root mean"
+        " squares. A prediction that always said that nothing changes would have the error in the last column."
     )
     rows = [
         [f"{number}", *map(figure, row)]

@@ -61,7 +61,7 @@ def _see_vectors(
 ) -> dict[str, float]:
     if vision:
         load(net, vision)
-    ctx.begin(int(newest.metrics["decisions"]))
+    ctx.begin(int(newest.metrics["decisions"]), unit="vectors")
     see_rollouts(ctx, net, rollouts, vision)
     save(net, ctx.draft)
     return {"finetuned": 0.0}

@@ -65,12 +65,12 @@ class StageContext(Generic[Config_co]):
         """Return a numpy generator seeded for a place within this stage."""
         return np.random.default_rng(self.seed(*position))
 
-    def begin(self, total: int, done: int = 0) -> None:
-        """Announce how much work there is, in the stage's unit; `done` of it was finished before an interruption."""
+    def begin(self, total: int, done: int = 0, unit: str = "") -> None:
+        """Announce how much work there is, in the stage's unit or another; `done` was finished before an interruption."""
         now = time.monotonic()
         self._begun, self._saved, self._shown = (now, done), now, 0.0
         self._total = total
-        self.report(StageStarted(self.iteration, self.stage, total, self.unit))
+        self.report(StageStarted(self.iteration, self.stage, total, unit or self.unit))
 
     def progress(self, done: int, metrics: Mapping[str, float] | None = None) -> None:
         """Report progress, and metrics if given, a few times a second at most."""
