@@ -271,7 +271,7 @@ def test_the_environment_may_be_named_by_an_option_which_brings_its_profile(tmp_
     done = wmloop("start", "--print-config", "--env", "VizdoomTakeCover-v1", "--config", tmp_path / "other.toml")
     told = from_toml(done.stdout, "printed")
     assert (told["env"]["id"], told["env"]["action_repeat"], told["env"]["mirrored_actions"]) == (
-        "VizdoomTakeCover-v1", 4, [],
+        "VizdoomTakeCover-v1", 4, [0, 2, 1],
     )  # fmt: skip
     assert told["budget"]["goal"] == 750
 
