@@ -139,7 +139,7 @@ def world_agent(env):
     """Return an agent with untrained networks for an environment of vectors."""
     torch.manual_seed(0)
     config = build_config("smoke", {"env": {"id": env.config.id}})
-    memory = networks.new_memory(config, 1, env.actions.size, CPU)
+    memory = networks.new_memory(config, env.actions.size, CPU, Parts(False, 1))
     actor = networks.new_actor(config, memory.features, env.actions, CPU)
     return Agent(
         VisionMemory(Vectors(1), memory, 1.0), actor, env.actions, networks.new_critic(config, memory.features, CPU)
@@ -162,10 +162,12 @@ def test_reality_tells_the_vector_that_is_observed_and_the_one_expected_and_drea
     assert list(real.moment.vectors) == ["real", "expected"]
     real.dreaming = True
     for _ in range(3):
+        before, taken = real.state, agent.actions.encode(real.moment.action[None])
         real.step()
         assert real.moment.vectors["real"].shape == (1,)
     assert list(real.moment.pictures) == list(real.moment.vectors) == ["real", "expected", "dream"]
-    expected = agent.world.decode_vector(agent.world.expected(real.state).features)[0]
+    ahead = agent.world.expected(agent.world.advance(before, torch.from_numpy(taken)))
+    expected = agent.world.decode_vector(ahead.features)[0]
     np.testing.assert_array_equal(real.moment.vectors["expected"], expected)
     np.testing.assert_array_equal(drawn[-2], expected)
     np.testing.assert_array_equal(drawn[-1], real.moment.vectors["dream"])
