@@ -1,5 +1,6 @@
 """`wmloop watch`, `config`, `doctor`: following a run, explaining settings, examining a machine."""
 
+import datetime
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ from wmloop.config import build_config, explain, settings
 from wmloop.config.presets import PRESETS, PROFILES
 from wmloop.config.text import to_toml
 from wmloop.errors import UsageError
-from wmloop.events import Message, Metrics, Progress, RunFinished, RunStarted, VersionCommitted
+from wmloop.events import Message, Metrics, Progress, Resources, RunFinished, RunStarted, VersionCommitted
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store
 from wmloop.view.lines import stamped
@@ -76,8 +78,8 @@ def test_the_view_of_a_log_is_that_of_the_process_that_wrote_it(store):
     for event in EVENTS[:4]:
         store.journal.append(stamped(event))
     log = Log(store)
-    state, finished = so_far(store, log)
-    assert not finished
+    state, _ = so_far(store, log)
+    assert state.reason is None
     assert (state.run, state.frames, state.commit[0]) == ("tiny", 100.0, EVENTS[3])
     store.journal.append(stamped(EVENTS[4]))
     assert list(log.follow(lambda: False)) == [EVENTS[4]]
@@ -100,11 +102,40 @@ def test_the_pictures_that_were_left_are_watched_too_and_damaged_ones_are_none(s
 def test_an_older_process_own_beginning_is_not_shown_again(store):
     for event in (EVENTS[0], Message("long ago"), RunFinished("tiny", "interrupted", None, None), EVENTS[0], EVENTS[4]):
         store.journal.append(stamped(event))
-    state, finished = so_far(store, Log(store))
+    state, _ = so_far(store, Log(store))
     assert [note.text for note in state.notes] == ["hello"]
-    assert not finished
+    assert state.reason is None
     store.journal.append(stamped(EVENTS[5]))
-    assert so_far(store, Log(store))[1]
+    assert so_far(store, Log(store))[0].reason == EVENTS[5].reason
+
+
+def written(store, events, ages):
+    """Write events to a run's log as if that had been so many seconds ago."""
+    for event, age in zip(events, ages, strict=True):
+        when = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=age)
+        store.journal.append({**stamped(event), "time": when.isoformat()})
+
+
+def test_work_counts_to_the_latest_record_and_not_the_time_between_processes(store):
+    written(store, [EVENTS[0], EVENTS[4]], [9000, 8000])  # nothing of it was committed
+    written(store, [replace(EVENTS[0], resumed=True), EVENTS[4]], [5000, 4877])
+    assert "2:03 of work" in wmloop("watch", "tiny", runs=store.path.parent).output
+    written(store, [EVENTS[5]], [4757])
+    assert "4:03 of work" in wmloop("watch", "tiny", runs=store.path.parent).output
+
+
+def test_work_of_a_process_that_ended_is_kept_when_the_next_one_starts():
+    state = ViewState(WORLD_MODEL, spent=10.0)
+    for event, at in ((EVENTS[0], 100.0), (EVENTS[5], 130.0)):
+        state = reduce(state, event, at)
+    assert state.worked(999.0) == 40.0
+    assert reduce(state, EVENTS[0], 1000.0).worked(1005.0) == 45.0
+
+
+@pytest.mark.parametrize(("reason", "said"), [("interrupted", "is stopped"), ("iterations", "has ended")])
+def test_watch_says_whether_a_run_was_stopped_or_came_to_its_end(store, reason, said):
+    written(store, [EVENTS[0], RunFinished("tiny", reason, None, None), Resources(1, 1)], [30, 20, 20])
+    assert f"the run tiny {said}" in wmloop("watch", "tiny", runs=store.path.parent).stderr
 
 
 def test_a_run_that_was_taken_up_again_is_watched_though_its_log_still_ends_with_an_end(store, monkeypatch):

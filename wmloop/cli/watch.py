@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -51,24 +52,24 @@ def watch(
         say_next({"see what it scored": command("log", store.path), "watch it": play_command(store.path)})
         return
     log = Log(store)
-    state, finished = so_far(store, log)
+    state, latest = so_far(store, log)
     if not store.holder():
-        show_ended(state)
-        _ended(store, finished)
+        show_ended(replace(state, ended=latest))
+        _ended(store, state.reason)
         return
-    finished = False  # that was an earlier process
+    reason = None  # what there was is an earlier process's
     view = open_view(progress, state, "Ctrl-C ends watch, not the run")
     try:
         with contextlib.suppress(KeyboardInterrupt):
             for event in log.follow(lambda: store.holder() is not None):
                 view.report(event)
                 if isinstance(event, RunFinished):
-                    finished = True
+                    reason = event.reason
                     break
     finally:
         view.close()
-    if finished or not store.holder():
-        _ended(store, finished)
+    if reason or not store.holder():
+        _ended(store, reason)
 
 
 class Log:
@@ -98,9 +99,9 @@ class Log:
             time.sleep(_LOOK_SECONDS)
 
 
-def so_far(store: Store, log: Log) -> tuple[ViewState, bool]:
-    """Return the view's state after all that is in the log by now, and whether the run came to an end there."""
-    from wmloop.events import RunFinished, RunStarted, VersionCommitted, from_record
+def so_far(store: Store, log: Log) -> tuple[ViewState, float]:
+    """Return the view's state after all that is in the log by now, and when the latest of it was written."""
+    from wmloop.events import RunStarted, VersionCommitted, from_record
     from wmloop.view import ViewState
     from wmloop.view.state import recall, reduce
 
@@ -111,9 +112,11 @@ def so_far(store: Store, log: Log) -> tuple[ViewState, bool]:
     before = [version for version in commits(store) if (version.iteration, version.stage) not in own]
     now, wall = time.monotonic(), datetime.datetime.now(datetime.UTC)
     state = recall(ViewState(pipeline_of(stored_config(store)), run=store.name, began=now), before, now)
+    at = now
     for record, event in latest:
-        state = reduce(state, event, now - _age(record, wall))
-    return state, bool(latest) and isinstance(latest[-1][1], RunFinished)
+        at = now - _age(record, wall)
+        state = reduce(state, event, at)
+    return state, at
 
 
 def _age(record: dict[str, Any], wall: datetime.datetime) -> float:
@@ -124,10 +127,10 @@ def _age(record: dict[str, Any], wall: datetime.datetime) -> float:
         return 0.0
 
 
-def _ended(store: Store, finished: bool) -> None:
+def _ended(store: Store, reason: str | None) -> None:
     from wmloop.cli.session import more
 
-    how = "has ended" if finished else "is not being trained at the moment"
+    how = {None: "is not being trained at the moment", "interrupted": "is stopped"}.get(reason, "has ended")
     say(f"the run {store.name} {how}")
     say_next({
         "see what it did": command("log", store.path),

@@ -51,8 +51,7 @@ def render(
 
 
 def _header(state: ViewState, width: int, now: float) -> list[Row]:
-    elapsed = state.spent + max(0.0, now - state.began)
-    right = f"iteration {state.iteration} ({state.iteration + 1} of {state.iterations}) · {span(elapsed)}"
+    right = f"iteration {state.iteration} ({state.iteration + 1} of {state.iterations}) · {span(state.worked(now))}"
     ahead = state.goal_in(now) if width >= 80 else None
     goal = (
         [f"goal {state.goal:g}" + (f" in {span(ahead)}+" if ahead is not None else "")] if state.goal < math.inf else []

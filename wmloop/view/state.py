@@ -92,7 +92,7 @@ class Note:
 
 @dataclass(frozen=True)
 class ViewState:
-    """All that the view shows. Times are monotonic seconds.
+    """All that the view shows. Times are monotonic seconds; the process at work began at `began` and ended at `ended`.
 
     `spent` counts the seconds of earlier processes, `collected` the real frames of committed versions, and `took` the seconds
     of each stage's last version. `open_loop` are M's correlation and bias on the newest real episodes. `curves` maps a loss
@@ -107,6 +107,7 @@ class ViewState:
     goal: float = math.inf
     hours: float | None = None
     began: float = 0.0
+    ended: float | None = None
     spent: float = 0.0
     collected: float = 0.0
     running: Running | None = None
@@ -134,6 +135,10 @@ class ViewState:
         running = self.running
         driving = running is not None and running.name == self.pipeline.collected_by and running.unit == "frames"
         return self.collected + (running.done if driving and running else 0)
+
+    def worked(self, now: float) -> float:
+        """Return the seconds of work up to `now`: those of earlier processes, and of this one until it ended."""
+        return self.spent + max(0.0, (now if self.ended is None else self.ended) - self.began)
 
     def score_in(self) -> float | None:
         """Return the seconds to the next evaluation's end, if each stage takes as long as it last did; None where unknown."""
@@ -163,7 +168,7 @@ class ViewState:
         pace = (last.real - first.real) / max(1, last.iteration - first.iteration)
         if not (pace > 0 and last.real < self.goal < math.inf):
             return None
-        took = (self.spent + max(0.0, now - self.began)) / (last.iteration + 1)
+        took = self.worked(now) / (last.iteration + 1)
         return math.ceil((self.goal - last.real) / pace) * took
 
 
@@ -181,7 +186,7 @@ def reduce(state: ViewState, event: Event, now: float) -> ViewState:
             return replace(
                 _in_iteration(state, event.iteration), run=event.run, device=event.device, hours=event.hours,
                 iterations=event.iterations, goal=math.inf if event.goal is None else event.goal,
-                began=now,
+                spent=state.spent if state.ended is None else state.worked(now), began=now, ended=None,
             )  # fmt: skip
         case StageStarted():
             running = Running(event.stage, event.total, event.unit)
@@ -205,7 +210,7 @@ def reduce(state: ViewState, event: Event, now: float) -> ViewState:
         case Message():
             return replace(state, notes=(*state.notes, Note(event.text, event.level, now))[-_MESSAGES:])
         case RunFinished():
-            return replace(state, reason=event.reason, running=None)
+            return replace(state, reason=event.reason, running=None, ended=now)
 
 
 def _in_iteration(state: ViewState, iteration: int) -> ViewState:

@@ -13,9 +13,8 @@ _ROWS = 12  # so many evaluations are listed, the newest
 
 def summary(state: ViewState, now: float) -> list[str]:
     """Return the lines: how the run ended, what it took, its evaluations (the newest if many), and the best of them."""
-    elapsed = state.spent + max(0.0, now - state.began)
     ended = REASONS.get(state.reason, state.reason) if state.reason else "not finished"
-    lines = [f"run {state.run}: {ended}", f"  {span(elapsed)} of work, {number(state.frames)} real frames"]
+    lines = [f"run {state.run}: {ended}", f"  {span(state.worked(now))} of work, {number(state.frames)} real frames"]
     if not state.scores:
         return [*lines, f"  no score yet: the first one comes with {state.pipeline.scored_by}"]
     predicts = any(math.isfinite(score.predicted) for score in state.scores)
