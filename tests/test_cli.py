@@ -546,6 +546,13 @@ def test_a_reader_that_leaves_early_ends_the_command_quietly(finished):
     assert process.returncode == 141
 
 
+def test_training_goes_on_when_its_reader_leaves(finished):
+    with begin("resume", "--runs", finished.runs) as process:
+        process.stdout.close()
+        assert "next:" in process.stderr.read()
+    assert process.returncode == 0
+
+
 def begin(*arguments):
     """Run a command in a process of its own, to be used in a `with`."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}

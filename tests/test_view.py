@@ -35,7 +35,7 @@ from wmloop.events import (
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.view import open_view
 from wmloop.view.lines import LineView, Throttle, json_line, plain, timed
-from wmloop.view.rows import Span, beside, cut, row_width, spread
+from wmloop.view.rows import Span, beside, cut, row_width, spread, wrapped
 from wmloop.view.screen import render
 from wmloop.view.state import BINS, ViewState, recall, reduce
 from wmloop.view.summary import summary
@@ -136,7 +136,7 @@ def test_the_screen_tells_all_that_matters(width):
     text = "\n".join(drawn(at_work(), width, 24))
     for wanted in (
         "brave-run", "cpu", "iteration 4 (5 of 12)", "goal 900", "8 h at most", "best 612 (iteration 2)",
-        "rollout", "vision", "memory", "controller", "evaluate", "noisy 512", "recon 31.2", "38 s", "62%",
+        "rollout", "vision", "memory", "controller", "evaluate", "explore 512", "recon 31.2", "38 s", "62%",
         "31.2k sequence-steps/s", "7.3 s left", "nll", "28.6", "real", "540", "M 650", "snapshot",
         "committed 0004/vision",
     ):  # fmt: skip
@@ -164,7 +164,7 @@ def test_the_screen_marks_the_version_that_is_served():
 def test_the_gap_and_ms_foresight_are_on_the_screen():
     text = "\n".join(drawn(at_work(), 80, 30))
     assert "-10%" in text
-    assert "corr 0.84 bias -12%" in text
+    assert "open-loop reward: r 0.84, bias -12%" in text
 
 
 def test_memory_and_disk_are_on_the_screen_and_in_the_lines_now_and_then():
@@ -202,6 +202,28 @@ def test_how_to_stop_is_on_the_screen_whatever_else_is_said():
 
 def test_a_warning_that_fits_the_screen_is_whole():
     assert "more than that of the best real episode (900)" in drawn(STATES["warned"], 80, 24)[-1]
+
+
+LONG = "M predicts a return of 38, more than that of the best real episode (4): usual while it has seen only the random policy"
+
+
+def test_a_longer_message_takes_two_rows_and_cuts_nothing_beside_it():
+    state = after([Resources(479_000_000, 81_000_000_000), Message(LONG, "warning")], at_work())
+    rows = drawn(state, 80, 24)
+    assert LONG in " ".join(row.strip() for row in rows).replace("  ", " ")
+    assert "…" not in "".join(rows[-3:])
+    assert sum(row.endswith("Ctrl-C saves and stops") for row in rows) == 1
+    longest = drawn(after([Message(50 * "word ")], at_work()), 80, 24)
+    assert longest[-1].rstrip().endswith("…")
+
+
+@given(st.text(st.sampled_from("ab -é"), max_size=300), st.integers(2, 100), st.integers(1, 3))
+def test_wrapped_text_keeps_to_its_rows_and_loses_no_word_without_saying_so(text, width, rows):
+    lines = wrapped(text, width, rows)
+    assert len(lines) <= rows
+    assert all(len(line) <= width for line in lines)
+    whole = "".join(lines).replace(" ", "")
+    assert whole == text.replace(" ", "") or whole.endswith("…")
 
 
 def test_before_the_first_score_the_screen_says_what_an_iteration_does_and_when_it_comes():
@@ -425,6 +447,17 @@ def test_off_a_terminal_every_style_but_json_and_none_is_plain_lines(style, caps
     assert ESCAPE not in out
 
 
+def test_the_end_of_a_run_is_summed_up_in_lines_as_on_a_terminal(capsys):
+    view = open_view("plain", at_work())
+    view.report(RunFinished("brave-run", "interrupted", 2, 612.0))
+    view.close()
+    state = after([RunFinished("brave-run", "interrupted", 2, 612.0)], at_work(), time.monotonic())
+    lines, told = capsys.readouterr().out.splitlines(), summary(state, time.monotonic())
+    assert "run brave-run ended: stopped on request" in lines[0]
+    assert (lines[1], lines[3:]) == (told[0], told[2:])
+    assert "of work" in lines[2]
+
+
 def test_a_terminal_that_is_another_process_s_to_draw_on_gets_plain_lines(monkeypatch, capsys):
     monkeypatch.setattr("wmloop.view.can_show_live", lambda: True)
     monkeypatch.setattr("wmloop.streams.in_foreground", lambda terminal: False)
@@ -593,7 +626,7 @@ def test_numbers_read_as_people_write_them():
 def test_a_headline_is_the_most_telling_figure_there_is():
     told = functools.partial(headline, WORLD_MODEL)
     assert told("evaluate", {"frames": 1.0, "score": 512.3}) == "score 512"
-    assert told("rollout", {"score": 512.3}) == "noisy 512"  # the agent's actions have noise there
+    assert told("rollout", {"score": 512.3}) == "explore 512"  # the agent explores there
     assert told("evaluate", {"score": 912.0, "confirmed_score": 903.0}) == "confirmed 903"
     assert told("vision", {"newest_recon_loss": 31.0}) == "recon 31.0"  # V did not move in this iteration
     assert told("vision", {}) == ""

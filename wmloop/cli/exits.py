@@ -32,7 +32,7 @@ EXIT_CODES = {
     75: "another process is writing the run",
     129: "the terminal was closed (SIGHUP); what was done is saved",
     INTERRUPTED: "Ctrl-C (SIGINT); what was done is saved",
-    _BROKEN_PIPE: "the reader of stdout closed it, as `head` does (SIGPIPE)",
+    _BROKEN_PIPE: "the reader of stdout closed it, as `head` does (SIGPIPE); start, resume, fork and watch go on without it",
     143: "SIGTERM; what was done is saved",
 }
 _REFUSALS = {

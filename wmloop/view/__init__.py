@@ -9,9 +9,9 @@ import time
 from typing import Protocol
 
 from wmloop import streams
-from wmloop.events import Event
+from wmloop.events import Event, Picture, RunFinished
 from wmloop.view.lines import LineView, json_line, timed
-from wmloop.view.state import ViewState
+from wmloop.view.state import ViewState, reduce
 from wmloop.view.summary import summary
 
 __all__ = ["View", "ViewState", "open_view", "show_ended"]
@@ -43,6 +43,22 @@ class NoView(LineView):
         """Do nothing."""
 
 
+class PlainView(LineView):
+    """Write one line an event, and the run's summary after its end."""
+
+    def __init__(self, state: ViewState) -> None:
+        super().__init__(sys.stdout, functools.partial(timed, state.pipeline), 10.0)
+        self._state = state
+
+    def report(self, event: Event) -> None:
+        """Write `event` unless it is one too many."""
+        super().report(event)
+        if not isinstance(event, Picture):
+            self._state = reduce(self._state, event, time.monotonic())
+        if isinstance(event, RunFinished):
+            self.write("\n".join(summary(self._state, time.monotonic())))
+
+
 def open_view(style: str, state: ViewState, hint: str = "Ctrl-C saves and stops") -> View:
     """Return the view `rich`, `plain`, `json` or `none`; `rich` and `auto` are plain where no terminal can show more.
 
@@ -58,7 +74,7 @@ def open_view(style: str, state: ViewState, hint: str = "Ctrl-C saves and stops"
         return LineView(sys.stdout, json_line, 1.0)
     if style == "none":
         return NoView()
-    return LineView(sys.stdout, functools.partial(timed, state.pipeline), 10.0)
+    return PlainView(state)
 
 
 def show_ended(state: ViewState) -> None:

@@ -88,9 +88,13 @@ class LineView:
 
     def report(self, event: Event) -> None:
         """Write `event` unless it is one too many."""
-        if self._file is None or not self._throttle.passes(event, time.monotonic()):
+        if self._file is not None and self._throttle.passes(event, time.monotonic()):
+            self.write(self._line(event))
+
+    def write(self, line: str) -> None:
+        """Write one line, or several at once, for as long as somebody reads them."""
+        if self._file is None:
             return
-        line = self._line(event)
         try:
             self._file.write(line + "\n")
             self._file.flush()

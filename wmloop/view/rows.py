@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -54,6 +55,11 @@ def cut(row: Row, width: int) -> list[Span]:
         result.append(span)
         left -= size
     return [*result, Span(" " * left)] if left > 0 else result
+
+
+def wrapped(text: str, width: int, rows: int) -> list[str]:
+    """Return `text` in at most `rows` lines of `width` characters, broken between words; an ellipsis ends what is cut."""
+    return textwrap.wrap(text, max(2, width), max_lines=rows, placeholder="…", break_on_hyphens=False)
 
 
 def spread(left: Row, right: Row, width: int) -> list[Span]:

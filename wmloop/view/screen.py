@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from rich.cells import cell_len
 from rich.console import RenderableType
 
 from wmloop.view.lines import REASONS
-from wmloop.view.rows import Row, Rows, Span, beside, cut, row_width, rule, spread
+from wmloop.view.rows import Row, Rows, Span, beside, cut, row_width, rule, spread, wrapped
 from wmloop.view.state import Score, ViewState
 from wmloop.view.words import figure, headline, number, size, span, sparkline
 
@@ -34,8 +35,8 @@ def render(
     hint: str = "",
 ) -> RenderableType:
     """Return the view of `state` at `now` seconds in `height` rows of `width` cells; without `paint`, no pictures."""
-    top = [*_header(state, width, now), *_strip(state, width), *_progress(state, width)]
     bottom = _footer(state, width, now, notice, hint)
+    top = [*_header(state, width, now), *_strip(state, width), *_progress(state, width)][: max(0, height - len(bottom))]
     room = height - len(top) - len(bottom)
     pictures: list[Row] = []
     kinds = max(1, len(state.pipeline.images))
@@ -158,7 +159,7 @@ def _scores(state: ViewState, width: int, room: int) -> list[Row]:
         rows.append([Span("M     ", "dream"), Span(f"{figure(predicted[-1]):>7}  "), bar])
     if state.open_loop is not None:
         correlation, bias = state.open_loop
-        rows.append([Span("      "), Span(f"   open loop corr {correlation:.2f} bias {bias:+.0%}", "dim")])
+        rows.append([Span(f"open-loop reward: r {correlation:.2f}, bias {bias:+.0%}", "dim")])
     left = room - len(rows)
     shown = sorted(scores[-left:], key=lambda s: -s.iteration) if left > 0 else []
     return [*rows, *(_score_row(score, score is state.best, _dreams(state)) for score in shown)][:room]
@@ -215,28 +216,41 @@ def _pictures(state: ViewState, rows: int, paint: Paint) -> list[Row]:
 
 
 def _footer(state: ViewState, width: int, now: float, notice: str, hint: str) -> list[Row]:
+    """Return a row of what is saved, and below it what is said, in two rows at most, or else what there is of memory.
+
+    The hint stands at the right end of the last row that has room for it. What does not fit beside it is left out whole.
+    """
     parts = []
     if state.commit is not None:
         commit, at = state.commit
         parts.append(f"committed {commit.iteration:04d}/{commit.stage} ({size(commit.num_bytes)}) {span(now - at)} ago")
     if state.snapshot is not None:
-        saved, at = state.snapshot
-        parts.append(f"snapshot of {saved.stage} {span(now - at)} ago")
-    first: Row = [Span(" · ".join(parts), "dim")]
-    last: Row = []
+        parts.append(f"snapshot {span(now - state.snapshot[1])} ago")
+    memory = ""
     if state.resources is not None:
-        there = f"RAM {size(state.resources.memory_bytes)} · disk free {size(state.resources.free_bytes)}"
-        if row_width(first) + 2 + len(there) <= width:
-            first = spread(first, [Span(there, "dim")], width)
-        else:
-            last = [Span(there, "dim")]
-    if notice:
-        return [first, [Span(notice, "warning")]]
+        memory = f"RAM {size(state.resources.memory_bytes)} · disk free {size(state.resources.free_bytes)}"
+    text, style = (notice, "warning") if notice else _said(state, now)
+    said: list[Row] = [[Span(line, style)] for line in wrapped(text, width, 2)]
+    if cell_len(" · ".join(parts)) + 2 + cell_len(memory) > width:
+        said, memory = said or [[Span(memory, "dim")]], ""
+    how = Span("" if notice else hint, "dim")
+    if said and row_width(said[-1]) + 2 + row_width([how]) > width:
+        return [_status(parts, [how], width), *said]
+    last = said.pop() if said else []
+    return [_status(parts, [Span(memory, "dim")], width), *said, spread(last, [how], width)]
+
+
+def _said(state: ViewState, now: float) -> tuple[str, str]:
+    """Return what is to be read now and its style: the newest warning of late, else the newest message."""
     fresh = [note for note in state.notes if now - note.at < _NOTE_SECONDS]
     warnings = [note for note in state.notes if note.level == "warning" and now - note.at < _WARNING_SECONDS]
-    if said := [*fresh, *warnings]:
-        last = [Span(said[-1].text, said[-1].level)]
-    how = Span(hint, "dim")
-    if row_width(last) + 2 + row_width([how]) > width:  # all of what is said matters more than what was committed
-        return [spread(first, [Span("  "), how], width), last]
-    return [first, spread(last, [how], width)]
+    said = [*fresh, *warnings]
+    return (said[-1].text, said[-1].level) if said else ("", "")
+
+
+def _status(parts: list[str], right: Row, width: int) -> Row:
+    """Return as many of `parts` as fit beside `right`, the first of them in any case."""
+    right = [Span("  "), *right] if row_width(right) else right
+    while len(parts) > 1 and cell_len(" · ".join(parts)) + row_width(right) > width:
+        parts = parts[:-1]
+    return spread([Span(" · ".join(parts), "dim")], right, width)

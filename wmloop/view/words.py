@@ -19,12 +19,12 @@ _BARS = "▁▂▃▄▅▆▇█"
 def headline(pipeline: Pipeline, stage: str, metrics: Mapping[str, float]) -> str:
     """Return the stage's metric that tells most, in a word, with its figure, or nothing.
 
-    The score of real episodes that are collected is not the agent's: their actions are random, or have noise.
+    The score of real episodes that are collected is not the agent's: their actions are random, or explore.
     """
     for name in pipeline.row(stage).headline:
         if name in metrics:
-            noisy = name == "score" and stage == pipeline.collected_by
-            return f"{'noisy' if noisy else _WORDS.get(name, name)} {figure(metrics[name])}"
+            explores = name == "score" and stage == pipeline.collected_by
+            return f"{'explore' if explores else _WORDS.get(name, name)} {figure(metrics[name])}"
     return ""
 
 
