@@ -16,9 +16,10 @@ import torch
 
 from tests.commands import wmloop
 from tests.processes import ROOT, Process
-from wmloop.config import build_config
+from wmloop.config import build_config, with_settings
 from wmloop.config.text import from_toml
 from wmloop.errors import EnvironmentFailedError
+from wmloop.opening import stored_config
 from wmloop.ranking import interval
 from wmloop.seeding import fresh_seeds
 from wmloop.starting import settle
@@ -449,10 +450,18 @@ def test_eval_scores_fresh_tracks_and_the_same_seed_scores_the_same(finished):
     assert "the best" in results[0].stderr
 
 
-def test_watch_offers_a_resume_that_does_more_for_a_run_that_has_done_all(finished):
-    watched = wmloop("watch", "tiny", runs=finished.runs)
-    assert (watched.exit_code, "has ended" in watched.stderr) == (0, True)
-    assert f"wmloop resume tiny --iterations 2 --runs {finished.runs}" in watched.stderr
+@pytest.mark.parametrize("asked", ["watch", "verify"])
+def test_a_run_that_has_done_all_is_offered_a_resume_that_does_more(finished, asked):
+    told = wmloop(asked, "tiny", runs=finished.runs)
+    assert (told.exit_code, "has ended" in told.stderr) == (0, asked == "watch")
+    assert f"wmloop resume tiny --iterations 2 --runs {finished.runs}" in told.stderr
+
+
+def test_hours_that_are_used_up_are_more_in_the_resume_that_is_offered(finished, monkeypatch):
+    monkeypatch.setattr("wmloop.history.History.seconds", lambda history: 3600.0)
+    an_hour = {"budget": {"hours": 1.0}}
+    monkeypatch.setattr("wmloop.cli.session.stored_config", lambda store: with_settings(stored_config(store), an_hour))
+    assert "wmloop resume tiny --iterations 2 --hours 2" in wmloop("verify", "tiny", runs=finished.runs).stderr
 
 
 def test_eval_prints_what_people_ask_for(finished):

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.commands import wmloop
+from tests.tiny_env import TINY_ID
 from wmloop import commands, errors, signals
 from wmloop.cli import COMMANDS, app
 from wmloop.cli.exits import EXIT_CODES
@@ -278,7 +279,7 @@ def test_or_resume_begins_a_run_once_and_then_goes_on_with_it(tiny_toml, tmp_pat
         "wmloop.loop.run", lambda store, config, *rest: begun.append((store.name, config)) or "iterations"
     )
     words = ["start", "mine", "--or-resume", "--config", tiny_toml, "--preset", "smoke"]
-    for more in ([], [], ["--iterations", "5"]):
+    for more in ([], ["--env", TINY_ID.removesuffix("-v0")], ["--iterations", "5"]):
         done = wmloop(*words, *more, runs=tmp_path)
         assert done.exit_code == 0, done.output
     (first, one), (second, two), (third, three) = begun

@@ -22,6 +22,7 @@ from wmloop.config.presets import PROFILES, Package, package_of, profile, publis
 from wmloop.config.text import from_toml, to_toml
 from wmloop.errors import EnvironmentFailedError, UsageError
 from wmloop.pipelines import PIPELINES
+from wmloop.starting import with_version
 from wmloop.store import Store
 
 PYPROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text("utf-8"))
@@ -190,16 +191,34 @@ def test_tasks_are_told_without_what_trains_or_drives():
     assert done.returncode == 0, done.stderr
 
 
+# ---- an id without its version
+
+
+@pytest.mark.parametrize("task", ["CarRacing", "CartPole"])
+def test_an_environment_named_without_its_version_has_the_newest_and_its_profile(task):
+    done = wmloop("start", "--preset", "smoke", "--env", task, "--print-config")
+    whole = next(name for name in PROFILES.own if name.startswith(f"{task}-v"))
+    told = build_config("smoke", from_toml(done.stdout, "what was printed"))
+    assert told == build_config("smoke", {"env": {"id": whole}})
+    assert f"environment {whole} (the newest version)" in done.stderr
+
+
+def test_a_version_is_found_in_the_module_that_registers_it_and_none_is_made_up():
+    for asked, whole in ((TINY_ID.removesuffix("-v0"), TINY_ID), (TINY_ID, TINY_ID), ("NoSuchThing", "NoSuchThing")):
+        layers = with_version([{"env": {"id": asked}}, {"seed": 1}])
+        assert build_config("smoke", *layers).env.id == whole
+
+
 # ---- what Gymnasium knows
 
 
 def test_what_is_known_of_an_environment_is_its_spec_and_its_spaces_in_words():
     told = envs.known(EnvConfig(id="CartPole-v1"))
-    assert told == envs.Known("4 numbers", "one of 2", 500, 475.0)
+    assert told == envs.Known("CartPole-v1", "4 numbers", "one of 2", 500, 475.0)
     assert envs.known(EnvConfig(id="CartPole-v1", kwargs={"max_episode_steps": 9})).max_episode_steps == 9
     told = envs.known(EnvConfig(id=known("Letters")))
     assert told.observations == "a dictionary of text: Text, where: 2 numbers from -1 to 1"
-    assert told[1:] == ("one of 26", None, None)
+    assert told[2:] == ("one of 26", None, None)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,10 @@ class History:
         iterations = sorted({iteration for versions in stages for iteration in versions})
         return [versions[iteration] for iteration in iterations for versions in stages if iteration in versions]
 
+    def seconds(self) -> float:
+        """Return the seconds of work in all versions."""
+        return sum(version.seconds for version in self.everything())
+
     def next_position(self) -> tuple[int, int]:
         """Return the first (iteration, place in the table) without a version: what is to be done next."""
         iteration = 0

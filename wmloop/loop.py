@@ -30,7 +30,7 @@ def run(
     """
     begun = time.monotonic()
     history = History(store, pipeline)
-    spent = sum(version.seconds for name in pipeline.names for version in history.all(name))
+    spent = history.seconds()
 
     def out_of_time() -> bool:
         return config.budget.hours is not None and spent + time.monotonic() - begun >= config.budget.hours * 3600

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from wmloop.commands import command
 from wmloop.config import RunConfig, build_config, with_settings
 from wmloop.config.presets import PRESETS, PROFILES
 from wmloop.config.text import to_toml
-from wmloop.errors import UsageError
+from wmloop.errors import UsageError, WmloopError
 from wmloop.events import Message
 from wmloop.pipelines import PIPELINES, get
 from wmloop.store import Store, check_run_name, new_run_name, require_free
@@ -59,6 +60,7 @@ def settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[Run
     """
     from wmloop.device import available_devices, resolve_device
 
+    given, layers = layers, with_version(layers)
     for layer in layers:
         preset = preset or layer.get("preset")
     draft = build_config(preset or next(iter(PRESETS)), *layers)
@@ -71,9 +73,32 @@ def settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[Run
         why = f"preset {preset} (chosen by the device), {why}"
     else:
         why = f"preset {preset}, {why}"
+    if layers is not given:
+        why += f", environment {draft.env.id} (the newest version)"
     chosen = {} if any("seed" in layer for layer in layers) else {"seed": secrets.randbelow(2**31)}
     asked = build_config(preset, *layers)
     return asked, on_this_machine(with_settings(asked, chosen)), why
+
+
+def with_version(layers: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return layers of settings in which the environment is named with its version: the newest, as Gymnasium has it.
+
+    Else it would have no profile. An environment that has no version, or cannot be made, stays as it is named.
+
+    Raises:
+        UsageError: as build_config does.
+    """
+    named = [env["id"] for layer in layers if isinstance(env := layer.get("env"), Mapping) and "id" in env]
+    if not named or re.search(r"-v\d+$", str(named[-1])):
+        return layers
+    from wmloop.envs import known
+
+    env = build_config(next(iter(PRESETS)), *layers).env
+    try:
+        whole = known(env).id
+    except WmloopError:  # it is refused, with the reason, where it is tried
+        return layers
+    return layers if whole == env.id else [*layers, {"env": {"id": whole}}]
 
 
 def on_this_machine(config: RunConfig) -> RunConfig:

@@ -50,13 +50,14 @@ def init(
     """
     from wmloop.config import build_config
     from wmloop.envs import known
+    from wmloop.starting import with_version
 
     path = to or Path(f"{environment.rpartition(':')[2].replace('/', '-')}{_SUFFIX}")
     if path.exists() or path.is_symlink():
         raise UsageError(f"there is a file {path} already: say another with --to")
     require_room(path, "--to")
     system = {} if pipeline is None else {"pipeline": pipeline}
-    config = build_config("laptop", {"env": {"id": environment}}, system)
+    config = build_config("laptop", *with_version([{"env": {"id": environment}}]), system)
     told = known(config.env)
     text = "\n".join(_lines(config, told, system, path)) + "\n"
     try:
@@ -68,7 +69,7 @@ def init(
         with contextlib.suppress(OSError):
             path.unlink()
         raise StorageError(f"cannot write {path}: {error.strerror or error}; say another place with --to") from None
-    say(f"{path}: {environment} shows {told.observations}; an action is {told.actions}")
+    say(f"{path}: {config.env.id} shows {told.observations}; an action is {told.actions}")
     say_next({"train, once the file is as you want it": wmloop("start", "--config", str(path))})
 
 

@@ -136,7 +136,11 @@ def verify(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: 
     if "imported" in store.facts:
         say_next({"watch it": play_command(store.path)})
     else:
-        say_next({"continue it": command("resume", store.path), "see what it did": command("log", store.path)})
+        from wmloop.cli.session import more
+
+        say_next(
+            {"continue it": command("resume", store.path, *more(store)), "see what it did": command("log", store.path)}
+        )
 
 
 def _summary(root: Path, name: str) -> dict[str, Any]:

@@ -194,6 +194,8 @@ def more(store: Store) -> list[str]:
     spent = ["iterations"] if done >= config.budget.iterations else []
     if goal is not None and scored and ranking.confirms(scored[-1].metrics, goal):
         spent.append("goal")
+    if config.budget.hours is not None and history.seconds() >= config.budget.hours * 3600:
+        spent.append("hours")
     larger = larger_budget(config, done)
     return [word for part in spent for word in (f"--{part}", f"{larger[part]:g}")]
 

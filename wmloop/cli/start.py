@@ -43,8 +43,8 @@ def start(
         str | None,
         typer.Option(
             metavar="ID",
-            help="The environment: a Gymnasium id, or module:ID. `wmloop tasks` lists those that settings are known for."
-            " Without it that of the settings.",
+            help="The environment: a Gymnasium id, or module:ID; without a version the newest. `wmloop tasks` lists those"
+            " that settings are known for. Without it that of the settings.",
         ),
     ] = None,
     config: Annotated[
@@ -152,11 +152,12 @@ def _go_on(runs: Path, name: str, layers: Sequence[Mapping[str, Any]], progress:
     """Go on with a run as `resume` does, with what the options, of which most have begun it, ask for today."""
     from wmloop.cli.resume import go_on
     from wmloop.config import with_settings
+    from wmloop.starting import with_version
 
     store = open_run(runs, name)
     require_origin(store)
     before = after = stored_config(store)
-    for layer in layers:
+    for layer in with_version(layers):
         after = with_settings(after, _closed(layer))
     go_on(store, before, after, progress, runs, track)
 

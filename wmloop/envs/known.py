@@ -22,8 +22,12 @@ from wmloop.errors import EnvironmentFailedError, UsageError, WmloopError
 
 
 class Known(NamedTuple):
-    """An environment as Gymnasium describes it: its spaces in words, and numbers of its spec, None where it says nothing."""
+    """An environment as Gymnasium describes it: its whole id, its spaces in words, and numbers of its spec.
 
+    The id has the newest version where it was named without one. A number is None where the spec does not say it.
+    """
+
+    id: str
     observations: str
     actions: str
     max_episode_steps: int | None
@@ -71,7 +75,7 @@ def _tell(config: EnvConfig, pipe: Connection, mark: str) -> None:
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     try:
         env, _ = make(config)
-        pipe.send(tuple(_described(env)))
+        pipe.send(tuple(_described(config.id, env)))
         with contextlib.suppress(Exception):
             env.close()
     except WmloopError as error:
@@ -80,9 +84,10 @@ def _tell(config: EnvConfig, pipe: Connection, mark: str) -> None:
         pipe.send(UsageError(f"the environment {config.id!r} cannot be described: {where(error)}"))
 
 
-def _described(env: Any) -> Known:
-    spec = env.spec
+def _described(asked: str, env: Any) -> Known:
+    spec, (module, colon, _) = env.spec, asked.rpartition(":")
     return Known(
+        asked if spec is None else f"{module}{colon}{spec.id}",
         in_words(env.observation_space),
         in_words(env.action_space),
         None if spec is None or spec.max_episode_steps is None else int(spec.max_episode_steps),
