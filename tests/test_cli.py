@@ -683,6 +683,7 @@ def test_a_read_only_folder_is_one_line_and_74(tmp_path, tiny_toml, monkeypatch)
 def test_the_demo_is_whole_and_drives_a_fresh_track_well_without_any_training(tmp_path):
     assert wmloop("verify", "demo", runs=tmp_path).exit_code == 0
     result = wmloop("eval", "demo", "--episodes", "2", "--seed", "0", "--json", runs=tmp_path)
+    assert "not stored: demo belongs to the installation" in result.stderr
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["score"] > 600
     assert list(tmp_path.iterdir()) == []
