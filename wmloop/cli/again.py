@@ -10,7 +10,7 @@ from wmloop.commands import quoted, wmloop
 from wmloop.config import BASIS, RunConfig, beside_preset, settings
 from wmloop.config.text import parse_setting, toml_value
 from wmloop.errors import WmloopError
-from wmloop.opening import history_of, stored_config
+from wmloop.opening import history_of, ships, stored_config
 
 if TYPE_CHECKING:
     from wmloop.store import Store
@@ -44,6 +44,8 @@ class _Stretch(NamedTuple):
 
 def again(store: Store) -> Again:
     """Return how to make a run again; no commands where that is not known."""
+    if ships(store):
+        return Again([], ["How this agent was made is on the page docs/demo.md."])
     if "imported" in store.facts:
         return Again(
             [],

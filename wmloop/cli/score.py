@@ -12,7 +12,7 @@ import typer
 
 from wmloop import ranking
 from wmloop.cli.exits import guarded, say, say_next
-from wmloop.cli.opening import agent_named, log_named, open_run, output_of, play_command
+from wmloop.cli.opening import agent_named, log_named, open_run, output_of, play_command, trust_of
 from wmloop.cli.options import (
     Device,
     EpisodesOption,
@@ -113,7 +113,7 @@ def score(
         print_json("eval", **report)
     else:
         _print_report(report)
-    chosen = () if iteration is None else ("--iteration", str(iteration))
+    chosen = (*(() if iteration is None else ("--iteration", str(iteration))), *trust_of(store))
     say_next({
         "watch it": play_command(store.path, *chosen),
         "read what it learnt": command("report", store.path, *chosen),
