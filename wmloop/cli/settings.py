@@ -53,9 +53,10 @@ def config(
     run: Annotated[str | None, typer.Option("--run", hidden=True, autocompletion=run_names)] = None,
     pipeline: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """List a run's settings: its pipeline, its environment, and what differs from its preset.
+    """List a run's settings: those that differ from its preset.
 
-    Beside each is its value in the preset, with the profile of the run's environment. `wmloop settings` says what they mean.
+    Beside each is its value in the preset, with the profile of the run's environment. Its pipeline and its environment are
+    always listed. `wmloop settings` says what they mean.
     """
     from wmloop.config import BASIS, beside_preset, preset_of
     from wmloop.store import list_runs
