@@ -14,9 +14,6 @@ from wmloop.cli.options import JsonOption, NameArgument, RunsOption, print_json
 from wmloop.commands import command
 from wmloop.opening import history_of, stored_config
 
-#: What a file is whose name does not say it.
-_MEANINGS = {"foretaste.safetensors": " (the reward predictor that V was trained with)"}
-
 
 @guarded
 def prune(
@@ -56,7 +53,7 @@ def prune(
         print_json("prune", run=store.name, dry_run=dry_run, bytes=freed, versions=going)
     elif dry_run:
         for version, files in gone:
-            print(f"{version.name}: {', '.join(file + _MEANINGS.get(file, '') for file in sorted(files))}")
+            print(f"{version.name}: {', '.join(sorted(files))}")
     if not dry_run:
         say(f"{store.name}: {size(freed)} freed")
         say_next({"check the rest": command("verify", store.path)})
