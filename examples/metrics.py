@@ -6,4 +6,4 @@ run = wmloop.Run("demo")
 for iteration, stages in enumerate(run.metrics):
     evaluation = stages["evaluate"]
     print(f"{iteration}: score {evaluation['score']:.0f} ± {evaluation['score_std']:.0f}")
-    print(f"   M predicted {evaluation['predicted_return']:.0f}, reality paid {evaluation['real_return']:.0f}")
+    print(f"   return predicted by M {evaluation['predicted_return']:.0f}, real return {evaluation['real_return']:.0f}")

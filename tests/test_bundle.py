@@ -4,9 +4,12 @@ import json
 import re
 import shutil
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors import safe_open
 from typer.testing import CliRunner
 
@@ -56,6 +59,8 @@ def changed(exported, tmp_path, change):
 def test_an_exported_agent_comes_back_bit_for_bit_with_its_score_and_its_settings(trained, exported, tmp_path):
     result = wmloop(tmp_path, "import", exported, "guest")
     assert result.exit_code == 0, result.stderr
+    assert "its file names the module 'tests.tiny_env', which is code" in result.stderr
+    assert re.search(r"wmloop play guest --trust-env .*\n.*wmloop eval guest --trust-env ", result.stderr)
     origin, guest = Store.open(trained / "tiny"), Store.open(tmp_path / "guest")
     assert guest.verify() == []
     assert guest.config_text == origin.config_text
@@ -74,6 +79,8 @@ def test_an_exported_agent_comes_back_bit_for_bit_with_its_score_and_its_setting
     assert [result.exit_code for result in played] == [0, 0]
     first, second = (json.loads(result.stdout)["tracks"] for result in played)
     assert first == second
+    assert "--trust-env" not in played[0].stderr
+    assert re.search(r"wmloop play guest --trust-env .*\n.*wmloop report guest --trust-env ", played[1].stderr)
 
 
 def test_runs_and_log_show_that_an_agent_was_imported_and_no_time_that_nobody_measured(exported, tmp_path):
@@ -190,8 +197,20 @@ def test_a_name_from_the_file_cannot_leave_the_folder_of_runs(exported, tmp_path
 def test_bytes_that_are_no_tensors_and_files_that_are_not_there_are_refused(tmp_path):
     path = tmp_path / "x.safetensors"
     assert wmloop(tmp_path / "runs", "import", path).exit_code == 2
-    path.write_bytes(b"\x80\x04pickle")
-    assert wmloop(tmp_path / "runs", "import", path).exit_code == 65
+    for text in (b"", b"\x80\x04pickle", b"# wmloop\n\nA page of words.\n", (8).to_bytes(8, "little") + b"[1, 2, 3"):
+        path.write_bytes(text)
+        refused = wmloop(tmp_path / "runs", "import", path)
+        assert refused.exit_code == 2
+        assert "is no safetensors file" in refused.stderr
+
+
+@given(kept=st.integers(9, 3_000))
+def test_an_exported_file_that_was_cut_short_is_damaged(exported, kept):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cut.safetensors"
+        path.write_bytes(exported.read_bytes()[:kept])
+        with pytest.raises(StoreCorruptError, match="damaged"):
+            bundle.unpack(path, Path(folder), "x", {})
 
 
 def test_what_a_file_names_as_its_pipeline_is_not_executed(exported, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import torch
 
 from tests.commands import wmloop
 from tests.processes import ROOT, Process
+from tests.tiny_env import TINY_ID
 from wmloop.config import build_config, with_settings
 from wmloop.config.text import from_toml
 from wmloop.errors import EnvironmentFailedError
@@ -270,10 +272,15 @@ def test_a_resume_may_change_nothing_else(changes, runs, taken_up):
 
 def test_the_command_that_begins_anew_can_be_pasted_and_names_what_is_in_the_way(runs, taken_up):
     said = wmloop("resume", "--set", "env.crop=[0, 20, 0, 20]", runs=runs).stderr
-    assert "`wmloop start --set 'env.crop=[0, 20, 0, 20]'`" in said
+    assert re.search(rf"`wmloop start --preset smoke .*--env {TINY_ID} .*--set 'env.crop=\[0, 20, 0, 20\]' .*`", said)
     said = wmloop("fork", "tiny", "--from", "0", "--seed", "5", "--set", "memory.hidden_size=64", runs=runs).stderr
     assert "memory.hidden_size would change the shapes of the networks" in said
-    assert "`wmloop start --set memory.hidden_size=64` starts a new run" in said
+    (line,) = re.findall("`(wmloop start .*)` starts a new run", said)
+    printed = wmloop(*shlex.split(line)[1:], "--print-config").stdout
+    own = stored_config(Store.open(runs / "tiny"))
+    machine = {name: getattr(own, name) for name in ("device", "threads", "precision")}
+    wanted = with_settings(own, {"seed": 5, "memory": {"hidden_size": 64}})
+    assert with_settings(build_config("smoke", from_toml(printed, "printed")), machine) == wanted
 
 
 def test_too_little_memory_is_said_in_words(runs, monkeypatch):
@@ -699,6 +706,7 @@ def test_a_read_only_folder_is_one_line_and_74(tmp_path, tiny_toml, monkeypatch)
 def test_the_demo_is_whole_and_drives_a_fresh_track_well_without_any_training(tmp_path):
     assert wmloop("verify", "demo", runs=tmp_path).exit_code == 0
     result = wmloop("eval", "demo", "--episodes", "2", "--seed", "0", "--json", runs=tmp_path)
+    assert "not stored: demo belongs to the installation" in result.stderr
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["score"] > 600
     assert list(tmp_path.iterdir()) == []
@@ -800,7 +808,7 @@ def test_a_fork_whose_networks_would_not_fit_is_refused_before_it_exists(three, 
     shutil.copytree(three / "long", tmp_path / "long")
     result = wmloop("fork", "long", "--from", "0", "--set", "memory.hidden_size=48", runs=tmp_path)
     assert result.exit_code == 2
-    assert "wmloop start --set memory.hidden_size=48" in result.stderr
+    assert re.search("wmloop start --preset smoke .*--set memory.hidden_size=48", result.stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["long"]
 
 

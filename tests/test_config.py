@@ -13,8 +13,10 @@ from wmloop.config import (
     PPOConfig,
     RunConfig,
     WorldModelConfig,
+    beside_preset,
     build_config,
     changed_settings,
+    preset_of,
     settings,
     with_settings,
 )
@@ -204,6 +206,19 @@ def test_only_the_budget_may_change_on_resume():
     assert changed_settings(old, with_settings(old, {"budget": {"iterations": 9, "hours": 1.0, "goal": 1.0}})) == []
     new = with_settings(old, {"memory": {"batch_size": 7}, "seed": 4})
     assert changed_settings(old, new) == ["seed", "memory.batch_size"]
+
+
+def test_a_run_is_beside_its_preset_and_the_profile_of_its_environment():
+    for environment, basis in (
+        ("bar:Bar-v0", "preset smoke"),
+        ("CarRacing-v3", "preset smoke and the profile of CarRacing-v3"),
+    ):
+        own = build_config("smoke", {"env": {"id": environment}, "budget": {"iterations": 9}})
+        differing = {name: pair for name, pair in beside_preset(own).items() if pair[0] != pair[1]}
+        default = RunConfig().env.id
+        moved = {} if environment == default else {"env.id": (environment, default)}
+        assert differing == moved | {"budget.iterations": (9, build_config("smoke").budget.iterations)}
+        assert preset_of(own) == basis
 
 
 def test_every_setting_says_what_it_means():

@@ -218,17 +218,27 @@ def test_what_is_known_of_an_environment_is_its_spec_and_its_spaces_in_words():
     assert envs.known(EnvConfig(id="CartPole-v1", kwargs={"max_episode_steps": 9})).max_episode_steps == 9
     told = envs.known(EnvConfig(id=known("Letters")))
     assert told.observations == "a dictionary of text: Text, where: 2 numbers from -1 to 1"
-    assert told[2:] == ("one of 26", None, None)
+    assert told[2:5] == ("one of 26", None, None)
 
 
 @pytest.mark.parametrize(
     ("config", "kind", "said"),
     [
         (EnvConfig(id="NoSuchThing-v0"), UsageError, "there is no environment 'NoSuchThing-v0'"),
+        (
+            EnvConfig(id="json:Bar-v0"),
+            UsageError,
+            "the module json was imported, but registers no Bar-v0; it has to call gymn",
+        ),
+        (
+            EnvConfig(id=known("Solvd")),
+            UsageError,
+            "known_envs was imported, but registers no .*; it registers known/Solved-v0",
+        ),
         (EnvConfig(id=known("Dies")), EnvironmentFailedError, "ended its process as it was made"),
         (EnvConfig(id=known("Sleeps"), worker_timeout=1.0), EnvironmentFailedError, "was not made within 1 s"),
     ],
-    ids=["unknown", "dies", "hangs"],
+    ids=["unknown", "unregistered", "misspelt", "dies", "hangs"],
 )
 def test_an_environment_that_cannot_be_made_is_told_and_nothing_hangs(config, kind, said):
     with pytest.raises(kind, match=said):
@@ -247,7 +257,7 @@ def written(tmp_path, environment, *words):
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES.own)
-@pytest.mark.parametrize("environment", ["CartPole-v1", "CarRacing-v3", TINY_ID, known("Letters")])
+@pytest.mark.parametrize("environment", ["CartPole-v1", "CarRacing-v3", TINY_ID])
 def test_settings_to_start_from_are_those_that_hold_whether_lines_are_taken_out_of_comments_or_not(
     environment, pipeline, tmp_path
 ):
@@ -268,6 +278,20 @@ def test_settings_to_start_from_have_what_gymnasium_knows_with_where_it_is_from(
     assert (told["budget"]["goal"], told["env"]["episode_frames"]) == (THRESHOLD, LIMIT)
     assert f"goal = {THRESHOLD}  # its reward_threshold in Gymnasium" in text
     assert f"episode_frames = {LIMIT}  # its max_episode_steps in Gymnasium" in text
+
+
+@pytest.mark.parametrize(
+    ("environment", "remedy"),
+    [("Blackjack-v1", "--set env.pixels=true"), (known("Letters"), '--set env.observation=["where"]')],
+)
+def test_no_settings_are_written_that_no_run_can_begin_with(environment, remedy, tmp_path):
+    refused = wmloop("init", environment, "--to", tmp_path / "made.toml")
+    assert refused.exit_code == 2
+    assert not (tmp_path / "made.toml").exists()
+    begun = wmloop("start", "x", "--preset", "smoke", "--env", environment, runs=tmp_path)
+    said = begun.stderr.splitlines()[-1]
+    assert remedy in said
+    assert refused.stderr.startswith(said)
 
 
 def test_a_file_that_is_there_is_kept(tmp_path, monkeypatch):

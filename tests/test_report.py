@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from tests.commands import wmloop
+from tests.tiny_env import TINY_ID
 from wmloop.agents.world_model import Agent
 from wmloop.config import WorldModelConfig, build_config, with_settings
 from wmloop.config.text import to_toml
@@ -110,6 +111,7 @@ def test_a_report_says_what_the_store_says_and_needs_nothing_from_outside(runs, 
     scored = [v for v in Store.open(runs / "one").versions() if v.stage == "evaluate"]
     best = max(scored, key=lambda v: merit(v.metrics))
     assert f"{best.metrics['score']:.0f}" in words
+    assert re.search(rf'env\.id\s+"CarRacing-v3"\s+"{TINY_ID}"', words), "the environment is no preset's"
     for told in (
         "Learning",
         "V's reconstructions",

@@ -21,7 +21,7 @@ from tests.tiny_env import tiny_config
 from wmloop import doctor, events, machine
 from wmloop.cli.exits import DOCTOR_FOUND
 from wmloop.cli.watch import Log, so_far
-from wmloop.config import build_config, explain, settings
+from wmloop.config import RunConfig, build_config, explain, settings
 from wmloop.config.presets import PRESETS, PROFILES
 from wmloop.config.text import to_toml
 from wmloop.errors import UsageError
@@ -236,11 +236,13 @@ def test_config_shows_what_a_run_has_that_its_preset_has_not(store):
     done = wmloop("config", "tiny", runs=store.path.parent)
     assert done.exit_code == 0
     own = build_config("smoke", tiny_config())
-    preset = settings(build_config("smoke", {"env": {"id": own.env.id}}))
-    differing = {name for name, value in settings(own).items() if value != preset[name]}
+    preset = settings(build_config("smoke", {"env": {"id": own.env.id}})) | {"env.id": RunConfig().env.id}
+    differing = {name for name, value in settings(own).items() if value != preset[name]} | {"pipeline", "env.id"}
     told = json.loads(wmloop("config", "tiny", "--json", runs=store.path.parent).stdout)["settings"]
     assert told.keys() == differing
-    name = sorted(differing - {"env.id"})[0]
+    assert f"  id = {own.env.id}  (default: CarRacing-v3)\n" in done.stdout
+    assert f"the other {len(preset) - len(differing)} settings are those of preset smoke;" in done.stderr
+    name = sorted(differing - {"env.id", "pipeline"})[0]
     assert told[name] == {
         "value": json.loads(json.dumps(settings(own)[name])),
         "preset": json.loads(json.dumps(preset[name])),

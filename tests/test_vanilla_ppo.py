@@ -323,7 +323,9 @@ def test_a_fork_may_change_how_it_learns_but_not_its_network_nor_its_pipeline(fi
     shutil.copytree(finished[0] / "tiny", tmp_path / "tiny")
     refused = wmloop("fork", "tiny", "--from", "0", "--set", "ppo.stack=2", runs=tmp_path)
     assert "ppo.stack would change the shapes of the networks" in refused.stderr
-    assert "`wmloop start --pipeline vanilla-ppo --set ppo.stack=2` starts a new run" in refused.stderr
+    assert re.search(
+        "`wmloop start --preset smoke --pipeline vanilla-ppo .*--set ppo.stack=2.*` starts a new run", refused.stderr
+    )
     refused = wmloop("fork", "tiny", "--from", "0", "--set", "pipeline=world-model", runs=tmp_path)
     assert "is of the pipeline vanilla-ppo" in refused.stderr
     refused = wmloop("resume", "tiny", "--set", "ppo.gamma=0.5", runs=tmp_path)

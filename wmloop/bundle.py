@@ -26,7 +26,7 @@ from wmloop.pipelines import Pipeline, get
 from wmloop.serving.agent import Served, files_of
 from wmloop.spaces import recorded
 from wmloop.store import Store, Version, atomic, check_run_name, private_folder, require_free
-from wmloop.store.tensors import encode, read
+from wmloop.store.tensors import begins_as_one, encode, read
 from wmloop.training.rollouts import last_actions
 
 FORMAT = "wmloop-agent-1"
@@ -70,12 +70,14 @@ def unpack(path: Path, root: Path, name: str | None, facts: dict[str, Any]) -> S
     is executed. `facts` is noted beside where the agent comes from.
 
     Raises:
-        UsageError: there is no such file, or the run's name is taken or does not do.
+        UsageError: there is no such file, it is no safetensors file, or the run's name is taken or does not do.
         StoreCorruptError: it is no agent of wmloop, or a damaged one.
         StorageError: the file system refuses.
     """
     if not path.exists():
         raise UsageError(f"there is no file {path}")
+    if not begins_as_one(path):
+        raise UsageError(f"{path} is no safetensors file; `wmloop export` writes one of an agent")
     try:
         tensors, notes = read(path)
     except StoreCorruptError as error:

@@ -66,21 +66,27 @@ def history_of(store: Store, config: RunConfig) -> History:
     return History(store, pipeline_of(config))
 
 
+def named_code(store: Store, config: RunConfig) -> str | None:
+    """Return in words what an imported agent's file names that is code here: a module, or an environment with words for one.
+
+    None where it names nothing, and where the run is no imported one.
+    """
+    if "imported" not in store.facts:
+        return None
+    owners = [name.rpartition(":")[0] for name in (config.env.id, config.env.engine, config.pipeline)]
+    if modules := sorted({repr(module) for module in owners if module}):
+        return f"the module {' and '.join(modules)}"
+    words = [value for value in config.env.kwargs.values() if isinstance(value, str)]
+    return f"the environment {config.env.id!r} with {', '.join(map(repr, words))}" if words else None
+
+
 def require_trust(store: Store, config: RunConfig, trusted: bool) -> None:
-    """Refuse to load what is in a module that an imported agent's file names, or an environment with words for one.
+    """Refuse to load what `named_code` tells of.
 
     Raises:
-        UsageError: it would be, and nobody has said that the file may be trusted.
+        UsageError: it would be loaded, and nobody has said that the file may be trusted.
     """
-    owners = [name.rpartition(":")[0] for name in (config.env.id, config.env.engine, config.pipeline)]
-    modules = sorted({repr(module) for module in owners if module})
-    words = [value for value in config.env.kwargs.values() if isinstance(value, str)]
-    if "imported" in store.facts and (modules or words) and not trusted:
-        named = (
-            f"the module {' and '.join(modules)}"
-            if modules
-            else f"the environment {config.env.id!r} with {', '.join(map(repr, words))}"
-        )
+    if not trusted and (named := named_code(store, config)) is not None:
         raise UsageError(
             f"{store.name} was imported, and its file names {named}, which would be loaded and executed here: if you trust"
             " its origin, add --trust-env"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wmloop.commands import quoted
-from wmloop.config import RunConfig, build_config, settings
+from wmloop.commands import quoted, wmloop
+from wmloop.config import BASIS, RunConfig, beside_preset, settings
 from wmloop.config.text import parse_setting, toml_value
 from wmloop.errors import WmloopError
-from wmloop.opening import history_of, stored_config
+from wmloop.opening import history_of, ships, stored_config
 
 if TYPE_CHECKING:
     from wmloop.store import Store
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 _DECISIVE = ("budget.goal", "device", "threads", "precision", "env.num_envs")
 #: Settings that a command has an option for, by the option.
 _OPTIONS = {
-    "budget.iterations": "--iterations", "budget.goal": "--goal", "pipeline": "--pipeline", "seed": "--seed",
-    "device": "--device", "threads": "--threads",
+    "budget.iterations": "--iterations", "budget.goal": "--goal", "pipeline": "--pipeline", "env.id": "--env",
+    "seed": "--seed", "device": "--device", "threads": "--threads",
 }  # fmt: skip
+#: What a start chooses by the machine where it is left open.
+_MACHINE = ("device", "threads", "precision")
 #: Where runs are made again: beside the ones that are there their names are free.
 _FOLDER = "again"
 
@@ -42,6 +44,8 @@ class _Stretch(NamedTuple):
 
 def again(store: Store) -> Again:
     """Return how to make a run again; no commands where that is not known."""
+    if ships(store):
+        return Again([], ["How this agent was made is on the page docs/demo.md."])
     if "imported" in store.facts:
         return Again(
             [],
@@ -69,16 +73,37 @@ def _commands(store: Store, end: int | None, notes: list[str]) -> tuple[list[str
         fork = ["fork", str(origin.get("run")), store.name, "--from", str(origin.get("iteration"))]
         commands += [*begun, _line(fork, base, own)]
     else:
-        layer = {"pipeline": config.pipeline, "env": {"id": config.env.id}}
-        base = settings(build_config(config.preset, layer)) | {"budget.hours": None}
-        base |= {"pipeline": RunConfig().pipeline, "env.id": RunConfig().env.id}
-        chosen = ["seed", "device", "threads", "precision"]  # a start would choose for itself
-        chosen += ["budget.goal"] if base["budget.goal"] is None else []
-        commands.append(_line(["start", store.name, "--preset", config.preset], base | dict.fromkeys(chosen, ...), own))
+        base = _preset(config) | {"budget.hours": None} | dict.fromkeys(_MACHINE, ...)
+        commands.append(_line(["start", store.name, "--preset", config.preset], base, own))
     for stretch, until in zip(stretches[1:], ends[1:], strict=True):
         changed = own | stretch.decisive | {"budget.iterations": until}
         commands.append(_line(["resume", store.name], own, changed))
     return commands, own
+
+
+def start_command(config: RunConfig, names: Sequence[str]) -> str:
+    """Return the command that begins a run with these settings, of which `names` are new to the run that they are from.
+
+    What a start chooses by the machine is left to it unless it is named. Where another preset or pipeline is, the rest of the
+    settings are left to that.
+    """
+    own = settings(config)
+    if {"preset", "pipeline"} & {*names}:
+        own = {name: value for name, value in own.items() if name in (*names, *BASIS)}
+    wanted = {name: value for name, value in own.items() if name not in _MACHINE or name in names}
+    return wmloop("start", "--preset", config.preset, *_options(_preset(config), wanted))
+
+
+def sets_of(config: RunConfig, names: Sequence[str]) -> list[str]:
+    """Return the options that set those of the settings that are named to what they are."""
+    values = settings(config)
+    return [word for name in names for word in ("--set", f"{name}={toml_value(values[name])}")]
+
+
+def _preset(config: RunConfig) -> dict[str, Any]:
+    """Return what a start with a run's preset, pipeline and environment has, without what it chooses for itself."""
+    base = {name: was for name, (_, was) in beside_preset(config).items()}
+    return base | {"seed": ...} | ({"budget.goal": ...} if base["budget.goal"] is None else {})
 
 
 def _parent(store: Store, origin: Mapping[str, Any], notes: list[str]) -> tuple[list[str], dict[str, Any]]:
@@ -125,12 +150,16 @@ def _stretches(store: Store, config: RunConfig, end: int, notes: list[str]) -> l
 
 def _line(words: list[str], base: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Return a command with the options that make settings `wanted` of those that are there without them."""
+    return quoted(["wmloop", *words, *_options(base, wanted), "--runs", _FOLDER])
+
+
+def _options(base: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     more: list[str] = []
     for name, value in wanted.items():
         if value != base.get(name) and name != "preset":
             option = _OPTIONS.get(name)
             more += [option, f"{value}"] if option and value is not None else ["--set", f"{name}={_value(value)}"]
-    return quoted(["wmloop", *words, *more, "--runs", _FOLDER])
+    return more
 
 
 def _value(value: Any) -> str:

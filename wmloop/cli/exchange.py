@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from wmloop.cli.exits import guarded, say, say_next
-from wmloop.cli.opening import agent_named, open_run, play_command
+from wmloop.cli.opening import agent_named, open_run, play_command, trust_of
 from wmloop.cli.options import IterationOption, JsonOption, NameArgument, RunsOption, at_home, print_json
 from wmloop.cli.outputs import require_room
 from wmloop.commands import anywhere, command
 from wmloop.errors import UsageError
-from wmloop.opening import history_of, stored_config
+from wmloop.opening import history_of, named_code, stored_config
 
 
 @guarded
@@ -87,4 +87,11 @@ def import_(
     say(f"run {store.name} in {store.path}")
     if as_json:
         print_json("import", run=store.name, path=str(store.path), imported=store.facts["imported"])
-    say_next({"watch it": play_command(store.path), "score it on fresh episodes": command("eval", store.path)})
+    named, trust = named_code(store, stored_config(store)), trust_of(store)
+    if named is not None:
+        say(f"note: its file names {named}, which is code: play, eval and report load it only with --trust-env, if you trust"
+            " its origin")  # fmt: skip
+    say_next({
+        "watch it": play_command(store.path, *trust),
+        "score it on fresh episodes": command("eval", store.path, *trust),
+    })  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +22,6 @@ from wmloop.cli.options import (
     budget,
     laid_over,
 )
-from wmloop.commands import wmloop
 from wmloop.errors import UsageError
 from wmloop.opening import history_of, pipeline_of, stored_config
 
@@ -93,17 +91,18 @@ def fork(
 
 def _require_kin(source: Store, before: RunConfig, after: RunConfig) -> None:
     """Refuse settings that nothing of the run `source` can go on by; raises UsageError."""
+    from wmloop.cli.again import start_command
     from wmloop.config import changed_settings, settings
 
     if before.preset != after.preset:
         raise UsageError(
             f"a preset is for new runs, and a fork starts from the settings of {source.name}: change single settings"
-            f" with --set, or start a new run with `{wmloop('start', '--preset', after.preset)}`"
+            f" with --set, or start a new run with `{start_command(after, ['preset'])}`"
         )
     if before.pipeline != after.pipeline:
         raise UsageError(
             f"the run {source.name} is of the pipeline {before.pipeline}, and another pipeline cannot use what it learnt:"
-            f" `{wmloop('start', '--pipeline', after.pipeline)}` starts a new run of that pipeline"
+            f" `{start_command(after, ['pipeline'])}` starts a new run of that pipeline"
         )
     shapes = pipeline_of(before).shaper
     if shapes(before) != shapes(after):
@@ -123,23 +122,6 @@ def _shapes_differ(config: RunConfig, name: str, value: Any) -> bool:
     for part in reversed(name.split(".")):
         layer = {part: layer}
     return shapes(config) != shapes(with_settings(config, layer))
-
-
-def start_command(config: RunConfig, names: Sequence[str]) -> str:
-    """Return the command that begins a run with those of its settings that are named."""
-    from wmloop.config import RunConfig
-
-    system = [] if config.pipeline == RunConfig().pipeline else ["--pipeline", config.pipeline]
-    return wmloop("start", *system, *sets_of(config, names))
-
-
-def sets_of(config: RunConfig, names: Sequence[str]) -> list[str]:
-    """Return the options that set those of the settings that are named to what they are."""
-    from wmloop.config import settings
-    from wmloop.config.text import toml_value
-
-    values = settings(config)
-    return [word for name in names for word in ("--set", f"{name}={toml_value(values[name])}")]
 
 
 def _copied(source: Store, iteration: int, name: str | None, config: str, runs: Path) -> Store:

@@ -46,7 +46,7 @@ def init(
 
     The environment is made once. What follows from it, its time limit and the score that counts as its solution, is filled
     in. The other settings that an environment often needs are in comments, with their meaning, the value that they have and
-    whose it is. A file that is there is never overwritten.
+    whose it is. A file that is there is never overwritten. An environment that `wmloop start` refuses is refused here, too.
     """
     from wmloop.config import build_config
     from wmloop.envs import known
@@ -59,6 +59,9 @@ def init(
     system = {} if pipeline is None else {"pipeline": pipeline}
     config = build_config("laptop", *with_version([{"env": {"id": environment}}]), system)
     told = known(config.env)
+    if told.misfit is not None:
+        shown = wmloop("start", *(["--pipeline", pipeline] if pipeline else []), "--env", environment, "--print-config")
+        raise UsageError(f"{told.misfit} (`{shown}`, with such a --set, prints settings for a file)")
     text = "\n".join(_lines(config, told, system, path)) + "\n"
     try:
         with path.open("x", encoding="utf-8") as file:

@@ -13,7 +13,7 @@ import typer
 
 from wmloop import ranking
 from wmloop.cli.exits import guarded, say, say_next
-from wmloop.cli.opening import commits, open_run, play_command
+from wmloop.cli.opening import commits, open_run, play_command, trust_of
 from wmloop.cli.options import JsonOption, NameArgument, RunsOption, print_json
 from wmloop.cli.tables import print_table
 from wmloop.commands import command
@@ -134,7 +134,7 @@ def verify(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: 
             f" and `{command('resume', store.path)}` computes it again")  # fmt: skip
         raise typer.Exit(StoreCorruptError.exit_code)
     if "imported" in store.facts:
-        say_next({"watch it": play_command(store.path)})
+        say_next({"watch it": play_command(store.path, *trust_of(store))})
     else:
         from wmloop.cli.session import more
 

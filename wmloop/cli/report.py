@@ -12,7 +12,7 @@ import typer
 
 from wmloop.cli.completion import run_names
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import agent_named, log_named, open_run, output_of
+from wmloop.cli.opening import agent_named, log_named, open_run, output_of, trust_of
 from wmloop.cli.options import IterationOption, JsonOption, RunsOption, TrustOption, at_home, print_json
 from wmloop.cli.outputs import output_folder, require_room
 from wmloop.commands import command
@@ -152,9 +152,10 @@ def _following(store: Store) -> dict[str, str]:
     from wmloop.cli.session import more
     from wmloop.store.tensors import SUFFIX
 
+    trust = trust_of(store)
     told = {
-        "score it": command("eval", store.path, "--episodes", "100"),
-        "watch it": command("play", store.path),
+        "score it": command("eval", store.path, "--episodes", "100", *trust),
+        "watch it": command("play", store.path, *trust),
     }
     if "imported" not in store.facts:
         told["train further"] = command("resume", store.path, *more(store))
@@ -167,4 +168,5 @@ def _lines(store: Store) -> list[str]:
     from wmloop.cli.again import again
 
     told = again(store)
-    return [*told.commands, *(f"# {note}" for note in told.notes), command("eval", store.path, "--episodes", "100")]
+    score = command("eval", store.path, "--episodes", "100", *trust_of(store))
+    return [*told.commands, *(f"# {note}" for note in told.notes), score]

@@ -10,7 +10,7 @@ import typer
 
 from wmloop.cli.completion import setting_names
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.fork import fork, sets_of, start_command
+from wmloop.cli.fork import fork
 from wmloop.cli.opening import open_run, require_origin
 from wmloop.cli.options import (
     DeviceOption,
@@ -92,6 +92,7 @@ def go_on(
         UsageError: they differ in what decides results.
         RunLockedError: another process is writing the run.
     """
+    from wmloop.cli.again import start_command
     from wmloop.config import changed_on_resume, settings
     from wmloop.config.build import FREE
     from wmloop.events import Message
@@ -122,6 +123,8 @@ def go_on(
 
 def _elsewhere(store: Store, before: RunConfig, after: RunConfig, names: Sequence[str]) -> str:
     """Return the words for a fork in which the named settings may change; nothing where none can be made."""
+    from wmloop.cli.again import sets_of
+
     finished, _ = history_of(store, before).next_position()
     same = before.pipeline == after.pipeline and before.preset == after.preset
     if not finished or not same or pipeline_of(before).shaper(before) != pipeline_of(before).shaper(after):

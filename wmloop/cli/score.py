@@ -12,7 +12,7 @@ import typer
 
 from wmloop import ranking
 from wmloop.cli.exits import guarded, say, say_next
-from wmloop.cli.opening import agent_named, log_named, open_run, output_of, play_command
+from wmloop.cli.opening import agent_named, log_named, open_run, output_of, play_command, trust_of
 from wmloop.cli.options import (
     Device,
     EpisodesOption,
@@ -49,7 +49,8 @@ def score(
 
     These episodes are used neither for training nor for choosing a run's best agent; there is no exploration noise. Prints
     the mean score with its standard deviation and 95% confidence interval, the worst, and each episode's score. The same
-    --seed gives the same episodes to every run. The result is stored with the run, for `wmloop log` and `wmloop report`.
+    --seed gives the same episodes to every run. The result is stored with the run, for `wmloop log` and `wmloop report`; that
+    of `demo` is not, because its folder belongs to the installation.
     """
     store = open_run(runs, name)
     config = stored_config(store)
@@ -112,7 +113,7 @@ def score(
         print_json("eval", **report)
     else:
         _print_report(report)
-    chosen = () if iteration is None else ("--iteration", str(iteration))
+    chosen = (*(() if iteration is None else ("--iteration", str(iteration))), *trust_of(store))
     say_next({
         "watch it": play_command(store.path, *chosen),
         "read what it learnt": command("report", store.path, *chosen),
@@ -136,7 +137,10 @@ def _keep(store: Store, report: dict[str, Any], scored: Version | None) -> None:
     from wmloop.device import machine_facts
     from wmloop.store.draft import utc_now
 
-    if scored is None or ships(store):
+    if ships(store):
+        say(f"note: not stored: {store.name} belongs to the installation")
+        return
+    if scored is None:
         return
     made = {**machine_facts(), "wmloop": __version__}
     record = {**report, "created": utc_now(), "version": scored.name, "hash": scored.hash, "made": made}
@@ -157,8 +161,8 @@ def _print_report(report: dict[str, Any]) -> None:
     print(f"worst   {report['score_min']:.1f}")
     if "predicted_return" in report:
         print(
-            f"dream   M predicted a return of {report['predicted_return']:.1f}, the real one was {report['real_return']:.1f},"
-            " over the agent steps that are compared (without burn-in)"
+            f"dream   M predicted a return of {report['predicted_return']:.1f}, the real one was {report['real_return']:.1f}:"
+            " both without burn-in and what follows rollout.max_unrewarded, then scaled to a whole episode"
         )
     print(f"frames  {report['frames']:,.0f} in {report['seconds']:.1f} s")
     scores = [f"{episode['score']:8.1f}" for episode in report["tracks"]]

@@ -17,7 +17,7 @@ from wmloop.commands import wmloop
 from wmloop.opening import stored_config
 
 if TYPE_CHECKING:
-    from wmloop.config import RunConfig, Setting
+    from wmloop.config import Setting
 
 _WIDTH = 80
 
@@ -55,8 +55,10 @@ def config(
 ) -> None:
     """List a run's settings: those that differ from its preset.
 
-    Beside each is its value in the preset, for the run's pipeline and environment. `wmloop settings` says what they mean.
+    Beside each is its value in the preset, with the profile of the run's environment. Its pipeline and its environment are
+    always listed. `wmloop settings` says what they mean.
     """
+    from wmloop.config import BASIS, beside_preset, preset_of
     from wmloop.store import list_runs
 
     if run is not None:
@@ -68,8 +70,8 @@ def config(
         return
     store = open_run(runs, name)
     own = stored_config(store)
-    told = _beside_its_preset(own)
-    shown = told if everything else {name: (value, was) for name, (value, was) in told.items() if value != was}
+    told = beside_preset(own)
+    shown = {name: pair for name, pair in told.items() if everything or name in BASIS or pair[0] != pair[1]}
     if as_json:
         print_json("config", run=store.name, preset=own.preset,
                    settings={name: {"value": value, "preset": was} for name, (value, was) in shown.items()})  # fmt: skip
@@ -80,10 +82,11 @@ def config(
         if here != group:
             group = here
             print(f"\n[{group}]" if group else "[every run]")
-        differs = f"  (preset {own.preset}: {_short(was)})" if value != was else ""
+        whose = "default" if setting in BASIS else f"preset {own.preset}"
+        differs = f"  ({whose}: {_short(was)})" if value != was else ""
         print(f"  {last} = {_short(value)}{differs}")
     if not everything:
-        same = f"the other {len(told) - len(shown)} settings are those of preset {own.preset}"
+        same = f"the other {len(told) - len(shown)} settings are those of {preset_of(own)}"
         say(f"{store.name}: {same}; --all lists them, and `{wmloop('settings')}` says what they mean")
 
 
@@ -97,15 +100,6 @@ def _is_word(name: str, runs: Path) -> bool:
         and not Path(name).exists()
         and any(name in setting for setting in words(""))
     )
-
-
-def _beside_its_preset(own: RunConfig) -> dict[str, tuple[Any, Any]]:
-    """Return a run's settings by name, each with what its preset says for its pipeline and its environment."""
-    from wmloop.config import build_config
-    from wmloop.config import settings as flat
-
-    plain = flat(build_config(own.preset, {"pipeline": own.pipeline, "env": {"id": own.env.id}}))
-    return {name: (value, plain[name]) for name, value in flat(own).items()}
 
 
 def _print_catalogue(word: str | None, pipeline: str | None, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from wmloop.cli.exits import guarded, say, say_next
-from wmloop.cli.opening import commits, open_run, play_command
+from wmloop.cli.opening import came_as, commits, open_run, play_command, trust_of
 from wmloop.cli.options import NameArgument, RunsOption
 from wmloop.commands import command
 from wmloop.opening import pipeline_of, stored_config
@@ -47,9 +47,11 @@ def watch(
     from wmloop.view import open_view, show_ended
 
     store = open_run(runs, name)
-    if "imported" in store.facts:
-        say(f"{store.name} is an imported agent: there is no training to watch")
-        say_next({"see what it scored": command("log", store.path), "watch it": play_command(store.path)})
+    if (agent := came_as(store)) is not None:
+        say(f"{store.name} is {agent}: there is no training to watch")
+        say_next(
+            {"see what it scored": command("log", store.path), "watch it": play_command(store.path, *trust_of(store))}
+        )
         return
     log = Log(store)
     state, latest = so_far(store, log)

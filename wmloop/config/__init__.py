@@ -1,6 +1,14 @@
 """Every setting of a run: typed, frozen, documented, refused when unknown."""
 
-from wmloop.config.build import build_config, changed_on_resume, changed_settings, with_settings
+from wmloop.config.build import (
+    BASIS,
+    beside_preset,
+    build_config,
+    changed_on_resume,
+    changed_settings,
+    preset_of,
+    with_settings,
+)
 from wmloop.config.catalogue import Setting, explain
 from wmloop.config.controller import ControllerConfig
 from wmloop.config.dream import DreamConfig
@@ -13,7 +21,7 @@ from wmloop.config.vanilla_ppo import PPOConfig, VanillaPPOConfig
 from wmloop.config.world_model import WorldModelConfig
 
 __all__ = [
-    "ControllerConfig", "DreamConfig", "EnvConfig", "MemoryConfig", "PPOConfig", "RandomDriving", "RolloutConfig",
-    "RunConfig", "Setting", "VanillaPPOConfig", "WorldModelConfig", "build_config", "changed_on_resume", "changed_settings",
-    "explain", "settings", "with_settings",
+    "BASIS", "ControllerConfig", "DreamConfig", "EnvConfig", "MemoryConfig", "PPOConfig", "RandomDriving", "RolloutConfig",
+    "RunConfig", "Setting", "VanillaPPOConfig", "WorldModelConfig", "beside_preset", "build_config", "changed_on_resume",
+    "changed_settings", "explain", "preset_of", "settings", "with_settings",
 ]  # fmt: skip

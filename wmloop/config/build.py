@@ -171,6 +171,8 @@ def named_now(
 
 #: What decides no result, and so may change whenever a run is taken up again.
 FREE = ("env.engine", "env.worker_timeout", "vision.frame_cache")
+#: What decides which settings there are, and what they start from.
+BASIS = ("pipeline", "env.id")
 #: What belongs to the machine that a run goes on upon: it may change, too, but numbers are no longer the same to the bit.
 _MACHINE = ("device", "threads", "precision", "env.num_envs")
 
@@ -179,6 +181,22 @@ def changed_settings(old: RunConfig, new: RunConfig) -> list[str]:
     """Return the dotted names of settings outside `budget` and `store` that differ."""
     before, after = settings(old), settings(new)
     return [name for name in after if before[name] != after[name] and not name.startswith(("budget.", "store."))]
+
+
+def beside_preset(config: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """Return a run's settings by name, each with what its preset has, on the profile of the run's environment.
+
+    Of the pipeline and the environment themselves these are the defaults: no preset says them.
+    """
+    plain = settings(build_config(config.preset, {"pipeline": config.pipeline, "env": {"id": config.env.id}}))
+    plain |= {name: settings(RunConfig())[name] for name in BASIS}
+    return {name: (value, plain[name]) for name, value in settings(config).items()}
+
+
+def preset_of(config: RunConfig) -> str:
+    """Return in words what a run's settings start from: its preset, and the profile of its environment if there is one."""
+    has = "" if profile(config.env.id) is None else f" and the profile of {config.env.id.rpartition(':')[2]}"
+    return f"preset {config.preset}{has}"
 
 
 def changed_on_resume(old: RunConfig, new: RunConfig) -> tuple[list[str], list[str]]:

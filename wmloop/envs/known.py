@@ -16,7 +16,8 @@ from wmloop.config import EnvConfig
 from wmloop.envs import processes
 from wmloop.envs.answers import remember_folder
 from wmloop.envs.faults import where
-from wmloop.envs.making import make
+from wmloop.envs.fitting import fit
+from wmloop.envs.making import drawn_space, make
 from wmloop.envs.starting import clean_start, context_for
 from wmloop.errors import EnvironmentFailedError, UsageError, WmloopError
 
@@ -24,7 +25,8 @@ from wmloop.errors import EnvironmentFailedError, UsageError, WmloopError
 class Known(NamedTuple):
     """An environment as Gymnasium describes it: its whole id, its spaces in words, and numbers of its spec.
 
-    The id has the newest version where it was named without one. A number is None where the spec does not say it.
+    The id has the newest version where it was named without one. A number is None where the spec does not say it. `misfit`
+    says why wmloop cannot run it with the settings that it was made with, as a run that begins does.
     """
 
     id: str
@@ -32,6 +34,7 @@ class Known(NamedTuple):
     actions: str
     max_episode_steps: int | None
     reward_threshold: float | None
+    misfit: str | None = None
 
 
 def known(config: EnvConfig) -> Known:
@@ -75,7 +78,7 @@ def _tell(config: EnvConfig, pipe: Connection, mark: str) -> None:
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     try:
         env, _ = make(config)
-        pipe.send(tuple(_described(config.id, env)))
+        pipe.send(tuple(_described(config.id, env)._replace(misfit=_misfit(config, env))))
         with contextlib.suppress(Exception):
             env.close()
     except WmloopError as error:
@@ -93,6 +96,14 @@ def _described(asked: str, env: Any) -> Known:
         None if spec is None or spec.max_episode_steps is None else int(spec.max_episode_steps),
         None if spec is None or spec.reward_threshold is None else float(spec.reward_threshold),
     )
+
+
+def _misfit(config: EnvConfig, env: Any) -> str | None:
+    try:
+        fit(config, env, drawn_space(config, env) if config.pixels else None)
+    except UsageError as error:
+        return str(error)
+    return None
 
 
 def in_words(space: spaces.Space[Any]) -> str:

@@ -49,10 +49,11 @@ def make(config: EnvConfig, render_mode: str | None = None) -> tuple[gymnasium.E
             env = _make(config, render_mode)
             return (TidyDoom(env) if is_doom(env) else env), None
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
+        if module:
+            raise UsageError(_unregistered(config.id, module, name)) from error
         near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.6)
         hint = f"did you mean {' or '.join(near)}?" if near else "see `gymnasium.pprint_registry()` for the names"
-        if not module:
-            hint += f" One of your own is found by its module: module:{name}"
+        hint += f" One of your own is found by its module: module:{name}"
         raise UsageError(f"there is no environment {config.id!r} ({_first_line(error)}); {hint}") from error
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
         raise UsageError(f"the environment {config.id!r} needs a package: {_first_line(error)}") from error
@@ -129,6 +130,20 @@ def _import(name: str, module: str) -> None:
         raise UsageError(
             f"the module {module!r} of the environment {name!r} cannot be imported: {where(error)}"
         ) from error
+
+
+def _unregistered(name: str, module: str, wanted: str) -> str:
+    """Return what is wrong where a module was imported and does not register an environment: what it does register."""
+    found = [key for key, spec in gymnasium.registry.items() if _is_from(spec, module)]
+    near = difflib.get_close_matches(wanted, found, n=3, cutoff=0.6) or found[:3]
+    hint = f"it registers {', '.join(near)}" if near else f'it has to call gymnasium.register("{wanted}", ...)'
+    return f"there is no environment {name!r}: the module {module} was imported, but registers no {wanted}; {hint}"
+
+
+def _is_from(spec: gymnasium.envs.registration.EnvSpec, module: str) -> bool:
+    entry = spec.entry_point
+    made = entry.partition(":")[0] if isinstance(entry, str) else getattr(entry, "__module__", "")
+    return f"{made}.".startswith(f"{module}.")
 
 
 def _register(name: str, package: Package) -> None:

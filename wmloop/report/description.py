@@ -83,7 +83,7 @@ def _front(page: Page, facts: Facts) -> None:
 
 
 def _agent(facts: Facts, iteration: int) -> str:
-    return "The imported agent" if "imported" in facts.made else f"The agent of iteration {iteration}"
+    return "The agent" if "imported" in facts.made else f"The agent of iteration {iteration}"
 
 
 def _verdict(facts: Facts) -> str:
@@ -96,9 +96,7 @@ def _verdict(facts: Facts) -> str:
     goal = facts.config.budget.goal
     aimed = "" if goal is None else f" The goal is {goal:g}."
     score = mean(best.score, best.std)
-    which = (
-        "The imported agent" if "imported" in facts.made else f"The best agent is that of iteration {best.iteration}"
-    )
+    which = "The agent" if "imported" in facts.made else f"The best agent is that of iteration {best.iteration}"
     return f"{which}: score {score}{over}{sure}.{aimed}"
 
 

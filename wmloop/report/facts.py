@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from wmloop.config import RunConfig, build_config, changed_settings
+from wmloop.config import BASIS, RunConfig, beside_preset
 from wmloop.history import History
 from wmloop.pipelines import Pipeline, get
 from wmloop.ranking import merit
@@ -142,15 +142,19 @@ class Facts:
         return self.pipeline.dreams
 
     @property
-    def preset(self) -> RunConfig:
-        """Return what the run's preset is today, on the run's environment, and on its machine."""
-        own = self.config.model_dump(include={"pipeline", "seed", "device", "threads", "precision"})
-        return build_config(self.config.preset, own, {"env": {"id": self.config.env.id}})
+    def changed(self) -> dict[str, tuple[Any, Any]]:
+        """Return by name the settings that differ from the preset's, with both values; the run's basis is always among them.
 
-    @property
-    def changed(self) -> list[str]:
-        """Return the names of the settings that differ from the preset's, but for those that say where it ran."""
-        return changed_settings(self.preset, self.config)
+        The run's own value is first. What says where it ran, and its seed, is left out.
+        """
+        told = beside_preset(self.config)
+        return {
+            name: pair for name, pair in told.items() if name in BASIS or (pair[0] != pair[1] and name not in _PLACE)
+        }
+
+
+#: What a run has of its own wherever it is begun.
+_PLACE = ("seed", "device", "threads", "precision")
 
 
 def _rates(versions: Sequence[Version], stages: Sequence[str]) -> dict[str, float]:

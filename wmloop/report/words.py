@@ -23,8 +23,8 @@ WORLD_MODEL = {
     "dream": "An imagined episode: M predicts it from a moment of a real one on, with C's actions or the recorded ones.",
     "predicted return": "The return of an episode as M predicts it, in dreams from moments of real episodes on, with"
     " C acting.",
-    "real return": "The real return of the same agent steps; it is not the score, because an episode's first agent steps"
-    " are left out.",
+    "real return": "The real rewards of the same agent steps, scaled to an episode. It leaves out an episode's first agent"
+    " steps, and those after `rollout.max_unrewarded` agent steps without reward, so it can differ from the score.",
     "gap": "Predicted minus real return: above 0 M is too optimistic, and C may be exploiting errors of M.",
     "M's correlation": "Correlation of the predicted and the real sum of rewards of the next 25 agent steps, given the"
     " recorded actions; 1 is best.",

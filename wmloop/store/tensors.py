@@ -115,6 +115,18 @@ def read(path: Path) -> tuple[Tensors, dict[str, str]]:
             raise StoreCorruptError(f"{path} is damaged: {fault}") from None
 
 
+def begins_as_one(path: Path) -> bool:
+    """Tell whether a file begins as a safetensors file does, whole or not: a header's length, then the header's brace.
+
+    Raises:
+        StoreCorruptError: it is no regular file.
+        StorageError: the file system refuses.
+    """
+    with open_regular(path) as file:
+        first = read_exactly(file, min(9, os.fstat(file.fileno()).st_size), path)
+    return first[8:] == b"{" and int.from_bytes(first[:8], "little") <= MAX_HEADER
+
+
 def check(path: Path) -> None:
     """Raise StoreCorruptError unless `path` is a safetensors file of the size its header says; no array is read.
 
