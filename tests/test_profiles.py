@@ -233,7 +233,7 @@ def test_what_is_known_of_an_environment_is_its_spec_and_its_spaces_in_words():
         (
             EnvConfig(id=known("Solvd")),
             UsageError,
-            "known_envs was imported, but registers no .*; it registers known/Solved-v0",
+            "known_envs was imported, but registers no .*; did you mean .*known/Solved-v0",
         ),
         (EnvConfig(id=known("Dies")), EnvironmentFailedError, "ended its process as it was made"),
         (EnvConfig(id=known("Sleeps"), worker_timeout=1.0), EnvironmentFailedError, "was not made within 1 s"),

@@ -190,7 +190,7 @@ def beside_preset(config: RunConfig) -> dict[str, tuple[Any, Any]]:
     """
     plain = settings(build_config(config.preset, {"pipeline": config.pipeline, "env": {"id": config.env.id}}))
     plain |= {name: settings(RunConfig())[name] for name in BASIS}
-    return {name: (value, plain[name]) for name, value in settings(config).items()}
+    return {name: (value, plain.get(name)) for name, value in settings(config).items()}
 
 
 def preset_of(config: RunConfig) -> str:

@@ -133,10 +133,12 @@ def _import(name: str, module: str) -> None:
 
 
 def _unregistered(name: str, module: str, wanted: str) -> str:
-    """Return what is wrong where a module was imported and does not register an environment: what it does register."""
+    """Return what is wrong where a module was imported and does not register an environment, and what is near."""
     found = [key for key, spec in gymnasium.registry.items() if _is_from(spec, module)]
-    near = difflib.get_close_matches(wanted, found, n=3, cutoff=0.6) or found[:3]
-    hint = f"it registers {', '.join(near)}" if near else f'it has to call gymnasium.register("{wanted}", ...)'
+    if near := difflib.get_close_matches(wanted, gymnasium.registry, n=3, cutoff=0.6):
+        hint = f"did you mean {' or '.join(near)}?"
+    else:
+        hint = f"it registers {', '.join(found[:3])}" if found else f'it has to call gymnasium.register("{wanted}", ...)'
     return f"there is no environment {name!r}: the module {module} was imported, but registers no {wanted}; {hint}"
 
 
