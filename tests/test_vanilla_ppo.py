@@ -16,7 +16,7 @@ from rich.console import Console
 from tests.commands import wmloop
 from tests.test_interruptions import hashes, interrupt_until_done, timed_finish
 from tests.test_play import Script
-from tests.tiny_env import tiny_config
+from tests.tiny_env import TINY_ID, tiny_config
 from wmloop import loop, pipelines
 from wmloop.agents.agent import Exploration
 from wmloop.agents.pixels import PixelAgent
@@ -328,6 +328,9 @@ def test_a_fork_may_change_how_it_learns_but_not_its_network_nor_its_pipeline(fi
     )
     refused = wmloop("fork", "tiny", "--from", "0", "--set", "pipeline=world-model", runs=tmp_path)
     assert "is of the pipeline vanilla-ppo" in refused.stderr
+    assert re.search(
+        rf"`wmloop start --preset smoke --pipeline world-model --env {TINY_ID}` starts a new run", refused.stderr
+    )
     refused = wmloop("resume", "tiny", "--set", "ppo.gamma=0.5", runs=tmp_path)
     assert "vision" not in refused.stderr
     forked = wmloop(

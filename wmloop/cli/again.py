@@ -89,9 +89,12 @@ def start_command(config: RunConfig, names: Sequence[str]) -> str:
     """
     own = settings(config)
     if {"preset", "pipeline"} & {*names}:
-        own = {name: value for name, value in own.items() if name in (*names, *BASIS)}
-    wanted = {name: value for name, value in own.items() if name not in _MACHINE or name in names}
-    return wmloop("start", "--preset", config.preset, *_options(_preset(config), wanted))
+        base = {name: value for name, value in settings(RunConfig()).items() if name in BASIS and name not in names}
+        wanted = {name: value for name, value in own.items() if name in (*names, *BASIS)}
+    else:
+        base = _preset(config)
+        wanted = {name: value for name, value in own.items() if name not in _MACHINE or name in names}
+    return wmloop("start", "--preset", config.preset, *_options(base, wanted))
 
 
 def sets_of(config: RunConfig, names: Sequence[str]) -> list[str]:

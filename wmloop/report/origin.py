@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from wmloop.config import preset_of
+from wmloop.config import BASIS, preset_of
 from wmloop.config.text import to_toml, toml_value
 from wmloop.report.facts import Facts
 from wmloop.report.html import Page, safe
@@ -49,8 +49,8 @@ def origin(page: Page, facts: Facts, commands: Commands) -> None:
     if facts.parent.get("run"):
         page.say(f"Forked from {facts.parent.get('run')} after iteration {facts.parent.get('iteration')}.")
     page.subhead("Pipeline, environment, and settings that differ from the preset")
-    rows = [[name, _shown(was), _shown(value)] for name, (value, was) in facts.changed.items()]
-    page.table(["setting", "preset or default", "the run's"], rows)
+    rows = [[name, "" if name in BASIS else _shown(was), _shown(value)] for name, (value, was) in facts.changed.items()]
+    page.table(["setting", "the preset's", "the run's"], rows)
     page.say(f"The others are those of {preset_of(facts.config)}, except the seed and what depends on the machine (device,"
              " threads, precision).")  # fmt: skip
     page.add(f'<details><summary>All settings</summary><pre tabindex="0">{safe(to_toml(facts.config))}</pre></details>')
