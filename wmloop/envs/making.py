@@ -138,7 +138,9 @@ def _unregistered(name: str, module: str, wanted: str) -> str:
     if near := difflib.get_close_matches(wanted, gymnasium.registry, n=3, cutoff=0.6):
         hint = f"did you mean {' or '.join(near)}?"
     else:
-        hint = f"it registers {', '.join(found[:3])}" if found else f'it has to call gymnasium.register("{wanted}", ...)'
+        hint = (
+            f"it registers {', '.join(found[:3])}" if found else f'it has to call gymnasium.register("{wanted}", ...)'
+        )
     return f"there is no environment {name!r}: the module {module} was imported, but registers no {wanted}; {hint}"
 
 
