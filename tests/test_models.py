@@ -12,13 +12,10 @@ from torch import nn
 from wmloop.errors import StoreCorruptError
 from wmloop.models import mixture
 from wmloop.models.controller import AttentionCritic, GaussianActor, PlainCritic
-from wmloop.models.encoder import Vectors
-from wmloop.models.kernel import Kernel
 from wmloop.models.memory import Memory, Prediction, Targets, done_probability, memory_loss
 from wmloop.models.policies import ClippedGaussian
 from wmloop.models.state import load_module, load_optimizer, module_arrays, optimizer_arrays
 from wmloop.models.vision import Vision, to_frames, to_images, vae_loss
-from wmloop.models.vision_memory import VisionMemory
 
 
 def count(*modules: nn.Module) -> int:
@@ -301,27 +298,3 @@ def test_weights_of_another_shape_are_refused_by_name():
     del arrays["mixture_head.bias"]
     with pytest.raises(StoreCorruptError, match=r"mixture_head\.bias"):
         load_module(Memory(4, 2, 8, 2), arrays)
-
-
-@pytest.mark.parametrize("changes", [0, 2, 5])
-def test_m_tells_the_change_of_the_last_numbers_alone_in_training_in_dreams_and_where_it_expects(changes):
-    torch.manual_seed(0)
-    plain, told = Memory(5, 2, 8, 3), Memory(5, 2, 8, 3, changes=changes)
-    told.load_state_dict(plain.state_dict())
-    z, action = torch.randn(4, 5), torch.randn(4, 2)
-    carried = z * (torch.arange(5) >= 5 - changes)
-    noise = torch.rand(4, 5), torch.randn(4, 5)
-    begun = plain.begin(z)
-    (before, _), (after, _) = (Kernel(net, 1.0, 1.0).imagine(begun, action, *noise) for net in (plain, told))
-    torch.testing.assert_close(after.features[:, :5], before.features[:, :5] + carried)
-    assert torch.equal(after.features[:, 5:], before.features[:, 5:])
-    worlds = (VisionMemory(Vectors(5), net, 1.0) for net in (plain, told))
-    expected = [world.expected(world.advance(begun, action)).features[:, :5] for world in worlds]
-    torch.testing.assert_close(expected[1], expected[0] + carried)
-    steps = Targets(
-        z[:, None], *(torch.zeros(4, 1) for _ in range(2)), torch.zeros(4, 1, 2), torch.ones(4, 1), torch.ones(4, 1)
-    )
-    likely = told.loss(z[:, None], action[:, None], begun, steps._replace(z=(z + carried)[:, None]), 0.0, 0.0, 0.0)[1][
-        "nll"
-    ]
-    torch.testing.assert_close(likely, plain.loss(z[:, None], action[:, None], begun, steps, 0.0, 0.0, 0.0)[1]["nll"])
