@@ -48,7 +48,7 @@ DREAM_FLOP = 2 * (
 
 def _dream(num_dreams: int = CONFIG.dream.num_dreams) -> Work:
     memory, actor = (
-        new_memory(CONFIG, ACTIONS, CPU).eval(),
+        new_memory(CONFIG, CONFIG.vision.latent_size, ACTIONS, CPU).eval(),
         new_actor(CONFIG, FEATURES, BOX, CPU).eval(),
     )
     kernel, horizon = Kernel(memory, 1.15, CONFIG.memory.terminated_weight), CONFIG.dream.horizon
@@ -86,7 +86,7 @@ def _mix(*networks: nn.Module) -> None:
 def _trained() -> Work:
     """Return dream steps with all epochs of PPO on them."""
     num_dreams, horizon = CONFIG.dream.num_dreams, CONFIG.dream.horizon
-    memory = new_memory(CONFIG, ACTIONS, CPU).eval()
+    memory = new_memory(CONFIG, CONFIG.vision.latent_size, ACTIONS, CPU).eval()
     actor, critic = new_actor(CONFIG, FEATURES, BOX, CPU), new_critic(CONFIG, FEATURES, CPU)
     _mix(actor, critic)
     anchor = copy.deepcopy(actor).requires_grad_(False)
@@ -125,7 +125,7 @@ def _plain_trained() -> Work:
 
 
 def _memory() -> Work:
-    memory, config = new_memory(CONFIG, ACTIONS, CPU), CONFIG.memory
+    memory, config = new_memory(CONFIG, CONFIG.vision.latent_size, ACTIONS, CPU), CONFIG.memory
     _mix(memory)
     optimizer = adam([p for p in memory.parameters() if p.requires_grad], 1e-3)
     size = config.batch_size, config.sequence_length
@@ -206,7 +206,7 @@ def _rollouts(policy: bool) -> Iterator[Work]:
     with EnvPool(CONFIG.env, num_envs) as pool:
         world = VisionMemory(
             new_vision(CONFIG, CPU),
-            new_memory(CONFIG, ACTIONS, CPU),
+            new_memory(CONFIG, CONFIG.vision.latent_size, ACTIONS, CPU),
             CONFIG.memory.terminated_weight,
         )
         agent = Agent(world, new_actor(CONFIG, FEATURES, pool.actions, CPU), pool.actions)

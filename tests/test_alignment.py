@@ -47,7 +47,7 @@ def trained(tmp_path_factory):
     rollout = folder.version(0, "rollout")
     episodes = list(episodes_of(rollout))[:HELD_OUT]
     replay = Replay([episodes], actions_of(rollout))
-    memory = load(new_memory(config, 2, CPU), store.version(0, "memory"))
+    memory = load(new_memory(config, config.vision.latent_size, 2, CPU), store.version(0, "memory"))
     return config, memory, look(config, store, episodes, replay)
 
 

@@ -169,7 +169,7 @@ def test_a_dream_whose_products_may_round_to_bf16_is_the_same_but_for_rounding()
     device.set_up("cpu", 1)
     torch.manual_seed(0)
     memory, actor = (
-        new_memory(CONFIG, 3, CPU).eval(),
+        new_memory(CONFIG, 32, 3, CPU).eval(),
         new_actor(CONFIG, 288, BoxActions([-1] * 3, [1] * 3), CPU).eval(),
     )
     dreams, generator = 2048, torch.Generator().manual_seed(1)

@@ -41,7 +41,7 @@ def test_layers_that_may_round_take_and_give_float32_and_are_the_same_but_for_ro
 
 def test_ppos_first_ratio_is_one_and_its_figures_are_the_same_but_for_rounding():
     torch.manual_seed(0)
-    memory = new_memory(CONFIG, 3, CPU).eval()
+    memory = new_memory(CONFIG, CONFIG.vision.latent_size, 3, CPU).eval()
     start = memory.begin(torch.randn(512, 32))
     noise = Noise.draw(12, 512, 32, 3, torch.Generator().manual_seed(1))
     actor, critic = GaussianActor(), PlainCritic()

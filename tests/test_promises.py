@@ -161,7 +161,7 @@ def test_m_is_asked_only_where_rollouts_would_still_drive():
 
 @pytest.mark.parametrize("foreseeing", [False, True])
 def test_a_trace_tells_of_every_moment_asked_and_foresees_every_sixth_if_told_to(foreseeing):
-    memory = new_memory(CONFIG, 2, CPU)
+    memory = new_memory(CONFIG, CONFIG.vision.latent_size, 2, CPU)
     world = VisionMemory(new_vision(CONFIG, CPU), memory, 10.0)
     agent = Agent(world, new_actor(CONFIG, memory.features, ACTIONS, CPU), ACTIONS)
     parts = halves(2)

@@ -375,7 +375,7 @@ def test_a_probe_branches_its_dreams_inside_the_episodes(runs, seen):
 def test_the_layers_listed_are_all_there_are_and_as_many_as_the_seeds():
     cpu, actions = torch.device("cpu"), BoxActions([-1, 0, 0], [1, 1, 1])
     config = WorldModelConfig(vision={"network": "ha2018"})
-    memory = new_memory(config, 3, cpu)
+    memory = new_memory(config, config.vision.latent_size, 3, cpu)
     world = VisionMemory(new_vision(config, cpu), memory, 10.0)
     agent = Agent(world, new_actor(config, memory.features, actions, cpu), actions)
     agent.critic = new_critic(config, memory.features, cpu)

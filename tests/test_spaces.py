@@ -27,7 +27,7 @@ from wmloop.episodes import Cut, Replay, pack, unpack
 from wmloop.errors import UsageError
 from wmloop.learn import ppo
 from wmloop.learn.optim import adam, clipped_step
-from wmloop.models.encoder import Parts, Vectors
+from wmloop.models.encoder import Vectors
 from wmloop.models.policies import Categorical, Deterministic
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.pipelines.world_model import WORLD_MODEL
@@ -226,7 +226,7 @@ def config():
 @pytest.fixture
 def agent(config):
     torch.manual_seed(0)
-    memory, actions = networks.new_memory(config, 3, CPU, Parts(False, 2)), DiscreteActions(3)
+    memory, actions = networks.new_memory(config, 2, 3, CPU), DiscreteActions(3)
     critic = networks.new_critic(config, memory.features, CPU).eval()
     return Agent(Drawn(memory), networks.new_actor(config, memory.features, actions, CPU), actions, critic)
 

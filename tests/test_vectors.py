@@ -139,7 +139,7 @@ def world_agent(env):
     """Return an agent with untrained networks for an environment of vectors."""
     torch.manual_seed(0)
     config = build_config("smoke", {"env": {"id": env.config.id}})
-    memory = networks.new_memory(config, env.actions.size, CPU, Parts(False, 1))
+    memory = networks.new_memory(config, 1, env.actions.size, CPU)
     actor = networks.new_actor(config, memory.features, env.actions, CPU)
     return Agent(
         VisionMemory(Vectors(1), memory, 1.0), actor, env.actions, networks.new_critic(config, memory.features, CPU)

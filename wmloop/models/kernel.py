@@ -47,7 +47,6 @@ class Kernel:
         h, c = lstm_cell(torch.mm(torch.cat([state.features, action, one], -1), self._gates), state.inner)
         raw_mixture, raw_outcome = torch.mm(h, self._heads).add_(self._bias).split(self._sizes, -1)
         density = mixture.from_outputs(raw_mixture, self.memory.latent, self.memory.mixtures)
-        density = self.memory.carried(density, state.features[:, : self.memory.latent])
         z = mixture.sample(density, uniform, normal, self.temperature)
         shown = torch.addmm(raw_outcome, z, self._coming)
         outcome = torch.nn.functional.linear(torch.nn.functional.silu(shown, inplace=True), *self._outcome)

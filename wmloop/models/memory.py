@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wmloop.models.mixed import LSTM
-from wmloop.models.mixture import Mixture, from_outputs, log_prob, shifted
+from wmloop.models.mixture import Mixture, from_outputs, log_prob
 from wmloop.models.state import Arrays
 from wmloop.models.world_model import State
 
@@ -43,9 +43,6 @@ class Memory(nn.Module):
     Without that extra head it has 422,368 parameters at Z=32, A=3, D=256, K=5, the paper's number: one bias vector.
     torch's LSTM has two that only ever add up, so the second stays at zero and is not trained.
 
-    The last `changes` dimensions of z are numbers that change little from step to step, as those of a vector do: of them the
-    mixture head tells the change.
-
     `reward_scale` () is the unit of all that M says of rewards, in the environment's; `terminal_scale` () is what the
     terminal head's output is multiplied by: how large the rewards of ends are, in units of reward_scale. Both are stored
     with the weights.
@@ -55,18 +52,11 @@ class Memory(nn.Module):
     terminal_scale: Tensor
 
     def __init__(
-        self,
-        latent: int = 32,
-        actions: int = 3,
-        hidden: int = 256,
-        mixtures: int = 5,
-        reward_scale: float = 1.0,
-        changes: int = 0,
+        self, latent: int = 32, actions: int = 3, hidden: int = 256, mixtures: int = 5, reward_scale: float = 1.0
     ) -> None:
         """Begin with random weights; `reward_scale` is also that of older weights, which do not tell theirs."""
         super().__init__()
         self._unit = reward_scale
-        self._carried = torch.arange(latent) >= latent - changes if changes else None
         self.latent, self.actions, self.hidden, self.mixtures = latent, actions, hidden, mixtures
         self.features = latent + hidden  # [z, h], what C sees
         self.lstm = LSTM(latent + actions, hidden, batch_first=True)
@@ -164,10 +154,6 @@ class Memory(nn.Module):
         """Return what M believes of z', a mixture, after hidden states (..., D)."""
         return from_outputs(F.linear(hidden, *self.mixture_linear()), self.latent, self.mixtures)
 
-    def carried(self, mixture: Mixture, z: Tensor) -> Mixture:
-        """Return the mixture of z', of what `density` tells after `z` (..., Z) was consumed: changes are added to it."""
-        return mixture if self._carried is None else shifted(mixture, z * self._carried.to(z.device))
-
     def predict(self, hidden: Tensor, z: Tensor) -> Prediction:
         """Return what M believes after hidden states (..., D): of z', and of the rest where that is `z` (..., Z)."""
         outcome = self.outcome_head(torch.cat([hidden, z], -1)).float()
@@ -182,9 +168,7 @@ class Memory(nn.Module):
         _, h = self.split(start.features)
         hidden, _ = self(z, actions, (h, start.inner))
         weights = (reward_weight, done_weight, action_weight)
-        predicted = self.predict(hidden, targets.z)
-        predicted = predicted._replace(mixture=self.carried(predicted.mixture, z))
-        return memory_loss(predicted, targets, *weights, self.terminal_scale)
+        return memory_loss(self.predict(hidden, targets.z), targets, *weights, self.terminal_scale)
 
 
 def actions_of(arrays: Mapping[str, np.ndarray], latent: int) -> int:

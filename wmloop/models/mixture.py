@@ -30,11 +30,6 @@ def from_outputs(raw: Tensor, latent: int, mixtures: int) -> Mixture:
     return Mixture(logits, mean, log_std.clamp(*_LOG_STD_BOUNDS))
 
 
-def shifted(mixture: Mixture, by: Tensor) -> Mixture:
-    """Return the mixture of z + `by`, (..., Z), of a mixture of z."""
-    return mixture._replace(mean=mixture.mean + by.unsqueeze(-2))
-
-
 def log_prob(mixture: Mixture, z: Tensor) -> Tensor:
     """Return log p(z) per latent dimension, (..., Z) nats, for z (..., Z).
 

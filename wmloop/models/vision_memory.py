@@ -47,9 +47,8 @@ class VisionMemory:
     @torch.inference_mode()
     def expected(self, state: State) -> State:
         """Return the states with the mean of what M expects to see, having consumed all steps before it, as z."""
-        z, h = self.memory.split(state.features)
-        expected = mixture.expected(self.memory.carried(self.memory.density(h), z))
-        return State(torch.cat([expected, h], -1), state.inner)
+        _, h = self.memory.split(state.features)
+        return State(torch.cat([mixture.expected(self.memory.density(h)), h], -1), state.inner)
 
     @torch.inference_mode()
     def terminated(self, state: State) -> Tensor:

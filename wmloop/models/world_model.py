@@ -89,7 +89,7 @@ class WorldModel(Protocol):
         """Return where N episodes are after `action` in `state`, before anything is seen of it."""
 
     def expected(self, state: State) -> State:
-        """Return N states that `advance` has led to, with what is expected to be seen there."""
+        """Return N states with what was expected to be seen there, the steps before being known, instead of what was."""
 
     def terminated(self, state: State) -> Tensor:
         """Return the probability (N,) that the step to `state`, which is seen, has ended the episode."""

@@ -109,16 +109,12 @@ class Real:
 
     def _look(self, decision: int, score: float, frames: int, ended: str, reward: float) -> None:
         world = self.agent.world
-        before, taken = self._carry
         # also at the end: V sees what it was
         (action,), self._carry = self.agent.act(self._carry, self._observation[None])
-        expected = self.state
-        if before is not None and taken is not None:
-            expected = world.expected(world.advance(before, taken))
         pictures, vectors = observed(self.env, self._observation)
         if (seen := picture_of(self.agent, self.state)) is not None:
             pictures["reconstruction"] = seen
-        self.show("expected", expected, pictures, vectors)
+        self.show("expected", world.expected(self.state) if decision else self.state, pictures, vectors)
         if self.dreaming:
             self.show("dream", self.state if self._closed is None else self._closed, pictures, vectors)
         done = float(world.terminated(self.state)) if decision else 0.0

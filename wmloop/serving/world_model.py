@@ -29,12 +29,11 @@ def accept(config: WorldModelConfig, actions: ActionSpec | None, parts: Mapping[
     """
     meta = torch.device("meta")
     with meta:  # shapes without memory: the settings may ask for anything
-        seen = parts_of(parts["vision"])
-        vision = new_vision(config, meta, seen)
+        vision = new_vision(config, meta, parts_of(parts["vision"]))
         if actions is None:
             size = actions_of(parts["memory"], vision.latent)
             actions = BoxActions([-1] * size, [1] * size)
-        memory = new_memory(config, actions.size, meta, seen)
+        memory = new_memory(config, vision.latent, actions.size, meta)
         networks = {"vision": vision, "memory": memory, "actor": new_actor(config, memory.features, actions, meta)}
     for prefix, network in networks.items():
         load_module(network, parts[prefix])

@@ -11,8 +11,8 @@ from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.experience import draw, filter_states, load_replay
 from wmloop.training.fit import WARMUP_STEPS, fit
-from wmloop.training.networks import load, new_memory, parts_seen, save
-from wmloop.training.rollouts import observations_of, reward_scale
+from wmloop.training.networks import load, new_memory, save
+from wmloop.training.rollouts import reward_scale
 
 
 def run(
@@ -22,7 +22,7 @@ def run(
     config = ctx.config.memory
     experience = load_replay(ctx, vision)
     torch.manual_seed(ctx.seed("init"))
-    net = new_memory(ctx.config, experience.replay.spec.size, ctx.device, parts_seen(observations_of(rollout)))
+    net = new_memory(ctx.config, experience.latent, experience.replay.spec.size, ctx.device)
     if memory:
         load(net, memory)
     scale = reward_scale(ctx.config, ctx.collected())

@@ -51,6 +51,11 @@ class LatentReplay(NamedTuple):
         return cls(replay, mu_, std, actions_, rewards_, terminated)
 
     @property
+    def latent(self) -> int:
+        """Return the dimensions of V's latents."""
+        return self.mu.shape[-1]
+
+    @property
     def terminal_scale(self) -> float:
         """Return how large the rewards of ends are, their root mean square in units of reward_scale, and 1 at least."""
         ends = self.rewards[self.terminated > 0]

@@ -54,12 +54,11 @@ def new_vision(config: WorldModelConfig, device: torch.device, parts: Parts = PI
     return make_encoder(parts, config.vision.network, config.vision.latent_size).to(device)
 
 
-def new_memory(config: WorldModelConfig, actions: int, device: torch.device, parts: Parts = PICTURES) -> Memory:
-    """Return M as configured, with random weights, for what V sees and actions of so many numbers."""
-    latent = config.vision.latent_size * parts.pictures + parts.vector
+def new_memory(config: WorldModelConfig, latent: int, actions: int, device: torch.device) -> Memory:
+    """Return M as configured, with random weights, for a V of `latent` dimensions and actions of so many numbers."""
     settings = config.memory
     scale = 1.0 if settings.reward_scale == "auto" else float(settings.reward_scale)
-    return Memory(latent, actions, settings.hidden_size, settings.num_mixtures, scale, parts.vector).to(device)
+    return Memory(latent, actions, settings.hidden_size, settings.num_mixtures, scale).to(device)
 
 
 def new_actor(config: WorldModelConfig, features: int, actions: ActionSpec, device: torch.device) -> Actor:
@@ -76,10 +75,8 @@ def world_model(
     config: WorldModelConfig, actions: int, device: torch.device, vision: Version, memory: Version
 ) -> VisionMemory:
     """Return V and M of their versions, put to use, for actions of so many numbers."""
-    parts = parts_of(vision.tensors(weights_file("model")))
-    seeing, remembering = new_vision(config, device, parts), new_memory(config, actions, device, parts)
-    load(seeing, vision)
-    load(remembering, memory)
+    seeing = load(new_vision(config, device, parts_of(vision.tensors(weights_file("model")))), vision)
+    remembering = load(new_memory(config, seeing.latent, actions, device), memory)
     return VisionMemory(seeing, remembering, config.memory.terminated_weight)
 
 
@@ -87,7 +84,8 @@ def shapes(config: WorldModelConfig) -> dict[str, tuple[int, ...]]:
     """Return the shapes of all networks' tensors as configured, for pictures, and actions of one number; no memory is taken."""
     actions, meta = BoxActions([-1], [1]), torch.device("meta")
     with meta:
-        vision, memory = new_vision(config, meta), new_memory(config, actions.size, meta)
+        vision = new_vision(config, meta)
+        memory = new_memory(config, vision.latent, actions.size, meta)
         nets: dict[str, nn.Module] = {
             "vision": vision, "memory": memory, "actor": new_actor(config, memory.features, actions, meta),
             "critic": new_critic(config, memory.features, meta),
