@@ -148,7 +148,11 @@ class Parts(NamedTuple):
 PICTURES = Parts(True, 0)
 
 
-def make_encoder(parts: Parts, network: Network, latent: int) -> Vision | Vectors | PicturesAndVectors:
+#: The encoders that there are.
+AnyEncoder = Vision | Vectors | PicturesAndVectors
+
+
+def make_encoder(parts: Parts, network: Network, latent: int) -> AnyEncoder:
     """Return an encoder whose pictures, if it sees any, have `latent` dimensions and pass `network` (see Vision)."""
     if not parts.vector:
         return Vision(network, latent)

@@ -9,17 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from wmloop.models import mixture
-from wmloop.models.encoder import PicturesAndVectors, Vectors
+from wmloop.models.encoder import AnyEncoder
 from wmloop.models.kernel import Kernel
 from wmloop.models.memory import Memory, done_probability
-from wmloop.models.vision import Vision
 from wmloop.models.world_model import State
 
 
 class VisionMemory:
     """V and M, put to use (see world_model.WorldModel). Features are [z, h] (N, Z + D), as M has them."""
 
-    def __init__(self, vision: Vision | Vectors | PicturesAndVectors, memory: Memory, terminated_weight: float) -> None:
+    def __init__(self, vision: AnyEncoder, memory: Memory, terminated_weight: float) -> None:
         """Put the networks to use; M was trained with terminated steps counted `terminated_weight` times."""
         self.vision, self.memory, self.terminated_weight = vision.eval(), memory.eval(), terminated_weight
         self.device = next(memory.parameters()).device

@@ -14,13 +14,14 @@ import torch
 
 from wmloop.config import WorldModelConfig
 from wmloop.learn.optim import adam, clipped_step, warmup_decay
+from wmloop.models.encoder import AnyEncoder
 from wmloop.models.vision import RewardPredictor, reward_prediction_loss, vae_loss
 from wmloop.store import Version
 from wmloop.training import reconstruction
 from wmloop.training.context import StageContext
 from wmloop.training.fit import WARMUP_STEPS, fit
 from wmloop.training.latents import AHEAD, batches, see_rollouts
-from wmloop.training.networks import Seeing, has, load, new_vision, parts_seen, save
+from wmloop.training.networks import has, load, new_vision, parts_seen, save
 from wmloop.training.pictures import Pictures
 from wmloop.training.rollouts import episodes_of, observations_of
 
@@ -54,7 +55,7 @@ def run(ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version |
 
 def _see_vectors(
     ctx: StageContext[WorldModelConfig],
-    net: Seeing,
+    net: AnyEncoder,
     rollouts: Sequence[Version],
     newest: Version,
     vision: Version | None,
@@ -69,7 +70,7 @@ def _see_vectors(
 
 def _train(
     ctx: StageContext[WorldModelConfig],
-    net: Seeing,
+    net: AnyEncoder,
     foretaste: RewardPredictor,
     rollouts: Sequence[Version],
     steps: int,

@@ -11,9 +11,9 @@ from torch import Tensor
 from wmloop.config import WorldModelConfig
 from wmloop.episodes import Episode
 from wmloop.errors import DivergedError
+from wmloop.models.encoder import AnyEncoder
 from wmloop.store import Version
 from wmloop.training.context import StageContext
-from wmloop.training.networks import Seeing
 from wmloop.training.rollouts import episodes_of
 
 _ENCODE_BATCH = 256
@@ -22,7 +22,7 @@ AHEAD = 8
 
 
 def see_rollouts(
-    ctx: StageContext[WorldModelConfig], vision: Seeing, rollouts: Sequence[Version], frozen: Version | None
+    ctx: StageContext[WorldModelConfig], vision: AnyEncoder, rollouts: Sequence[Version], frozen: Version | None
 ) -> None:
     """Save the latents of each rollout, a file each; of a V that is `frozen` since that version, those it had before.
 
@@ -53,7 +53,7 @@ def latents_of(vision: Version) -> tuple[np.ndarray, np.ndarray]:
     return mu, logvar
 
 
-def see(vision: Seeing, episodes: Iterable[Episode], mirror: bool) -> dict[str, np.ndarray]:
+def see(vision: AnyEncoder, episodes: Iterable[Episode], mirror: bool) -> dict[str, np.ndarray]:
     """Return the posterior of every observation of `episodes`, in order: `mu`, `logvar` (S, R, Z), pictures' in float16.
 
     S is 2 where the mirror images are seen too, else 1; R counts T+1 rows an episode.

@@ -13,9 +13,8 @@ from wmloop.config import ControllerConfig, WorldModelConfig
 from wmloop.errors import StoreCorruptError
 from wmloop.models import state
 from wmloop.models.controller import Actor, CategoricalActor, GaussianActor, make_critic
-from wmloop.models.encoder import PICTURES, Parts, PicturesAndVectors, Vectors, make_encoder, parts_of
+from wmloop.models.encoder import PICTURES, AnyEncoder, Parts, make_encoder, parts_of
 from wmloop.models.memory import Memory
-from wmloop.models.vision import Vision
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.pipelines import weights_file
 from wmloop.spaces import ActionSpec, BoxActions, ObservationSpec, PictureAndVector, Vector
@@ -36,9 +35,6 @@ def _categorical(config: ControllerConfig, inputs: int, size: int) -> Actor:
 ACTORS: dict[str, Callable[[ControllerConfig, int, int], Actor]] = {"box": _gaussian, "discrete": _categorical}
 
 
-Seeing = Vision | Vectors | PicturesAndVectors
-
-
 def parts_seen(observations: ObservationSpec) -> Parts:
     """Return what V has to be made of to see an environment's observations."""
     match observations:
@@ -49,7 +45,7 @@ def parts_seen(observations: ObservationSpec) -> Parts:
     return PICTURES
 
 
-def new_vision(config: WorldModelConfig, device: torch.device, parts: Parts = PICTURES) -> Seeing:
+def new_vision(config: WorldModelConfig, device: torch.device, parts: Parts = PICTURES) -> AnyEncoder:
     """Return V as configured, with random weights, for what is to be seen."""
     return make_encoder(parts, config.vision.network, config.vision.latent_size).to(device)
 
