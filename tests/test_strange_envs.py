@@ -38,6 +38,13 @@ from wmloop.store import Store
 TINY = build_config("smoke", tiny_config()).env
 
 
+@pytest.fixture(autouse=True)
+def _global_generators() -> None:
+    """Seed what the careless ones draw from: two of their copies differ visibly on every run of the tests."""
+    random.seed(0)
+    np.random.seed(0)
+
+
 def config(name: str, **changes: Any) -> EnvConfig:
     assert changes.keys() <= EnvConfig.model_fields.keys()  # a copy would take any
     return TINY.model_copy(update={"id": strange(name), **changes})
