@@ -1,5 +1,7 @@
 """Which agent is served, and from which one training goes on."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -73,16 +75,33 @@ def test_of_agents_that_are_exactly_at_the_goal_at_most_six_in_a_hundred_are_con
         "plus or minus one": lambda: (0.6, rng.choice([1.0, -1.0], size, p=[0.8, 0.2])),
     }
     goal, scores = draw[kind]()
-    confirmed = np.mean([ranking.lower_bound(list(row), goal) >= goal for row in scores])
+    confirmed = np.mean([ranking.lower_bound(list(row), scores.min()) >= goal for row in scores])
     assert confirmed <= 0.06 + 2 * np.sqrt(0.06 * 0.94 / len(scores))
 
 
 @pytest.mark.parametrize(
-    "scores", [[920.0 + i for i in range(20)], [1.0] * 100, [1.0] * 97 + [0.0] * 3, [-100.0] * 100]
+    ("scores", "goal", "lost"),
+    [
+        ([920.0 + i for i in range(20)], 905.0, -30.0),
+        ([1.0] * 100, 0.9, 0.0),
+        ([1.0] * 97 + [0.0] * 3, 0.9, 0.0),
+        ([-100.0] * 100, -110.0, -400.0),
+        ([500.0] * 100, 475.0, 20.0),
+    ],
 )
-def test_an_agent_that_is_well_above_its_goal_is_confirmed(scores):
-    goal = {920.0: 905.0, 1.0: 0.9, -100.0: -110.0}[scores[0]]
-    assert ranking.lower_bound(scores, goal) >= goal
+def test_an_agent_that_is_well_above_its_goal_is_confirmed(scores, goal, lost):
+    assert ranking.lower_bound(scores, lost) >= goal
+
+
+def test_where_all_are_won_one_more_is_counted_as_the_worst_that_the_run_has_seen():
+    assert ranking.worst([{"score": 20.0}, {"score": 300.0}], [{"score_min": 35.0}, {}]) == 20
+    assert ranking.worst([{}], [{"score": 4.0, "score_min": 3.0}]) == 3
+    for lost in (20.0, -500.0):
+        mean = (100 * 500 + lost) / 101
+        error = math.sqrt((100 * (500 - mean) ** 2 + (lost - mean) ** 2) / 100 / 101)
+        assert ranking.lower_bound([500.0] * 100, lost) == pytest.approx(mean - ranking.student(100, 0.95) * error)
+    assert ranking.lower_bound([500.0] * 100, math.inf) == 500
+    assert ranking.lower_bound([1.0] * 3, 0.0) < 0.9 < ranking.lower_bound([1.0] * 100, 0.0)
 
 
 def test_a_hair_is_not_clearly_worse_however_sure_both_are():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import NormalDist
 
 #: Standard errors by which a score must fall short of the best to count as clearly worse.
@@ -41,20 +41,29 @@ def confirms(metrics: Mapping[str, float], goal: float) -> bool:
     return metrics["confirmed_score"] - reach >= goal
 
 
-def lower_bound(scores: Sequence[float], goal: float) -> float:
-    """Return what the mean of independent scores truly is at least, with 95% certainty, where it is to be above `goal`.
+def lower_bound(scores: Sequence[float], lost: float) -> float:
+    """Return what the mean of independent scores truly is at least, with 95% certainty.
 
     By Student's t; of a single score nothing is certain. Scores of few values, won or lost, are alike by luck, and their
-    spread then says too little: they are held against one more that was lost, as the worst of them, and where all are
-    equal as what is lost where they are won.
+    spread then says too little: they are held against one more that was lost, which is `lost`, or the worst of them if that is
+    lower.
     """
     if len(scores) < 2:
         return -math.inf
     if 2 * len(set(scores)) <= len(scores):
-        lost = min(scores) if len(set(scores)) > 1 else min(-abs(scores[0]), goal - abs(goal))
-        scores = [*scores, lost]
+        scores = [*scores, min(lost, *scores)]
     count = len(scores)
     return statistics.fmean(scores) - student(count - 1, _CERTAINTY) * statistics.stdev(scores) / math.sqrt(count)
+
+
+def worst(collected: Iterable[Mapping[str, float]], evaluated: Iterable[Mapping[str, float]]) -> float:
+    """Return the lowest score that a run has seen, in the metrics of its rollouts (means) and evaluations; inf without any.
+
+    The first rollouts are the random policy's, so it is what a lost episode scores, or near to it.
+    """
+    means = (metrics["score"] for metrics in collected if "score" in metrics)
+    lowest = (metrics["score_min"] for metrics in evaluated if "score_min" in metrics)
+    return min([*means, *lowest], default=math.inf)
 
 
 def interval(scores: Sequence[float]) -> list[float] | None:

@@ -46,7 +46,9 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
             confirmed = summarise(results)
             kept = ("score", "score_std", "score_se", "score_min", "frames", "return_gap", "return_gap_se")
             metrics |= {f"confirmed_{name}": confirmed[name] for name in kept if name in confirmed}
-            low = ranking.lower_bound([result.score for result in results], goal)
+            seen = [version.metrics for version in ctx.scored()]
+            lost = ranking.worst([version.metrics for version in ctx.collected()], [*seen, metrics])
+            low = ranking.lower_bound([result.score for result in results], lost)
             if math.isfinite(low):
                 metrics["confirmed_score_low"] = low
             verdict = "confirmed" if ranking.confirms(metrics, goal) else "not confirmed, training continues"
