@@ -1,10 +1,14 @@
 """A memoryless world, whose ends cannot be seen coming: M has to know how often they come, and what that is worth."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from wmloop.calibration.ends import by_bin, ends
+from wmloop.calibration.ends import BINS, by_bin, calibration, ends
 from wmloop.calibration.gap import gap
 from wmloop.calibration.windows import HORIZON, ReturnForecast, windows
 from wmloop.config import build_config
@@ -117,3 +121,16 @@ def test_what_is_promised_is_what_is_paid(trained):
     # M has learnt from 1500 episodes, of which some 1380 ended: its own hazard has an error, too
     learnt = abs(metrics["predicted_return"]) / np.sqrt(1380)
     assert abs(metrics["return_gap_points"]) < 3 * np.hypot(metrics["return_gap_points_se"], learnt)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=50))
+def test_the_bins_hold_every_step_once_and_their_means_add_up_to_all_terminations(told):
+    expected, came = np.array([p for p, _ in told]), np.array([float(ended) for _, ended in told])
+    found = calibration(ends([ReturnForecast([], [], [], ends=by_bin(expected, came))]))
+    assert sum(one.decisions for one in found) == len(told)
+    assert sum(one.decisions * one.expected for one in found) == pytest.approx(expected.sum())
+    assert sum(one.decisions * one.ended for one in found) == pytest.approx(came.sum())
+    assert [one.low for one in found] == sorted(one.low for one in found)
+    assert all(
+        one.low <= one.expected <= one.high and (one.low, one.high) in set(itertools.pairwise(BINS)) for one in found
+    )

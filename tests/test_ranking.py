@@ -107,3 +107,10 @@ def test_where_all_are_won_one_more_is_counted_as_the_worst_that_the_run_has_see
 def test_a_hair_is_not_clearly_worse_however_sure_both_are():
     assert ranking.newest_accepted([scored(1.0), scored(0.9999)]) == 1
     assert ranking.newest_accepted([scored(1.0), scored(0.9)]) == 0
+
+
+def test_the_interval_of_a_proportion_is_wilsons():
+    assert ranking.proportion(0.0, 100) == pytest.approx((0.0, 0.0370), abs=1e-4)
+    assert ranking.proportion(0.5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    low, high = ranking.proportion(1.0, 30)
+    assert (1 - high, 1 - low) == pytest.approx(ranking.proportion(0.0, 30))

@@ -75,6 +75,13 @@ def interval(scores: Sequence[float]) -> list[float] | None:
     return [mean - reach, mean + reach]
 
 
+def proportion(share: float, count: float) -> tuple[float, float]:
+    """Return the 95% confidence interval of a probability of which `share` of `count` independent trials are known (Wilson)."""
+    z = NormalDist().inv_cdf(0.975)
+    middle, spread = share + z * z / (2 * count), z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    return max(0.0, (middle - spread) / (1 + z * z / count)), min(1.0, (middle + spread) / (1 + z * z / count))
+
+
 def student(freedom: int, certainty: float) -> float:
     """Return what Student's t of so many degrees of freedom stays below with probability `certainty` (above one half).
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,3 +44,29 @@ def ends(promises: Sequence[ReturnForecast]) -> dict[str, float]:
                 f"{name}_ended": ended / count,
             }
     return {name: float(value) for name, value in metrics.items()}
+
+
+class Calibration(NamedTuple):
+    """Predicted and real terminations of the agent steps in one of BINS.
+
+    Of `decisions` agent steps whose predicted probability was from `low` to `high`, `expected` is its mean and `ended` the
+    fraction that terminated.
+    """
+
+    low: float
+    high: float
+    decisions: float
+    expected: float
+    ended: float
+
+
+def calibration(metrics: Mapping[str, float]) -> list[Calibration]:
+    """Return what `ends` told, by bin, lowest first; bins that no agent step was in are left out."""
+    found = []
+    for low, high in itertools.pairwise(BINS):
+        name = f"terminated_{low:g}_{high:g}"
+        if f"{name}_decisions" in metrics:
+            found.append(
+                Calibration(low, high, *(metrics[f"{name}_{part}"] for part in ("decisions", "expected", "ended")))
+            )
+    return found

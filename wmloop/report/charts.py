@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from wmloop.calibration.ends import Calibration
+from wmloop.ranking import proportion
 from wmloop.report import drawing
 from wmloop.report.drawing import DREAM, GREY, REAL, SEEN
 from wmloop.report.episode import Drive
@@ -66,6 +68,33 @@ def goal_line(axes: Any, goal: float | None, values: Sequence[float]) -> None:
                       textcoords="offset points", fontsize=8, color=GREY)  # fmt: skip
     else:
         axes.set_title(f"goal {goal:g} {'↑' if goal > high else '↓'}", loc="right", fontsize=8, color=GREY)
+
+
+def reliability(told: Sequence[tuple[str, Sequence[Calibration]]]) -> Figure:
+    """Draw the fraction of agent steps that terminated, with its 95% interval, against the mean predicted probability.
+
+    One line a set of episodes; where none terminated, the interval alone.
+    """
+    figure, axes = drawing.axes(
+        3.3,
+        xlabel="predicted probability of termination",
+        ylabel="fraction that terminated",
+        xscale="log",
+        yscale="log",
+    )
+    least = 1.0
+    for (place, bins), (colour, line) in zip(told, drawing.styles(len(told)), strict=True):
+        shown = [(one.expected, one.ended, *proportion(one.ended, one.decisions)) for one in bins if one.expected > 0]
+        for expected, _, low, high in shown:
+            axes.plot([expected, expected], [low, high], color=colour, linewidth=0.9, alpha=0.6)
+        points = [(expected, ended) for expected, ended, *_ in shown if ended > 0]
+        axes.plot(*zip(*points, strict=True) if points else ([], []), line, color=colour, markersize=4, label=place)
+        least = min([least, *(expected for expected, *_ in shown), *(ended for _, ended in points)])
+    ends = (least / 2, 1.0)
+    axes.plot(ends, ends, color=GREY, linewidth=0.8, linestyle=":")
+    axes.set(xlim=ends, ylim=ends)
+    drawing.legend(figure, 1)
+    return figure
 
 
 def gap(facts: Facts) -> Figure:

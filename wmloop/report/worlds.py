@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wmloop.calibration.ends import by_bin, ends
+from wmloop.calibration.ends import by_bin, calibration, ends
 from wmloop.calibration.windows import ReturnForecast
 from wmloop.report import charts
 from wmloop.report.episode import Dream, Drive
@@ -152,14 +152,13 @@ def ended(page: Page, probe: Probe, facts: Facts) -> None:
             f"Of {place} {figures['terminations']:.0f} terminated; M predicted {figures['predicted_terminations']:.1f}."
         )
         head = ["predicted probability", "agent steps", "mean prediction", "fraction that terminated"]
-        page.table(head, _endings(figures))
-
-
-def _endings(figures: Mapping[str, float]) -> list[list[str]]:
-    rows = {}
-    for name, decisions in figures.items():
-        if name.endswith("_decisions"):
-            _, low, high, _ = name.split("_")
-            expected, ended = (figures[name.replace("_decisions", part)] for part in ("_expected", "_ended"))
-            rows[float(low)] = [f"{low} to {high}", f"{decisions:,.0f}", f"{expected:.2%}", f"{ended:.2%}"]
-    return [rows[low] for low in sorted(rows)]
+        page.table(head, [
+            [f"{one.low:g} to {one.high:g}", f"{one.decisions:,.0f}", f"{one.expected:.2%}", f"{one.ended:.2%}"]
+            for one in calibration(figures)
+        ])  # fmt: skip
+    page.pair(
+        chart(
+            charts.reliability([(place, calibration(figures)) for place, figures in told]),
+            "fraction that terminated against predicted probability, with 95% intervals; dotted: calibrated",
+        )
+    )
