@@ -17,15 +17,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.commands import wmloop
-from tests.strange_envs import strange
+from tests.strange_envs import Numbered, strange
 from tests.tiny_env import tiny_config
 from wmloop import api, loop
 from wmloop.config import EnvConfig, build_config
 from wmloop.config.text import to_toml
+from wmloop.display.keys import Controls
 from wmloop.envs import EnvPool, RealEnv
 from wmloop.envs.actions import actions_of
 from wmloop.errors import DivergedError, UsageError
 from wmloop.pipelines.world_model import WORLD_MODEL
+from wmloop.player.hand import Hand
 from wmloop.spaces import BinnedActions
 from wmloop.store import Store
 from wmloop.training.rollouts import actions_of as recorded_actions
@@ -123,6 +125,15 @@ def test_the_action_of_a_mirrored_number_is_the_mirrored_action(
 # ---- by hand
 
 
+class Held:
+    """Keys that are held."""
+
+    now = Controls()
+
+    def hand(self) -> Controls:
+        return self.now
+
+
 @given(binned(), st.data())
 def test_a_key_is_the_middle_of_the_part_of_its_action(space: tuple[int, list[int]], data: st.DataObject) -> None:
     size, bins = space
@@ -139,6 +150,17 @@ def test_a_key_is_the_middle_of_the_part_of_its_action(space: tuple[int, list[in
     for digit in range(10):
         chosen = spec.choice(float(spec.from_keys(0, 0, 0, digit)[0]))
         assert chosen == (digit if digit in bins else spec.choice(float(spec.from_keys(0, 0, 0)[0])))
+
+
+def test_a_person_gives_the_environment_the_actions_that_the_keys_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    env, taken = RealEnv(EnvConfig(id=strange("Numbered"), action_bins=THIRDS)), []
+    original = Numbered.step
+    monkeypatch.setattr(Numbered, "step", lambda self, action: taken.append(int(action)) or original(self, action))
+    env.reset(1)
+    hand = Hand(held := Held(), env.actions)
+    for held.now in (Controls(), Controls(-1.0), Controls(1.0), Controls(1.0, digit=0), Controls(-1.0, digit=4)):
+        env.step(hand.act(None, np.zeros(0))[0][0])
+    assert taken == [3 + action for action in (3, 0, 2, 0, 0)]  # there is no part of action 4: the arrow holds
 
 
 def test_the_help_and_the_caption_name_the_actions_that_keys_and_numbers_are() -> None:
