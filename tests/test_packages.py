@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import gymnasium
 import numpy as np
 import psutil
 import pytest
 
 from tests.test_kinds import held
-from wmloop.config import EnvConfig
+from wmloop.config import EnvConfig, build_config
 from wmloop.envs import EnvPool, RealEnv, check_environment
 from wmloop.spaces import DiscreteActions, PictureAndVector, Pixels, Vector
 
@@ -44,6 +46,28 @@ def test_doom_is_driven_to_its_dark_end_and_leaves_no_file_and_no_process(
     assert seen[-1][:-4].any()
     assert {process.pid for process in engines()} <= before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_doom_is_driven_by_thirds_to_the_left_not_at_all_and_to_the_right() -> None:
+    pytest.importorskip("vizdoom")
+    told = build_config("laptop", {"env": {"id": "VizdoomTakeCover-v1", "action_bins": (2, 0, 1)}}).env
+    thirds, plain = RealEnv(told), RealEnv(told.model_copy(update={"action_bins": ()}))
+    doom: Any = gymnasium.make(DOOM.id).unwrapped
+    try:
+        buttons = [button.name for button in doom.game.get_available_buttons()]
+        pressed = [[buttons[i] for i in np.flatnonzero(doom.button_map[action])] for action in told.action_bins]
+        assert pressed == [["MOVE_LEFT"], [], ["MOVE_RIGHT"]]
+        for number, action in ((-0.5, 2), (0.2, 0), (0.9, 1)):
+            for env in (thirds, plain):
+                env.reset(1)
+            for _ in range(4):
+                seen, reward, *_ = thirds.step(np.array([number], np.float32))
+                alone, same, *_ = plain.step(np.asarray(action))
+                np.testing.assert_array_equal(seen, alone)
+                assert reward == same
+    finally:
+        for env in (thirds, plain, doom):
+            env.close()
 
 
 def test_doom_leaves_what_others_keep_where_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

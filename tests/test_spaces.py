@@ -32,7 +32,7 @@ from wmloop.models.policies import Categorical, Deterministic
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.player import Dreamt, Player, Real
-from wmloop.spaces import BoxActions, DiscreteActions, Pixels, Vector, recorded
+from wmloop.spaces import BinnedActions, BoxActions, DiscreteActions, Pixels, Vector, recorded
 from wmloop.store import Store
 from wmloop.training import networks
 from wmloop.training.experience import LatentReplay, draw, filter_states
@@ -45,9 +45,10 @@ CONFIG = build_config("smoke", tiny_config())
 # ---- every space of actions
 
 
-@pytest.fixture(params=["box", "discrete"])
+@pytest.fixture(params=["box", "discrete", "bins"])
 def spec(request):
-    return {"box": BoxActions([-1, 0, -3], [1, 1, 5]), "discrete": DiscreteActions(4)}[request.param]
+    bins = BinnedActions([2, 0, 1], 3)
+    return {"box": BoxActions([-1, 0, -3], [1, 1, 5]), "discrete": DiscreteActions(4), "bins": bins}[request.param]
 
 
 def test_actions_come_back_from_what_m_reads(spec):
@@ -64,7 +65,7 @@ def test_actions_come_back_from_what_m_reads(spec):
 
 def test_a_mirror_of_a_mirror_is_the_world_itself(spec):
     encoded = spec.encode(np.stack([spec.sample(np.random.default_rng(i)) for i in range(20)]))
-    dimensions = {"box": (0, 2), "discrete": (0, 2, 1, 3)}[spec.kind]
+    dimensions = {"box": (0, 2), "discrete": (0, 2, 1, 3), "bins": (0, 2, 1)}[spec.kind]
     before = encoded.copy()
     mirrored = spec.mirror(encoded, dimensions)
     np.testing.assert_array_equal(encoded, before)
@@ -92,7 +93,7 @@ def test_a_space_is_read_again_as_it_was_written(spec):
 
 def test_actions_of_earlier_days_and_of_a_later_program():
     assert str(recorded({"low": [-1.0, 0.0], "high": [1.0, 0.5]})) == "in [-1.0, 0.0] to [1.0, 0.5]"
-    with pytest.raises(UsageError, match=r"unknown actions 'text': .* box, discrete"):
+    with pytest.raises(UsageError, match=r"unknown actions 'text': .* box, discrete, bins"):
         recorded({"kind": "text"})
 
 

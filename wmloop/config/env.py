@@ -43,6 +43,12 @@ def _five(actions: tuple[int, ...]) -> tuple[int, ...]:
     return actions
 
 
+def _several(bins: tuple[int, ...]) -> tuple[int, ...]:
+    if len(bins) == 1:
+        raise ValueError("it is one part, which leaves nothing to decide: two or more, such as [0, 1], or [] for none")
+    return bins
+
+
 def _named(text: str) -> str:
     if not text.strip():
         raise ValueError("it is empty")
@@ -137,6 +143,15 @@ class EnvConfig(Part):
             " (none: the whole image); it is then scaled to what the networks take, by area averaging"
         ),
     ] = None
+    action_bins: Annotated[
+        tuple[Whole, ...],
+        AfterValidator(_several),
+        Field(
+            description="Discrete actions by one number in [-1, 1], which C decides and M reads: the actions of as many"
+            " equal parts of that range, from the lowest to the highest, e.g. [2, 0, 1], as in Ha and Schmidhuber 2018"
+            " (empty: one of the actions is chosen)"
+        ),
+    ] = ()
     mirrored_actions: Annotated[
         tuple[Whole, ...],
         AfterValidator(_distinct),

@@ -1,4 +1,4 @@
-"""Hand actions to an environment, whatever space it declares: flat numbers, or one of several choices."""
+"""Hand actions to an environment, whatever space it declares: flat numbers, one of several choices, or this by a number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from wmloop.errors import DivergedError, UsageError
-from wmloop.spaces import ActionSpec, BoxActions, DiscreteActions
+from wmloop.spaces import ActionSpec, BinnedActions, BoxActions, DiscreteActions
 
 #: Bounds beyond this are no bounds: float32 squares would not be finite.
 _UNBOUNDED = 1e18
@@ -38,8 +38,12 @@ class Actions(Protocol):
         """
 
 
-def actions_of(who: str, space: Any, arrow_keys: Sequence[int] = (), names: Sequence[str] = ()) -> Actions:
-    """Return what hands actions to an environment whose space is `space`; `arrow_keys`, `names` as DiscreteActions has them.
+def actions_of(
+    who: str, space: Any, arrow_keys: Sequence[int] = (), names: Sequence[str] = (), bins: Sequence[int] = ()
+) -> Actions:
+    """Return what hands actions to an environment whose space is `space`.
+
+    `arrow_keys` and `names` are as DiscreteActions has them. With `bins` one of several is chosen as BinnedActions says.
 
     Raises:
         UsageError: wmloop does not drive by such a space; the message names `who`, and says what would fit.
@@ -59,7 +63,8 @@ def actions_of(who: str, space: Any, arrow_keys: Sequence[int] = (), names: Sequ
     if not 2 <= math.prod(sizes) <= most:
         count = "one action only" if math.prod(sizes) == 1 else f"{math.prod(sizes)} actions"
         raise UsageError(f"{who} has the actions {space}, {count}, and {_FITTING}")
-    return Choices(space, sizes, start, arrow_keys, names)
+    choices = Choices(space, sizes, start, arrow_keys, names)
+    return Bins(choices, BinnedActions(bins, choices.spec.size, arrow_keys, names)) if bins else choices
 
 
 class Numbers:
@@ -88,8 +93,7 @@ class Numbers:
         Raises:
             DivergedError: it holds NaN or infinity.
         """
-        if not np.isfinite(action).all():
-            raise DivergedError(f"was given the action {action}: every entry must be finite")
+        _check_finite(action)
         clipped = np.clip(action, self._low, self._high, dtype=self._low.dtype)
         return (np.rint(clipped) if self._whole else clipped).astype(self._space.dtype).reshape(self._space.shape)
 
@@ -121,6 +125,30 @@ class Choices:
             return self._space.dtype.type(int(self._start) + index)
         chosen = np.array(np.unravel_index(index, self._sizes)).reshape(self._space.shape)
         return (chosen + self._start).astype(self._space.dtype)
+
+
+class Bins:
+    """Hand one of several actions to an environment by a number in [-1, 1]: that of the part in which it lies."""
+
+    def __init__(self, choices: Choices, spec: BinnedActions) -> None:
+        """Take what hands on the actions by number, and the parts."""
+        self.spec: ActionSpec = spec
+        self._choices, self._choice = choices, spec.choice
+        self.note = f"{choices.note}; C decides a number {spec}"
+
+    def __call__(self, action: np.ndarray) -> Any:
+        """Return the action of the part in which the number `action` (1,) lies, as the environment takes it.
+
+        Raises:
+            DivergedError: it is NaN or infinity.
+        """
+        _check_finite(action)
+        return self._choices(np.asarray(self._choice(float(action[0]))))
+
+
+def _check_finite(action: np.ndarray) -> None:
+    if not np.isfinite(action).all():
+        raise DivergedError(f"was given the action {action}: every entry must be finite")
 
 
 def _check_bounds(who: str, action: spaces.Box) -> None:

@@ -15,7 +15,7 @@ from wmloop.envs.answers import place_of
 from wmloop.envs.keys import arrow_keys_of, names_of
 from wmloop.envs.observations import Observations
 from wmloop.errors import UsageError
-from wmloop.spaces import ActionSpec, DiscreteActions
+from wmloop.spaces import ActionSpec, BinnedActions, DiscreteActions
 
 
 def fit(
@@ -34,17 +34,22 @@ def fit(
         except (AttributeError, NotImplementedError):
             raise UsageError(f"{who} declares no {name}: set self.{name} to a space of gymnasium") from None
     names = names_of(env)
-    actions = actions_of(who, found["action_space"], arrow_keys_of(config, names), names)
+    actions = actions_of(who, found["action_space"], arrow_keys_of(config, names), names, config.action_bins)
     observations = Observations(who, shown or found["observation_space"], config.observation)
-    wrong = [*_misfits_of_actions(config, actions.spec), *_misfits_of_looks(config, observations)]
+    spec = actions.spec
+    choices = spec.choices if isinstance(spec, BinnedActions) else spec
+    wrong = [
+        *_misfits_of_driving(config, spec), *_misfits_of_bins(config, choices), *_misfits_of_actions(config, choices),
+        *_misfits_of_looks(config, observations),
+    ]  # fmt: skip
     if wrong:
         raise UsageError("; ".join(wrong))
     observations.look_at(config.crop)
     return actions, observations
 
 
-def _misfits_of_actions(config: EnvConfig, actions: ActionSpec) -> list[str]:
-    """Return what of the settings does not fit these actions."""
+def _misfits_of_driving(config: EnvConfig, actions: ActionSpec) -> list[str]:
+    """Return what of the random policy does not fit the actions that are decided."""
     wrong, size, choice = [], actions.size, isinstance(actions, DiscreteActions)
     for key in ("mean", "std", "initial_offset"):
         length = len(getattr(config.random_policy, key))
@@ -59,6 +64,37 @@ def _misfits_of_actions(config: EnvConfig, actions: ActionSpec) -> list[str]:
                 f"env.random_policy.{key} has {length} entries, and {config.id!r} has {size} action dimensions: give {size}"
                 f" {what} or [], which leaves it to the action's range"
             )
+    return wrong
+
+
+def _misfits_of_bins(config: EnvConfig, actions: ActionSpec) -> list[str]:
+    """Return what of env.action_bins does not fit the environment's own actions, or what is said of these."""
+    bins, size = list(config.action_bins), actions.size
+    if not bins:
+        return []
+    if not isinstance(actions, DiscreteActions):
+        return [f"env.action_bins names actions, and {config.id!r} takes {size} numbers: give []"]
+    if max(bins) >= size:
+        return [f"env.action_bins is {bins}, and {config.id!r} has the actions 0 to {size - 1}"]
+    wrong = []
+    if partless := sorted({*config.arrow_keys} - {*bins}):
+        wrong.append(
+            f"env.arrow_keys is {list(config.arrow_keys)}, and no part of env.action_bins {bins} is action {partless[0]}: give"
+            f" five of {sorted({*bins})}, or []"
+        )
+    mirror = config.mirrored_actions
+    if len(mirror) == size and [mirror[action] for action in bins] != bins[::-1]:
+        wrong.append(
+            f"env.mirrored_actions is {list(mirror)}, by which env.action_bins {bins} are mirrored to"
+            f" {[mirror[action] for action in bins]}, and a number of the other sign would choose from {bins[::-1]}: order the"
+            " parts so that both agree, such as [2, 0, 1] where 1 and 2 mirror each other, or give mirrored_actions []"
+        )
+    return wrong
+
+
+def _misfits_of_actions(config: EnvConfig, actions: ActionSpec) -> list[str]:
+    """Return what of the settings does not fit the environment's own actions."""
+    wrong, size, choice = [], actions.size, isinstance(actions, DiscreteActions)
     if config.arrow_keys and not choice:
         wrong.append(f"env.arrow_keys names actions, and {config.id!r} takes {size} numbers: give []")
     elif any(action >= size for action in config.arrow_keys):

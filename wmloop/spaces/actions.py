@@ -73,7 +73,11 @@ class ActionSpec(Protocol):
 
 
 #: Where each kind of actions is: `module:name` of its class. A record that names no kind is of the first.
-ACTIONS = {"box": "wmloop.spaces.box:BoxActions", "discrete": "wmloop.spaces.discrete:DiscreteActions"}
+ACTIONS = {
+    "box": "wmloop.spaces.box:BoxActions",
+    "discrete": "wmloop.spaces.discrete:DiscreteActions",
+    "bins": "wmloop.spaces.bins:BinnedActions",
+}
 
 
 def recorded(record: Mapping[str, Any]) -> ActionSpec:

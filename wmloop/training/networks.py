@@ -32,7 +32,11 @@ def _categorical(config: ControllerConfig, inputs: int, size: int) -> Actor:
 
 
 #: What makes the actor of each kind of actions: (settings, features, numbers of an action).
-ACTORS: dict[str, Callable[[ControllerConfig, int, int], Actor]] = {"box": _gaussian, "discrete": _categorical}
+ACTORS: dict[str, Callable[[ControllerConfig, int, int], Actor]] = {
+    "box": _gaussian,
+    "discrete": _categorical,
+    "bins": _gaussian,
+}
 
 
 def parts_seen(observations: ObservationSpec) -> Parts:
