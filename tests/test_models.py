@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.tiny_env import tiny_config
+from wmloop.config import build_config
 from wmloop.errors import StoreCorruptError
 from wmloop.models import mixture
 from wmloop.models.controller import AttentionCritic, GaussianActor, PlainCritic
@@ -16,6 +18,8 @@ from wmloop.models.memory import Memory, Prediction, Targets, done_probability, 
 from wmloop.models.policies import ClippedGaussian
 from wmloop.models.state import load_module, load_optimizer, module_arrays, optimizer_arrays
 from wmloop.models.vision import Vision, to_frames, to_images, vae_loss
+from wmloop.spaces import BoxActions, DiscreteActions
+from wmloop.training.networks import new_actor, new_critic
 
 
 def count(*modules: nn.Module) -> int:
@@ -45,6 +49,22 @@ def test_the_linear_controller_has_867_parameters_beside_its_free_spread():
     actor = GaussianActor(288, 3, "linear")
     assert count(actor.mean) == 867
     assert count(actor) == 867 + 3
+
+
+@pytest.mark.parametrize("critic", ["plain", "attention"])
+@pytest.mark.parametrize("actor", ["mlp", "linear"])
+@pytest.mark.parametrize("actions", [BoxActions([-1], [1]), DiscreteActions(3)])
+def test_a_controller_of_z_alone_does_not_see_the_hidden_state(actions, actor, critic):
+    config = build_config("smoke", tiny_config(), {"controller": {"inputs": "z", "actor": actor, "critic": critic}})
+    hidden, cpu = config.memory.hidden_size, torch.device("cpu")
+    z, h = torch.randn(5, 7), torch.randn(2, 5, hidden)
+    one, other = (torch.cat([z, part], 1) for part in h)
+    policy, value = (new_actor(config, 7 + hidden, actions, cpu), new_critic(config, 7 + hidden, cpu))
+    assert torch.equal(policy(one).mode(), policy(other).mode())
+    assert torch.equal(value(one), value(other))
+    whole = build_config("smoke", tiny_config(), {"controller": {"actor": actor, "critic": critic}})
+    seeing = new_critic(whole, 7 + hidden, cpu)
+    assert not torch.equal(seeing(one), seeing(other))
 
 
 @pytest.mark.parametrize("network", ["compact", "equalised", "light", "ha2018"])

@@ -25,6 +25,13 @@ class ControllerConfig(Part):
             description="value network on (z, h). plain: an MLP; attention: attention over parts of (z, h), then an MLP"
         ),
     ] = "plain"
+    inputs: Annotated[
+        Literal["z and h", "z"],
+        Field(
+            description="what policy and value network see of (z, h). z: the latent vector alone, without M's hidden"
+            " state: M is then only the world that C is trained in (Ha and Schmidhuber 2018: V model only)"
+        ),
+    ] = "z and h"
     initial_updates: Annotated[
         Whole,
         Field(description="PPO updates in iteration 0 of the run; each learns from one new batch of imagined episodes"),

@@ -17,16 +17,17 @@ Kind = Literal["mlp", "linear"]
 
 
 class Actor(nn.Module):
-    """Map features [z, h] (B, Z + D) to a policy: the layers below the heads, which are those of a kind of actions.
+    """Map features [z, h] (B, Z + D), or the first `inputs` of them, to a policy.
 
-    `mlp` is that of Kuth et al. 2021, 288-256-256-128-64; `linear` is HS18's, which has none.
+    These are the layers below the heads, which are those of a kind of actions. `mlp` is that of Kuth et al. 2021,
+    288-256-256-128-64; `linear` is HS18's, which has none.
     """
 
     def __init__(self, inputs: int, kind: Kind) -> None:
         super().__init__()
         trunk, width = (_mlp(inputs, 256, 256, 128, 64), 64) if kind == "mlp" else (nn.Identity(), inputs)
         self.trunk: nn.Module = trunk
-        self.width = width
+        self.inputs, self.width = inputs, width
 
     def init_mean(self, action: Tensor) -> None:
         """Let the untrained policy be near what was done so far, `action` (A,) on average."""
@@ -65,7 +66,7 @@ class GaussianActor(Actor):
 
     def forward(self, features: Tensor) -> ClippedGaussian:
         """Return the policy for features (..., Z + D)."""
-        x = self.trunk(features)
+        x = self.trunk(features[..., : self.inputs])
         low, high = self.log_std_bounds
         log_std = low + (high - low) * torch.sigmoid(self.spread(x) + 1.0)
         return ClippedGaussian(torch.tanh(self.mean(x)), log_std)
@@ -91,19 +92,20 @@ class CategoricalActor(Actor):
 
     def forward(self, features: Tensor) -> Categorical:
         """Return the policy for features (..., Z + D)."""
-        return Categorical(self.logits(self.trunk(features)).log_softmax(-1))
+        return Categorical(self.logits(self.trunk(features[..., : self.inputs])).log_softmax(-1))
 
 
 class PlainCritic(nn.Module):
-    """Map features [z, h] (B, Z + D) to the value (B,): 288-256-128-1."""
+    """Map features [z, h] (B, Z + D), or the first `inputs` of them, to the value (B,): 288-256-128-1."""
 
     def __init__(self, inputs: int = 288) -> None:
         super().__init__()
+        self.inputs = inputs
         self.net = nn.Sequential(_mlp(inputs, 256, 128), nn.Linear(128, 1))
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the value (...,) of features (..., Z + D), in units of reward_scale."""
-        return self.net(features).squeeze(-1)
+        return self.net(features[..., : self.inputs]).squeeze(-1)
 
 
 class AttentionCritic(nn.Module):
@@ -117,6 +119,7 @@ class AttentionCritic(nn.Module):
 
     def __init__(self, inputs: int = 288, width: int = 64) -> None:
         super().__init__()
+        self.inputs = inputs
         self.padding = -inputs % self._TOKEN
         tokens = (inputs + self.padding) // self._TOKEN
         self.embed = nn.Linear(self._TOKEN, width)
@@ -127,7 +130,7 @@ class AttentionCritic(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the value (...,) of features (..., Z + D), in units of reward_scale."""
-        flat = nn.functional.pad(features.flatten(0, -2), (0, self.padding))
+        flat = nn.functional.pad(features[..., : self.inputs].flatten(0, -2), (0, self.padding))
         tokens = torch.relu(self.embed(flat.unflatten(-1, (-1, self._TOKEN)))) + self.place
         gathered, _ = self.attention(self.query.expand(len(flat), 1, -1), tokens, tokens, need_weights=False)
         return self.net(gathered.squeeze(1)).squeeze(-1).unflatten(0, features.shape[:-1])

@@ -63,12 +63,17 @@ def new_memory(config: WorldModelConfig, latent: int, actions: int, device: torc
 
 def new_actor(config: WorldModelConfig, features: int, actions: ActionSpec, device: torch.device) -> Actor:
     """Return C's actor as configured, with random weights, whose policy on so many features is over `actions`."""
-    return ACTORS[actions.kind](config.controller, features, actions.size).to(device)
+    return ACTORS[actions.kind](config.controller, _seen(config, features), actions.size).to(device)
 
 
 def new_critic(config: WorldModelConfig, features: int, device: torch.device) -> nn.Module:
     """Return C's critic as configured, with random weights, for so many features."""
-    return make_critic(config.controller.critic, features).to(device)
+    return make_critic(config.controller.critic, _seen(config, features)).to(device)
+
+
+def _seen(config: WorldModelConfig, features: int) -> int:
+    """Return how many of a State's features [z, h] C looks at: z is the first of them."""
+    return features if config.controller.inputs == "z and h" else features - config.memory.hidden_size
 
 
 def world_model(
