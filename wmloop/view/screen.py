@@ -49,9 +49,9 @@ def render(
 
 
 def _shown(state: ViewState, width: int, height: int, room: int, paint: Paint | None) -> list[Row]:
-    """Return the plots of what is observed and done, and below them the pictures, as far as `room` rows have them besides figures.
+    """Return plots of what is observed and done, and pictures below them, as far as they fit into `room` rows with the figures.
 
-    Beside pictures there are plots of vectors, or where the screen is tall; pictures become smaller for vectors alone.
+    Pictures become smaller for plots of vectors. For those of actions alone they do not: only a tall screen has these, too.
     """
     figures = 8 if height >= _TALL else 6 if width >= _WIDE else 10
     kinds = max(1, len(state.pipeline.images))
@@ -60,7 +60,7 @@ def _shown(state: ViewState, width: int, height: int, room: int, paint: Paint | 
     rows = min(columns // 2, room - figures, most)
     if not (paint and state.pictures and width >= 80 and height >= 24 and rows >= least):
         return plots(state.tracks, width, room - figures, room - _MANY_FIGURES)
-    numbers, actions = lines_of(state.tracks)
+    numbers, _ = lines_of(state.tracks)
     kept = least if numbers else rows
     beside = plots(state.tracks, width, room - figures - 1 - kept) if numbers or height >= _TALL else []
     rows = min(rows, room - figures - len(beside))

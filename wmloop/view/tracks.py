@@ -26,19 +26,12 @@ class Line(NamedTuple):
     values: Mapping[str, np.ndarray]
     discrete: bool
 
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Return the least and the greatest value over all kinds; NaN where there is none."""
-        finite = [part[np.isfinite(part)] for part in self.values.values()]
-        told = np.concatenate(finite)
-        return (float(told.min()), float(told.max())) if len(told) else (math.nan, math.nan)
-
 
 def lines_of(tracks: Mapping[str, Track]) -> tuple[list[Line], list[Line]]:
     """Return a line for each number of the vectors, and one for each of the actions."""
     shown = {kind: tracks[kind] for kind in _KINDS if kind in tracks}
     vectors = {kind: track.vectors for kind, track in shown.items()}
-    actions = {kind: track.actions.reshape(len(track.actions), -1) for kind, track in shown.items()}
+    actions = {kind: np.atleast_2d(track.actions.T).T for kind, track in shown.items()}
     after = {kind: np.concatenate([done, np.full((1, done.shape[1]), np.nan)]) for kind, done in actions.items()}
     discrete = all(done.dtype.kind in "iu" and done.max(initial=0) < len(_DIGITS) for done in actions.values())
     count = max((done.shape[1] for done in after.values()), default=0)
@@ -57,9 +50,9 @@ def _lines(told: Mapping[str, np.ndarray], names: Sequence[str], discrete: bool)
 def plots(tracks: Mapping[str, Track], width: int, room: int, comfortable: int = 0) -> list[Row]:
     """Return a head and a plot for each number and action, in at most `room` rows of `width` cells, or nothing.
 
-    A cell is an agent step: of an episode the latest are shown, of a dream the first. All kinds have one scale, from the
-    least to the greatest value. Where not all fit, the first do, actions too. Plots that fit into `comfortable` rows, fewer
-    than `room`, may be taller.
+    A cell is an agent step: of an episode the latest are shown, of a dream the first. Both have one scale, from the least to
+    the greatest value that is shown. Where not all fit, the first do, actions too. Plots become taller as far as they fit into
+    `comfortable` rows, no more than `room`.
     """
     numbers, actions = lines_of(tracks)
     fit = room - 1
@@ -94,17 +87,24 @@ def _cells(tracks: Mapping[str, Track], width: int) -> dict[str, int]:
 
 
 def _plot(line: Line, column: int, cells: Mapping[str, int], tall: int) -> list[Row]:
-    low, high = line.bounds
-    told = f" {figure(low):>8} to {figure(high):<8}" if low < high else f" {figure(high):>8}"
-    label = [*cut([Span(line.label)], column), Span(told, "dim")]
+    told = {kind: line.values.get(kind, np.zeros(0)) for kind in cells}
+    shown = {kind: told[kind][-count:] if kind == "real" else told[kind][:count] for kind, count in cells.items()}
+    low, high = _bounds(np.concatenate(list(shown.values())))
+    ends = f" {figure(low):>8} to {figure(high):<8}" if low < high else f" {figure(high):>8}"
+    label = [*cut([Span(line.label)], column), Span(ends, "dim")]
     rows = [cut(label if row == 0 else [], column + 1 + _RANGE) for row in range(tall)]
-    for kind, count in cells.items():
-        values = line.values.get(kind, np.zeros(0))
-        shown = (values[-count:] if kind == "real" else values[:count]).tolist()
+    for kind, part in shown.items():
+        values = part.tolist()
         if line.discrete:
-            drawn = ["".join(_DIGITS[int(value)] if math.isfinite(value) else " " for value in shown)]
+            drawn = ["".join(_DIGITS[int(value)] if math.isfinite(value) else " " for value in values)]
         else:
-            drawn = [bars(shown, low, high)] if tall == 1 else curve(shown, low, high, tall)
+            drawn = [bars(values, low, high)] if tall == 1 else curve(values, low, high, tall)
         for row, text in zip(rows, drawn, strict=True):
-            row += [Span(" "), *cut([Span(text, kind)], count)]
+            row += [Span(" "), *cut([Span(text, kind)], cells[kind])]
     return list(rows)
+
+
+def _bounds(values: np.ndarray) -> tuple[float, float]:
+    """Return the least and the greatest of the values that are finite; NaN where none is."""
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if len(finite) else (math.nan, math.nan)
