@@ -21,7 +21,7 @@ from wmloop.commands import command, quoted
 from wmloop.config import RunConfig, settings, with_settings
 from wmloop.config.text import toml_value
 from wmloop.errors import EnvironmentFailedError, StorageError, WmloopError
-from wmloop.events import Event, Message, Output, Picture, Reporter, Resources, StageStarted, Track
+from wmloop.events import Event, Message, Output, Picture, Reporter, Resources, StageStarted, Track, VersionCommitted
 from wmloop.opening import history_of, pipeline_of, stored_config
 from wmloop.store import Store
 from wmloop.store.notes import take_notes
@@ -145,7 +145,8 @@ class Session:
             self._pictures[event.kind] = event.image
         if isinstance(event, Track):
             self._tracks[event.kind] = event.vectors, event.actions
-        if isinstance(event, Picture | Track) and time.monotonic() >= self._saved + _PICTURES_SECONDS:
+        due = time.monotonic() >= self._saved + _PICTURES_SECONDS
+        if isinstance(event, VersionCommitted) or (isinstance(event, Picture | Track) and due):
             self._save_pictures()
         for follow in self._followers:
             follow(event)

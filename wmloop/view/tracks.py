@@ -33,7 +33,10 @@ def lines_of(tracks: Mapping[str, Track]) -> tuple[list[Line], list[Line]]:
     vectors = {kind: track.vectors for kind, track in shown.items()}
     actions = {kind: np.atleast_2d(track.actions.T).T for kind, track in shown.items()}
     after = {kind: np.concatenate([done, np.full((1, done.shape[1]), np.nan)]) for kind, done in actions.items()}
-    discrete = all(done.dtype.kind in "iu" and done.max(initial=0) < len(_DIGITS) for done in actions.values())
+    discrete = all(
+        done.dtype.kind in "iu" and done.min(initial=0) >= 0 and done.max(initial=0) < len(_DIGITS)
+        for done in actions.values()
+    )
     count = max((done.shape[1] for done in after.values()), default=0)
     names = ["action"] if count == 1 else [f"action {i}" for i in range(count)]
     size = max((part.shape[1] for part in vectors.values()), default=0)
@@ -86,7 +89,7 @@ def _cells(tracks: Mapping[str, Track], width: int) -> dict[str, int]:
     return {"real": width - 1 - dream, "dream": dream}
 
 
-def _plot(line: Line, column: int, cells: Mapping[str, int], tall: int) -> list[Row]:
+def _plot(line: Line, column: int, cells: Mapping[str, int], tall: int) -> list[list[Span]]:
     told = {kind: line.values.get(kind, np.zeros(0)) for kind in cells}
     shown = {kind: told[kind][-count:] if kind == "real" else told[kind][:count] for kind, count in cells.items()}
     low, high = _bounds(np.concatenate(list(shown.values())))
@@ -101,7 +104,7 @@ def _plot(line: Line, column: int, cells: Mapping[str, int], tall: int) -> list[
             drawn = [bars(values, low, high)] if tall == 1 else curve(values, low, high, tall)
         for row, text in zip(rows, drawn, strict=True):
             row += [Span(" "), *cut([Span(text, kind)], cells[kind])]
-    return list(rows)
+    return rows
 
 
 def _bounds(values: np.ndarray) -> tuple[float, float]:
