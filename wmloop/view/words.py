@@ -14,8 +14,8 @@ _WORDS = {
     "confirmed_score": "confirmed",
 }
 _BARS = "▁▂▃▄▅▆▇█"
-#: The blank among the characters of braille, and the bits of a cell's left and right dots, the lowest first.
-_BRAILLE, _DOTS = 0x2800, ((0x40, 0x80), (0x04, 0x20), (0x02, 0x10), (0x01, 0x08))
+#: The left and the right dots of a cell of braille, the lowest first; together they are the union of their codes' bits.
+_DOTS = "⡀⢀", "⠄⠠", "⠂⠐", "⠁⠈"
 
 
 def headline(pipeline: Pipeline, stage: str, metrics: Mapping[str, float]) -> str:
@@ -105,10 +105,10 @@ def curve(values: Sequence[float], low: float, high: float, rows: int) -> list[s
         if level is not None:
             first = level if before is None else before
             for dot in {*range(first, level), *range(level, first + 1), level}:
-                cells[rows - 1 - dot // len(_DOTS)][at] |= _DOTS[dot % len(_DOTS)][0]
-            cells[rows - 1 - level // len(_DOTS)][at] |= _DOTS[level % len(_DOTS)][1]
+                cells[rows - 1 - dot // len(_DOTS)][at] |= ord(_DOTS[dot % len(_DOTS)][0])
+            cells[rows - 1 - level // len(_DOTS)][at] |= ord(_DOTS[level % len(_DOTS)][1])
         before = level
-    return ["".join(chr(_BRAILLE + cell) if cell else " " for cell in row) for row in cells]
+    return ["".join(chr(cell) if cell else " " for cell in row) for row in cells]
 
 
 def _levels(values: Sequence[float], low: float, high: float, count: int) -> list[int | None]:
