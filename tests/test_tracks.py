@@ -16,19 +16,24 @@ from tests.vector_envs import vector_env
 from tests.vector_world import VectorWorld, point_agent
 from wmloop.agents.collector import EpisodeTask, drive, halves
 from wmloop.agents.random_walk import RandomWalk
-from wmloop.config import EnvConfig
+from wmloop.config import EnvConfig, build_config
 from wmloop.display.frames import half_blocks
+from wmloop.dreams import Noise
 from wmloop.envs import EnvPool
 from wmloop.events import Picture, Track
 from wmloop.models.policies import Categorical
+from wmloop.models.world_model import State
 from wmloop.spaces import BoxActions, DiscreteActions
 from wmloop.training import driving
+from wmloop.training.dream_ppo import DreamPPO
 from wmloop.training.driving import Ticker
+from wmloop.training.networks import new_actor, new_critic
 from wmloop.training.viewer import DreamViewer
 from wmloop.view.rows import row_width
 from wmloop.view.tracks import plots
 from wmloop.view.words import bars, curve
 
+CPU = torch.device("cpu")
 BARS, BLANK = "▁▂▃▄▅▆▇█", "\u2800"
 
 
@@ -280,3 +285,29 @@ def test_discrete_actions_are_told_as_those_chosen():
     ((_, vectors, done),) = told.tracks
     assert vectors.shape == (5, 0)  # a world model without words for vectors
     assert (done.tolist(), done.dtype.kind) == ([2, 0, 1, 1], "i")
+
+
+def learnt(actions, told):
+    """Return the weights of an actor and a critic after updates on dreams of the point, which are shown if `told` is given."""
+    torch.manual_seed(0)
+    config, world = build_config("smoke"), Telling()
+    actor, critic = new_actor(config, 2, actions, CPU), new_critic(config, 2, CPU)
+    optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], 1e-2)
+    trained = DreamPPO(world.imagination(1.0), actor, critic, optimizer, config.controller, CPU)
+    viewer = DreamViewer(told, world, actor, actions) if told else None
+    chance = torch.Generator().manual_seed(1)
+    for _ in range(6):
+        point = torch.randn(8, 2, generator=chance)
+        noise = Noise.draw(4, 8, world.noise_size, actions.size, chance)
+        batch, _ = trained.update(State(point, point[:, :0]), noise, chance)
+        if viewer:
+            viewer.next(batch.features[:, 0], batch.action[:, 0])
+    return [*actor.parameters(), *critic.parameters(), torch.randn(1)]
+
+
+@pytest.mark.parametrize("actions", [BoxActions([-1, -1], [1, 1]), DiscreteActions(2)], ids=["box", "discrete"])
+def test_whoever_looks_at_dreams_changes_no_bit_of_what_is_learnt_in_them(actions):
+    told = Told()
+    for one, other in zip(learnt(actions, None), learnt(actions, told), strict=True):
+        assert torch.equal(one, other)
+    assert len(told.tracks) == 2
