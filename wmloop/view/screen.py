@@ -62,7 +62,7 @@ def _shown(state: ViewState, width: int, height: int, room: int, paint: Paint | 
         return plots(state.tracks, width, room - figures, room - _MANY_FIGURES)
     numbers, _ = lines_of(state.tracks)
     kept = least if numbers else rows
-    beside = plots(state.tracks, width, room - figures - 1 - kept) if numbers or height >= _TALL else []
+    beside = plots(state.tracks, width, room - figures - kept) if numbers or height >= _TALL else []
     rows = min(rows, room - figures - len(beside))
     return [*beside, *_pictures(state, rows, paint)]
 
