@@ -198,6 +198,7 @@ def test_pictures_and_plots_share_the_screen(width, height, numbers):
     assert [cell_len(row) for row in screen] == [width] * height
     assert len(painted) == 3
     assert min(painted) >= 6
+    assert any(row.split() in ([*kinds], ["real", "reconstruct…", "dream"]) for row in screen)
     assert any(row.startswith("action  ") for row in screen) is (numbers > 0 or height == 40)
     if not numbers:  # what is done costs no picture its size
         alone = painted.copy()

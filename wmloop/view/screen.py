@@ -219,16 +219,16 @@ def _score_row(score: Score, best: bool, dreams: bool) -> Row:
 
 def _pictures(state: ViewState, rows: int, paint: Paint) -> list[Row]:
     columns = 2 * rows
-    head = "".join(f"{kind:<{columns + _PICTURE_GAP}}" for kind in state.pipeline.images)
     lines = []
     for kind in state.pipeline.images:
         image = state.pictures.get(kind)
         lines.append([""] * rows if image is None else paint(image, rows, columns))
     gap = Span(" " * _PICTURE_GAP)
+    head = [cell for kind in state.pipeline.images for cell in (*cut([Span(kind, "dim")], columns), gap)]
     painted: list[Row] = [
         [cell for part in row for cell in (Span(" " * columns, "", part), gap)] for row in zip(*lines, strict=True)
     ]
-    return [[Span(head.rstrip(), "dim")], *painted]
+    return [head, *painted]
 
 
 def _footer(state: ViewState, width: int, now: float, notice: str, hint: str) -> list[Row]:
