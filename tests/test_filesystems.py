@@ -707,7 +707,7 @@ def test_a_file_that_stays_refused_is_an_error_after_some_seconds_on_windows_and
     assert (clock.now >= 3) == waits
     before = clock.now
     with contextlib.suppress(StorageError):  # pictures are not worth a wait in the middle of the work
-        store.journal.save_pictures({})
+        store.journal.save_pictures({}, {})
     assert clock.now == before
 
 

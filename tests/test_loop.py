@@ -15,7 +15,7 @@ from wmloop.calibration.scores import EpisodeResult
 from wmloop.config import build_config
 from wmloop.config.text import parse_setting, to_toml
 from wmloop.errors import DivergedError
-from wmloop.events import Message, Picture, Progress, RunFinished, Snapshot, VersionCommitted
+from wmloop.events import Message, Picture, Progress, RunFinished, Snapshot, Track, VersionCommitted
 from wmloop.history import History
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.seeding import evaluation_seeds
@@ -64,6 +64,9 @@ def test_each_stage_tells_its_progress_and_shows_pictures(whole):
     _, _, events = whole
     assert {e.stage for e in events if isinstance(e, Progress)} == {stage.name for stage in WORLD_MODEL.stages}
     assert {e.kind for e in events if isinstance(e, Picture)} == {"real", "reconstruction", "dream"}
+    tracks = [e for e in events if isinstance(e, Track)]
+    assert {(e.stage, e.kind) for e in tracks} == {("rollout", "real"), ("controller", "dream"), ("evaluate", "real")}
+    assert all(len(e.vectors) == len(e.actions) + 1 for e in tracks)
 
 
 def test_metrics_are_stored_with_their_version(whole):

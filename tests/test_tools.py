@@ -25,7 +25,17 @@ from wmloop.config import RunConfig, build_config, explain, settings
 from wmloop.config.presets import PRESETS, PROFILES
 from wmloop.config.text import to_toml
 from wmloop.errors import UsageError
-from wmloop.events import Message, Metrics, Progress, Resources, RunFinished, RunStarted, VersionCommitted
+from wmloop.events import (
+    Message,
+    Metrics,
+    Picture,
+    Progress,
+    Resources,
+    RunFinished,
+    RunStarted,
+    Track,
+    VersionCommitted,
+)
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store
 from wmloop.view.lines import stamped
@@ -85,18 +95,30 @@ def test_the_view_of_a_log_is_that_of_the_process_that_wrote_it(store):
     assert list(log.follow(lambda: False)) == [EVENTS[4]]
 
 
-def test_the_pictures_that_were_left_are_watched_too_and_damaged_ones_are_none(store):
-    assert store.journal.pictures() == {}
+def test_the_pictures_and_tracks_that_were_left_are_watched_too_and_damaged_ones_are_none(store):
+    assert store.journal.pictures() == ({}, {})
     left = {"real": np.full((64, 64, 3), 7, np.uint8), "dream": np.zeros((64, 64, 3), np.uint8)}
-    store.journal.save_pictures(left)
+    tracks = {
+        "real": (np.ones((6, 4), np.float32), np.arange(5)),
+        "dream": (np.zeros((3, 0), np.float32), np.ones((2, 3), np.float32)),
+    }
+    store.journal.save_pictures(left, tracks)
     seen = list(Log(store).follow(lambda: False))
-    assert {event.kind: event.image.tolist() for event in seen} == {kind: a.tolist() for kind, a in left.items()}
+    told = {(type(event), event.kind): event for event in seen}
+    assert len(told) == len(seen) == 4
+    for kind in left:
+        np.testing.assert_array_equal(told[Picture, kind].image, left[kind])
+        for part, wanted in zip((told[Track, kind].vectors, told[Track, kind].actions), tracks[kind], strict=True):
+            np.testing.assert_array_equal(part, wanted)
+            assert part.dtype == wanted.dtype
     store.journal.save_pictures(
-        {"real": np.zeros(3, np.uint8), "dream": np.zeros((2, 2, 3), np.float32), "reconstruction": left["real"]}
+        {"real": np.zeros(3, np.uint8), "dream": np.zeros((2, 2, 3), np.float32), "reconstruction": left["real"]},
+        {"real": (np.ones((6, 4)), np.arange(4)), "dream": (np.ones(6), np.arange(5))},
     )
-    assert list(store.journal.pictures()) == ["reconstruction"]
+    pictures, damaged = store.journal.pictures()
+    assert (list(pictures), damaged) == (["reconstruction"], {})
     (store.path / "pictures.safetensors").write_bytes(b"nonsense")
-    assert store.journal.pictures() == {}
+    assert store.journal.pictures() == ({}, {})
 
 
 def test_an_older_process_own_beginning_is_not_shown_again(store):
@@ -183,7 +205,8 @@ def test_a_run_in_another_process_is_watched_to_its_end(tmp_path):
     assert done.exit_code == 0
     assert "run tiny ended: all iterations are done" in done.output or "has ended" in done.output
     assert Store.open(tmp_path / "tiny").holder() is None
-    assert {"real", "reconstruction", "dream"} <= Store.open(tmp_path / "tiny").journal.pictures().keys()
+    pictures, tracks = Store.open(tmp_path / "tiny").journal.pictures()
+    assert (set(pictures), set(tracks)) == ({"real", "reconstruction", "dream"}, {"real", "dream"})
 
 
 def test_a_holder_that_was_killed_holds_nothing(store):

@@ -30,7 +30,9 @@ from wmloop.events import (
     RunStarted,
     Snapshot,
     StageStarted,
+    Track,
     VersionCommitted,
+    to_record,
 )
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.view import open_view
@@ -96,6 +98,14 @@ def at_work():
     return after(training(), recall(ViewState(WORLD_MODEL), past(), 0.0))
 
 
+def tracks(numbers, actions, values=1.0):
+    """Return an episode and a dream of so many numbers."""
+    for kind, steps in (("real", 200), ("dream", 25)):
+        yield Track(
+            4, "controller", kind, np.full((steps + 1, numbers), values, np.float32), np.zeros((steps, *actions))
+        )
+
+
 STATES = {
     "nothing yet": ViewState(WORLD_MODEL),
     "just started": after([RunStarted("brave-run", 0, 12, 900.0, "cpu", False)]),
@@ -108,6 +118,11 @@ STATES = {
     "not yet scored": after(list(training())[:8]),
     "finished": after([RunFinished("brave-run", "goal", 2, 612.0)], at_work()),
     "a very long name": after([RunStarted("n" * 64, 0, 12, 900.0, "cuda", False)]),
+    "vectors": after(tracks(4, ()), after(list(training())[:8])),
+    "vectors beside pictures": after(tracks(2, (3,)), at_work()),
+    "more numbers than fit": after(tracks(400, (17,)), at_work()),
+    "actions beside pictures": after(tracks(0, ()), at_work()),
+    "dreams that are none": after(tracks(3, (1,), math.nan), at_work()),
     "numbers that are none": after(
         [Metrics(4, "memory", {"nll": math.nan}), VersionCommitted(4, "evaluate", {"score": 1.0}, 0, 1.0)], at_work()
     ),
@@ -369,6 +384,7 @@ def every_event():
     yield Message("careful", "warning")
     yield from past(1)
     yield RunFinished("brave-run", "iterations", None, None)
+    yield from tracks(2, ())
     yield Metrics(4, "memory", {"nll": math.nan, "reward_loss": math.inf})
 
 
@@ -381,7 +397,7 @@ def test_plain_lines_are_ascii_without_escapes_and_one_an_event():
 
 def test_json_lines_parse_and_say_when():
     for event in every_event():
-        if not isinstance(event, Picture):
+        if not isinstance(event, Picture | Track):
             record = json.loads(json_line(event), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
             assert record["event"] == type(event).__name__
             assert record["time"].endswith("+00:00")
@@ -419,8 +435,10 @@ def test_each_stage_tells_its_own_end():
         assert throttle.passes(Progress(0, stage, 1, 1, "steps", 2.0), 0.1)
 
 
-def test_pictures_are_never_lines():
-    assert not Throttle(0.0).passes(Picture(0, "rollout", "real", PICTURE), 1.0)
+def test_pictures_and_tracks_are_never_lines():
+    for event in (Picture(0, "rollout", "real", PICTURE), *tracks(2, ())):
+        assert not Throttle(0.0).passes(event, 1.0)
+        assert to_record(event) is None
 
 
 def test_a_reader_that_went_away_does_not_stop_the_run():

@@ -72,7 +72,7 @@ def event_page() -> str:
         _MADE,
     ]
     for kind in get_args(events.Event):
-        if kind in (events.Picture, events.Output):  # these are not written there
+        if kind in (events.Picture, events.Track, events.Output):  # these are not written there
             continue
         page += [f"\n## `{kind.__name__}`\n", f"{_prose(kind)}\n", "| field | type |", "|---|---|"]
         page += [f"| `{field.name}` | `{str(field.type).replace('|', 'or')}` |" for field in dataclasses.fields(kind)]

@@ -70,6 +70,21 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Track:
+    """Carry what was observed and done in an episode so far, or in a dream, for people: `kind` is `real` or `dream`.
+
+    `vectors` (T+1, n) float32 are the vectors that were observed, n = 0 where only pictures are, and `actions` (T, ...) what
+    was done after each of the first T, in the environment's units: integers (T,) where they are discrete.
+    """
+
+    iteration: int
+    stage: str
+    kind: str
+    vectors: np.ndarray = field(repr=False)
+    actions: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Output:
     """Carry a line that an environment printed, for the run's `environment.log`."""
 
@@ -133,6 +148,7 @@ Event = (
     | Progress
     | Metrics
     | Picture
+    | Track
     | Output
     | VersionCommitted
     | Snapshot
@@ -144,8 +160,8 @@ Reporter = Callable[[Event], None]
 
 
 def to_record(event: Event) -> dict[str, Any] | None:
-    """Return the event as a JSON-ready dict with its `event` name, or None for pictures and output, which are not logged."""
-    if isinstance(event, Picture | Output):
+    """Return the event as a JSON-ready dict with its `event` name; None of pictures, tracks and output: they are not logged."""
+    if isinstance(event, Picture | Track | Output):
         return None
     return {"event": type(event).__name__, **asdict(event)}
 

@@ -18,6 +18,9 @@ from wmloop.spaces import ActionSpec
 Explore = Callable[[int, range], Exploration]
 """(t, copies) -> how the agent of these copies explores at its decision t. Called once for each, in order."""
 
+Tick = Callable[[int, "EpisodeSoFar | None"], None]
+"""(frames, episode) of a decision: the real frames it took, and the wave's first episode where it has gone on by it."""
+
 #: More decisions than any episode has.
 UNLIMITED = 1_000_000
 
@@ -57,14 +60,13 @@ def halves(num_envs: int) -> list[range]:
 
 def drive(
     pool: Envs, wave: Sequence[EpisodeTask], agents: Mapping[range, Agent[Any]],
-    tick: Callable[[int, np.ndarray | None], None], explore: Explore | None = None,
+    tick: Tick, explore: Explore | None = None,
     note: Callable[[range, Any], None] | None = None,
 ) -> list[Episode]:  # fmt: skip
     """Drive one wave and return its episodes, in the order of its tasks.
 
     `agents` are who decides in each of `halves`. These are driven independently: neither waits for the other.
-    `tick(frames, observation)` is called after each decision of either with the real frames it took and, now and then, what
-    the wave's first copy shows, if that is a picture; it may raise to give up. Without `explore` agents act by their
+    `tick` is called after each decision of either and may raise to give up. Without `explore` agents act by their
     deterministic policy. `note(copies, carry)` takes in what they carry away from each decision.
 
     Raises:
@@ -73,7 +75,7 @@ def drive(
     count = len(wave)
     idle: list[int | None] = [None] * (pool.num_envs - count)
     first = pool.reset([*(task.seed for task in wave), *idle], [*(task.decisions for task in wave), *idle])
-    driven = [_EpisodeBuilder(observation) for observation in first[:count]]
+    driven = [EpisodeSoFar(observation) for observation in first[:count]]
     decided = dict.fromkeys(agents, 0)
     carries = {copies: agent.start(len(copies)) for copies, agent in agents.items()}
 
@@ -99,18 +101,20 @@ def drive(
             act(copies, first[copies.start :: copies.step])
         while decided:
             copies, step = pool.receive()
+            going_on = copies.start == 0 and not driven[0].ended
             for place, copy in enumerate(copies):
                 if copy < count and not driven[copy].ended:
                     driven[copy].note(step, place)
-            tick(int(step.frames.sum()), pool.observations.picture(step.obs[0]) if copies.start == 0 else None)
+            tick(int(step.frames.sum()), driven[0] if going_on else None)
             act(copies, step.obs)
     return [one.episode(task, pool.actions) for one, task in zip(driven, wave, strict=True)]
 
 
-class _EpisodeBuilder:
-    """What has been driven of one episode."""
+class EpisodeSoFar:
+    """What has been driven of one episode: `seen` (T+1) and `actions` (T) up to now, in the environment's units."""
 
     def __init__(self, observation: np.ndarray) -> None:
+        """Begin with what the environment shows first."""
         self.seen, self.actions = [observation], list[np.ndarray]()
         self.rewards = list[float]()
         self.frames = 0
@@ -119,9 +123,11 @@ class _EpisodeBuilder:
 
     @property
     def ended(self) -> bool:
+        """Return whether it has come to its end."""
         return self.terminated or self.truncated
 
     def note(self, step: PoolStep, place: int) -> None:
+        """Take in what came of its latest action, at `place` of a step."""
         self.seen.append(step.obs[place])
         self.rewards.append(float(step.reward[place]))
         self.frames += int(step.frames[place])
@@ -129,6 +135,7 @@ class _EpisodeBuilder:
         self.cut = Cut(step.cut[place])
 
     def episode(self, task: EpisodeTask, spec: ActionSpec) -> Episode:
+        """Return it as an episode of `task`."""
         return Episode(
             np.stack(self.seen), np.stack(self.actions).astype(spec.dtype), np.array(self.rewards, np.float32),
             self.terminated, self.truncated, seed=task.seed, frames=self.frames, deterministic=task.deterministic,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from wmloop.agents.collector import UNLIMITED, EpisodeTask, drive, halves
+from wmloop.agents.collector import UNLIMITED, EpisodeTask, Tick, drive, halves
 from wmloop.agents.recorder import Recorder
 from wmloop.calibration.ends import ends
 from wmloop.calibration.forecasts import forecast
@@ -33,9 +33,8 @@ class EpisodeResult(NamedTuple):
 
 
 def score_episodes(
-    config: RunConfig, pool: Envs, agent: Any, seeds: Sequence[int], tick: Callable[[int, np.ndarray | None], None],
-    dreams: bool,
-) -> list[EpisodeResult]:  # fmt: skip
+    config: RunConfig, pool: Envs, agent: Any, seeds: Sequence[int], tick: Tick, dreams: bool
+) -> list[EpisodeResult]:
     """Drive at most one wave of episodes with the deterministic policy; `tick` as in `collector.drive`.
 
     If the agent `dreams`, its world model is asked what it promises (see Pipeline.dreams).

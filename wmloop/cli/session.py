@@ -21,7 +21,7 @@ from wmloop.commands import command, quoted
 from wmloop.config import RunConfig, settings, with_settings
 from wmloop.config.text import toml_value
 from wmloop.errors import EnvironmentFailedError, StorageError, WmloopError
-from wmloop.events import Event, Message, Output, Picture, Reporter, Resources, StageStarted
+from wmloop.events import Event, Message, Output, Picture, Reporter, Resources, StageStarted, Track, VersionCommitted
 from wmloop.opening import history_of, pipeline_of, stored_config
 from wmloop.store import Store
 from wmloop.store.notes import take_notes
@@ -58,6 +58,7 @@ class Session:
         self._followers: list[Reporter] = []
         self._measured = -_RESOURCES_SECONDS
         self._pictures: dict[str, np.ndarray] = {}
+        self._tracks: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._saved = -_PICTURES_SECONDS
 
     def run(self) -> None:
@@ -142,17 +143,20 @@ class Session:
                 self._report(Message(text, "warning"))
         if isinstance(event, Picture):
             self._pictures[event.kind] = event.image
-            if time.monotonic() >= self._saved + _PICTURES_SECONDS:
-                self._save_pictures()
+        if isinstance(event, Track):
+            self._tracks[event.kind] = event.vectors, event.actions
+        due = time.monotonic() >= self._saved + _PICTURES_SECONDS
+        if isinstance(event, VersionCommitted) or (isinstance(event, Picture | Track) and due):
+            self._save_pictures()
         for follow in self._followers:
             follow(event)
 
     def _save_pictures(self) -> None:
-        """Save the latest pictures for `wmloop watch`; a disk that refuses stops no run for it."""
+        """Save the latest pictures and tracks for `wmloop watch`; a disk that refuses stops no run for it."""
         self._saved = time.monotonic()
-        if self._pictures:
+        if self._pictures or self._tracks:
             with contextlib.suppress(StorageError):
-                self._store.journal.save_pictures(self._pictures)
+                self._store.journal.save_pictures(self._pictures, self._tracks)
 
     def _stopping(self, signum: int) -> None:
         assert self._view is not None

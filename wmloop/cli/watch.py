@@ -86,13 +86,16 @@ class Log:
         return records
 
     def follow(self, alive: Callable[[], bool]) -> Iterator[Event]:
-        """Yield events as they are written, and the latest pictures, until no process writes the run and all is read."""
-        from wmloop.events import Picture, from_record
+        """Yield events as they are written, and the latest pictures and tracks, until nobody writes the run and all is read."""
+        from wmloop.events import Picture, Track, from_record
 
         while True:
             going_on = alive()  # asked first: what was written before the end is read after it
-            for kind, image in self._store.journal.pictures().items():
+            pictures, tracks = self._store.journal.pictures()
+            for kind, image in pictures.items():
                 yield Picture(0, "", kind, image)
+            for kind, track in tracks.items():
+                yield Track(0, "", kind, *track)
             for record in self.records():
                 if event := from_record(record):
                     yield event

@@ -118,8 +118,8 @@ PPO = (
     Metric("v_loss", "squared value", "lower", "half the critic's mean squared error", "grows with the returns"),
     Metric("explained_variance", "at most 1", "higher", "fraction of the returns' variance that the critic explains",
            "above 0.5; below 0 the critic is worse than a constant"),
-    Metric("entropy", _NATS, "", "entropy of the policy's Gaussian; a density, so it may be negative", "falls as the"
-           " policy becomes deterministic"),
+    Metric("entropy", _NATS, "", "entropy of the policy. Of n discrete actions it is 0 to ln n, of continuous ones that"
+           " of a Gaussian's density, which may be negative", "falls as the policy becomes deterministic"),
     Metric("approx_kl", _NATS, "lower", "approximate KL divergence between the policy that acted and the policy in"
            " training (k3 estimate), mean over minibatches",
            "below `target_kl`, where the policy's update stops"),

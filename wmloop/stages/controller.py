@@ -53,14 +53,14 @@ def run(
     imagination = world.imagination(tau)
     optimizer = adam([*actor.parameters(), *critic.parameters()], learning.learning_rate)
     trained = DreamPPO(imagination, actor, critic, optimizer, learning, device)
-    viewer = DreamViewer(world, lambda image: ctx.log_image("dream", image))
+    viewer = DreamViewer(ctx, world, actor, spec)
     horizon, num_dreams = config.dream.horizon, config.dream.num_dreams
 
     def step(i: int) -> dict[str, float]:
         start = sample_starts(experience, states, config.dream, config.memory.recency_decay, ctx.rng("branch", i))
         noise = Noise.draw(horizon, num_dreams, imagination.noise_size, spec.size, ctx.generator("dream", i))
         batch, metrics = trained.update(start, noise, ctx.generator("minibatches", i))
-        viewer.next(batch.features[:, 0])
+        viewer.next(batch.features[:, 0], batch.action[:, 0])
         return metrics | batch.metrics(world.reward_scale)
 
     metrics = fit(

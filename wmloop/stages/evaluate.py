@@ -74,7 +74,7 @@ def _score(
         part = results_file(name, number)
         if not ctx.draft.has(part):
             ctx.check_stop()
-            ticker = Ticker(ctx, len(results) * ctx.config.env.most_frames)
+            ticker = Ticker(ctx, pool.observations, len(results) * ctx.config.env.most_frames)
             scored = score_episodes(ctx.config, pool, agent, [task.seed for task in wave], ticker, ctx.pipeline.dreams)
             ctx.draft.save_json(part, as_records(scored))
         records = ctx.draft.json(part)

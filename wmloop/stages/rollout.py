@@ -39,7 +39,7 @@ def run(ctx: StageContext[WorldModelConfig], **parts: Version) -> dict[str, floa
             shard, summary = shard_file(number), summary_file(number)
             if not ctx.draft.has(shard):
                 ctx.check_stop()
-                driven, told = drive(number, wave, Ticker(ctx, tally.frames, goal))
+                driven, told = drive(number, wave, Ticker(ctx, pool.observations, tally.frames, goal))
                 ctx.draft.save_json(summary, summarise(driven, told))
                 ctx.draft.save_tensors(shard, pack(driven))
             said = ctx.draft.json(summary)

@@ -17,6 +17,9 @@ from wmloop.store.layout import EVENTS, OUTPUT, PICTURES
 from wmloop.store.tensors import encode, read
 
 _MOST_OUTPUT = 4 << 20
+#: What a track is made of.
+_TRACK = "vectors", "actions"
+_NOTHING = np.zeros(())
 
 
 class Journal:
@@ -35,19 +38,31 @@ class Journal:
         if not path.exists() or path.stat().st_size < _MOST_OUTPUT:
             atomic.append_line(path, line.encode())
 
-    def save_pictures(self, pictures: Mapping[str, np.ndarray]) -> None:
-        """Leave the latest pictures, by kind, for those who watch; raises StorageError. Nothing decides by what is in them."""
-        atomic.write_file(self._path / PICTURES, encode(pictures), durable=False)
+    def save_pictures(
+        self, pictures: Mapping[str, np.ndarray], tracks: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    ) -> None:
+        """Leave the latest pictures and tracks, by kind, for those who watch; raises StorageError.
 
-    def pictures(self) -> dict[str, np.ndarray]:
-        """Return the pictures (H, W, 3) uint8 that were left last, by kind; none where there are none, or no such."""
+        A track is vectors (T+1, n) and actions (T, ...), see events.Track. Nothing decides by what is in them.
+        """
+        parts = {f"{kind}.{part}": a for kind, track in tracks.items() for part, a in zip(_TRACK, track, strict=True)}
+        atomic.write_file(self._path / PICTURES, encode({**pictures, **parts}), durable=False)
+
+    def pictures(self) -> tuple[dict[str, np.ndarray], dict[str, tuple[np.ndarray, np.ndarray]]]:
+        """Return the pictures (H, W, 3) uint8 and the tracks that were left last, by kind; none where there are no such."""
         try:
             arrays, _ = read(self._path / PICTURES)
         except (StorageError, StoreCorruptError):
-            return {}
-        return {
+            return {}, {}
+        pictures = {
             kind: a for kind, a in arrays.items() if a.dtype == np.uint8 and a.ndim == 3 and a.shape[2] == 3 and a.size
         }
+        tracks = {}
+        for kind in {name.rpartition(".")[0] for name in arrays}:
+            vectors, actions = (arrays.get(f"{kind}.{part}", _NOTHING) for part in _TRACK)
+            if vectors.ndim == 2 and actions.ndim in (1, 2) and len(vectors) == len(actions) + 1:
+                tracks[kind] = vectors, actions
+        return pictures, tracks
 
     def events(self, place: int = 0) -> tuple[list[dict[str, Any]], int]:
         """Return the log's records in order, from byte `place` on, and where to go on from.

@@ -12,7 +12,7 @@ import torch
 
 from wmloop.config import RunConfig
 from wmloop.errors import Interrupted
-from wmloop.events import Message, Metrics, Output, Picture, Progress, Reporter, Snapshot, StageStarted
+from wmloop.events import Message, Metrics, Output, Picture, Progress, Reporter, Snapshot, StageStarted, Track
 from wmloop.pipelines import Pipeline
 from wmloop.seeding import derive_seed
 from wmloop.spaces import ActionSpec
@@ -116,3 +116,7 @@ class StageContext(Generic[Config_co]):
     def log_image(self, kind: str, image: np.ndarray) -> None:
         """Show people a picture (H, W, 3) uint8."""
         self.report(Picture(self.iteration, self.stage, kind, image))
+
+    def log_track(self, kind: str, vectors: np.ndarray, actions: np.ndarray) -> None:
+        """Show people vectors (T+1, n) float32 and the actions (T, ...) between them, in the environment's units."""
+        self.report(Track(self.iteration, self.stage, kind, vectors, actions))

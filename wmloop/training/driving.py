@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from wmloop.agents.agent import Exploration
-from wmloop.agents.collector import EpisodeTask, Explore, drive, halves
+from wmloop.agents.collector import EpisodeSoFar, EpisodeTask, Explore, drive, halves
 from wmloop.agents.random_walk import RandomWalk
 from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import WorldModelAgent
@@ -17,6 +18,7 @@ from wmloop.calibration.windows import ReturnForecast
 from wmloop.config import WorldModelConfig
 from wmloop.envs import Envs
 from wmloop.episodes import Episode
+from wmloop.spaces import ObservationSpec
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.rollouts import require_same_spaces
@@ -26,20 +28,38 @@ Driver = Callable[[int, list[EpisodeTask], "Ticker"], tuple[list[Episode], list[
 """(number, wave, tick) -> the wave's episodes, and what M said of them, if there is one."""
 
 
+#: Between two looks at an episode, and of how many agent steps it is shown at most.
+_LOOK_SECONDS, _SHOWN = 0.25, 500
+
+
 class Ticker:
-    """Report the frames of a wave as they come, and give up when the run is to stop."""
+    """Report the frames of a wave as they come, show its first episode, and give up when the run is to stop."""
 
-    def __init__(self, ctx: StageContext[Any], done: int, total: int | None = None) -> None:
+    def __init__(
+        self, ctx: StageContext[Any], observations: ObservationSpec, done: int, total: int | None = None
+    ) -> None:
         """Go on from `done` frames; with `total`, no more are reported."""
-        self._ctx, self._done, self._total = ctx, done, total
+        self._ctx, self._observations, self._done, self._total = ctx, observations, done, total
+        self._due = 0.0
 
-    def __call__(self, frames: int, observation: np.ndarray | None) -> None:
-        """Take in `frames` more, and the picture that one of them showed (see collector.drive)."""
+    def __call__(self, frames: int, episode: EpisodeSoFar | None) -> None:
+        """Take in `frames` more, and an episode that has gone on by some of them (see collector.Tick)."""
         self._done += frames
         self._ctx.progress(self._done if self._total is None else min(self._done, self._total))
-        if observation is not None:
-            self._ctx.log_image("real", observation)
+        if episode is not None:
+            self._show(episode)
         self._ctx.check_stop()
+
+    def _show(self, episode: EpisodeSoFar) -> None:
+        picture = self._observations.picture(episode.seen[-1])
+        if picture is not None:
+            self._ctx.log_image("real", picture)
+        if (now := time.monotonic()) < self._due and not episode.ended:
+            return
+        self._due = now + _LOOK_SECONDS
+        told = [self._observations.numbers(seen) for seen in episode.seen[-_SHOWN - 1 :]]
+        vectors = np.stack([np.zeros(0, np.float32) if one is None else one for one in told])
+        self._ctx.log_track("real", vectors, np.stack(episode.actions[-_SHOWN:]))
 
 
 class Prefill:

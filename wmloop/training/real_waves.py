@@ -62,7 +62,8 @@ def drive_wave(ctx: StageContext[VanillaPPOConfig], pool: Envs, agent: PixelAgen
         sampled[copies].append(carry.action)
 
     try:
-        episodes = drive(pool, wave, agents, Ticker(ctx, number * count * config.env.most_frames), explore, note)
+        ticker = Ticker(ctx, pool.observations, number * count * config.env.most_frames)
+        episodes = drive(pool, wave, agents, ticker, explore, note)
     except DivergedError as error:
         raise EnvironmentFailedError(str(error)) from error
     taken = []

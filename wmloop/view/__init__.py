@@ -9,7 +9,7 @@ import time
 from typing import Protocol
 
 from wmloop import streams
-from wmloop.events import Event, Picture, RunFinished
+from wmloop.events import Event, Picture, RunFinished, Track
 from wmloop.view.lines import LineView, json_line, timed
 from wmloop.view.state import ViewState, reduce
 from wmloop.view.summary import summary
@@ -53,7 +53,7 @@ class PlainView(LineView):
     def report(self, event: Event) -> None:
         """Write `event` unless it is one too many."""
         super().report(event)
-        if not isinstance(event, Picture):
+        if not isinstance(event, Picture | Track):
             self._state = reduce(self._state, event, time.monotonic())
         if isinstance(event, RunFinished):
             self.write("\n".join(summary(self._state, time.monotonic())))

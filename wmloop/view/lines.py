@@ -24,6 +24,7 @@ from wmloop.events import (
     RunStarted,
     Snapshot,
     StageStarted,
+    Track,
     VersionCommitted,
     to_record,
 )
@@ -42,7 +43,7 @@ _RESOURCES_SECONDS = 300.0
 
 
 class Throttle:
-    """Let through every event but pictures and output, and of Progress and Metrics one per stage every so many seconds.
+    """Let through every event but pictures, tracks and output, and of Progress and Metrics one per stage every so many seconds.
 
     The end of a stage's progress passes too, once, and so do the metrics that come with it; resources do every few minutes.
     """
@@ -56,7 +57,7 @@ class Throttle:
     def passes(self, event: Event, now: float) -> bool:
         """Tell whether `event`, which came at `now` seconds, is to be shown."""
         match event:
-            case Picture() | Output():
+            case Picture() | Track() | Output():
                 return False
             case Resources():
                 if now < self._resources_due:
@@ -131,9 +132,9 @@ def json_line(event: Event) -> str:
 
 
 def stamped(event: Event) -> dict[str, Any]:
-    """Return the record of an event that is no picture with its UTC `time`; what is not finite becomes None."""
+    """Return the record of an event that is logged with its UTC `time`; what is not finite becomes None."""
     record = to_record(event)
-    assert record is not None, "pictures are not logged"
+    assert record is not None, "what is not logged has none"
     return timed_record(**record)
 
 
@@ -180,11 +181,13 @@ def plain(pipeline: Pipeline, event: Event) -> str:
             return f"run {event.run} ended: {REASONS.get(event.reason, event.reason)}{best}"
         case Picture():
             return f"{_place(event)}  a picture: {event.kind}"
+        case Track():
+            return f"{_place(event)}  vectors and actions: {event.kind}"
         case Output():
             return f"{_place(event)}  printed: {event.line}"
 
 
-def _place(event: StageStarted | Progress | Metrics | Picture | Output | VersionCommitted | Snapshot) -> str:
+def _place(event: StageStarted | Progress | Metrics | Picture | Track | Output | VersionCommitted | Snapshot) -> str:
     return f"{event.iteration:04d}/{event.stage}"
 
 

@@ -12,11 +12,14 @@ from rich.console import RenderableType
 from wmloop.view.lines import REASONS
 from wmloop.view.rows import Row, Rows, Span, beside, cut, row_width, rule, spread, wrapped
 from wmloop.view.state import Score, ViewState
+from wmloop.view.tracks import lines_of, plots
 from wmloop.view.words import figure, headline, number, size, span, sparkline
 
 _PICTURE_ROWS = (6, 20)
 _PICTURE_GAP = 2
+_WIDE = 76  # from here on the scores have room beside the losses
 _TALL = 30  # from here on there is room for more figures
+_MANY_FIGURES = 14  # so many rows they may have before plots become taller
 _WARNING_SECONDS = 600.0  # so long a warning stays, unless another comes
 _NOTE_SECONDS = 60.0  # so long anything else is news
 
@@ -38,17 +41,30 @@ def render(
     bottom = _footer(state, width, now, notice, hint)
     top = [*_header(state, width, now), *_strip(state, width), *_progress(state, width)][: max(0, height - len(bottom))]
     room = height - len(top) - len(bottom)
-    pictures: list[Row] = []
-    kinds = max(1, len(state.pipeline.images))
-    columns = (width - _PICTURE_GAP * (kinds - 1)) // kinds
-    rows = min(columns // 2, room - (8 if height >= _TALL else 6), _PICTURE_ROWS[1])
-    if paint and state.pictures and width >= 80 and height >= 24 and rows >= _PICTURE_ROWS[0]:
-        pictures = _pictures(state, rows, paint)
-        room -= len(pictures)
-    middle = [*_figures(state, width, room), *pictures]
+    shown = _shown(state, width, height, room, paint)
+    middle = [*_figures(state, width, room - len(shown)), *shown]
     middle = middle[: max(0, height - len(top) - len(bottom))]
     blank: list[Row] = [[]] * max(0, height - len(top) - len(middle) - len(bottom))
     return Rows([*top, *middle, *blank, *bottom][:height], width)
+
+
+def _shown(state: ViewState, width: int, height: int, room: int, paint: Paint | None) -> list[Row]:
+    """Return plots of what is observed and done, and pictures below them, as far as they fit into `room` rows with the figures.
+
+    Pictures become smaller for plots of vectors. For those of actions alone they do not: only a tall screen has these, too.
+    """
+    figures = 8 if height >= _TALL else 6 if width >= _WIDE else 10
+    kinds = max(1, len(state.pipeline.images))
+    columns = (width - _PICTURE_GAP * (kinds - 1)) // kinds
+    least, most = _PICTURE_ROWS
+    rows = min(columns // 2, room - figures, most)
+    if not (paint and state.pictures and width >= 80 and height >= 24 and rows >= least):
+        return plots(state.tracks, width, room - figures, room - _MANY_FIGURES)
+    numbers, _ = lines_of(state.tracks)
+    kept = least if numbers else rows
+    beside = plots(state.tracks, width, room - figures - kept) if numbers or height >= _TALL else []
+    rows = min(rows, room - figures - len(beside))
+    return [*beside, *_pictures(state, rows, paint)]
 
 
 def _header(state: ViewState, width: int, now: float) -> list[Row]:
@@ -116,7 +132,7 @@ def _figures(state: ViewState, width: int, room: int) -> list[Row]:
 
     Before the first score there is what an iteration does in its place.
     """
-    wide = width >= 76
+    wide = width >= _WIDE
     half = (width - 3) // 2 if wide else width
     share = room - 1 if wide else (room - 2) // 2
     losses = _losses(state, half, share)
@@ -203,16 +219,16 @@ def _score_row(score: Score, best: bool, dreams: bool) -> Row:
 
 def _pictures(state: ViewState, rows: int, paint: Paint) -> list[Row]:
     columns = 2 * rows
-    head = "".join(f"{kind:<{columns + _PICTURE_GAP}}" for kind in state.pipeline.images)
     lines = []
     for kind in state.pipeline.images:
         image = state.pictures.get(kind)
         lines.append([""] * rows if image is None else paint(image, rows, columns))
     gap = Span(" " * _PICTURE_GAP)
+    head = [cell for kind in state.pipeline.images for cell in (*cut([Span(kind, "dim")], columns), gap)]
     painted: list[Row] = [
         [cell for part in row for cell in (Span(" " * columns, "", part), gap)] for row in zip(*lines, strict=True)
     ]
-    return [[Span(head.rstrip(), "dim")], *painted]
+    return [head, *painted]
 
 
 def _footer(state: ViewState, width: int, now: float, notice: str, hint: str) -> list[Row]:

@@ -20,6 +20,7 @@ from wmloop.events import (
     RunStarted,
     Snapshot,
     StageStarted,
+    Track,
     VersionCommitted,
 )
 from wmloop.pipelines import Pipeline
@@ -122,6 +123,7 @@ class ViewState:
     notes: tuple[Note, ...] = ()
     resources: Resources | None = None
     pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
+    tracks: Mapping[str, Track] = field(default_factory=dict)
     reason: str | None = None
 
     @property
@@ -180,7 +182,7 @@ def recall(state: ViewState, versions: Iterable[VersionCommitted], now: float) -
 
 
 def reduce(state: ViewState, event: Event, now: float) -> ViewState:
-    """Return the state after `event`, which came at `now`. Pictures are referred to, never copied."""
+    """Return the state after `event`, which came at `now`. Pictures and tracks are referred to, never copied."""
     match event:
         case RunStarted():
             return replace(
@@ -199,6 +201,8 @@ def reduce(state: ViewState, event: Event, now: float) -> ViewState:
             return _with_metrics(state, event)
         case Picture():
             return replace(state, pictures={**state.pictures, event.kind: event.image})
+        case Track():
+            return replace(state, tracks={**state.tracks, event.kind: event})
         case VersionCommitted():
             return _with_commit(_in_iteration(state, event.iteration), event, now)
         case Snapshot():

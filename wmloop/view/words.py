@@ -14,6 +14,8 @@ _WORDS = {
     "confirmed_score": "confirmed",
 }
 _BARS = "▁▂▃▄▅▆▇█"
+#: The left and the right dots of a cell of braille, the lowest first; together they are the union of their codes' bits.
+_DOTS = "⡀⢀", "⠄⠠", "⠂⠐", "⠁⠈"
 
 
 def headline(pipeline: Pipeline, stage: str, metrics: Mapping[str, float]) -> str:
@@ -85,3 +87,33 @@ def sparkline(values: Sequence[float], width: int, low: float | None = None, hig
         return _BARS[3] * count
     scale = (len(_BARS) - 1) / (top - bottom)
     return "".join(_BARS[round(min(max(mean - bottom, 0), top - bottom) * scale)] for mean in means)
+
+
+def bars(values: Sequence[float], low: float, high: float) -> str:
+    """Return a bar a value, from `low` to `high`; a blank where it is not finite."""
+    return "".join(" " if level is None else _BARS[level] for level in _levels(values, low, high, len(_BARS)))
+
+
+def curve(values: Sequence[float], low: float, high: float, rows: int) -> list[str]:
+    """Return a line through the values, a cell each, from `low` to `high` in so many rows of braille, the highest first.
+
+    There is a gap where a value is not finite.
+    """
+    cells = [[0] * len(values) for _ in range(rows)]
+    before: int | None = None
+    for at, level in enumerate(_levels(values, low, high, len(_DOTS) * rows)):
+        if level is not None:
+            first = level if before is None else before
+            for dot in {*range(first, level), *range(level, first + 1), level}:
+                cells[rows - 1 - dot // len(_DOTS)][at] |= ord(_DOTS[dot % len(_DOTS)][0])
+            cells[rows - 1 - level // len(_DOTS)][at] |= ord(_DOTS[level % len(_DOTS)][1])
+        before = level
+    return ["".join(chr(cell) if cell else " " for cell in row) for row in cells]
+
+
+def _levels(values: Sequence[float], low: float, high: float, count: int) -> list[int | None]:
+    """Return the values as 0 to `count` - 1, the middle where there is no span; None where they are not finite."""
+    if high <= low:
+        return [(count - 1) // 2 if math.isfinite(value) else None for value in values]
+    scale = (count - 1) / (high - low)
+    return [round((min(max(value, low), high) - low) * scale) if math.isfinite(value) else None for value in values]
