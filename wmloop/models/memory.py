@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wmloop.models.mixed import LSTM
-from wmloop.models.mixture import Mixture, from_outputs, log_prob
+from wmloop.models.mixture import Mixture, from_outputs, log_prob, sample
 from wmloop.models.state import Arrays
 from wmloop.models.world_model import State
 
@@ -167,8 +167,11 @@ class Memory(nn.Module):
         """Return M's loss over sequences z (B, T, Z) and actions (B, T, A) from `start` (B), and its parts (`memory_loss`)."""
         _, h = self.split(start.features)
         hidden, _ = self(z, actions, (h, start.inner))
-        weights = (reward_weight, done_weight, action_weight)
-        return memory_loss(self.predict(hidden, targets.z), targets, *weights, self.terminal_scale)
+        weights, coming = (reward_weight, done_weight, action_weight), targets.z
+        if targets.noise is not None:
+            with torch.no_grad():
+                coming = sample(self.density(hidden), *targets.noise)
+        return memory_loss(self.predict(hidden, coming), targets, *weights, self.terminal_scale)
 
 
 def actions_of(arrays: Mapping[str, np.ndarray], latent: int) -> int:
@@ -189,7 +192,8 @@ def lstm_cell(gates: Tensor, c: Tensor) -> Hidden:
 class Targets(NamedTuple):
     """What really followed each of (B, T) steps; `mask` is 1 where a real step is, 0 where a sequence is padded.
 
-    `reward` is in units of reward_scale.
+    `reward` is in units of reward_scale. With `noise` (uniform and normal, each (B, T, Z) as in `mixture.sample`) the z of
+    terminated steps are not known: none is a target, and outcomes are told at a z' drawn from M's own mixture.
     """
 
     z: Tensor
@@ -198,6 +202,7 @@ class Targets(NamedTuple):
     next_action: Tensor
     mask: Tensor
     action_mask: Tensor
+    noise: tuple[Tensor, Tensor] | None = None
 
 
 def memory_loss(
@@ -213,8 +218,9 @@ def memory_loss(
     a': squared error. The parts are `nll`, `reward_loss`, `terminal_reward_loss`, `terminated_loss` and `action_loss`.
     """
     steps = targets.mask.sum().clamp(min=1.0)
-    nll = (-log_prob(prediction.mixture, targets.z).sum(-1) * targets.mask).sum() / steps
     continues = targets.mask * (1 - targets.terminated)
+    shown = targets.mask if targets.noise is None else continues
+    nll = (-log_prob(prediction.mixture, targets.z).sum(-1) * shown).sum() / steps
     ends = targets.mask * targets.terminated
     reward_loss = ((prediction.reward - targets.reward).square() * continues).sum() / steps
     terminal = ((prediction.terminal_reward - targets.reward) / terminal_scale).square()

@@ -24,7 +24,8 @@ class LatentReplay(NamedTuple):
     """All experience as M reads it, S sides (1, or 2 with the mirrored world) of R rows (see episodes.Replay).
 
     `mu`, `std` (S, R, Z) of V's posterior; `actions` (S, R, A) as M reads them; `rewards` (R,) in units of reward_scale,
-    floored as configured; `terminated` (R,).
+    floored as configured; `terminated` (R,). `ends_shown` tells whether what ended an episode was observed: where every one
+    that terminated shows at last what it showed before, it was not (see envs.observations).
     """
 
     replay: Replay
@@ -33,6 +34,7 @@ class LatentReplay(NamedTuple):
     actions: Tensor
     rewards: Tensor
     terminated: Tensor
+    ends_shown: bool
 
     @classmethod
     def of(
@@ -48,7 +50,9 @@ class LatentReplay(NamedTuple):
         rewards = rewards / reward_scale
         arrays = (mu, np.exp(0.5 * logvar), actions, rewards, replay.terminated)
         mu_, std, actions_, rewards_, terminated = (torch.from_numpy(a.astype(np.float32)).to(device) for a in arrays)
-        return cls(replay, mu_, std, actions_, rewards_, terminated)
+        ends = np.flatnonzero(replay.terminated)
+        shown = not len(ends) or not np.array_equal(mu[0, ends], mu[0, ends + 1])
+        return cls(replay, mu_, std, actions_, rewards_, terminated, shown)
 
     @property
     def latent(self) -> int:
@@ -96,7 +100,8 @@ def draw(
 
     The input z is the posterior's mean with noise of `input_noise` posterior deviations: at 1 M reads what a dream will
     feed it; with more it reads the road off C's action (docs/experiments, 2026-11-22). The target z' is drawn from
-    the posterior, so that M learns V's uncertainty too.
+    the posterior, so that M learns V's uncertainty too. Where ends are not shown, a z' that repeats z would tell of the end,
+    and no dream has it: there M tells of outcomes at a z' that it draws itself (`Targets.noise`).
     """
     replay, device = experience.replay, experience.mu.device
     first, length = replay.sample_windows(config.batch_size, config.sequence_length, config.recency_decay, rng)
@@ -107,6 +112,12 @@ def draw(
     mu, std = experience.mu[side, row], experience.std[side, row]
     noise, posterior = (torch.randn(mu.shape, generator=generator, device=device) for _ in range(2))
     last = torch.from_numpy(_last_rows(replay, first)).to(device)
+    drawn = None
+    if not experience.ends_shown:
+        drawn = (
+            torch.rand(mu.shape, generator=generator, device=device),
+            torch.randn(mu.shape, generator=generator, device=device),
+        )
     targets = Targets(
         z=experience.mu[side, row + 1] + experience.std[side, row + 1] * posterior,
         reward=experience.rewards[row],
@@ -114,6 +125,7 @@ def draw(
         next_action=experience.actions[side, row + 1],
         mask=real.float(),
         action_mask=(real & (row < last)).float(),
+        noise=drawn,
     )
     begin = states.at((side[:, 0], row[:, 0]))
     return mu + config.input_noise * std * noise, experience.actions[side, row], begin, targets
