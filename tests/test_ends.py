@@ -42,7 +42,8 @@ def episodes(count, seed):
         yield Episode(np.zeros(0), actions, rewards, end <= CAP, end > CAP, i, len(rewards))
 
 
-def experience(driven, seed):
+def experience(driven, seed, shown):
+    """Return them with random latents, the last of which, where ends are not `shown`, repeats the one before."""
     replay = Replay([driven], BoxActions([-1], [1]))
     rng = np.random.default_rng(seed)
 
@@ -51,15 +52,20 @@ def experience(driven, seed):
 
         def tensors(self, name):
             mu = rng.normal(size=(1, len(replay.rewards), LATENT)).astype(np.float32)
+            if not shown:
+                ended = np.flatnonzero(replay.terminated)
+                mu[:, ended + 1] = mu[:, ended]
             return {"mu": mu, "logvar": np.full_like(mu, -2.0)}
 
     return LatentReplay.of(CONFIG, replay, Latents(), 1.0, CPU)
 
 
-@pytest.fixture(scope="module")
-def trained():
+@pytest.fixture(scope="module", params=["ends are shown", "ends are not shown"])
+def trained(request):
     torch.manual_seed(0)
-    seen = experience(list(episodes(1500, 0)), 0)
+    shown = request.param == "ends are shown"
+    seen = experience(list(episodes(1500, 0)), 0, shown)
+    assert seen.ends_shown == shown
     memory, config = Memory(LATENT, 1, 16, 1), CONFIG.memory
     memory.rescale_terminal(seen.terminal_scale)
     states = filter_states(memory, seen)
@@ -72,7 +78,7 @@ def trained():
         loss, _ = memory.loss(*batch, 2.0, 10.0, 0.0)
         clipped_step(loss, optimizer, config.max_grad_norm)
     driven = list(episodes(800, 1))
-    held_out = experience(driven, 1)
+    held_out = experience(driven, 1, shown)
     return memory, driven, held_out, filter_states(memory, held_out)
 
 
