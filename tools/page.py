@@ -1,0 +1,294 @@
+"""A page of docs/results: what runs of one task that differ only by seed came to, with their curve."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from wmloop.cli.again import Again, again
+from wmloop.commands import command, quoted
+from wmloop.config import settings
+from wmloop.config.presets import published, task
+from wmloop.errors import UsageError
+from wmloop.opening import history_of, stored_config
+from wmloop.ranking import confirms, interval
+from wmloop.report import Facts, drawing, groups
+from wmloop.report.facts import Point
+from wmloop.report.groups import Group
+from wmloop.report.html import cell, mean, percent, signed
+from wmloop.report.origin import mapping
+from wmloop.store import Store
+from wmloop.view.words import number
+
+#: Where the pages lie, and the page that lists them.
+FOLDER = Path(__file__).parent.parent / "docs" / "results"
+INDEX = "index"
+#: What runs of one page may have of their own: the seed, where they ran, and what is kept of them.
+_FREE = re.compile(r"seed|device|threads|precision|store\..*")
+
+
+class Seed(NamedTuple):
+    """One run of a page: its facts, the metrics of its evaluations by iteration, and the commands that repeat it."""
+
+    store: Store
+    facts: Facts
+    scored: Mapping[int, Mapping[str, float]]
+    again: Again
+
+    @classmethod
+    def of(cls, path: Path) -> Seed:
+        """Read the run in the folder `path`."""
+        store = Store.open(path)
+        config = stored_config(store)
+        scored = {version.iteration: version.metrics for version in history_of(store, config).scored()}
+        return cls(store, Facts.of(store, config), scored, again(store))
+
+    @property
+    def number(self) -> int:
+        """Return the seed itself."""
+        return self.facts.config.seed
+
+    @property
+    def best(self) -> Point:
+        """Return the evaluation whose agent is served."""
+        assert self.facts.best, "there is an evaluation (see require_pages)"
+        return self.facts.best
+
+    @property
+    def reached(self) -> Point | None:
+        """Return the first evaluation that confirmed the goal, or None."""
+        goal = self.facts.config.budget.goal
+        if goal is None:
+            return None
+        return next((point for point in self.facts.points if confirms(self.scored[point.iteration], goal)), None)
+
+
+def write(folder: Path, name: str, paths: Sequence[Path]) -> None:
+    """Write the page `name` of the runs in the folders `paths`, its curve, and the list of pages anew.
+
+    Raises:
+        UsageError: the name does not do, or the runs are none of one page (see `require_pages`).
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) or name == INDEX:
+        raise UsageError(f"{name!r} cannot name a page: small letters, digits and hyphens can, such as cartpole")
+    seeds = sorted(map(Seed.of, paths), key=lambda seed: seed.number)
+    require_pages(seeds)
+    (folder / f"{name}.svg").write_text(curve(seeds))
+    (folder / f"{name}.md").write_text(page(name, seeds))
+    (folder / f"{INDEX}.md").write_text(index(folder))
+
+
+def require_pages(seeds: Sequence[Seed]) -> None:
+    """Refuse runs that are none of one page.
+
+    Raises:
+        UsageError: they are of different tasks or settings, or of one seed twice; how one was trained is not recorded; one
+            has not been scored on fresh episodes (the command that does is told).
+    """
+    first, *others = seeds
+    own = settings(first.facts.config)
+    for other in others:
+        told = settings(other.facts.config)
+        names = [name for name in own | told if not _FREE.fullmatch(name) and own.get(name) != told.get(name)]
+        if names:
+            shown = ", ".join(f"{name} ({own.get(name)!r} and {told.get(name)!r})" for name in names)
+            raise UsageError(f"a page is of one task and its settings: {first.store.name} and {other.store.name} differ in"
+                             f" {shown}")  # fmt: skip
+    twice = {seed.number for seed in seeds if sum(other.number == seed.number for other in seeds) > 1}
+    if twice:
+        raise UsageError(f"a page has one run of each seed: there are several of {', '.join(map(str, sorted(twice)))}")
+    for seed in seeds:
+        if not seed.again.commands:
+            raise UsageError(f"{seed.store.name} cannot be on a page: {' '.join(seed.again.notes)}")
+        if not seed.facts.points:
+            raise UsageError(f"{seed.store.name} has no evaluation yet: {command('resume', seed.store.path)}")
+    unscored = [seed.store.path for seed in seeds if not seed.facts.fresh]
+    if unscored:
+        lines = [command("eval", path, "--episodes", "100", "--seed", "N") for path in unscored]
+        raise UsageError("\n  ".join(["these agents have no score on fresh episodes, which nothing has used (take an N that"
+                                      " was not used either):", *lines]))  # fmt: skip
+
+
+def curve(seeds: Sequence[Seed]) -> str:
+    """Return the scores on held-out episodes against real frames as an SVG file: a line for each seed, and the goal."""
+    lines = [Group([dataclasses.replace(seed.facts, name=f"seed {seed.number}")]) for seed in seeds]
+    return drawing.svg_file(groups.together(lines, "frames"))
+
+
+def page(name: str, seeds: Sequence[Seed]) -> str:
+    """Return the page in Markdown."""
+    config = seeds[0].facts.config
+    parts = [
+        f"# {config.env.id}",
+        _task(seeds[0]),
+        _verdict(seeds),
+        f"![Score on held-out episodes against real frames collected]({name}.svg)",
+        *_results(seeds),
+        "## Held-out scores, iteration by iteration",
+        f"Means over {config.evaluate.episodes} episodes, the same ones each time. Bold: the agent that is served, whose other"
+        " scores are above.",
+        _table(["seed", "iterations 0, 1, ..."], [[f"{seed.number}", _scores(seed)] for seed in seeds]),
+        *_beside(seeds),
+        "## Commands",
+        "```text\n" + "\n".join(_commands(seeds)) + "\n```",
+        *dict.fromkeys(note for seed in seeds for note in seed.again.notes),
+        *_made(seeds),
+        f"This page was written by `python -m tools.results page {name}"
+        f" {quoted([seed.store.name for seed in seeds])}`, its numbers come out of these runs.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def index(folder: Path) -> str:
+    """Return the list of the pages in a folder, in Markdown."""
+    names = sorted(path.stem for path in folder.glob("*.md") if path.stem != INDEX)
+    rows = []
+    for name in names:
+        title, about, verdict = (folder / f"{name}.md").read_text().split("\n\n")[:3]
+        rows.append([f"[{title.removeprefix('# ')}]({name}.md)", about.partition(". ")[0], verdict])
+    parts = [
+        "# Results by task",
+        "CarRacing-v3, which the defaults were found on, has its page by itself: [results](../results.md), with those of"
+        " [earlier defaults](../results-old.md).",
+        _table(["task", "what it is", "result"], rows)
+        if rows
+        else "No other task has been measured with three seeds yet.",
+        "Before any of these: [first looks](../experiments/2026-11-28-first-looks.md) at four tasks. A page is made of finished"
+        " runs by `python -m tools.results page`, which writes this one, too.",
+        "```{toctree}\n:hidden:\n\n" + "\n".join(["../results", *names, "../results-old"]) + "\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _task(seed: Seed) -> str:
+    """Return what the task is, in a sentence, and then in numbers."""
+    config, told = seed.facts.config, task(seed.facts.config.env.id)
+    about = told.get("about", "")
+    parts = [f"{what}: {told[what]}" for what in ("observations", "actions") if what in told]
+    if config.env.episode_frames:
+        parts.append(f"frames of an episode: at most {config.env.episode_frames}")
+    parts.append("no goal" if config.budget.goal is None else f"goal: {config.budget.goal:g}")
+    numbers = "; ".join(parts)
+    return f"{about[:1].upper()}{about[1:]}. " * bool(about) + f"{numbers[:1].upper()}{numbers[1:]}."
+
+
+def _verdict(seeds: Sequence[Seed]) -> str:
+    """Return in two sentences what came of the runs."""
+    goal, reached = seeds[0].facts.config.budget.goal, [seed.reached for seed in seeds if seed.reached]
+    told = ""
+    if goal is not None:
+        told = f"{len(reached)} of {len(seeds)} seeds reached the goal of {goal:g}"
+        told += f", with {_span(point.frames for point in reached)} real frames. " if reached else ". "
+    scores = ", ".join(cell(statistics.fmean(seed.facts.fresh)) for seed in seeds)
+    counts = _span(float(len(seed.facts.fresh)) for seed in seeds)
+    return f"{told}Mean score on {counts} fresh episodes: {scores} (seeds {', '.join(str(seed.number) for seed in seeds)})."
+
+
+def _span(values: Iterable[float]) -> str:
+    """Return the least and the largest of counts in words, or the one that they all are."""
+    values = list(values)
+    return " to ".join(dict.fromkeys(map(number, (min(values), max(values)))))
+
+
+def _results(seeds: Sequence[Seed]) -> list[str]:
+    goal = seeds[0].facts.config.budget.goal
+    aim = "iterations" if goal is None else "iterations to the goal"
+    head = ["seed", aim, "real frames", "minutes", "confirming episodes", "predicted return", "real return", "gap",
+            "**fresh episodes**", "95% of the mean", "worst"]  # fmt: skip
+    told = ["Real frames are those collected up to there, without those of evaluations; minutes are of all stages."]
+    if any(seed.reached is None for seed in seeds) and goal is not None:
+        told.append("Where the goal was not reached both are of the whole run.")
+    told.append(
+        "Confirming episodes, predicted and real return are of the agent that is served. Confirming episodes: mean ±"
+        " standard error; gap: predicted less real return ± standard error, and in percent; fresh episodes, which nothing in"
+        " the run has used: mean ± standard deviation, and the 95% confidence interval of the mean."
+    )
+    return [_table(head, map(_row, seeds)), " ".join(told)]
+
+
+def _row(seed: Seed) -> list[str]:
+    best, fresh, reached = seed.best, seed.facts.fresh, seed.reached
+    point, bounds = reached or seed.facts.points[-1], interval(fresh)
+    iterations = f"{seed.facts.points.index(point) + 1}"
+    if reached is None and seed.facts.config.budget.goal is not None:
+        iterations = f"not reached in {iterations} of {seed.facts.config.budget.iterations or 'any number'}"
+    share = percent(best.gap)
+    return [
+        f"{seed.number}", iterations, number(point.frames), number(60 * point.hours),
+        mean(best.confirmed, seed.scored[best.iteration].get("confirmed_score_se", math.nan)),
+        cell(best.promised), cell(best.paid), signed(best.points, best.points_error) + f" ({share})" * bool(share),
+        f"**{mean(statistics.fmean(fresh), _deviation(fresh))}**",
+        f"{cell(bounds[0])} to {cell(bounds[1])}" if bounds else "", cell(min(fresh)),
+    ]  # fmt: skip
+
+
+def _deviation(scores: Sequence[float]) -> float:
+    return statistics.stdev(scores) if len(scores) > 1 else math.nan
+
+
+def _scores(seed: Seed) -> str:
+    marks = {True: "**", False: ""}
+    shown = ((cell(point.score), marks[point.iteration == seed.best.iteration]) for point in seed.facts.points)
+    return ", ".join(f"{mark}{score}{mark}" for score, mark in shown)
+
+
+def _beside(seeds: Sequence[Seed]) -> list[str]:
+    """Return the published scores with those of the seeds; nothing where none are known."""
+    about, others = published(seeds[0].facts.config.env.id)
+    if not others:
+        return []
+    rows = [[system, score] for system, score in others.items()]
+    for seed in seeds:
+        fresh = seed.facts.fresh
+        rows.append([f"wmloop, seed {seed.number}", f"**{mean(statistics.fmean(fresh), _deviation(fresh))}**"])
+    where = "only in M's dreams" if seeds[0].facts.dreams else "in the real environment"
+    said = f"The published scores are {about}. wmloop's agents were trained {where}; their scores are those on fresh episodes."
+    return ["## Beside published scores", _table(["system", "mean score"], rows), said]
+
+
+def _commands(seeds: Sequence[Seed]) -> list[str]:
+    """Return the commands that repeat the runs and what their agents were scored by."""
+    lines = [line for seed in seeds for line in seed.again.commands]
+    for seed in seeds:
+        for kept in seed.facts.served:
+            words = ["eval", seed.store.name, "--episodes", f"{len(kept.scores)}", "--seed", f"{kept.seed}"]
+            lines.append(quoted(["wmloop", *words, "--runs", "again"]))
+    return list(dict.fromkeys(lines))
+
+
+def _made(seeds: Sequence[Seed]) -> list[str]:
+    """Return when, where and by what the runs were made, as they recorded it; once where that is the same."""
+    told: dict[str, list[Seed]] = {}
+    for seed in seeds:
+        told.setdefault(_origin(seed), []).append(seed)
+    if len(told) == 1:
+        return list(told)
+    return [f"Seed {', '.join(f'{seed.number}' for seed in same)}: {words}" for words, same in told.items()]
+
+
+def _origin(seed: Seed) -> str:
+    made, facts = seed.facts.made, seed.facts
+    begun, ended = facts.created[:10], facts.ended[:10]
+    libraries = mapping(made.get("versions"))
+    parts = [f"commit `{made['git'][:7]}`"] if isinstance(made.get("git"), str) else []
+    parts += [begun if begun == ended else f"{begun} to {ended}"]
+    parts += [f"{made[name]}" for name in ("cpu", "instructions", "gpu") if name in made]
+    parts += [f"{facts.config.threads} of {made['cores']} cores"] if "cores" in made else []
+    parts += [f"Python {made['python']}"] if "python" in made else []
+    parts += [f"{name} {libraries[name]}" for name in sorted(libraries)]
+    scored = dict.fromkeys(str(mapping(kept.record.get("made")).get("git", ""))[:7] for kept in facts.served)
+    others = [f"`{git}`" for git in scored if git and not str(made.get("git", "")).startswith(git)]
+    return f"Recorded: {', '.join(parts)}{'; scored with commit ' * bool(others)}{', '.join(others)}."
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown, without the columns in which no row has anything."""
+    body = [list(row) for row in rows]
+    shown = [place for place in range(len(head)) if any(row[place] for row in body)]
+    lines = [[one[place] for place in shown] for one in (head, ["---"] * len(head), *body)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
