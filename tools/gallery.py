@@ -77,7 +77,7 @@ def beside(store: Store) -> Pair:
         spec = pool.observations
     decision = len(episode) // 4
     ahead = min(AHEAD, len(episode) - decision)
-    steps = [int(step) for step in np.linspace(1, ahead, min(_MOMENTS, ahead)).round()]
+    steps = [int(step) for step in np.unique(np.geomspace(1, ahead, _MOMENTS).round())]  # most where they part
     with torch.inference_mode():
         features = open_loop(agent, [seen], [(0, decision)], ahead, episode.seed).features
         dreamt = agent.world.decode(torch.cat([features[step - 1] for step in steps]))

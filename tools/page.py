@@ -20,7 +20,7 @@ from wmloop.ranking import confirms, interval
 from wmloop.report import Facts, drawing, groups
 from wmloop.report.facts import Point
 from wmloop.report.groups import Group
-from wmloop.report.html import cell, mean, percent, signed
+from wmloop.report.html import cell, percent
 from wmloop.report.origin import mapping
 from wmloop.store import Store
 from wmloop.view.words import number
@@ -71,6 +71,8 @@ class Seed(NamedTuple):
 def write(folder: Path, name: str, paths: Sequence[Path]) -> None:
     """Write the page `name` of the runs in the folders `paths`, its curve, and the list of pages anew.
 
+    A picture of that name, NAME.png, that lies there already is shown on the page (see tools/gallery.py).
+
     Raises:
         UsageError: the name does not do, or the runs are none of one page (see `require_pages`).
     """
@@ -79,7 +81,7 @@ def write(folder: Path, name: str, paths: Sequence[Path]) -> None:
     seeds = sorted(map(Seed.of, paths), key=lambda seed: seed.number)
     require_pages(seeds)
     (folder / f"{name}.svg").write_text(curve(seeds))
-    (folder / f"{name}.md").write_text(page(name, seeds))
+    (folder / f"{name}.md").write_text(page(name, seeds, (folder / f"{name}.png").exists()))
     (folder / f"{INDEX}.md").write_text(index(folder))
 
 
@@ -120,8 +122,8 @@ def curve(seeds: Sequence[Seed]) -> str:
     return drawing.svg_file(groups.together(lines, "frames"))
 
 
-def page(name: str, seeds: Sequence[Seed]) -> str:
-    """Return the page in Markdown."""
+def page(name: str, seeds: Sequence[Seed], pictured: bool) -> str:
+    """Return the page in Markdown, with its picture if it is `pictured`."""
     config = seeds[0].facts.config
     parts = [
         f"# {config.env.id}",
@@ -134,6 +136,7 @@ def page(name: str, seeds: Sequence[Seed]) -> str:
         " scores are above.",
         _table(["seed", "iterations 0, 1, ..."], [[f"{seed.number}", _scores(seed)] for seed in seeds]),
         *_beside(seeds),
+        *(_picture(name) if pictured else []),
         "## Commands",
         "```text\n" + "\n".join(_commands(seeds)) + "\n```",
         *dict.fromkeys(note for seed in seeds for note in seed.again.notes),
@@ -184,7 +187,7 @@ def _verdict(seeds: Sequence[Seed]) -> str:
     if goal is not None:
         told = f"{len(reached)} of {len(seeds)} seeds reached the goal of {goal:g}"
         told += f", with {_span(point.frames for point in reached)} real frames. " if reached else ". "
-    scores = ", ".join(cell(statistics.fmean(seed.facts.fresh)) for seed in seeds)
+    scores = ", ".join(_figure(statistics.fmean(seed.facts.fresh)) for seed in seeds)
     counts = _span(float(len(seed.facts.fresh)) for seed in seeds)
     return f"{told}Mean score on {counts} fresh episodes: {scores} (seeds {', '.join(str(seed.number) for seed in seeds)})."
 
@@ -220,15 +223,24 @@ def _row(seed: Seed) -> list[str]:
     share = percent(best.gap)
     return [
         f"{seed.number}", iterations, number(point.frames), number(60 * point.hours),
-        mean(best.confirmed, seed.scored[best.iteration].get("confirmed_score_se", math.nan)),
-        cell(best.promised), cell(best.paid), signed(best.points, best.points_error) + f" ({share})" * bool(share),
-        f"**{mean(statistics.fmean(fresh), _deviation(fresh))}**",
-        f"{cell(bounds[0])} to {cell(bounds[1])}" if bounds else "", cell(min(fresh)),
+        _figure(best.confirmed, seed.scored[best.iteration].get("confirmed_score_se", math.nan)),
+        _figure(best.promised), _figure(best.paid),
+        "+" * (best.points > 0) + _figure(best.points, best.points_error) + f" ({share})" * bool(share),
+        f"**{_fresh(seed)}**", f"{_figure(bounds[0])} to {_figure(bounds[1])}" if bounds else "", _figure(min(fresh)),
     ]  # fmt: skip
 
 
-def _deviation(scores: Sequence[float]) -> float:
-    return statistics.stdev(scores) if len(scores) > 1 else math.nan
+def _fresh(seed: Seed) -> str:
+    scores = seed.facts.fresh
+    return _figure(statistics.fmean(scores), statistics.stdev(scores) if len(scores) > 1 else math.nan)
+
+
+def _figure(value: float, error: float = math.nan) -> str:
+    """Return a figure with its error to as many digits, if there is one; nothing where it was not measured."""
+    if not math.isfinite(value):
+        return ""
+    digits = 1 if max(abs(value), 10 * error if math.isfinite(error) else 0) >= 10 else 2
+    return f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if math.isfinite(error) else "")
 
 
 def _scores(seed: Seed) -> str:
@@ -243,12 +255,19 @@ def _beside(seeds: Sequence[Seed]) -> list[str]:
     if not others:
         return []
     rows = [[system, score] for system, score in others.items()]
-    for seed in seeds:
-        fresh = seed.facts.fresh
-        rows.append([f"wmloop, seed {seed.number}", f"**{mean(statistics.fmean(fresh), _deviation(fresh))}**"])
+    rows += [[f"wmloop, seed {seed.number}", f"**{_fresh(seed)}**"] for seed in seeds]
     where = "only in M's dreams" if seeds[0].facts.dreams else "in the real environment"
     said = f"The published scores are {about}. wmloop's agents were trained {where}; their scores are those on fresh episodes."
     return ["## Beside published scores", _table(["system", "mean score"], rows), said]
+
+
+def _picture(name: str) -> list[str]:
+    return [
+        "## Real above dreamt",
+        f"![Moments of an episode, and below each what M dreamt it would be]({name}.png)",
+        "Above: moments of the first held-out episode, driven by a seed's best agent. Below: M's dream of the same moments. It"
+        " branched off before the first of them and was then told the actions, and nothing more.",
+    ]
 
 
 def _commands(seeds: Sequence[Seed]) -> list[str]:

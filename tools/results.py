@@ -2,7 +2,8 @@
 
     python -m tools.results page TASK RUN RUN RUN   docs/results: a page of the task (TASK is its file's name, such as
                                                     cartpole), its curve, and the list of pages anew
-    python -m tools.results picture RUN FILE.png    a held-out episode beside M's dream of it
+    python -m tools.results picture RUN FILE.png    a held-out episode above M's dream of it; a page shows the picture of
+                                                    its own name in docs/results, if there is one
     python -m tools.results table RUN COMMAND > docs/results/NAME-run.csv       a run's iterations, one a line
     python -m tools.results scores SCORES.json COMMAND > docs/results/NAME-100-fresh-tracks.csv
     python -m tools.results plot docs/results/*-run.csv docs/pictures/scores.svg   real score and promise over time
