@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.tiny_env import MAX_STEPS
 from tools import gallery, page, results
-from tools.page import Seed
+from tools.seeds import Seed
 from wmloop.config import with_settings
 from wmloop.config.text import to_toml
 from wmloop.errors import UsageError
@@ -150,7 +150,7 @@ def test_a_run_that_has_no_fresh_evaluation_is_told_with_the_command_that_makes_
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"env": {"id": "CartPole-v1"}}, "env.id"),
+        ({"env": {"id": "CartPole-v1"}, "dream": {"horizon": 7}}, "env.id"),
         ({"dream": {"horizon": 7}}, "dream.horizon"),
         ({"budget": {"goal": 3.0}}, "budget.goal"),
     ],

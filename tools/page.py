@@ -6,66 +6,34 @@ import dataclasses
 import math
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from wmloop.cli.again import Again, again
-from wmloop.commands import command, quoted
-from wmloop.config import settings
+from tools.seeds import Seed, require_together
+from wmloop.commands import quoted
 from wmloop.config.presets import published, task
 from wmloop.errors import UsageError
-from wmloop.opening import history_of, stored_config
-from wmloop.ranking import confirms, interval
-from wmloop.report import Facts, drawing, groups
-from wmloop.report.facts import Point
+from wmloop.ranking import interval
+from wmloop.report import drawing, groups
 from wmloop.report.groups import Group
 from wmloop.report.html import cell, percent
 from wmloop.report.origin import mapping
-from wmloop.store import Store
 from wmloop.view.words import number
 
 #: Where the pages lie, and the page that lists them.
 FOLDER = Path(__file__).parent.parent / "docs" / "results"
 INDEX = "index"
-#: What runs of one page may have of their own: the seed, where they ran, and what is kept of them.
-_FREE = re.compile(r"seed|device|threads|precision|store\..*")
-
-
-class Seed(NamedTuple):
-    """One run of a page: its facts, the metrics of its evaluations by iteration, and the commands that repeat it."""
-
-    store: Store
-    facts: Facts
-    scored: Mapping[int, Mapping[str, float]]
-    again: Again
-
-    @classmethod
-    def of(cls, path: Path) -> Seed:
-        """Read the run in the folder `path`."""
-        store = Store.open(path)
-        config = stored_config(store)
-        scored = {version.iteration: version.metrics for version in history_of(store, config).scored()}
-        return cls(store, Facts.of(store, config), scored, again(store))
-
-    @property
-    def number(self) -> int:
-        """Return the seed itself."""
-        return self.facts.config.seed
-
-    @property
-    def best(self) -> Point:
-        """Return the evaluation whose agent is served."""
-        assert self.facts.best, "there is an evaluation (see require_pages)"
-        return self.facts.best
-
-    @property
-    def reached(self) -> Point | None:
-        """Return the first evaluation that confirmed the goal, or None."""
-        goal = self.facts.config.budget.goal
-        if goal is None:
-            return None
-        return next((point for point in self.facts.points if confirms(self.scored[point.iteration], goal)), None)
+#: The columns of the table of seeds behind the first two, and what is to know of each.
+_COLUMNS = {
+    "real frames": "Real frames are those collected up to there, without those of evaluations.",
+    "minutes": "Minutes are of all stages.",
+    "confirming episodes": "Confirming episodes: mean ± standard error, of the agent that is served.",
+    "predicted return": "", "real return": "",
+    "gap": "Gap: its predicted less its real return ± standard error, and in percent.",
+    "**fresh episodes**": "Fresh episodes, which nothing in the run has used: mean ± standard deviation; beside them the 95%"
+    " confidence interval of the mean, and the worst.",
+    "95% of the mean": "", "worst": "",
+}  # fmt: skip
 
 
 def write(folder: Path, name: str, paths: Sequence[Path]) -> None:
@@ -74,46 +42,15 @@ def write(folder: Path, name: str, paths: Sequence[Path]) -> None:
     A picture of that name, NAME.png, that lies there already is shown on the page (see tools/gallery.py).
 
     Raises:
-        UsageError: the name does not do, or the runs are none of one page (see `require_pages`).
+        UsageError: the name does not do, or the runs are none of one page (see `require_together`).
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) or name == INDEX:
         raise UsageError(f"{name!r} cannot name a page: small letters, digits and hyphens can, such as cartpole")
     seeds = sorted(map(Seed.of, paths), key=lambda seed: seed.number)
-    require_pages(seeds)
+    require_together(seeds)
     (folder / f"{name}.svg").write_text(curve(seeds))
     (folder / f"{name}.md").write_text(page(name, seeds, (folder / f"{name}.png").exists()))
     (folder / f"{INDEX}.md").write_text(index(folder))
-
-
-def require_pages(seeds: Sequence[Seed]) -> None:
-    """Refuse runs that are none of one page.
-
-    Raises:
-        UsageError: they are of different tasks or settings, or of one seed twice; how one was trained is not recorded; one
-            has not been scored on fresh episodes (the command that does is told).
-    """
-    first, *others = seeds
-    own = settings(first.facts.config)
-    for other in others:
-        told = settings(other.facts.config)
-        names = [name for name in own | told if not _FREE.fullmatch(name) and own.get(name) != told.get(name)]
-        if names:
-            shown = ", ".join(f"{name} ({own.get(name)!r} and {told.get(name)!r})" for name in names)
-            raise UsageError(f"a page is of one task and its settings: {first.store.name} and {other.store.name} differ in"
-                             f" {shown}")  # fmt: skip
-    twice = {seed.number for seed in seeds if sum(other.number == seed.number for other in seeds) > 1}
-    if twice:
-        raise UsageError(f"a page has one run of each seed: there are several of {', '.join(map(str, sorted(twice)))}")
-    for seed in seeds:
-        if not seed.again.commands:
-            raise UsageError(f"{seed.store.name} cannot be on a page: {' '.join(seed.again.notes)}")
-        if not seed.facts.points:
-            raise UsageError(f"{seed.store.name} has no evaluation yet: {command('resume', seed.store.path)}")
-    unscored = [seed.store.path for seed in seeds if not seed.facts.fresh]
-    if unscored:
-        lines = [command("eval", path, "--episodes", "100", "--seed", "N") for path in unscored]
-        raise UsageError("\n  ".join(["these agents have no score on fresh episodes, which nothing has used (take an N that"
-                                      " was not used either):", *lines]))  # fmt: skip
 
 
 def curve(seeds: Sequence[Seed]) -> str:
@@ -201,17 +138,11 @@ def _span(values: Iterable[float]) -> str:
 def _results(seeds: Sequence[Seed]) -> list[str]:
     goal = seeds[0].facts.config.budget.goal
     aim = "iterations" if goal is None else "iterations to the goal"
-    head = ["seed", aim, "real frames", "minutes", "confirming episodes", "predicted return", "real return", "gap",
-            "**fresh episodes**", "95% of the mean", "worst"]  # fmt: skip
-    told = ["Real frames are those collected up to there, without those of evaluations; minutes are of all stages."]
+    head, rows = ["seed", aim, *_COLUMNS], [_row(seed) for seed in seeds]
+    told = [_COLUMNS[name] for place, name in enumerate(head) if name in _COLUMNS and any(row[place] for row in rows)]
     if any(seed.reached is None for seed in seeds) and goal is not None:
-        told.append("Where the goal was not reached both are of the whole run.")
-    told.append(
-        "Confirming episodes, predicted and real return are of the agent that is served. Confirming episodes: mean ±"
-        " standard error; gap: predicted less real return ± standard error, and in percent; fresh episodes, which nothing in"
-        " the run has used: mean ± standard deviation, and the 95% confidence interval of the mean."
-    )
-    return [_table(head, map(_row, seeds)), " ".join(told)]
+        told.append("Where the goal was not reached, frames and minutes are of the whole run.")
+    return [_table(head, rows), " ".join(filter(None, told))]
 
 
 def _row(seed: Seed) -> list[str]:
