@@ -125,8 +125,9 @@ def _verdict(seeds: Sequence[Seed]) -> str:
         told = f"{len(reached)} of {len(seeds)} seeds reached the goal of {goal:g}"
         told += f", with {_span(point.frames for point in reached)} real frames. " if reached else ". "
     scores = ", ".join(_figure(statistics.fmean(seed.facts.fresh)) for seed in seeds)
+    own = ", ".join(str(seed.number) for seed in seeds)
     counts = _span(float(len(seed.facts.fresh)) for seed in seeds)
-    return f"{told}Mean score on {counts} fresh episodes: {scores} (seeds {', '.join(str(seed.number) for seed in seeds)})."
+    return f"{told}Mean score on {counts} fresh episodes: {scores} (seed{'s' * (len(seeds) > 1)} {own})."
 
 
 def _span(values: Iterable[float]) -> str:
@@ -228,7 +229,7 @@ def _origin(seed: Seed) -> str:
     parts = [f"commit `{made['git'][:7]}`"] if isinstance(made.get("git"), str) else []
     parts += [begun if begun == ended else f"{begun} to {ended}"]
     parts += [f"{made[name]}" for name in ("cpu", "instructions", "gpu") if name in made]
-    parts += [f"{facts.config.threads} of {made['cores']} cores"] if "cores" in made else []
+    parts += [f"threads: {facts.config.threads}, cores: {made['cores']}"] if "cores" in made else []
     parts += [f"Python {made['python']}"] if "python" in made else []
     parts += [f"{name} {libraries[name]}" for name in sorted(libraries)]
     scored = dict.fromkeys(str(mapping(kept.record.get("made")).get("git", ""))[:7] for kept in facts.served)
