@@ -6,7 +6,6 @@ root_doc = "index"
 extensions = ["myst_parser"]
 myst_enable_extensions = ["attrs_block"]
 myst_heading_anchors = 4
-exclude_patterns = ["results/*.md"]
 html_theme = "furo"
 html_title = "wmloop"
 html_copy_source = False

@@ -54,7 +54,9 @@ def test_every_profile_fits_every_pipeline_and_leaves_the_environment_to_the_run
 @pytest.mark.parametrize("name", PROFILES.own)
 def test_a_profile_tells_in_a_few_words_what_is_seen_and_done(name):
     told = task(name)
-    assert told.keys() == {"observations", "actions"}
+    assert told.keys() == {"about", "observations", "actions"}
+    assert told["about"]
+    assert not told["about"].endswith(".")
     assert told["observations"] in ("picture", "vector", "dict")
     assert re.fullmatch(r"Discrete\(\d+\)|Box\(\d+,\)", told["actions"])
 
@@ -169,7 +171,14 @@ def test_tasks_are_a_table_of_80_columns_and_what_is_missing_has_the_line_that_i
 def test_a_task_is_told_with_its_settings_its_scores_and_its_licence():
     done = wmloop("tasks", "VizdoomTakeCover-v1")
     assert done.exit_code == 0
-    for said in ("budget.goal = 750.0", "env.action_repeat = 4", "licence MIT", "AttentionAgent", "1125 ± 589"):
+    for said in (
+        "fireballs",
+        "budget.goal = 750.0",
+        "env.action_repeat = 4",
+        "licence MIT",
+        "AttentionAgent",
+        "1125 ± 589",
+    ):
         assert said in done.stdout
     told = json.loads(wmloop("tasks", "VizdoomTakeCover-v1", "--json").stdout)["tasks"]
     assert [(one["id"], one["goal"], one["best"]) for one in told] == [("VizdoomTakeCover-v1", 750, "1125 ± 589")]

@@ -1,10 +1,14 @@
 """Results as text and plots: what docs/results and docs/pictures hold, made again from a run or from the text.
 
-    python tools/results.py table RUN COMMAND > docs/results/NAME-run.csv       a run's iterations, one a line
-    python tools/results.py scores SCORES.json COMMAND > docs/results/NAME-100-fresh-tracks.csv
-    python tools/results.py plot docs/results/*-run.csv docs/pictures/scores.svg   real score and promise over time
+    python -m tools.results page TASK RUN RUN RUN   docs/results: a page of the task (TASK is its file's name, such as
+                                                    cartpole), its curve, and the list of pages anew
+    python -m tools.results picture RUN FILE.png    a held-out episode above M's dream of it; a page shows the picture of
+                                                    its own name in docs/results, if there is one
+    python -m tools.results table RUN COMMAND > docs/results/NAME-run.csv       a run's iterations, one a line
+    python -m tools.results scores SCORES.json COMMAND > docs/results/NAME-100-fresh-tracks.csv
+    python -m tools.results plot docs/results/*-run.csv docs/pictures/scores.svg   real score and promise over time
 
-The plot needs matplotlib (pip install -e '.[report]').
+A RUN is a run's folder. All but table and scores need matplotlib (pip install -e '.[report]').
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import json
 import sys
 from pathlib import Path
 
+from wmloop.errors import WmloopError
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store
 
@@ -89,8 +94,30 @@ def plot(tables: list[Path], target: Path) -> None:
     figure.savefig(target, metadata={"Date": None})
 
 
-if __name__ == "__main__":
-    match sys.argv[1:]:
+def page(name: str, runs: list[Path]) -> None:
+    """Write a task's page and curve, and the list of pages."""
+    from tools.page import FOLDER, write
+
+    write(FOLDER, name, runs)
+    print(f"docs/results/{name}.md and {name}.svg: look at both before they are committed")
+
+
+def picture(run: Path, target: Path) -> None:
+    """Write the picture of a run, and say what is on it."""
+    from tools.gallery import write
+
+    shown = write(run, target)
+    print(f"{target} ({target.stat().st_size / 1000:.0f} kB): held-out episode {shown.seed} (score {shown.score:g}) above M's"
+          f" dream of it from agent step {shown.decision} on, {', '.join(map(str, shown.steps))} steps later")  # fmt: skip
+
+
+def main(words: list[str]) -> None:
+    """Do what the words of a command line say."""
+    match words:
+        case ["page", name, *runs] if runs:
+            page(name, list(map(Path, runs)))
+        case ["picture", run, target]:
+            picture(Path(run), Path(target))
         case ["table", run, command]:
             table(Path(run), command)
         case ["scores", told, command]:
@@ -99,3 +126,10 @@ if __name__ == "__main__":
             plot(list(map(Path, tables)), Path(target))
         case _:
             sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except WmloopError as error:
+        sys.exit(f"error: {error}")

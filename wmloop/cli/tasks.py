@@ -63,8 +63,8 @@ def _task(name: str) -> dict[str, Any]:
     about, scores = published(name)
     assert found is not None
     return {
-        "id": name, "observations": spaces.get("observations", ""), "actions": spaces.get("actions", ""),
-        "goal": found.settings.get("budget", {}).get("goal"), "best": best(scores),
+        "id": name, "about": spaces.get("about", ""), "observations": spaces.get("observations", ""),
+        "actions": spaces.get("actions", ""), "goal": found.settings.get("budget", {}).get("goal"), "best": best(scores),
         "installed": package is None or package.installed, "package": package and package._asdict(),
         "settings": found.settings, "profile": found.origin, "published": {"about": about, "scores": scores},
     }  # fmt: skip
@@ -100,6 +100,8 @@ def _print_one(task: dict[str, Any]) -> None:
 
     package, scores = task["package"], task["published"]["scores"]
     print(f"{task['id']}: observations {task['observations'] or '?'}, actions {task['actions'] or '?'}")
+    if task["about"]:
+        print(textwrap.fill(f"{task['about'][:1].upper()}{task['about'][1:]}.", 80))
     if package is not None:
         there = "installed" if task["installed"] else f"not installed: {package['install']}"
         print(f"package {package['module'].partition('.')[0]}, licence {package['licence']}, {there}")

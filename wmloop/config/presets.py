@@ -90,7 +90,7 @@ def package_of(environment: str) -> Package | None:
 
 
 def task(environment: str) -> dict[str, str]:
-    """Return what a profile says, in words, of an environment's `observations` and `actions`; nothing where it is silent."""
+    """Return what a profile says in words: `about` an environment, its `observations`, its `actions`; what it does say."""
     return {name: str(text) for name, text in _profile(environment).get(_TASK, {}).items()}
 
 

@@ -16,7 +16,7 @@ from wmloop.models.world_model import State
 from wmloop.seeding import derive_seed
 
 #: Dreams, each for so many decisions, and those that are shown.
-_DREAMS, _AHEAD, _SHOWN = 8, 50, 3
+_DREAMS, AHEAD, _SHOWN = 8, 50, 3
 #: M has seen so many decisions before it is asked; some games zoom in as they begin.
 WARM = 20
 
@@ -46,13 +46,20 @@ class Branches(NamedTuple):
 def branch(agent: WorldModelAgent, episodes: Sequence[Episode], seen: Sequence[Seen]) -> Branches:
     """Branch dreams off all over the episodes."""
     longest = max(map(len, episodes))
-    ahead, warm = min(_AHEAD, (longest + 1) // 2), min(WARM, longest // 4)
+    ahead, warm = min(AHEAD, (longest + 1) // 2), min(WARM, longest // 4)
     places = [(i, t) for i, e in enumerate(episodes) for t in range(warm, len(e) - ahead + 1)]
     chosen = [places[k] for k in np.linspace(0, len(places) - 1, min(_DREAMS, len(places))).astype(int)]
-    start = State.cat([seen[i].state.at([t]) for i, t in chosen])
-    taken = torch.stack([seen[i].action[t : t + ahead] for i, t in chosen], 1)
-    generator = torch.Generator(taken.device).manual_seed(derive_seed(episodes[0].seed, "report"))
+    return open_loop(agent, seen, chosen, ahead, episodes[0].seed)
+
+
+def open_loop(
+    agent: WorldModelAgent, seen: Sequence[Seen], places: Sequence[tuple[int, int]], ahead: int, seed: int
+) -> Branches:
+    """Branch a dream of `ahead` decisions off each place, (episode, decision); `seed` is that of its noise."""
+    start = State.cat([seen[i].state.at([t]) for i, t in places])
+    taken = torch.stack([seen[i].action[t : t + ahead] for i, t in places], 1)
+    generator = torch.Generator(taken.device).manual_seed(derive_seed(seed, "report"))
     imagination = agent.world.imagination(1.0)
-    noise = Noise.draw(ahead, len(chosen), imagination.noise_size, taken.shape[2], generator)
+    noise = Noise.draw(ahead, len(places), imagination.noise_size, taken.shape[2], generator)
     steps = unroll(imagination, start, lambda k, state: (state, taken[k]), noise)
-    return Branches(chosen, [state.features for state, _ in steps])
+    return Branches(places, [state.features for state, _ in steps])

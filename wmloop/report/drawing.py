@@ -75,14 +75,23 @@ def styles(count: int) -> list[tuple[str, str]]:
 
 def svg(figure: Figure) -> str:
     """Return a figure as SVG for the inside of a page, the same each time: no XML head, colours as the page has them."""
-    file = io.StringIO()
-    with mpl.rc_context(_STYLE):
-        figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)
-    text = file.getvalue()
-    text = _NAMES.sub("", text[text.index("<svg") :]).replace(INK, "currentColor")
+    text = _saved(figure, transparent=True)
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
     for colour in ON_DARK:
         text = text.replace(colour, f"var({variable(colour)})")
     return text
+
+
+def svg_file(figure: Figure) -> str:
+    """Return a figure as an SVG file, the same each time: black on white, as it looks on any page."""
+    return _saved(figure, transparent=False).replace(INK, "#000000")
+
+
+def _saved(figure: Figure, transparent: bool) -> str:
+    file = io.StringIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(file, format="svg", metadata={"Date": None}, transparent=transparent)
+    return _NAMES.sub("", file.getvalue())
 
 
 def variable(colour: str) -> str:

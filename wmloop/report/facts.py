@@ -14,7 +14,6 @@ from wmloop.pipelines import Pipeline, get
 from wmloop.ranking import merit
 from wmloop.report.curves import Curve, curves
 from wmloop.store import Evaluation, Store, Version
-from wmloop.store.version import version_name
 from wmloop.training.tracks import saved_results
 
 
@@ -59,7 +58,8 @@ class Facts:
 
     `rates` are units a second (frames, images, sequence steps, dream steps) by stage, over all iterations. `collected` and
     `evaluated` count real frames, `bytes` what is stored, `parent` is the run it was forked from. `created` and `ended` are
-    UTC times: when it began, and when its last version was committed. `evaluations` are those of `wmloop eval`, by time.
+    UTC times: when it began, and when its last version was committed. `evaluations` are those of `wmloop eval`, by time,
+    and `served` those among them that scored the served agent as it is now.
     """
 
     name: str
@@ -77,6 +77,7 @@ class Facts:
     created: str
     ended: str
     evaluations: Sequence[Evaluation]
+    served: Sequence[Evaluation]
     curves: Sequence[Curve]
 
     @classmethod
@@ -103,6 +104,8 @@ class Facts:
             evaluated += evaluation.metrics.get("frames", 0.0) + evaluation.metrics.get("confirmed_frames", 0.0)
             points.append(point_of(iteration, frames, hours, evaluation.metrics, driven))
         best = history.best_evaluation()
+        agent = history.version(best.iteration, pipeline.agent) if best else None
+        evaluations = store.evaluations.all()
         made = store.facts if isinstance(store.facts, dict) else {}
         versions_, forked = store.versions(), made.get("forked_from")
         return cls(
@@ -111,7 +114,8 @@ class Facts:
             sum(version.num_bytes for version in versions_),
             forked if isinstance(forked, dict) else {},
             store.created, max((version.created for version in versions_), default=""),
-            store.evaluations.all(), curves(history, store.journal.events()[0]),
+            evaluations, [kept for kept in evaluations if agent and kept.hash == agent.hash],
+            curves(history, store.journal.events()[0]),
         )  # fmt: skip
 
     @property
@@ -122,13 +126,10 @@ class Facts:
     @property
     def fresh(self) -> list[float]:
         """Return the scores of the served agent on the episodes of `wmloop eval`; one that was played twice counts once."""
-        served = None if self.best is None else self.best.iteration
-        name = "" if served is None else version_name(served, self.pipeline.agent)
         scores: dict[Any, float] = {}
-        for kept in self.evaluations:
-            if kept.version == name:
-                for episode, score in zip(kept.record["tracks"], kept.scores, strict=True):
-                    scores[episode.get("seed", len(scores))] = score
+        for kept in self.served:
+            for episode, score in zip(kept.record["tracks"], kept.scores, strict=True):
+                scores[episode.get("seed", len(scores))] = score
         return list(scores.values())
 
     @property

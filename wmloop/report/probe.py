@@ -107,7 +107,7 @@ def look(
         episodes: list[Episode] = []
         seen: list[Seen] = []
         for i in range(0, _EPISODES, pool.num_envs):
-            driven, held = _drive(pool, agent, seeds[i : i + pool.num_envs])
+            driven, held = driven_and_seen(pool, agent, seeds[i : i + pool.num_envs])
             episodes, seen = episodes + driven, seen + held
             say(f"drove {len(episodes)} of {_EPISODES} fresh episodes")
     with torch.inference_mode():
@@ -129,7 +129,8 @@ def watch(
     return drive_of(pool.observations, episode)
 
 
-def _drive(pool: Envs, agent: WorldModelAgent, seeds: Sequence[int]) -> tuple[list[Episode], list[Seen]]:
+def driven_and_seen(pool: Envs, agent: WorldModelAgent, seeds: Sequence[int]) -> tuple[list[Episode], list[Seen]]:
+    """Drive a wave of whole episodes without noise, and return them and what the agent saw in each."""
     trace, agents = Recorder(), dict.fromkeys(halves(pool.num_envs), agent)
     wave = [EpisodeTask(seed, UNLIMITED) for seed in seeds]
     episodes = drive(pool, wave, agents, lambda frames, picture: None, note=trace.note)

@@ -1,0 +1,92 @@
+"""A picture of reality beside a dream: moments of one held-out episode, and below each what M dreamt it would be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from wmloop.device import resolve_threads, set_up
+from wmloop.envs import make_envs
+from wmloop.errors import UsageError
+from wmloop.opening import history_of, require_trust, stored_config
+from wmloop.pipelines import Pipeline
+from wmloop.report.branches import AHEAD, open_loop
+from wmloop.report.episode import pictures_of
+from wmloop.report.pictures import grid
+from wmloop.report.probe import driven_and_seen
+from wmloop.seeding import evaluation_seeds
+from wmloop.serving.agent import Served
+from wmloop.serving.choice import choose
+from wmloop.store import Store
+
+#: Moments that are shown.
+_MOMENTS = 8
+#: Times that a picture is enlarged, each pixel as a square.
+_ENLARGED = 2
+#: Bytes of a file at most, so that a page of the documentation stays light.
+_MOST = 150_000
+
+
+class Pair(NamedTuple):
+    """Pictures (N, H, W, 3) uint8 of one episode and of a dream: both `steps` agent steps after `decision`.
+
+    The dream branched off there, and was told the actions that were really taken, and nothing else.
+    """
+
+    seed: int
+    score: float
+    decision: int
+    steps: list[int]
+    real: np.ndarray
+    dreamt: np.ndarray
+
+
+def write(path: Path, target: Path) -> Pair:
+    """Write the picture of the run in the folder `path` as a PNG, and return what is on it.
+
+    Raises:
+        UsageError: the run has no agent, no world model, or one that draws no pictures.
+    """
+    pair = beside(Store.open(path))
+    sheet = grid([pair.real, pair.dreamt]).repeat(_ENLARGED, 0).repeat(_ENLARGED, 1)
+    picture = Image.fromarray(sheet)
+    picture.save(target, "png", optimize=True)
+    if target.stat().st_size > _MOST:  # 256 colours are enough to see what is dreamt
+        picture.quantize(256, Image.Quantize.FASTOCTREE).save(target, "png", optimize=True)
+    return pair
+
+
+def beside(store: Store) -> Pair:
+    """Drive the first held-out episode with the best agent, and dream from a quarter of it on.
+
+    Raises:
+        UsageError: as `write` does.
+    """
+    config = stored_config(store)
+    require_trust(store, config, trusted=False)
+    history = history_of(store, config)
+    _require_dreams(store, history.pipeline)
+    device = set_up("cpu", resolve_threads(0))
+    with make_envs(config.env, 1) as pool:
+        agent = Served.of(history, choose(history, None)[0]).agent(config, pool.actions, device)
+        (episode,), (seen,) = driven_and_seen(pool, agent, evaluation_seeds(1))
+        spec = pool.observations
+    decision = len(episode) // 4
+    ahead = min(AHEAD, len(episode) - decision)
+    steps = [int(step) for step in np.unique(np.geomspace(1, ahead, _MOMENTS).round())]  # most where they part
+    with torch.inference_mode():
+        features = open_loop(agent, [seen], [(0, decision)], ahead, episode.seed).features
+        dreamt = agent.world.decode(torch.cat([features[step - 1] for step in steps]))
+    real = pictures_of(spec, episode.observations[[decision + step for step in steps]])
+    if real is None or dreamt is None or real.shape != dreamt.shape:
+        raise UsageError(f"{store.name} has no picture to show: what {config.env.id} shows, or what M dreams, is none")
+    return Pair(episode.seed, episode.score, decision, steps, real, dreamt)
+
+
+def _require_dreams(store: Store, pipeline: Pipeline) -> None:
+    if not pipeline.dreams:
+        raise UsageError(f"{store.name} has no world model (pipeline {pipeline.name}): there is no dream to show")
