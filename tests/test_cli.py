@@ -471,6 +471,22 @@ def test_hours_that_are_used_up_are_more_in_the_resume_that_is_offered(finished,
     assert "wmloop resume tiny --iterations 2 --hours 2" in wmloop("verify", "tiny", runs=finished.runs).stderr
 
 
+def test_eval_in_dreams_scores_whole_episodes_of_the_world_model_beside_the_real_score(finished):
+    results = [
+        wmloop("eval", "tiny", "--in", "dream", "--episodes", "5", "--temperature", tau, "--json", runs=finished.runs)
+        for tau in ("1", "1", "2")
+    ]
+    one, two, warm = (json.loads(result.stdout) for result in results)
+    assert one["dream_scores"] == two["dream_scores"] != warm["dream_scores"]
+    assert one["dream_score"] == pytest.approx(sum(one["dream_scores"]) / 5)
+    assert (len(one["dream_scores"]), warm["temperature"]) == (5, 2.0)
+    told = wmloop("eval", "tiny", "--in", "dream", "--episodes", "5", runs=finished.runs).stdout
+    assert f"dream   {one['dream_score']:.1f} +- " in told
+    assert "on held-out episodes" in told
+    refused = wmloop("eval", "tiny", "--temperature", "2", runs=finished.runs)
+    assert (refused.exit_code, "--in dream" in refused.stderr) == (2, True)
+
+
 def test_eval_prints_what_people_ask_for(finished):
     result = wmloop("eval", "--episodes", "2", "--iteration", "0", runs=finished.runs)
     assert re.search(

@@ -2,16 +2,20 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from wmloop.agents.world_model import Agent
+from wmloop.calibration.dreamt import dreamt_scores
 from wmloop.dreams import Noise, rollout
 from wmloop.models import mixture
 from wmloop.models.controller import GaussianActor
 from wmloop.models.kernel import Kernel
 from wmloop.models.memory import Memory, done_probability
-from wmloop.models.world_model import State
+from wmloop.models.world_model import Outcome, State
+from wmloop.spaces import BoxActions
 
 
 @pytest.fixture
@@ -145,3 +149,29 @@ def test_training_c_in_a_dream_leaves_no_trace_in_m(memory):
     F.mse_loss(actor(batch.features).mean, torch.zeros(7, 5, 2).double()).backward()
     assert all(p.grad is None for p in memory.parameters())
     assert all(torch.equal(a, b) for a, b in zip(before, memory.parameters(), strict=True))
+
+
+class Memoryless:
+    """A world in which every step pays 1, but ends the episode with probability .1 and then pays 5."""
+
+    noise_size, reward_scale = 1, 2.0
+
+    def observe(self, state, action, frames):
+        return State(torch.zeros(len(frames), 3), torch.zeros(len(frames), 1))
+
+    def imagination(self, temperature):
+        return self
+
+    def imagine(self, state, action, uniform, normal):
+        ones = torch.ones(len(action))
+        return state, Outcome(ones, 5 * ones, 0.1 * ones)
+
+
+@pytest.mark.parametrize("decisions", [1, 10, 200])
+def test_a_dreamt_episode_scores_on_average_what_a_memoryless_world_pays(decisions):
+    agent = Agent(Memoryless(), GaussianActor(3, 1), BoxActions([-1], [1]))
+    scores = dreamt_scores(agent, np.zeros((4000, 3)), decisions, 1.0, torch.Generator().manual_seed(0))
+    reached = 0.9 ** np.arange(decisions)
+    assert np.mean(scores) == pytest.approx(2 * (reached * (0.9 * 1 + 0.1 * 5)).sum(), abs=4 * scores.std() / 4000**0.5)
+    assert scores.max() <= 2 * (decisions - 1 + 5)
+    assert set(scores % 2) == {0.0}

@@ -17,7 +17,7 @@ from wmloop.legacy import OPTIONS
 _RANGES = (
     (r"; x>=[01](?=\])|\[x>=[01]; ", lambda found: "[" * found[0].startswith("[")),
     (r"  \[x>=[01]\]", lambda found: ""),
-    (r"([\d.]+)<=x<=([\d.]+)", lambda found: f"{int(found[1]):,} to {int(found[2]):,}"),
+    (r"([\d.]+)<=x<=([\d.]+)", lambda found: f"{_number(found[1])} to {_number(found[2])}"),
 )
 
 
@@ -69,6 +69,11 @@ class Group(TyperGroup):
 
 def _arguments(command: TyperCommand, ctx: Any) -> list[Any]:
     return [param for param in command.get_params(ctx) if param.param_type_name == "argument"]
+
+
+def _number(text: str) -> str:
+    """Return a number with its thousands apart."""
+    return f"{float(text):,g}" if "." in text and not text.endswith(".0") else f"{int(float(text)):,}"
 
 
 def _plain(text: str) -> str:

@@ -6,11 +6,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from wmloop import ranking
+from wmloop.cli.dreamt import score_dreams
 from wmloop.cli.exits import guarded, say, say_next
 from wmloop.cli.opening import agent_named, log_named, open_run, output_of, play_command, trust_of
 from wmloop.cli.options import (
@@ -25,7 +26,7 @@ from wmloop.cli.options import (
     print_json,
 )
 from wmloop.commands import command
-from wmloop.errors import WmloopError
+from wmloop.errors import UsageError, WmloopError
 from wmloop.opening import history_of, require_trust, ships, stored_config
 
 if TYPE_CHECKING:
@@ -40,18 +41,37 @@ def score(
     episodes: EpisodesOption = 100,
     seed: SeedOption = 0,
     iteration: IterationOption = None,
+    place: Annotated[
+        Literal["real", "dream"],
+        typer.Option(
+            "--in",
+            help="real: the environment; dream: whole episodes inside the world model, which see of the real"
+            " ones only how they begin.",
+        ),
+    ] = "real",
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TAU",
+            min=0.01,
+            max=100.0,
+            help="Temperature of the world model's predictions, with --in dream. Without it 1.",
+        ),
+    ] = None,
     device: Annotated[Device, typer.Option(help="Where to compute; auto is cuda where there is one.")] = "auto",
     trust_env: TrustOption = False,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Evaluate the agent in the real environment, on fresh episodes.
+    """Evaluate the agent on fresh episodes, in the real environment or in dreams.
 
     These episodes are used neither for training nor for choosing a run's best agent; there is no exploration noise. Prints
     the mean score with its standard deviation and 95% confidence interval, the worst, and each episode's score. The same
     --seed gives the same episodes to every run. The result is stored with the run, for `wmloop log` and `wmloop report`; that
     of `demo` is not, because its folder belongs to the installation.
     """
+    if temperature is not None and place == "real":
+        raise UsageError("--temperature is that of the world model: give --in dream, too")
     store = open_run(runs, name)
     config = stored_config(store)
     require_trust(store, config, trust_env)
@@ -69,6 +89,10 @@ def score(
     history = history_of(store, config)
     number, why = choose(history, iteration)
     where = set_up(resolve_device(device), resolve_threads(0))
+    if place == "dream":
+        say(f"{agent_named(store, number, why)}, {episodes} dreams that begin as the fresh episodes of seed {seed} do")
+        score_dreams(store, config, history, number, where, fresh_seeds(episodes, seed), temperature or 1.0, as_json)
+        return
     estimate = _expected(history, config, episodes)
     say(f"{agent_named(store, number, why)}, {episodes} fresh episodes of seed {seed}{estimate}")
     results: list[EpisodeResult] = []

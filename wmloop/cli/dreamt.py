@@ -1,0 +1,69 @@
+"""`wmloop eval --in dream`: score an agent in whole episodes of its own dream."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from wmloop import ranking
+from wmloop.cli.exits import say_next
+from wmloop.cli.opening import log_named, output_of, trust_of
+from wmloop.cli.options import print_json
+from wmloop.commands import command
+from wmloop.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from wmloop.config import RunConfig
+    from wmloop.history import History
+    from wmloop.store import Store
+
+
+def score_dreams(
+    store: Store, config: RunConfig, history: History, number: int, device: torch.device, seeds: Sequence[int],
+    temperature: float, as_json: bool,
+) -> None:  # fmt: skip
+    """Print what the agent of iteration `number` scores in dreams that begin as the real episodes of `seeds` do.
+
+    Raises:
+        UsageError: the pipeline's agents have no world model.
+    """
+    if not history.pipeline.dreams:
+        raise UsageError(f"an agent of pipeline {history.pipeline.name} has no world model to dream in: leave --in out")
+    import torch
+
+    from wmloop.calibration.dreamt import dreamt_scores
+    from wmloop.envs import make_envs
+    from wmloop.serving.agent import Served
+    from wmloop.training.rollouts import require_same_actions
+
+    decisions = -(-config.env.most_frames // config.env.action_repeat)
+    generator, scores = torch.Generator(device).manual_seed(seeds[0]), list[float]()
+    copies = min(config.env.num_envs, len(seeds))
+    with log_named(store), make_envs(config.env, copies, output=output_of(store)) as pool:
+        require_same_actions(history.collected(), pool.actions)
+        agent = Served.of(history, number).agent(config, pool.actions, device)
+        for k in range(0, len(seeds), copies):
+            wave = [*seeds[k : k + copies]]
+            begun = pool.reset([*wave, *[None] * (copies - len(wave))])[: len(wave)]
+            scores += dreamt_scores(agent, begun, decisions, temperature, generator).tolist()
+    report = {
+        "run": store.name, "iteration": number, "temperature": temperature, "dream_score": statistics.fmean(scores),
+        "dream_score_std": statistics.stdev(scores) if len(scores) > 1 else 0.0,
+        "dream_score_ci95": ranking.interval(scores), "dream_scores": scores,
+    }  # fmt: skip
+    if as_json:
+        print_json("eval", **report)
+        return
+    bounds = report["dream_score_ci95"]
+    certain = f", 95% CI of the mean {bounds[0]:.1f} to {bounds[1]:.1f}" if isinstance(bounds, list) else ""
+    print(f"dream   {report['dream_score']:.1f} +- {report['dream_score_std']:.1f} over {len(scores)} dreams"
+          f" at temperature {temperature:g}{certain}")  # fmt: skip
+    scored = [v.metrics for v in history.all(history.pipeline.scored_by) if v.iteration == number]
+    for kind, which in (("score", "held-out"), ("confirmed_score", "confirming")):
+        for metrics in scored:
+            if kind in metrics:
+                print(f"real    {metrics[kind]:.1f} +- {metrics[f'{kind}_std']:.1f} on {which} episodes")
+    say_next({"score it in reality": command("eval", store.path, *trust_of(store))})
