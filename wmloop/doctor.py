@@ -166,10 +166,10 @@ def _temporary(runs: Path) -> Finding:
         return Finding(
             "sockets",
             "note",
-            f"and shared memory are in {place}, because TMPDIR {said} {fault}",
+            f"in {place}, as is shared memory, because TMPDIR {said} {fault}",
             "set TMPDIR to another folder",
         )
-    return Finding("sockets", "good", f"and shared memory are in {place}")
+    return Finding("sockets", "good", f"in {place}, as is shared memory")
 
 
 def _disk(runs: Path) -> Finding:

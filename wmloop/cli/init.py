@@ -16,6 +16,7 @@ from wmloop.cli.outputs import require_room
 from wmloop.cli.tasks import flat, task_ids
 from wmloop.commands import quoted, wmloop
 from wmloop.errors import StorageError, UsageError
+from wmloop.opening import pipeline_of
 
 if TYPE_CHECKING:
     from wmloop.config import RunConfig
@@ -45,8 +46,9 @@ def init(
     """Write settings for an environment to a file to edit.
 
     The environment is made once. What follows from it, its time limit and the score that counts as its solution, is filled
-    in. The other settings that an environment often needs are in comments, with their meaning, the value that they have and
-    whose it is. A file that is there is never overwritten. An environment that `wmloop start` refuses is refused here, too.
+    in. The other settings that an environment often needs are in comments, with their meaning, their value, and whether it is
+    the default or the profile's. A file that is there is never overwritten. An environment that `wmloop start` refuses is
+    refused here, too.
     """
     from wmloop.config import build_config
     from wmloop.envs import known
@@ -62,6 +64,8 @@ def init(
     if told.misfit is not None:
         shown = wmloop("start", *(["--pipeline", pipeline] if pipeline else []), "--env", environment, "--print-config")
         raise UsageError(f"{told.misfit} (`{shown}`, with such a --set, prints settings for a file)")
+    if told.spaces is not None:
+        pipeline_of(config).fitter(config, *told.spaces)
     text = "\n".join(_lines(config, told, system, path)) + "\n"
     try:
         with path.open("x", encoding="utf-8") as file:

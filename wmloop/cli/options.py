@@ -71,7 +71,14 @@ ProgressOption = Annotated[
         " none: nothing."
     ),
 ]
-PipelineOption = Annotated[str | None, typer.Option(metavar="PIPELINE", help="What to train. Without it world-model.")]
+PipelineOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PIPELINE",
+        help="What to train: world-model, vanilla-ppo (PPO in the real environment, for pictures and Box actions), or a"
+        " pipeline of an installed package. Without it world-model.",
+    ),
+]
 TrackOption = Annotated[
     bool, typer.Option("--track", help="Also write TensorBoard logs, to tensorboard/ in the run's folder.")
 ]
