@@ -166,10 +166,10 @@ def _temporary(runs: Path) -> Finding:
         return Finding(
             "sockets",
             "note",
-            f"in {place}, as is shared memory, because TMPDIR {said} {fault}",
+            f"with shared memory in {place}, because TMPDIR {said} {fault}",
             "set TMPDIR to another folder",
         )
-    return Finding("sockets", "good", f"in {place}, as is shared memory")
+    return Finding("sockets", "good", f"with shared memory in {place}")
 
 
 def _disk(runs: Path) -> Finding:
