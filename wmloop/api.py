@@ -100,8 +100,8 @@ class Run:
         """Return the best agent, or that of an iteration.
 
         Raises:
-            UsageError: there is none, or the run was imported from a file that names a module of its environment, and
-                `trust_env` does not say that it may be loaded.
+            UsageError: there is none, or the run was imported from a file that names a module, or gives its environment text
+                by which code could be loaded, and `trust_env` does not say that it may.
         """
         require_trust(self._store, self.config, trust_env)
         history = self._history()

@@ -86,7 +86,8 @@ TrustOption = Annotated[
     bool,
     typer.Option(
         "--trust-env",
-        help="Allow the Python module that an imported agent names for its environment to be imported, which runs its code.",
+        help="Load an imported agent's environment although its file names a Python module, or gives it text by which it could"
+        " load code: that code runs here.",
     ),
 ]
 DeviceOption = Annotated[

@@ -71,8 +71,8 @@ class Pipeline:
     says that this agent has a world model to dream in: it is an agents.world_model.WorldModelAgent. `settings` is
     the class of its runs' settings, a subclass of config.RunConfig that has the groups which the pipeline brings,
     and `shapes` the function that returns the shapes of its networks' tensors as configured: training cannot go on
-    where they change. `fits` is the function that raises UsageError where it cannot train in an environment with the
-    actions and observations that it is given. These are named likewise.
+    where they change. `fits` is the function (config, actions, observations) that raises UsageError where it cannot
+    train in an environment with such spaces; without it every environment will do. These are named likewise.
 
     Raises:
         UsageError: two stages have one name, or one reads what the table does not have by then.
