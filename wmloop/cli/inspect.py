@@ -130,7 +130,7 @@ def verify(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: 
             + (", ..." if foreign[8:] else "")
         )
     if faults:
-        say(f"error: {len(faults)} faults in the run {store.name}; {_mended(store)}")
+        say(f"error: {len(faults)} fault{'s' * (len(faults) > 1)} in the run {store.name}; {_mended(store)}")
         raise typer.Exit(StoreCorruptError.exit_code)
     if "imported" in store.facts:
         say_next({"watch it": play_command(store.path, *trust_of(store))})
