@@ -1,6 +1,7 @@
 """Environments by name: their profiles, the packages that bring them, and what is derived where there is no profile."""
 
 import importlib.metadata
+import itertools
 import json
 import re
 import subprocess
@@ -260,8 +261,10 @@ def written(tmp_path, environment, *words):
     return (tmp_path / "made.toml").read_text()
 
 
-@pytest.mark.parametrize("pipeline", PIPELINES.own)
-@pytest.mark.parametrize("environment", ["CartPole-v1", "CarRacing-v3", TINY_ID])
+@pytest.mark.parametrize(
+    ("environment", "pipeline"),
+    [("CartPole-v1", "world-model"), *itertools.product(["CarRacing-v3", TINY_ID], PIPELINES.own)],
+)
 def test_settings_to_start_from_are_those_that_hold_whether_lines_are_taken_out_of_comments_or_not(
     environment, pipeline, tmp_path
 ):
