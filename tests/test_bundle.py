@@ -83,6 +83,16 @@ def test_an_exported_agent_comes_back_bit_for_bit_with_its_score_and_its_setting
     assert re.search(r"wmloop play guest --trust-env .*\n.*wmloop report guest --trust-env ", played[1].stderr)
 
 
+def test_a_damaged_import_is_to_be_imported_again_and_not_resumed(exported, tmp_path):
+    assert wmloop(tmp_path, "import", exported, "guest").exit_code == 0
+    victim = tmp_path / "guest" / "iterations" / "0000" / "memory" / "model.safetensors"
+    victim.write_bytes(victim.read_bytes()[:-1] + b"?")
+    result = wmloop(tmp_path, "verify", "guest")
+    assert result.exit_code == 65
+    assert "import its file again with `wmloop import`" in result.stderr
+    assert "resume" not in result.stderr
+
+
 def test_runs_and_log_show_that_an_agent_was_imported_and_no_time_that_nobody_measured(exported, tmp_path):
     assert wmloop(tmp_path, "import", exported, "guest").exit_code == 0
     (line,) = wmloop(tmp_path, "runs").stdout.splitlines()[1:]

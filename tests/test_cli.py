@@ -432,6 +432,7 @@ def test_verify_finds_a_flipped_bit_and_exits_65(runs):
     result = wmloop("verify", runs=runs)
     assert result.exit_code == 65
     assert "0000/memory/model.safetensors: its bytes" in result.stdout
+    assert re.search("`wmloop resume .*tiny.*` computes it again", result.stderr)
     assert json.loads(wmloop("verify", "--json", runs=runs).stdout)["faults"][0]["version"] == "0000/memory"
     assert wmloop("eval", "--episodes", "2", runs=runs).exit_code == 65  # and nobody drives with it
 

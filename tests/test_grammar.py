@@ -134,12 +134,14 @@ def test_help_is_in_words(name):
     assert not re.search(r"<[a-z]|x>=|<=x|\{", told)
 
 
-def test_the_budget_that_help_names_is_that_of_the_presets():
+def test_the_budget_and_the_environment_that_help_names_are_those_of_the_settings():
     told = " ".join(wmloop("start", "--help").stdout.split())
     counts = {name: build_config(name).budget.iterations for name in presets.PRESETS}
     default = settings(build_config("laptop"))["budget.iterations"]
     others = ", ".join(f"{name} {count}" for name, count in counts.items() if count != default)
     assert f"Without it the preset's: {default}; {others}." in told
+    assert f"Without it env.id of --config or --set, else {build_config('laptop').env.id}." in told
+    assert all(f"{name}: " in told for name in presets.PRESETS)
 
 
 def test_help_loads_neither_what_draws_nor_what_checks_nor_what_computes():

@@ -220,7 +220,7 @@ SIXTY_FOURS = {
     "view/state.py": "bars of a histogram",
 }
 #: Where an environment is named: the default of env.id, and examples.
-NAMED = {"config/env.py", "api.py", "serving/trained.py"}
+NAMED = {"config/env.py", "api.py", "serving/trained.py", "cli/start.py"}
 
 
 def suppositions(source: str) -> set[str]:

@@ -115,7 +115,7 @@ def test_every_choice_is_one_action_and_every_action_another_choice(space: space
     ids=str,
 )
 def test_actions_that_cannot_be_driven_by_are_refused_with_what_would_fit(space: Any, words: str) -> None:
-    with pytest.raises(UsageError, match=rf"^it has .*{words}.* wmloop drives by a bounded Box"):
+    with pytest.raises(UsageError, match=rf"^it has .*{words}.* wmloop needs as action space a bounded Box"):
         actions_of("it", space)
 
 

@@ -96,7 +96,7 @@ def test_minigrid_is_seen_as_its_agent_sees_it_and_its_mission_is_left_out() -> 
     pytest.importorskip("minigrid")
     there = EnvConfig(id="minigrid:MiniGrid-MemoryS9-v0")
     drawn = there.model_copy(update={"pixels": True, "kwargs": {"agent_pov": True, "tile_size": 9}})
-    assert "its actions are one of 7" in check_environment(drawn)[0]
+    assert "an action is one of 7" in check_environment(drawn)[0]
     env = RealEnv(drawn)
     first = env.reset(1)
     assert (first != env.step(np.asarray(0))[0]).any()

@@ -66,9 +66,11 @@ def test_a_stage_that_is_not_there_or_takes_other_versions_is_refused(entry, sai
         ({"load": lambda config, actions, device: None}, r"the function 'load' .* and the stage outputs drive"),
         ({"accept": "nowhere:accept"}, r"the attribute 'accept' .* cannot be imported"),
         ({"accept": lambda config: None}, r"the function 'accept' .* is called with \(config, actions, tensors\)"),
+        ({"fits": "nowhere:fits"}, r"the attribute 'fits' .* cannot be imported"),
+        ({"fits": lambda actions: None}, r"the function 'fits' .* is called with \(config, actions, observations\)"),
     ],
 )
-def test_an_agent_that_cannot_be_loaded_or_checked_is_refused(changed, said):
+def test_an_agent_that_cannot_be_loaded_checked_or_fitted_is_refused(changed, said):
     with pytest.raises(UsageError, match=said):
         Pipeline("mine", (DRIVE, SCORE), **ROLES | changed).check()
 

@@ -1,6 +1,7 @@
 """Environments by name: their profiles, the packages that bring them, and what is derived where there is no profile."""
 
 import importlib.metadata
+import itertools
 import json
 import re
 import subprocess
@@ -22,6 +23,7 @@ from wmloop.config.presets import PROFILES, Package, package_of, profile, publis
 from wmloop.config.text import from_toml, to_toml
 from wmloop.errors import EnvironmentFailedError, UsageError
 from wmloop.pipelines import PIPELINES
+from wmloop.spaces import Vector
 from wmloop.starting import with_version
 from wmloop.store import Store
 
@@ -223,11 +225,14 @@ def test_a_version_is_found_in_the_module_that_registers_it_and_none_is_made_up(
 
 def test_what_is_known_of_an_environment_is_its_spec_and_its_spaces_in_words():
     told = envs.known(EnvConfig(id="CartPole-v1"))
-    assert told == envs.Known("CartPole-v1", "4 numbers", "one of 2", 500, 475.0)
+    assert told[:6] == ("CartPole-v1", "4 numbers", "one of 2", 500, 475.0, None)
+    actions, observations = told.spaces or ()
+    assert (actions.record(), observations) == ({"kind": "discrete", "size": 2}, Vector(4))
     assert envs.known(EnvConfig(id="CartPole-v1", kwargs={"max_episode_steps": 9})).max_episode_steps == 9
     told = envs.known(EnvConfig(id=known("Letters")))
     assert told.observations == "a dictionary of text: Text, where: 2 numbers from -1 to 1"
     assert told[2:5] == ("one of 26", None, None)
+    assert told.spaces is None
 
 
 @pytest.mark.parametrize(
@@ -265,8 +270,10 @@ def written(tmp_path, environment, *words):
     return (tmp_path / "made.toml").read_text()
 
 
-@pytest.mark.parametrize("pipeline", PIPELINES.own)
-@pytest.mark.parametrize("environment", ["CartPole-v1", "CarRacing-v3", TINY_ID])
+@pytest.mark.parametrize(
+    ("environment", "pipeline"),
+    [("CartPole-v1", "world-model"), *itertools.product(["CarRacing-v3", TINY_ID], PIPELINES.own)],
+)
 def test_settings_to_start_from_are_those_that_hold_whether_lines_are_taken_out_of_comments_or_not(
     environment, pipeline, tmp_path
 ):

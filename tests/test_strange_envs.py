@@ -201,7 +201,7 @@ def test_an_episode_has_the_configured_frames_at_most_also_within_a_decision() -
         ("Denormal", "dimension 1 has no room"),
         (
             "NoActions",
-            r"has the actions Box\(\[\], \[\], \(0,\), float32\), and wmloop drives by a bounded Box, a Discrete",
+            r"has the actions Box\(\[\], \[\], \(0,\), float32\), and wmloop needs as action space a bounded Box, a Discrete",
         ),
         ("NoActionSpace", "declares no action_space"),
         ("Endlessly", r"wmloop looks at pictures: a Box with bounds.*vectors: a Box of up to 1024 numbers"),
@@ -582,7 +582,7 @@ def test_an_imported_agent_loads_no_module_that_its_file_names_without_being_tru
     for name in ("friend", "copied"):
         done = CliRunner().invoke(app, [command, name, "--runs", str(tmp_path)])
         assert done.exit_code == 2
-        assert "names the module 'evil_module', which would be loaded and executed here" in done.output
+        assert "names the module 'evil_module', which is code. That code would be executed here" in done.output
         assert "--trust-env" in done.output
     shown = ["--to", str(tmp_path / "drive.gif")] if command == "play" else []  # there may be no display
     trusted = CliRunner().invoke(app, [command, "friend", *shown, "--runs", str(tmp_path), "--trust-env"])

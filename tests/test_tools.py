@@ -237,6 +237,14 @@ def test_every_setting_is_explained_with_its_default_and_what_presets_have():
                 assert told[name].presets.get(preset, told[name].default) == value
 
 
+def test_a_preset_that_sets_the_default_is_named_because_it_holds_over_a_profile():
+    told = {setting.name: setting for setting in explain()}
+    assert told["env.action_repeat"].presets["paper"] == told["env.action_repeat"].default == 1
+    assert build_config("laptop").env.action_repeat == 4
+    assert build_config("paper").env.action_repeat == 1
+    assert "smoke" not in told["env.action_repeat"].presets
+
+
 def test_words_choose_settings_and_a_typo_is_answered_with_the_nearest():
     assert [setting.name for setting in explain("memory.hidden_size")] == ["memory.hidden_size"]
     assert all(setting.name.startswith("dream.") for setting in explain("dream"))

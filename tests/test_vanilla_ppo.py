@@ -41,7 +41,8 @@ from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.player import Plain, Player
 from wmloop.seeding import fresh_seeds
 from wmloop.serving.agent import Served
-from wmloop.spaces import BoxActions
+from wmloop.serving.vanilla_ppo import fits
+from wmloop.spaces import BoxActions, DiscreteActions, PictureAndVector, Pixels, Vector
 from wmloop.store import Store
 from wmloop.training.networks import load, load_optimizer, save, save_optimizer
 from wmloop.training.vanilla_ppo import batch
@@ -317,6 +318,42 @@ def test_the_live_view_tells_its_scores_and_of_no_dream(finished):
     assert "learner" in shown
     assert "dream" not in shown
     assert "nan" not in shown
+
+
+BOX, CHOICE, PICTURE = BoxActions([-1], [1]), DiscreteActions(2), Pixels(64, 64)
+
+
+@pytest.mark.parametrize(
+    ("actions", "observations", "said"),
+    [
+        (CHOICE, PICTURE, r"takes one of 2 actions, and .*: train in it with --pipeline world-model$"),
+        (
+            CHOICE,
+            Vector(4),
+            r"shows a vector and takes one of 2 actions, and .*: train in it with --pipeline world-model$",
+        ),
+        (BOX, Vector(4), r"shows a vector, and .*world-model, or look at what is drawn: --set env.pixels=true$"),
+        (BOX, PictureAndVector(PICTURE, Vector(4)), r"a picture and a vector, and .* --set env.observation=\[KEY\]$"),
+    ],
+    ids=["choice", "both", "vector", "more than a picture"],
+)
+def test_what_it_cannot_see_or_do_is_refused_with_what_would_fit(actions, observations, said):
+    with pytest.raises(UsageError, match=said):
+        fits(tiny(), actions, observations)
+    fits(tiny(), BOX, PICTURE)
+
+
+def test_an_environment_that_does_not_fit_is_refused_before_there_is_a_run_or_a_file(tmp_path):
+    runs, file = tmp_path / "runs", tmp_path / "cartpole.toml"
+    for words in (
+        ["start", "v", "--preset", "smoke", "--env", "CartPole-v1", "--runs", runs],
+        ["init", "CartPole-v1", "--to", file],
+    ):
+        refused = wmloop(*words, *PPO)
+        assert refused.exit_code == 2
+        assert "takes only pictures and Box actions: train in it with --pipeline world-model" in refused.stderr
+    assert not (runs / "v").exists()
+    assert not file.exists()
 
 
 def test_a_fork_may_change_how_it_learns_but_not_its_network_nor_its_pipeline(finished, tmp_path):

@@ -152,7 +152,7 @@ def test_the_screen_tells_all_that_matters(width):
     for wanted in (
         "brave-run", "cpu", "iteration 4 (5 of 12)", "goal 900", "8 h at most", "best 612 (iteration 2)",
         "rollout", "vision", "memory", "controller", "evaluate", "explore 512", "recon 31.2", "38 s", "62%",
-        "31.2k sequence-steps/s", "7.3 s left", "nll", "28.6", "real", "540", "M 650", "snapshot",
+        "31.2k sequence-steps/s", "7.3 s left", "nll", "28.6", "score", "540", "M 650", "snapshot",
         "committed 0004/vision",
     ):  # fmt: skip
         assert wanted in text, wanted
@@ -201,7 +201,7 @@ def test_the_goals_eta_goes_by_the_last_three_scores_and_is_silent_where_they_fa
     assert at(0, 100, 300, 500).goal_in(160.0) == pytest.approx(2 * (4 * 60 + 60) / 4)
     assert at(100, 300, 50).goal_in(100.0) is None
     assert at(100, 950).goal_in(100.0) is None
-    assert "goal 900 in 3:00+" in "\n".join(drawn(at(100, 300), 80, 24, now=100.0))
+    assert "goal 900 in 3:00 or more" in "\n".join(drawn(at(100, 300), 80, 24, now=100.0))
 
 
 def test_what_was_said_a_while_ago_is_no_news_any_more():

@@ -36,7 +36,8 @@ def metrics() -> str:
         "in `wmloop.Run(...).metrics`. `seconds` is in each stage: how long it took. The words are in the\n"
         "[glossary](../glossary.md). V is the VAE, M the recurrent model, C the policy; an agent step (in names:\n"
         "`decisions`) is one action, repeated for `env.action_repeat` frames. A metric that cannot be computed is\n"
-        "left out.\n",
+        "left out. What is measured at each training step (losses and what PPO tells) is exponentially smoothed over these\n"
+        "steps: 0.98 of the value so far, 0.02 of the new one.\n",
         f"The last two columns are measured on CarRacing-v3: least and greatest value in the first and in the last\n"
         f"iteration of three runs; an empty cell: not written then.\n"
         f"Source: [{Path(NORMAL).name}](../{NORMAL}), {source.lstrip('# ')}.",
@@ -68,7 +69,9 @@ def event_page() -> str:
     page = [
         "# Events\n",
         "The objects of `--progress json` and of `events.jsonl`, one a line. Each has `time` (UTC, ISO 8601) and `event`, the\n"
-        "name below; numbers that are not finite are `null`. How to read them: [events](../events.md).",
+        "name below; numbers that are not finite are `null`. How to read them: [events](../events.md).\n\n"
+        "`events.jsonl` also has `SessionStarted`, which `--progress json` does not have: one for each process that trains\n"
+        "the run, with `changed`, the settings that differ from the run's own, by dotted name.",
         _MADE,
     ]
     for kind in get_args(events.Event):

@@ -24,11 +24,12 @@ wmloop start --preset gpu --print-config
 
 A profile holds settings that suit one environment id (`wmloop tasks` lists them). Settings come from, in this order, later
 ones win: the defaults, the environment's profile, the preset, `--config FILE.toml`, `--set NAME=VALUE`, options. The last
-column names the presets, and the profiles by their environment, that have another value. A run's settings are written
-into its folder once, and `resume` uses those. It may change `budget.*`, `store.*`, what depends on the machine (`device`,
-`threads`, `precision`, `env.num_envs`) and what does not affect results (`env.engine`, `env.worker_timeout`,
-`vision.frame_cache`). `fork` makes a new run, in which all settings but the pipeline and the networks' shapes may change.
-An unknown name is refused, and the nearest one is named. This page is made by `python -m tools.reference`.
+column names the presets that set it, also to the default (which then holds over the profile), and the profiles, by their
+environment, that have another value. A run's settings are written into its folder once, and `resume` uses those. It may
+change `budget.*`, `store.*`, what depends on the machine (`device`, `threads`, `precision`, `env.num_envs`) and what does not
+affect results (`env.engine`, `env.worker_timeout`, `vision.frame_cache`). `fork` makes a new run, in which all settings but
+the preset, the pipeline and the networks' shapes may change. An unknown name is refused, and the nearest one is named. This
+page is made by `python -m tools.reference`.
 
 An *agent step* (in names: `decisions`) is one action of the policy, repeated for `env.action_repeat` environment steps
 (in names: `frames`). *Imagined episodes* (dreams) are those of the world model. Presets `gpu` and `paper` are not

@@ -82,7 +82,11 @@ class Run:
 
     @property
     def best(self) -> int | None:
-        """Return the iteration of the best agent by its evaluation score; None if none was evaluated."""
+        """Return the iteration of the best agent; None if none was evaluated.
+
+        It has the highest mean score less one standard error: over its confirming episodes where its iteration has any, else
+        over the held-out ones.
+        """
         best = self._history().best_evaluation()
         return None if best is None else best.iteration
 
@@ -96,8 +100,8 @@ class Run:
         """Return the best agent, or that of an iteration.
 
         Raises:
-            UsageError: there is none, or the run was imported from a file that names a module of its environment, and
-                `trust_env` does not say that it may be loaded.
+            UsageError: there is none, or the run was imported from a file that names a module, or gives its environment text
+                by which code could be loaded, and `trust_env` does not say that it may.
         """
         require_trust(self._store, self.config, trust_env)
         history = self._history()
@@ -208,9 +212,18 @@ def dream(
 
     It branches off the first real episode of `wmloop eval` with this `seed`, after a few agent steps. It ends once the
     episode has more probably terminated than not (dreams in training are never ended so), or after as many frames as a
-    real episode has. Each Moment is one agent step of the dream and has the `dream`'s image and vector, if the world model
-    predicts them, the reward, the probability that the episode has terminated, the action and the critic's value (see
-    player.Moment).
+    real episode has. Each Moment is one agent step of the dream; the first is the real moment that it branches off. Its
+    fields:
+
+    * `pictures["dream"]`: the image (H, W, 3) uint8, and `vectors["dream"]`: the vector (n,) in the environment's units;
+      missing where the world model does not predict them
+    * `decision`: agent steps of the dream so far, and `frames`: the frames that they are
+    * `reward`: predicted for the step that led here, already weighted by the probability that the dream has come to that
+      step; `score`: the sum of these so far
+    * `done`: the probability that this step ends the episode, given that the dream has come to it
+    * `ended`: empty until the last moment, which says how the dream ended
+    * `action`: what the agent does next, in the environment's units
+    * `value`: the critic's estimate of the discounted rewards from here on; NaN without a critic
 
     >>> import itertools, wmloop
     >>> moments = list(itertools.islice(wmloop.dream("demo", seed=1), 5))

@@ -195,7 +195,7 @@ def instructions() -> str:
 _MEANINGS = (
     (
         ("processor", "instructions", "GPU", "torch", "numpy"),
-        "from here on its numbers are not bit for bit those of the other machine",
+        "from here on its numbers are not bit for bit what they would have been",
     ),
     (
         ("gymnasium", "Box2D", "drawing"),
@@ -205,7 +205,7 @@ _MEANINGS = (
 
 
 def differences(facts: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return how the machine of the facts `now` is not that of a run's `facts`, and what that means for its numbers.
+    """Return what of the facts `now` is not as in a run's `facts`, and what that means for its numbers.
 
     Of what either does not say, as older facts do not, nothing is said.
     """
@@ -215,7 +215,7 @@ def differences(facts: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         known = [name for name in names if name in then and name in here]
         if changed := [f"{name} {here[name]}, was {then[name]}" for name in known if here[name] != then[name]]:
             told.append(
-                f"this machine is not the one on which the run started: {'; '.join(changed)}. The run continues, but {meaning}"
+                f"what the run started with has changed: {'; '.join(changed)}. The run continues, but {meaning}"
             )
     return told
 

@@ -166,10 +166,10 @@ def _temporary(runs: Path) -> Finding:
         return Finding(
             "sockets",
             "note",
-            f"and shared memory are in {place}, because TMPDIR {said} {fault}",
+            f"with shared memory in {place}, because TMPDIR {said} {fault}",
             "set TMPDIR to another folder",
         )
-    return Finding("sockets", "good", f"and shared memory are in {place}")
+    return Finding("sockets", "good", f"with shared memory in {place}")
 
 
 def _disk(runs: Path) -> Finding:

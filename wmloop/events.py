@@ -30,7 +30,10 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class StageStarted:
-    """Announce a stage; `total` counts the units its Progress events will reach."""
+    """Announce a stage; `total` counts the units its Progress events will reach.
+
+    The stage evaluate sends it a second time where it goes on to the confirming episodes.
+    """
 
     iteration: int
     stage: str

@@ -67,17 +67,22 @@ def history_of(store: Store, config: RunConfig) -> History:
 
 
 def named_code(store: Store, config: RunConfig) -> str | None:
-    """Return in words what an imported agent's file names that is code here: a module, or an environment with words for one.
+    """Return in words what an imported agent's file does that runs code here, or may: a verb and what it names.
 
-    None where it names nothing, and where the run is no imported one.
+    That is a module, or text among an environment's keyword arguments. None where there is nothing of it, and where the run
+    is no imported one.
     """
     if "imported" not in store.facts:
         return None
     owners = [name.rpartition(":")[0] for name in (config.env.id, config.env.engine, config.pipeline)]
     if modules := sorted({repr(module) for module in owners if module}):
-        return f"the module {' and '.join(modules)}"
-    words = [value for value in config.env.kwargs.values() if isinstance(value, str)]
-    return f"the environment {config.env.id!r} with {', '.join(map(repr, words))}" if words else None
+        return f"names the module {' and '.join(modules)}, which is code"
+    words = [f"{name}={value!r}" for name, value in config.env.kwargs.items() if isinstance(value, str)]
+    if not words:
+        return None
+    many = len(words) > 1
+    what, told = ("keyword arguments", "texts") if many else ("keyword argument", "a text")
+    return f"gives the environment {config.env.id!r} the {what} {', '.join(words)}, {told} by which it could load code"
 
 
 def require_trust(store: Store, config: RunConfig, trusted: bool) -> None:
@@ -88,6 +93,6 @@ def require_trust(store: Store, config: RunConfig, trusted: bool) -> None:
     """
     if not trusted and (named := named_code(store, config)) is not None:
         raise UsageError(
-            f"{store.name} was imported, and its file names {named}, which would be loaded and executed here: if you trust"
-            " its origin, add --trust-env"
+            f"{store.name} was imported, and its file {named}. That code would be executed here: if you trust its origin, add"
+            " --trust-env"
         )

@@ -137,8 +137,10 @@ def begin(config: RunConfig, root: Path, name: str | None, printed: list[str], g
         require_new(root, name)
     for registry in (PIPELINES, ENGINES, PROFILES):
         registry.require_unique()
-    get(config.pipeline).check()
-    warnings, limit = check_environment(config.env, printed.append)
+    pipeline = get(config.pipeline)
+    pipeline.check()
+    warnings, limit, actions, observations = check_environment(config.env, printed.append)
+    pipeline.fitter(config, actions, observations)
     derived = []
     if config.env.episode_frames is None:
         config = with_settings(config, {"env": {"episode_frames": limit or config.env.most_frames}})

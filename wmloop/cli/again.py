@@ -143,8 +143,8 @@ def _stretches(store: Store, config: RunConfig, end: int, notes: list[str]) -> l
             last, changed = stretches[-1], {}
             machine = [name for name in _DECISIVE[1:] if decisive[name] != last.decisive[name]]
             if machine and begun >= iteration:
-                notes.append(f"Inside iteration {iteration} {' and '.join(machine)} changed: repeated, that iteration may"
-                             " differ in its last bits.")  # fmt: skip
+                notes.append(f"Inside iteration {iteration} {' and '.join(machine)} changed: repeated, that iteration will"
+                             " not be bit for bit the same, and may give another agent.")  # fmt: skip
             if decisive != last.decisive:
                 kept = [stretch for stretch in stretches if stretch.first < iteration]
                 stretches = [*kept, _Stretch(iteration if kept else 0, decisive)]

@@ -89,8 +89,7 @@ def import_(
         print_json("import", run=store.name, path=str(store.path), imported=store.facts["imported"])
     named, trust = named_code(store, stored_config(store)), trust_of(store)
     if named is not None:
-        say(f"note: its file names {named}, which is code: play, eval and report load it only with --trust-env, if you trust"
-            " its origin")  # fmt: skip
+        say(f"note: its file {named}: play, eval and report load it only with --trust-env, if you trust its origin")
     say_next({
         "watch it": play_command(store.path, *trust),
         "score it on fresh episodes": command("eval", store.path, *trust),

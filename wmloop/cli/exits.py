@@ -18,6 +18,7 @@ from wmloop.commands import wmloop
 from wmloop.errors import RenamedWarning, StorageError, WmloopError
 
 DOCTOR_FOUND, OUT_OF_MEMORY, INTERRUPTED, _BROKEN_PIPE = 5, 71, 130, 141
+_SAVED = "start, resume and fork save first, unless it comes again, 2 s later or more"
 #: What each exit code means.
 EXIT_CODES = {
     0: "done; also where training used up its budget before the goal was reached",
@@ -30,10 +31,10 @@ EXIT_CODES = {
     OUT_OF_MEMORY: "there is not enough memory",
     74: "a file cannot be read or written: disk full, read-only, no permission, too many open files",
     75: "another process is writing the run",
-    129: "the terminal was closed (SIGHUP); what was done is saved",
-    INTERRUPTED: "Ctrl-C (SIGINT); what was done is saved",
+    129: f"the terminal was closed (SIGHUP); {_SAVED}",
+    INTERRUPTED: f"Ctrl-C (SIGINT); {_SAVED}",
     _BROKEN_PIPE: "the reader of stdout closed it, as `head` does (SIGPIPE); start, resume, fork and watch go on without it",
-    143: "SIGTERM; what was done is saved",
+    143: f"SIGTERM; {_SAVED}",
 }
 _REFUSALS = {
     getattr(errno, name)

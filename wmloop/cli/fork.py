@@ -63,8 +63,8 @@ def fork(
     """Begin a new run from an iteration of another one.
 
     The new run gets a copy of the other one up to and including that iteration, and trains on from there; the other stays
-    as it is. Every setting may change except the pipeline and the networks' shapes. If none changes, the new run repeats
-    the other one. --hours includes those of the copied iterations.
+    as it is. Every setting may change except the preset, the pipeline and the networks' shapes. If none changes, the new run
+    repeats the other one. --hours includes those of the copied iterations.
     """
     from wmloop.config.text import to_toml
     from wmloop.starting import on_this_machine, require_new

@@ -16,6 +16,7 @@ from wmloop.cli.outputs import require_room
 from wmloop.cli.tasks import flat, task_ids
 from wmloop.commands import quoted, wmloop
 from wmloop.errors import StorageError, UsageError
+from wmloop.opening import pipeline_of
 
 if TYPE_CHECKING:
     from wmloop.config import RunConfig
@@ -45,8 +46,9 @@ def init(
     """Write settings for an environment to a file to edit.
 
     The environment is made once. What follows from it, its time limit and the score that counts as its solution, is filled
-    in. The other settings that an environment often needs are in comments, with their meaning, the value that they have and
-    whose it is. A file that is there is never overwritten. An environment that `wmloop start` refuses is refused here, too.
+    in. The other settings that an environment often needs are in comments, with their meaning, their value, and whether it is
+    the default or the profile's. A file that is there is never overwritten. An environment that `wmloop start` refuses is
+    refused here, too.
     """
     from wmloop.config import build_config
     from wmloop.envs import known
@@ -59,9 +61,9 @@ def init(
     system = {} if pipeline is None else {"pipeline": pipeline}
     config = build_config("laptop", *with_version([{"env": {"id": environment}}]), system)
     told = known(config.env)
-    if told.misfit is not None:
+    if (misfit := _misfit(config, told)) is not None:
         shown = wmloop("start", *(["--pipeline", pipeline] if pipeline else []), "--env", environment, "--print-config")
-        raise UsageError(f"{told.misfit} (`{shown}`, with such a --set, prints settings for a file)")
+        raise UsageError(f"{misfit} (`{shown}`, with such a --set, prints settings for a file)")
     text = "\n".join(_lines(config, told, system, path)) + "\n"
     try:
         with path.open("x", encoding="utf-8") as file:
@@ -74,6 +76,17 @@ def init(
         raise StorageError(f"cannot write {path}: {error.strerror or error}; say another place with --to") from None
     say(f"{path}: {config.env.id} shows {told.observations}; an action is {told.actions}")
     say_next({"train, once the file is as you want it": wmloop("start", "--config", str(path))})
+
+
+def _misfit(config: RunConfig, told: Known) -> str | None:
+    """Return why wmloop, or the pipeline, cannot train in an environment; None where it can."""
+    if told.spaces is None:
+        return told.misfit
+    try:
+        pipeline_of(config).fitter(config, *told.spaces)
+    except UsageError as error:
+        return str(error)
+    return None
 
 
 def _lines(config: RunConfig, told: Known, system: Mapping[str, str], path: Path) -> Iterator[str]:

@@ -16,12 +16,12 @@ from wmloop.cli.exits import guarded, say, say_next
 from wmloop.cli.opening import commits, open_run, play_command, trust_of
 from wmloop.cli.options import JsonOption, NameArgument, RunsOption, print_json
 from wmloop.cli.tables import print_table
-from wmloop.commands import command
+from wmloop.commands import command, wmloop
 from wmloop.errors import StoreCorruptError, WmloopError
-from wmloop.opening import pipeline_of, stored_config
+from wmloop.opening import pipeline_of, ships, stored_config
 
 if TYPE_CHECKING:
-    from wmloop.store import Evaluation, Version
+    from wmloop.store import Evaluation, Store, Version
 
 
 @guarded
@@ -53,9 +53,9 @@ def runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
 
 @guarded
 def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
-    """List the stage outputs of a run, with their metrics.
+    """List the stage outputs of a run (its versions), with their metrics.
 
-    A *version* is the output of one stage in one iteration. Below them are the results of `wmloop eval`.
+    A stage output is what one stage wrote in one iteration. Below them are the results of `wmloop eval`.
     """
     from wmloop.view.words import figure, size, span
 
@@ -130,8 +130,7 @@ def verify(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: 
             + (", ..." if foreign[8:] else "")
         )
     if faults:
-        say(f"error: {len(faults)} faults in the run {store.name}; move the folder of a damaged stage output elsewhere,"
-            f" and `{command('resume', store.path)}` computes it again")  # fmt: skip
+        say(f"error: {len(faults)} fault{'s' * (len(faults) > 1)} in the run {store.name}; {_mended(store)}")
         raise typer.Exit(StoreCorruptError.exit_code)
     if "imported" in store.facts:
         say_next({"watch it": play_command(store.path, *trust_of(store))})
@@ -141,6 +140,17 @@ def verify(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: 
         say_next(
             {"continue it": command("resume", store.path, *more(store)), "see what it did": command("log", store.path)}
         )
+
+
+def _mended(store: Store) -> str:
+    """Return what to do about a damaged run: one that is an agent alone has nothing to compute it again from."""
+    if ships(store):
+        return "it comes with wmloop: install wmloop again"
+    if "imported" in store.facts:
+        return f"remove its folder {store.path}, and import its file again with `{wmloop('import')}`"
+    return (
+        f"move the folder of a damaged stage output elsewhere, and `{command('resume', store.path)}` computes it again"
+    )
 
 
 def _summary(root: Path, name: str) -> dict[str, Any]:

@@ -71,7 +71,14 @@ ProgressOption = Annotated[
         " none: nothing."
     ),
 ]
-PipelineOption = Annotated[str | None, typer.Option(metavar="PIPELINE", help="What to train. Without it world-model.")]
+PipelineOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PIPELINE",
+        help="What to train: world-model, vanilla-ppo (PPO in the real environment, for pictures and Box actions), or a"
+        " pipeline of an installed package. Without it world-model.",
+    ),
+]
 TrackOption = Annotated[
     bool, typer.Option("--track", help="Also write TensorBoard logs, to tensorboard/ in the run's folder.")
 ]
@@ -79,7 +86,8 @@ TrustOption = Annotated[
     bool,
     typer.Option(
         "--trust-env",
-        help="Allow the Python module that an imported agent names for its environment to be imported, which runs its code.",
+        help="Load an imported agent's environment although its file names a Python module, or gives it text by which it could"
+        " load code: that code runs here.",
     ),
 ]
 DeviceOption = Annotated[

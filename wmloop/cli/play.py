@@ -66,9 +66,10 @@ def play(
 
     In the real environment each image has its reconstruction by the VAE and the world model's prediction beside it; in a
     dream every image comes from the world model. Vectors are plotted, number by number, real and predicted; a dream
-    of them is drawn by the environment's renderer where that can be set. Keys: m switches between you (arrow keys, or
-    0 to 9 for Discrete actions) and the policy; space pauses; . makes one agent step; tab switches between real, both
-    and dream; t and T lower and raise the dream's temperature; r restarts; v records; ? lists the keys; q quits.
+    of them is drawn by the environment's renderer where the environment's state can be set to the predicted vector
+    (CartPole, MountainCar). Keys: m switches between you (arrow keys, or 0 to 9 for Discrete actions) and the policy; space
+    pauses; . makes one agent step; tab switches between real, both and dream; t and T lower and raise the dream's temperature;
+    r restarts; v records; ? lists the keys; q quits.
     """
     if best:
         say("note: play --best is called play now: it uses the best agent")

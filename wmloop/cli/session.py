@@ -160,9 +160,10 @@ class Session:
 
     def _stopping(self, signum: int) -> None:
         assert self._view is not None
+        once_more = "press it again" if signum == signal.SIGINT else "send it again"
         self._view.notice(
             f"{signals.NAMES[signum]}: saving {self._place}, then stopping"
-            f" (again after {signals.SAME_SECONDS:g} s: exit now)"
+            f" ({once_more}, {signals.SAME_SECONDS:g} s later or more, to exit without saving)"
         )
 
     def _leaving(self, signum: int) -> None:

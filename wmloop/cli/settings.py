@@ -37,7 +37,8 @@ def settings(
 ) -> None:
     """List the settings, with what each one means.
 
-    Beside each is its default (the preset laptop changes none), and the values of other presets and of environments' profiles.
+    Beside each is its default (the preset laptop changes none), the values of the presets that set it, and those of
+    environments' profiles that have another.
     """
     _print_catalogue(word, pipeline, as_json)
 

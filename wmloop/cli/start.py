@@ -34,8 +34,9 @@ def start(
     preset: Annotated[
         Literal["smoke", "laptop", "gpu", "paper"] | None,
         typer.Option(
-            help="Preset that the settings start from. Without it gpu where there is CUDA, else laptop. No complete run was"
-            " made with gpu and paper yet."
+            help="Preset that the settings start from. smoke: a short test; laptop: the defaults, for two CPU cores; gpu:"
+            " larger; paper: after Ha and Schmidhuber 2018. Without it gpu where there is CUDA, else laptop. No complete run"
+            " was made with gpu and paper yet."
         ),
     ] = None,
     pipeline: PipelineOption = None,
@@ -44,7 +45,7 @@ def start(
         typer.Option(
             metavar="ID",
             help="The environment: a Gymnasium id, or module:ID; without a version the newest. `wmloop tasks` lists those"
-            " that settings are known for. Without it that of the settings.",
+            " that settings are known for. Without it env.id of --config or --set, else CarRacing-v3.",
         ),
     ] = None,
     config: Annotated[
@@ -64,7 +65,8 @@ def start(
         typer.Option(
             metavar="SCORE",
             help="Stop once the mean score of the evaluation reaches this and further episodes confirm it with 95%"
-            " confidence. Without it the goal of the environment's profile, if any.",
+            " confidence. Without it that of the settings or of the environment's profile, else its reward_threshold in"
+            " Gymnasium, if it has one.",
         ),
     ] = None,
     device: Annotated[

@@ -35,8 +35,8 @@ def tasks(
 ) -> None:
     """List the environments that wmloop has settings for.
 
-    Beside each stand its spaces, the goal, the best score that was published, and whether its package is installed. Any
-    other Gymnasium environment can be trained in, too: `wmloop init ID` writes settings for it.
+    Beside each stand its spaces, the goal, the highest of the published scores that its profile lists, and whether its package
+    is installed. Most other Gymnasium environments can be trained in, too: `wmloop init ID` writes settings for one.
     """
     from wmloop.config.presets import PROFILES
 

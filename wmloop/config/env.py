@@ -110,8 +110,9 @@ class EnvConfig(Part):
         str,
         AfterValidator(_named),
         Field(
-            description="Gymnasium id, or module:id; its observations are pictures, vectors or a Dict of both, its actions"
-            " Discrete or a bounded Box"
+            description="Gymnasium id, or module:id; its observations are a picture, a vector (Box, Discrete, MultiDiscrete"
+            " or MultiBinary) or a Dict of these with one picture at most, its actions a bounded Box, a Discrete, or a"
+            " MultiDiscrete or MultiBinary of at most 64 combinations"
         ),
     ] = "CarRacing-v3"
     kwargs: Annotated[
@@ -166,7 +167,8 @@ class EnvConfig(Part):
         AfterValidator(_five),
         Field(
             description="Discrete actions, in `wmloop play`: the actions of no key, left, right, up and down (empty: by"
-            " the environment's own names of its actions if it has some, else 0, 1, 2, 3, 4)"
+            " the environment's own names of its actions if it has some; else of two actions 0 is left and 1 is right, and of"
+            " more it is 0, 1, 2, 3, 4)"
         ),
     ] = ()
     episode_frames: Annotated[

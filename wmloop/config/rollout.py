@@ -44,8 +44,8 @@ class RolloutConfig(Part):
     perturb_prob: Annotated[
         Share,
         Field(
-            description="probability per agent step that a perturbation begins: an offset that is added to the"
-            " action for some steps, so that the data show how to recover"
+            description="probability per agent step that a perturbation begins, for some agent steps, so that the data show"
+            " how to recover. Box: an offset that is added to the action; Discrete: a random action in its place, held"
         ),
     ] = 0.0
     perturb_decisions: Annotated[
@@ -56,6 +56,7 @@ class RolloutConfig(Part):
     perturb_std: Annotated[
         Weight,
         Field(
-            description="standard deviation of a perturbation in each action dimension, in units of half the action's range"
+            description="Box actions: standard deviation of a perturbation in each dimension, in units of half the action's"
+            " range"
         ),
     ] = 0.8

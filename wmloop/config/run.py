@@ -22,7 +22,10 @@ class EvaluateConfig(Part):
 
     episodes: Annotated[
         Count,
-        Field(le=1_000_000, description="evaluation episodes after each iteration; their seeds are never trained on"),
+        Field(
+            le=1_000_000,
+            description="evaluation episodes after each iteration; their seeds are never trained on, but they rank iterations",
+        ),
     ] = 20
     confirm_episodes: Annotated[
         Count,
@@ -86,15 +89,16 @@ class RunConfig(Part):
         AfterValidator(_known),
         Field(
             description="named size of a run that the other settings start from. smoke: a short test that everything works;"
-            " laptop; gpu (untested; `wmloop start` takes it where there is CUDA); paper (data and networks after Ha and"
-            " Schmidhuber 2018, but PPO trains an MLP; untested)"
+            " laptop: the defaults, for two CPU cores and a few gigabytes of memory; gpu: more environments, dreams and units"
+            " (untested; `wmloop start` takes it where there is CUDA); paper: data and networks after Ha and Schmidhuber 2018,"
+            " but PPO trains an MLP (untested)"
         ),
     ] = "laptop"
     pipeline: Annotated[
         Word,
         Field(
-            description="what is trained, by name: world-model, or vanilla-ppo (PPO in the real environment);"
-            " packages can add more"
+            description="what is trained, by name: world-model, or vanilla-ppo (PPO in the real environment; it takes pictures"
+            " and Box actions only); packages can add more"
         ),
     ] = "world-model"
     seed: Annotated[
@@ -118,7 +122,8 @@ class RunConfig(Part):
         Field(
             description="fp32: full precision; tf32, bf16: the inputs of matrix products are rounded to that format,"
             " all else is float32; bf16-mixed: as bf16, and LSTM, policy and value function are trained in mixed"
-            " precision; auto: what was measured to be fastest on this kind of processor"
+            " precision; auto: tf32 on CUDA (not measured); on a CPU bf16-mixed where that was measured to be faster, on"
+            " processors with AMX and AMD's with AVX-512 BF16, else fp32"
         ),
     ] = "auto"
     budget: BudgetConfig = BudgetConfig()

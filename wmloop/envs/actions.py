@@ -19,8 +19,8 @@ _NARROWEST, _STEPS = 1e-30, 256
 #: Choices that one action may have, and combinations of several smaller ones.
 _CHOICES, _COMBINATIONS = 1024, 64
 _FITTING = (
-    f"wmloop drives by a bounded Box, a Discrete of 2 to {_CHOICES} actions, or a MultiDiscrete or MultiBinary of at most"
-    f" {_COMBINATIONS} combinations"
+    f"wmloop needs as action space a bounded Box, a Discrete of 2 to {_CHOICES} actions, or a MultiDiscrete or MultiBinary of"
+    f" at most {_COMBINATIONS} combinations"
 )
 
 
@@ -46,7 +46,7 @@ def actions_of(
     `arrow_keys` and `names` are as DiscreteActions has them. With `bins` one of several is chosen as BinnedActions says.
 
     Raises:
-        UsageError: wmloop does not drive by such a space; the message names `who`, and says what would fit.
+        UsageError: wmloop cannot act in such a space; the message names `who`, and says what would fit.
     """
     if isinstance(space, spaces.Box) and space.low.size:
         _check_bounds(who, space)
@@ -108,7 +108,7 @@ class Choices:
         self.spec: ActionSpec = DiscreteActions(math.prod(sizes), arrow_keys, names)
         self._space, self._sizes, self._start = space, tuple(sizes), start
         self._several = not isinstance(space, spaces.Discrete)
-        self.note = f"its actions are one of {self.spec.size}"
+        self.note = f"an action is one of {self.spec.size}"
         if self._several:
             self.note += f": the combinations of {space}, the last entry changing fastest"
 
@@ -164,6 +164,6 @@ def _check_bounds(who: str, action: spaces.Box) -> None:
             i = int(np.flatnonzero(wrong)[0])
             bounds = f"{action.low.flat[i]} to {action.high.flat[i]}"
             raise UsageError(
-                f"{who} has an action whose dimension {i} has {words} ({bounds}): wmloop drives by a bounded Box: give the"
-                " environment one as its action_space, such as Box(-1, 1, (n,))"
+                f"{who} has an action whose dimension {i} has {words} ({bounds}): wmloop needs as action space a bounded Box:"
+                " give the environment one, such as Box(-1, 1, (n,))"
             )

@@ -59,10 +59,12 @@ def _misfits_of_driving(config: EnvConfig, actions: ActionSpec) -> list[str]:
                 " mean: give []"
             )
         elif length not in (0, size):
-            what = "numbers" if key == "initial_offset" else "pairs, such as [-0.5, 0.5],"
+            offset = key == "initial_offset"
+            what = "numbers" if offset else "pairs, such as [-0.5, 0.5],"
+            empty = "adds nothing" if offset else "leaves it to the action's range"
             wrong.append(
                 f"env.random_policy.{key} has {length} entries, and {config.id!r} has {size} action dimensions: give {size}"
-                f" {what} or [], which leaves it to the action's range"
+                f" {what} or [], which {empty}"
             )
     return wrong
 

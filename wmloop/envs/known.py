@@ -20,13 +20,15 @@ from wmloop.envs.fitting import fit
 from wmloop.envs.making import drawn_space, make
 from wmloop.envs.starting import clean_start, context_for
 from wmloop.errors import EnvironmentFailedError, UsageError, WmloopError
+from wmloop.spaces import ActionSpec, ObservationSpec
 
 
 class Known(NamedTuple):
     """An environment as Gymnasium describes it: its whole id, its spaces in words, and numbers of its spec.
 
     The id has the newest version where it was named without one. A number is None where the spec does not say it. `misfit`
-    says why wmloop cannot run it with the settings that it was made with, as a run that begins does.
+    says why wmloop cannot run it with the settings that it was made with, as a run that begins does; where it can, `spaces`
+    are its actions and observations.
     """
 
     id: str
@@ -35,6 +37,7 @@ class Known(NamedTuple):
     max_episode_steps: int | None
     reward_threshold: float | None
     misfit: str | None = None
+    spaces: tuple[ActionSpec, ObservationSpec] | None = None
 
 
 def known(config: EnvConfig) -> Known:
@@ -78,7 +81,7 @@ def _tell(config: EnvConfig, pipe: Connection, mark: str) -> None:
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     try:
         env, _ = make(config)
-        pipe.send(tuple(_described(config.id, env)._replace(misfit=_misfit(config, env))))
+        pipe.send(tuple(_fitted(config, env, _described(config.id, env))))
         with contextlib.suppress(Exception):
             env.close()
     except WmloopError as error:
@@ -98,12 +101,12 @@ def _described(asked: str, env: Any) -> Known:
     )
 
 
-def _misfit(config: EnvConfig, env: Any) -> str | None:
+def _fitted(config: EnvConfig, env: Any, told: Known) -> Known:
     try:
-        fit(config, env, drawn_space(config, env) if config.pixels else None)
+        actions, observations = fit(config, env, drawn_space(config, env) if config.pixels else None)
     except UsageError as error:
-        return str(error)
-    return None
+        return told._replace(misfit=str(error))
+    return told._replace(spaces=(actions.spec, observations.spec))
 
 
 def in_words(space: spaces.Space[Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from wmloop.config import EnvConfig
@@ -11,7 +13,7 @@ from wmloop.envs.faults import where
 from wmloop.envs.output import Sink
 from wmloop.envs.pool import EnvPool
 from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError, WmloopError
-from wmloop.spaces import Vector
+from wmloop.spaces import ActionSpec, ObservationSpec, Vector
 
 _DECISIONS = 8
 
@@ -62,8 +64,17 @@ class RemoteEnv:
         self._pool.close()
 
 
-def check_environment(config: EnvConfig, output: Sink | None = None) -> tuple[list[str], int | None]:
-    """Make the environment once, drive it for a moment; return what its user should know, and its own limit in frames.
+class Checked(NamedTuple):
+    """What was found of an environment: what its user should know, its own limit in frames, its actions and observations."""
+
+    notes: list[str]
+    frame_limit: int | None
+    actions: ActionSpec
+    observations: ObservationSpec
+
+
+def check_environment(config: EnvConfig, output: Sink | None = None) -> Checked:
+    """Make the environment once, drive it for a moment, and return what was found.
 
     Raises:
         UsageError: its engine is unknown, it does not fit, fails, or does not do what it declares; the message says what
@@ -77,7 +88,7 @@ def check_environment(config: EnvConfig, output: Sink | None = None) -> tuple[li
             notes = pool.examine(config.num_envs)
             if IRREPRODUCIBLE not in notes and not _alike(pool):
                 notes.append(IRREPRODUCIBLE)
-            return notes, pool.frame_limit
+            return Checked(notes, pool.frame_limit, pool.actions, pool.observations)
     except UsageError:
         raise
     except (DivergedError, EnvironmentFailedError) as error:

@@ -5,7 +5,7 @@ docs/reference/metrics.md is made of these tables; beside them it shows what who
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 
@@ -39,11 +39,11 @@ RETURNS = (
            "near `real_return`"),
     Metric("real_return", _REWARD, "higher",
            "real return of the same agent steps, scaled in the same way; it differs from `score`"
-           " because an episode's first `dream.burn_in` agent steps are left out, and so are those"
-           " after `rollout.max_unrewarded` agent steps without reward, which M is not trained on. So it can differ widely"
-           " from a low score"),
+           " because an episode's first `dream.burn_in` agent steps are left out, and so are those after"
+           " `rollout.max_unrewarded` agent steps without a positive reward, which M is not trained on. So it can differ"
+           " widely from a low score"),
     Metric("best_real_return", _REWARD, "higher", "`real_return` of the best single episode",
-           "above `predicted_return`; else a warning is printed"),
+           "above `predicted_return`; the stage evaluate warns where it is not"),
     Metric("real_reward_per_decision", "reward per agent step", "higher", "`real_return` per agent step"),
     Metric("return_gap_points", _REWARD, "near 0", "`predicted_return` minus `real_return`: above 0 M is too optimistic",
            "within 10% of `real_return` once the score is high"),
@@ -54,6 +54,11 @@ RETURNS = (
            "within ±0.1 once the score is high; large while `real_return` is near 0"),
     Metric("return_gap_se", "fraction of `real_return`", "lower", "standard error of `return_gap`"),
 )  # fmt: skip
+#: Of rollouts: of those of their episodes in which the deterministic policy acted.
+QUIET_RETURNS = tuple(
+    replace(m, meaning=f"{m.meaning}; only over the episodes without exploration (`rollout.deterministic_fraction`)")
+    for m in RETURNS
+)
 ENDS = (
     Metric("terminations", _COUNT, "", "episodes that terminated; time limits do not count"),
     Metric("predicted_terminations", _COUNT, "", "sum over all agent steps of the termination probability that M"
@@ -71,21 +76,23 @@ ROLLOUT = (
            " iteration 0 of the random policy, later of C with exploration and perturbations, so below the"
            " evaluation's score"),
     Metric("rewarded_fraction", _SHARE, "higher", "fraction of agent steps with a positive reward"),
-    Metric("reward_rms", _REWARD, "", "root mean square of the rewards that are not 0; the unit of rewards inside"
-           " the networks where `memory.reward_scale` is `auto`"),
+    Metric("reward_rms", _REWARD, "", "root mean square of the rewards that are not 0, without those of steps that terminate"
+           " unless there are no others; the unit of rewards inside the networks where `memory.reward_scale` is `auto`"),
     Metric("truncations_decisions", _COUNT, "", "episodes that were stopped after the agent steps asked for"
            " (`rollout.prefill`)"),
     Metric("truncations_unrewarded", _COUNT, "lower", "episodes that were stopped after `rollout.max_unrewarded`"
            " agent steps without a positive reward"),
     Metric("truncations_environment", _COUNT, "", "episodes that the environment truncated, as at its time limit"),
     Metric("truncations_frames", _COUNT, "", "episodes that reached `env.episode_frames`"),
-    *RETURNS,
-    Metric("open_loop_correlation", "-1 to 1", "higher", "open-loop prediction: M is unrolled from moments of real"
-           " episodes for up to 25 agent steps, with the recorded actions and without observations. This is the"
-           " correlation, over moments, of the predicted and the real sum of"
-           " rewards", "0.8 or more from iteration 2 on"),
-    Metric("open_loop_bias", "fraction of the real sum", "near 0", "(predicted - real) / real sum of rewards in"
-           " these predictions; above 0: too optimistic", "within ±0.15"),
+    *QUIET_RETURNS,
+    Metric("open_loop_correlation", "-1 to 1", "higher", "open-loop prediction of the sum of rewards after moments of real"
+           " episodes, for up to 25 agent steps, with the recorded actions and without observations: M is run as a particle"
+           " filter, 1024 imagined episodes per moment, resampled at each agent step by the probability that C's policy gives"
+           " to the recorded action there. This is the correlation, over moments, of the predicted and the real sum",
+           "0.8 or more from iteration 2 on"),
+    Metric("open_loop_bias", "fraction of the real sum", "near 0", "predicted minus real sum of rewards in these predictions,"
+           " all moments together, divided by the absolute value of the real sum; above 0 M is too optimistic; left out"
+           " where the real sum does not differ clearly from 0", "within ±0.15"),
     *ENDS,
 )  # fmt: skip
 VISION = (
@@ -105,8 +112,9 @@ MEMORY = (
            " density, so it may be negative", "falls from iteration to iteration"),
     Metric("reward_loss", "squared error", "lower", "error of the predicted reward, in units of `memory.reward_scale`",
            "grows with the rewards"),
-    Metric("terminal_reward_loss", "squared error", "lower", "error of the reward predicted for an episode's last"
-           " agent step"),
+    Metric("terminal_reward_loss", "squared error", "lower", "error of the reward predicted for terminal steps, in"
+           " units of the root mean square of their rewards (at least 1 `memory.reward_scale`); summed over the terminal steps,"
+           " divided by the number of all steps, so it is small where terminations are rare"),
     Metric("terminated_loss", "nats", "lower", "cross-entropy of the predicted termination probability, terminal"
            " steps weighted by `memory.terminated_weight`", "small where terminations are rare"),
     Metric("action_loss", "squared error", "lower", "error of the next action that M predicts, against the action"
@@ -118,8 +126,8 @@ PPO = (
     Metric("v_loss", "squared value", "lower", "half the critic's mean squared error", "grows with the returns"),
     Metric("explained_variance", "at most 1", "higher", "fraction of the returns' variance that the critic explains",
            "above 0.5; below 0 the critic is worse than a constant"),
-    Metric("entropy", _NATS, "", "entropy of the policy. Of n discrete actions it is 0 to ln n, of continuous ones that"
-           " of a Gaussian's density, which may be negative", "falls as the policy becomes deterministic"),
+    Metric("entropy", _NATS, "", "entropy of the policy. Box: of a Gaussian, a density, so it may be negative. Discrete: of a"
+           " categorical distribution, never negative", "falls as the policy becomes deterministic"),
     Metric("approx_kl", _NATS, "lower", "approximate KL divergence between the policy that acted and the policy in"
            " training (k3 estimate), mean over minibatches",
            "below `target_kl`, where the policy's update stops"),
@@ -148,8 +156,9 @@ SCORES = (
     Metric("score_se", _REWARD, "lower", "standard error of their mean"),
     Metric("score_min", _REWARD, "higher", "the worst of these episodes"),
     Metric("frames", "frames", "", "environment steps (frames) of these episodes; they are not trained on"),
-    Metric("confirmed_score_low", _REWARD, "higher", "one-sided 95% lower confidence bound of the mean return; the"
-           " goal counts as reached when this reaches it"),
+    Metric("confirmed_score_low", _REWARD, "higher", "one-sided 95% lower confidence bound of the mean return by"
+           " Student's t; the goal counts as reached when this reaches it. Scores of few values (at most half as many different"
+           " ones as episodes), won or lost, are held against one more that was lost: the worst that the run has seen"),
 )  # fmt: skip
 _CONFIRMED = ("score", "score_std", "score_se", "score_min", "frames", "return_gap", "return_gap_se")
 

@@ -71,7 +71,8 @@ class Pipeline:
     says that this agent has a world model to dream in: it is an agents.world_model.WorldModelAgent. `settings` is
     the class of its runs' settings, a subclass of config.RunConfig that has the groups which the pipeline brings,
     and `shapes` the function that returns the shapes of its networks' tensors as configured: training cannot go on
-    where they change. These are named likewise.
+    where they change. `fits` is the function (config, actions, observations) that raises UsageError where it cannot
+    train in an environment with such spaces; without it every environment will do. These are named likewise.
 
     Raises:
         UsageError: two stages have one name, or one reads what the table does not have by then.
@@ -87,6 +88,7 @@ class Pipeline:
     dreams: bool = False
     settings: str | type[Any] = "wmloop.config:RunConfig"
     shapes: str | Callable[..., Mapping[str, tuple[int, ...]]] = field(default=lambda config: {})
+    fits: str | Callable[..., None] = field(default=lambda config, actions, observations: None)
 
     def __post_init__(self) -> None:
         names = self.names
@@ -112,7 +114,7 @@ class Pipeline:
                 raise UsageError(f"the stage {stage.name!r} of the pipeline {self.name!r} reads a stage twice")
 
     def check(self) -> None:
-        """Import all that it names, as it will be when it is performed.
+        """Import the functions that it names, and try that each takes the arguments that it will be called with.
 
         Raises:
             UsageError: something is not there, or a function does not take the versions that it is given.
@@ -138,6 +140,13 @@ class Pipeline:
             raise UsageError(
                 f"the function 'load' of the pipeline {self.name!r} is called with (config, actions, device) and the stage"
                 f" outputs {', '.join(parts)} by name, but its signature does not take that: {error}"
+            ) from None
+        try:
+            inspect.signature(self.fitter).bind(None, None, None)
+        except TypeError as error:
+            raise UsageError(
+                f"the function 'fits' of the pipeline {self.name!r} is called with (config, actions, observations), but its"
+                f" signature does not take that: {error}"
             ) from None
         for stage in self.stages:
             read = dict.fromkeys([*stage.needs, *stage.carries, *stage.carries_accepted])
@@ -213,6 +222,18 @@ class Pipeline:
         what = f"the attribute 'shapes' of the pipeline {self.name!r}"
         shaper: Callable[..., Mapping[str, tuple[int, ...]]] = found(self.shapes, what)
         return shaper
+
+    @property
+    def fitter(self) -> Callable[..., None]:
+        """Return the function that refuses an environment's spaces: (config, actions, observations).
+
+        These are its ActionSpec and its ObservationSpec.
+
+        Raises:
+            UsageError: there is no such module or function.
+        """
+        fitter: Callable[..., None] = found(self.fits, f"the attribute 'fits' of the pipeline {self.name!r}")
+        return fitter
 
     @property
     def config_type(self) -> type[Any]:

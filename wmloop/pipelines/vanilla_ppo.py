@@ -22,4 +22,5 @@ VANILLA_PPO = Pipeline(
     collected_by="learner", scored_by="evaluate", agent="learner",
     load="wmloop.serving.vanilla_ppo:load", accept="wmloop.serving.vanilla_ppo:accept",
     settings="wmloop.config:VanillaPPOConfig", shapes="wmloop.training.vanilla_ppo:shapes",
+    fits="wmloop.serving.vanilla_ppo:fits",
 )  # fmt: skip

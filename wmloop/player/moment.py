@@ -16,8 +16,8 @@ class Moment(NamedTuple):
 
     `vectors` (n,) by name are what is observed of vectors, in the environment's units; none where only pictures are.
     `score` and `frames` count what came before it; `ended` is empty until the last moment, which says how it ended.
-    `reward` is what the decision before was paid, `done` M's probability, given what came, that it ended the episode; NaN
-    without an M.
+    `reward` is what the decision before was paid (in a dream: predicted, times the probability that the dream has come to that
+    decision), `done` M's probability, given what came, that this one decision ended the episode; NaN without an M.
     `action`, in the environment's units, and `value`, in rewards still to come, are what the world's agent would do at this
     moment and what it thinks of it; NaN without a critic.
     """

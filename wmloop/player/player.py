@@ -157,7 +157,7 @@ class Player:
 
     def _score(self, moment: Moment) -> str:
         if self._comparison is not None:
-            return f"best {moment.score:.1f}"
+            return f"leader {moment.score:.1f}"
         return f"{'predicted return' if self._place == 'dream' else 'score'} {moment.score:.1f}, {moment.frames} frames"
 
     def _show(self, moment: Moment, seed: int) -> None:
@@ -181,7 +181,7 @@ class Player:
             ]
             return ["   ".join([f"agent step {moment.decision}", *standing]), self._said]
         value = "" if np.isnan(moment.value) else f"   value {moment.value:.1f}"
-        end = "" if np.isnan(moment.done) else f"   terminated {moment.done:.1%}"
+        end = "" if np.isnan(moment.done) else f"   P(end) {moment.done:.1%}"
         stands = f"reward {moment.reward:+.1f}   return {moment.score:.1f}{end}{value}"
         tau = f"   τ {self._real.temperature:.2f}" if isinstance(self._real, Real) and self._place != "real" else ""
         acting = self._hand.held if self._by_hand else moment.action

@@ -109,7 +109,7 @@ def look(
         for i in range(0, _EPISODES, pool.num_envs):
             driven, held = driven_and_seen(pool, agent, seeds[i : i + pool.num_envs])
             episodes, seen = episodes + driven, seen + held
-            say(f"drove {len(episodes)} of {_EPISODES} fresh episodes")
+            say(f"played {len(episodes)} of {_EPISODES} fresh episodes")
     with torch.inference_mode():
         layers = networks(agent, seen[0].state.at([0]).features, pool.observations)
         return _ask(agent, pool.observations, episodes, seen, layers)
@@ -125,7 +125,7 @@ def watch(
         agents = dict.fromkeys(halves(1), served.agent(config, pool.actions, device))
         wave = [EpisodeTask(one, UNLIMITED) for one in fresh_seeds(1, seed)]
         (episode,) = drive(pool, wave, agents, lambda frames, picture: None)
-        say("drove 1 of 1 fresh episodes")
+        say("played 1 of 1 fresh episodes")
     return drive_of(pool.observations, episode)
 
 

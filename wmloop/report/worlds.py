@@ -16,7 +16,10 @@ from wmloop.view.words import figure
 
 #: How long each picture of a film is shown.
 _MILLISECONDS = 80
-_OPEN_LOOP = "From a moment of a real episode on, M continues from its own predictions, with the recorded actions."
+_OPEN_LOOP = (
+    "From a moment of a real episode on, M continues from its own predictions, with the recorded actions: one imagined episode,"
+    " without resampling."
+)
 
 
 def watched(page: Page, drive: Drive, dream: Dream | None, agent: str) -> None:
@@ -109,8 +112,9 @@ def _pictures(page: Page, probe: Probe) -> None:
 def _vectors(page: Page, probe: VectorProbe) -> None:
     page.subhead("The observed vector, one agent step ahead")
     page.say(
-        "V hands these numbers on as they are, standardised; the table is in the environment's units, all errors are root mean"
-        " squares. A prediction that always said that nothing changes would have the error in the last column."
+        "V only standardises these numbers: mean 0 and deviation 1 over iteration 0's episodes. The table is in the"
+        " environment's units, all errors are root mean squares. A prediction that always said that nothing"
+        " changes would have the error in the last column."
     )
     rows = [
         [f"{number}", *map(figure, row)]

@@ -8,11 +8,32 @@ import torch
 
 from wmloop.agents.pixels import PixelAgent
 from wmloop.config import VanillaPPOConfig
+from wmloop.errors import UsageError
 from wmloop.models.state import Arrays, load_module
-from wmloop.spaces import ActionSpec
+from wmloop.spaces import ActionSpec, BoxActions, ObservationSpec, PictureAndVector, Pixels
 from wmloop.store import Version
 from wmloop.training.networks import load as weights
 from wmloop.training.vanilla_ppo import new_networks
+
+
+def fits(config: VanillaPPOConfig, actions: ActionSpec, observations: ObservationSpec) -> None:
+    """Refuse an environment whose observations are no pictures alone, or whose actions are no Box.
+
+    Raises:
+        UsageError: it is one; the message says what would fit.
+    """
+    wrong, instead = [], ""
+    if isinstance(observations, PictureAndVector):
+        wrong, instead = ["shows a picture and a vector"], ", or choose the picture alone: --set env.observation=[KEY]"
+    elif not isinstance(observations, Pixels):
+        wrong, instead = ["shows a vector"], ", or look at what is drawn: --set env.pixels=true"
+    if not isinstance(actions, BoxActions):
+        wrong, instead = [*wrong, f"takes one of {actions.size} actions"], ""
+    if wrong:
+        raise UsageError(
+            f"the environment {config.env.id!r} {' and '.join(wrong)}, and the pipeline vanilla-ppo takes only pictures and Box"
+            f" actions: train in it with --pipeline world-model{instead}"
+        )
 
 
 def accept(config: VanillaPPOConfig, actions: ActionSpec | None, parts: Mapping[str, Arrays]) -> None:

@@ -71,7 +71,9 @@ def _header(state: ViewState, width: int, now: float) -> list[Row]:
     right = f"iteration {state.iteration} ({state.iteration + 1} of {state.iterations}) · {span(state.worked(now))}"
     ahead = state.goal_in(now) if width >= 80 else None
     goal = (
-        [f"goal {state.goal:g}" + (f" in {span(ahead)}+" if ahead is not None else "")] if state.goal < math.inf else []
+        [f"goal {state.goal:g}" + (f" in {span(ahead)} or more" if ahead is not None else "")]
+        if state.goal < math.inf
+        else []
     )
     facts = [state.device, *goal]
     if state.hours is not None:
@@ -168,7 +170,7 @@ def _scores(state: ViewState, width: int, room: int) -> list[Row]:
     bounds = (min(finite), max(finite)) if finite else (0.0, 0.0)
     bars = width - 18
     rows: list[Row] = [
-        [Span("real  ", "real"), Span(f"{figure(real[-1]):>7}  "), Span(sparkline(real, bars, *bounds), "real")],
+        [Span("score ", "real"), Span(f"{figure(real[-1]):>7}  "), Span(sparkline(real, bars, *bounds), "real")],
     ]
     if _dreams(state):
         bar = Span(sparkline(predicted, bars, *bounds), "dream")
@@ -185,9 +187,9 @@ def _scores_head(state: ViewState) -> str:
     """Return the title of the scores, and when the next one comes, if that is known."""
     if not state.scores and state.reason is None:
         return "one iteration"
-    predicted = ", and as M predicts it" if _dreams(state) else ""
+    predicted = ", and M's predicted return" if _dreams(state) else ""
     ahead = state.score_in()
-    return f"real score{predicted}" if ahead is None else f"real score · next in {span(ahead)}"
+    return f"score{predicted}" if ahead is None else f"score · next in {span(ahead)}"
 
 
 def _plan(state: ViewState, room: int) -> list[Row]:
@@ -205,15 +207,15 @@ def _dreams(state: ViewState) -> bool:
 
 def _score_row(score: Score, best: bool, dreams: bool) -> Row:
     confirmed = "" if score.confirmed is None else f" confirmed {figure(score.confirmed)}"
-    gap = "" if math.isnan(score.gap) else f" {score.gap:+.0%}"
+    gap = "" if math.isnan(score.gap) else f" gap {score.gap:+.0%}"
     deviation = "" if math.isnan(score.std) else f" ±{figure(score.std)}"
     predicted = f"  M {figure(score.predicted)}{gap}" if dreams else ""
     return [
         Span(f"{score.iteration:4d}  ", "dim"),
         Span(f"{figure(score.real)}{deviation}", "real" if best else ""),
-        Span(predicted, "dream"),
         Span(confirmed, "good"),
         Span("  best" if best else "", "real"),
+        Span(predicted, "dream"),
     ]
 
 

@@ -10,7 +10,7 @@ from wmloop.pipelines import Pipeline
 _WORDS = {
     "recon_loss": "recon",
     "newest_recon_loss": "recon",
-    "dream_return": "imagined",
+    "dream_return": "dream",
     "confirmed_score": "confirmed",
 }
 _BARS = "▁▂▃▄▅▆▇█"
