@@ -79,10 +79,12 @@ GUESTS = {
     "MiniGrid": Task("MiniGrid-MemoryS9-v0", None, None),
 }
 ALL = TASKS | GUESTS
+#: Those tried in `make test`, which does what README shows with CarRacing (tests/test_docs.py); all others in `make slow`.
+ALWAYS = ("CartPole", "Pendulum", "LunarLander drawn")
 
 
 def each(*always: str) -> pytest.MarkDecorator:
-    """Try every task, each on its own desk: some always, guests where they are, the rest in `make slow`."""
+    """Try every task, each on its own desk: `always` those that are named, and guests where they are."""
     tasks = [pytest.param(name, marks=[pytest.mark.slow] * (name not in [*always, *GUESTS])) for name in ALL]
     return pytest.mark.parametrize("desk", tasks, indirect=True, scope="module")
 
@@ -168,7 +170,7 @@ def check_training(desk: Desk) -> None:
         assert any((before[name] != after[name]).any() for name in before), stage
 
 
-@each("CartPole", "Pendulum", "LunarLander drawn", "CarRacing")
+@each(*ALWAYS)
 def test_v_m_and_c_are_trained_twice_on_real_episodes_and_scored(desk):
     check_training(desk)
 
@@ -179,7 +181,7 @@ def test_the_id_and_preset_smoke_are_all_that_a_run_needs(name, tmp_path):
     check_training(begun(tmp_path, ALL[name], None))
 
 
-@each("CartPole", "CarRacing")
+@each("CartPole", "LunarLander drawn")
 def test_stopped_among_its_copies_and_taken_up_it_is_the_run_that_was_never_stopped(desk):
     command = [*desk.start("torn"), "--progress", "plain"]
     environment = {name: value for name, value in os.environ.items() if name != "WMLOOP_RUNS"}
@@ -196,7 +198,7 @@ def test_stopped_among_its_copies_and_taken_up_it_is_the_run_that_was_never_stop
     assert hashes(desk.store("torn")) == hashes(desk.store("whole"))
 
 
-@each("CartPole", "Pendulum", "LunarLander drawn")
+@each(*ALWAYS)
 def test_both_worlds_are_played_into_a_file(desk):
     av = pytest.importorskip("av")
     repeat = build_config("smoke", {"env": {"id": desk.task.id}}).env.action_repeat
@@ -230,7 +232,7 @@ def test_the_report_has_plots_of_what_is_seen_and_decided(desk):
         assert "<svg" in parts[vectors[1]]
 
 
-@each("CartPole", "Pendulum", "LunarLander drawn")
+@each(*ALWAYS)
 def test_an_agent_that_goes_out_and_comes_in_scores_the_same_and_every_byte_is_right(desk):
     desk.wmloop("export", "whole", "--to", "agent.safetensors", makes="agent.safetensors")
     desk.wmloop("import", "agent.safetensors", "guest")
