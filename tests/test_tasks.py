@@ -187,8 +187,10 @@ def test_stopped_among_its_copies_and_taken_up_it_is_the_run_that_was_never_stop
     environment = {name: value for name, value in os.environ.items() if name != "WMLOOP_RUNS"}
     with Process(command, environment, merged=True, folder=desk.folder) as process:
         assert any("0001/rollout  started" in line for line in process.stdout)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGSTOP)  # so that it gets no further meanwhile
         at_work = desk.processes()
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
         said, _ = process.communicate(timeout=300)
     assert process.returncode == 130, said
     assert len(at_work) > 1, "no process was found that could have been left"
