@@ -24,8 +24,8 @@ settings.load_profile("wmloop")
 
 #: The files that take longest, longest first: of two workers none is left alone with one of them at the end.
 LONGEST = (
-    "docs", "cli", "faults", "strange_envs", "vanilla_ppo", "alignment", "outside", "signals", "loop", "report", "retention",
-    "again", "api", "divergence", "envs", "ppo", "spaces", "grammar", "playing",
+    "docs", "cli", "tasks", "faults", "strange_envs", "vanilla_ppo", "alignment", "outside", "signals", "loop", "report",
+    "retention", "again", "api", "divergence", "envs", "ppo", "spaces", "grammar", "playing",
 )  # fmt: skip
 _FIGURES = pytest.StashKey[list[tuple[str, str]]]()
 

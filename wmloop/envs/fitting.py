@@ -97,9 +97,7 @@ def _misfits_of_bins(config: EnvConfig, actions: ActionSpec) -> list[str]:
 def _misfits_of_actions(config: EnvConfig, actions: ActionSpec) -> list[str]:
     """Return what of the settings does not fit the environment's own actions."""
     wrong, size, choice = [], actions.size, isinstance(actions, DiscreteActions)
-    if config.arrow_keys and not choice:
-        wrong.append(f"env.arrow_keys names actions, and {config.id!r} takes {size} numbers: give []")
-    elif any(action >= size for action in config.arrow_keys):
+    if choice and any(action >= size for action in config.arrow_keys):
         wrong.append(f"env.arrow_keys is {list(config.arrow_keys)}, and {config.id!r} has the actions 0 to {size - 1}")
     mirror = config.mirrored_actions
     if choice and mirror and (sorted(mirror) != list(range(size)) or any(mirror[mirror[i]] != i for i in range(size))):
