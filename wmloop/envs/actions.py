@@ -104,6 +104,8 @@ class Choices:
         self.spec: ActionSpec = DiscreteActions(math.prod(sizes), arrow_keys, names)
         self._space, self._sizes, self._start = space, tuple(sizes), start
         self._several = not isinstance(space, spaces.Discrete)
+        # numbers cannot be changed by who gets them: they are made once
+        self._each = [] if self._several else [space.dtype.type(int(start) + index) for index in range(self.spec.size)]
         self.note = f"its actions are one of {self.spec.size}"
         if self._several:
             self.note += f": the combinations of {space}, the last entry changing fastest"
@@ -118,7 +120,7 @@ class Choices:
         if not 0 <= index < self.spec.size:
             raise DivergedError(f"was given the action {index}: it has to lie {self.spec}")
         if not self._several:
-            return self._space.dtype.type(int(self._start) + index)
+            return self._each[index]
         chosen = np.array(np.unravel_index(index, self._sizes)).reshape(self._space.shape)
         return (chosen + self._start).astype(self._space.dtype)
 

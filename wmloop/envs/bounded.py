@@ -54,7 +54,7 @@ class BoundedEnv:
         self.observation, reward, terminated, truncated, frames = self.env.step(action)
         self._left -= 1
         self._unrewarded = 0 if reward > 0 else self._unrewarded + 1
-        cut = Cut.NONE
+        cut = 0
         if truncated and not terminated:
             cut = Cut.FRAMES if self.env.capped else Cut.ENVIRONMENT
         elif not terminated and self._left == 0:

@@ -68,6 +68,8 @@ class Observations:
             self.notes.append(f"of its observation wmloop looks at {' and '.join(what)}")
         elif self.numbers:
             self.notes.append(f"its observations are vectors of {self.numbers} numbers")
+        #: The vector that is all there is, as of most environments that show vectors.
+        self._alone = None if self._keyed or self._pictures else self._vectors[0][1]
         self._shrink: BoxFilter | None = None
 
     def look_at(self, crop: tuple[int, int, int, int] | None) -> None:
@@ -97,6 +99,8 @@ class Observations:
         Raises:
             EnvironmentFailedError: it is none as declared.
         """
+        if self._alone is not None:
+            return self._alone(shown)
         picture = self.picture(shown)
         parts = [vectors(self._entry(shown, key)) for key, vectors in self._vectors]
         if picture is None or self._shrink is None:
