@@ -16,10 +16,12 @@ from wmloop.spaces import ActionSpec, BoxActions, DiscreteActions
 _UNBOUNDED = 1e18
 #: And bounds closer than this, or with fewer float32 numbers between them, leave nothing to decide.
 _NARROWEST, _STEPS = 1e-30, 256
+#: Numbers that an action has at most.
+LONGEST = 1024
 #: Choices that one action may have, and combinations of several smaller ones.
 _CHOICES, _COMBINATIONS = 1024, 64
 _FITTING = (
-    f"wmloop drives by a bounded Box, a Discrete of 2 to {_CHOICES} actions, or a MultiDiscrete or MultiBinary of at most"
+    f"wmloop drives by a bounded Box of up to {LONGEST} numbers, a Discrete of 2 to {_CHOICES} actions, or a MultiDiscrete or MultiBinary of at most"
     f" {_COMBINATIONS} combinations"
 )
 
@@ -44,7 +46,7 @@ def actions_of(who: str, space: Any, arrow_keys: Sequence[int] = (), names: Sequ
     Raises:
         UsageError: wmloop does not drive by such a space; the message names `who`, and says what would fit.
     """
-    if isinstance(space, spaces.Box) and space.low.size:
+    if isinstance(space, spaces.Box) and 0 < space.low.size <= LONGEST:
         _check_bounds(who, space)
         return Numbers(space)
     start: Any

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import secrets
+import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from wmloop import machine
 from wmloop.config import EnvConfig
 from wmloop.envs import processes
+from wmloop.envs.memory import SharedMemory
 from wmloop.envs.output import Output, Sink
 from wmloop.envs.starting import clean_start, context_for, worker_cores
 from wmloop.envs.steps import UNLIMITED, PoolStep
-from wmloop.envs.worker import GRACE, Work, serve, shared_memory, view_observations
+from wmloop.envs.worker import GRACE, Work, serve
 from wmloop.errors import DivergedError, EnvironmentFailedError
 from wmloop.spaces import ActionSpec, ObservationSpec
 
@@ -30,11 +33,19 @@ _LOOK = 0.5  # seconds between two looks at how long a worker has been waited fo
 
 @dataclass(eq=False)
 class _Request:
-    """What some copies were asked: answers by copy, and the copies of each worker that has not answered yet."""
+    """What some copies were asked: the workers that have not answered yet, and what the latest one answered."""
 
     copies: Any  # a range where they are to step, else a list
-    answers: dict[int, Any]
-    workers: dict[int, list[int]]
+    workers: set[int]
+    answer: Any = None
+
+
+class _Part(NamedTuple):
+    """The copies of one worker among others, and the message by which it is asked to step them."""
+
+    worker: int
+    copies: list[int]
+    step: bytes
 
 
 class EnvPool:
@@ -73,12 +84,12 @@ class EnvPool:
         num_workers = min(num_envs, len(cores))
         # where each worker stays, if it does: of a part of the cores others might stay on the same
         self._cores = cores if num_workers == len(cores) == len(machine.affinity()) else []
-        memory = shared_memory(context, num_envs)
-        self._driven = context.RawArray("q", [-1] * num_workers)
-        self._steps = context.RawArray("q", num_workers)
+        memory = self._memory = SharedMemory.of(context, num_envs, num_workers)
         self._copies = [range(i, num_envs, num_workers) for i in range(num_workers)]
         self._asked: list[_Request] = []  # not received yet, oldest first
         self._waited = [(0, 0.0)] * num_workers  # each worker's steps when looked at, and seconds since they changed
+        self._known: dict[range, list[_Part]] = {}
+        self._pinned: list[int] = []
         self._mark = secrets.token_hex(8)
         self._processes: list[BaseProcess] = []
         self._watch: BaseProcess | None = None
@@ -90,8 +101,7 @@ class EnvPool:
                     mine, theirs = context.Pipe()
                     self._pipes.append(mine)
                     core = self._cores[i] if self._cores else None
-                    work = Work(config, render, trace, max_unrewarded or UNLIMITED, copies, memory, self._driven,
-                                self._steps, i, core, self._mark)  # fmt: skip
+                    work = Work(config, render, trace, max_unrewarded or UNLIMITED, copies, memory, i, core, self._mark)
                     arguments = (work, theirs, self._output.theirs)
                     process = context.Process(target=serve, args=arguments, name=f"wmloop-env-{i}", daemon=True)
                     process.start()
@@ -101,9 +111,9 @@ class EnvPool:
                 self._watch = context.Process(target=processes.watch, args=(pids, self._mark, 2 * GRACE), daemon=True)
                 self._watch.start()
             self._output.begin()
-            self._asked.append(_Request(range(num_envs), {}, {i: [copies[0]] for i, copies in enumerate(self._copies)}))
-            self.actions, self.observations, self.frames_per_second, self.frame_limit = self._answer().answers[0]
-            self._seen = view_observations(memory, num_envs, self.observations)
+            self._asked.append(_Request(range(num_envs), set(range(num_workers))))
+            self.actions, self.observations, self.frames_per_second, self.frame_limit = self._answer().answer
+            self._actions, self._came = memory.view(self.actions, self.observations)
         except BaseException:
             self.close()
             raise
@@ -123,10 +133,9 @@ class EnvPool:
         self._seeds = [old if new is None else new for old, new in zip(self._seeds, seeds, strict=True)]
         limits = [limit or UNLIMITED for limit in decisions or [None] * self.num_envs]
         begun = [copy for copy, seed in enumerate(seeds) if seed is not None]
-        starts = [(seeds[copy], limits[copy]) for copy in begun]
-        self._ask("reset", begun, np.array(starts, object))
+        self._ask(begun, lambda part: pickle.dumps(("reset", part.copies, [(seeds[i], limits[i]) for i in part.copies])))
         self._answer()
-        return self._seen.copy()
+        return self._came.obs.copy()
 
     def step(self, actions: np.ndarray) -> PoolStep:
         """Take one decision in every copy; `actions` (N, ...) are brought within what the environment takes.
@@ -150,7 +159,8 @@ class EnvPool:
             bad = int(np.argwhere(~np.isfinite(actions))[0, 0])
             self.close()
             raise DivergedError(f"environment copy {copies[bad]} was given the action {actions[bad]}: not finite")
-        self._ask("step", copies, actions)
+        self._actions[copies.start : copies.stop : copies.step] = actions
+        self._ask(copies, lambda part: part.step)
 
     def receive(self) -> tuple[range, PoolStep]:
         """Wait until one `send` is done, whichever is first, and return its copies and what came of it.
@@ -162,14 +172,9 @@ class EnvPool:
             EnvironmentFailedError: a worker died, or did not answer within the timeout.
         """
         self.pin_thread(self._asked[0].copies)
-        done = self._answer()
-        copies: range = done.copies
-        reward, terminated, truncated, frames, cut = zip(*(done.answers[copy] for copy in copies), strict=True)
-        ends = np.array(terminated, np.bool_), np.array(truncated, np.bool_)
-        return copies, PoolStep(
-            self._seen[copies.start : copies.stop : copies.step].copy(), np.array(reward, np.float32), *ends,
-            np.array(frames, np.int64), np.array(cut, np.int8),
-        )  # fmt: skip
+        copies: range = self._answer().copies
+        mine = slice(copies.start, copies.stop, copies.step)
+        return copies, PoolStep(*(part[mine].copy() for part in self._came))
 
     def render(self, observation: np.ndarray | None = None) -> np.ndarray | None:
         """Return the full picture of the first copy, or of an observation (see RemoteEnv); of a pool made with `render`."""
@@ -190,8 +195,11 @@ class EnvPool:
 
         Elsewhere it would take turns with a worker that is driving. With all copies it may go anywhere again.
         """
-        cores = [core for core, own in zip(self._cores, self._copies, strict=False) if set(own) & set(copies)]
-        if cores and hasattr(os, "sched_setaffinity"):
+        if not self._cores or not hasattr(os, "sched_setaffinity"):
+            return
+        cores = [self._cores[part.worker] for part in self._parts(copies)]
+        if cores != self._pinned:
+            self._pinned = cores
             with contextlib.suppress(OSError):
                 os.sched_setaffinity(0, cores)
 
@@ -220,27 +228,35 @@ class EnvPool:
         self.close()
 
     def _answer_of(self, request: str, value: Any) -> Any:
-        self._ask(request, range(1), np.array([value]))
-        return self._answer().answers[0]
+        self._ask(range(1), lambda part: pickle.dumps((request, part.copies, value)))
+        return self._answer().answer
 
     def _end(self, process: BaseProcess) -> None:
         if process.pid is not None:
             processes.end_tree(process.pid, self._mark)
         process.join(GRACE)
 
-    def _ask(self, request: str, copies: Sequence[int], values: np.ndarray) -> None:
+    def _parts(self, copies: Sequence[int]) -> list[_Part]:
+        """Return which worker has which of `copies`."""
+        if isinstance(copies, range) and (known := self._known.get(copies)):
+            return known
+        dealt = dict[int, list[int]]()
+        for copy in copies:
+            dealt.setdefault(copy % len(self._copies), []).append(copy)
+        parts = [_Part(worker, own, pickle.dumps(("step", own, None))) for worker, own in dealt.items()]
+        if isinstance(copies, range):
+            self._known[copies] = parts
+        return parts
+
+    def _ask(self, copies: Sequence[int], message: Callable[[_Part], bytes]) -> None:
         if not self._pipes:
             raise EnvironmentFailedError("this pool of environments is closed: make a new one")
-        workers, count = dict[int, list[int]](), len(self._copies)
-        for copy in copies:
-            workers.setdefault(copy % count, []).append(copy)
-        self._asked.append(_Request(copies, {}, workers))
-        at = {copy: i for i, copy in enumerate(copies)}
+        parts = self._parts(copies)
+        self._asked.append(_Request(copies, {part.worker for part in parts}))
         try:
-            for worker, own in list(workers.items()):
-                places, theirs = [copy // count for copy in own], values[[at[copy] for copy in own]]
+            for part in parts:
                 with contextlib.suppress(OSError):  # a dead worker is reported where its answer is awaited
-                    self._pipes[worker].send((request, places, theirs))
+                    self._pipes[part.worker].send_bytes(message(part))
         except BaseException:  # Ctrl-C: some workers were asked and some were not
             self.close()
             raise
@@ -261,7 +277,7 @@ class EnvPool:
     def _listen(self) -> None:
         busy = {self._pipes[worker]: worker for request in self._asked for worker in request.workers}
         begun = time.monotonic()
-        ready: list[Any] = wait(list(busy), _LOOK)
+        ready = _ready(list(busy), _LOOK)
         waited = min(time.monotonic() - begun, _LOOK)  # what was stopped by Ctrl-Z and goes on has not waited meanwhile
         for pipe in ready:
             worker = busy.pop(pipe)
@@ -272,16 +288,17 @@ class EnvPool:
             if isinstance(answer, Exception):
                 raise answer
             request = next(request for request in self._asked if worker in request.workers)
-            request.answers.update(zip(request.workers.pop(worker), answer, strict=True))
+            request.workers.remove(worker)
+            request.answer = answer
             self._waited[worker] = (-1, 0.0)
         for worker in sorted(busy.values()):
-            steps, before = self._steps[worker], self._waited[worker]
+            steps, before = self._memory.steps[worker], self._waited[worker]
             self._waited[worker] = (steps, before[1] + waited if steps == before[0] else 0.0)
             if self._waited[worker][1] >= self._timeout:
                 self._fail(worker, hung=True)
 
     def _fail(self, worker: int, hung: bool) -> NoReturn:
-        copy = max(int(self._driven[worker]), worker)  # -1 while it starts
+        copy = max(int(self._memory.driven[worker]), worker)  # -1 while it starts
         process = self._processes[worker]
         who = f"environment copy {copy} (seed {self._seeds[copy]}, process {process.pid})"
         if hung:
@@ -297,3 +314,14 @@ class EnvPool:
                 f"{who} ended its own process, as os._exit does, or closed its pipes to wmloop"
             )
         raise EnvironmentFailedError(f"{who} died with exit code {code}; {advice}")
+
+
+def _ready(pipes: list[Connection], timeout: float) -> list[Any]:
+    """Return which pipes have something to tell, or have ended; as multiprocessing's `wait`, which takes four times as long."""
+    if not hasattr(select, "poll"):
+        return list(wait(pipes, timeout))
+    by_number = {pipe.fileno(): pipe for pipe in pipes}
+    poll = select.poll()
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    return [by_number[number] for number, _ in poll.poll(1000 * timeout)]
