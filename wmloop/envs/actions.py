@@ -21,8 +21,8 @@ LONGEST = 1024
 #: Choices that one action may have, and combinations of several smaller ones.
 _CHOICES, _COMBINATIONS = 1024, 64
 _FITTING = (
-    f"wmloop drives by a bounded Box of up to {LONGEST} numbers, a Discrete of 2 to {_CHOICES} actions, or a MultiDiscrete or MultiBinary of at most"
-    f" {_COMBINATIONS} combinations"
+    f"wmloop drives by a bounded Box of up to {LONGEST} numbers, a Discrete of 2 to {_CHOICES} actions, or a MultiDiscrete or"
+    f" MultiBinary of at most {_COMBINATIONS} combinations"
 )
 
 

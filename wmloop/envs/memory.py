@@ -9,7 +9,6 @@ import numpy as np
 
 from wmloop.envs.actions import LONGEST
 from wmloop.envs.observations import LARGEST_BYTES
-from wmloop.envs.steps import PoolStep
 from wmloop.spaces import ActionSpec, ObservationSpec
 
 #: What an action takes, at most.
@@ -52,11 +51,10 @@ class SharedMemory(NamedTuple):
             context.RawArray("q", num_workers),
         )
 
-    def view(self, actions: ActionSpec, observations: ObservationSpec) -> tuple[np.ndarray, PoolStep]:
-        """Return the actions of all copies (N, ...) and what came of them, as views of the memory."""
+    def view(self, actions: ActionSpec, observations: ObservationSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return views of all copies: their actions (N, ...), what they show (N, ...), and what is told of them, (N,) records."""
         given, seen = (
             np.frombuffer(memory, spec.dtype, self.num_envs * math.prod(spec.shape)).reshape(self.num_envs, *spec.shape)
             for memory, spec in ((self.given, actions), (self.seen, observations))
         )
-        told = np.frombuffer(self.told, _TOLD)
-        return given, PoolStep(seen, *(told[name] for name in PoolStep._fields[1:]))
+        return given, seen, np.frombuffer(self.told, _TOLD)

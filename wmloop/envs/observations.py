@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,8 +68,10 @@ class Observations:
             self.notes.append(f"of its observation wmloop looks at {' and '.join(what)}")
         elif self.numbers:
             self.notes.append(f"its observations are vectors of {self.numbers} numbers")
-        #: The vector that is all there is, as of most environments that show vectors.
-        self._alone = None if self._keyed or self._pictures else self._vectors[0][1]
+        #: What reads it, as `self` does: the vector itself where that is all there is.
+        self.read: Callable[..., np.ndarray] = self
+        if not self._keyed and self._pictures is None:
+            self.read = self._vectors[0][1]
         self._shrink: BoxFilter | None = None
 
     def look_at(self, crop: tuple[int, int, int, int] | None) -> None:
@@ -99,8 +101,6 @@ class Observations:
         Raises:
             EnvironmentFailedError: it is none as declared.
         """
-        if self._alone is not None:
-            return self._alone(shown)
         picture = self.picture(shown)
         parts = [vectors(self._entry(shown, key)) for key, vectors in self._vectors]
         if picture is None or self._shrink is None:

@@ -5,30 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import secrets
-import select
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from wmloop import machine
 from wmloop.config import EnvConfig
-from wmloop.envs import processes
 from wmloop.envs.memory import SharedMemory
-from wmloop.envs.output import Output, Sink
-from wmloop.envs.starting import clean_start, context_for, worker_cores
+from wmloop.envs.output import Sink
+from wmloop.envs.starting import context_for, worker_cores
 from wmloop.envs.steps import UNLIMITED, PoolStep
-from wmloop.envs.worker import GRACE, Work, serve
+from wmloop.envs.workers import Workers
 from wmloop.errors import DivergedError, EnvironmentFailedError
 from wmloop.spaces import ActionSpec, ObservationSpec
 
-_GRACE = 0.5  # seconds that the last words of ended workers get to arrive
-_LOOK = 0.5  # seconds between two looks at how long a worker has been waited for
+_WORTH_MOVING = 1e-3  # seconds of thinking, of which moving the thread to another core takes a few hundredths
 
 
 @dataclass(eq=False)
@@ -77,43 +71,25 @@ class EnvPool:
     ) -> None:  # fmt: skip
         assert num_envs >= 1
         self.num_envs = num_envs
-        self._timeout = config.worker_timeout
-        self._seeds: list[int | None] = [None] * num_envs
         context: Any = context_for(config)
         cores = worker_cores()
         num_workers = min(num_envs, len(cores))
         # where each worker stays, if it does: of a part of the cores others might stay on the same
         self._cores = cores if num_workers == len(cores) == len(machine.affinity()) else []
-        memory = self._memory = SharedMemory.of(context, num_envs, num_workers)
+        memory = SharedMemory.of(context, num_envs, num_workers)
         self._copies = [range(i, num_envs, num_workers) for i in range(num_workers)]
         self._asked: list[_Request] = []  # not received yet, oldest first
-        self._waited = [(0, 0.0)] * num_workers  # each worker's steps when looked at, and seconds since they changed
         self._known: dict[range, list[_Part]] = {}
-        self._pinned: list[int] = []
-        self._mark = secrets.token_hex(8)
-        self._processes: list[BaseProcess] = []
-        self._watch: BaseProcess | None = None
-        self._pipes: list[Connection] = []
-        self._output = Output(context, output)
+        self._pinned = self._cores
+        self._received, self._thought = 0.0, 0.0  # when, and for how long the caller thought thereupon
+        self._workers = Workers(
+            context, config, self._copies, self._cores, memory, max_unrewarded, output, render, trace
+        )
         try:
-            with clean_start():
-                for i, copies in enumerate(self._copies):
-                    mine, theirs = context.Pipe()
-                    self._pipes.append(mine)
-                    core = self._cores[i] if self._cores else None
-                    work = Work(config, render, trace, max_unrewarded or UNLIMITED, copies, memory, i, core, self._mark)
-                    arguments = (work, theirs, self._output.theirs)
-                    process = context.Process(target=serve, args=arguments, name=f"wmloop-env-{i}", daemon=True)
-                    process.start()
-                    self._processes.append(process)
-                    theirs.close()
-                pids = [process.pid for process in self._processes]
-                self._watch = context.Process(target=processes.watch, args=(pids, self._mark, 2 * GRACE), daemon=True)
-                self._watch.start()
-            self._output.begin()
             self._asked.append(_Request(range(num_envs), set(range(num_workers))))
             self.actions, self.observations, self.frames_per_second, self.frame_limit = self._answer().answer
-            self._actions, self._came = memory.view(self.actions, self.observations)
+            self._actions, self._seen, told = memory.view(self.actions, self.observations)
+            self._came = PoolStep(self._seen, *(told[name] for name in PoolStep._fields[1:]))
         except BaseException:
             self.close()
             raise
@@ -130,12 +106,15 @@ class EnvPool:
         assert len(seeds) == self.num_envs
         while self._asked:
             self._answer()
-        self._seeds = [old if new is None else new for old, new in zip(self._seeds, seeds, strict=True)]
         limits = [limit or UNLIMITED for limit in decisions or [None] * self.num_envs]
         begun = [copy for copy, seed in enumerate(seeds) if seed is not None]
-        self._ask(begun, lambda part: pickle.dumps(("reset", part.copies, [(seeds[i], limits[i]) for i in part.copies])))
+        for copy in begun:
+            self._workers.seeds[copy] = seeds[copy]
+        self._ask(
+            begun, lambda part: pickle.dumps(("reset", part.copies, [(seeds[i], limits[i]) for i in part.copies]))
+        )
         self._answer()
-        return self._came.obs.copy()
+        return self._seen.copy()
 
     def step(self, actions: np.ndarray) -> PoolStep:
         """Take one decision in every copy; `actions` (N, ...) are brought within what the environment takes.
@@ -150,11 +129,15 @@ class EnvPool:
     def send(self, copies: range, actions: np.ndarray) -> None:
         """Let `copies` take one decision, `actions` (len(copies), ...), without waiting for it: `receive` does.
 
+        What was sent to any of them before was received.
+
         Raises:
             DivergedError: an action is not finite.
         """
         actions = np.asarray(actions, self.actions.dtype)
         assert actions.shape == (len(copies), *self.actions.shape)
+        assert all(request.copies != copies for request in self._asked)
+        self._thought = time.monotonic() - self._received
         if not np.isfinite(actions).all():
             bad = int(np.argwhere(~np.isfinite(actions))[0, 0])
             self.close()
@@ -165,15 +148,17 @@ class EnvPool:
     def receive(self) -> tuple[range, PoolStep]:
         """Wait until one `send` is done, whichever is first, and return its copies and what came of it.
 
-        The calling thread waits, and stays, with the workers that were asked first (see `pin_thread`).
+        The calling thread waits, and stays, with the workers that were asked first if it thought for a while about what it
+        received last (see `pin_thread`).
 
         Raises:
             DivergedError: what an action was paid is not finite.
             EnvironmentFailedError: a worker died, or did not answer within the timeout.
         """
-        self.pin_thread(self._asked[0].copies)
+        self.pin_thread(self._asked[0].copies if self._thought >= _WORTH_MOVING else range(self.num_envs))
         copies: range = self._answer().copies
         mine = slice(copies.start, copies.stop, copies.step)
+        self._received = time.monotonic()
         return copies, PoolStep(*(part[mine].copy() for part in self._came))
 
     def render(self, observation: np.ndarray | None = None) -> np.ndarray | None:
@@ -206,20 +191,8 @@ class EnvPool:
     def close(self) -> None:
         """End the workers; at most a few seconds, also when they are dead or stuck. Closing twice is fine."""
         self.pin_thread(range(self.num_envs))
-        for pipe in self._pipes:
-            pipe.close()
-        self._pipes, self._asked = [], []
-        deadline = time.monotonic() + GRACE
-        for process in self._processes:
-            process.join(max(deadline - time.monotonic(), 0))
-            if process.is_alive() or process.exitcode:
-                self._end(process)
-        self._processes = []
-        if self._watch is not None:
-            self._watch.kill()
-            self._watch.join(GRACE)
-        self._watch = None
-        self._output.tell(wait=_GRACE if self._output.theirs is not None else 0.0)
+        self._asked = []
+        self._workers.close()
 
     def __enter__(self) -> EnvPool:
         return self
@@ -230,11 +203,6 @@ class EnvPool:
     def _answer_of(self, request: str, value: Any) -> Any:
         self._ask(range(1), lambda part: pickle.dumps((request, part.copies, value)))
         return self._answer().answer
-
-    def _end(self, process: BaseProcess) -> None:
-        if process.pid is not None:
-            processes.end_tree(process.pid, self._mark)
-        process.join(GRACE)
 
     def _parts(self, copies: Sequence[int]) -> list[_Part]:
         """Return which worker has which of `copies`."""
@@ -249,14 +217,13 @@ class EnvPool:
         return parts
 
     def _ask(self, copies: Sequence[int], message: Callable[[_Part], bytes]) -> None:
-        if not self._pipes:
+        if self._workers.closed:
             raise EnvironmentFailedError("this pool of environments is closed: make a new one")
         parts = self._parts(copies)
         self._asked.append(_Request(copies, {part.worker for part in parts}))
         try:
             for part in parts:
-                with contextlib.suppress(OSError):  # a dead worker is reported where its answer is awaited
-                    self._pipes[part.worker].send_bytes(message(part))
+                self._workers.ask(part.worker, message(part))
         except BaseException:  # Ctrl-C: some workers were asked and some were not
             self.close()
             raise
@@ -266,62 +233,13 @@ class EnvPool:
         assert self._asked, "nothing was sent"
         try:
             while not (done := [request for request in self._asked if not request.workers]):
-                self._listen()
-                self._output.tell()
+                busy = {worker for request in self._asked for worker in request.workers}
+                for worker, answer in self._workers.answers(busy):
+                    request = next(request for request in self._asked if worker in request.workers)
+                    request.workers.remove(worker)
+                    request.answer = answer
         except BaseException:  # also Ctrl-C: answers still under way would be taken for those of the next request
             self.close()
             raise
         self._asked.remove(done[0])
         return done[0]
-
-    def _listen(self) -> None:
-        busy = {self._pipes[worker]: worker for request in self._asked for worker in request.workers}
-        begun = time.monotonic()
-        ready = _ready(list(busy), _LOOK)
-        waited = min(time.monotonic() - begun, _LOOK)  # what was stopped by Ctrl-Z and goes on has not waited meanwhile
-        for pipe in ready:
-            worker = busy.pop(pipe)
-            try:
-                answer = pipe.recv()
-            except (EOFError, OSError):
-                self._fail(worker, hung=False)
-            if isinstance(answer, Exception):
-                raise answer
-            request = next(request for request in self._asked if worker in request.workers)
-            request.workers.remove(worker)
-            request.answer = answer
-            self._waited[worker] = (-1, 0.0)
-        for worker in sorted(busy.values()):
-            steps, before = self._memory.steps[worker], self._waited[worker]
-            self._waited[worker] = (steps, before[1] + waited if steps == before[0] else 0.0)
-            if self._waited[worker][1] >= self._timeout:
-                self._fail(worker, hung=True)
-
-    def _fail(self, worker: int, hung: bool) -> NoReturn:
-        copy = max(int(self._memory.driven[worker]), worker)  # -1 while it starts
-        process = self._processes[worker]
-        who = f"environment copy {copy} (seed {self._seeds[copy]}, process {process.pid})"
-        if hung:
-            self._end(process)
-            advice = "if it is only slow, raise env.worker_timeout (`--set env.worker_timeout=...`, also on resume)"
-            raise EnvironmentFailedError(f"{who} gave no answer for {self._timeout:g} s and was stopped; {advice}")
-        process.join(GRACE)
-        code = process.exitcode
-        self._end(process)
-        advice = "if memory ran out, lower env.num_envs (`--set env.num_envs=...`, also on resume)"
-        if not code:
-            raise EnvironmentFailedError(
-                f"{who} ended its own process, as os._exit does, or closed its pipes to wmloop"
-            )
-        raise EnvironmentFailedError(f"{who} died with exit code {code}; {advice}")
-
-
-def _ready(pipes: list[Connection], timeout: float) -> list[Any]:
-    """Return which pipes have something to tell, or have ended; as multiprocessing's `wait`, which takes four times as long."""
-    if not hasattr(select, "poll"):
-        return list(wait(pipes, timeout))
-    by_number = {pipe.fileno(): pipe for pipe in pipes}
-    poll = select.poll()
-    for number in by_number:
-        poll.register(number, select.POLLIN)
-    return [by_number[number] for number, _ in poll.poll(1000 * timeout)]

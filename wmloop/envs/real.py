@@ -42,6 +42,7 @@ class RealEnv:
             raise
         if config.pixels:
             self._observe = lambda: read_rendering(self._env.render())
+        self._read = self._see.read
         self.actions, self.observations = self._act.spec, self._see.spec
         self.notes = [note for note in (self._act.note, *self._see.notes) if note]
         self.frames_per_second, self.frame_limit = _speed(self._env), _limit(self._env)
@@ -145,7 +146,7 @@ class RealEnv:
 
     def _look(self, ended: bool) -> np.ndarray:
         shown = self._observe() if self._observe else self._shown
-        seen = self._seen = self._see(shown, self._seen if ended else None)
+        seen = self._seen = self._read(shown, self._seen if ended else None)
         return seen
 
 

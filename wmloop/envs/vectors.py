@@ -40,8 +40,8 @@ class Vectors:
             self._first = np.concatenate([[0], np.cumsum(self._choices)[:-1]])
             self.note = f"of its observation {space} is read one-hot"
 
-    def __call__(self, value: Any) -> np.ndarray:
-        """Return the vector, in memory of its own.
+    def __call__(self, value: Any, before: np.ndarray | None = None) -> np.ndarray:
+        """Return the vector, in memory of its own; `before` does not matter (see Observations).
 
         Raises:
             EnvironmentFailedError: it is none, of another shape than declared, not finite, or beyond its choices.

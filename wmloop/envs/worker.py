@@ -126,7 +126,7 @@ class _Crew:
             self._copies[copy] = BoundedEnv(work.config, work.max_unrewarded, work.render)
             self._tick()
         first = self._copies[work.copies[0]].env
-        self._actions, self._came = work.memory.view(first.actions, first.observations)
+        self._actions, self._seen, self._told = work.memory.view(first.actions, first.observations)
         pipe.send(Facts(first.actions, first.observations, first.frames_per_second, first.frame_limit))
         do: dict[str, Callable[[Sequence[int], Any], Any]] = {
             "reset": self._reset, "step": self._step, "render": self._render, "examine": self._examine,
@@ -138,6 +138,7 @@ class _Crew:
                 raise _GoneError from None
             answer = do[request](copies, value)
             self._at = None
+            self._tick()
             if os.getpid() != self._pid:
                 raise _GoneError
             try:
@@ -178,20 +179,18 @@ class _Crew:
             driven[me] = number
             self._at = copy = all_copies[number]
             yield number, copy
-            self._tick()
 
     def _reset(self, copies: Sequence[int], starts: Sequence[tuple[int, int]]) -> None:
         for (number, copy), start in zip(self._each(copies), starts, strict=True):
             copy.reset(*start)
-            self._came.obs[number] = copy.observation
+            self._seen[number] = copy.observation
 
     def _step(self, copies: Sequence[int], _: None) -> None:
-        actions, (seen, reward, terminated, truncated, frames, cut) = self._actions, self._came
+        actions, seen, told = self._actions, self._seen, self._told
         for number, copy in self._each(copies):
-            done = copy.step(actions[number])
+            told[number] = done = copy.step(actions[number])
             if done.frames:
                 seen[number] = copy.observation
-            reward[number], terminated[number], truncated[number], frames[number], cut[number] = done
 
     def _render(self, copies: Sequence[int], asked: Any) -> np.ndarray | None:
         ((_, copy),) = self._each(copies)
