@@ -52,7 +52,7 @@ class SharedMemory(NamedTuple):
         )
 
     def view(self, actions: ActionSpec, observations: ObservationSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return views of all copies: their actions (N, ...), what they show (N, ...), and what is told of them, (N,) records."""
+        """Return views: the actions of all copies (N, ...), what they show (N, ...), and what is told of them, (N,) records."""
         given, seen = (
             np.frombuffer(memory, spec.dtype, self.num_envs * math.prod(spec.shape)).reshape(self.num_envs, *spec.shape)
             for memory, spec in ((self.given, actions), (self.seen, observations))
