@@ -95,7 +95,7 @@ class RealEnv:
             self._frames += frames
             if not -LARGEST_REWARD <= total <= LARGEST_REWARD:
                 raise DivergedError(f"returned rewards whose sum is {total}: nothing can be learnt from it")
-            return self._look(terminated or truncated), total, terminated, truncated, frames
+            return self._look(ended=terminated or truncated), total, terminated, truncated, frames
         except (EnvironmentFailedError, DivergedError) as error:
             raise type(error)(f"{error}{place_of(self._env, 'step')}") from None
         except (TypeError, ValueError) as error:
