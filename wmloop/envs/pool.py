@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pickle
 import time
@@ -22,7 +23,7 @@ from wmloop.envs.workers import Workers
 from wmloop.errors import DivergedError, EnvironmentFailedError
 from wmloop.spaces import ActionSpec, ObservationSpec
 
-_WORTH_MOVING = 1e-3  # seconds of thinking, of which moving the thread to another core takes a few hundredths
+_WORTH_MOVING = 1e-3  # seconds from one answer to the next, of which moving the thread takes a few hundredths
 
 
 @dataclass(eq=False)
@@ -81,7 +82,7 @@ class EnvPool:
         self._asked: list[_Request] = []  # not received yet, oldest first
         self._known: dict[range, list[_Part]] = {}
         self._pinned = self._cores
-        self._received, self._thought = 0.0, 0.0  # when, and for how long the caller thought thereupon
+        self._received, self._apart = 0.0, math.inf  # when the latest answer came, and how long after the one before
         self._workers = Workers(
             context, config, self._copies, self._cores, memory, max_unrewarded, output, render, trace
         )
@@ -137,7 +138,6 @@ class EnvPool:
         actions = np.asarray(actions, self.actions.dtype)
         assert actions.shape == (len(copies), *self.actions.shape)
         assert all(request.copies != copies for request in self._asked)
-        self._thought = time.monotonic() - self._received
         if not np.isfinite(actions).all():
             bad = int(np.argwhere(~np.isfinite(actions))[0, 0])
             self.close()
@@ -148,17 +148,18 @@ class EnvPool:
     def receive(self) -> tuple[range, PoolStep]:
         """Wait until one `send` is done, whichever is first, and return its copies and what came of it.
 
-        The calling thread waits, and stays, with the workers that were asked first if it thought for a while about what it
-        received last (see `pin_thread`).
+        The calling thread waits, and stays, with the workers that were asked first (see `pin_thread`), unless answers come so
+        fast that it would be moved all the time.
 
         Raises:
             DivergedError: what an action was paid is not finite.
             EnvironmentFailedError: a worker died, or did not answer within the timeout.
         """
-        self.pin_thread(self._asked[0].copies if self._thought >= _WORTH_MOVING else range(self.num_envs))
+        self.pin_thread(self._asked[0].copies if self._apart >= _WORTH_MOVING else range(self.num_envs))
         copies: range = self._answer().copies
         mine = slice(copies.start, copies.stop, copies.step)
-        self._received = time.monotonic()
+        before, self._received = self._received, time.monotonic()
+        self._apart = self._received - before
         return copies, PoolStep(*(part[mine].copy() for part in self._came))
 
     def render(self, observation: np.ndarray | None = None) -> np.ndarray | None:
