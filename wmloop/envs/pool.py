@@ -138,7 +138,7 @@ class EnvPool:
         actions = np.asarray(actions, self.actions.dtype)
         assert actions.shape == (len(copies), *self.actions.shape)
         assert all(request.copies != copies for request in self._asked)
-        if not np.isfinite(actions).all():
+        if actions.dtype.kind == "f" and not np.isfinite(actions).all():
             bad = int(np.argwhere(~np.isfinite(actions))[0, 0])
             self.close()
             raise DivergedError(f"environment copy {copies[bad]} was given the action {actions[bad]}: not finite")
