@@ -3,7 +3,7 @@
 python benchmarks/driving.py [ID ...] [--copies 64] [--seconds 2] [--times 3]
 
 Both take random actions, one after the other in the same process; the figure is the ratio of a pair. The pool has nobody who
-thinks: all of its copies step at once, and those that ended begin anew once half have.
+thinks: its copies are driven in two halves, as in a stage of a run, and those that ended begin anew once half have.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 
 import numpy as np
 
+from wmloop.agents.collector import halves
 from wmloop.config import EnvConfig
 from wmloop.envs import EnvPool
 from wmloop.envs.making import make
@@ -44,15 +45,24 @@ def pooled(config: EnvConfig, copies: int, seconds: float) -> float:
     rng = np.random.default_rng(0)
     with EnvPool(config, copies) as pool:
         actions = [np.stack([pool.actions.sample(rng) for _ in range(copies)]) for _ in range(100)]
-        pool.reset(range(copies))
-        ended, done, seed, begun = np.zeros(copies, np.bool_), 0, copies, time.perf_counter()
+        parts = {half: [action[half.start :: half.step] for action in actions] for half in halves(copies)}
+        ended, done, seed, steps, begun = np.ones(copies, np.bool_), 0, 0, 0, time.perf_counter()
+        waiting: set[range] = set()
         while time.perf_counter() - begun < seconds:
-            step = pool.step(actions[done % len(actions)])
-            done += int((step.frames > 0).sum())
-            ended |= step.terminated | step.truncated
             if ended.mean() > 0.5:
-                pool.reset([seed + i if over else None for i, over in enumerate(ended)])
-                seed, ended = seed + copies, np.zeros(copies, np.bool_)
+                if not waiting:
+                    pool.reset([seed + i if over else None for i, over in enumerate(ended)])
+                    seed, ended = seed + copies, np.zeros(copies, np.bool_)
+            else:
+                for half in parts.keys() - waiting:
+                    steps += 1
+                    pool.send(half, parts[half][steps % len(actions)])
+                    waiting.add(half)
+            if waiting:
+                half, step = pool.receive()
+                waiting.remove(half)
+                done += np.count_nonzero(step.frames)
+                ended[half.start :: half.step] |= step.terminated | step.truncated
         return done / (time.perf_counter() - begun)
 
 

@@ -111,6 +111,7 @@ def test_every_choice_is_one_action_and_every_action_another_choice(space: space
         (spaces.Box(-np.inf, 1, (2, 2)), "dimension 0 has no bound"),
         (spaces.Box(np.float32([[0, 1]]), np.float32([[1, 1]])), "dimension 1 has no room"),
         (spaces.Box(0, 1, (0, 3)), "Box"),
+        (spaces.Box(0, 1, (1025,)), r"\(1025,\)"),
     ],
     ids=str,
 )

@@ -201,7 +201,7 @@ def test_an_episode_has_the_configured_frames_at_most_also_within_a_decision() -
         ("Denormal", "dimension 1 has no room"),
         (
             "NoActions",
-            r"has the actions Box\(\[\], \[\], \(0,\), float32\), and wmloop needs as action space a bounded Box, a Discrete",
+            r"has the actions Box\(\[\], \[\], \(0,\), float32\), and wmloop needs as action space a bounded Box of up to 1024",
         ),
         ("NoActionSpace", "declares no action_space"),
         ("Endlessly", r"wmloop looks at pictures: a Box with bounds.*vectors: a Box of up to 1024 numbers"),

@@ -75,72 +75,103 @@ def drive(
     count = len(wave)
     idle: list[int | None] = [None] * (pool.num_envs - count)
     first = pool.reset([*(task.seed for task in wave), *idle], [*(task.decisions for task in wave), *idle])
-    driven = [EpisodeSoFar(observation) for observation in first[:count]]
-    decided = dict.fromkeys(agents, 0)
+    driven = {copies: _Half(wave[copies.start :: copies.step], first[copies.start :: copies.step]) for copies in agents}
+    under_way = set(agents)
     carries = {copies: agent.start(len(copies)) for copies, agent in agents.items()}
 
     def act(copies: range, seen: np.ndarray) -> None:
         """Ask for a half's next decision unless all its episodes have ended."""
-        if all(driven[copy].ended for copy in copies if copy < count):
-            del decided[copies]
+        half = driven[copies]
+        if half.ended:
+            under_way.remove(copies)
             return
-        exploration = explore(decided[copies], copies) if explore else None
+        exploration = explore(len(half.actions), copies) if explore else None
         actions, carries[copies] = agents[copies].act(carries[copies], seen, exploration)
         if actions.shape != (wanted := (len(copies), *pool.actions.shape)):
             raise UsageError(f"an agent returned actions of shape {actions.shape} where the environment takes {wanted}")
-        decided[copies] += 1
+        half.actions.append(actions)
         if note is not None:
             note(copies, carries[copies])
-        for copy, action in zip(copies, actions, strict=True):
-            if copy < count and not driven[copy].ended:
-                driven[copy].actions.append(action)
         pool.send(copies, actions)
 
     with _inference_threads(pool):
-        for copies in list(decided):
+        for copies in agents:
             act(copies, first[copies.start :: copies.step])
-        while decided:
+        while under_way:
             copies, step = pool.receive()
-            going_on = copies.start == 0 and not driven[0].ended
-            for place, copy in enumerate(copies):
-                if copy < count and not driven[copy].ended:
-                    driven[copy].note(step, place)
-            tick(int(step.frames.sum()), driven[0] if going_on else None)
+            half = driven[copies]
+            going_on = copies.start == 0 and not half.over[0]
+            half.note(step)
+            tick(int(step.frames.sum()), EpisodeSoFar(half) if going_on else None)
             act(copies, step.obs)
-    return [one.episode(task, pool.actions) for one, task in zip(driven, wave, strict=True)]
+    episodes = {copies: iter(half.episodes(pool.actions)) for copies, half in driven.items()}
+    return [next(episodes[next(copies for copies in episodes if copy in copies)]) for copy in range(count)]
 
 
-class EpisodeSoFar:
-    """What has been driven of one episode: `seen` (T+1) and `actions` (T) up to now, in the environment's units."""
+class _Half:
+    """What has been driven of the copies that are driven together, one for each of `tasks` and perhaps more that idle."""
 
-    def __init__(self, observation: np.ndarray) -> None:
-        """Begin with what the environment shows first."""
-        self.seen, self.actions = [observation], list[np.ndarray]()
-        self.rewards = list[float]()
-        self.frames = 0
-        self.terminated = self.truncated = False
-        self.cut = Cut.NONE
+    def __init__(self, tasks: Sequence[EpisodeTask], observations: np.ndarray) -> None:
+        self._tasks, self._steps = tasks, list[PoolStep]()
+        self.seen, self.actions = [observations], list[np.ndarray]()
+        self.over = np.arange(len(observations)) >= len(tasks)
 
     @property
     def ended(self) -> bool:
-        """Return whether it has come to its end."""
-        return self.terminated or self.truncated
+        """Tell whether all episodes have ended."""
+        return bool(self.over.all())
 
-    def note(self, step: PoolStep, place: int) -> None:
-        """Take in what came of its latest action, at `place` of a step."""
-        self.seen.append(step.obs[place])
-        self.rewards.append(float(step.reward[place]))
-        self.frames += int(step.frames[place])
-        self.terminated, self.truncated = bool(step.terminated[place]), bool(step.truncated[place])
-        self.cut = Cut(step.cut[place])
+    def note(self, step: PoolStep) -> None:
+        """Take in what a decision brought."""
+        self.seen.append(step.obs)
+        self._steps.append(step)
+        self.over |= step.terminated | step.truncated
 
-    def episode(self, task: EpisodeTask, spec: ActionSpec) -> Episode:
-        """Return it as an episode of `task`."""
-        return Episode(
-            np.stack(self.seen), np.stack(self.actions).astype(spec.dtype), np.array(self.rewards, np.float32),
-            self.terminated, self.truncated, seed=task.seed, frames=self.frames, deterministic=task.deterministic,
-            cut=self.cut,
-        )  # fmt: skip
+    def episodes(self, spec: ActionSpec) -> list[Episode]:
+        """Return the episodes, in the order of the tasks."""
+        if not self._tasks:
+            return []
+        reward, terminated, truncated, frames, cut = (
+            np.stack([step[field] for step in self._steps]) for field in range(1, len(PoolStep._fields))
+        )
+        lengths = np.argmax(terminated | truncated, 0) + 1
+        return [
+            Episode(
+                np.stack([seen[place] for seen in self.seen[: length + 1]]),
+                np.stack([action[place] for action in self.actions[:length]]).astype(spec.dtype),
+                reward[:length, place].astype(np.float32),
+                bool(terminated[length - 1, place]),
+                bool(truncated[length - 1, place]),
+                seed=task.seed,
+                frames=int(frames[:length, place].sum()),
+                deterministic=task.deterministic,
+                cut=Cut(cut[length - 1, place]),
+            )
+            for place, (task, length) in enumerate(zip(self._tasks, lengths, strict=False))
+        ]
+
+
+class EpisodeSoFar:
+    """What has been driven of the first episode of a half, in the environment's units."""
+
+    def __init__(self, half: _Half) -> None:
+        self._half = half
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether it has come to its end."""
+        return bool(self._half.over[0])
+
+    @property
+    def observation(self) -> np.ndarray:
+        """Return what it shows now."""
+        shown: np.ndarray = self._half.seen[-1][0]
+        return shown
+
+    def latest(self, steps: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return its last observations (T+1) and actions (T), of at most so many agent steps."""
+        half = self._half
+        return [seen[0] for seen in half.seen[-steps - 1 :]], [action[0] for action in half.actions[-steps:]]
 
 
 @contextlib.contextmanager

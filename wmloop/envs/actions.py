@@ -16,11 +16,13 @@ from wmloop.spaces import ActionSpec, BinnedActions, BoxActions, DiscreteActions
 _UNBOUNDED = 1e18
 #: And bounds closer than this, or with fewer float32 numbers between them, leave nothing to decide.
 _NARROWEST, _STEPS = 1e-30, 256
+#: Numbers that an action has at most.
+LONGEST = 1024
 #: Choices that one action may have, and combinations of several smaller ones.
 _CHOICES, _COMBINATIONS = 1024, 64
 _FITTING = (
-    f"wmloop needs as action space a bounded Box, a Discrete of 2 to {_CHOICES} actions, or a MultiDiscrete or MultiBinary of"
-    f" at most {_COMBINATIONS} combinations"
+    f"wmloop needs as action space a bounded Box of up to {LONGEST} numbers, a Discrete of 2 to {_CHOICES} actions, or a"
+    f" MultiDiscrete or MultiBinary of at most {_COMBINATIONS} combinations"
 )
 
 
@@ -48,7 +50,7 @@ def actions_of(
     Raises:
         UsageError: wmloop cannot act in such a space; the message names `who`, and says what would fit.
     """
-    if isinstance(space, spaces.Box) and space.low.size:
+    if isinstance(space, spaces.Box) and 0 < space.low.size <= LONGEST:
         _check_bounds(who, space)
         return Numbers(space)
     start: Any
@@ -108,6 +110,8 @@ class Choices:
         self.spec: ActionSpec = DiscreteActions(math.prod(sizes), arrow_keys, names)
         self._space, self._sizes, self._start = space, tuple(sizes), start
         self._several = not isinstance(space, spaces.Discrete)
+        # numbers cannot be changed by who gets them: they are made once
+        self._each = [] if self._several else [space.dtype.type(int(start) + index) for index in range(self.spec.size)]
         self.note = f"an action is one of {self.spec.size}"
         if self._several:
             self.note += f": the combinations of {space}, the last entry changing fastest"
@@ -122,7 +126,7 @@ class Choices:
         if not 0 <= index < self.spec.size:
             raise DivergedError(f"was given the action {index}: it has to lie {self.spec}")
         if not self._several:
-            return self._space.dtype.type(int(self._start) + index)
+            return self._each[index]
         chosen = np.array(np.unravel_index(index, self._sizes)).reshape(self._space.shape)
         return (chosen + self._start).astype(self._space.dtype)
 

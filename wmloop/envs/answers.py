@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import math
 import os
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,17 @@ import numpy as np
 
 from wmloop.errors import DivergedError, EnvironmentFailedError
 
+_PACKED = (tuple, list)
 _STEP = "where gymnasium's returns (observation, reward, terminated, truncated, info)"
+#: A reward, and what a decision is paid, is no larger.
+LARGEST_REWARD = float(np.finfo(np.float32).max)
 #: Where the user stands.
 _start: Path | None = None
 
 
 def read_reset(answer: Any) -> Any:
     """Return the observation of what `reset` returned; raises EnvironmentFailedError where that is not (observation, info)."""
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
+    if not isinstance(answer, _PACKED) or len(answer) != 2:
         raise EnvironmentFailedError(
             f"returned {kind_of(answer)} from its reset, where gymnasium's returns (observation, info)"
         )
@@ -39,43 +40,45 @@ def read_step(answer: Any) -> tuple[Any, float, bool, bool]:
         DivergedError: the reward is NaN or infinite.
         EnvironmentFailedError: that is not gymnasium's (observation, reward, terminated, truncated, info).
     """
-    if not isinstance(answer, tuple | list) or len(answer) != 5:
+    if not isinstance(answer, _PACKED) or len(answer) != 5:
         raise EnvironmentFailedError(f"returned {kind_of(answer)} from its step, {_STEP}")
     seen, reward, terminated, truncated, _ = answer
-    return seen, _number(reward), _flag("terminated", terminated), _flag("truncated", truncated)
+    if type(reward) is not float:
+        reward = _number(reward)
+    if not -LARGEST_REWARD <= reward <= LARGEST_REWARD:
+        raise DivergedError(f"returned the reward {reward}: nothing can be learnt from it")
+    if type(terminated) is not bool:
+        terminated = _flag("terminated", terminated)
+    if type(truncated) is not bool:
+        truncated = _flag("truncated", truncated)
+    return seen, reward, terminated, truncated
 
 
-@contextlib.contextmanager
-def unpacked() -> Iterator[None]:
-    """Turn a wrapper's failure to unpack what a step returned into what `read_step` says of it."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        innermost = traceback.extract_tb(error.__traceback__)[-1].filename
-        if "unpack" in str(error) and innermost.startswith(str(Path(gymnasium.__file__).parent)):
-            raise EnvironmentFailedError(f"returned something else from its step ({error}), {_STEP}") from error
-        raise
+def not_unpacked(error: Exception) -> EnvironmentFailedError | None:
+    """Return what `read_step` would say, where `error` is a wrapper's failure to unpack what a step returned."""
+    innermost = traceback.extract_tb(error.__traceback__)[-1].filename
+    if "unpack" in str(error) and innermost.startswith(str(Path(gymnasium.__file__).parent)):
+        return EnvironmentFailedError(f"returned something else from its step ({error}), {_STEP}")
+    return None
 
 
 def _number(reward: Any) -> float:
-    if type(reward) is not float:
-        try:
-            if np.ma.is_masked(reward):
-                raise ValueError
-            array = np.asarray(reward)
-            if array.size != 1 or array.dtype.kind not in "fiubO":
-                raise ValueError
-            reward = float(array.reshape(()).item())
-        except (TypeError, ValueError, OverflowError, RuntimeError):
-            raise EnvironmentFailedError(f"returned the reward {short(reward)}: it has to be one real number") from None
-    if not math.isfinite(reward) or abs(reward) > np.finfo(np.float32).max:
-        raise DivergedError(f"returned the reward {reward}: nothing can be learnt from it")
-    return float(reward)
+    if isinstance(reward, np.float64):
+        return float(reward)
+    try:
+        if np.ma.is_masked(reward):
+            raise ValueError
+        array = np.asarray(reward)
+        if array.size != 1 or array.dtype.kind not in "fiubO":
+            raise ValueError
+        return float(array.reshape(()).item())
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        raise EnvironmentFailedError(f"returned the reward {short(reward)}: it has to be one real number") from None
 
 
 def _flag(name: str, value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
     try:
         array = np.asarray(value)
         if array.size == 1 and array.dtype.kind in "biu" and array.reshape(()).item() in (0, 1):

@@ -21,6 +21,9 @@ class Decided(NamedTuple):
     cut: int
 
 
+_IDLE = Decided(0.0, False, False, 0, 0)
+
+
 class BoundedEnv:
     """A RealEnv that also truncates an episode after some decisions, or where too many pay nothing.
 
@@ -49,18 +52,19 @@ class BoundedEnv:
     def step(self, action: np.ndarray) -> Decided:
         """Take one decision, one of the environment's actions."""
         if not self._left:
-            return Decided(0.0, False, False, 0, Cut.NONE)
+            return _IDLE
         self.decisions += 1
         self.observation, reward, terminated, truncated, frames = self.env.step(action)
         self._left -= 1
         self._unrewarded = 0 if reward > 0 else self._unrewarded + 1
-        cut = Cut.NONE
-        if truncated and not terminated:
-            cut = Cut.FRAMES if self.env.capped else Cut.ENVIRONMENT
-        elif not terminated and self._left == 0:
-            cut = Cut.DECISIONS
-        elif not terminated and self._unrewarded >= self._max_unrewarded:
-            cut = Cut.UNREWARDED
+        cut = 0
+        if not terminated:
+            if truncated:
+                cut = Cut.FRAMES if self.env.capped else Cut.ENVIRONMENT
+            elif not self._left:
+                cut = Cut.DECISIONS
+            elif self._unrewarded >= self._max_unrewarded:
+                cut = Cut.UNREWARDED
         truncated = truncated or cut > 0
         if terminated or truncated:
             self._left = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,10 @@ class Observations:
             self.notes.append(f"of its observation wmloop looks at {' and '.join(what)}")
         elif self.numbers:
             self.notes.append(f"its observations are vectors of {self.numbers} numbers")
+        #: What reads it, as `self` does: the vector itself where that is all there is.
+        self.read: Callable[..., np.ndarray] = self
+        if not self._keyed and self._pictures is None:
+            self.read = self._vectors[0][1]
         self._shrink: BoxFilter | None = None
 
     def look_at(self, crop: tuple[int, int, int, int] | None) -> None:

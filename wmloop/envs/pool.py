@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-import secrets
+import pickle
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from typing import Any, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from wmloop import machine
 from wmloop.config import EnvConfig
-from wmloop.envs import processes
-from wmloop.envs.output import Output, Sink
-from wmloop.envs.starting import clean_start, context_for, worker_cores
+from wmloop.envs.memory import SharedMemory
+from wmloop.envs.output import Sink
+from wmloop.envs.starting import context_for, worker_cores
 from wmloop.envs.steps import UNLIMITED, PoolStep
-from wmloop.envs.worker import GRACE, Work, serve, shared_memory, view_observations
+from wmloop.envs.workers import Workers
 from wmloop.errors import DivergedError, EnvironmentFailedError
 from wmloop.spaces import ActionSpec, ObservationSpec
 
-_GRACE = 0.5  # seconds that the last words of ended workers get to arrive
-_LOOK = 0.5  # seconds between two looks at how long a worker has been waited for
+_WORTH_MOVING = 1e-3  # seconds from one answer to the next, of which moving the thread takes a few hundredths
 
 
 @dataclass(eq=False)
 class _Request:
-    """What some copies were asked: answers by copy, and the copies of each worker that has not answered yet."""
+    """What some copies were asked: the workers that have not answered yet, and what the latest one answered."""
 
     copies: Any  # a range where they are to step, else a list
-    answers: dict[int, Any]
-    workers: dict[int, list[int]]
+    workers: set[int]
+    answer: Any = None
+
+
+class _Part(NamedTuple):
+    """The copies of one worker among others, and the message by which it is asked to step them."""
+
+    worker: int
+    copies: list[int]
+    step: bytes
 
 
 class EnvPool:
@@ -66,44 +72,25 @@ class EnvPool:
     ) -> None:  # fmt: skip
         assert num_envs >= 1
         self.num_envs = num_envs
-        self._timeout = config.worker_timeout
-        self._seeds: list[int | None] = [None] * num_envs
         context: Any = context_for(config)
         cores = worker_cores()
         num_workers = min(num_envs, len(cores))
         # where each worker stays, if it does: of a part of the cores others might stay on the same
         self._cores = cores if num_workers == len(cores) == len(machine.affinity()) else []
-        memory = shared_memory(context, num_envs)
-        self._driven = context.RawArray("q", [-1] * num_workers)
-        self._steps = context.RawArray("q", num_workers)
+        memory = SharedMemory.of(context, num_envs, num_workers)
         self._copies = [range(i, num_envs, num_workers) for i in range(num_workers)]
         self._asked: list[_Request] = []  # not received yet, oldest first
-        self._waited = [(0, 0.0)] * num_workers  # each worker's steps when looked at, and seconds since they changed
-        self._mark = secrets.token_hex(8)
-        self._processes: list[BaseProcess] = []
-        self._watch: BaseProcess | None = None
-        self._pipes: list[Connection] = []
-        self._output = Output(context, output)
+        self._known: dict[range, list[_Part]] = {}
+        self._pinned = self._cores
+        self._received, self._apart = 0.0, math.inf  # when the latest answer came, and how long after the one before
+        self._workers = Workers(
+            context, config, self._copies, self._cores, memory, max_unrewarded, output, render, trace
+        )
         try:
-            with clean_start():
-                for i, copies in enumerate(self._copies):
-                    mine, theirs = context.Pipe()
-                    self._pipes.append(mine)
-                    core = self._cores[i] if self._cores else None
-                    work = Work(config, render, trace, max_unrewarded or UNLIMITED, copies, memory, self._driven,
-                                self._steps, i, core, self._mark)  # fmt: skip
-                    arguments = (work, theirs, self._output.theirs)
-                    process = context.Process(target=serve, args=arguments, name=f"wmloop-env-{i}", daemon=True)
-                    process.start()
-                    self._processes.append(process)
-                    theirs.close()
-                pids = [process.pid for process in self._processes]
-                self._watch = context.Process(target=processes.watch, args=(pids, self._mark, 2 * GRACE), daemon=True)
-                self._watch.start()
-            self._output.begin()
-            self._asked.append(_Request(range(num_envs), {}, {i: [copies[0]] for i, copies in enumerate(self._copies)}))
-            self.actions, self.observations, self.frames_per_second, self.frame_limit = self._answer().answers[0]
-            self._seen = view_observations(memory, num_envs, self.observations)
+            self._asked.append(_Request(range(num_envs), set(range(num_workers))))
+            self.actions, self.observations, self.frames_per_second, self.frame_limit = self._answer().answer
+            self._actions, self._seen, told = memory.view(self.actions, self.observations)
+            self._came = PoolStep(self._seen, *(told[name] for name in PoolStep._fields[1:]))
         except BaseException:
             self.close()
             raise
@@ -120,11 +107,13 @@ class EnvPool:
         assert len(seeds) == self.num_envs
         while self._asked:
             self._answer()
-        self._seeds = [old if new is None else new for old, new in zip(self._seeds, seeds, strict=True)]
         limits = [limit or UNLIMITED for limit in decisions or [None] * self.num_envs]
         begun = [copy for copy, seed in enumerate(seeds) if seed is not None]
-        starts = [(seeds[copy], limits[copy]) for copy in begun]
-        self._ask("reset", begun, np.array(starts, object))
+        for copy in begun:
+            self._workers.seeds[copy] = seeds[copy]
+        self._ask(
+            begun, lambda part: pickle.dumps(("reset", part.copies, [(seeds[i], limits[i]) for i in part.copies]))
+        )
         self._answer()
         return self._seen.copy()
 
@@ -141,35 +130,37 @@ class EnvPool:
     def send(self, copies: range, actions: np.ndarray) -> None:
         """Let `copies` take one decision, `actions` (len(copies), ...), without waiting for it: `receive` does.
 
+        What was sent to any of them before was received.
+
         Raises:
             DivergedError: an action is not finite.
         """
         actions = np.asarray(actions, self.actions.dtype)
         assert actions.shape == (len(copies), *self.actions.shape)
-        if not np.isfinite(actions).all():
+        assert all(request.copies != copies for request in self._asked)
+        if actions.dtype.kind == "f" and not np.isfinite(actions).all():
             bad = int(np.argwhere(~np.isfinite(actions))[0, 0])
             self.close()
             raise DivergedError(f"environment copy {copies[bad]} was given the action {actions[bad]}: not finite")
-        self._ask("step", copies, actions)
+        self._actions[copies.start : copies.stop : copies.step] = actions
+        self._ask(copies, lambda part: part.step)
 
     def receive(self) -> tuple[range, PoolStep]:
         """Wait until one `send` is done, whichever is first, and return its copies and what came of it.
 
-        The calling thread waits, and stays, with the workers that were asked first (see `pin_thread`).
+        The calling thread waits, and stays, with the workers that were asked first (see `pin_thread`), unless answers come so
+        fast that it would be moved all the time.
 
         Raises:
             DivergedError: what an action was paid is not finite.
             EnvironmentFailedError: a worker died, or did not answer within the timeout.
         """
-        self.pin_thread(self._asked[0].copies)
-        done = self._answer()
-        copies: range = done.copies
-        reward, terminated, truncated, frames, cut = zip(*(done.answers[copy] for copy in copies), strict=True)
-        ends = np.array(terminated, np.bool_), np.array(truncated, np.bool_)
-        return copies, PoolStep(
-            self._seen[copies.start : copies.stop : copies.step].copy(), np.array(reward, np.float32), *ends,
-            np.array(frames, np.int64), np.array(cut, np.int8),
-        )  # fmt: skip
+        self.pin_thread(self._asked[0].copies if self._apart >= _WORTH_MOVING else range(self.num_envs))
+        copies: range = self._answer().copies
+        mine = slice(copies.start, copies.stop, copies.step)
+        before, self._received = self._received, time.monotonic()
+        self._apart = self._received - before
+        return copies, PoolStep(*(part[mine].copy() for part in self._came))
 
     def render(self, observation: np.ndarray | None = None) -> np.ndarray | None:
         """Return the full picture of the first copy, or of an observation (see RemoteEnv); of a pool made with `render`."""
@@ -190,28 +181,19 @@ class EnvPool:
 
         Elsewhere it would take turns with a worker that is driving. With all copies it may go anywhere again.
         """
-        cores = [core for core, own in zip(self._cores, self._copies, strict=False) if set(own) & set(copies)]
-        if cores and hasattr(os, "sched_setaffinity"):
+        if not self._cores or not hasattr(os, "sched_setaffinity"):
+            return
+        cores = [self._cores[part.worker] for part in self._parts(copies)]
+        if cores != self._pinned:
+            self._pinned = cores
             with contextlib.suppress(OSError):
                 os.sched_setaffinity(0, cores)
 
     def close(self) -> None:
         """End the workers; at most a few seconds, also when they are dead or stuck. Closing twice is fine."""
         self.pin_thread(range(self.num_envs))
-        for pipe in self._pipes:
-            pipe.close()
-        self._pipes, self._asked = [], []
-        deadline = time.monotonic() + GRACE
-        for process in self._processes:
-            process.join(max(deadline - time.monotonic(), 0))
-            if process.is_alive() or process.exitcode:
-                self._end(process)
-        self._processes = []
-        if self._watch is not None:
-            self._watch.kill()
-            self._watch.join(GRACE)
-        self._watch = None
-        self._output.tell(wait=_GRACE if self._output.theirs is not None else 0.0)
+        self._asked = []
+        self._workers.close()
 
     def __enter__(self) -> EnvPool:
         return self
@@ -220,27 +202,29 @@ class EnvPool:
         self.close()
 
     def _answer_of(self, request: str, value: Any) -> Any:
-        self._ask(request, range(1), np.array([value]))
-        return self._answer().answers[0]
+        self._ask(range(1), lambda part: pickle.dumps((request, part.copies, value)))
+        return self._answer().answer
 
-    def _end(self, process: BaseProcess) -> None:
-        if process.pid is not None:
-            processes.end_tree(process.pid, self._mark)
-        process.join(GRACE)
-
-    def _ask(self, request: str, copies: Sequence[int], values: np.ndarray) -> None:
-        if not self._pipes:
-            raise EnvironmentFailedError("this pool of environments is closed: make a new one")
-        workers, count = dict[int, list[int]](), len(self._copies)
+    def _parts(self, copies: Sequence[int]) -> list[_Part]:
+        """Return which worker has which of `copies`."""
+        if isinstance(copies, range) and (known := self._known.get(copies)):
+            return known
+        dealt = dict[int, list[int]]()
         for copy in copies:
-            workers.setdefault(copy % count, []).append(copy)
-        self._asked.append(_Request(copies, {}, workers))
-        at = {copy: i for i, copy in enumerate(copies)}
+            dealt.setdefault(copy % len(self._copies), []).append(copy)
+        parts = [_Part(worker, own, pickle.dumps(("step", own, None))) for worker, own in dealt.items()]
+        if isinstance(copies, range):
+            self._known[copies] = parts
+        return parts
+
+    def _ask(self, copies: Sequence[int], message: Callable[[_Part], bytes]) -> None:
+        if self._workers.closed:
+            raise EnvironmentFailedError("this pool of environments is closed: make a new one")
+        parts = self._parts(copies)
+        self._asked.append(_Request(copies, {part.worker for part in parts}))
         try:
-            for worker, own in list(workers.items()):
-                places, theirs = [copy // count for copy in own], values[[at[copy] for copy in own]]
-                with contextlib.suppress(OSError):  # a dead worker is reported where its answer is awaited
-                    self._pipes[worker].send((request, places, theirs))
+            for part in parts:
+                self._workers.ask(part.worker, message(part))
         except BaseException:  # Ctrl-C: some workers were asked and some were not
             self.close()
             raise
@@ -250,50 +234,13 @@ class EnvPool:
         assert self._asked, "nothing was sent"
         try:
             while not (done := [request for request in self._asked if not request.workers]):
-                self._listen()
-                self._output.tell()
+                busy = {worker for request in self._asked for worker in request.workers}
+                for worker, answer in self._workers.answers(busy):
+                    request = next(request for request in self._asked if worker in request.workers)
+                    request.workers.remove(worker)
+                    request.answer = answer
         except BaseException:  # also Ctrl-C: answers still under way would be taken for those of the next request
             self.close()
             raise
         self._asked.remove(done[0])
         return done[0]
-
-    def _listen(self) -> None:
-        busy = {self._pipes[worker]: worker for request in self._asked for worker in request.workers}
-        begun = time.monotonic()
-        ready: list[Any] = wait(list(busy), _LOOK)
-        waited = min(time.monotonic() - begun, _LOOK)  # what was stopped by Ctrl-Z and goes on has not waited meanwhile
-        for pipe in ready:
-            worker = busy.pop(pipe)
-            try:
-                answer = pipe.recv()
-            except (EOFError, OSError):
-                self._fail(worker, hung=False)
-            if isinstance(answer, Exception):
-                raise answer
-            request = next(request for request in self._asked if worker in request.workers)
-            request.answers.update(zip(request.workers.pop(worker), answer, strict=True))
-            self._waited[worker] = (-1, 0.0)
-        for worker in sorted(busy.values()):
-            steps, before = self._steps[worker], self._waited[worker]
-            self._waited[worker] = (steps, before[1] + waited if steps == before[0] else 0.0)
-            if self._waited[worker][1] >= self._timeout:
-                self._fail(worker, hung=True)
-
-    def _fail(self, worker: int, hung: bool) -> NoReturn:
-        copy = max(int(self._driven[worker]), worker)  # -1 while it starts
-        process = self._processes[worker]
-        who = f"environment copy {copy} (seed {self._seeds[copy]}, process {process.pid})"
-        if hung:
-            self._end(process)
-            advice = "if it is only slow, raise env.worker_timeout (`--set env.worker_timeout=...`, also on resume)"
-            raise EnvironmentFailedError(f"{who} gave no answer for {self._timeout:g} s and was stopped; {advice}")
-        process.join(GRACE)
-        code = process.exitcode
-        self._end(process)
-        advice = "if memory ran out, lower env.num_envs (`--set env.num_envs=...`, also on resume)"
-        if not code:
-            raise EnvironmentFailedError(
-                f"{who} ended its own process, as os._exit does, or closed its pipes to wmloop"
-            )
-        raise EnvironmentFailedError(f"{who} died with exit code {code}; {advice}")

@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 
 from wmloop.config import EnvConfig
-from wmloop.envs.answers import place_of, read_rendering, read_reset, read_step, unpacked
+from wmloop.envs.answers import LARGEST_REWARD, not_unpacked, place_of, read_rendering, read_reset, read_step
 from wmloop.envs.fitting import fit
 from wmloop.envs.making import drawn_space, make
 from wmloop.errors import DivergedError, EnvironmentFailedError
@@ -42,6 +42,7 @@ class RealEnv:
             raise
         if config.pixels:
             self._observe = lambda: read_rendering(self._env.render())
+        self._read = self._see.read
         self.actions, self.observations = self._act.spec, self._see.spec
         self.notes = [note for note in (self._act.note, *self._see.notes) if note]
         self.frames_per_second, self.frame_limit = _speed(self._env), _limit(self._env)
@@ -65,7 +66,7 @@ class RealEnv:
                 raise EnvironmentFailedError(
                     f"has other actions after its reset, {self._env.action_space}, than {self._space}"
                 )
-            return self._look(None)
+            return self._look(ended=False)
         except EnvironmentFailedError as error:
             raise type(error)(f"{error}{place_of(self._env, 'reset')}") from None
 
@@ -84,20 +85,23 @@ class RealEnv:
         total, frames, terminated, truncated = 0.0, 0, False, False
         try:
             while frames < self._repeat and not (terminated or truncated):
-                with unpacked():
-                    answer = self._env.step(given.copy())  # some scale their action in place
+                frames += 1
+                # some scale their action in place
+                answer = self._env.step(given if frames == self._repeat else given.copy())
                 self._shown, reward, terminated, truncated = read_step(answer)
                 total += reward
-                frames += 1
                 self.capped = not (terminated or truncated) and self._frames + frames >= self._most
                 truncated = truncated or self.capped
             self._frames += frames
-            if not math.isfinite(np.float32(total)):
+            if not -LARGEST_REWARD <= total <= LARGEST_REWARD:
                 raise DivergedError(f"returned rewards whose sum is {total}: nothing can be learnt from it")
-            ended = terminated or truncated
-            return self._look(self._seen if ended else None), total, terminated, truncated, frames
+            return self._look(ended=terminated or truncated), total, terminated, truncated, frames
         except (EnvironmentFailedError, DivergedError) as error:
             raise type(error)(f"{error}{place_of(self._env, 'step')}") from None
+        except (TypeError, ValueError) as error:
+            if (told := not_unpacked(error)) is None:
+                raise
+            raise type(told)(f"{told}{place_of(self._env, 'step')}") from error
 
     @property
     def unscaled(self) -> bool:
@@ -140,9 +144,10 @@ class RealEnv:
         """
         return self._act(action)
 
-    def _look(self, before: np.ndarray | None) -> np.ndarray:
-        self._seen = self._see(self._observe() if self._observe else self._shown, before)
-        return self._seen
+    def _look(self, ended: bool) -> np.ndarray:
+        shown = self._observe() if self._observe else self._shown
+        seen = self._seen = self._read(shown, self._seen if ended else None)
+        return seen
 
 
 def _speed(env: Any) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from wmloop.spaces import Pixels
@@ -15,23 +17,32 @@ class BoxFilter:
 
     Each output pixel is the mean of the input area it covers, parts of pixels counted in part, rounded to nearest.
     `crop` is (top, bottom, left, right). The weights are whole numbers and the sums stay below 2**24 (2**53 for
-    large pictures), so the result is exact and the same on every machine, whatever its BLAS does.
+    large pictures), so the result is exact and the same on every machine, whatever its BLAS does. Where both sizes have a
+    common divisor the weights repeat, and the products are as many times smaller.
     """
 
     def __init__(self, shape: tuple[int, ...], crop: tuple[int, int, int, int] | None, made: Pixels) -> None:
         top, bottom, left, right = crop or (0, shape[0], 0, shape[1])
         self._window = slice(top, bottom), slice(left, right)
         height, width = bottom - top, right - left
-        self._area, self._made = height * width, made
+        self._down, across = math.gcd(height, made.height), math.gcd(width, made.width)
+        self._area, self._made = (
+            (height // self._down) * (width // across),
+            made,
+        )  # of the input that the weights repeat after
         self._dtype = np.float32 if 255 * self._area < 2**24 else np.float64
-        self._rows: np.ndarray = _overlaps(height, made.height).astype(self._dtype)  # (h, H)
+        self._rows: np.ndarray = _overlaps(height // self._down, made.height // self._down).astype(
+            self._dtype
+        )  # (h, H)
         # one product over (W, channel) pairs is faster than a small one per row
-        self._columns: np.ndarray = np.kron(_overlaps(width, made.width).T, np.eye(3)).astype(self._dtype)  # (3W, 3w)
+        columns = _overlaps(width // across, made.width // across).T
+        self._columns: np.ndarray = np.kron(columns, np.eye(3)).astype(self._dtype)  # (3W, 3w)
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
         """Return the version (h, w, 3) uint8 of `picture` (H, W, 3) uint8."""
         part = picture[self._window].astype(self._dtype)
-        sums: np.ndarray = self._rows @ part.reshape(len(part), -1) @ self._columns
+        rows = self._rows @ part.reshape(self._down, self._rows.shape[1], -1)
+        sums: np.ndarray = rows.reshape(-1, len(self._columns)) @ self._columns
         nearest: np.ndarray = (2 * sums.astype(np.int64) + self._area) // (2 * self._area)
         return nearest.astype(np.uint8).reshape(self._made.shape)
 

@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from wmloop.errors import EnvironmentFailedError
 
+_FLOAT32 = np.dtype(np.float32)
 #: Numbers that a vector has at most.
 LONGEST = 1024
 VECTOR = (
@@ -33,17 +34,22 @@ class Vectors:
         self.size, self.note = _size(space), ""
         self._space = space
         self._shape, self._choices = space.shape, _choices(space)
+        self._plain = self._choices is None
         if self._choices is not None:
             self._start = np.asarray(space.start).reshape(-1)
             self._first = np.concatenate([[0], np.cumsum(self._choices)[:-1]])
             self.note = f"of its observation {space} is read one-hot"
 
-    def __call__(self, value: Any) -> np.ndarray:
-        """Return the vector, in memory of its own.
+    def __call__(self, value: Any, before: np.ndarray | None = None) -> np.ndarray:
+        """Return the vector, in memory of its own; `before` does not matter (see Observations).
 
         Raises:
             EnvironmentFailedError: it is none, of another shape than declared, not finite, or beyond its choices.
         """
+        if self._plain and type(value) is np.ndarray and value.dtype == _FLOAT32 and value.shape == self._shape:
+            vector = value.flatten()
+            if math.isfinite(vector.dot(vector)):  # most of the time; where it overflows, each number is looked at
+                return vector
         if value is None:
             raise EnvironmentFailedError(f"showed nothing: the observation is None, and it declares {self._space}")
         try:

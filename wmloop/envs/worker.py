@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import math
 import multiprocessing
 import os
+import pickle
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
@@ -27,13 +27,14 @@ from wmloop.envs.bounded import BoundedEnv
 from wmloop.envs.drawing import DrawingEnv
 from wmloop.envs.examine import examine
 from wmloop.envs.faults import where
-from wmloop.envs.observations import LARGEST_BYTES
+from wmloop.envs.memory import SharedMemory
 from wmloop.envs.real import RealEnv
 from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError, WmloopError
 from wmloop.spaces import ActionSpec, ObservationSpec
 
 #: Seconds that the environments get to close themselves once nobody is left who could ask them anything.
 GRACE = 2.0
+_DONE = pickle.dumps(None)
 
 
 class Facts(NamedTuple):
@@ -48,9 +49,7 @@ class Facts(NamedTuple):
 class Work(NamedTuple):
     """What one worker does: which copies of what environment, and the memory by which it and the pool see each other.
 
-    `memory` is shared by all workers and has room for one observation a copy. `driven[me]` is the copy at work, so
-    that the pool can tell which one a dead or hung worker was driving, and `steps[me]` counts what it has done, so that a slow
-    worker is told from a hung one. With `trace` an exception is printed in full.
+    `me` is its number among the workers. With `trace` an exception is printed in full.
     """
 
     config: EnvConfig
@@ -58,9 +57,7 @@ class Work(NamedTuple):
     trace: bool
     max_unrewarded: int
     copies: Sequence[int]
-    memory: Any
-    driven: Any
-    steps: Any
+    memory: SharedMemory
     me: int
     core: int | None
     mark: str
@@ -69,11 +66,11 @@ class Work(NamedTuple):
 def serve(work: Work, pipe: Connection, output: Connection | None) -> None:
     """Answer the pool's requests until it closes its end of `pipe` or dies.
 
-    First sends [Facts]. A request names copies of this worker, by their places in `work.copies`, and has a value for each:
-    `("reset", places, starts)`, each start a (seed, decisions), answered by a None each; `("step", places, actions)`, by a
-    (reward, terminated, truncated, frames, cut); `("render", places, asked)`, each asked an observation to be drawn, or True
-    for the present one, by a picture or None; or `("examine", places, together)`, by notes. A fault is sent as the exception
-    itself, and ends the worker. What is printed here goes to `output`.
+    First sends Facts. Then it is asked `("reset", copies, starts)`, a start a (seed, decisions) for each, or
+    `("step", copies, None)`, whose actions are in the memory, and answers None once what came of it is there, too; or, of one
+    copy, `("render", copies, asked)`, an observation to be drawn, or True for the present one, answered by a picture or None,
+    or `("examine", copies, together)`, answered by notes. A fault is sent as the exception itself, and ends the worker. What is
+    printed here goes to `output`.
     """
     if work.core is not None and hasattr(os, "sched_setaffinity"):  # else the policy pushes it to and fro
         with contextlib.suppress(OSError):
@@ -107,17 +104,6 @@ def serve(work: Work, pipe: Connection, output: Connection | None) -> None:
         os._exit(0)  # threads that an environment left behind must not keep the process
 
 
-def shared_memory(context: Any, num_envs: int) -> Any:
-    """Return memory for an observation of each copy, whatever the environment is going to show."""
-    return context.RawArray("B", num_envs * LARGEST_BYTES)
-
-
-def view_observations(memory: Any, num_envs: int, observations: ObservationSpec) -> np.ndarray:
-    """Return shared memory as observations (N, ...)."""
-    shape = num_envs, *observations.shape
-    return np.frombuffer(memory, observations.dtype, math.prod(shape)).reshape(shape)
-
-
 class _GoneError(Exception):
     """Tell that the pool closed its pipe, or died."""
 
@@ -127,45 +113,45 @@ class _Crew:
 
     def __init__(self, work: Work) -> None:
         self._work, self._pid = work, os.getpid()
-        self._seen = np.zeros(0)
-        self._copies: list[BoundedEnv] = []
+        self._driven, self._steps = (np.frombuffer(of, np.int64) for of in (work.memory.driven, work.memory.steps))
+        self._done = 0  # what `_steps` says
+        self._copies: dict[int, BoundedEnv] = {}
         self._second: RealEnv | None = None  # made to be examined beside the first, or to draw
         self._at: BoundedEnv | None = None  # the copy at work
 
     def serve(self, pipe: Connection) -> None:
         work = self._work
         for copy in work.copies:
-            work.driven[work.me] = copy
-            self._copies.append(BoundedEnv(work.config, work.max_unrewarded, work.render))
+            self._driven[work.me] = copy
+            self._copies[copy] = BoundedEnv(work.config, work.max_unrewarded, work.render)
             self._tick()
-        first = self._copies[0].env
-        self._seen = view_observations(work.memory, len(work.memory) // LARGEST_BYTES, first.observations)
-        pipe.send([Facts(first.actions, first.observations, first.frames_per_second, first.frame_limit)])
-        answer: dict[str, Callable[[int, Any], Any]] = {
+        first = self._copies[work.copies[0]].env
+        self._actions, self._seen, self._told = work.memory.view(first.actions, first.observations)
+        pipe.send(Facts(first.actions, first.observations, first.frames_per_second, first.frame_limit))
+        do: dict[str, Callable[[Sequence[int], Any], Any]] = {
             "reset": self._reset, "step": self._step, "render": self._render, "examine": self._examine,
         }  # fmt: skip
         while True:
             try:
-                request, places, values = pipe.recv()
+                request, copies, value = pipe.recv()
             except (EOFError, ConnectionError):
                 raise _GoneError from None
-            answers, do = [], answer[request]
-            for i, value in zip(places, values, strict=True):
-                work.driven[work.me] = work.copies[i]
-                self._at = self._copies[i]
-                answers.append(do(i, value))
-                self._tick()
+            answer = do[request](copies, value)
             self._at = None
+            self._tick()
             if os.getpid() != self._pid:
                 raise _GoneError
             try:
-                pipe.send(answers)
+                if answer is None:
+                    pipe.send_bytes(_DONE)  # what `send(None)` sends
+                else:
+                    pipe.send(answer)
             except OSError:
                 raise _GoneError from None
 
     def failure(self, error: BaseException) -> WmloopError:
         """Return a fault as the pool is to raise it, and print in full what the environment raised itself."""
-        who = f"environment copy {self._work.driven[self._work.me]}"
+        who = f"environment copy {self._driven[self._work.me]}"
         if self._at is not None and self._at.seed is not None:
             who += f" (seed {self._at.seed}, agent step {self._at.decisions})"
         if isinstance(error, UsageError):
@@ -179,32 +165,43 @@ class _Crew:
 
     def close(self) -> None:
         """Let every copy close itself, whatever the others do."""
-        for env in [*(copy.env for copy in self._copies), *([self._second] if self._second else [])]:
+        for env in [*(copy.env for copy in self._copies.values()), *([self._second] if self._second else [])]:
             try:
                 env.close()
             except BaseException as error:
                 with contextlib.suppress(Exception):
                     traceback.print_exception(error)
 
-    def _reset(self, i: int, start: tuple[int, int]) -> None:
-        self._copies[i].reset(*start)
-        self._seen[self._work.copies[i]] = self._copies[i].observation
+    def _each(self, copies: Sequence[int]) -> Iterator[tuple[int, BoundedEnv]]:
+        """Yield each copy and its number in the pool, and note who is at work."""
+        all_copies, driven, me = self._copies, self._driven, self._work.me
+        for number in copies:
+            driven[me] = number
+            self._at = copy = all_copies[number]
+            yield number, copy
 
-    def _step(self, i: int, action: np.ndarray) -> tuple[object, ...]:
-        copy = self._copies[i]
-        done = copy.step(action)
-        if done.frames:
-            self._seen[self._work.copies[i]] = copy.observation
-        return (*done[:4], int(done.cut))  # enums are slow to send
+    def _reset(self, copies: Sequence[int], starts: Sequence[tuple[int, int]]) -> None:
+        for (number, copy), start in zip(self._each(copies), starts, strict=True):
+            copy.reset(*start)
+            self._seen[number] = copy.observation
 
-    def _render(self, i: int, asked: Any) -> np.ndarray | None:
+    def _step(self, copies: Sequence[int], _: None) -> None:
+        actions, seen, told = self._actions, self._seen, self._told
+        for number, copy in self._each(copies):
+            told[number] = done = copy.step(actions[number])
+            if done.frames:
+                seen[number] = copy.observation
+
+    def _render(self, copies: Sequence[int], asked: Any) -> np.ndarray | None:
+        ((_, copy),) = self._each(copies)
         if not np.ndim(asked):
-            return self._copies[i].env.render()
+            return copy.env.render()
         if not isinstance(self._second, DrawingEnv):
             self._second = DrawingEnv(self._work.config)
         return self._second.draw(asked)
 
-    def _examine(self, i: int, together: bool) -> list[str]:
+    def _examine(self, copies: Sequence[int], together: bool) -> list[str]:
+        ((_, copy),) = self._each(copies)
         if together:
             try:
                 self._second = RealEnv(self._work.config)
@@ -215,13 +212,14 @@ class _Crew:
                 ) from error
 
         def tick(seed: int, decision: int) -> None:
-            self._copies[i].seed, self._copies[i].decisions = seed, decision
+            copy.seed, copy.decisions = seed, decision
             self._tick()
 
-        return examine(self._copies[i].env, self._work.config, self._second if together else None, tick)
+        return examine(copy.env, self._work.config, self._second if together else None, tick)
 
     def _tick(self) -> None:
-        self._work.steps[self._work.me] += 1
+        self._done += 1
+        self._steps[self._work.me] = self._done
 
 
 def _redirect(output: Connection | None) -> None:

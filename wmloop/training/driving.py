@@ -51,15 +51,16 @@ class Ticker:
         self._ctx.check_stop()
 
     def _show(self, episode: EpisodeSoFar) -> None:
-        picture = self._observations.picture(episode.seen[-1])
+        picture = self._observations.picture(episode.observation)
         if picture is not None:
             self._ctx.log_image("real", picture)
         if (now := time.monotonic()) < self._due and not episode.ended:
             return
         self._due = now + _LOOK_SECONDS
-        told = [self._observations.numbers(seen) for seen in episode.seen[-_SHOWN - 1 :]]
+        observations, actions = episode.latest(_SHOWN)
+        told = [self._observations.numbers(seen) for seen in observations]
         vectors = np.stack([np.zeros(0, np.float32) if one is None else one for one in told])
-        self._ctx.log_track("real", vectors, np.stack(episode.actions[-_SHOWN:]))
+        self._ctx.log_track("real", vectors, np.stack(actions))
 
 
 class Prefill:
