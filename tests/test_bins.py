@@ -224,7 +224,7 @@ def test_the_parts_of_doom_agree_with_its_profile() -> None:
 def test_without_parts_nothing_is_otherwise() -> None:
     plain = RealEnv(EnvConfig(id=strange("Numbered")))
     assert plain.actions.record() == {"kind": "discrete", "size": 5}
-    assert plain.notes == ["its actions are one of 5"]
+    assert plain.notes == ["an action is one of 5"]
 
 
 # ---- a whole run

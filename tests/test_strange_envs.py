@@ -30,7 +30,8 @@ from tests.tiny_env import MAX_STEPS, tiny_config
 from wmloop.cli import app
 from wmloop.config import EnvConfig, build_config
 from wmloop.config.text import to_toml
-from wmloop.envs import EnvPool, RealEnv, RemoteEnv, check_environment, pool
+from wmloop.envs import EnvPool, RealEnv, RemoteEnv, check_environment
+from wmloop.envs import workers as workers_module
 from wmloop.envs.examine import examine
 from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError
 from wmloop.store import Store
@@ -557,7 +558,7 @@ def test_an_environment_whose_actions_are_no_longer_those_of_the_run_is_refused(
     command: str, finished: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(finished.runs / "tiny", tmp_path / "tiny")
-    monkeypatch.setattr(pool, "Work", functools.partial(_elsewhere, pool.Work))
+    monkeypatch.setattr(workers_module, "Work", functools.partial(_elsewhere, workers_module.Work))
     more = {"resume": ["--iterations", "2"], "play": ["--to", str(tmp_path / "x.mp4")], "eval": ["--episodes", "1"]}
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, [command, "tiny", "--runs", str(tmp_path), *more.get(command, [])])

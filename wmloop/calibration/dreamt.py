@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from wmloop.agents.world_model import WorldModelAgent
 from wmloop.dreams import Noise, rollout
+from wmloop.envs import Envs
 from wmloop.models.policies import Deterministic
 
 
@@ -28,4 +31,16 @@ def dreamt_scores(
     reached, goes_on = batch.survival[:-1] > chance, batch.survival[1:] > chance
     paid = torch.where(goes_on, batch.reward, batch.terminal_reward) * reached
     scores: np.ndarray = (paid.double().sum(0) * agent.world.reward_scale).cpu().numpy()
+    return scores
+
+
+def score_dreams(
+    pool: Envs, agent: WorldModelAgent, seeds: Sequence[int], decisions: int, temperature: float, device: torch.device
+) -> list[float]:
+    """Return the scores of dreams that begin as the real episodes of `seeds` do, as many at a time as the pool has copies."""
+    generator, scores = torch.Generator(device).manual_seed(seeds[0]), list[float]()
+    for k in range(0, len(seeds), pool.num_envs):
+        wave = [*seeds[k : k + pool.num_envs]]
+        begun = pool.reset([*wave, *[None] * (pool.num_envs - len(wave))])[: len(wave)]
+        scores += dreamt_scores(agent, begun, decisions, temperature, generator).tolist()
     return scores

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wmloop import ranking
 from wmloop.cli.exits import say_next
@@ -14,15 +14,13 @@ from wmloop.commands import command
 from wmloop.errors import UsageError
 
 if TYPE_CHECKING:
-    import torch
-
     from wmloop.config import RunConfig
     from wmloop.history import History
     from wmloop.store import Store
 
 
 def score_dreams(
-    store: Store, config: RunConfig, history: History, number: int, device: torch.device, seeds: Sequence[int],
+    store: Store, config: RunConfig, history: History, number: int, device: Any, seeds: Sequence[int],
     temperature: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Print what the agent of iteration `number` scores in dreams that begin as the real episodes of `seeds` do.
@@ -32,23 +30,17 @@ def score_dreams(
     """
     if not history.pipeline.dreams:
         raise UsageError(f"an agent of pipeline {history.pipeline.name} has no world model to dream in: leave --in out")
-    import torch
-
-    from wmloop.calibration.dreamt import dreamt_scores
+    from wmloop.calibration.dreamt import score_dreams as score
     from wmloop.envs import make_envs
     from wmloop.serving.agent import Served
     from wmloop.training.rollouts import require_same_actions
 
     decisions = -(-config.env.most_frames // config.env.action_repeat)
-    generator, scores = torch.Generator(device).manual_seed(seeds[0]), list[float]()
     copies = min(config.env.num_envs, len(seeds))
     with log_named(store), make_envs(config.env, copies, output=output_of(store)) as pool:
         require_same_actions(history.collected(), pool.actions)
         agent = Served.of(history, number).agent(config, pool.actions, device)
-        for k in range(0, len(seeds), copies):
-            wave = [*seeds[k : k + copies]]
-            begun = pool.reset([*wave, *[None] * (copies - len(wave))])[: len(wave)]
-            scores += dreamt_scores(agent, begun, decisions, temperature, generator).tolist()
+        scores = score(pool, agent, seeds, decisions, temperature, device)
     report = {
         "run": store.name, "iteration": number, "temperature": temperature, "dream_score": statistics.fmean(scores),
         "dream_score_std": statistics.stdev(scores) if len(scores) > 1 else 0.0,

@@ -63,7 +63,7 @@ def score(
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
-    """Evaluate the agent on fresh episodes, in the real environment or in dreams.
+    """Evaluate the agent on fresh episodes, real or dreamt.
 
     These episodes are used neither for training nor for choosing a run's best agent; there is no exploration noise. Prints
     the mean score with its standard deviation and 95% confidence interval, the worst, and each episode's score. The same

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +40,7 @@ class _Part(NamedTuple):
 
     worker: int
     copies: list[int]
-    step: bytes
+    step: memoryview
 
 
 class EnvPool:
@@ -112,7 +112,8 @@ class EnvPool:
         for copy in begun:
             self._workers.seeds[copy] = seeds[copy]
         self._ask(
-            begun, lambda part: pickle.dumps(("reset", part.copies, [(seeds[i], limits[i]) for i in part.copies]))
+            begun,
+            lambda part: ForkingPickler.dumps(("reset", part.copies, [(seeds[i], limits[i]) for i in part.copies])),
         )
         self._answer()
         return self._seen.copy()
@@ -202,7 +203,7 @@ class EnvPool:
         self.close()
 
     def _answer_of(self, request: str, value: Any) -> Any:
-        self._ask(range(1), lambda part: pickle.dumps((request, part.copies, value)))
+        self._ask(range(1), lambda part: ForkingPickler.dumps((request, part.copies, value)))
         return self._answer().answer
 
     def _parts(self, copies: Sequence[int]) -> list[_Part]:
@@ -212,12 +213,12 @@ class EnvPool:
         dealt = dict[int, list[int]]()
         for copy in copies:
             dealt.setdefault(copy % len(self._copies), []).append(copy)
-        parts = [_Part(worker, own, pickle.dumps(("step", own, None))) for worker, own in dealt.items()]
+        parts = [_Part(worker, own, ForkingPickler.dumps(("step", own, None))) for worker, own in dealt.items()]
         if isinstance(copies, range):
             self._known[copies] = parts
         return parts
 
-    def _ask(self, copies: Sequence[int], message: Callable[[_Part], bytes]) -> None:
+    def _ask(self, copies: Sequence[int], message: Callable[[_Part], memoryview]) -> None:
         if self._workers.closed:
             raise EnvironmentFailedError("this pool of environments is closed: make a new one")
         parts = self._parts(copies)

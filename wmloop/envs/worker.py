@@ -10,12 +10,12 @@ import atexit
 import contextlib
 import multiprocessing
 import os
-import pickle
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,7 +34,7 @@ from wmloop.spaces import ActionSpec, ObservationSpec
 
 #: Seconds that the environments get to close themselves once nobody is left who could ask them anything.
 GRACE = 2.0
-_DONE = pickle.dumps(None)
+_DONE = bytes(ForkingPickler.dumps(None))
 
 
 class Facts(NamedTuple):

@@ -69,7 +69,7 @@ class Workers:
         """Tell whether they were ended."""
         return not self._pipes
 
-    def ask(self, worker: int, message: bytes) -> None:
+    def ask(self, worker: int, message: memoryview) -> None:
         """Send one a pickled request (see worker.serve); a dead one is reported where its answer is awaited."""
         with contextlib.suppress(OSError):
             self._pipes[worker].send_bytes(message)
