@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from wmloop.cli.again import Again, again
 from wmloop.commands import command
-from wmloop.config import settings
+from wmloop.config import RunConfig, settings, with_settings
 from wmloop.errors import UsageError
 from wmloop.opening import history_of, stored_config
 from wmloop.ranking import confirms
@@ -17,8 +17,8 @@ from wmloop.report import Facts
 from wmloop.report.facts import Point
 from wmloop.store import Store
 
-#: What runs of one page may have of their own: the seed, where they ran, and what is kept of them.
-_FREE = re.compile(r"seed|device|threads|precision|store\..*")
+#: What runs of one page may have of their own: the seed, where they ran, how long at most, and what is kept of them.
+_FREE = re.compile(r"seed|device|threads|precision|budget\.(iterations|hours)|store\..*")
 
 
 class Seed(NamedTuple):
@@ -33,7 +33,7 @@ class Seed(NamedTuple):
     def of(cls, path: Path) -> Seed:
         """Read the run in the folder `path`."""
         store = Store.open(path)
-        config = stored_config(store)
+        config = _resumed(store, stored_config(store))
         scored = {version.iteration: version.metrics for version in history_of(store, config).scored()}
         return cls(store, Facts.of(store, config), scored, again(store))
 
@@ -55,6 +55,15 @@ class Seed(NamedTuple):
         if goal is None:
             return None
         return next((point for point in self.facts.points if confirms(self.scored[point.iteration], goal)), None)
+
+
+def _resumed(store: Store, config: RunConfig) -> RunConfig:
+    """Return a run's settings with the goal that it was last resumed to."""
+    for record in store.journal.events()[0]:
+        changed = record.get("changed") if record.get("event") == "SessionStarted" else None
+        if changed and "budget.goal" in changed:
+            config = with_settings(config, {"budget": {"goal": changed["budget.goal"]}})
+    return config
 
 
 def require_together(seeds: Sequence[Seed]) -> None:
