@@ -5,6 +5,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ from typer.testing import CliRunner
 
 from wmloop import bundle
 from wmloop.cli import app
+from wmloop.config import build_config
 from wmloop.device import machine_facts
 from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.history import History
-from wmloop.opening import stored_config
+from wmloop.opening import named_code, stored_config
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.serving.agent import Served
 from wmloop.store import Store
@@ -246,3 +248,14 @@ def test_an_engine_that_a_file_names_in_a_module_is_trusted_first(exported, tmp_
     assert refused.exit_code == 2
     assert "'evil'" in refused.output
     assert "--trust-env" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"), [("RES_160X120", None), ("RES_320X240", "screen_resolution='RES_320X240'")]
+)
+def test_what_the_profile_here_gives_an_environment_too_needs_no_trust(given, wanted):
+    kwargs = {"screen_resolution": given, "frame_skip": 2}
+    config = build_config("smoke", {"env": {"id": "VizdoomTakeCover-v1", "kwargs": kwargs}})
+    store = SimpleNamespace(facts={"imported": "a.safetensors"})
+    named = named_code(store, config)
+    assert named is None if wanted is None else wanted in named

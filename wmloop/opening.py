@@ -69,7 +69,7 @@ def history_of(store: Store, config: RunConfig) -> History:
 def named_code(store: Store, config: RunConfig) -> str | None:
     """Return in words what an imported agent's file does that runs code here, or may: a verb and what it names.
 
-    That is a module, or text among an environment's keyword arguments. None where there is nothing of it, and where the run
+    That is a module, or text among an environment's keyword arguments that its profile here does not have. None where there is nothing of it, and where the run
     is no imported one.
     """
     if "imported" not in store.facts:
@@ -77,7 +77,14 @@ def named_code(store: Store, config: RunConfig) -> str | None:
     owners = [name.rpartition(":")[0] for name in (config.env.id, config.env.engine, config.pipeline)]
     if modules := sorted({repr(module) for module in owners if module}):
         return f"names the module {' and '.join(modules)}, which is code"
-    words = [f"{name}={value!r}" for name, value in config.env.kwargs.items() if isinstance(value, str)]
+    from wmloop.config.presets import profile
+
+    told_here = profile(config.env.id)
+    own = told_here.settings.get("env", {}).get("kwargs", {}) if told_here else {}
+    texts = {
+        name: value for name, value in config.env.kwargs.items() if isinstance(value, str) and own.get(name) != value
+    }
+    words = [f"{name}={value!r}" for name, value in texts.items()]
     if not words:
         return None
     many = len(words) > 1
