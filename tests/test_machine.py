@@ -415,13 +415,13 @@ def test_the_doctor_says_where_sockets_are_and_what_is_wrong_with_tmpdir(places,
     missing = places.short / "missing"
     places(missing, places.short)
     monkeypatch.setattr(scratch, "temporary_folder", made)
-    finding = doctor.LOOKS["sockets"](Path())
+    finding = doctor.LOOKS["scratch"](Path())
     assert finding.verdict == "note"
     assert f"in {places.short}, because TMPDIR {missing} cannot be used (No such file" in finding.found
     places(places.short)
-    assert doctor.LOOKS["sockets"](Path()).verdict == "good"
+    assert doctor.LOOKS["scratch"](Path()).verdict == "good"
     places(missing)
-    finding = doctor.LOOKS["sockets"](Path())
+    finding = doctor.LOOKS["scratch"](Path())
     assert finding.verdict == "bad"
     assert "set TMPDIR" in finding.advice
 

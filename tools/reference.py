@@ -32,9 +32,10 @@ def metrics() -> str:
     normal = {row.pop("figure"): row for row in csv.DictReader(lines)}
     page = [
         "# Metrics\n",
-        "Every metric that a stage writes: in `metrics.csv` as `STAGE.NAME`, in `wmloop log`, in the report, and\n"
-        "in `wmloop.Run(...).metrics`. `seconds` is in each stage: how long it took. The words are in the\n"
-        "[glossary](../glossary.md). V is the VAE, M the recurrent model, C the policy; an agent step (in names:\n"
+        "Every metric that a stage writes: in `metrics.csv` as `STAGE.NAME`, in `wmloop log --json`, and in\n"
+        "`wmloop.Run(...).metrics`; `wmloop log` and the report show the most telling.\n"
+        "`seconds` is in each stage: how long it took. The words are in the [glossary](../glossary.md).\n"
+        "V is the VAE, M the recurrent model, C the policy; an agent step (in names:\n"
         "`decisions`) is one action, repeated for `env.action_repeat` frames. A metric that cannot be computed is\n"
         "left out. What is measured at each training step (losses and what PPO tells) is exponentially smoothed over these\n"
         "steps: 0.98 of the value so far, 0.02 of the new one.\n",

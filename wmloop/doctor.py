@@ -160,16 +160,18 @@ def _temporary(runs: Path) -> Finding:
     try:
         place = scratch.temporary_folder().parent
     except StorageError as error:
-        return Finding("sockets", "bad", "no folder for sockets and shared memory", str(error))
+        return Finding(
+            "scratch", "bad", "no folder for the sockets and shared memory of environment processes", str(error)
+        )
     said = os.environ.get("TMPDIR")
     if said and (fault := scratch.temporary_fault(Path(said).absolute())):
         return Finding(
-            "sockets",
+            "scratch",
             "note",
             f"with shared memory in {place}, because TMPDIR {said} {fault}",
             "set TMPDIR to another folder",
         )
-    return Finding("sockets", "good", f"with shared memory in {place}")
+    return Finding("scratch", "good", f"sockets and shared memory of environment processes are in {place}")
 
 
 def _disk(runs: Path) -> Finding:
@@ -276,7 +278,7 @@ def _compiler(runs: Path) -> Finding:
 #: What is looked at, by subject; each look is given the folder where runs would live.
 LOOKS: dict[str, Callable[[Path], Finding]] = {
     "python": _python, "packages": _packages, "processor": _processor, "device": _device, "precision": _precision,
-    "threads": _threads, "memory": _memory, "sockets": _temporary, "disk": _disk, "environment": _environment,
+    "threads": _threads, "memory": _memory, "scratch": _temporary, "disk": _disk, "environment": _environment,
     "display": _display, "terminal": _terminal, "videos": _extra("video", "av", "videos"),
     "reports": _extra("report", "matplotlib", "reports"), "compiler": _compiler,
 }  # fmt: skip

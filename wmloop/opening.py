@@ -69,8 +69,8 @@ def history_of(store: Store, config: RunConfig) -> History:
 def named_code(store: Store, config: RunConfig) -> str | None:
     """Return in words what an imported agent's file does that runs code here, or may: a verb and what it names.
 
-    That is a module, or text among an environment's keyword arguments that its profile here does not have. None where there is nothing of it, and where the run
-    is no imported one.
+    That is a module, or text among an environment's keyword arguments that its profile here does not have. None where there
+    is nothing of it, and where the run is no imported one.
     """
     if "imported" not in store.facts:
         return None

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from wmloop import ranking
 from wmloop.cli.exits import say_next
-from wmloop.cli.opening import log_named, output_of, trust_of
+from wmloop.cli.opening import log_named, output_of
 from wmloop.cli.options import print_json
-from wmloop.commands import command
 from wmloop.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,9 +20,11 @@ if TYPE_CHECKING:
 
 def score_dreams(
     store: Store, config: RunConfig, history: History, number: int, device: Any, seeds: Sequence[int],
-    temperature: float, as_json: bool,
+    temperature: float, as_json: bool, following: str,
 ) -> None:  # fmt: skip
     """Print what the agent of iteration `number` scores in dreams that begin as the real episodes of `seeds` do.
+
+    `following` is the command that scores it in reality.
 
     Raises:
         UsageError: the pipeline's agents have no world model.
@@ -58,4 +59,4 @@ def score_dreams(
         for metrics in scored:
             if kind in metrics:
                 print(f"real    {metrics[kind]:.1f} +- {metrics[f'{kind}_std']:.1f} on {which} episodes")
-    say_next({"score it in reality": command("eval", store.path, *trust_of(store))})
+    say_next({"score it in reality": following})

@@ -24,7 +24,7 @@ EXIT_CODES = {
     0: "done; also where training used up its budget before the goal was reached",
     1: "a bug of wmloop or of a library that it uses: stderr has the traceback",
     2: "wrong usage: an option, a setting, the name of a run or a file is not valid; or wmloop cannot use the environment",
-    3: "training diverged: a loss, weight or metric was no longer finite",
+    3: "a number was no longer finite: a loss, weight or metric in training, an action, or an environment's reward",
     4: "the environment failed while a command was running it",
     DOCTOR_FOUND: "`wmloop doctor` found something that makes runs fail",
     65: "a stored file is damaged",

@@ -47,8 +47,8 @@ def init(
 
     The environment is made once. What follows from it, its time limit and the score that counts as its solution, is filled
     in. The other settings that an environment often needs are in comments, with their meaning, their value, and whether it is
-    the default or the profile's. A file that is there is never overwritten. An environment that `wmloop start` refuses is
-    refused here, too.
+    the default or the profile's. A file that is there is never overwritten. An environment whose spaces
+    wmloop cannot use is refused here, too; `wmloop start` also drives it for a moment, and may refuse it then.
     """
     from wmloop.config import build_config
     from wmloop.envs import known

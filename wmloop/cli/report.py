@@ -137,7 +137,7 @@ def _describe(store: Store, facts: Any, seed: int, iteration: int | None) -> byt
     number, why = choose(history, iteration)
     served, told = Served.of(history, number), again(store)
     commands = Commands(told.commands, told.notes, _following(store))
-    say(f"{agent_named(store, number, why)}: playing fresh episodes to show, about 5 s")
+    say(f"{agent_named(store, number, why)}: playing fresh episodes to show")
     device, output, collected = set_up("cpu", resolve_threads(0)), output_of(store), history.collected()
     with log_named(store):
         if facts.dreams:

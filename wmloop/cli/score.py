@@ -68,7 +68,8 @@ def score(
     These episodes are used neither for training nor for choosing a run's best agent; there is no exploration noise. Prints
     the mean score with its standard deviation and 95% confidence interval, the worst, and each episode's score. The same
     --seed gives the same episodes to every run. The result is stored with the run, for `wmloop log` and `wmloop report`; that
-    of `demo` is not, because its folder belongs to the installation.
+    of `demo` is not, because its folder belongs to the installation. With --in dream only the mean, deviation and interval
+    are printed (--json: also each score), and nothing is stored.
     """
     if temperature is not None and place == "real":
         raise UsageError("--temperature is that of the world model: give --in dream, too")
@@ -91,7 +92,12 @@ def score(
     where = set_up(resolve_device(device), resolve_threads(0))
     if place == "dream":
         say(f"{agent_named(store, number, why)}, {episodes} dreams that begin as the fresh episodes of seed {seed} do")
-        score_dreams(store, config, history, number, where, fresh_seeds(episodes, seed), temperature or 1.0, as_json)
+        chosen = () if iteration is None else ("--iteration", str(iteration))
+        following = command(
+            "eval", store.path, "--episodes", str(episodes), "--seed", str(seed), *chosen, *trust_of(store)
+        )
+        seeds = fresh_seeds(episodes, seed)
+        score_dreams(store, config, history, number, where, seeds, temperature or 1.0, as_json, following)
         return
     estimate = _expected(history, config, episodes)
     say(f"{agent_named(store, number, why)}, {episodes} fresh episodes of seed {seed}{estimate}")
@@ -186,7 +192,8 @@ def _print_report(report: dict[str, Any]) -> None:
     if "predicted_return" in report:
         print(
             f"dream   M predicted a return of {report['predicted_return']:.1f}, the real one was {report['real_return']:.1f}:"
-            " both without burn-in and what follows rollout.max_unrewarded, then scaled to a whole episode"
+            " both over the same agent steps (without the first dream.burn_in, and without those after"
+            " rollout.max_unrewarded in a row that brought no positive reward), scaled to a whole episode"
         )
     print(f"frames  {report['frames']:,.0f} in {report['seconds']:.1f} s")
     scores = [f"{episode['score']:8.1f}" for episode in report["tracks"]]

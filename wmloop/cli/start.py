@@ -94,9 +94,10 @@ def start(
 ) -> None:
     """Train a new run until its goal is reached or its budget used up.
 
-    Ctrl-C saves everything; `wmloop resume` continues. Settings come from the defaults, then the environment's profile, then
-    --preset, then --config, then --set, then the options; later ones win. `--print-config` shows them all. Its output can be
-    passed to --config; seed, device, threads and precision are left open in it unless you set them.
+    Ctrl-C saves and stops, and `wmloop resume` continues: episodes that were under way are run again. Settings come from
+    the defaults, then the environment's profile, then --preset, then --config, then --set, then the options; later ones
+    win. `--print-config` shows them all. Its output can be passed to --config; seed, device, threads and precision are left
+    open in it unless you set them.
     """
     from wmloop.config.text import parse_setting, read_toml, to_toml
     from wmloop.starting import begin, exists, leaves_goal, require_new, settle

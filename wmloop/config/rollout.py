@@ -35,7 +35,7 @@ class RolloutConfig(Part):
         Count | None,
         Field(
             description="agent steps without a positive reward after which an episode is truncated (none: never);"
-            " not in evaluation"
+            " not in the random episodes of iteration 0, and not in evaluation"
         ),
     ] = None
     deterministic_fraction: Annotated[

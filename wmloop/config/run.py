@@ -47,7 +47,8 @@ class StoreConfig(Part):
         Count | None,
         Field(
             description="how many of the newest iterations are kept complete, so that training can go on from each;"
-            " files of older ones are deleted, but no metrics (none: all are kept)"
+            " of older ones are deleted all files but metrics, the agents that keep_best and keep_every keep, and the"
+            " episodes that training still uses (rollout.replay_iterations) (none: all are kept)"
         ),
     ] = None
     keep_best: Annotated[Count, Field(description="how many of the best agents are never deleted")] = 1

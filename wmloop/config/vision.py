@@ -34,7 +34,8 @@ class VisionConfig(Part):
     free_nats: Annotated[
         Weight,
         Field(
-            description="free nats per latent dimension: a smaller KL costs nothing more (Ha and Schmidhuber 2018: 0.5)"
+            description="free nats: an image's KL, summed over dimensions, is not pushed below free_nats * latent_size"
+            " (Ha and Schmidhuber 2018: 0.5)"
         ),
     ] = 0.0
     batch_size: Annotated[Size, Field(description="images per gradient step")] = 32

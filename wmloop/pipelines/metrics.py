@@ -40,8 +40,8 @@ RETURNS = (
     Metric("real_return", _REWARD, "higher",
            "real return of the same agent steps, scaled in the same way; it differs from `score`"
            " because an episode's first `dream.burn_in` agent steps are left out, and so are those after"
-           " `rollout.max_unrewarded` agent steps without a positive reward, which M is not trained on. So it can differ"
-           " widely from a low score"),
+           " `rollout.max_unrewarded` agent steps without a positive reward, which M sees in training only in the episodes of"
+           " iteration 0. So it can differ widely from a low score"),
     Metric("best_real_return", _REWARD, "higher", "`real_return` of the best single episode",
            "above `predicted_return`; the stage evaluate warns where it is not"),
     Metric("real_reward_per_decision", "reward per agent step", "higher", "`real_return` per agent step"),
@@ -87,8 +87,10 @@ ROLLOUT = (
     *QUIET_RETURNS,
     Metric("open_loop_correlation", "-1 to 1", "higher", "open-loop prediction of the sum of rewards after moments of real"
            " episodes, for up to 25 agent steps, with the recorded actions and without observations: M is run as a particle"
-           " filter, 1024 imagined episodes per moment, resampled at each agent step by the probability that C's policy gives"
-           " to the recorded action there. This is the correlation, over moments, of the predicted and the real sum",
+           " filter, 1024 imagined episodes per moment, resampled at each agent step by the probability that C's policy,"
+           " widened (standard deviation doubled or logits halved, 2% uniform), gives to the recorded action there, times"
+           " the probability that the imagined episode has not ended. This is the correlation, over moments, of the predicted"
+           " and the real sum",
            "0.8 or more from iteration 2 on"),
     Metric("open_loop_bias", "fraction of the real sum", "near 0", "predicted minus real sum of rewards in these predictions,"
            " all moments together, divided by the absolute value of the real sum; above 0 M is too optimistic; left out"
@@ -100,8 +102,8 @@ VISION = (
            " image's values in [0, 1]", "falls, then levels off"),
     Metric("newest_recon_loss", "squared error per image", "lower", "the same on up to 256 images of the newest rollout,"
            " decoded from the posterior mean instead of a sample", "near `recon_loss`; above it, the images are new to V"),
-    Metric("kl_loss", _NATS, "", "KL divergence of z's posterior from the prior, per image; below `vision.free_nats` per"
-           " dimension it costs nothing"),
+    Metric("kl_loss", _NATS, "", "KL divergence of z's posterior from the prior, per image; below `vision.free_nats` times"
+           " `vision.latent_size` it has no gradient"),
     Metric("reward_aux_loss", "squared error", "lower", "error of the next 8 rewards as predicted from z alone,"
            " in units of `memory.reward_scale`", "grows with the rewards"),
     Metric("finetuned", "0 or 1", "", "1 if V was trained in this iteration, 0 if it was frozen"),
@@ -157,8 +159,9 @@ SCORES = (
     Metric("score_min", _REWARD, "higher", "the worst of these episodes"),
     Metric("frames", "frames", "", "environment steps (frames) of these episodes; they are not trained on"),
     Metric("confirmed_score_low", _REWARD, "higher", "one-sided 95% lower confidence bound of the mean return by"
-           " Student's t; the goal counts as reached when this reaches it. Scores of few values (at most half as many different"
-           " ones as episodes), won or lost, are held against one more that was lost: the worst that the run has seen"),
+           " Student's t; the goal counts as reached when this reaches it. Where there are few distinct scores (at most half as"
+           " many as episodes), as in win or loss, one more episode is added before it is computed, which has the lowest score"
+           " seen: in these episodes, in earlier evaluations, or as a rollout's mean. Equal wins are thus no certainty"),
 )  # fmt: skip
 _CONFIRMED = ("score", "score_std", "score_se", "score_min", "frames", "return_gap", "return_gap_se")
 

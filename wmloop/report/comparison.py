@@ -48,7 +48,7 @@ def compare(runs: Sequence[Facts], commands: Mapping[str, Sequence[str]]) -> byt
     if differing:
         page.table(["setting", *(facts.name for facts in runs)], differing)
     else:
-        page.say("None except seeds and what depends on the machine (device, threads, precision).")
+        page.say("None.")
     page.head("What the words mean")
     page.terms(TERMS | (WORLD_MODEL if any(facts.dreams for facts in runs) else {}))
     page.head("Commands that repeat these runs")

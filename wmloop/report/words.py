@@ -53,7 +53,8 @@ METRICS = {
     "dream_terminated_fraction": "fraction of dreams that terminate",
     "recon_loss": "squared error of V's reconstructions; lower is better",
     "newest_recon_loss": "the same on the newest episodes alone",
-    "kl_loss": "KL divergence of z's posterior from the prior, in nats; `vision.free_nats` per dimension cost nothing",
+    "kl_loss": "KL divergence of z's posterior from the prior, in nats; below `vision.free_nats` times `vision.latent_size` it"
+    " has no gradient",
     "reward_aux_loss": "squared error of the next rewards predicted from z alone; lower is better",
     "nll": "negative log-likelihood of the next z; lower is better, and a density may have it below 0",
     "reward_loss": "squared error of the rewards that M predicts; lower is better",
