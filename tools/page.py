@@ -27,9 +27,9 @@ INDEX = "index"
 _COLUMNS = {
     "real frames": "Real frames are those collected up to there, without those of evaluations.",
     "minutes": "Minutes are of all stages.",
-    "confirming episodes": "Confirming episodes: mean ± standard error, of the agent that is served.",
-    "predicted return": "", "real return": "",
-    "gap": "Gap: its predicted less its real return ± standard error, and in percent.",
+    "confirming episodes": "Confirming episodes: mean ± standard error, of the best agent.",
+    "predicted return": "Predicted return, real return and gap are of the held-out episodes.", "real return": "",
+    "gap": "Gap: the predicted less its real return ± standard error, and in percent.",
     "**fresh episodes**": "Fresh episodes, which nothing in the run has used: mean ± standard deviation; beside them the 95%"
     " confidence interval of the mean, and the worst.",
     "95% of the mean": "", "worst": "",
@@ -69,7 +69,7 @@ def page(name: str, seeds: Sequence[Seed], pictured: bool) -> str:
         f"![Score on held-out episodes against real frames collected]({name}.svg)",
         *_results(seeds),
         "## Held-out scores, iteration by iteration",
-        f"Means over {config.evaluate.episodes} episodes, the same ones each time. Bold: the agent that is served, whose other"
+        f"Means over {config.evaluate.episodes} episodes, the same ones each time. Bold: the best agent, whose other"
         " scores are above.",
         _table(["seed", "iterations 0, 1, ..."], [[f"{seed.number}", _scores(seed)] for seed in seeds]),
         *_beside(seeds),

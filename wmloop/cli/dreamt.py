@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from wmloop import ranking
@@ -19,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def score_dreams(
-    store: Store, config: RunConfig, history: History, number: int, device: Any, seeds: Sequence[int],
+    store: Store, config: RunConfig, history: History, number: int, device: Any, episodes: int, seed: int,
     temperature: float, as_json: bool, following: str,
 ) -> None:  # fmt: skip
-    """Print what the agent of iteration `number` scores in dreams that begin as the real episodes of `seeds` do.
+    """Print what the agent of iteration `number` scores in dreams that begin as the fresh episodes of `seed` do.
 
     `following` is the command that scores it in reality.
 
@@ -33,9 +32,11 @@ def score_dreams(
         raise UsageError(f"an agent of pipeline {history.pipeline.name} has no world model to dream in: leave --in out")
     from wmloop.calibration.dreamt import score_dreams as score
     from wmloop.envs import make_envs
+    from wmloop.seeding import fresh_seeds
     from wmloop.serving.agent import Served
     from wmloop.training.rollouts import require_same_actions
 
+    seeds = fresh_seeds(episodes, seed)
     decisions = -(-config.env.most_frames // config.env.action_repeat)
     copies = min(config.env.num_envs, len(seeds))
     with log_named(store), make_envs(config.env, copies, output=output_of(store)) as pool:
@@ -43,7 +44,8 @@ def score_dreams(
         agent = Served.of(history, number).agent(config, pool.actions, device)
         scores = score(pool, agent, seeds, decisions, temperature, device)
     report = {
-        "run": store.name, "iteration": number, "temperature": temperature, "dream_score": statistics.fmean(scores),
+        "run": store.name, "iteration": number, "seed": seed, "temperature": temperature,
+        "dream_score": statistics.fmean(scores),
         "dream_score_std": statistics.stdev(scores) if len(scores) > 1 else 0.0,
         "dream_score_ci95": ranking.interval(scores), "dream_scores": scores,
     }  # fmt: skip

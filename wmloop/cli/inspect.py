@@ -53,7 +53,7 @@ def runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
 
 @guarded
 def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
-    """List the stage outputs of a run (its versions), with up to three metrics of each.
+    """List a run's stage outputs, each with its main metrics.
 
     A stage output is what one stage wrote in one iteration. Below them are the results of `wmloop eval`.
     """

@@ -96,8 +96,8 @@ def score(
         following = command(
             "eval", store.path, "--episodes", str(episodes), "--seed", str(seed), *chosen, *trust_of(store)
         )
-        seeds = fresh_seeds(episodes, seed)
-        score_dreams(store, config, history, number, where, seeds, temperature or 1.0, as_json, following)
+        tau = temperature or 1.0
+        score_dreams(store, config, history, number, where, episodes, seed, tau, as_json, following)
         return
     estimate = _expected(history, config, episodes)
     say(f"{agent_named(store, number, why)}, {episodes} fresh episodes of seed {seed}{estimate}")
