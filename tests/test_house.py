@@ -316,7 +316,7 @@ FILE_NAMES = {
     "cli/init.py": {".toml"},
     "cli/report.py": {"report.html", ".html"},
     "store/evaluations.py": {"eval-*-*.json"},
-    "store/draft.py": {"snapshot-*.safetensors", "snapshot-"},
+    "store/draft.py": {"snapshot-*.safetensors", "snapshot-", "work.json"},
     "store/jsontext.py": {".json"},
     "store/layout.py": {
         "run.toml", "config.toml", "facts.json", "events.jsonl", "environment.log", "pictures.safetensors",

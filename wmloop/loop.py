@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 
@@ -10,7 +11,7 @@ import torch
 from wmloop import __version__, envs, ranking
 from wmloop.config import RunConfig
 from wmloop.device import release_memory
-from wmloop.errors import DraftUnusableError, Interrupted, UsageError
+from wmloop.errors import DraftUnusableError, Interrupted, UsageError, WmloopError
 from wmloop.events import Message, Reporter, RunFinished, RunStarted, VersionCommitted
 from wmloop.history import History
 from wmloop.pipelines import Pipeline, Stage
@@ -25,17 +26,18 @@ def run(
 ) -> str:  # fmt: skip
     """Do what is missing until the goal is confirmed, the budget is spent or somebody stops it; return the reason.
 
-    `start` and `resume` are both this function. The budget's hours count the time of all committed versions and of the
-    current process. The reason is `goal`, `iterations`, `hours` or `interrupted`; after the last, resume goes on.
+    `start` and `resume` are both this function. The budget's hours count the time of all committed versions, of what
+    was interrupted, and of the current process. The reason is `goal`, `iterations`, `hours` or `interrupted`; after the
+    last, resume goes on.
     """
     begun = time.monotonic()
     history = History(store, pipeline)
-    spent = history.seconds()
+    first = history.next_position()
+    spent = history.seconds() + store.worked(first[0], pipeline.names[first[1]])
 
     def out_of_time() -> bool:
         return config.budget.hours is not None and spent + time.monotonic() - begun >= config.budget.hours * 3600
 
-    first = history.next_position()
     report(RunStarted(store.name, first[0], config.budget.iterations, config.budget.goal, str(device),
                       first != (0, 0), config.budget.hours))  # fmt: skip
     while True:
@@ -99,20 +101,26 @@ def _perform(
         lambda: history.scored(iteration + 1), draft, report, should_stop,
     )  # fmt: skip
     run = stage.run
-    begun = time.monotonic()
     made_with = {"wmloop": __version__, "torch": torch.__version__, **envs.versions()}
 
     def attempt() -> Version:
         metrics = run(context, **needs, **carries)
         _require_figures(history.pipeline, stage, metrics)
-        return draft.commit([*needs.values(), *carries.values()], metrics, time.monotonic() - begun, made_with)
+        return draft.commit([*needs.values(), *carries.values()], metrics, draft.seconds, made_with)
 
     try:
-        version = attempt()
-    except DraftUnusableError as error:
-        report(Message(f"{error}; what was saved of {draft.name} is discarded, and the stage starts again", "warning"))
-        draft.discard()
-        version = attempt()
+        try:
+            version = attempt()
+        except DraftUnusableError as error:
+            report(
+                Message(f"{error}; what was saved of {draft.name} is discarded, and the stage starts again", "warning")
+            )
+            draft.discard()
+            version = attempt()
+    except BaseException:
+        with contextlib.suppress(OSError, WmloopError):
+            draft.note_work()
+        raise
     report(VersionCommitted(iteration, stage.name, version.metrics, version.num_bytes, version.seconds))
     return version
 

@@ -194,12 +194,13 @@ def more(store: Store) -> list[str]:
     """Return the options by which a run that has come to its end goes on: with more than was its end."""
     config = stored_config(store)
     history = history_of(store, config)
-    done, _ = history.next_position()
+    done, place = history.next_position()
     goal, scored = config.budget.goal, history.scored()
     spent = ["iterations"] if done >= config.budget.iterations else []
     if goal is not None and scored and ranking.confirms(scored[-1].metrics, goal):
         spent.append("goal")
-    if config.budget.hours is not None and history.seconds() >= config.budget.hours * 3600:
+    worked = history.seconds() + store.worked(done, history.pipeline.names[place])
+    if config.budget.hours is not None and worked >= config.budget.hours * 3600:
         spent.append("hours")
     larger = larger_budget(config, done)
     return [word for part in spent for word in (f"--{part}", f"{larger[part]:g}")]

@@ -8,6 +8,7 @@ import hashlib
 import math
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from wmloop.store.version import FORMAT, MANIFEST, PRUNED, Version, load_version
 KEPT_SNAPSHOTS = 2
 #: A folder in which a stage builds its version: this and the stage's name.
 DRAFT_PREFIX = ".draft-"
+#: How long earlier attempts at the stage have worked.
+_WORK = "work.json"
 _SNAPSHOT = re.compile(r"snapshot-([0-9]{12})\.safetensors")
 
 
@@ -46,10 +49,20 @@ class Draft:
         self.path = iteration_folder / f"{DRAFT_PREFIX}{stage}"
         self._final = iteration_folder / stage
         self._saved: set[str] = set()  # by this attempt
+        self._begun, self._before = time.monotonic(), worked(iteration_folder, stage)
         atomic.make_folder(self.path)
         atomic.remove_strays(self.path)
         # A commit that died before its rename left a manifest of files that may now change.
         atomic.remove_file(self.path / MANIFEST)
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the stage has worked, in all attempts whose end was noted."""
+        return self._before + time.monotonic() - self._begun
+
+    def note_work(self) -> None:
+        """Note how long the stage has worked up to now, for an attempt that goes on from here."""
+        atomic.write_file(self.path / _WORK, dump_json({"seconds": self.seconds}, _WORK), durable=False)
 
     def require_space(self, num_bytes: int) -> None:
         """Raise StorageError unless the disk has room for `num_bytes` in this draft, what is saved already among them."""
@@ -120,6 +133,7 @@ class Draft:
         notes = {"state": text, "sha256": _digest(done, tensors, text)}
         atomic.write_file(self.path / f"snapshot-{done:012d}.safetensors", encode(tensors, notes))
         older = 0
+        self.note_work()
         for number, path in self._snapshots():
             older += number <= done
             if number > done or older > KEPT_SNAPSHOTS:
@@ -184,6 +198,7 @@ class Draft:
         atomic.write_file(self.path / MANIFEST, seal(manifest, f"{self.name}/{MANIFEST}"))
         for _, path in self._snapshots():  # not before: a full disk must cost the manifest, never the snapshots
             atomic.remove_file(path)
+        atomic.remove_file(self.path / _WORK)
         atomic.publish_folder(self.path, self._final)
         return load_version(self._final, self.iteration, self.stage)
 
@@ -196,6 +211,14 @@ class Draft:
         """Return (done, path) of each snapshot, newest first."""
         matches = [match for match in map(_SNAPSHOT.fullmatch, list_folder(self.path)) if match]
         return sorted(((int(match[1]), self.path / match[0]) for match in matches), reverse=True)
+
+
+def worked(iteration_folder: Path, stage: str) -> float:
+    """Return how many seconds interrupted attempts at a stage have worked: 0 where that is not noted, or damaged."""
+    path = iteration_folder / f"{DRAFT_PREFIX}{stage}" / _WORK
+    with contextlib.suppress(OSError, StoreCorruptError, KeyError, TypeError, ValueError):  # it is only a time
+        return max(0.0, _number(_WORK, parse_json(read_regular(path), path)["seconds"]))
+    return 0.0
 
 
 def utc_now() -> str:
@@ -213,7 +236,7 @@ def _unusable() -> Iterator[None]:
 
 
 def _is_reserved(file: str) -> bool:
-    return file in (MANIFEST, PRUNED) or file.startswith("snapshot-")
+    return file in (MANIFEST, PRUNED, _WORK) or file.startswith("snapshot-")
 
 
 def _digest(done: int, tensors: Mapping[str, np.ndarray], state: str) -> str:

@@ -14,7 +14,7 @@ from wmloop.commands import command
 from wmloop.errors import StorageError, StoreCorruptError
 from wmloop.store import atomic
 from wmloop.store.creation import is_empty, make_run
-from wmloop.store.draft import DRAFT_PREFIX, Draft
+from wmloop.store.draft import DRAFT_PREFIX, Draft, worked
 from wmloop.store.evaluations import Evaluations
 from wmloop.store.files import list_folder, read_regular, sha256
 from wmloop.store.journal import Journal
@@ -169,6 +169,10 @@ class Store:
         ]
         with atomic.storage_errors("read", self.path / ITERATIONS):
             return sorted(int(path.name) for path in paths if path.is_dir() and not path.is_symlink())
+
+    def worked(self, iteration: int, stage: str) -> float:
+        """Return how many seconds interrupted attempts at (iteration, stage) have worked."""
+        return worked((self.path / ITERATIONS / version_name(iteration, stage)).parent, stage)
 
     def draft(self, iteration: int, stage: str) -> Draft:
         """Return the private folder for the version of (iteration, stage), with all that an interrupted attempt saved.
