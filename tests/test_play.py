@@ -386,7 +386,7 @@ def test_r_begins_the_track_again(real):
 
 def test_t_turns_the_temperature_and_the_question_mark_shows_the_keys(real):
     script, _ = perform(real, {1: ["T", "T"], 2: ["t"], 3: ["?"], 4: ["?"]}, place="dream", longest=6)
-    assert "τ 1.15" in script.shown[2][2][1]
+    assert "temperature 1.15" in script.shown[2][2][1]
     assert real.temperature == pytest.approx(1.15)
     assert any("record a video" in line for line in script.shown[3][2])
     assert not any("record a video" in line for line in script.shown[4][2])
@@ -434,7 +434,7 @@ def test_the_dream_that_goes_along_begins_anew_when_it_is_turned_to_again(real):
 def test_the_temperature_is_that_of_both_dreams(real):
     script, _ = perform(real, {1: ["T"]}, place="both", longest=3)
     assert real.temperature == pytest.approx(1.15)
-    assert "τ 1.15" in script.shown[2][2][1]
+    assert "temperature 1.15" in script.shown[2][2][1]
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ def test_keys_drive_the_player_in_a_terminal(tmp_path):
         screen.type("?m")
         shows("your action")
         screen.type("T")
-        shows("τ 1.15")
+        shows("temperature 1.15")
         screen.type("\t ")
         shows("environment")
         screen.type("q")

@@ -266,7 +266,8 @@ def written(tmp_path, environment, *words):
     """Return the text that `init` writes for an environment."""
     done = wmloop("init", environment, "--to", tmp_path / "made.toml", *words)
     assert done.exit_code == 0, done.output
-    assert re.search(r"start --config \S*made\.toml", done.stderr)
+    assert re.search(r"start made-test --preset smoke --config \S*made\.toml", done.stderr)
+    assert re.search(r"start made --config \S*made\.toml", done.stderr)
     return (tmp_path / "made.toml").read_text()
 
 

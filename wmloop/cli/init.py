@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -75,7 +76,11 @@ def init(
             path.unlink()
         raise StorageError(f"cannot write {path}: {error.strerror or error}; say another place with --to") from None
     say(f"{path}: {config.env.id} shows {told.observations}; an action is {told.actions}")
-    say_next({"train, once the file is as you want it": wmloop("start", "--config", str(path))})
+    name = re.sub("[^a-z0-9]+", "-", path.stem.lower())[:50].strip("-") or "my-run"
+    say_next({
+        "a short test that everything works": wmloop("start", f"{name}-test", "--preset", "smoke", "--config", str(path)),
+        "train, once the file is as you want it": wmloop("start", name, "--config", str(path)),
+    })  # fmt: skip
 
 
 def _misfit(config: RunConfig, told: Known) -> str | None:

@@ -127,6 +127,8 @@ def play(
             player.play(fresh_seeds(episodes, seed))
         except ClosedError:
             say("stopped before the end")
+    if to is not None and to.exists():
+        say(f"wrote {to} ({to.stat().st_size / 1e6:.1f} MB)")
 
 
 def _place(render: str | None, to: Path | None) -> Place:

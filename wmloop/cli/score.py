@@ -145,7 +145,7 @@ def score(
         _print_report(report)
     chosen = (*(() if iteration is None else ("--iteration", str(iteration))), *trust_of(store))
     say_next({
-        "watch it": play_command(store.path, *chosen),
+        "watch it": play_command(store.path, *(("--seed", str(seed)) if seed else ()), *chosen),
         "read what it learnt": command("report", store.path, *chosen),
     })  # fmt: skip
 

@@ -99,7 +99,8 @@ class Session:
                 error.add_note(f"Nothing that was saved is lost: `{self._again}` continues from there.")
                 raise
         if reason == "interrupted":
-            say(f"stopped; what was done is saved. Continue with\n  {self._again}")
+            say("stopped; what was done is saved")
+            say_next({"continue": self._again})
             raise typer.Exit(128 + (stop.signum or signal.SIGINT))
         say_next({
             "watch it": play_command(self._run),

@@ -52,7 +52,7 @@ def make(config: EnvConfig, render_mode: str | None = None) -> tuple[gymnasium.E
         if module:
             raise UsageError(_unregistered(config.id, module, name)) from error
         near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.6)
-        hint = f"did you mean {' or '.join(near)}?" if near else "see `gymnasium.pprint_registry()` for the names"
+        hint = f"did you mean {' or '.join(near)}?" if near else "`wmloop tasks` lists those that have a profile."
         hint += f" One of your own is found by its module: module:{name}"
         raise UsageError(f"there is no environment {config.id!r} ({_first_line(error)}); {hint}") from error
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:

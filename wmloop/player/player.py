@@ -183,7 +183,11 @@ class Player:
         value = "" if np.isnan(moment.value) else f"   value {moment.value:.1f}"
         end = "" if np.isnan(moment.done) else f"   P(end) {moment.done:.1%}"
         stands = f"reward {moment.reward:+.1f}   return {moment.score:.1f}{end}{value}"
-        tau = f"   τ {self._real.temperature:.2f}" if isinstance(self._real, Real) and self._place != "real" else ""
+        tau = (
+            f"   temperature {self._real.temperature:.2f}"
+            if isinstance(self._real, Real) and self._place != "real"
+            else ""
+        )
         acting = self._hand.held if self._by_hand else moment.action
         action = self._real.env.actions.describe(acting)
         held = "   paused" if self._paused else ""
