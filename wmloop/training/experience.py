@@ -18,14 +18,16 @@ from wmloop.training.latents import latents_of
 from wmloop.training.rollouts import actions_of, episodes_of, reward_scale
 
 _PASS_EPISODES = 64
+#: Of fewer ends nothing follows from what they show: a world may happen to stand still.
+_FEW_ENDS = 10
 
 
 class LatentReplay(NamedTuple):
     """All experience as M reads it, S sides (1, or 2 with the mirrored world) of R rows (see episodes.Replay).
 
     `mu`, `std` (S, R, Z) of V's posterior; `actions` (S, R, A) as M reads them; `rewards` (R,) in units of reward_scale,
-    floored as configured; `terminated` (R,). `ends_shown` tells whether what ended an episode was observed: where every one
-    that terminated shows at last what it showed before, it was not (see envs.observations).
+    floored as configured; `terminated` (R,). `ends_shown` tells whether what ended an episode was observed: where all
+    that terminated, ten or more, show at last what they showed before, it was not (see envs.observations).
     """
 
     replay: Replay
@@ -51,7 +53,7 @@ class LatentReplay(NamedTuple):
         arrays = (mu, np.exp(0.5 * logvar), actions, rewards, replay.terminated)
         mu_, std, actions_, rewards_, terminated = (torch.from_numpy(a.astype(np.float32)).to(device) for a in arrays)
         ends = np.flatnonzero(replay.terminated)
-        shown = not len(ends) or not np.array_equal(mu[0, ends], mu[0, ends + 1])
+        shown = len(ends) < _FEW_ENDS or not np.array_equal(mu[0, ends], mu[0, ends + 1])
         return cls(replay, mu_, std, actions_, rewards_, terminated, shown)
 
     @property
