@@ -86,6 +86,16 @@ def rows(replay, episode, decisions):
     return replay.first[episode] + decisions
 
 
+def test_of_fewer_than_ten_ends_nothing_follows_from_what_they_show():
+    driven = [episode for episode in episodes(40, 3) if episode.terminated]
+    assert [experience(driven[:count], 0, shown=False).ends_shown for count in (1, 9, 10, 20)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
 @torch.no_grad()
 def test_as_many_ends_are_expected_as_come(trained):
     memory, driven, held_out, states = trained

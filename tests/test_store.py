@@ -680,6 +680,7 @@ def test_the_time_of_interrupted_attempts_counts_in_the_version_that_comes_of_th
         assert version.seconds >= 0.06
         assert not (version.path / "work.json").exists()
         store.draft(0, "controller").note_work()
-        (tmp_path / "run" / "iterations" / "0000" / ".draft-controller" / "work.json").write_text("{")
-        assert store.worked(0, "controller") == 0 == store.worked(7, "controller")
+        for damaged in ("{", "[]", '{"seconds": 1e999}', '{"seconds": "long"}', ""):
+            (tmp_path / "run" / "iterations" / "0000" / ".draft-controller" / "work.json").write_text(damaged)
+            assert store.worked(0, "controller") == 0 == store.worked(7, "controller")
         assert store.draft(0, "controller").seconds < 1

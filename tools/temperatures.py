@@ -23,7 +23,6 @@ from wmloop.calibration.ends import ends
 from wmloop.calibration.scores import score_episodes
 from wmloop.calibration.windows import ReturnForecast
 from wmloop.config import with_settings
-from wmloop.config.text import parse_setting
 from wmloop.device import resolve_device, resolve_threads, set_up
 from wmloop.envs import make_envs
 from wmloop.opening import history_of, stored_config
@@ -38,7 +37,8 @@ from wmloop.training.networks import load, new_actor, world_model
 def main(run: Path, iteration: int, updates: int, episodes: int, seed: int, taus: list[str]) -> None:
     """Print the table."""
     store = Store.open(run)
-    history, stored = history_of(store, stored_config(store)), stored_config(store)
+    stored = stored_config(store)
+    history = history_of(store, stored)
     device = set_up(resolve_device("cpu"), resolve_threads(0))
     vision, memory = (history.version(iteration, name) for name in ("vision", "memory"))
     assert vision is not None, "V of this iteration is there"
@@ -46,13 +46,12 @@ def main(run: Path, iteration: int, updates: int, episodes: int, seed: int, taus
     seeds = fresh_seeds(episodes, seed)
     decisions = -(-stored.env.most_frames // stored.env.action_repeat)
     print(
-        "| temperature | in dreams at it | in dreams at 1 | in reality | real deaths, predicted |\n|---|---|---|---|---|",
+        "| temperature | in dreams at it | in dreams at 1 | in reality | real terminations, predicted |\n|---|---|---|---|---|",
         flush=True,
     )
     for tau in taus:
         changed = {"dream": {"temperature": float(tau)}, "controller": {"initial_updates": updates}}
-        config = with_settings(stored, parse_setting(f"dream.temperature={tau}"))
-        config = with_settings(config, changed)
+        config = with_settings(stored, changed)
         with tempfile.TemporaryDirectory() as folder, make_envs(config.env, config.env.num_envs) as pool:
             draft = Draft(Path(folder), 0, "controller")
             context = StageContext(

@@ -90,12 +90,10 @@ def score(
     history = history_of(store, config)
     number, why = choose(history, iteration)
     where = set_up(resolve_device(device), resolve_threads(0))
+    chosen = (*(() if iteration is None else ("--iteration", str(iteration))), *trust_of(store))
     if place == "dream":
         say(f"{agent_named(store, number, why)}, {episodes} dreams that begin as the fresh episodes of seed {seed} do")
-        chosen = () if iteration is None else ("--iteration", str(iteration))
-        following = command(
-            "eval", store.path, "--episodes", str(episodes), "--seed", str(seed), *chosen, *trust_of(store)
-        )
+        following = command("eval", store.path, "--episodes", str(episodes), "--seed", str(seed), *chosen)
         tau = temperature or 1.0
         score_dreams(store, config, history, number, where, episodes, seed, tau, as_json, following)
         return
@@ -143,7 +141,6 @@ def score(
         print_json("eval", **report)
     else:
         _print_report(report)
-    chosen = (*(() if iteration is None else ("--iteration", str(iteration))), *trust_of(store))
     say_next({
         "watch it": play_command(store.path, *(("--seed", str(seed)) if seed else ()), *chosen),
         "read what it learnt": command("report", store.path, *chosen),

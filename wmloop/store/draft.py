@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from wmloop import __version__
-from wmloop.errors import DivergedError, DraftUnusableError, StoreCorruptError
+from wmloop.errors import DivergedError, DraftUnusableError, StoreCorruptError, WmloopError
 from wmloop.store import atomic
 from wmloop.store.files import hash_file, is_file_name, is_foreign, is_litter, list_folder, read_regular
 from wmloop.store.jsontext import dump_json, dump_line, parse_json
@@ -132,8 +132,8 @@ class Draft:
         text = dump_line(dict(state)).decode()
         notes = {"state": text, "sha256": _digest(done, tensors, text)}
         atomic.write_file(self.path / f"snapshot-{done:012d}.safetensors", encode(tensors, notes))
-        older = 0
         self.note_work()
+        older = 0
         for number, path in self._snapshots():
             older += number <= done
             if number > done or older > KEPT_SNAPSHOTS:
@@ -216,7 +216,7 @@ class Draft:
 def worked(iteration_folder: Path, stage: str) -> float:
     """Return how many seconds interrupted attempts at a stage have worked: 0 where that is not noted, or damaged."""
     path = iteration_folder / f"{DRAFT_PREFIX}{stage}" / _WORK
-    with contextlib.suppress(OSError, StoreCorruptError, KeyError, TypeError, ValueError):  # it is only a time
+    with contextlib.suppress(OSError, WmloopError, KeyError, TypeError, ValueError):  # it is only a time
         return max(0.0, _number(_WORK, parse_json(read_regular(path), path)["seconds"]))
     return 0.0
 
