@@ -68,7 +68,7 @@ def test_a_request_that_comes_as_several_signals_is_one_and_all_is_saved(stopped
     assert code == 143, output
     assert output.count("SIGTERM: saving memory of iteration 0, then stopping") == 1
     assert "0000/memory  snapshot at" in output
-    assert f"wmloop resume tiny --runs {runs}\n" in output
+    assert f"wmloop resume tiny --runs {runs}  # continue\n" in output
     assert Store.open(runs / "tiny").verify() == []
 
 
