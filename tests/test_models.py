@@ -20,6 +20,7 @@ from wmloop.models.state import load_module, load_optimizer, module_arrays, opti
 from wmloop.models.vision import Vision, to_frames, to_images, vae_loss
 from wmloop.spaces import BoxActions, DiscreteActions
 from wmloop.training.networks import new_actor, new_critic
+from wmloop.training.pictures import foreground_weights
 
 
 def count(*modules: nn.Module) -> int:
@@ -94,6 +95,23 @@ def test_the_vaes_kl_is_zero_at_the_prior_and_its_error_is_summed_over_a_picture
     assert parts["kl_loss"] == 0
     torch.testing.assert_close(parts["recon_loss"], error.detach())
     torch.testing.assert_close(loss, 2 * error)
+
+
+def test_pixels_that_differ_from_the_background_count_more_in_the_loss_and_not_in_the_metric():
+    vision = Vision("compact", 4)
+    background = torch.full((3, 64, 64), 0.25)
+    images = background.repeat(2, 1, 1, 1)
+    images[1, 2, 10, 20] = 0.75  # blue, by a half
+    weights = foreground_weights(images, background, 6.0)
+    wanted = torch.ones(2, 1, 64, 64)
+    wanted[1, 0, 10, 20] = 4.0
+    torch.testing.assert_close(weights, wanted)
+    noise = torch.zeros(2, 4)
+    plain, _, parts = vae_loss(vision, images, noise, 2.0, 0.0)
+    weighted, z, same = vae_loss(vision, images, noise, 2.0, 0.0, weights)
+    error = (vision.decode(z) - images)[1, :, 10, 20].square().sum()
+    torch.testing.assert_close(weighted - plain, 2.0 * 3.0 * error / 2, atol=1e-4, rtol=1e-4)
+    assert parts["recon_loss"] == same["recon_loss"]
 
 
 def test_the_free_nats_hide_a_small_kl_from_the_loss_but_not_from_the_metric():

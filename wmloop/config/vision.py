@@ -27,6 +27,14 @@ class VisionConfig(Part):
             description="weight of the reconstruction loss (squared error summed over an image); the KL loss has weight 1"
         ),
     ] = 30.0
+    foreground_weight: Annotated[
+        Weight,
+        Field(
+            description="extra weight of what differs from the background, for small things before one that stays, as Pong's"
+            " ball: a pixel's squared error counts 1 + foreground_weight * d times, where d in [0, 1] is its difference from"
+            " the median picture in the channel where that is largest (0: all pixels count alike)"
+        ),
+    ] = 0.0
     reward_aux_weight: Annotated[
         Weight,
         Field(description="weight of an auxiliary loss: the next 8 rewards, predicted from z alone (squared error)"),

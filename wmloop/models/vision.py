@@ -148,20 +148,24 @@ def reward_prediction_loss(guess: Tensor, rewards: Tensor, known: Tensor) -> Ten
 
 
 def vae_loss(
-    vision: Vision, images: Tensor, noise: Tensor, recon_weight: float, kl_tolerance: float
-) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    vision: Vision, images: Tensor, noise: Tensor, recon_weight: float, kl_tolerance: float,
+    pixel_weights: Tensor | None = None,
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:  # fmt: skip
     """Return a batch's loss, z (B, Z) and the loss's parts: weighted summed squared error plus KL, mean over images.
 
     The KL is to N(0, I). `noise` (B, Z) is standard normal. `kl_tolerance` is the free nats per latent dimension
-    (HS18: 0.5 with `max(KL, 0.5 * Z)`). `recon_loss` is squared error summed over a picture; `kl_loss` is nats per picture.
+    (HS18: 0.5 with `max(KL, 0.5 * Z)`). With `pixel_weights` (B, 1, H, W) a pixel's squared error counts so many times in the
+    loss. `recon_loss` is squared error summed over a picture, without these; `kl_loss` is nats per picture.
     """
     mu, logvar = vision.encode(images)
     z = mu + torch.exp(0.5 * logvar) * noise
     recon = vision.decode(z)
-    recon_loss = (recon - images).square().sum((1, 2, 3)).mean()
+    error = (recon - images).square()
+    recon_loss = error.sum((1, 2, 3)).mean()
+    weighted = recon_loss if pixel_weights is None else (error * pixel_weights).sum((1, 2, 3)).mean()
     kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(1)
     kl_loss = kl.clamp(min=kl_tolerance * mu.shape[1]).mean()
-    return recon_weight * recon_loss + kl_loss, z, {"recon_loss": recon_loss.detach(), "kl_loss": kl.mean().detach()}
+    return recon_weight * weighted + kl_loss, z, {"recon_loss": recon_loss.detach(), "kl_loss": kl.mean().detach()}
 
 
 _Layers = tuple[nn.Module, nn.Module, nn.Module, nn.Module, nn.Module]

@@ -83,9 +83,9 @@ def _train(
     net.train()
 
     def step(i: int) -> dict[str, float]:
-        images, rewards, known = pictures.batch(i)
+        images, weights, rewards, known = pictures.batch(i)
         noise = torch.randn(len(images), config.latent_size, generator=ctx.generator("noise", i), device=ctx.device)
-        loss, z, parts = vae_loss(vae, images, noise, config.recon_weight, config.free_nats)
+        loss, z, parts = vae_loss(vae, images, noise, config.recon_weight, config.free_nats, weights)
         parts["reward_aux_loss"] = reward_prediction_loss(foretaste(z), rewards, known)
         clipped_step(loss + config.reward_aux_weight * parts["reward_aux_loss"], optimizer)
         if i % _SHOW_EVERY == 0:

@@ -16,11 +16,18 @@ from wmloop.training.context import StageContext
 from wmloop.training.latents import ahead
 from wmloop.training.rollouts import episodes_of, gather_frames, reward_scale
 
+#: Observations of which the median picture is taken, at most.
+_BACKGROUND = 1000
+
 
 class PictureBatch(NamedTuple):
-    """Pictures (B, C, H, W) as V reads them, and the rewards ahead of each (B, H) with 1 where they are known."""
+    """Pictures (B, C, H, W) as V reads them, and the rewards ahead of each (B, H) with 1 where they are known.
+
+    `weights` (B, 1, H, W) says how many times each pixel counts; None where all count alike.
+    """
 
     images: Tensor
+    weights: Tensor | None
     rewards: Tensor
     known: Tensor
 
@@ -43,19 +50,36 @@ class Pictures:
         self._rewards, self._known = (torch.from_numpy(array).to(ctx.device) for array in told)
         held = min(steps, ctx.config.vision.frame_cache // self._batch)
         self._frames = Frames(rollouts, held, lambda step: self._draw(step)[0], ctx.device)
+        self._foreground, self._background = ctx.config.vision.foreground_weight, torch.empty(0)
+        if self._foreground:
+            self._background = encoder.images(torch.from_numpy(_spread(rollouts[0])).to(ctx.device)).median(0).values
 
     def batch(self, step: int) -> PictureBatch:
         """Return the batch of a step, half of them mirrored where the world has a mirror image."""
         chosen, mirrored = self._draw(step)
         images = self._encoder.images(self._frames.of(step))
         rows = torch.from_numpy(chosen).to(self._ctx.device)
-        return PictureBatch(images.flip(3) if mirrored else images, self._rewards[rows], self._known[rows])
+        weights = foreground_weights(images, self._background, self._foreground) if self._foreground else None
+        if mirrored:
+            images, weights = images.flip(3), None if weights is None else weights.flip(3)
+        return PictureBatch(images, weights, self._rewards[rows], self._known[rows])
 
     def _draw(self, step: int) -> tuple[np.ndarray, bool]:
         """Return the rows of a batch, and whether it is mirrored."""
         rng = self._ctx.rng("batch", step)
         chosen = rng.integers(0, len(self._known), self._batch)
         return chosen, bool(self._ctx.config.env.mirrored_actions) and rng.random() < 0.5
+
+
+def foreground_weights(images: Tensor, background: Tensor, weight: float) -> Tensor:
+    """Return how many times each pixel of images (B, C, H, W) counts, (B, 1, H, W): 1 where it is as in `background` (C, H, W)."""
+    return 1.0 + weight * (images - background).abs().amax(1, keepdim=True)
+
+
+def _spread(rollout: Version) -> np.ndarray:
+    """Return up to _BACKGROUND observations of a rollout, evenly spread over it."""
+    rows = int(rollout.metrics["decisions"] + rollout.metrics["episodes"])
+    return gather_frames([rollout], np.arange(0, rows, -(-rows // _BACKGROUND)))
 
 
 class Frames:
