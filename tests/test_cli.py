@@ -335,7 +335,7 @@ def test_a_fork_repeats_the_run_or_goes_another_way_and_leaves_it_as_it_was(twic
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--from", "1"], 2, "its finished iterations are 0 to 0"),
+        (["--from", "1"], 2, "the finished iterations of the run tiny are 0 to 0"),
         (["tiny", "--from", "0"], 2, "choose another name"),
         (["demo", "--from", "0"], 2, "the agent that comes with wmloop"),
         (["new"], 2, "--from"),

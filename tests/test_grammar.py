@@ -78,7 +78,7 @@ def test_a_fork_by_its_old_spelling_is_the_fork_of_today(finished):
     old = wmloop("resume", "tiny", "--from", "9", "--as", "new", "--seed", "3", runs=finished.runs)
     new = wmloop("fork", "tiny", "new", "--from", "9", "--seed", "3", runs=finished.runs)
     assert new.exit_code == 2
-    assert "its finished iterations are 0 to 0" in new.stderr
+    assert "the finished iterations of the run tiny are 0 to 0" in new.stderr
     assert old.stderr == (
         "note: resume NAME --from ITERATION --as NEW is called fork NAME NEW --from ITERATION now\n" + new.stderr
     )

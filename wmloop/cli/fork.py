@@ -37,8 +37,11 @@ def fork(
         str | None, typer.Argument(metavar="NEW", help="The new run's name. Without it NAME-from-ITERATION.")
     ] = None,
     fork_from: Annotated[
-        int, typer.Option("--from", "--iteration", metavar="ITERATION", min=0, help="The last iteration to copy.")
-    ] = ...,  # type: ignore[assignment]  # typer's way to say that it has to be given
+        int | None,
+        typer.Option(
+            "--from", "--iteration", metavar="ITERATION", min=0, help="The last iteration to copy (required)."
+        ),
+    ] = None,
     sets: Annotated[
         list[str] | None,
         typer.Option(
@@ -72,6 +75,8 @@ def fork(
     source = open_run(runs, name)
     require_origin(source)
     before = stored_config(source)
+    if fork_from is None:
+        raise UsageError(f"--from ITERATION is missing, the last iteration to copy: {_finished(source, before)}")
     flags = {"device": device, "seed": seed, "threads": threads}
     after = laid_over(before, sets, budget(iterations, hours, goal), flags)
     if new is not None:
@@ -87,6 +92,17 @@ def fork(
         from wmloop.cli.session import Session
 
         Session(store, after, after, progress, runs, track).run()
+
+
+def _finished(source: Store, config: RunConfig) -> str:
+    """Say which iterations of a run can be forked, and which of them is the best."""
+    history = history_of(source, config)
+    finished, _ = history.next_position()
+    if not finished:
+        return f"the run {source.name} has no finished iteration yet"
+    best = history.best_evaluation()
+    scored = f", and iteration {best.iteration} has the best score" if best is not None and finished > 1 else ""
+    return f"the finished iterations of the run {source.name} are 0 to {finished - 1}{scored}"
 
 
 def _require_kin(source: Store, before: RunConfig, after: RunConfig) -> None:
@@ -135,12 +151,11 @@ def _copied(source: Store, iteration: int, name: str | None, config: str, runs: 
     from wmloop.retention import required_by_next
     from wmloop.store import Store, list_runs
 
-    history = history_of(source, stored_config(source))
-    finished, _ = history.next_position()
-    if iteration >= finished:
-        has = f"its finished iterations are 0 to {finished - 1}" if finished else "it has no finished iteration"
-        raise UsageError(f"cannot fork the run {source.name} at iteration {iteration}: {has}")
-    read = required_by_next(history, iteration, stored_config(source).replay)
+    before = stored_config(source)
+    history = history_of(source, before)
+    if iteration >= history.next_position()[0]:
+        raise UsageError(f"cannot fork the run {source.name} at iteration {iteration}: {_finished(source, before)}")
+    read = required_by_next(history, iteration, before.replay)
     if lost := [version for version in read if version.pruned]:
         raise UsageError(
             f"cannot fork the run {source.name} at iteration {iteration}: training would read {lost[0].name}, which was pruned"
