@@ -665,7 +665,7 @@ def test_a_run_that_diverges_is_one_line_and_exit_3(tiny_toml, tmp_path):
     assert result.exit_code == 3
     last = result.stderr.splitlines()[-1]
     assert last.startswith("error: vision of iteration 0 diverged")
-    assert "smaller learning rate" in last
+    assert last.endswith("; start a new run with a smaller learning rate (`--set vision.learning_rate=1e+29`)")
     assert "Traceback" not in result.stderr
     assert [v.stage for v in Store.open(tmp_path / "wild").versions()] == ["rollout"]
 

@@ -223,7 +223,7 @@ PICTURE = spaces.Box(0, 255, (8, 8, 3), np.uint8)
 @pytest.mark.parametrize(
     ("space", "chosen", "words"),
     [
-        (spaces.Text(3), (), r"^it shows Text.* wmloop looks at pictures.*vectors.*--set env.pixels=true"),
+        (spaces.Text(3), (), r"^it shows Text.* wmloop looks at a picture.*a vector.*--set env.pixels=true"),
         (spaces.Tuple([PICTURE]), (), "Tuple"),
         (spaces.Sequence(PICTURE), (), "Sequence"),
         (spaces.Graph(PICTURE, None), (), "Graph"),

@@ -451,10 +451,10 @@ def test_a_parent_that_is_gone_or_another_is_a_fault(store: Store) -> None:
     parent = commit(store, 0, "rollout")
     child = commit(store, 0, "vision", (parent,))
     parent.path.rename(store.path / "gone")
-    assert [fault.problem for fault in store.verify()] == ["its parent 0000/rollout is missing"]
+    assert [fault.problem for fault in store.verify()] == ["0000/rollout, which it was made from, is missing"]
     commit(store, 0, "rollout", other=1.0)
     assert [(fault.version, fault.problem) for fault in store.verify()] == [
-        (child.name, "its parent 0000/rollout is not the one it was made from")
+        (child.name, "0000/rollout is not the one that it was made from")
     ]
 
 

@@ -17,7 +17,7 @@ def gap(promises: Sequence[ReturnForecast]) -> dict[str, float]:
 
     - `predicted_return`, `real_return`: return of an episode of these episodes' mean length, as the world model predicts it
       from real states, and as the environment paid it. Both count the same agent steps.
-    - `best_real_return`: the same of the episode with the highest real reward per agent step.
+    - `best_real_return`: the highest real return of a single episode, over the same agent steps and scaled to its own length.
     - `real_reward_per_decision`: real reward per agent step.
     - `return_gap_points`: `predicted_return` less `real_return`; `return_gap`: the same as a fraction of `real_return`, left
       out where that is not more than twice its standard error.
@@ -28,11 +28,12 @@ def gap(promises: Sequence[ReturnForecast]) -> dict[str, float]:
         return {}
     sums = [(sum(episode.promised), sum(episode.paid), sum(episode.lived)) for episode in told]
     promised, paid, lived = np.array(sums, np.float64).T
+    lengths = np.array([episode.decisions for episode in told])
     scale = np.mean([episode.decisions for episode in promises]) / lived.sum()
     metrics = {
         "predicted_return": promised.sum() * scale,
         "real_return": paid.sum() * scale,
-        "best_real_return": (paid / lived).max() * lived.sum() * scale,
+        "best_real_return": (paid / lived * lengths).max(),
         "real_reward_per_decision": paid.sum() / lived.sum(),
         "return_gap_points": (promised.sum() - paid.sum()) * scale,
     }

@@ -64,7 +64,7 @@ def init(
     told = known(config.env)
     if (misfit := _misfit(config, told)) is not None:
         shown = wmloop("start", *(["--pipeline", pipeline] if pipeline else []), "--env", environment, "--print-config")
-        raise UsageError(f"{misfit} (`{shown}`, with such a --set, prints settings for a file)")
+        raise UsageError(f"{misfit} . `{shown}`, with the --set that makes it fit, prints settings for a file")
     text = "\n".join(_lines(config, told, system, path)) + "\n"
     try:
         with path.open("x", encoding="utf-8") as file:

@@ -86,8 +86,8 @@ TrustOption = Annotated[
     bool,
     typer.Option(
         "--trust-env",
-        help="Load an imported agent's environment although its file names a Python module, or gives it text by which it could"
-        " load code: that code runs here.",
+        help="Load an imported agent's environment although its file names a Python module, or passes the environment"
+        " keyword arguments (env.kwargs) that are strings and could name code to load: that code runs here.",
     ),
 ]
 DeviceOption = Annotated[

@@ -158,7 +158,7 @@ class EnvConfig(Part):
         AfterValidator(_distinct),
         Field(
             description="data augmentation by images mirrored left to right. Box: action dimensions that then change"
-            " their sign. Discrete: for each action in order, the one that it then is, e.g. [0, 2, 1]"
+            " their sign. Discrete: for each action in order, the action that it becomes in the mirrored image, e.g. [0, 2, 1]"
             " (empty: no augmentation)"
         ),
     ] = ()

@@ -30,9 +30,10 @@ class VisionConfig(Part):
     foreground_weight: Annotated[
         Weight,
         Field(
-            description="extra weight of what differs from the background, for small things before one that stays, as Pong's"
-            " ball: a pixel's squared error counts 1 + foreground_weight * d times, where d in [0, 1] is its difference from"
-            " the median picture in the channel where that is largest (0: all pixels count alike)"
+            description="extra weight of pixels that differ from a static background, for small moving things such as Pong's"
+            " ball: a pixel's squared error counts 1 + foreground_weight * d times, where d in [0, 1] is the largest"
+            " difference, over channels, from the median picture of the oldest rollout in the replay (0: all pixels count"
+            " alike)"
         ),
     ] = 0.0
     reward_aux_weight: Annotated[

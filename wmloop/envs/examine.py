@@ -63,7 +63,7 @@ def examine(env: RealEnv, config: EnvConfig, other: RealEnv | None, tick: Callab
             seeds = " and ".join(str(_SEEDS[i]) for i in sorted({i for pair in alike for i in pair}))
             notes.append(
                 f"the seeds {seeds} gave the same first {_DECISIONS} agent steps: if whole episodes are the same too, held-out"
-                " episodes are those of training, or all alike"
+                " episodes are those of training, or all alike; unless that is meant, let reset(seed=...) choose how it begins"
             )
     episodes = (first, *others)
     if all(np.array_equal(seen, first.seen[0]) for episode in episodes for seen in episode.seen):

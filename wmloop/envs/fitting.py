@@ -87,9 +87,9 @@ def _misfits_of_bins(config: EnvConfig, actions: ActionSpec) -> list[str]:
     mirror = config.mirrored_actions
     if len(mirror) == size and [mirror[action] for action in bins] != bins[::-1]:
         wrong.append(
-            f"env.mirrored_actions is {list(mirror)}, by which env.action_bins {bins} are mirrored to"
-            f" {[mirror[action] for action in bins]}, and a number of the other sign would choose from {bins[::-1]}: order the"
-            " parts so that both agree, such as [2, 0, 1] where 1 and 2 mirror each other, or give mirrored_actions []"
+            f"mirroring must reverse the order of env.action_bins {bins}, and env.mirrored_actions {list(mirror)} makes them"
+            f" {[mirror[action] for action in bins]}: order the parts, such as [2, 0, 1] where 1 and 2 mirror each other,"
+            " or give mirrored_actions []"
         )
     return wrong
 

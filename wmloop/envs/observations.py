@@ -50,9 +50,7 @@ class Observations:
                 _refuse(who, space, key, part)
         self.numbers = sum(vectors.size for _, vectors in self._vectors)
         if self.numbers > LONGEST:
-            raise UsageError(
-                f"{who} shows {space}, {self.numbers} numbers, and wmloop looks at {LONGEST} at most, {VECTOR}"
-            )
+            raise UsageError(f"{who} shows {space}, {self.numbers} numbers, and wmloop looks at {LONGEST} at most")
         self.size = None if self._pictures is None else self._pictures.shape[:2]
         vector = Vector(self.numbers)
         if self._pictures is None:
@@ -134,7 +132,7 @@ def _parts(who: str, space: Any, chosen: Sequence[str]) -> list[tuple[str, Any]]
         )
     parts = [(key, part) for key, part in space.spaces.items() if not chosen or key in chosen]
     if not parts:
-        raise UsageError(f"{who} shows {space}: there is nothing to see. wmloop looks at {PICTURE}, or at {VECTOR}")
+        raise UsageError(f"{who} shows {space}: there is nothing to see. wmloop looks at {PICTURE}, at {VECTOR}")
     return parts
 
 
@@ -146,6 +144,6 @@ def _refuse(who: str, space: Any, key: str, part: Any) -> None:
         if others:
             entry += f" (--set env.observation={str(others).replace(chr(39), chr(34))} leaves it out)"
     raise UsageError(
-        f"{who} shows {part}{entry}, and wmloop looks at {PICTURE}, or at {VECTOR}, or at a Dict of one picture and any"
+        f"{who} shows {part}{entry}, and wmloop looks at {PICTURE}, at {VECTOR}, or at a Dict of one picture and any"
         " vectors. What it draws can be looked at in its place: --set env.pixels=true"
     )

@@ -10,8 +10,8 @@ from gymnasium import spaces
 from wmloop.errors import EnvironmentFailedError
 
 PICTURE = (
-    "pictures: a Box with bounds of shape (height, width, 3) or (height, width, 1), or (3, height, width) or (1, height,"
-    " width), or, of uint8 in [0, 255], (height, width)"
+    "a picture (a Box with bounds, of shape (height, width, 3 or 1) or (3 or 1, height, width); of uint8 in [0, 255] also"
+    " (height, width))"
 )
 #: Channels: red, green and blue, or grey.
 _CHANNELS = (3, 1)

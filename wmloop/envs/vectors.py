@@ -13,10 +13,7 @@ from wmloop.errors import EnvironmentFailedError
 _FLOAT32 = np.dtype(np.float32)
 #: Numbers that a vector has at most.
 LONGEST = 1024
-VECTOR = (
-    f"vectors: a Box of up to {LONGEST} numbers that is no picture, also without bounds, or a Discrete, MultiDiscrete or"
-    " MultiBinary"
-)
+VECTOR = f"a vector (a Box of up to {LONGEST} numbers that is no picture, also without bounds; Discrete, MultiDiscrete, MultiBinary)"
 
 
 def is_vector(space: Any) -> bool:

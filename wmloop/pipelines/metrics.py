@@ -42,7 +42,8 @@ RETURNS = (
            " because an episode's first `dream.burn_in` agent steps are left out, and so are those after"
            " `rollout.max_unrewarded` agent steps without a positive reward, which M sees in training only in the episodes of"
            " iteration 0. So it can differ widely from a low score"),
-    Metric("best_real_return", _REWARD, "higher", "`real_return` of the best single episode",
+    Metric("best_real_return", _REWARD, "higher", "highest real return of a single episode, over the same agent steps,"
+           " scaled to its own length",
            "above `predicted_return`; the stage evaluate warns where it is not"),
     Metric("real_reward_per_decision", "reward per agent step", "higher", "`real_return` per agent step"),
     Metric("return_gap_points", _REWARD, "near 0", "`predicted_return` minus `real_return`: above 0 M is too optimistic",
@@ -83,7 +84,7 @@ ROLLOUT = (
     Metric("truncations_unrewarded", _COUNT, "lower", "episodes that were stopped after `rollout.max_unrewarded`"
            " agent steps without a positive reward"),
     Metric("truncations_environment", _COUNT, "", "episodes that the environment truncated, as at its time limit"),
-    Metric("truncations_frames", _COUNT, "", "episodes that reached `env.episode_frames`"),
+    Metric("truncations_frames", _COUNT, "", "episodes that `env.episode_frames` stopped before the environment did"),
     *QUIET_RETURNS,
     Metric("open_loop_correlation", "-1 to 1", "higher", "open-loop prediction of the sum of rewards after moments of real"
            " episodes, for up to 25 agent steps, with the recorded actions and without observations: M is run as a particle"

@@ -181,7 +181,7 @@ class Dreamt:
         reward, done = self._survival * float(outcome.expected) * scale, float(outcome.done)
         self._survival *= 1 - done
         decision = before.decision + 1
-        ended = "as long as a real episode" if decision >= self._length else ""
+        ended = "truncated at the time limit" if decision >= self._length else ""
         if self._survival < 0.5:
             ended = "terminated, as M predicts"
         self._look(decision, before.score + reward, ended, reward, done)

@@ -28,7 +28,8 @@ def run(
     scale = reward_scale(ctx.config, ctx.collected())
     if config.reward_scale == "auto" and memory is None:
         ctx.log(
-            f"memory.reward_scale = {scale:.4g}: the root mean square of the first rollouts' rewards that are not 0"
+            f"memory.reward_scale = {scale:.4g}: the root mean square of the first rollouts' nonzero rewards,"
+            " without those of terminal steps"
         )
     net.reward_scale.fill_(scale)
     net.rescale_terminal(experience.terminal_scale)
@@ -51,7 +52,8 @@ def run(
 
     metrics = fit(
         ctx, {"memory": net}, optimizer, steps,
-        lambda i: warmup_decay(config.learning_rate, i, steps, WARMUP_STEPS), step, config.batch_size * config.sequence_length,
+        "memory.learning_rate", lambda i: warmup_decay(config.learning_rate, i, steps, WARMUP_STEPS), step,
+        config.batch_size * config.sequence_length,
     )  # fmt: skip
     save(net, ctx.draft)
     return metrics

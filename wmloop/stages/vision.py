@@ -78,7 +78,8 @@ def _train(
     config = ctx.config.vision
     pictures, vae = Pictures(ctx, net, rollouts, steps), net.pictures
     assert vae is not None, "there are pictures"
-    rate = config.learning_rate if ctx.iteration == 0 else config.finetune_learning_rate
+    setting = "learning_rate" if ctx.iteration == 0 else "finetune_learning_rate"
+    rate: float = getattr(config, setting)
     optimizer = adam([*net.parameters(), *foretaste.parameters()], rate, config.beta2)
     net.train()
 
@@ -94,5 +95,5 @@ def _train(
 
     return fit(
         ctx, {"vision": net, "foretaste": foretaste}, optimizer, steps,
-        lambda i: warmup_decay(rate, i, steps, WARMUP_STEPS), step, config.batch_size,
+        f"vision.{setting}", lambda i: warmup_decay(rate, i, steps, WARMUP_STEPS), step, config.batch_size,
     )  # fmt: skip

@@ -56,6 +56,11 @@ class Draft:
         atomic.remove_file(self.path / MANIFEST)
 
     @property
+    def run(self) -> Path:
+        """Return the run's folder."""
+        return self.path.parents[2]
+
+    @property
     def seconds(self) -> float:
         """Return how long the stage has worked, in all attempts whose end was noted."""
         return self._before + time.monotonic() - self._begun

@@ -228,9 +228,9 @@ class Store:
             faults += version.faults()
             for parent, digest in version.parents.items():
                 if parent not in versions:
-                    faults.append(Fault(name, MANIFEST, f"its parent {parent} is missing"))
+                    faults.append(Fault(name, MANIFEST, f"{parent}, which it was made from, is missing"))
                 elif versions[parent].hash != digest:
-                    faults.append(Fault(name, MANIFEST, f"its parent {parent} is not the one it was made from"))
+                    faults.append(Fault(name, MANIFEST, f"{parent} is not the one that it was made from"))
         return faults
 
     def foreign(self) -> list[str]:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import get_total_norm
 
+from wmloop.commands import command
 from wmloop.config import RunConfig
 from wmloop.errors import DivergedError, DraftUnusableError, Interrupted, StoreCorruptError
 from wmloop.legacy import metrics_now
@@ -25,13 +26,14 @@ Step = Callable[[int], Mapping[str, float]]
 
 def fit(
     ctx: StageContext[RunConfig], modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, total: int,
-    learning_rate: Callable[[int], float], step: Step, units_per_step: int = 1,
+    setting: str, learning_rate: Callable[[int], float], step: Step, units_per_step: int = 1,
 ) -> dict[str, float]:  # fmt: skip
     """Run `step(0) ... step(total - 1)`, resuming from the draft's newest snapshot; return smoothed metrics and `units`.
 
     A step must depend only on its index and on `modules` and `optimizer`, so that a resumed training continues bit for
     bit. One that takes long may raise Interrupted as long as it has changed neither. A step that raises DivergedError sends
-    the training back to its last snapshot (or its start) with half the learning rate, three times at most.
+    the training back to its last snapshot (or its start) with half the learning rate, three times at most. `setting` is what
+    that rate is set by.
 
     Raises:
         DivergedError: it diverged again after the last rollback.
@@ -83,7 +85,7 @@ def fit(
             if rollbacks == _MAX_ROLLBACKS:
                 raise DivergedError(
                     f"{ctx.stage} of iteration {ctx.iteration} diverged at step {i} after {rollbacks} rollbacks: {fault};"
-                    " start a new run with a smaller learning rate for it (--set)"
+                    f" {_smaller(ctx, setting)}"
                 ) from fault
             saved = ctx.draft.latest_snapshot()
             restore(saved[1] if saved else beginning)
@@ -104,3 +106,13 @@ def fit(
 
 def _below(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
     return {key[len(name) + 1 :]: array for key, array in arrays.items() if key.startswith(name + ".")}
+
+
+def _smaller(ctx: StageContext[RunConfig], setting: str) -> str:
+    """Return how to go on with a tenth of the learning rate."""
+    group, name = setting.split(".")
+    change = ("--set", f"{setting}={getattr(getattr(ctx.config, group), name) / 10:g}")
+    if not ctx.iteration:
+        return f"start a new run with a smaller learning rate (`{' '.join(change)}`)"
+    line = command("fork", ctx.draft.run, "--from", str(ctx.iteration - 1), *change)
+    return f"`{line}` goes on from the iteration before with a smaller learning rate"

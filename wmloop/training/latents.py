@@ -72,7 +72,8 @@ def see(vision: AnyEncoder, episodes: Iterable[Episode], mirror: bool) -> dict[s
     mu, logvar = torch.stack([torch.cat(side, 1) for side in sides], 1).numpy()
     if not (np.isfinite(mu).all() and np.isfinite(logvar).all()):
         raise DivergedError(
-            "V encodes to latents that are not finite; start a new run with a smaller vision.learning_rate"
+            "V encodes to latents that are not finite; in a new run or a fork (`wmloop fork`) lower vision.learning_rate, and"
+            " from iteration 1 on vision.finetune_learning_rate"
         )
     return {"mu": mu, "logvar": logvar}
 

@@ -72,7 +72,7 @@ class Pictures:
 
 
 def foreground_weights(images: Tensor, background: Tensor, weight: float) -> Tensor:
-    """Return how many times each pixel of images (B, C, H, W) counts, (B, 1, H, W): 1 where it is as in `background` (C, H, W)."""
+    """Return how many times each pixel of images (B, C, H, W) counts, (B, 1, H, W): once where it is as in `background`."""
     return 1.0 + weight * (images - background).abs().amax(1, keepdim=True)
 
 
