@@ -202,7 +202,7 @@ def test_arrow_keys_that_name_actions_do_no_harm_where_numbers_are_decided() -> 
     [
         (spaces.Box(0, 255, (32, 32, 3), np.uint8), spaces.Box(-np.inf, 1, (2,)), "no bound"),
         (spaces.Box(-np.inf, 1, (32, 32, 3), np.float32), spaces.Box(-1, 1, (2,)), "a Box with bounds, of shape"),
-        (spaces.Box(-1, 1, (0,), np.float32), spaces.Box(-1, 1, (2,)), "a vector (a Box of up to 1024 numbers"),
+        (spaces.Box(-1, 1, (0,), np.float32), spaces.Box(-1, 1, (2,)), "a Box of up to 1024 numbers"),
     ],
 )
 def test_spaces_that_do_not_fit_are_usage_errors(
