@@ -24,8 +24,8 @@ wmloop start --preset gpu --print-config
 
 A profile holds settings that suit one environment id (`wmloop tasks` lists them). Settings come from, in this order, later
 ones win: the defaults, the environment's profile, the preset, `--config FILE.toml`, `--set NAME=VALUE`, options. The last
-column names the presets that set it, also to the default (which then holds over the profile), and the profiles, by their
-environment, that have another value. A run's settings are written into its folder once, and `resume` uses those. It may
+column lists the presets that set it (even where that is the default, because a preset wins over a profile), and the
+environments whose profile has another value. A run's settings are written into its folder once, and `resume` uses those. It may
 change `budget.*`, `store.*`, what depends on the machine (`device`, `threads`, `precision`, `env.num_envs`) and what does not
 affect results (`env.engine`, `env.worker_timeout`, `vision.frame_cache`). `fork` makes a new run, in which all settings but
 the preset, the pipeline and the networks' shapes may change. An unknown name is refused, and the nearest one is named. This

@@ -137,7 +137,10 @@ class Message:
 
 @dataclass(frozen=True)
 class RunFinished:
-    """Announce the end of the loop: `reason` is `goal`, `iterations`, `hours` or `interrupted`."""
+    """Announce the end of the loop: `reason` is `goal`, `iterations`, `hours` or `interrupted`.
+
+    The best iteration has the highest mean score less one standard error (see ranking.merit); `best_score` is its score.
+    """
 
     run: str
     reason: str

@@ -101,7 +101,7 @@ def _finished(source: Store, config: RunConfig) -> str:
     if not finished:
         return f"the run {source.name} has no finished iteration yet"
     best = history.best_evaluation()
-    scored = f", and iteration {best.iteration} has the best score" if best is not None and finished > 1 else ""
+    scored = f", and iteration {best.iteration} has the best agent" if best is not None and finished > 1 else ""
     return f"the finished iterations of the run {source.name} are 0 to {finished - 1}{scored}"
 
 
@@ -157,8 +157,13 @@ def _copied(source: Store, iteration: int, name: str | None, config: str, runs: 
         raise UsageError(f"cannot fork the run {source.name} at iteration {iteration}: {_finished(source, before)}")
     read = required_by_next(history, iteration, before.replay)
     if lost := [version for version in read if version.pruned]:
+        whole = [
+            n for n in range(history.next_position()[0])
+            if not any(version.pruned for version in required_by_next(history, n, before.replay))
+        ]  # fmt: skip
         raise UsageError(
-            f"cannot fork the run {source.name} at iteration {iteration}: training would read {lost[0].name}, which was pruned"
+            f"cannot fork the run {source.name} at iteration {iteration}: training would read {lost[0].name}, which was"
+            f" pruned; iterations that can be forked: {', '.join(map(str, whole)) or 'none'}"
         )
     if name is None:
         stem, taken = f"{source.name}-from-{iteration}", set(list_runs(runs))

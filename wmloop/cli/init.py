@@ -63,8 +63,10 @@ def init(
     config = build_config("laptop", *with_version([{"env": {"id": environment}}]), system)
     told = known(config.env)
     if (misfit := _misfit(config, told)) is not None:
+        if "--set " not in misfit:
+            raise UsageError(misfit)
         shown = wmloop("start", *(["--pipeline", pipeline] if pipeline else []), "--env", environment, "--print-config")
-        raise UsageError(f"{misfit} . `{shown}`, with the --set that makes it fit, prints settings for a file")
+        raise UsageError(f"{misfit}. For settings in a file add it to `{shown}`")
     text = "\n".join(_lines(config, told, system, path)) + "\n"
     try:
         with path.open("x", encoding="utf-8") as file:

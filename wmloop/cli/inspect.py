@@ -48,7 +48,7 @@ def runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
             score += f" (iteration {run['best_iteration']})" if score else ""
             done = f"{run['iterations']} of {max(run['iterations'], run['iterations_at_most'])}"
         rows.append([run["run"], run["created"][:16].replace("T", " "), run["preset"], done, score, run["size"]])
-    print_table(["run", "created (UTC)", "preset", "iterations", "best score", "size"], rows)
+    print_table(["run", "created (UTC)", "preset", "iterations", "score of best agent", "size"], rows)
 
 
 @guarded
@@ -83,7 +83,9 @@ def log(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: Jso
         parents = " ".join(sorted(version.parents))
         there = "pruned" if version.pruned and not version.num_bytes else size(version.num_bytes)
         rows.append([version.name, when, *([] if imported else [span(version.seconds)]), there, metrics, parents])
-    print_table(["version", "created (UTC)", *([] if imported else ["took"]), "size", "metrics", "made from"], rows)
+    print_table(
+        ["stage output", "created (UTC)", *([] if imported else ["took"]), "size", "metrics", "made from"], rows
+    )
     if evaluations:
         print()
         head = ["wmloop eval of", "when (UTC)", "episodes", "seed", "score", "worst", "on"]

@@ -58,7 +58,13 @@ EpisodesOption = Annotated[
 ]
 IterationOption = Annotated[
     int | None,
-    typer.Option("--iteration", metavar="N", min=0, help="Use the agent of this iteration. Without it the best one."),
+    typer.Option(
+        "--iteration",
+        metavar="N",
+        min=0,
+        help="Use the agent of this iteration. Without it the best: the one with the"
+        " highest mean score less one standard error.",
+    ),
 ]
 JsonOption = Annotated[
     bool,

@@ -45,8 +45,8 @@ def score(
         Literal["real", "dream"],
         typer.Option(
             "--in",
-            help="real: the environment; dream: whole episodes inside the world model, which see of the real"
-            " ones only how they begin.",
+            help="real: the environment; dream: whole episodes imagined by the world model, each from the first observation"
+            " of a real one on.",
         ),
     ] = "real",
     temperature: Annotated[

@@ -35,7 +35,8 @@ def start(
         Literal["smoke", "laptop", "gpu", "paper"] | None,
         typer.Option(
             help="Preset that the settings start from. smoke: a short test; laptop: the defaults, for two CPU cores; gpu:"
-            " larger; paper: after Ha and Schmidhuber 2018. Without it gpu where there is CUDA, else laptop. No complete run"
+            " larger; paper: after Ha and Schmidhuber 2018. Without it that"
+            " of --config or --set, else gpu where there is CUDA, else laptop. No complete run"
             " was made with gpu and paper yet."
         ),
     ] = None,

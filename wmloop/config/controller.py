@@ -62,7 +62,7 @@ class ControllerConfig(Part):
         Positive,
         Field(
             description="early stopping: once approx_kl of a minibatch exceeds this, the policy is not changed"
-            " further in this PPO update; the value function is"
+            " further in this PPO update; the value function still is"
         ),
     ] = 0.045
     ref_kl_coef: Annotated[

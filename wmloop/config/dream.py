@@ -28,6 +28,6 @@ class DreamConfig(Part):
         Whole,
         Field(
             description="agent steps at the start of a real episode from which no imagined episode begins: the LSTM"
-            " has seen too little"
+            " has seen too little (except in episodes that are no longer)"
         ),
     ] = 0

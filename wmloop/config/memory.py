@@ -68,7 +68,8 @@ class MemoryConfig(Part):
     recency_decay: Annotated[
         Factor,
         Field(
-            description="factor on an episode's sampling weight for each iteration of its age (1: all are sampled alike)"
+            description="factor on an episode's sampling weight for each iteration of its age (1: all are sampled alike);"
+            " imagined episodes begin by the same weights"
         ),
     ] = 0.8
     max_grad_norm: Annotated[Positive, Field(description="maximum norm for gradient clipping")] = 1.0

@@ -34,7 +34,7 @@ class RolloutConfig(Part):
     max_unrewarded: Annotated[
         Count | None,
         Field(
-            description="agent steps without a positive reward after which an episode is truncated (none: never);"
+            description="agent steps in a row without a positive reward after which an episode is truncated (none: never);"
             " not in the random episodes of iteration 0, and not in evaluation"
         ),
     ] = None

@@ -72,7 +72,7 @@ class BudgetConfig(Part):
         Number | None,
         Field(
             description="mean score in the real environment that ends the run, once confirm_episodes further"
-            " episodes show with 95% confidence that the true mean is not below it . Where you do not set it:"
+            " episodes show with 95% confidence that the true mean is not below it. Where you do not set it:"
             " the profile's, else the environment's reward_threshold in Gymnasium, if it has one. none, where you set it:"
             " no goal, and the run ends when its iterations or hours are used up"
         ),

@@ -23,7 +23,7 @@ class PPOConfig(Part):
     max_unrewarded: Annotated[
         Count | None,
         Field(
-            description="agent steps without a positive reward after which an episode is truncated (none: never);"
+            description="agent steps in a row without a positive reward after which an episode is truncated (none: never);"
             " not in evaluation"
         ),
     ] = None
@@ -50,7 +50,7 @@ class PPOConfig(Part):
         Positive,
         Field(
             description="early stopping: once approx_kl of a minibatch exceeds this, the policy is not changed"
-            " further in this PPO update; the value function is"
+            " further in this PPO update; the value function still is"
         ),
     ] = 0.045
     ref_kl_coef: Annotated[

@@ -142,7 +142,10 @@ class EnvPool:
         if actions.dtype.kind == "f" and not np.isfinite(actions).all():
             bad = int(np.argwhere(~np.isfinite(actions))[0, 0])
             self.close()
-            raise DivergedError(f"environment copy {copies[bad]} was given the action {actions[bad]}: not finite")
+            raise DivergedError(
+                f"the policy gave environment copy {copies[bad]} the action {actions[bad]}, which is not finite: a smaller"
+                " controller.learning_rate, in a fork or a new run, may help"
+            )
         self._actions[copies.start : copies.stop : copies.step] = actions
         self._ask(copies, lambda part: part.step)
 

@@ -13,7 +13,10 @@ from wmloop.errors import EnvironmentFailedError
 _FLOAT32 = np.dtype(np.float32)
 #: Numbers that a vector has at most.
 LONGEST = 1024
-VECTOR = f"a vector (a Box of up to {LONGEST} numbers that is no picture, also without bounds; Discrete, MultiDiscrete, MultiBinary)"
+VECTOR = (
+    f"a vector (a Box of up to {LONGEST} numbers that is no picture, also without bounds; Discrete, MultiDiscrete,"
+    " MultiBinary)"
+)
 
 
 def is_vector(space: Any) -> bool:

@@ -106,7 +106,8 @@ VISION = (
     Metric("kl_loss", _NATS, "", "KL divergence of z's posterior from the prior, per image; below `vision.free_nats` times"
            " `vision.latent_size` it has no gradient"),
     Metric("reward_aux_loss", "squared error", "lower", "error of the next 8 rewards as predicted from z alone,"
-           " in units of `memory.reward_scale`", "grows with the rewards"),
+           " in units of `memory.reward_scale` (those of terminal steps in units of their own root mean square,"
+           " where that is larger)", "grows with the rewards"),
     Metric("finetuned", "0 or 1", "", "1 if V was trained in this iteration, 0 if it was frozen"),
     Metric("units", "images", "", "training samples: batch size times gradient steps"),
 )  # fmt: skip

@@ -28,12 +28,12 @@ def compare(runs: Sequence[Facts], commands: Mapping[str, Sequence[str]]) -> byt
         )
     page.front()
     page.head("Scores")
-    head = ["run", "seed", "iterations", "best score", "confirming episodes", "fresh episodes", "worst episode", "gap",
+    head = ["run", "seed", "iterations", "score of best agent", "confirming episodes", "fresh episodes", "worst episode", "gap",
             "gap in %", "real frames", "work"]  # fmt: skip
     page.table(head, [_summary(facts) for facts in runs])
     if several:
         page.table(
-            ["runs that differ only in the seed", "seeds", "best score, mean ± deviation over seeds"],
+            ["runs that differ only in the seed", "seeds", "score of best agent, mean ± deviation over seeds"],
             map(_kind, several),
         )
     page.pair(

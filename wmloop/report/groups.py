@@ -34,7 +34,7 @@ class Group(NamedTuple):
         return min(len(facts.points) for facts in self.runs)
 
     def best(self) -> tuple[float, float, int]:
-        """Return the mean of its runs' best scores, their deviation with n - 1, and how many there are."""
+        """Return the mean of the scores of its runs' best agents, their deviation with n - 1, and how many there are."""
         scores = [facts.best.score for facts in self.runs if facts.best]
         middle = float(np.mean(scores)) if scores else float("nan")
         return middle, float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan"), len(scores)

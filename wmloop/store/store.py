@@ -98,8 +98,11 @@ class Store:
         config, facts = read_regular(path / CONFIG), read_regular(path / FACTS)
         for file, data, wanted in ((CONFIG, config, "config_sha256"), (FACTS, facts, "facts_sha256")):
             if sha256(data) != table.get(wanted):
+                other = (
+                    "; other settings are given to `wmloop resume` or `wmloop fork` by --set" if file == CONFIG else ""
+                )
                 raise StoreCorruptError(
-                    f"{path / file} was changed after the run wrote it: start a new run for other settings"
+                    f"{path / file} was changed after the run wrote it, so the run is refused: undo the change{other}"
                 )
         return cls(path, config.decode(), parse_json(facts, path / FACTS), str(table.get("created", "")))
 

@@ -177,7 +177,7 @@ def plain(pipeline: Pipeline, event: Event) -> str:
         case RunFinished():
             best = ""
             if event.best_score is not None:
-                best = f"; best score {event.best_score:.1f} in iteration {event.best_iteration}"
+                best = f"; best agent: iteration {event.best_iteration}, score {event.best_score:.1f}"
             return f"run {event.run} ended: {REASONS.get(event.reason, event.reason)}{best}"
         case Picture():
             return f"{_place(event)}  a picture: {event.kind}"
