@@ -407,7 +407,7 @@ def test_what_went_well_and_what_comes_next_is_in_the_lines():
     assert "score 540.0" not in plain(WORLD_MODEL, past()[-1])
     assert plain(WORLD_MODEL, past()[-1]) == "0003/evaluate  committed: score 540, 4.0 kB, 33 s"
     assert "goal" in plain(WORLD_MODEL, RunFinished("r", "goal", 2, 612.0))
-    assert "612.0 in iteration 2" in plain(WORLD_MODEL, RunFinished("r", "goal", 2, 612.0))
+    assert "iteration 2, score 612.0" in plain(WORLD_MODEL, RunFinished("r", "goal", 2, 612.0))
     assert (
         plain(WORLD_MODEL, Progress(0, "memory", 50, 100, "steps", 5.0))
         == "0000/memory  50% (50 of 100 steps, 5/s, 10 s left)"
