@@ -263,6 +263,18 @@ def test_a_picture_shows_a_held_out_episode_above_the_dream_of_the_same_moments(
     assert f"held-out episode {pair.seed}" in capsys.readouterr().out
 
 
+def test_the_tasks_of_runs_are_one_row_of_what_people_see(twice, tmp_path):
+    run = str(twice.runs / "tiny")
+    results.main(["tasks", run, run, str(tmp_path / "row.png")])
+    with Image.open(tmp_path / "row.png") as picture:
+        assert picture.size == (240 + 6 + 240, 160)
+        row = np.asarray(picture.convert("RGBA"))
+    assert (row[:, :240] == row[:, 246:]).all(), "the same run twice"
+    assert not row[:, 240:246, 3].any()
+    assert (row[:, :240, 3] == 255).all()
+    assert row[:, :240, :3].std() > 5, "something is drawn"
+
+
 def test_a_picture_of_noise_is_small_all_the_same(tmp_path, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)
     pair = gallery.Pair(1, 2.0, 3, list(range(8)), noise, noise[::-1])
@@ -281,7 +293,7 @@ def test_a_world_model_that_draws_nothing_has_no_picture(twice, tmp_path, monkey
     assert not (tmp_path / "both.png").exists()
 
 
-@pytest.mark.parametrize("words", [[], ["page", "tiny"], ["picture", "run"], ["draw", "run", "file"]])
+@pytest.mark.parametrize("words", [[], ["page", "tiny"], ["picture", "run"], ["draw", "run", "file"], ["tasks", "file"]])
 def test_words_that_say_nothing_are_answered_with_what_can_be_said(words):
     with pytest.raises(SystemExit, match=r"python -m tools\.results page TASK RUN RUN RUN"):
         results.main(words)

@@ -1,7 +1,8 @@
-"""A picture of reality beside a dream: moments of one held-out episode, and below each what M dreamt it would be."""
+"""Pictures of runs: moments of a held-out episode above what M dreamt they would be, and the tasks of several runs in a row."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 from wmloop.device import resolve_threads, set_up
-from wmloop.envs import make_envs
+from wmloop.envs import RealEnv, make_envs
 from wmloop.errors import UsageError
 from wmloop.opening import history_of, require_trust, stored_config
 from wmloop.pipelines import Pipeline
@@ -27,6 +28,8 @@ from wmloop.store import Store
 _MOMENTS = 8
 #: Times that a picture is enlarged, each pixel as a square.
 _ENLARGED = 2
+#: Pixels of a task in a row, (width, height), and between two.
+_TASK, _BETWEEN = (240, 160), 6
 #: Bytes of a file at most, so that a page of the documentation stays light.
 _MOST = 150_000
 
@@ -58,6 +61,45 @@ def write(path: Path, target: Path) -> Pair:
     if target.stat().st_size > _MOST:  # 256 colours are enough to see what is dreamt
         picture.quantize(256, Image.Quantize.FASTOCTREE).save(target, "png", optimize=True)
     return pair
+
+
+def write_tasks(paths: Sequence[Path], target: Path) -> None:
+    """Write one picture of the task of each run, a third into a held-out episode of its best agent, side by side as a PNG."""
+    drawn = [_drawn(Store.open(path)) for path in paths]
+    row = Image.new("RGBA", (len(drawn) * (_TASK[0] + _BETWEEN) - _BETWEEN, _TASK[1]))
+    for number, picture in enumerate(drawn):
+        whole = Image.fromarray(picture)
+        scale = max(_TASK[0] / whole.width, _TASK[1] / whole.height)
+        large = whole.resize((round(whole.width * scale), round(whole.height * scale)), Image.Resampling.LANCZOS)
+        left, top = (large.width - _TASK[0]) // 2, (large.height - _TASK[1]) // 2
+        row.paste(large.crop((left, top, left + _TASK[0], top + _TASK[1])), (number * (_TASK[0] + _BETWEEN), 0))
+    row.save(target, "png", optimize=True)
+
+
+@torch.inference_mode()
+def _drawn(store: Store) -> np.ndarray:
+    """Return what people see of a run's environment, (H, W, 3) uint8, while its best agent acts."""
+    config = stored_config(store)
+    require_trust(store, config, trusted=False)
+    history = history_of(store, config)
+    env = RealEnv(config.env, "rgb_array")
+    try:
+        agent = Served.of(history, choose(history, None)[0]).agent(
+            config, env.actions, set_up("cpu", resolve_threads(0))
+        )
+        (seed,), pictures, over = evaluation_seeds(1), [], False
+        observation, carry = env.reset(seed), agent.start(1)
+        while not over:
+            action, carry = agent.act(carry, observation[None], None)
+            pictures.append(env.render())
+            observation, _, terminated, truncated, _ = env.step(action[0])
+            over = terminated or truncated
+    finally:
+        env.close()
+    picture = pictures[len(pictures) // 3]
+    if picture is None:
+        raise UsageError(f"{config.env.id} draws no picture")
+    return picture
 
 
 def beside(store: Store) -> Pair:

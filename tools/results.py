@@ -4,6 +4,7 @@
                                                     cartpole), its curve, and the list of pages anew
     python -m tools.results picture RUN FILE.png    a held-out episode above M's dream of it; a page shows the picture of
                                                     its own name in docs/results, if there is one
+    python -m tools.results tasks RUN... FILE.png   what people see of each run's environment, side by side
     python -m tools.results table RUN COMMAND > docs/results/NAME-run.csv       a run's iterations, one a line
     python -m tools.results scores SCORES.json COMMAND > docs/results/NAME-100-fresh-tracks.csv
     python -m tools.results plot docs/results/*-run.csv docs/pictures/scores.svg   real score and promise over time
@@ -111,6 +112,13 @@ def picture(run: Path, target: Path) -> None:
           f" dream of it from agent step {shown.decision} on, {', '.join(map(str, shown.steps))} steps later")  # fmt: skip
 
 
+def tasks(runs: list[Path], target: Path) -> None:
+    """Write the picture of several runs' tasks."""
+    from tools.gallery import write_tasks
+
+    write_tasks(runs, target)
+
+
 def main(words: list[str]) -> None:
     """Do what the words of a command line say."""
     match words:
@@ -118,6 +126,8 @@ def main(words: list[str]) -> None:
             page(name, list(map(Path, runs)))
         case ["picture", run, target]:
             picture(Path(run), Path(target))
+        case ["tasks", *runs, target] if runs:
+            tasks(list(map(Path, runs)), Path(target))
         case ["table", run, command]:
             table(Path(run), command)
         case ["scores", told, command]:
