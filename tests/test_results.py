@@ -293,7 +293,9 @@ def test_a_world_model_that_draws_nothing_has_no_picture(twice, tmp_path, monkey
     assert not (tmp_path / "both.png").exists()
 
 
-@pytest.mark.parametrize("words", [[], ["page", "tiny"], ["picture", "run"], ["draw", "run", "file"], ["tasks", "file"]])
+@pytest.mark.parametrize(
+    "words", [[], ["page", "tiny"], ["picture", "run"], ["draw", "run", "file"], ["tasks", "file"]]
+)
 def test_words_that_say_nothing_are_answered_with_what_can_be_said(words):
     with pytest.raises(SystemExit, match=r"python -m tools\.results page TASK RUN RUN RUN"):
         results.main(words)

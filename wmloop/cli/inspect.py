@@ -41,7 +41,8 @@ def runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
         if "fault" in run:
             rows.append([run["run"], "", "", "", "", run["fault"]])
             continue
-        score = "" if run["best_score"] is None else f"{run['best_score']:.1f}"
+        shown = run["best_score"] if run["best_confirmed_score"] is None else run["best_confirmed_score"]
+        score = "" if shown is None else f"{shown:.1f}"
         if run["imported"]:
             done = "imported"
         else:
@@ -177,6 +178,7 @@ def _summary(root: Path, name: str) -> dict[str, Any]:
         "versions": len(versions),
         "best_iteration": best and best.iteration,
         "best_score": best and best.real,
+        "best_confirmed_score": best and best.confirmed,
         "bytes": sum(version.num_bytes for version in versions),
         "size": size(sum(version.num_bytes for version in versions)),
     }

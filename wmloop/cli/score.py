@@ -140,7 +140,7 @@ def score(
     if as_json:
         print_json("eval", **report)
     else:
-        _print_report(report)
+        _print_report(report, config)
     say_next({
         "watch it": play_command(store.path, *(("--seed", str(seed)) if seed else ()), *chosen),
         "read what it learnt": command("report", store.path, *chosen),
@@ -181,16 +181,20 @@ def _mean(results: Sequence[Any]) -> float:
     return float(sum(result.score for result in results) / len(results))
 
 
-def _print_report(report: dict[str, Any]) -> None:
+def _print_report(report: dict[str, Any], config: RunConfig) -> None:
     bounds = report["score_ci95"]
     certain = f", 95% CI of the mean {bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else ""
-    print(f"score   {report['score']:.1f} +- {report['score_std']:.1f} over {len(report['tracks'])} episodes{certain}")
+    count = len(report["tracks"])
+    spread = f" +- {report['score_std']:.1f} over {count} episodes" if count > 1 else " in one episode"
+    print(f"score   {report['score']:.1f}{spread}{certain}")
     print(f"worst   {report['score_min']:.1f}")
     if "predicted_return" in report:
+        left_out = ""
+        if config.burn_in or config.max_unrewarded is not None:
+            left_out = ", over the same part of each episode, scaled to a whole one (which part: docs/evaluate.md)"
         print(
-            f"dream   M predicted a return of {report['predicted_return']:.1f}, the real one was {report['real_return']:.1f}:"
-            " both over the same agent steps (without the first dream.burn_in, and without those after"
-            " rollout.max_unrewarded in a row that brought no positive reward), scaled to a whole episode"
+            f"dream   M predicted a return of {report['predicted_return']:.1f}, the real one was {report['real_return']:.1f}"
+            f"{left_out}"
         )
     print(f"frames  {report['frames']:,.0f} in {report['seconds']:.1f} s")
     scores = [f"{episode['score']:8.1f}" for episode in report["tracks"]]

@@ -22,6 +22,7 @@ from wmloop.config import RunConfig, settings, with_settings
 from wmloop.config.text import toml_value
 from wmloop.errors import EnvironmentFailedError, StorageError, WmloopError
 from wmloop.events import Event, Message, Output, Picture, Reporter, Resources, StageStarted, Track, VersionCommitted
+from wmloop.history import History
 from wmloop.opening import history_of, pipeline_of, stored_config
 from wmloop.store import Store
 from wmloop.store.notes import take_notes
@@ -102,17 +103,20 @@ class Session:
             say("stopped; what was done is saved")
             say_next({"continue": self._again})
             raise typer.Exit(128 + (stop.signum or signal.SIGINT))
-        say_next({
+        history = history_of(self._store, self._config)
+        acts = {} if not history.all(history.pipeline.agent) else {
             "watch it": play_command(self._run),
             "score it on fresh episodes": command("eval", self._run),
             "read what it learnt": command("report", self._run),
-            "train further": self._further(reason),
-        })  # fmt: skip
+        }  # fmt: skip
+        say_next(acts | {"train further": self._further(reason)})
 
     def _further(self, reason: str) -> str:
         """Return the command that goes on with a run that ended for `reason`: with more of what was spent."""
-        done, _ = history_of(self._store, self._config).next_position()
-        larger = with_settings(self._config, {"budget": {reason: larger_budget(self._config, done)[reason]}})
+        history = history_of(self._store, self._config)
+        done, _ = history.next_position()
+        budget = larger_budget(self._config, done, seconds_of(self._store, history))
+        larger = with_settings(self._config, {"budget": {reason: budget[reason]}})
         return resume_command(self._run, self._stored, larger)
 
     def _follow(self, stack: contextlib.ExitStack) -> None:
@@ -181,12 +185,18 @@ def resources(run: Path) -> Resources:
     return Resources(machine.resident(), free)
 
 
-def larger_budget(config: RunConfig, done: int) -> dict[str, float]:
-    """Return more of each part of a run's budget, after `done` iterations."""
+def seconds_of(store: Store, history: History) -> float:
+    """Return how long a run has worked, as its budget counts it."""
+    done, place = history.next_position()
+    return history.seconds() + store.worked(done, history.pipeline.names[place])
+
+
+def larger_budget(config: RunConfig, done: int, seconds: float) -> dict[str, float]:
+    """Return more of each part of a run's budget, after `done` iterations and `seconds` of work."""
     budget = config.budget
     return {
         "iterations": 2 * max(done, budget.iterations),
-        "hours": 2 * (budget.hours or 1),
+        "hours": float(f"{2 * max(budget.hours or 1, seconds / 3600):.2g}"),
         "goal": (budget.goal or 0) + max(1.0, abs(budget.goal or 0) / 100),
     }
 
@@ -195,15 +205,15 @@ def more(store: Store) -> list[str]:
     """Return the options by which a run that has come to its end goes on: with more than was its end."""
     config = stored_config(store)
     history = history_of(store, config)
-    done, place = history.next_position()
+    done, _ = history.next_position()
     goal, scored = config.budget.goal, history.scored()
     spent = ["iterations"] if done >= config.budget.iterations else []
     if goal is not None and scored and ranking.confirms(scored[-1].metrics, goal):
         spent.append("goal")
-    worked = history.seconds() + store.worked(done, history.pipeline.names[place])
+    worked = seconds_of(store, history)
     if config.budget.hours is not None and worked >= config.budget.hours * 3600:
         spent.append("hours")
-    larger = larger_budget(config, done)
+    larger = larger_budget(config, done, worked)
     return [word for part in spent for word in (f"--{part}", f"{larger[part]:g}")]
 
 

@@ -14,7 +14,7 @@ WORLD_MODEL = Pipeline(
         ),
         Stage(
             "vision", "wmloop.stages.vision:run",
-            needs=("rollout",), carries=("vision",), about="V learns to compress them",
+            needs=("rollout",), carries=("vision",), about="V turns them into latents",
             unit="images", headline=("recon_loss", "newest_recon_loss"), images=("real", "reconstruction"),
             agent_files=(weights_file("model"),), metrics=metrics.VISION,
         ),

@@ -113,6 +113,11 @@ def _learning(page: Page, facts: Facts) -> None:
     else:
         rows = [_iteration(point) for point in facts.points]
         page.table(_ITERATION_HEAD, [["imported", *row[1:]] for row in rows] if "imported" in facts.made else rows)
+        if any(math.isfinite(point.points) and math.isnan(point.gap) for point in facts.points):
+            page.say(
+                "The gap in % is left out where it is as large as the real return, or this does not differ clearly from 0.",
+                "dim",
+            )
 
 
 _ITERATION_HEAD = (

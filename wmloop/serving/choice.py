@@ -16,7 +16,10 @@ def choose(history: History, iteration: int | None) -> tuple[int, str]:
     store, agent = history.store, history.pipeline.agent
     trained = [version.iteration for version in history.all(agent) if _whole(history, version.iteration)]
     if not trained:
-        raise UsageError(f"the run {store.name} has no agent yet: `{command('resume', store.path)}` trains its first")
+        raise UsageError(
+            f"the run {store.name} has no agent yet: `{command('resume', store.path)}` trains its first, or says which budget"
+            " is used up"
+        )
     if iteration is not None:
         if iteration not in trained:
             there = ", ".join(map(str, trained))
@@ -30,6 +33,9 @@ def choose(history: History, iteration: int | None) -> tuple[int, str]:
     best = history.best_evaluation()
     if best is None:
         return trained[-1], "the newest: none is evaluated yet"
+    confirming = best.metrics.get("confirmed_score")
+    if confirming is not None:
+        return best.iteration, f"the best: score {confirming:.1f} on confirming episodes"
     return best.iteration, f"the best: score {best.metrics['score']:.1f} on held-out episodes"
 
 

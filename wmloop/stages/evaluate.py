@@ -51,7 +51,7 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
             low = ranking.lower_bound([result.score for result in results], lost)
             if math.isfinite(low):
                 metrics["confirmed_score_low"] = low
-            verdict = "confirmed" if ranking.confirms(metrics, goal) else "not confirmed, training continues"
+            verdict = "confirmed" if ranking.confirms(metrics, goal) else "not confirmed"
             ctx.log(
                 f"score {confirmed['score']:.1f} on {len(further)} confirming episodes, standard error"
                 f" {confirmed['score_se']:.1f}: {verdict}"

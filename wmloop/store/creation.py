@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Mapping, Sequence
@@ -10,11 +11,11 @@ from typing import Any
 
 from wmloop import __version__
 from wmloop.commands import command
-from wmloop.errors import StorageError, StoreCorruptError, UsageError
+from wmloop.errors import StorageError, StoreCorruptError, UsageError, WmloopError
 from wmloop.store import atomic
 from wmloop.store.draft import utc_now
 from wmloop.store.files import list_folder, read_regular, sha256
-from wmloop.store.jsontext import dump_json
+from wmloop.store.jsontext import dump_json, parse_json
 from wmloop.store.layout import CONFIG, FACTS, HEADER, ITERATIONS
 from wmloop.store.making import private_folder
 from wmloop.store.names import check_run_name
@@ -65,6 +66,11 @@ def _copy(version: Version, folder: Path) -> None:
 
 def _taken(path: Path) -> UsageError:
     if (path / HEADER).exists():
+        with contextlib.suppress(WmloopError, OSError):
+            if "imported" in parse_json(read_regular(path / FACTS), path / FACTS):
+                return UsageError(
+                    f"there is an imported agent {path.name!r} in {path.parent} already: choose another name"
+                )
         return UsageError(
             f"there is a run {path.name!r} in {path.parent} already: `{command('resume', path)}` goes on with it; or choose"
             " another name"

@@ -169,7 +169,7 @@ def plain(pipeline: Pipeline, event: Event) -> str:
             return (f"{_place(event)}  committed: {said + ', ' if said else ''}{size(event.num_bytes)},"
                     f" {span(event.seconds)}")  # fmt: skip
         case Snapshot():
-            return f"{_place(event)}  snapshot at {number(event.done)}"
+            return f"{_place(event)}  snapshot at step {number(event.done)}"
         case Resources():
             return f"RAM in use {size(event.memory_bytes)}, disk free {size(event.free_bytes)}"
         case Message():

@@ -214,8 +214,8 @@ def _score_row(score: Score, best: bool, dreams: bool) -> Row:
         Span(f"{score.iteration:4d}  ", "dim"),
         Span(f"{figure(score.real)}{deviation}", "real" if best else ""),
         Span(confirmed, "good"),
-        Span("  best" if best else "", "real"),
         Span(predicted, "dream"),
+        Span("  best" if best else "", "real"),
     ]
 
 

@@ -18,11 +18,13 @@ def summary(state: ViewState, now: float) -> list[str]:
     if not state.scores:
         return [*lines, f"  no score yet: the first one comes with {state.pipeline.scored_by}"]
     predicts = any(math.isfinite(score.predicted) for score in state.scores)
-    lines.append("  iteration   real score" + ("        predicted and real return" if predicts else ""))
+    lines.append("  iteration   score +- std" + ("      predicted and real return" if predicts else ""))
     lines += [_row(score, predicts) for score in state.scores[-_ROWS:]]
+    if any(abs(score.paid - score.real) > 0.01 * abs(score.real) for score in state.scores[-_ROWS:]):  # not of NaN
+        lines.append("  (real return: without the agent steps of which M predicts none, so it is not the score)")
     best = state.best
     if best is not None:
-        sure = "" if best.confirmed is None else f", {figure(best.confirmed)} on the episodes that confirm it"
+        sure = "" if best.confirmed is None else f", {figure(best.confirmed)} on the confirming episodes"
         lines.append(f"  best: {figure(best.real)} in iteration {best.iteration}{sure}")
     return lines
 
