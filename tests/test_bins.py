@@ -185,7 +185,7 @@ def test_the_help_and_the_caption_name_the_actions_that_keys_and_numbers_are() -
         ),
         (
             {"action_bins": (0, 2, 3), "mirrored_actions": MIRROR},
-            r"mirrored to \[2, 0, 3\], .* other sign would choose from \[3, 2, 0\]: .* or give mirrored_actions \[\]",
+            r"must reverse the order of env.action_bins .* makes them \[2, 0, 3\]: .* or give mirrored_actions \[\]",
         ),
         ({"action_bins": THIRDS, "mirrored_actions": (0,)}, "in order, the action that it is in the mirrored world"),
         ({"action_bins": THIRDS, "mirrored_actions": (1, 2, 0, 3, 4)}, "in order, the action that it is in the"),

@@ -59,6 +59,11 @@ def test_the_next_command_names_the_folder_as_it_was_given(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("wmloop.loop.run", lambda *_: "iterations")
     Store.create(Path("my runs"), "tiny", to_toml(STORED), {})
+    bare = CliRunner().invoke(app, ["resume", "tiny", "--runs", "my runs", "--progress", "none"])
+    assert bare.stderr.endswith("next:\n  wmloop resume tiny --runs 'my runs' --iterations 4  # train further\n"), (
+        "no agent yet"
+    )
+    monkeypatch.setattr("wmloop.history.History.all", lambda *_: ["an agent"])
     for words, folder in (
         (["tiny", "--runs", "my runs"], " --runs 'my runs'"),
         (["my runs/tiny"], f" --runs '{tmp_path / 'my runs'}'"),

@@ -44,7 +44,7 @@ def tasks(
     if environment is not None and environment not in names:
         raise UsageError(
             f"there is no profile of {environment!r}{nearest(environment, names)}: `{wmloop('tasks')}` lists those that there"
-            " are, and for any other environment `wmloop init` writes settings to start from"
+            f" are; `{wmloop('init', environment)}` writes settings to start from, if there is such an environment"
         )
     told = [_task(name) for name in (names if environment is None else [environment])]
     if as_json:

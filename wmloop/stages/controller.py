@@ -65,8 +65,8 @@ def run(
 
     metrics = fit(
         ctx, {"actor": actor, "critic": critic}, optimizer, updates,
-        "controller.learning_rate", lambda i: warmup_decay(learning.learning_rate, i, updates, _WARMUP_UPDATES), step,
-        num_dreams * horizon,
+        lambda i: warmup_decay(learning.learning_rate, i, updates, _WARMUP_UPDATES), step, num_dreams * horizon,
+        "controller.learning_rate",
     )  # fmt: skip
     save(actor, ctx.draft, "actor")
     save(critic, ctx.draft, "critic")

@@ -52,8 +52,8 @@ def run(
 
     metrics = fit(
         ctx, {"memory": net}, optimizer, steps,
-        "memory.learning_rate", lambda i: warmup_decay(config.learning_rate, i, steps, WARMUP_STEPS), step,
-        config.batch_size * config.sequence_length,
+        lambda i: warmup_decay(config.learning_rate, i, steps, WARMUP_STEPS), step, config.batch_size * config.sequence_length,
+        "memory.learning_rate",
     )  # fmt: skip
     save(net, ctx.draft)
     return metrics

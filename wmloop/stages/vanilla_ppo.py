@@ -47,8 +47,8 @@ def run(ctx: StageContext[VanillaPPOConfig], learner: Version | None = None) -> 
             return metrics | {"score": float(np.mean([episode.score for episode in wave.episodes]))}
 
         metrics = fit(
-            ctx, networks, optimizer, settings.updates, "ppo.learning_rate", lambda i: settings.learning_rate, step,
-            env.num_envs * env.most_frames,
+            ctx, networks, optimizer, settings.updates, lambda i: settings.learning_rate, step,
+            env.num_envs * env.most_frames, "ppo.learning_rate",
         )  # fmt: skip
         record_spaces(ctx.draft, pool.actions, pool.observations)
     for name, net in networks.items():

@@ -95,5 +95,5 @@ def _train(
 
     return fit(
         ctx, {"vision": net, "foretaste": foretaste}, optimizer, steps,
-        f"vision.{setting}", lambda i: warmup_decay(rate, i, steps, WARMUP_STEPS), step, config.batch_size,
+        lambda i: warmup_decay(rate, i, steps, WARMUP_STEPS), step, config.batch_size, f"vision.{setting}",
     )  # fmt: skip

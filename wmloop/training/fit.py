@@ -26,14 +26,14 @@ Step = Callable[[int], Mapping[str, float]]
 
 def fit(
     ctx: StageContext[RunConfig], modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, total: int,
-    setting: str, learning_rate: Callable[[int], float], step: Step, units_per_step: int = 1,
+    learning_rate: Callable[[int], float], step: Step, units_per_step: int = 1, setting: str = "",
 ) -> dict[str, float]:  # fmt: skip
     """Run `step(0) ... step(total - 1)`, resuming from the draft's newest snapshot; return smoothed metrics and `units`.
 
     A step must depend only on its index and on `modules` and `optimizer`, so that a resumed training continues bit for
     bit. One that takes long may raise Interrupted as long as it has changed neither. A step that raises DivergedError sends
-    the training back to its last snapshot (or its start) with half the learning rate, three times at most. `setting` is what
-    that rate is set by.
+    the training back to its last snapshot (or its start) with half the learning rate, three times at most. `setting` is the one
+    that the rate follows, by which to go on where it does.
 
     Raises:
         DivergedError: it diverged again after the last rollback.
@@ -110,6 +110,8 @@ def _below(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]
 
 def _smaller(ctx: StageContext[RunConfig], setting: str) -> str:
     """Return how to go on with a tenth of the learning rate."""
+    if not setting:
+        return "a smaller learning rate of that stage may help, in a new run or a fork (`wmloop fork`)"
     group, name = setting.split(".")
     change = ("--set", f"{setting}={getattr(getattr(ctx.config, group), name) / 10:g}")
     if not ctx.iteration:
