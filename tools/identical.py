@@ -148,7 +148,10 @@ def versions(run: Path) -> Iterator[tuple[str, Any]]:
         for file in sorted(told["files"]):
             yield f"{place}/{file}", hashlib.sha256((manifest.parent / file).read_bytes()).hexdigest()
         metrics = metrics_now(told["metrics"])
-        yield f"{place} metrics", {name: value for name, value in metrics.items() if name not in {*RETIRED_METRICS, *CORRECTED}}
+        yield (
+            f"{place} metrics",
+            {name: value for name, value in metrics.items() if name not in {*RETIRED_METRICS, *CORRECTED}},
+        )
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
@@ -194,7 +197,7 @@ def compare(before: Side, after: Side, parts: list[str]) -> bool:
         for side in (before, after):
             demo = "demo" if side is before else before.tree / "wmloop" / "demo"  # that of the commit, for both
             score = json.loads(side.run("eval", demo, "--tracks", 2, "--json"))
-            score.pop("format", None)  # older programs did not say it
+            score = {name: value for name, value in metrics_now(score).items() if name not in {"format", *CORRECTED}}
             dreamt = side.run("play", demo, "--in", "dream", "--render", side.folder / "dream.mp4", "--episodes", 3)
             returns = re.findall(r"([-\d.]+), (\d+) frames", dreamt)  # a film has words on it, which may change
             told.append({"dreams": returns} | {f"score {i}": value for i, value in enumerate(_numbers(score))})
