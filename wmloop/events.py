@@ -139,7 +139,7 @@ class Message:
 class RunFinished:
     """Announce the end of the loop: `reason` is `goal`, `iterations`, `hours` or `interrupted`.
 
-    The best iteration has the highest mean score less one standard error (see ranking.merit); `best_score` is its score.
+    The best iteration has the highest mean score less one standard error; `best_score` is its score.
     """
 
     run: str

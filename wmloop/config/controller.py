@@ -28,8 +28,8 @@ class ControllerConfig(Part):
     inputs: Annotated[
         Literal["z and h", "z"],
         Field(
-            description="what policy and value network see of (z, h). z: the latent vector alone, without M's hidden"
-            " state: M is then only the world that C is trained in (Ha and Schmidhuber 2018: V model only)"
+            description="what policy and value network see of (z, h). z: the latent vector alone, without the LSTM's"
+            " hidden state: the world model is then only what the policy is trained in (Ha and Schmidhuber 2018: V model only)"
         ),
     ] = "z and h"
     initial_updates: Annotated[

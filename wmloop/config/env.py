@@ -148,9 +148,9 @@ class EnvConfig(Part):
         tuple[Whole, ...],
         AfterValidator(_several),
         Field(
-            description="for Discrete actions: C outputs one number in [-1, 1], whose range is cut into as many equal parts"
-            " as there are entries here; each is the action of its part, the lowest part first, e.g. [2, 0, 1], as in Ha and"
-            " Schmidhuber 2018 (empty: C chooses one of the actions)"
+            description="for Discrete actions: the policy outputs one number in [-1, 1], whose range is cut into as many equal"
+            " parts as there are entries here; each is the action of its part, the lowest part first, e.g. [2, 0, 1], as in Ha"
+            " and Schmidhuber 2018 (empty: the policy chooses one of the actions)"
         ),
     ] = ()
     mirrored_actions: Annotated[

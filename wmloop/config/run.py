@@ -47,7 +47,7 @@ class StoreConfig(Part):
         Count | None,
         Field(
             description="how many of the newest iterations are kept complete, so that training can go on from each;"
-            " of older ones are deleted all files but metrics, the agents that keep_best and keep_every keep, and the"
+            " of older ones only these files stay: metrics, the agents that keep_best and keep_every keep, and the"
             " episodes that training still uses (rollout.replay_iterations) (none: all are kept)"
         ),
     ] = None

@@ -98,7 +98,9 @@ def _misfits_of_actions(config: EnvConfig, actions: ActionSpec) -> list[str]:
     """Return what of the settings does not fit the environment's own actions."""
     wrong, size, choice = [], actions.size, isinstance(actions, DiscreteActions)
     if choice and any(action >= size for action in config.arrow_keys):
-        wrong.append(f"env.arrow_keys is {list(config.arrow_keys)}, and {config.id!r} has the actions 0 to {size - 1}")
+        wrong.append(
+            f"env.arrow_keys is {list(config.arrow_keys)}, and {config.id!r} has the actions 0 to {size - 1}: name only these"
+        )
     mirror = config.mirrored_actions
     if choice and mirror and (sorted(mirror) != list(range(size)) or any(mirror[mirror[i]] != i for i in range(size))):
         wrong.append(
@@ -108,8 +110,8 @@ def _misfits_of_actions(config: EnvConfig, actions: ActionSpec) -> list[str]:
         )
     elif not choice and any(not 0 <= dimension < size for dimension in mirror):
         wrong.append(
-            f"env.mirrored_actions names {list(mirror)}, and {config.id!r} has the action dimensions 0 to {size - 1}: [] where"
-            " mirroring is no symmetry"
+            f"env.mirrored_actions names {list(mirror)}, and {config.id!r} has the action dimensions 0 to {size - 1}: name only"
+            " these, or give [] where mirroring is no symmetry"
         )
     return wrong
 

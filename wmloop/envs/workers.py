@@ -138,7 +138,8 @@ class Workers:
         advice = "if memory ran out, lower env.num_envs (`--set env.num_envs=...`, also on resume)"
         if not code:
             raise EnvironmentFailedError(
-                f"{who} ended its own process, as os._exit does, or closed its pipes to wmloop"
+                f"{who} ended its own process, as os._exit does, or closed its pipes to wmloop: look for such a"
+                " call in it or in a library that it uses"
             )
         raise EnvironmentFailedError(f"{who} died with exit code {code}; {advice}")
 

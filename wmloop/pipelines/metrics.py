@@ -44,7 +44,7 @@ RETURNS = (
            " iteration 0. So it can differ widely from a low score"),
     Metric("best_real_return", _REWARD, "higher", "highest real return of a single episode, over the same agent steps,"
            " scaled to its own length",
-           "above `predicted_return`; the stage evaluate warns where it is not"),
+           "above `predicted_return`"),
     Metric("real_reward_per_decision", "reward per agent step", "higher", "`real_return` per agent step"),
     Metric("return_gap_points", _REWARD, "near 0", "`predicted_return` minus `real_return`: above 0 M is too optimistic",
            "within 10% of `real_return` once the score is high"),

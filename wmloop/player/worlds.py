@@ -77,7 +77,7 @@ class Real:
                 beside = "; at the right the numbers that are observed"
             case _:
                 beside = ""
-        told = f"V's reconstruction, below it M's prediction{dream}{beside}"
+        told = f"the VAE's reconstruction, below it the world model's prediction{dream}{beside}"
         return f"left: the environment; right, if the world model predicts images: {told}"
 
     def reset(self, seed: int) -> None:

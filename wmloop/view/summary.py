@@ -21,7 +21,9 @@ def summary(state: ViewState, now: float) -> list[str]:
     lines.append("  iteration   score +- std" + ("      predicted and real return" if predicts else ""))
     lines += [_row(score, predicts) for score in state.scores[-_ROWS:]]
     if any(abs(score.paid - score.real) > 0.01 * abs(score.real) for score in state.scores[-_ROWS:]):  # not of NaN
-        lines.append("  (real return: without the agent steps of which M predicts none, so it is not the score)")
+        lines.append(
+            "  (real return: over the agent steps that M's prediction covers, so it can differ from the score)"
+        )
     best = state.best
     if best is not None:
         sure = "" if best.confirmed is None else f", {figure(best.confirmed)} on the confirming episodes"
