@@ -139,8 +139,7 @@ class _Crew:
             answer = do[request](copies, value)
             self._at = None
             self._tick()
-            if os.getpid() != self._pid:
-                raise _GoneError
+            self._require_own()
             try:
                 if answer is None:
                     pipe.send_bytes(_DONE)  # what `send(None)` sends
@@ -183,12 +182,15 @@ class _Crew:
     def _reset(self, copies: Sequence[int], starts: Sequence[tuple[int, int]]) -> None:
         for (number, copy), start in zip(self._each(copies), starts, strict=True):
             copy.reset(*start)
+            self._require_own()
             self._seen[number] = copy.observation
 
     def _step(self, copies: Sequence[int], _: None) -> None:
         actions, seen, told = self._actions, self._seen, self._told
         for number, copy in self._each(copies):
-            told[number] = done = copy.step(actions[number])
+            done = copy.step(actions[number])
+            self._require_own()
+            told[number] = done
             if done.frames:
                 seen[number] = copy.observation
 
@@ -216,6 +218,11 @@ class _Crew:
             self._tick()
 
         return examine(copy.env, self._work.config, self._second if together else None, tick)
+
+    def _require_own(self) -> None:
+        """Raise _GoneError in a child that an environment has forked and that came back here: the memory is the parent's."""
+        if os.getpid() != self._pid:
+            raise _GoneError
 
     def _tick(self) -> None:
         self._done += 1

@@ -14,7 +14,7 @@ from wmloop.models.encoder import Encoder
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.latents import ahead
-from wmloop.training.rollouts import episodes_of, gather_frames, reward_scale
+from wmloop.training.rollouts import episodes_of, gather_frames, reward_scale, sample_frames
 
 #: Observations of which the median picture is taken, at most.
 _BACKGROUND = 1000
@@ -50,16 +50,19 @@ class Pictures:
         self._rewards, self._known = (torch.from_numpy(array).to(ctx.device) for array in told)
         held = min(steps, ctx.config.vision.frame_cache // self._batch)
         self._frames = Frames(rollouts, held, lambda step: self._draw(step)[0], ctx.device)
-        self._foreground, self._background = ctx.config.vision.foreground_weight, torch.empty(0)
-        if self._foreground:
-            self._background = encoder.images(torch.from_numpy(_spread(rollouts[0])).to(ctx.device)).median(0).values
+        self._background: Tensor | None = None
+        if ctx.config.vision.foreground_weight:
+            seen = torch.from_numpy(sample_frames(rollouts[0], _BACKGROUND)).to(ctx.device)
+            self._background = encoder.images(seen).median(0).values
 
     def batch(self, step: int) -> PictureBatch:
         """Return the batch of a step, half of them mirrored where the world has a mirror image."""
         chosen, mirrored = self._draw(step)
         images = self._encoder.images(self._frames.of(step))
         rows = torch.from_numpy(chosen).to(self._ctx.device)
-        weights = foreground_weights(images, self._background, self._foreground) if self._foreground else None
+        weights = None
+        if self._background is not None:
+            weights = foreground_weights(images, self._background, self._ctx.config.vision.foreground_weight)
         if mirrored:
             images, weights = images.flip(3), None if weights is None else weights.flip(3)
         return PictureBatch(images, weights, self._rewards[rows], self._known[rows])
@@ -74,12 +77,6 @@ class Pictures:
 def foreground_weights(images: Tensor, background: Tensor, weight: float) -> Tensor:
     """Return how many times each pixel of images (B, C, H, W) counts, (B, 1, H, W): once where it is as in `background`."""
     return 1.0 + weight * (images - background).abs().amax(1, keepdim=True)
-
-
-def _spread(rollout: Version) -> np.ndarray:
-    """Return up to _BACKGROUND observations of a rollout, evenly spread over it."""
-    rows = int(rollout.metrics["decisions"] + rollout.metrics["episodes"])
-    return gather_frames([rollout], np.arange(0, rows, -(-rows // _BACKGROUND)))
 
 
 class Frames:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +11,7 @@ from wmloop.models.encoder import Encoder
 from wmloop.models.vision import Vision, to_frames
 from wmloop.store import Version
 from wmloop.training.context import StageContext
-from wmloop.training.rollouts import gather_frames
+from wmloop.training.rollouts import sample_frames
 
 #: Pictures that the error is measured on, at most.
 _PICTURES = 256
@@ -31,7 +30,5 @@ def error(encoder: Encoder, rollout: Version) -> float:
     vision = encoder.pictures
     assert vision is not None, "there are pictures"
     vision.eval()
-    rows = int(rollout.metrics["decisions"] + rollout.metrics["episodes"])
-    frames = gather_frames([rollout], np.arange(0, rows, max(1, rows // _PICTURES))[:_PICTURES])
-    images = encoder.images(torch.from_numpy(frames).to(next(vision.parameters()).device))
+    images = encoder.images(torch.from_numpy(sample_frames(rollout, _PICTURES)).to(next(vision.parameters()).device))
     return float((vision.decode(vision.encode(images)[0]) - images).square().sum((1, 2, 3)).mean())

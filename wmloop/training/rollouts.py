@@ -51,6 +51,12 @@ def episodes_of(version: Version, observed: bool = True) -> Iterator[Episode]:
             raise StoreCorruptError(f"{version.name}/{shard} is no shard of episodes: {error}") from error
 
 
+def sample_frames(rollout: Version, most: int) -> np.ndarray:
+    """Return up to `most` observations (N, ...) of a rollout, spread over it."""
+    rows = int(rollout.metrics["decisions"] + rollout.metrics["episodes"])
+    return gather_frames([rollout], np.arange(0, rows, max(1, rows // most))[:most])
+
+
 def gather_frames(versions: Sequence[Version], rows: np.ndarray) -> np.ndarray:
     """Return the observations (N, ...) of `rows` (N,), counted over rollout versions as in episodes.Replay."""
     order = np.argsort(rows, kind="stable")
