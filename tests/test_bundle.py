@@ -151,6 +151,7 @@ def test_an_imported_agent_cannot_be_resumed_and_names_are_not_taken_twice(expor
     assert (result.exit_code, "cannot be trained further" in result.stderr) == (2, True)
     result = wmloop(tmp_path, "import", exported)
     assert (result.exit_code, "choose another name" in result.stderr) == (2, True)
+    assert "wmloop resume" not in result.stderr, "it is refused, too"
 
 
 def test_an_existing_file_is_never_overwritten(trained, exported):

@@ -470,6 +470,8 @@ def test_hours_that_are_used_up_are_more_in_the_resume_that_is_offered(finished,
     an_hour = {"budget": {"hours": 1.0}}
     monkeypatch.setattr("wmloop.cli.session.stored_config", lambda store: with_settings(stored_config(store), an_hour))
     assert "wmloop resume tiny --iterations 2 --hours 2" in wmloop("verify", "tiny", runs=finished.runs).stderr
+    monkeypatch.setattr("wmloop.history.History.seconds", lambda history: 4 * 3600.0)  # far beyond what was allowed
+    assert "wmloop resume tiny --iterations 2 --hours 8" in wmloop("verify", "tiny", runs=finished.runs).stderr
 
 
 def test_eval_in_dreams_scores_whole_episodes_of_the_world_model_beside_the_real_score(finished):

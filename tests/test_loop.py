@@ -213,6 +213,24 @@ def test_a_controller_names_the_v_and_m_it_was_trained_with(whole):
         assert controller.parents[f"0001/{stage}"] == store.version(1, stage).hash
 
 
+def test_what_differs_from_the_background_changes_v_and_nothing_before_it(whole, tmp_path):
+    weighted = configure("budget.iterations=1", "vision.foreground_weight=20.0", "env.mirrored_actions=[0]")
+    plain = configure("budget.iterations=1", "env.mirrored_actions=[0]")
+
+    def made(name: str, config) -> dict[str, str]:
+        events = []
+        store, _ = perform(
+            tmp_path / name, config, events.append,
+            lambda: any(isinstance(e, VersionCommitted) and e.stage == "vision" for e in events),
+        )  # fmt: skip
+        return hashes(store)
+
+    one, other = made("weighted", weighted), made("plain", plain)
+    differs = {name for name, value in one.items() if other[name] != value}
+    assert "0000/vision/model.safetensors" in differs
+    assert not any(name.startswith("0000/rollout") for name in differs)
+
+
 def test_the_same_seed_gives_the_same_run_and_another_seed_does_not(whole, tmp_path):
     def until_memory(name: str, *settings: str) -> dict[str, str]:
         events = []

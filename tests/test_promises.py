@@ -57,6 +57,13 @@ def test_the_gap_is_the_ratio_of_sums_and_a_promise_always_out_by_one_factor_has
 
 
 @given(rows)
+def test_the_best_real_return_is_that_of_one_episode_scaled_to_its_own_length(rows):
+    episodes = told(rows)
+    each = [sum(e.paid) / sum(e.lived) * e.decisions for e in episodes]
+    assert gap(episodes)["best_real_return"] == pytest.approx(max(each))
+
+
+@given(rows)
 def test_what_is_lost_is_told_with_the_same_errors_as_what_is_won(rows):
     won, lost = gap(told(rows)), gap(told(rows, -1))
     assert won.keys() == lost.keys()
