@@ -28,11 +28,11 @@ from wmloop.models.controller import PlainCritic
 from wmloop.models.kernel import Kernel
 from wmloop.models.memory import Targets, memory_loss
 from wmloop.models.mixed import enable_autocast
+from wmloop.models.networks import new_actor, new_critic, new_memory, new_vision
 from wmloop.models.vision import Vision, to_images, vae_loss
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.spaces import BoxActions
 from wmloop.store.tensors import encode
-from wmloop.training.networks import new_actor, new_critic, new_memory, new_vision
 
 CONFIG = build_config("laptop")
 CPU = torch.device("cpu")

@@ -11,13 +11,14 @@ from wmloop.dreams import Noise, unroll
 from wmloop.episodes import Replay
 from wmloop.models import mixture
 from wmloop.models.kernel import Kernel
+from wmloop.models.networks import new_memory
 from wmloop.models.world_model import State
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store
 from wmloop.training.context import StageContext
 from wmloop.training.experience import LatentReplay
-from wmloop.training.networks import load, new_memory
 from wmloop.training.rollouts import actions_of, episodes_of
+from wmloop.training.weights import load
 
 CPU = torch.device("cpu")
 SETTINGS = (
@@ -52,8 +53,8 @@ def trained(tmp_path_factory):
 
 
 def look(config, store, episodes, replay):
+    from wmloop.models.networks import new_vision
     from wmloop.training.latents import see
-    from wmloop.training.networks import new_vision
 
     vision = load(new_vision(config, CPU), store.version(0, "vision"))
     seen = see(vision, episodes, mirror=False)

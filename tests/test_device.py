@@ -13,11 +13,11 @@ from wmloop.dreams import Noise, rollout
 from wmloop.errors import RenamedWarning, UsageError
 from wmloop.models import mixture
 from wmloop.models.kernel import Kernel
+from wmloop.models.networks import new_actor, new_memory
 from wmloop.models.world_model import State
 from wmloop.opening import stored_config
 from wmloop.spaces import BoxActions
 from wmloop.store import Store
-from wmloop.training.networks import new_actor, new_memory
 
 CPU = torch.device("cpu")
 CONFIG = WorldModelConfig()

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from wmloop.models.encoder import PICTURES, Parts, PicturesAndVectors, Vectors, make_encoder, parts_of
+from wmloop.models.networks import parts_seen
 from wmloop.models.state import load_module, module_arrays
 from wmloop.models.vision import Vision
 from wmloop.spaces import PictureAndVector, Pixels, Vector, recorded_observations
-from wmloop.training.networks import parts_seen
 
 _NUMBERS = st.floats(-1e4, 1e4, width=32)
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent / "wmloop"
 ROOMS = {
     "__init__": "",
     "__main__": "cli signals streams",
-    "agents": "entries envs episodes errors models spaces",
+    "agents": "entries envs episodes errors learn models spaces",
     "api": (
         "bundle commands config device envs episodes errors events history loop opening player seeding serving "
         "starting store training"
@@ -40,11 +40,11 @@ ROOMS = {
     "events": "legacy",
     "graphs": "",
     "history": "pipelines ranking store",
-    "learn": "errors models",
+    "learn": "errors",
     "legacy": "",
     "loop": "__init__ config device envs errors events history pipelines ranking retention store training",
     "machine": "",
-    "models": "errors",
+    "models": "config errors learn spaces",
     "opening": "commands config errors history pipelines store",
     "pipelines": "entries errors",
     "player": "agents display dreams envs errors models seeding spaces",
@@ -59,7 +59,7 @@ ROOMS = {
     "serving": "agents commands config envs errors history models pipelines spaces store training",
     "signals": "",
     "spaces": "config entries errors",
-    "stages": "agents calibration config dreams envs episodes learn models ranking seeding store training",
+    "stages": "agents calibration config envs episodes learn models ranking seeding store training",
     "starting": "commands config device envs errors events pipelines store",
     "store": "__init__ commands errors legacy",
     "streams": "",
@@ -191,8 +191,8 @@ def test_only_the_disk_module_renames_or_syncs(path):
 
 #: Where a word that is a stage's name is another thing's: V's and M's networks, a machine's memory.
 OTHERS = {
-    "vision": {"training/networks.py", "serving/world_model.py", "stages/vision.py"},
-    "memory": {"training/networks.py", "serving/world_model.py", "stages/memory.py", "doctor.py", "machine.py"},
+    "vision": {"models/networks.py", "serving/world_model.py", "stages/vision.py"},
+    "memory": {"models/networks.py", "serving/world_model.py", "stages/memory.py", "doctor.py", "machine.py"},
 }
 
 

@@ -17,10 +17,10 @@ from wmloop.config.text import parse_setting, to_toml
 from wmloop.errors import DivergedError
 from wmloop.events import Message, Picture, Progress, RunFinished, Snapshot, Track, VersionCommitted
 from wmloop.history import History
+from wmloop.learn.schedules import gamma, temperature
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.seeding import evaluation_seeds
 from wmloop.store import Store
-from wmloop.training.scored import discount, temperature
 
 CPU = torch.device("cpu")
 
@@ -101,9 +101,13 @@ def told(tmp_path):
 
 
 def tell_schedules(ctx, vision, memory, evaluate=None, controller=None):
+    learning, last = ctx.config.controller, evaluate.metrics if evaluate else {}
+    scores = [version.metrics["score"] for version in ctx.scored()]
     return {
-        "gamma": discount(ctx.config.controller, [version.metrics for version in ctx.scored()]),
-        "temperature": temperature(ctx.config.dream, evaluate.metrics if evaluate else {}),
+        "gamma": gamma(learning.gamma, learning.plateau_gamma, scores),
+        "temperature": temperature(
+            ctx.config.dream.temperature, last.get("temperature", 1.0), last.get("return_gap", 0.0)
+        ),
     }
 
 

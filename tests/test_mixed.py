@@ -17,7 +17,7 @@ from wmloop.learn.optim import adam
 from wmloop.models.controller import GaussianActor, PlainCritic
 from wmloop.models.kernel import Kernel
 from wmloop.models.mixed import Layers, enable_autocast, rounding_fault
-from wmloop.training.networks import new_memory
+from wmloop.models.networks import new_memory
 
 CPU = torch.device("cpu")
 CONFIG = WorldModelConfig()

@@ -15,11 +15,11 @@ from wmloop.errors import StoreCorruptError
 from wmloop.models import mixture
 from wmloop.models.controller import AttentionCritic, GaussianActor, PlainCritic
 from wmloop.models.memory import Memory, Prediction, Targets, done_probability, memory_loss
+from wmloop.models.networks import new_actor, new_critic
 from wmloop.models.policies import ClippedGaussian
 from wmloop.models.state import load_module, load_optimizer, module_arrays, optimizer_arrays
 from wmloop.models.vision import Vision, to_frames, to_images, vae_loss
 from wmloop.spaces import BoxActions, DiscreteActions
-from wmloop.training.networks import new_actor, new_critic
 from wmloop.training.pictures import foreground_weights
 
 

@@ -18,11 +18,11 @@ from wmloop.calibration.windows import ReturnForecast, windows
 from wmloop.config import build_config
 from wmloop.dreams import open_loop_returns
 from wmloop.episodes import Episode
+from wmloop.models.networks import new_actor, new_memory, new_vision
 from wmloop.models.policies import ClippedGaussian
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.models.world_model import Outcome, State
 from wmloop.spaces import BoxActions
-from wmloop.training.networks import new_actor, new_memory, new_vision
 
 CPU = torch.device("cpu")
 ACTIONS = BoxActions([-1, -1], [1, 1])

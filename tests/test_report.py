@@ -21,6 +21,7 @@ from wmloop.agents.world_model import Agent
 from wmloop.config import WorldModelConfig, build_config, with_settings
 from wmloop.config.text import to_toml
 from wmloop.history import History
+from wmloop.models.networks import new_actor, new_critic, new_memory, new_vision
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.opening import stored_config
 from wmloop.pipelines.world_model import WORLD_MODEL
@@ -32,7 +33,6 @@ from wmloop.report.words import METRICS
 from wmloop.serving.agent import Served
 from wmloop.spaces import BoxActions, Pixels
 from wmloop.store import Store
-from wmloop.training.networks import new_actor, new_critic, new_memory, new_vision
 
 NO_COMMANDS = Commands([], [], {})
 

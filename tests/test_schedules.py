@@ -28,7 +28,8 @@ def test_the_horizon_is_nearer_once_the_score_has_stopped_rising(means):
 
 @given(st.floats(0.5, 2), st.floats(-9, 9))
 def test_dreams_become_less_certain_by_what_was_promised_too_much_within_bounds(last, gap):
-    following = schedules.temperature(last, gap)
+    following = schedules.temperature("auto", last, gap)
     assert 0.5 <= following <= 2
     assert following == pytest.approx(min(2, max(0.5, last * math.exp(min(1, max(-1, gap)) / 2))))
-    assert schedules.temperature(last, 0.0) == last
+    assert schedules.temperature("auto", last, 0.0) == last
+    assert schedules.temperature(1.15, last, gap) == 1.15

@@ -27,6 +27,7 @@ from wmloop.episodes import Cut, Replay, pack, unpack
 from wmloop.errors import UsageError
 from wmloop.learn import ppo
 from wmloop.learn.optim import adam, clipped_step
+from wmloop.models import networks
 from wmloop.models.encoder import Vectors
 from wmloop.models.policies import Categorical, Deterministic
 from wmloop.models.vision_memory import VisionMemory
@@ -34,7 +35,6 @@ from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.player import Dreamt, Player, Real
 from wmloop.spaces import BinnedActions, BoxActions, DiscreteActions, Pixels, Vector, recorded
 from wmloop.store import Store
-from wmloop.training import networks
 from wmloop.training.experience import LatentReplay, draw, filter_states
 from wmloop.training.rollouts import ACTIONS, actions_of, episodes_of, require_same_spaces, shard_file
 

@@ -21,13 +21,13 @@ from wmloop.display.frames import half_blocks
 from wmloop.dreams import Noise
 from wmloop.envs import EnvPool
 from wmloop.events import Picture, Track
+from wmloop.models.networks import new_actor, new_critic
 from wmloop.models.policies import Categorical
 from wmloop.models.world_model import State
 from wmloop.spaces import BoxActions, DiscreteActions
 from wmloop.training import driving
 from wmloop.training.dream_ppo import DreamPPO
 from wmloop.training.driving import Ticker
-from wmloop.training.networks import new_actor, new_critic
 from wmloop.training.viewer import DreamViewer
 from wmloop.view.rows import row_width
 from wmloop.view.tracks import plots
@@ -294,7 +294,7 @@ def learnt(actions, told):
     config, world = build_config("smoke"), Telling()
     actor, critic = new_actor(config, 2, actions, CPU), new_critic(config, 2, CPU)
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], 1e-2)
-    trained = DreamPPO(world.imagination(1.0), actor, critic, optimizer, config.controller, CPU)
+    trained = DreamPPO(world.imagination(1.0), actor, critic, optimizer, config.controller)
     viewer = DreamViewer(told, world, actor, actions) if told else None
     chance = torch.Generator().manual_seed(1)
     for _ in range(6):

@@ -44,8 +44,8 @@ from wmloop.serving.agent import Served
 from wmloop.serving.vanilla_ppo import fits
 from wmloop.spaces import BoxActions, DiscreteActions, PictureAndVector, Pixels, Vector
 from wmloop.store import Store
-from wmloop.training.networks import load, load_optimizer, save, save_optimizer
 from wmloop.training.vanilla_ppo import batch
+from wmloop.training.weights import load, load_optimizer, save, save_optimizer
 from wmloop.view.screen import render
 from wmloop.view.state import ViewState, recall
 

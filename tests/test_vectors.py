@@ -20,6 +20,7 @@ from wmloop.display.plots import COLOURS, MOMENTS, MOST, Plot
 from wmloop.display.showing import ClosedError
 from wmloop.envs import PoolStep, RealEnv, RemoteEnv, engine
 from wmloop.envs.drawing import DrawingEnv
+from wmloop.models import networks
 from wmloop.models.encoder import Parts, Vectors, make_encoder
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.models.world_model import decode_vector
@@ -28,7 +29,6 @@ from wmloop.report import charts, probe
 from wmloop.report.html import Page
 from wmloop.report.worlds import watched, worlds
 from wmloop.spaces import BoxActions, DiscreteActions, PictureAndVector, Pixels, Vector
-from wmloop.training import networks
 
 CPU = torch.device("cpu")
 

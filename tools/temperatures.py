@@ -25,13 +25,14 @@ from wmloop.calibration.windows import ReturnForecast
 from wmloop.config import with_settings
 from wmloop.device import resolve_device, resolve_threads, set_up
 from wmloop.envs import make_envs
+from wmloop.models.networks import new_actor, world_model
 from wmloop.opening import history_of, stored_config
 from wmloop.seeding import fresh_seeds
 from wmloop.stages import controller
 from wmloop.store import Store
 from wmloop.store.draft import Draft
 from wmloop.training.context import StageContext
-from wmloop.training.networks import load, new_actor, world_model
+from wmloop.training.weights import load
 
 
 def main(run: Path, iteration: int, updates: int, episodes: int, seed: int, taus: list[str]) -> None:
@@ -60,7 +61,7 @@ def main(run: Path, iteration: int, updates: int, episodes: int, seed: int, taus
             )  # fmt: skip
             metrics = controller.run(context, vision, memory)
             version = draft.commit([vision, memory], metrics, 0.0, {})
-            world = world_model(config, pool.actions.size, device, vision, memory)
+            world = world_model(config, pool.actions.size, device, stored(vision), stored(memory))
             actor = load(new_actor(config, world.memory.features, pool.actions, device), version, "actor")
             agent = Agent(world, actor, pool.actions)
             dreamt = [score_dreams(pool, agent, seeds, decisions, at, device) for at in (float(tau), 1.0)]

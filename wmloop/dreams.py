@@ -11,7 +11,7 @@ from torch import Tensor
 from wmloop.entries import require_parts
 from wmloop.errors import UsageError
 from wmloop.learn.batch import Batch
-from wmloop.models.policies import Behaviour, Policy
+from wmloop.learn.policy import Behaviour, Policy
 from wmloop.models.world_model import Imagination, Outcome, State
 
 _DESCRIBED = "wmloop.models.world_model.Imagination"

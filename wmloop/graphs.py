@@ -21,16 +21,16 @@ class CapturedGraph(Generic[Result]):
     the host somewhere, is called as it is from then on; `eager` says so.
     """
 
-    def __init__(self, function: Callable[..., Result], device: torch.device) -> None:
-        """Prepare to call `function` with tensors on `device`."""
+    def __init__(self, function: Callable[..., Result]) -> None:
         self._function = function
-        self.eager = device.type != "cuda"
+        self.eager = False
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: tuple[Tensor, ...] = ()
         self._result: Result
 
     def __call__(self, *tensors: Tensor) -> Result:
         """Return the function's result for these tensors."""
+        self.eager |= not tensors[0].is_cuda
         if self.eager:
             return self._function(*tensors)
         if self._graph is None and not self._record(tensors):

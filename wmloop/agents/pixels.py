@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from wmloop.agents.agent import Exploration
+from wmloop.learn.policy import Policy
 from wmloop.models.pixel_policy import PixelActor, grey
-from wmloop.models.policies import Policy
 from wmloop.spaces import ActionSpec
 
 

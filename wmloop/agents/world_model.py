@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from wmloop.agents import agent
 from wmloop.agents.agent import Exploration
+from wmloop.learn.policy import Policy
 from wmloop.models.controller import Actor
-from wmloop.models.policies import Policy
 from wmloop.models.world_model import State, WorldModel
 from wmloop.spaces import ActionSpec
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from wmloop.learn.batch import Batch
 from wmloop.learn.optim import clipped_step
-from wmloop.models.policies import Policy
+from wmloop.learn.policy import Policy
 
 #: A step that is reached with less probability teaches nothing.
 _HARDLY = 1e-3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -24,10 +25,13 @@ def gamma(wide: float, near: float | None, scores: Sequence[float]) -> float:
     return wide if near is None or not plateaued(scores) else near
 
 
-def temperature(last: float, gap: float) -> float:
-    """Return the temperature of the next dreams, after `last`, whose policy was paid less than predicted by the fraction `gap`.
+def temperature(configured: float | Literal["auto"], last: float = 1.0, gap: float = 0.0) -> float:
+    """Return the temperature of the next dreams: as configured, or, where that is `auto`, by the evaluation before.
 
-    It is last * exp(gap / 2), within [0.5, 2]: after a prediction that was too high the next dreams are less certain, after
+    That evaluation's policy had dreamt at `last` and was paid less than predicted by the fraction `gap`. The temperature is
+    last * exp(gap / 2) then, within [0.5, 2]: after a prediction that was too high the next dreams are less certain, after
     one that was too low more certain.
     """
+    if configured != "auto":
+        return configured
     return float(np.clip(last * np.exp(float(np.clip(gap, -1.0, 1.0)) / 2), *_TEMPERATURES))

@@ -9,8 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from wmloop.learn.policy import Policy
 from wmloop.models.mixed import Layers
-from wmloop.models.policies import Categorical, ClippedGaussian, Policy
+from wmloop.models.policies import Categorical, ClippedGaussian
 
 #: What lies below an actor's heads.
 Kind = Literal["mlp", "linear"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,6 +12,14 @@ from torch import nn
 from wmloop.errors import StoreCorruptError
 
 Arrays = dict[str, np.ndarray]
+_Net = TypeVar("_Net", bound=nn.Module)
+
+
+class Weights(NamedTuple):
+    """A network's stored `arrays` by name, and their `source`, for whoever is told that they do not fit."""
+
+    arrays: Arrays
+    source: str
 
 
 @runtime_checkable
@@ -48,6 +56,19 @@ def load_module(module: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
                 f" expected {tensor.dtype}{list(tensor.shape)}"
             )
         tensor.copy_(array)
+
+
+def load_weights(module: _Net, weights: Weights) -> _Net:
+    """Put stored weights into a network in place; return it.
+
+    Raises:
+        StoreCorruptError: they are those of another network (names, dtypes or shapes differ); the message names their source.
+    """
+    try:
+        load_module(module, weights.arrays)
+    except StoreCorruptError as error:
+        raise StoreCorruptError(f"{weights.source}: {error}") from None
+    return module
 
 
 def optimizer_arrays(optimizer: torch.optim.Optimizer) -> Arrays:

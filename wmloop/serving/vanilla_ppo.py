@@ -12,8 +12,8 @@ from wmloop.errors import UsageError
 from wmloop.models.state import Arrays, load_module
 from wmloop.spaces import ActionSpec, BoxActions, ObservationSpec, PictureAndVector, Pixels
 from wmloop.store import Version
-from wmloop.training.networks import load as weights
 from wmloop.training.vanilla_ppo import new_networks
+from wmloop.training.weights import load as weights
 
 
 def fits(config: VanillaPPOConfig, actions: ActionSpec, observations: ObservationSpec) -> None:

@@ -10,11 +10,11 @@ from wmloop.agents.world_model import Agent
 from wmloop.config import WorldModelConfig
 from wmloop.models.encoder import parts_of
 from wmloop.models.memory import actions_of
-from wmloop.models.state import Arrays, load_module
+from wmloop.models.networks import new_actor, new_critic, new_memory, new_vision, world_model
+from wmloop.models.state import Arrays, load_module, load_weights
 from wmloop.spaces import ActionSpec, BoxActions
 from wmloop.store import Version
-from wmloop.training.networks import has, new_actor, new_critic, new_memory, new_vision, world_model
-from wmloop.training.networks import load as weights
+from wmloop.training.weights import has, stored
 
 _CRITIC = "critic"
 
@@ -48,8 +48,9 @@ def load(
     controller: Version,
 ) -> Agent:
     """Return the agent that takes `actions`, with C's critic unless it was pruned or not exported with it."""
-    world = world_model(config, actions.size, device, vision, memory)
+    world = world_model(config, actions.size, device, stored(vision), stored(memory))
     features, critic = world.memory.features, None
     if has(controller, _CRITIC):
-        critic = weights(new_critic(config, features, device), controller, _CRITIC).eval()
-    return Agent(world, weights(new_actor(config, features, actions, device), controller, "actor"), actions, critic)
+        critic = load_weights(new_critic(config, features, device), stored(controller, _CRITIC)).eval()
+    actor = load_weights(new_actor(config, features, actions, device), stored(controller, "actor"))
+    return Agent(world, actor, actions, critic)

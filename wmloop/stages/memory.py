@@ -7,12 +7,13 @@ import torch
 from wmloop.config import WorldModelConfig
 from wmloop.learn.optim import adam, clipped_step, warmup_decay
 from wmloop.models.mixed import enable_autocast
+from wmloop.models.networks import new_memory
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.experience import draw, filter_states, load_replay
 from wmloop.training.fit import WARMUP_STEPS, fit
-from wmloop.training.networks import load, new_memory, save
 from wmloop.training.rollouts import reward_scale
+from wmloop.training.weights import load, save
 
 
 def run(

@@ -17,10 +17,10 @@ from wmloop.learn.optim import adam
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.fit import fit
-from wmloop.training.networks import load, load_optimizer, save, save_optimizer
 from wmloop.training.real_waves import drive_wave, totals, wave_file
 from wmloop.training.rollouts import record_spaces, require_same_spaces
 from wmloop.training.vanilla_ppo import batch, new_networks
+from wmloop.training.weights import load, load_optimizer, save, save_optimizer
 
 
 def run(ctx: StageContext[VanillaPPOConfig], learner: Version | None = None) -> dict[str, float]:

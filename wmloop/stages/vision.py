@@ -15,15 +15,16 @@ import torch
 from wmloop.config import WorldModelConfig
 from wmloop.learn.optim import adam, clipped_step, warmup_decay
 from wmloop.models.encoder import AnyEncoder
+from wmloop.models.networks import new_vision, parts_seen
 from wmloop.models.vision import RewardPredictor, reward_prediction_loss, vae_loss
 from wmloop.store import Version
 from wmloop.training import reconstruction
 from wmloop.training.context import StageContext
 from wmloop.training.fit import WARMUP_STEPS, fit
 from wmloop.training.latents import AHEAD, batches, see_rollouts
-from wmloop.training.networks import has, load, new_vision, parts_seen, save
 from wmloop.training.pictures import Pictures
 from wmloop.training.rollouts import episodes_of, observations_of
+from wmloop.training.weights import has, load, save
 
 _SHOW_EVERY = 50
 

@@ -72,8 +72,8 @@ def load_replay(ctx: StageContext[WorldModelConfig], vision: Version) -> LatentR
     """Return the experience that is learnt from in this iteration, with the latents of `vision`."""
     rollouts = ctx.rollouts()
     batches = [list(episodes_of(version, observed=False)) for version in rollouts]
-    replay = Replay(batches, actions_of(rollouts[-1]))
     scale = reward_scale(ctx.config, ctx.collected())
+    replay = Replay(batches, actions_of(rollouts[-1]))
     return LatentReplay.of(ctx.config, replay, vision, scale, ctx.device)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.models.policies import Policy
+from wmloop.learn.policy import Policy
 from wmloop.models.world_model import WorldModel, decode_vector
 from wmloop.spaces import ActionSpec
 from wmloop.training.context import StageContext

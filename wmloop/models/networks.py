@@ -1,26 +1,19 @@
-"""The networks as configured, and their weights in versions."""
+"""The networks as configured."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
 from wmloop.config import ControllerConfig, WorldModelConfig
-from wmloop.errors import StoreCorruptError
-from wmloop.models import state
 from wmloop.models.controller import Actor, CategoricalActor, GaussianActor, make_critic
 from wmloop.models.encoder import PICTURES, AnyEncoder, Parts, make_encoder, parts_of
 from wmloop.models.memory import Memory
+from wmloop.models.state import Weights, load_weights
 from wmloop.models.vision_memory import VisionMemory
-from wmloop.pipelines import weights_file
 from wmloop.spaces import ActionSpec, BoxActions, ObservationSpec, PictureAndVector, Vector
-from wmloop.store import Draft, Version
-
-_Net = TypeVar("_Net", bound=nn.Module)
 
 
 def _gaussian(config: ControllerConfig, inputs: int, size: int) -> Actor:
@@ -77,11 +70,15 @@ def _seen(config: WorldModelConfig, features: int) -> int:
 
 
 def world_model(
-    config: WorldModelConfig, actions: int, device: torch.device, vision: Version, memory: Version
+    config: WorldModelConfig, actions: int, device: torch.device, vision: Weights, memory: Weights
 ) -> VisionMemory:
-    """Return V and M of their versions, put to use, for actions of so many numbers."""
-    seeing = load(new_vision(config, device, parts_of(vision.tensors(weights_file("model")))), vision)
-    remembering = load(new_memory(config, seeing.latent, actions, device), memory)
+    """Return V and M with their weights, put to use, for actions of so many numbers.
+
+    Raises:
+        StoreCorruptError: the weights are those of other networks.
+    """
+    seeing = load_weights(new_vision(config, device, parts_of(vision.arrays)), vision)
+    remembering = load_weights(new_memory(config, seeing.latent, actions, device), memory)
     return VisionMemory(seeing, remembering, config.memory.terminated_weight)
 
 
@@ -96,55 +93,3 @@ def shapes(config: WorldModelConfig) -> dict[str, tuple[int, ...]]:
             "critic": new_critic(config, memory.features, meta),
         }  # fmt: skip
     return {f"{name}.{key}": tuple(part.shape) for name, net in nets.items() for key, part in net.state_dict().items()}
-
-
-def save(net: nn.Module, draft: Draft, name: str = "model") -> None:
-    """Save a network's weights in a draft, from whose version `load` reads them."""
-    draft.save_tensors(weights_file(name), state.module_arrays(net))
-
-
-def load(net: _Net, version: Version, name: str = "model") -> _Net:
-    """Load a network's weights of that `name` from a version, in place; return it.
-
-    Raises:
-        StoreCorruptError: the file is damaged, or holds the weights of another network (names, dtypes or shapes differ).
-    """
-    file = weights_file(name)
-    arrays = version.tensors(file)
-    with _from(version, file):
-        state.load_module(net, arrays)
-    return net
-
-
-def has(version: Version, name: str) -> bool:
-    """Tell whether a version holds the weights of that `name`: it may be of earlier days, or pruned."""
-    return weights_file(name) in version.files
-
-
-#: An optimizer's state is stored as weights are.
-_OPTIMIZER = weights_file("optimizer")
-
-
-def save_optimizer(optimizer: torch.optim.Optimizer, draft: Draft) -> None:
-    """Save an optimizer's state in a draft, from whose version `load_optimizer` reads it."""
-    draft.save_tensors(_OPTIMIZER, state.optimizer_arrays(optimizer))
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, version: Version) -> None:
-    """Load an optimizer's state from a version, in place; its parameters are those it was saved with.
-
-    Raises:
-        StoreCorruptError: the file is damaged, or its state is that of other parameters.
-    """
-    arrays = version.tensors(_OPTIMIZER)
-    with _from(version, _OPTIMIZER):
-        state.load_optimizer(optimizer, arrays)
-
-
-@contextlib.contextmanager
-def _from(version: Version, file: str) -> Iterator[None]:
-    """Name the file whose arrays do not fit."""
-    try:
-        yield
-    except StoreCorruptError as error:
-        raise StoreCorruptError(f"{version.path / file}: {error}") from None
