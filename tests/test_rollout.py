@@ -5,9 +5,16 @@ import types
 
 import numpy as np
 import pytest
+import torch
 
 from tests.tiny_env import tiny_config
 from wmloop.config import build_config
+from wmloop.config.text import to_toml
+from wmloop.errors import Interrupted
+from wmloop.events import Progress
+from wmloop.pipelines.world_model import WORLD_MODEL
+from wmloop.store import Store
+from wmloop.training import context
 from wmloop.training.waves import first_wave, policy_wave
 
 
@@ -106,3 +113,38 @@ def test_random_driving_goes_on_until_the_decisions_are_there_though_episodes_en
     while wave := first_wave(ctx, so_far(whole)):
         whole += [task.decisions for task in wave]
     assert sorted(whole) == [40] * 16 + [80] * 8
+
+
+def test_the_rate_of_a_resumed_stage_counts_only_what_it_does_itself(tmp_path, monkeypatch):
+    """Two waves of an interrupted rollout are on disk: the rate that is told is that of the waves after them."""
+    told, now = [], 0.0
+    monkeypatch.setattr(context, "time", types.SimpleNamespace(monotonic=lambda: now))
+    config = build_config("smoke", tiny_config(), {"rollout": {"prefill": [[6, 40]]}, "env": {"num_envs": 2}})
+    stage, store = WORLD_MODEL.stages[0], Store.create(tmp_path, "run", to_toml(config), {})
+
+    def roll(should_stop):
+        ctx = context.StageContext(
+            config, WORLD_MODEL, 0, stage.name, stage.unit, torch.device("cpu"), list, list, store.draft(0, stage.name),
+            told.append, should_stop,
+        )  # fmt: skip
+        return stage.run(ctx)
+
+    def two_waves_are_there():
+        return sum(path.name.startswith("episodes-") for path in store.draft(0, stage.name).path.iterdir()) == 2
+
+    with pytest.raises(Interrupted):
+        roll(two_waves_are_there)
+    told.clear()
+    resumes, before = context.StageContext.found, 0
+
+    def found(self, done):
+        nonlocal now, before
+        now, before = 100.0, done
+        resumes(self, done)
+        now = 110.0  # ten seconds, in which the third wave is driven
+
+    monkeypatch.setattr(context.StageContext, "found", found)
+    roll(lambda: False)
+    last = [event for event in told if isinstance(event, Progress)][-1]
+    assert last.done > before > 0
+    assert last.rate == pytest.approx((last.done - before) / 10)

@@ -77,7 +77,8 @@ def _score(
     results: list[EpisodeResult] = []
     for number, wave in enumerate(waves([EpisodeTask(seed, UNLIMITED) for seed in seeds], pool.num_envs)):
         part = results_file(name, number)
-        if not ctx.draft.has(part):
+        known = ctx.draft.has(part)
+        if not known:
             ctx.check_stop()
             ticker = Ticker(ctx, pool.observations, len(results) * ctx.config.env.most_frames)
             scored = score_episodes(ctx.config, pool, agent, [task.seed for task in wave], ticker, ctx.pipeline.dreams)
@@ -85,6 +86,8 @@ def _score(
         records = ctx.draft.json(part)
         require_wave(records, wave, ctx.draft.name)
         results += from_records(records)
+        if known:
+            ctx.found(len(results) * ctx.config.env.most_frames)
         ctx.progress(
             len(results) * ctx.config.env.most_frames,
             {"score": float(np.mean([result.score for result in results]))},

@@ -37,7 +37,8 @@ def run(ctx: StageContext[WorldModelConfig], **parts: Version) -> dict[str, floa
             if not wave:
                 break
             shard, summary = shard_file(number), summary_file(number)
-            if not ctx.draft.has(shard):
+            known = ctx.draft.has(shard)
+            if not known:
                 ctx.check_stop()
                 driven, told = drive(number, wave, Ticker(ctx, pool.observations, tally.frames, goal))
                 ctx.draft.save_json(summary, summarise(driven, told))
@@ -45,6 +46,8 @@ def run(ctx: StageContext[WorldModelConfig], **parts: Version) -> dict[str, floa
             said = ctx.draft.json(summary)
             require_wave(said["scores"], wave, ctx.draft.name)
             tally.add(said, wave)
+            if known:
+                ctx.found(tally.frames)
             ctx.progress(min(tally.frames, goal), {"score": tally.score, "frames": float(tally.frames)})
         record_spaces(ctx.draft, pool.actions, pool.observations)
     ctx.progress(goal)

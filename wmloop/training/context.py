@@ -72,6 +72,10 @@ class StageContext(Generic[Config_co]):
         self._total = total
         self.report(StageStarted(self.iteration, self.stage, total, unit or self.unit))
 
+    def found(self, done: int) -> None:
+        """Let rates count from here: `done` was finished before an interruption, as only its files tell."""
+        self._begun = (time.monotonic(), done)
+
     def progress(self, done: int, metrics: Mapping[str, float] | None = None) -> None:
         """Report progress, and metrics if given, a few times a second at most."""
         now = time.monotonic()
