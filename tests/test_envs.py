@@ -182,6 +182,12 @@ def test_a_reward_that_is_not_finite_is_refused(monkeypatch: pytest.MonkeyPatch)
         ({"id": "CarRacing-v3", "kwargs": {"wings": 2}}, "wings"),
         ({"kwargs": {"wings": 2}}, "wings"),
         ({"random_policy": RandomDriving(mean=((0, 1),) * 3)}, "random_policy.mean has 3 entries"),
+        ({"random_policy": RandomDriving(weights=(1, 2))}, "weights has 2 entries, and .* takes numbers"),
+        (
+            {"id": "CartPole-v1", "random_policy": RandomDriving(weights=(1, 1, 1))},
+            "takes one of 2 actions: give 2 numbers",
+        ),
+        ({"id": "CartPole-v1", "random_policy": RandomDriving(weights=(0, 0))}, "weights are all 0"),
         ({"mirrored_actions": (2,)}, "mirrored_actions"),
         ({"crop": (0, 84, 0, 96)}, "32x32"),
     ],

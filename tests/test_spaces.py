@@ -80,6 +80,20 @@ def test_a_random_walk_stays_in_the_space_and_repeats(spec):
     np.testing.assert_allclose(spec.decode(spec.encode(first)), first, atol=1e-6)
 
 
+@given(st.lists(st.floats(0, 9), min_size=2, max_size=5).filter(lambda weights: sum(weights) > 1), st.integers(0, 99))
+def test_a_random_walk_draws_discrete_actions_in_proportion_to_their_weights(weights, seed):
+    settings = RandomDriving(autocorrelation=(0.0, 0.0), weights=tuple(weights))
+    walk = DiscreteActions(len(weights)).random_walk(settings, 4000, np.random.default_rng(seed))
+    drawn = np.bincount(walk, minlength=len(weights)) / len(walk)
+    chances = np.array(weights) / sum(weights)
+    assert (np.abs(drawn - chances) <= 6 * np.sqrt(chances * (1 - chances) / len(walk))).all()
+    held = DiscreteActions(len(weights)).random_walk(
+        RandomDriving(autocorrelation=(1.0, 1.0), weights=tuple(weights)), 40, np.random.default_rng(seed)
+    )
+    assert weights[held[0]] > 0
+    assert (held == held[0]).all()
+
+
 def test_pushes_come_as_often_as_configured_and_are_gone_in_between(spec):
     rngs = [np.random.default_rng(i) for i in range(40)]
     offset = spec.perturbations(RolloutConfig(perturb_prob=0.1, perturb_decisions=(3, 3)), rngs)

@@ -85,20 +85,21 @@ def score(
     from wmloop.serving.agent import Served
     from wmloop.serving.choice import choose
     from wmloop.training.rollouts import require_same_actions
-    from wmloop.view.words import span
+    from wmloop.view.words import counted, span
 
     history = history_of(store, config)
     number, why = choose(history, iteration)
     where = set_up(resolve_device(device), resolve_threads(0))
     chosen = (*(() if iteration is None else ("--iteration", str(iteration))), *trust_of(store))
     if place == "dream":
-        say(f"{agent_named(store, number, why)}, {episodes} dreams that begin as the fresh episodes of seed {seed} do")
+        begin = "begins as a fresh episode of" if episodes == 1 else "begin as the fresh episodes of"
+        say(f"{agent_named(store, number, why)}, {counted(episodes, 'dream')} that {begin} seed {seed}")
         following = command("eval", store.path, "--episodes", str(episodes), "--seed", str(seed), *chosen)
         tau = temperature or 1.0
         score_dreams(store, config, history, number, where, episodes, seed, tau, as_json, following)
         return
     estimate = _expected(history, config, episodes)
-    say(f"{agent_named(store, number, why)}, {episodes} fresh episodes of seed {seed}{estimate}")
+    say(f"{agent_named(store, number, why)}, {counted(episodes, 'fresh episode')} of seed {seed}{estimate}")
     results: list[EpisodeResult] = []
     begun, frames, shown = time.monotonic(), 0, 0.0
 
@@ -113,7 +114,7 @@ def score(
             # until the first are done an episode counts as a whole episode
             each = sum(r.frames for r in results) / len(results) if results else config.env.most_frames
             left = span(max(0.0, episodes * each - frames) / rate) if rate else "?"
-            told = f"{len(results)} of {episodes} episodes{mean}, {rate:.0f} frames/s, {left} left"
+            told = f"{len(results)} of {counted(episodes, 'episode')}{mean}, {rate:.0f} frames/s, {left} left"
             print(f"\r{told} \x1b[K", end="", file=sys.stderr)
 
     with log_named(store), make_envs(config.env, min(config.env.num_envs, episodes), output=output_of(store)) as pool:

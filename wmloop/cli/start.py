@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from wmloop import machine
 from wmloop.cli.exits import guarded, say
 from wmloop.cli.opening import open_run, require_origin
 from wmloop.cli.options import (
@@ -140,8 +141,9 @@ def start(
             say(f"the environment printed: {line}")
         raise
     store, settled = begun.store, begun.config
+    over = f" (more than this machine's {machine.cores()}: slower)" if settled.threads > machine.cores() else ""
     say(
-        f"run {store.name} in {store.path}: {why}, threads {settled.threads}, seed {settled.seed},"
+        f"run {store.name} in {store.path}: {why}, threads {settled.threads}{over}, seed {settled.seed},"
         f" precision {settled.precision}"
     )
     with store.lock():

@@ -91,6 +91,13 @@ class RandomDriving(Part):
         0.6,
         0.9,
     )
+    weights: Annotated[
+        tuple[Weight, ...],
+        Field(
+            description="Discrete actions: how often each is drawn in proportion to the others, in their order, such as"
+            " [1, 1, 3] (empty: all alike)"
+        ),
+    ] = ()
     initial_offset: Annotated[
         tuple[Number, ...],
         Field(

@@ -66,7 +66,24 @@ def _misfits_of_driving(config: EnvConfig, actions: ActionSpec) -> list[str]:
                 f"env.random_policy.{key} has {length} entries, and {config.id!r} has {size} action dimensions: give {size}"
                 f" {what} or [], which {empty}"
             )
-    return wrong
+    return wrong + _misfits_of_weights(config, actions)
+
+
+def _misfits_of_weights(config: EnvConfig, actions: ActionSpec) -> list[str]:
+    """Return what of the random policy's weights does not fit the actions that are decided."""
+    weights = config.random_policy.weights
+    if not weights:
+        return []
+    begin = f"env.random_policy.weights has {len(weights)} entries, and {config.id!r}"
+    if not isinstance(actions, DiscreteActions):
+        return [f"{begin} takes numbers, of which none is chosen more often than another: give []"]
+    if len(weights) != actions.size:
+        return [
+            f"{begin} takes one of {actions.size} actions: give {actions.size} numbers, or [], which draws all alike"
+        ]
+    if not any(weights):
+        return ["env.random_policy.weights are all 0: at least one action has to be drawn"]
+    return []
 
 
 def _misfits_of_bins(config: EnvConfig, actions: ActionSpec) -> list[str]:

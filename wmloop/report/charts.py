@@ -17,6 +17,7 @@ from wmloop.report.episode import Drive
 from wmloop.report.facts import Facts
 from wmloop.report.probe import Probe
 from wmloop.report.vectors import VectorProbe
+from wmloop.view.words import counted
 
 #: Numbers of a vector that are shown.
 MOST = 24
@@ -122,7 +123,7 @@ def tracks(facts: Facts) -> Figure:
     """Draw the served agent's score in each of its episodes, the best first, those of `wmloop eval` too."""
     figure, axes = drawing.axes(xlabel="episodes, best first", ylabel="score")
     kinds = [
-        (f"{len(scores)} {name} episodes", colour, scores)
+        (counted(len(scores), f"{name} episode"), colour, scores)
         for name, colour, scores in (
             ("held-out", REAL, [t.score for t in facts.tracks if not t.further]),
             ("confirming", SEEN, [t.score for t in facts.tracks if t.further]),

@@ -19,7 +19,7 @@ from wmloop.report.probe import Layer, Probe
 from wmloop.report.words import METRICS, TERMS, WORLD_MODEL
 from wmloop.report.worlds import ended, watched, worlds
 from wmloop.store import Evaluation
-from wmloop.view.words import number, size, span
+from wmloop.view.words import counted, number, size, span
 
 
 def describe(
@@ -71,7 +71,7 @@ def _front(page: Page, facts: Facts) -> None:
     fresh = facts.fresh
     page.cards({
         "score on held-out episodes": mean(best.score, best.std) if best else "",
-        f"score on {len(fresh)} fresh episodes": cell(float(np.mean(fresh))) if fresh else "",
+        f"score on {counted(len(fresh), 'fresh episode')}": cell(float(np.mean(fresh))) if fresh else "",
         "worst held-out episode": cell(best.worst) if best else "",
         "predicted minus real return": signed(best.points, best.points_error) if best and facts.dreams else "",
         "iterations": f"{len(facts.points)}" if not imported else "",
@@ -91,7 +91,7 @@ def _verdict(facts: Facts) -> str:
     if best is None:
         return "This run has not been evaluated yet."
     count = sum(not track.further for track in facts.tracks)
-    over = f" over {count} held-out episodes" if count else ""
+    over = f" over {counted(count, 'held-out episode')}" if count else ""
     sure = f", {cell(best.confirmed)} on confirming ones" if math.isfinite(best.confirmed) else ""
     goal = facts.config.budget.goal
     aimed = "" if goal is None else f" The goal is {goal:g}."
@@ -242,7 +242,7 @@ def _published(page: Page, facts: Facts) -> None:
         if len(scores) > 1:
             own.append(
                 (
-                    f"{facts.name}, {len(scores)} {label} episodes",
+                    f"{facts.name}, {counted(len(scores), f'{label} episode')}",
                     f"{np.mean(scores):.0f} ± {np.std(scores, ddof=1):.0f}",
                 )
             )

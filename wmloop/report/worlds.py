@@ -12,7 +12,7 @@ from wmloop.report.facts import Facts
 from wmloop.report.html import Page, cell, chart, film, still
 from wmloop.report.probe import Probe
 from wmloop.report.vectors import VectorProbe
-from wmloop.view.words import figure
+from wmloop.view.words import counted, figure
 
 #: How long each picture of a film is shown.
 _MILLISECONDS = 80
@@ -147,7 +147,9 @@ def ended(page: Page, probe: Probe, facts: Facts) -> None:
         " probability equals the fraction that terminated."
     )
     told: list[tuple[str, Mapping[str, float]]]
-    told = [(f"{len(probe.scores)} fresh episodes", ends([ReturnForecast([], [], [], ends=by_bin(*probe.done.T))]))]
+    told = [
+        (counted(len(probe.scores), "fresh episode"), ends([ReturnForecast([], [], [], ends=by_bin(*probe.done.T))]))
+    ]
     if facts.best and facts.best.ends:
         which = "" if "imported" in facts.made else f" of iteration {facts.best.iteration}"
         told.append((f"the held-out episodes{which}", facts.best.ends))

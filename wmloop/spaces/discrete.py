@@ -61,10 +61,13 @@ class DiscreteActions:
     def random_walk(self, settings: RandomDriving, decisions: int, rng: np.random.Generator) -> np.ndarray:
         """Return the actions of one random episode, (decisions,) int64: each is held with a probability, else drawn anew.
 
-        The probability is drawn for the episode from `autocorrelation`.
+        The probability is drawn for the episode from `autocorrelation`; what is drawn anew, in proportion to `weights`.
         """
         held = rng.random(decisions) < rng.uniform(*settings.autocorrelation)
         begun = np.maximum.accumulate(np.where(held, 0, np.arange(decisions)))
+        if settings.weights:
+            chances = np.array(settings.weights) / sum(settings.weights)
+            return np.asarray(rng.choice(self.size, decisions, p=chances)[begun])
         return np.asarray(rng.integers(self.size, size=decisions)[begun])
 
     def perturbations(self, settings: RolloutConfig, rngs: Sequence[np.random.Generator]) -> HeldActions:

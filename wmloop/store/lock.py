@@ -251,6 +251,6 @@ def _name(left: dict[str, Any]) -> str:
 
 def _refusal(run: Path) -> RunLockedError:
     return RunLockedError(
-        f"the run {run.name!r} is being written by {_name(_read_note(run))}: wait for it, or stop it (Ctrl-C there saves "
-        f"its work; `{command('resume', run)}` goes on with it)"
+        f"the run {run.name!r} is being written by {_name(_read_note(run))}: `{command('watch', run)}` shows it. Wait for "
+        f"it, or stop it: Ctrl-C there saves its work, and `{command('resume', run)}` goes on with it"
     )

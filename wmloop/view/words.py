@@ -49,6 +49,11 @@ def number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 10 or value == int(value) else f"{value:.1f}"
 
 
+def counted(count: int, what: str) -> str:
+    """Return how many of `what` there are: `1 episode`, `4 episodes`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def size(num_bytes: int) -> str:
     """Return bytes as `310 B`, `4.2 kB`, `1.7 MB`, `3.1 GB`."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
