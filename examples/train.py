@@ -1,4 +1,4 @@
-"""Train a run, as `wmloop start from-python --preset smoke --iterations 1` does."""
+"""Train a run, as `wmloop start from-python --preset smoke --seed 5 --iterations 1` does."""
 
 import wmloop
 

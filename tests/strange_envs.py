@@ -36,6 +36,35 @@ class _Strange(TinyDrive):
             STRANGE[cls.__name__] = cls
 
 
+# ---- the place of a fault
+
+
+class Inherits(_Strange):
+    """Have a space of its own, and the constructor of another module's class."""
+
+    @property
+    def action_space(self) -> Any:  # type: ignore[override]
+        return spaces.Text(5)
+
+    @action_space.setter
+    def action_space(self, _: Any) -> None:
+        pass
+
+
+class Seedless(_Strange):
+    """Begin an episode as old environments did."""
+
+    def reset(self) -> Any:  # type: ignore[override]
+        return super().reset()
+
+
+class Actless(_Strange):
+    """Take no action."""
+
+    def step(self) -> Any:  # type: ignore[override]
+        return super().step(np.zeros(2, np.float32))
+
+
 # ---- actions
 
 

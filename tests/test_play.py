@@ -389,6 +389,8 @@ def test_t_turns_the_temperature_and_the_question_mark_shows_the_keys(real):
     assert "temperature 1.15" in script.shown[2][2][1]
     assert real.temperature == pytest.approx(1.15)
     assert any("record a video" in line for line in script.shown[3][2])
+    assert ["? shows the keys" in script.shown[i][2] for i in (3, 4)] == [False, True]
+    assert "? hides the keys" in script.shown[3][2]
     assert not any("record a video" in line for line in script.shown[4][2])
 
 
@@ -399,6 +401,8 @@ def test_v_records_what_is_shown_until_it_is_pressed_again(real, tmp_path, monke
     (path,) = tmp_path.iterdir()
     assert playing.results == [f"recorded {path.name}"]
     assert f"recording to {path.name}" in script.shown[2][2]
+    recording = [lines[1].endswith("   recording") for _, _, lines in script.shown]
+    assert recording == [2 <= i < 7 for i in range(len(recording))]
     with av.open(str(path)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import json
 import os
@@ -186,6 +187,10 @@ def test_an_episode_has_the_configured_frames_at_most_also_within_a_decision() -
 # ---- refused
 
 
+def class_line(name: str) -> int:
+    return inspect.getsourcelines(STRANGE[name])[1]
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -210,6 +215,12 @@ def test_an_episode_has_the_configured_frames_at_most_also_within_a_decision() -
         ("TwoScreens", r"two pictures, 'map' and 'screen'.*--set env\.observation=\[\"screen\"\]"),
         ("Talks", r"Text\(.*\) as 'words' \(--set env\.observation=\[\"screen\"\] leaves it out\)"),
         ("TupleObservation", r"shows Tuple\(.*--set env\.pixels=true"),
+        ("Inherits", rf"strange_envs\.py, line {class_line('Inherits')}\) has the actions Text"),
+        (
+            "Seedless",
+            r"strange_envs\.py, line \d+\) has a reset .*'seed'\): write `def reset\(self, \*, seed=None, options=None\)`",
+        ),
+        ("Actless", r"has a step .*: write `def step\(self, action\)`"),
         ("Decides", r"has the actions Dict\(.*a MultiDiscrete or MultiBinary of at most 64 combinations"),
     ],
 )

@@ -35,8 +35,10 @@ def exists(root: Path, name: str) -> bool:
     return os.path.lexists(folder) and os.access(folder, os.X_OK) and (folder / HEADER).exists()
 
 
-def require_new(root: Path, name: str) -> None:
+def require_new(root: Path, name: str, resumes: bool = False) -> None:
     """Refuse a name that `Store.create` would refuse, before torch loads and anything is looked at.
+
+    With `resumes` the message says how to go on with the run that there is.
 
     Raises:
         UsageError: the name does not do, or is that of a run.
@@ -44,10 +46,8 @@ def require_new(root: Path, name: str) -> None:
     check_run_name(name)
     require_free(root / name)
     if exists(root, name):
-        raise UsageError(
-            f"there is a run {name!r} in {root} already: `{command('resume', root / name)}` goes on with it;"
-            f" or choose another name"
-        )
+        going_on = f"`{command('resume', root / name)}` goes on with it; or " if resumes else ""
+        raise UsageError(f"there is a run {name!r} in {root} already: {going_on}choose another name")
 
 
 def settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[RunConfig, RunConfig, str]:

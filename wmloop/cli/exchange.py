@@ -11,7 +11,7 @@ from wmloop.cli.exits import guarded, say, say_next
 from wmloop.cli.opening import agent_named, open_run, play_command, trust_of
 from wmloop.cli.options import IterationOption, JsonOption, NameArgument, RunsOption, at_home, print_json
 from wmloop.cli.outputs import require_room
-from wmloop.commands import anywhere, command
+from wmloop.commands import anywhere, command, wmloop
 from wmloop.errors import UsageError
 from wmloop.opening import history_of, named_code, stored_config
 
@@ -78,7 +78,8 @@ def import_(
     continue from it.
     """
     if not file.is_file():
-        raise UsageError(f"{file} is a folder" if file.is_dir() else f"there is no file {file}")
+        folder = f"{file} is a folder: import takes the file of an agent, as `{wmloop('export')}` writes it"
+        raise UsageError(folder if file.is_dir() else f"there is no file {file}")
 
     from wmloop import bundle
     from wmloop.device import machine_facts

@@ -156,6 +156,7 @@ def _following(store: Store) -> dict[str, str]:
     told = {
         "score it": command("eval", store.path, "--episodes", "100", *trust),
         "watch it": command("play", store.path, *trust),
+        "watch it without a display": command("play", store.path, "--to", f"{store.name}.mp4", *trust),
     }
     if "imported" not in store.facts:
         told["train further"] = command("resume", store.path, *more(store))

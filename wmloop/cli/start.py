@@ -108,7 +108,7 @@ def start(
         raise UsageError("--or-resume needs the NAME of the run to start or to continue")
     again = name is not None and or_resume and not print_config and exists(runs, name)
     if name is not None and not print_config and not again:
-        require_new(runs, name)
+        require_new(runs, name, resumes=True)
     flags = {"pipeline": pipeline, "device": device, "seed": seed, "threads": threads, "env": env and {"id": env}}
     layers = [read_toml(config)] if config else []
     layers += [parse_setting(text) for text in sets or []]

@@ -110,10 +110,13 @@ def read_rendering(picture: Any) -> np.ndarray | None:
 
 
 def place_of(env: gymnasium.Env[Any, Any], method: str) -> str:
-    """Return ` (FILE, line N)` of a method of the environment itself, below its wrappers; nothing where there is none."""
+    """Return ` (FILE, line N)` of a method of the environment itself, below its wrappers; nothing where there is none.
+
+    Where it only inherits its `__init__`, that is the place of its class: the spaces may be its own.
+    """
     try:
         kind = type(env.unwrapped)
-        code = getattr(kind, method)
+        code = kind if method == "__init__" and method not in vars(kind) else getattr(kind, method)
         try:
             file, line = inspect.getsourcefile(code), inspect.getsourcelines(code)[1]
         except (TypeError, OSError):

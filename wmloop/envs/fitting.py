@@ -5,6 +5,7 @@ Every refusal says what was found, what would fit, and the file and line of the 
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import gymnasium
@@ -26,6 +27,7 @@ def fit(
     Raises:
         UsageError: they do not fit the settings, or wmloop; the message says what would.
     """
+    _require_callable(config, env)
     who = f"the environment {config.id!r}{place_of(env, '__init__')}"
     found: dict[str, Any] = {}
     for name in ("observation_space", "action_space"):
@@ -46,6 +48,30 @@ def fit(
         raise UsageError("; ".join(wrong))
     observations.look_at(config.crop)
     return actions, observations
+
+
+def _require_callable(config: EnvConfig, env: gymnasium.Env[Any, Any]) -> None:
+    """Refuse an environment whose `reset` or `step` cannot be called as gymnasium calls them.
+
+    Raises:
+        UsageError: it is one; the message says how they have to look.
+    """
+    calls: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
+        "reset": ("reset(self, *, seed=None, options=None)", (), {"seed": 0, "options": None}),
+        "step": ("step(self, action)", (0,), {}),
+    }
+    for name, (wanted, arguments, keywords) in calls.items():
+        try:
+            signature = inspect.signature(getattr(env.unwrapped, name))
+        except (AttributeError, TypeError, ValueError):
+            continue  # it has none, or none that can be told
+        try:
+            signature.bind(*arguments, **keywords)
+        except TypeError as error:
+            raise UsageError(
+                f"the environment {config.id!r}{place_of(env, name)} has a {name} that cannot be called as gymnasium calls it"
+                f" ({error}): write `def {wanted}`"
+            ) from None
 
 
 def _misfits_of_driving(config: EnvConfig, actions: ActionSpec) -> list[str]:

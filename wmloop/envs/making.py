@@ -51,10 +51,10 @@ def make(config: EnvConfig, render_mode: str | None = None) -> tuple[gymnasium.E
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
         if module:
             raise UsageError(_unregistered(config.id, module, name)) from error
-        near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.6)
+        near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.75)
         hint = f"did you mean {' or '.join(near)}?" if near else "`wmloop tasks` lists those that have a profile."
         hint += f" One of your own is found by its module: module:{name}"
-        raise UsageError(f"there is no environment {config.id!r} ({_first_line(error)}); {hint}") from error
+        raise UsageError(f"there is no environment {config.id!r}: {hint}") from error
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
         raise UsageError(f"the environment {config.id!r} needs a package: {_first_line(error)}") from error
     except gymnasium.error.Error as error:
@@ -135,7 +135,7 @@ def _import(name: str, module: str) -> None:
 def _unregistered(name: str, module: str, wanted: str) -> str:
     """Return what is wrong where a module was imported and does not register an environment, and what is near."""
     found = [key for key, spec in gymnasium.registry.items() if _is_from(spec, module)]
-    if near := difflib.get_close_matches(wanted, gymnasium.registry, n=3, cutoff=0.6):
+    if near := difflib.get_close_matches(wanted, gymnasium.registry, n=3, cutoff=0.75):
         hint = f"did you mean {' or '.join(near)}?"
     else:
         hint = (

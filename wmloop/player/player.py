@@ -190,9 +190,10 @@ class Player:
         )
         acting = self._hand.held if self._by_hand else moment.action
         action = self._real.env.actions.describe(acting)
-        held = "   paused" if self._paused else ""
+        held = ("   paused" if self._paused else "") + ("" if self._video is None else "   recording")
         who = "your action" if self._by_hand else "policy's action"
-        return [stands, f"{who} {action}{tau}{held}", self._said or moment.ended or "? shows the keys"]
+        keys = "? hides the keys" if self._helping else "? shows the keys"
+        return [stands, f"{who} {action}{tau}{held}", self._said or moment.ended or keys]
 
 
 def compose(pictures: Mapping[str, np.ndarray], equal: bool = False, plot: Plot | None = None) -> np.ndarray:

@@ -30,7 +30,7 @@ def origin(page: Page, facts: Facts, commands: Commands) -> None:
     """Tell how to make a run again, and by what it was made."""
     page.head("Commands that repeat this run")
     if commands.again:
-        page.say("They create a new folder, `again`, with the run in it.")
+        page.say("They create a new folder named `again`, with the run in it.")
         page.lines(commands.again)
     for note in commands.notes:
         page.say(note)

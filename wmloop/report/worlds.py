@@ -155,7 +155,7 @@ def ended(page: Page, probe: Probe, facts: Facts) -> None:
         told.append((f"the held-out episodes{which}", facts.best.ends))
     for place, figures in told:
         page.say(
-            f"Of {place} {figures['terminations']:.0f} terminated; M predicted {figures['predicted_terminations']:.1f}."
+            f"Of {place}: {figures['terminations']:.0f} terminated; M predicted {figures['predicted_terminations']:.1f}."
         )
         head = ["predicted probability", "agent steps", "mean prediction", "fraction that terminated"]
         page.table(head, [

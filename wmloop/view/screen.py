@@ -137,8 +137,8 @@ def _figures(state: ViewState, width: int, room: int) -> list[Row]:
     wide = width >= _WIDE
     half = (width - 3) // 2 if wide else width
     share = room - 1 if wide else (room - 2) // 2
-    losses = _losses(state, half, share)
-    scores = _scores(state, half, share) if state.scores else _plan(state, share)
+    scores = _scores(state, half, share) if state.scores else _plan(state, room - 1 if wide else room - 4)
+    losses = _losses(state, half, room - 1 if wide else room - 2 - max(len(scores), room - 2 - share))
     iteration, _, stage = state.curves_of.partition("/")
     heads = f"{stage} of iteration {iteration}" if stage else "losses", _scores_head(state)
     if wide:
@@ -177,7 +177,7 @@ def _scores(state: ViewState, width: int, room: int) -> list[Row]:
         rows.append([Span("M     ", "dream"), Span(f"{figure(predicted[-1]):>7}  "), bar])
     if state.open_loop is not None:
         correlation, bias = state.open_loop
-        rows.append([Span(f"open-loop reward: r {correlation:.2f}, bias {bias:+.0%}", "dim")])
+        rows.append([Span(f"open-loop reward: correlation {correlation:.2f}, bias {bias:+.0%}", "dim")])
     left = room - len(rows)
     shown = sorted(scores[-left:], key=lambda s: -s.iteration) if left > 0 else []
     return [*rows, *(_score_row(score, score is state.best, _dreams(state)) for score in shown)][:room]
@@ -207,7 +207,7 @@ def _dreams(state: ViewState) -> bool:
 
 def _score_row(score: Score, best: bool, dreams: bool) -> Row:
     confirmed = "" if score.confirmed is None else f" confirmed {figure(score.confirmed)}"
-    gap = "" if math.isnan(score.gap) else f" gap {score.gap:+.0%}"
+    gap = f" gap {score.gap:+.0%}" if abs(score.gap) < 1 else ""  # larger than the real return it says nothing
     deviation = "" if math.isnan(score.std) else f" ±{figure(score.std)}"
     predicted = f"  M {figure(score.predicted)}{gap}" if dreams else ""
     return [
