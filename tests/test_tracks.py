@@ -164,7 +164,7 @@ def test_the_screen_of_a_vector_task_shows_both_worlds_without_colours():
     assert screen[15].startswith("0             0 to 60.0     ▄")
     assert screen[19].startswith("action        0 to 1        1010")
     assert [cell_len(row) for row in screen] == [80] * 24
-    for wanted in ("nll", "M 500 gap +0%  best", "open-loop reward", "Ctrl-C saves and stops"):
+    for wanted in ("nll", "M 500 gap +0%  best", "open loop", "Ctrl-C saves and stops"):
         assert any(wanted in row for row in screen), wanted
 
 

@@ -179,7 +179,7 @@ def test_the_screen_marks_the_version_that_is_served():
 def test_the_gap_and_ms_foresight_are_on_the_screen():
     text = "\n".join(drawn(at_work(), 80, 30))
     assert "-10%" in text
-    assert "open-loop reward: correlation 0.84, bias -12%" in text
+    assert "open loop: corr. 0.84, bias -12%" in text
 
 
 def test_memory_and_disk_are_on_the_screen_and_in_the_lines_now_and_then():

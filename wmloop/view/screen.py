@@ -177,7 +177,7 @@ def _scores(state: ViewState, width: int, room: int) -> list[Row]:
         rows.append([Span("M     ", "dream"), Span(f"{figure(predicted[-1]):>7}  "), bar])
     if state.open_loop is not None:
         correlation, bias = state.open_loop
-        rows.append([Span(f"open-loop reward: correlation {correlation:.2f}, bias {bias:+.0%}", "dim")])
+        rows.append([Span(f"open loop: corr. {correlation:.2f}, bias {bias:+.0%}", "dim")])
     left = room - len(rows)
     shown = sorted(scores[-left:], key=lambda s: -s.iteration) if left > 0 else []
     return [*rows, *(_score_row(score, score is state.best, _dreams(state)) for score in shown)][:room]
