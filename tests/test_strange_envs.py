@@ -161,7 +161,8 @@ def test_whatever_is_rendered_people_see_a_picture(name: str, shape: tuple[int, 
         (
             "Endless",
             {},
-            f"no time limit of its own: an episode is cut (truncated) after env.episode_frames={MAX_STEPS}",
+            "declares no time limit (max_episode_steps): an episode that has not ended before is cut (truncated) after"
+            f" env.episode_frames={MAX_STEPS}",
         ),
         ("Observes", {"episode_frames": 100}, f"have {MAX_STEPS} frames at most, and env.episode_frames is 100"),
         (

@@ -76,7 +76,8 @@ def examine(env: RealEnv, config: EnvConfig, other: RealEnv | None, tick: Callab
         return notes
     if limit is None and not all(episode.ended for episode in episodes):
         notes.append(
-            f"it has no time limit of its own: an episode is cut (truncated) after env.episode_frames={frames} frames"
+            "it declares no time limit (max_episode_steps): an episode that has not ended before is cut (truncated) after"
+            f" env.episode_frames={frames} frames"
         )
     elif limit is not None and limit < frames:
         notes.append(
