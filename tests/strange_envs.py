@@ -51,13 +51,6 @@ class Inherits(_Strange):
         pass
 
 
-class Seedless(_Strange):
-    """Begin an episode as old environments did."""
-
-    def reset(self) -> Any:  # type: ignore[override]
-        return super().reset()
-
-
 class Actless(_Strange):
     """Take no action."""
 

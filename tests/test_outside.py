@@ -256,7 +256,11 @@ LINEAR = ("--pipeline", "linear", "--set", f"env.id={PUSH}")
             ("--set", "env.id=wrong:Stuck-v0"),
             "in wrong:LINER of the package rival: unknown group 'liner' .did you mean 'linear'",
         ),
-        ({}, ("--set", "env.id=wrong:Stuck-v0"), r"step\(\) takes 1 positional argument but 2 were given"),
+        (
+            {},
+            ("--set", "env.id=wrong:Stuck-v0"),
+            r"has a step that cannot be called .*: write `def step\(self, action\)`",
+        ),
     ],
 )
 def test_what_is_wrong_from_outside_is_refused_at_start_with_what_is_missing(tmp_path, points, arguments, said):

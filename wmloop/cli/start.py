@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from wmloop import machine
 from wmloop.cli.exits import guarded, say
 from wmloop.cli.opening import open_run, require_origin
 from wmloop.cli.options import (
@@ -127,6 +126,7 @@ def start(
         print(to_toml(asked, comments=True, open_to=free), end="")
         return
 
+    from wmloop import machine
     from wmloop.cli.session import Session
     from wmloop.tracking import require_tensorboard
 

@@ -1,4 +1,4 @@
-"""The environment: a bright point that two actions push, paid by how near it is to the middle."""
+"""The environment: a bright point that two numbers push, paid by how near it is to the middle."""
 
 import gymnasium
 import numpy as np
