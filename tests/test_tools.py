@@ -131,10 +131,14 @@ def test_an_older_process_own_beginning_is_not_shown_again(store):
     assert so_far(store, Log(store))[0].reason == EVENTS[5].reason
 
 
+#: What times of events are counted back from: one moment, however slowly the tests go.
+NOW = datetime.datetime.now(datetime.UTC)
+
+
 def written(store, events, ages):
     """Write events to a run's log as if that had been so many seconds ago."""
     for event, age in zip(events, ages, strict=True):
-        when = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=age)
+        when = NOW - datetime.timedelta(seconds=age)
         store.journal.append({**stamped(event), "time": when.isoformat()})
 
 
