@@ -37,7 +37,7 @@ test: $(VENV)/.installed-test  ## ruff, mypy and the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 # The site, in build/docs: a warning, a broken link or a missing anchor is an error.
 $(VENV)/.installed-docs: $(VENV)/.installed
