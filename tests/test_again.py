@@ -28,7 +28,6 @@ def follow(commands, folder, monkeypatch):
     return folder / "again"
 
 
-@pytest.mark.slow
 def test_a_resumed_run_and_its_fork_are_made_again_to_the_bit(tiny_toml, tmp_path, monkeypatch):
     runs = tmp_path / "runs"
     begun = (

@@ -366,7 +366,7 @@ def resident() -> float:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-@pytest.mark.parametrize("iterations", [pytest.param(4, marks=pytest.mark.slow), pytest.param(1000, marks=LONG)])
+@pytest.mark.parametrize("iterations", [4, pytest.param(1000, marks=LONG)])
 def test_memory_files_and_disk_stay_as_they_are_over_many_iterations(
     tmp_path: Path, iterations: int, figure: Figure
 ) -> None:

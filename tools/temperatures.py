@@ -32,27 +32,27 @@ from wmloop.stages import controller
 from wmloop.store import Store
 from wmloop.store.draft import Draft
 from wmloop.training.context import StageContext
-from wmloop.training.weights import load
+from wmloop.training.weights import load, stored
 
 
 def main(run: Path, iteration: int, updates: int, episodes: int, seed: int, taus: list[str]) -> None:
     """Print the table."""
     store = Store.open(run)
-    stored = stored_config(store)
-    history = history_of(store, stored)
+    own = stored_config(store)
+    history = history_of(store, own)
     device = set_up(resolve_device("cpu"), resolve_threads(0))
     vision, memory = (history.version(iteration, name) for name in ("vision", "memory"))
     assert vision is not None, "V of this iteration is there"
     assert memory is not None, "M of this iteration is there"
     seeds = fresh_seeds(episodes, seed)
-    decisions = -(-stored.env.most_frames // stored.env.action_repeat)
+    decisions = -(-own.env.most_frames // own.env.action_repeat)
     print(
         "| temperature | in dreams at it | in dreams at 1 | in reality | real terminations, predicted |\n|---|---|---|---|---|",
         flush=True,
     )
     for tau in taus:
         changed = {"dream": {"temperature": float(tau)}, "controller": {"initial_updates": updates}}
-        config = with_settings(stored, changed)
+        config = with_settings(own, changed)
         with tempfile.TemporaryDirectory() as folder, make_envs(config.env, config.env.num_envs) as pool:
             draft = Draft(Path(folder), 0, "controller")
             context = StageContext(

@@ -11,10 +11,11 @@ from wmloop.config import WorldModelConfig
 from wmloop.models.encoder import parts_of
 from wmloop.models.memory import actions_of
 from wmloop.models.networks import new_actor, new_critic, new_memory, new_vision, world_model
-from wmloop.models.state import Arrays, load_module, load_weights
+from wmloop.models.state import Arrays, load_module
 from wmloop.spaces import ActionSpec, BoxActions
 from wmloop.store import Version
 from wmloop.training.weights import has, stored
+from wmloop.training.weights import load as weights
 
 _CRITIC = "critic"
 
@@ -51,6 +52,5 @@ def load(
     world = world_model(config, actions.size, device, stored(vision), stored(memory))
     features, critic = world.memory.features, None
     if has(controller, _CRITIC):
-        critic = load_weights(new_critic(config, features, device), stored(controller, _CRITIC)).eval()
-    actor = load_weights(new_actor(config, features, actions, device), stored(controller, "actor"))
-    return Agent(world, actor, actions, critic)
+        critic = weights(new_critic(config, features, device), controller, _CRITIC).eval()
+    return Agent(world, weights(new_actor(config, features, actions, device), controller, "actor"), actions, critic)

@@ -31,10 +31,11 @@ def run(
 ) -> dict[str, float]:
     """Train C; write `actor` and `critic`, warm-started from the best so far by real score."""
     config, device = ctx.config, ctx.device
-    learning, seed, last = config.controller, ctx.seed("init"), evaluate.metrics if evaluate else {}
+    seed, last = ctx.seed("init"), evaluate.metrics if evaluate else {}
     tau = temperature(config.dream.temperature, last.get("temperature", 1.0), last.get("return_gap", 0.0))
     scores = [version.metrics["score"] for version in ctx.scored()]
-    learning = learning.model_copy(update={"gamma": gamma(learning.gamma, learning.plateau_gamma, scores)})
+    discount = gamma(config.controller.gamma, config.controller.plateau_gamma, scores)
+    learning = config.controller.model_copy(update={"gamma": discount})
     updates = learning.initial_updates if ctx.iteration == 0 else learning.updates
 
     experience = load_replay(ctx, vision)
@@ -63,4 +64,4 @@ def run(
     )  # fmt: skip
     save(actor, ctx.draft, "actor")
     save(critic, ctx.draft, "critic")
-    return metrics | {"temperature": tau, "gamma": learning.gamma}
+    return metrics | {"temperature": tau, "gamma": discount}
