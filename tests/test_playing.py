@@ -29,7 +29,20 @@ class Desktop:
 
     def __init__(self, folder):
         self.folder = folder
-        command = ["Xvfb", "-displayfd", "1", "-screen", "0", "1280x800x24", "-fbdir", str(folder), "-nolisten", "tcp"]
+        # without -noreset it begins anew whenever its last client leaves, and refuses who comes meanwhile
+        command = [
+            "Xvfb",
+            "-displayfd",
+            "1",
+            "-screen",
+            "0",
+            "1280x800x24",
+            "-fbdir",
+            str(folder),
+            "-nolisten",
+            "tcp",
+            "-noreset",
+        ]
         self.server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         display = f":{self.server.stdout.readline().strip()}"
         self.environment = os.environ | {
