@@ -13,10 +13,10 @@ class ControllerConfig(Part):
     """C and the PPO that trains it, only inside the dream."""
 
     actor: Annotated[
-        Literal["mlp", "linear"],
+        Literal["mlp", "hidden", "linear"],
         Field(
             description="policy network on (z, h). mlp: hidden layers of 256, 256, 128 and 64 units; linear: no"
-            " hidden layer, as in Ha and Schmidhuber 2018"
+            " hidden layer, as in Ha and Schmidhuber 2018; hidden: one of 40 tanh units, as in theirs with a hidden layer"
         ),
     ] = "mlp"
     critic: Annotated[
