@@ -77,3 +77,11 @@ class ControllerConfig(Part):
         AfterValidator(ascending),
         Field(description="smallest and largest log standard deviation of the policy's actions"),
     ] = (-3.0, 0.0)
+    curiosity: Annotated[
+        Weight,
+        Field(
+            description="weight of a reward for exploring: M's loss on each latent that a dream draws (negative log-likelihood"
+            " at the dream's temperature), with mean 0 and standard deviation 1 over a batch; rewards are in units of"
+            " memory.reward_scale. The policy is trained on it; scores and predicted returns are without it (0: none)"
+        ),
+    ] = 0.0

@@ -148,6 +148,8 @@ CONTROLLER = (
            " agent is judged by `score`"),
     Metric("dream_terminated_fraction", _SHARE, "", "expected fraction of dreams that terminate before their horizon"),
     *PPO,
+    Metric("surprise", "nats per latent dimension", "", "M's mean loss on what it dreams, where `controller.curiosity` pays for"
+           " it: how uncertain M is where C goes", "falls as M learns, and rises where C seeks what M does not know"),
     Metric("temperature", "factor", "", "`dream.temperature` that was used"),
     Metric("gamma", "factor per agent step", "", "discount that was used: `controller.gamma`, or"
            " `controller.plateau_gamma`"),
