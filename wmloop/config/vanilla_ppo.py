@@ -30,6 +30,13 @@ class PPOConfig(Part):
     stack: Annotated[
         Size, Field(le=100, description="frame stacking: newest images that the network is given (Kuth et al. 2021: 1)")
     ] = 1
+    initial_action: Annotated[
+        tuple[Number, ...],
+        Field(
+            description="mean action of the untrained policy, a number for each action dimension, in the environment's units"
+            " (empty: the middle of each range, at which a car stands with gas and brake half pressed)"
+        ),
+    ] = ()
     reward_scale: Annotated[Positive, Field(description="rewards are divided by this for training")] = 1.0
     update_epochs: Annotated[Count, Field(description="passes over each batch of episodes")] = 4
     minibatch_size: Annotated[Size, Field(description="agent steps per gradient step")] = 256

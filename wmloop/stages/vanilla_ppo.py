@@ -36,6 +36,8 @@ def run(ctx: StageContext[VanillaPPOConfig], learner: Version | None = None) -> 
             for name, net in networks.items():
                 load(net, learner, name)
             load_optimizer(optimizer, learner)
+        elif settings.initial_action:
+            actor.init_mean(torch.from_numpy(pool.actions.encode(np.array(settings.initial_action))))
         agent = PixelAgent(actor, settings.stack, pool.actions)
 
         def step(i: int) -> dict[str, float]:
