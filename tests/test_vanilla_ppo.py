@@ -44,6 +44,7 @@ from wmloop.serving.agent import Served
 from wmloop.serving.vanilla_ppo import fits
 from wmloop.spaces import BoxActions, DiscreteActions, PictureAndVector, Pixels, Vector
 from wmloop.store import Store
+from wmloop.training.real_waves import RealWave
 from wmloop.training.vanilla_ppo import batch
 from wmloop.training.weights import load, load_optimizer, save, save_optimizer
 from wmloop.view.screen import render
@@ -110,10 +111,10 @@ def test_what_is_learnt_from_is_what_the_agent_saw_and_sampled():
             noise = np.full((1, 2), 2.0, np.float32)  # some actions leave the box
             action, carry = agent.act(carry, frame[None], Exploration(noise, 0 * noise, np.ones(1, np.bool_)))
             assert np.abs(action).max() <= 1
-            actions.append(carry.action[0])
+            actions.append(carry.sampled[0])
             seen.append(carry.pictures[0])
         sampled.append(torch.stack(actions))
-    learnt = batch(episodes, sampled, actor, config)
+    learnt = batch(RealWave(episodes, sampled), actor, config)
     assert learnt.mask.sum(0).tolist() == [5, 3]
     real = learnt.mask.T.bool()
     assert np.array_equal(learnt.features[:-1].transpose(0, 1)[real].numpy(), np.stack(seen))
@@ -129,7 +130,7 @@ def test_in_a_batch_of_unequal_episodes_each_has_the_advantages_that_it_has_alon
     critic = PixelCritic(actor.trunk)
     episodes = [episode(6, True, 0), episode(3, True, 1), episode(4, False, 2)]
     actions = [torch.zeros(len(one), 2) for one in episodes]
-    together = batch(episodes, actions, actor, config)
+    together = batch(RealWave(episodes, actions), actor, config)
 
     def advantages(learnt):
         with torch.no_grad():
@@ -137,7 +138,7 @@ def test_in_a_batch_of_unequal_episodes_each_has_the_advantages_that_it_has_alon
         return ppo.gae(learnt.reward, learnt.continues, value[:-1], value[-1], 0.9, 0.8)[0]
 
     for n, one in enumerate(episodes):
-        alone = batch([one], [actions[n]], actor, config)
+        alone = batch(RealWave([one], [actions[n]]), actor, config)
         torch.testing.assert_close(advantages(together)[-len(one) :, n], advantages(alone)[:, 0])
         torch.testing.assert_close(alone.reward[:, 0], torch.from_numpy(one.rewards) / 2)
     with torch.no_grad():  # the last advantage in words: only the truncated one's includes a value to come

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field
 from wmloop.config.part import Count, Factor, Number, Part, Positive, Share, Size, Weight, Whole, ascending
 
 
-class ControllerConfig(Part):
-    """C and the PPO that trains it, only inside the dream."""
+class ActorCriticConfig(Part):
+    """C, its critic, and what PPO is told of them, wherever it trains them."""
 
     actor: Annotated[
         Literal["mlp", "hidden", "linear"],
@@ -32,17 +32,6 @@ class ControllerConfig(Part):
             " hidden state: the world model is then only what the policy is trained in (Ha and Schmidhuber 2018: V model only)"
         ),
     ] = "z and h"
-    initial_updates: Annotated[
-        Whole,
-        Field(description="PPO updates in iteration 0 of the run; each learns from one new batch of imagined episodes"),
-    ] = 60
-    updates: Annotated[Whole, Field(description="PPO updates in each later iteration of the run")] = 50
-    update_epochs: Annotated[Count, Field(description="passes over each batch of imagined episodes")] = 3
-    minibatch_size: Annotated[Size, Field(description="imagined agent steps per gradient step")] = 2048
-    learning_rate: Annotated[
-        Positive,
-        Field(description="Adam's learning rate; linear warm-up, then cosine decay to a tenth, in each iteration"),
-    ] = 3e-4
     gamma: Annotated[Factor, Field(description="discount per agent step")] = 0.98
     plateau_gamma: Annotated[
         Factor | None,
@@ -65,6 +54,27 @@ class ControllerConfig(Part):
             " further in this PPO update; the value function still is"
         ),
     ] = 0.045
+    log_std_bounds: Annotated[
+        tuple[Annotated[Number, Field(ge=-20, le=10)], Annotated[Number, Field(ge=-20, le=10)]],
+        AfterValidator(ascending),
+        Field(description="smallest and largest log standard deviation of the policy's actions"),
+    ] = (-3.0, 0.0)
+
+
+class ControllerConfig(ActorCriticConfig):
+    """C and the PPO that trains it, only inside the dream."""
+
+    initial_updates: Annotated[
+        Whole,
+        Field(description="PPO updates in iteration 0 of the run; each learns from one new batch of imagined episodes"),
+    ] = 60
+    updates: Annotated[Whole, Field(description="PPO updates in each later iteration of the run")] = 50
+    update_epochs: Annotated[Count, Field(description="passes over each batch of imagined episodes")] = 3
+    minibatch_size: Annotated[Size, Field(description="imagined agent steps per gradient step")] = 2048
+    learning_rate: Annotated[
+        Positive,
+        Field(description="Adam's learning rate; linear warm-up, then cosine decay to a tenth, in each iteration"),
+    ] = 3e-4
     ref_kl_coef: Annotated[
         Weight,
         Field(
@@ -72,11 +82,6 @@ class ControllerConfig(Part):
             " began with"
         ),
     ] = 0.03
-    log_std_bounds: Annotated[
-        tuple[Annotated[Number, Field(ge=-20, le=10)], Annotated[Number, Field(ge=-20, le=10)]],
-        AfterValidator(ascending),
-        Field(description="smallest and largest log standard deviation of the policy's actions"),
-    ] = (-3.0, 0.0)
     curiosity: Annotated[
         Weight,
         Field(

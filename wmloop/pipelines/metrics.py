@@ -188,4 +188,14 @@ LEARNER = (
     *PPO,
     Metric("units", "frames", "", "environment steps (frames) collected for training"),
 )
+#: Of PPO on what V and M make of real episodes, which are stored as a rollout's.
+FEATURES_LEARNER = (
+    *LEARNER,
+    *(
+        metric
+        for metric in ROLLOUT
+        if metric.name in ("rewarded_fraction", "reward_rms") or "truncations" in metric.name
+    ),
+    *(metric for metric in CONTROLLER if metric.name == "gamma"),
+)
 EVALUATE_WITHOUT_MODEL = (*SCORES, *_confirmed(SCORES))

@@ -36,8 +36,8 @@ def fits(config: VanillaPPOConfig, actions: ActionSpec, observations: Observatio
         )
     if len(first := config.ppo.initial_action) not in (0, actions.size):
         raise UsageError(
-            f"ppo.initial_action has {len(first)} numbers, and actions of {config.env.id!r} have {actions.size}: give it as many,"
-            " or none"
+            f"ppo.initial_action has {len(first)} numbers, and actions of {config.env.id!r} have {actions.size}: give it as"
+            " many, or none"
         )
 
 

@@ -16,6 +16,7 @@ from wmloop.learn import ppo
 from wmloop.learn.optim import adam
 from wmloop.store import Version
 from wmloop.training.context import StageContext
+from wmloop.training.driving import Ticker
 from wmloop.training.fit import fit
 from wmloop.training.real_waves import drive_wave, totals, wave_file
 from wmloop.training.rollouts import record_spaces, require_same_spaces
@@ -41,10 +42,11 @@ def run(ctx: StageContext[VanillaPPOConfig], learner: Version | None = None) -> 
         agent = PixelAgent(actor, settings.stack, pool.actions)
 
         def step(i: int) -> dict[str, float]:
-            wave = drive_wave(ctx, pool, agent, i)
+            ticker = Ticker(ctx, pool.observations, i * env.num_envs * env.most_frames)
+            wave = drive_wave(ctx, pool, agent, (i,), env.num_envs, ticker)
             ctx.draft.save_json(wave_file(i), wave.record())
             shuffle = torch.Generator(ctx.device).manual_seed(ctx.seed("minibatches", i))
-            learnt_from = batch(*wave, actor, ctx.config)
+            learnt_from = batch(wave, actor, ctx.config)
             metrics = ppo.update(actor, critic, actor, optimizer, learnt_from, settings, shuffle)
             return metrics | {"score": float(np.mean([episode.score for episode in wave.episodes]))}
 
