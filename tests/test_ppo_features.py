@@ -187,4 +187,4 @@ def test_the_settings_of_dreams_are_unknown_to_it_and_those_of_c_and_its_data_ar
     assert own["gae_lambda"] == 0.95
     assert mine.rollout.frames == 32_000
     assert mine.controller.plateau_gamma == 0.95
-    assert mine.updates == 4  # 8,000 agent steps
+    assert mine.updates == 8  # of 8,000 agent steps

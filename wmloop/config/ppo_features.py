@@ -17,7 +17,7 @@ class RealControllerConfig(ActorCriticConfig):
     batch_size: Annotated[
         Count,
         Field(description="agent steps per PPO update: about as many, in whole real episodes of the current policy"),
-    ] = 2048
+    ] = 1024
     update_epochs: Annotated[Count, Field(description="passes over each batch of episodes")] = 10
     minibatch_size: Annotated[Size, Field(description="agent steps per gradient step")] = 64
     learning_rate: Annotated[Positive, Field(description="Adam's learning rate")] = 3e-4

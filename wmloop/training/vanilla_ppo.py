@@ -38,5 +38,6 @@ def stacked(pictures: np.ndarray, stack: int) -> np.ndarray:
 def batch(wave: RealWave, actor: PixelActor, config: VanillaPPOConfig) -> Batch:
     """Return real episodes that `actor` drove as a batch to learn from (see real_waves.aligned)."""
     pictures = [torch.from_numpy(stacked(grey(e.observations), config.ppo.stack)) for e in wave.episodes]
-    rewards = [torch.from_numpy(e.rewards) / config.ppo.reward_scale for e in wave.episodes]
+    offset, scale = config.ppo.reward_offset, config.ppo.reward_scale
+    rewards = [(torch.from_numpy(e.rewards) + offset) / scale for e in wave.episodes]
     return aligned(wave, pictures, rewards, actor)
