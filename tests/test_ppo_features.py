@@ -8,7 +8,7 @@ from tests.test_loop import hashes, perform
 from tests.tiny_env import tiny_config
 from wmloop.agents.agent import Exploration
 from wmloop.agents.recorder import Recorder
-from wmloop.config import AgentConfig, PPOFeaturesConfig, WorldModelConfig, build_config, settings
+from wmloop.config import PPOFeaturesConfig, VisionMemoryConfig, WorldModelConfig, build_config, settings
 from wmloop.config.text import parse_setting
 from wmloop.envs import make_envs
 from wmloop.errors import UsageError
@@ -178,7 +178,7 @@ def test_the_settings_of_dreams_are_unknown_to_it_and_those_of_c_and_its_data_ar
         configure("rollout.perturb_prob=0.1")
     racing = {"env": {"id": "CarRacing-v3"}}
     mine, theirs = build_config("laptop", {"pipeline": "ppo-features"}, racing), build_config("laptop", racing)
-    assert isinstance(mine, AgentConfig)
+    assert isinstance(mine, VisionMemoryConfig)
     assert not isinstance(mine, WorldModelConfig)
     own = settings(PPOFeaturesConfig().controller)
     common = settings(mine).keys() & settings(theirs).keys() - {"pipeline", *(f"controller.{name}" for name in (

@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 from tests.commands import wmloop
+from tests.processes import ROOT
 from tests.test_interruptions import hashes, interrupt_until_done, timed_finish
 from tests.test_play import Script
 from tests.tiny_env import TINY_ID, tiny_config
@@ -145,6 +146,44 @@ def test_in_a_batch_of_unequal_episodes_each_has_the_advantages_that_it_has_alon
         value = critic(together.features)
     last = together.reward[-1] - value[-2] + 0.9 * value[-1] * torch.tensor([0.0, 0.0, 1.0])
     torch.testing.assert_close(advantages(together)[-1], last)
+
+
+def test_rewards_are_learnt_with_an_offset_and_in_a_unit():
+    config = with_settings(tiny(), {"ppo": {"reward_offset": 8.0, "reward_scale": 4.0}})
+    one, actor = episode(4, True, 0), PixelActor(1, 2)
+    learnt = batch(RealWave([one], [torch.zeros(4, 2)]), actor, config)
+    torch.testing.assert_close(learnt.reward[:, 0], torch.from_numpy((one.rewards + 8) / 4))
+
+
+def test_an_untrained_policy_does_what_it_is_told_to_begin_with_on_average():
+    actions = BoxActions([-1, 0], [1, 1])
+    actor = PixelActor(1, 2)
+    actor.init_mean(torch.from_numpy(actions.encode(np.array([0.5, 0.25]))))
+    mean = actor(torch.zeros(3, 1, 64, 64, dtype=torch.uint8)).mean
+    torch.testing.assert_close(torch.from_numpy(actions.decode(mean.detach().numpy())), torch.tensor([[0.5, 0.25]] * 3))
+    assert fits(tiny(ppo={"initial_action": [0.5, 0.25]}), actions, Pixels(64, 64, 3)) is None
+    with pytest.raises(UsageError, match=r"ppo.initial_action has 1 numbers, and actions of .* have 2"):
+        fits(tiny(ppo={"initial_action": [0.5]}), actions, Pixels(64, 64, 3))
+
+
+def test_an_update_has_as_many_episodes_as_it_is_told_but_one_in_each_environment_at_most(tmp_path):
+    for asked, given in ((1, 1), (5, 2)):
+        config = tiny(ppo={"episodes_per_update": asked, "updates": 3}, budget={"iterations": 1})
+        store = Store.create(tmp_path, f"run-{asked}", to_toml(config), {})
+        with store.lock():
+            assert loop.run(store, config, VANILLA_PPO, CPU, lambda event: None, lambda: False) == "iterations"
+        assert store.version(0, "learner").metrics["episodes"] == 3 * given
+
+
+def test_the_published_settings_are_those_of_the_published_program_and_carracings_repair_them():
+    told = from_toml((ROOT / "studies" / "settings" / "vanilla-ppo-published.toml").read_text(), "published")
+    published, repaired = build_config("laptop", told), build_config("laptop", {"pipeline": "vanilla-ppo"})
+    ppo_then, ppo_now = published.ppo, repaired.ppo
+    assert (ppo_then.gamma, ppo_then.gae_lambda, ppo_then.clip_coef, ppo_then.stack) == (0.95, 0.1, 0.1, 1)
+    assert (ppo_then.learning_rate, ppo_then.update_epochs, ppo_then.minibatch_size) == (3e-4, 5, 5)
+    assert (ppo_then.reward_offset, ppo_then.reward_scale, ppo_then.log_std_bounds) == (8, 8, (0, 0))
+    assert (published.env.action_repeat, published.env.crop) == (1, (0, 64, 0, 96))
+    assert (repaired.env.action_repeat, ppo_now.stack, ppo_now.reward_offset) == (4, 4, 0)
 
 
 def test_weights_and_a_state_of_other_networks_are_refused_with_the_file_that_holds_them(tmp_path):

@@ -1,4 +1,4 @@
-"""C's settings, and PPO's."""
+"""C's settings, those of its policy and of the PPO that trains it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field
 from wmloop.config.part import Count, Factor, Number, Part, Positive, Share, Size, Weight, Whole, ascending
 
 
-class ActorCriticConfig(Part):
-    """C, its critic, and what PPO is told of them, wherever it trains them."""
+class ActorConfig(Part):
+    """C's policy, whatever trains it."""
 
     actor: Annotated[
         Literal["mlp", "hidden", "linear"],
@@ -19,12 +19,6 @@ class ActorCriticConfig(Part):
             " hidden layer, as in Ha and Schmidhuber 2018; hidden: one of 40 tanh units, as in theirs with a hidden layer"
         ),
     ] = "mlp"
-    critic: Annotated[
-        Literal["plain", "attention"],
-        Field(
-            description="value network on (z, h). plain: an MLP; attention: attention over parts of (z, h), then an MLP"
-        ),
-    ] = "plain"
     inputs: Annotated[
         Literal["z and h", "z"],
         Field(
@@ -32,6 +26,22 @@ class ActorCriticConfig(Part):
             " hidden state: the world model is then only what the policy is trained in (Ha and Schmidhuber 2018: V model only)"
         ),
     ] = "z and h"
+    log_std_bounds: Annotated[
+        tuple[Annotated[Number, Field(ge=-20, le=10)], Annotated[Number, Field(ge=-20, le=10)]],
+        AfterValidator(ascending),
+        Field(description="smallest and largest log standard deviation of the policy's actions"),
+    ] = (-3.0, 0.0)
+
+
+class ActorCriticConfig(ActorConfig):
+    """C, its critic, and what PPO is told of them, wherever it trains them."""
+
+    critic: Annotated[
+        Literal["plain", "attention"],
+        Field(
+            description="value network on (z, h). plain: an MLP; attention: attention over parts of (z, h), then an MLP"
+        ),
+    ] = "plain"
     gamma: Annotated[Factor, Field(description="discount per agent step")] = 0.98
     plateau_gamma: Annotated[
         Factor | None,
@@ -54,11 +64,6 @@ class ActorCriticConfig(Part):
             " further in this PPO update; the value function still is"
         ),
     ] = 0.045
-    log_std_bounds: Annotated[
-        tuple[Annotated[Number, Field(ge=-20, le=10)], Annotated[Number, Field(ge=-20, le=10)]],
-        AfterValidator(ascending),
-        Field(description="smallest and largest log standard deviation of the policy's actions"),
-    ] = (-3.0, 0.0)
 
 
 class ControllerConfig(ActorCriticConfig):

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from wmloop.config.controller import ActorCriticConfig
 from wmloop.config.part import Count, Positive, Size, Weight
-from wmloop.config.world_model import AgentConfig
+from wmloop.config.world_model import VisionMemoryConfig
 
 
 class RealControllerConfig(ActorCriticConfig):
@@ -27,7 +27,7 @@ class RealControllerConfig(ActorCriticConfig):
     ] = 0.0
 
 
-class PPOFeaturesConfig(AgentConfig):
+class PPOFeaturesConfig(VisionMemoryConfig):
     """What V, M and C are, what they learn from and how: C in real episodes."""
 
     controller: RealControllerConfig = RealControllerConfig()

@@ -10,7 +10,7 @@ from wmloop.config.run import RunConfig
 from wmloop.config.vision import VisionConfig
 
 
-class AgentConfig(RunConfig):
+class VisionMemoryConfig(RunConfig):
     """What V, M and C are, and what they learn from."""
 
     rollout: CollectionConfig = CollectionConfig()
@@ -29,7 +29,7 @@ class AgentConfig(RunConfig):
         return self.rollout.max_unrewarded
 
 
-class WorldModelConfig(AgentConfig):
+class WorldModelConfig(VisionMemoryConfig):
     """What V, M and C are, what they learn from and how: C in dreams."""
 
     rollout: RolloutConfig = RolloutConfig()

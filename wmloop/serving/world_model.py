@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from wmloop.agents.world_model import Agent
-from wmloop.config import AgentConfig, WorldModelConfig
+from wmloop.config import VisionMemoryConfig, WorldModelConfig
 from wmloop.errors import UsageError
 from wmloop.models.encoder import parts_of
 from wmloop.models.memory import actions_of
@@ -34,7 +34,7 @@ def fits(config: WorldModelConfig, actions: ActionSpec, observations: Observatio
         )
 
 
-def accept(config: AgentConfig, actions: ActionSpec | None, parts: Mapping[str, Arrays]) -> None:
+def accept(config: VisionMemoryConfig, actions: ActionSpec | None, parts: Mapping[str, Arrays]) -> None:
     """Refuse tensors that are not those of V, M and C's actor as configured, by names, dtypes and shapes.
 
     An agent of earlier days does not tell what `actions` it takes: so many dimensions as its M reads.
@@ -55,7 +55,7 @@ def accept(config: AgentConfig, actions: ActionSpec | None, parts: Mapping[str, 
 
 
 def load(
-    config: AgentConfig,
+    config: VisionMemoryConfig,
     actions: ActionSpec,
     device: torch.device,
     vision: Version,

@@ -104,14 +104,21 @@ class DreamStep:
             DivergedError: as `ppo.update` does.
         """
         ctx, config = self._ctx, self._ctx.config
-        side, row = sample_starts(self._experience, config.dream, config.memory.recency_decay, ctx.rng("branch", i))
+        start = self._sampled(self._states, i)
         noise = Noise.draw(
             config.dream.horizon, config.dream.num_dreams, self._learner.noise_size, self._experience.replay.spec.size,
             ctx.generator("dream", i),
         )  # fmt: skip
-        paid = self._experience.rewards[row] if config.dream.rewards == "recorded" else None
-        batch, metrics = self._learner.update(
-            self._states.at((side, row)), noise, ctx.generator("minibatches", i), paid
-        )
+        paid = None
+        if config.dream.rewards == "recorded":
+            rewards = self._experience.rewards.expand(len(self._experience.mu), -1)
+            paid = self._sampled(State(rewards, rewards), i).features
+        batch, metrics = self._learner.update(start, noise, ctx.generator("minibatches", i), paid)
         self._viewer.next(batch.features[:, 0], batch.action[:, 0])
         return metrics | batch.metrics(self._reward_scale)
+
+    def _sampled(self, moments: State, i: int) -> State:
+        """Return of what is known of all moments (S, R) that of those at which the dreams of step `i` begin (N)."""
+        dream, decay = self._ctx.config.dream, self._ctx.config.memory.recency_decay
+        rng = self._ctx.rng("branch", i)
+        return sample_starts(self._experience, moments, dream.num_dreams, dream.burn_in, decay, rng)

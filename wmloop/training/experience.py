@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.config import AgentConfig, MemoryConfig
+from wmloop.config import MemoryConfig, VisionMemoryConfig
 from wmloop.episodes import Replay
 from wmloop.models.memory import Memory, Targets
 from wmloop.models.world_model import State
@@ -40,7 +40,7 @@ class LatentReplay(NamedTuple):
 
     @classmethod
     def of(
-        cls, config: AgentConfig, replay: Replay, vision: Version, reward_scale: float, device: torch.device
+        cls, config: VisionMemoryConfig, replay: Replay, vision: Version, reward_scale: float, device: torch.device
     ) -> LatentReplay:
         """Bring the episodes of `replay` and their latents, stored with V, together."""
         mu, logvar = latents_of(vision)
@@ -65,13 +65,13 @@ class LatentReplay(NamedTuple):
         return max(1.0, float(ends.double().square().mean().sqrt())) if len(ends) else 1.0
 
 
-def floored(config: AgentConfig, rewards: np.ndarray, ends: np.ndarray) -> np.ndarray:
+def floored(config: VisionMemoryConfig, rewards: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Return rewards (R,) raised to the smallest that is learnt from, but not those of steps that end an episode (R,) bool."""
     floor = config.memory.reward_min
     return rewards if floor is None else np.where(ends, rewards, np.maximum(rewards, floor))
 
 
-def load_replay(ctx: StageContext[AgentConfig], vision: Version) -> LatentReplay:
+def load_replay(ctx: StageContext[VisionMemoryConfig], vision: Version) -> LatentReplay:
     """Return the experience that is learnt from in this iteration, with the latents of `vision`."""
     rollouts = ctx.rollouts()
     batches = [list(episodes_of(version, observed=False)) for version in rollouts]
