@@ -188,14 +188,13 @@ LEARNER = (
     *PPO,
     Metric("units", "frames", "", "environment steps (frames) collected for training"),
 )
+_AS_ROLLOUTS = (
+    "rewarded_fraction", "reward_rms", "truncations_environment", "truncations_frames", "truncations_unrewarded",
+)  # fmt: skip
 #: Of PPO on what V and M make of real episodes, which are stored as a rollout's.
 FEATURES_LEARNER = (
     *LEARNER,
-    *(
-        metric
-        for metric in ROLLOUT
-        if metric.name in ("rewarded_fraction", "reward_rms") or "truncations" in metric.name
-    ),
+    *(metric for metric in ROLLOUT if metric.name in _AS_ROLLOUTS),
     *(metric for metric in CONTROLLER if metric.name == "gamma"),
 )
 EVALUATE_WITHOUT_MODEL = (*SCORES, *_confirmed(SCORES))
