@@ -420,7 +420,8 @@ def test_a_fork_may_change_how_it_learns_but_not_its_network_nor_its_pipeline(fi
 def test_the_settings_of_a_pipeline_are_what_all_have_and_what_it_brings():
     groups = {name: {text.partition(".")[0] for text in settings(build_config("laptop", {"pipeline": name}))}
               for name in pipelines.PIPELINES.own}  # fmt: skip
-    brought = {"world-model": {"rollout", "vision", "memory", "dream", "controller"}, "vanilla-ppo": {"ppo"}}
+    seen = {"rollout", "vision", "memory", "controller"}
+    brought = {"world-model": seen | {"dream"}, "vanilla-ppo": {"ppo"}, "ppo-features": seen}
     assert {name: own - set(RunConfig.model_fields) for name, own in groups.items()} == brought
     assert all(set(RunConfig.model_fields) <= own for own in groups.values())
 
