@@ -21,7 +21,11 @@ def written(tmp_path_factory, twice):
     common = {name: group for name, group in tiny_config().items() if name in RunConfig.model_fields}
     goal = {"budget": {"goal": -1000.0, "iterations": 1}, "seed": 3, "threads": 1}
     stores = [("world-model", Store.open(twice.runs / "tiny"))]
-    for pipeline, layer in (("world-model", tiny_config()), ("vanilla-ppo", common)):
+    seen = common | {name: tiny_config()[name] for name in ("rollout", "vision", "memory")}
+    seen["rollout"] |= {"max_unrewarded": 50, "frames": 600}
+    layers = {"world-model": tiny_config(), "vanilla-ppo": common, "ppo-features": seen}
+    layers["world-model"]["controller"] |= {"curiosity": 0.1}
+    for pipeline, layer in layers.items():
         path = runs / f"{pipeline}.toml"
         path.write_text(to_toml(build_config("smoke", layer, goal, {"pipeline": pipeline})))
         done = wmloop("start", pipeline, "--config", path, "--progress", "none", runs=runs)

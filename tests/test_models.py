@@ -52,8 +52,18 @@ def test_the_linear_controller_has_867_parameters_beside_its_free_spread():
     assert count(actor) == 867 + 3
 
 
+def test_the_controller_of_ha_and_schmidhuber_with_a_hidden_layer_is_40_tanh_units_between_z_and_three_outputs():
+    actor = GaussianActor(32, 3, "hidden")
+    assert count(actor.trunk, actor.mean) == 32 * 40 + 40 + 40 * 3 + 3
+    z = torch.randn(6, 32)
+    inner, outer = actor.trunk[0], actor.mean
+    mean = torch.tanh(torch.tanh(z @ inner.weight.T + inner.bias) @ outer.weight.T + outer.bias)
+    torch.testing.assert_close(actor(z).mean, mean)
+    assert torch.equal(actor(z).log_std[0], actor(z).log_std[1])
+
+
 @pytest.mark.parametrize("critic", ["plain", "attention"])
-@pytest.mark.parametrize("actor", ["mlp", "linear"])
+@pytest.mark.parametrize("actor", ["mlp", "hidden", "linear"])
 @pytest.mark.parametrize("actions", [BoxActions([-1], [1]), DiscreteActions(3)])
 def test_a_controller_of_z_alone_does_not_see_the_hidden_state(actions, actor, critic):
     config = build_config("smoke", tiny_config(), {"controller": {"inputs": "z", "actor": actor, "critic": critic}})
@@ -280,7 +290,7 @@ def test_the_deterministic_action_is_the_mean_where_no_bound_is_near_and_keeps_i
     assert (low, high) == (pytest.approx(-1 + math.exp(-1.5) / math.sqrt(2 * math.pi)), pytest.approx(-low))
 
 
-@pytest.mark.parametrize("kind", ["mlp", "linear"])
+@pytest.mark.parametrize("kind", ["mlp", "hidden", "linear"])
 def test_the_actor_stays_inside_the_action_space_and_its_spread_inside_its_bounds(kind):
     policy = GaussianActor(10, 3, kind, (-3.0, 0.0))(torch.randn(100, 10) * 1000)
     assert policy.mean.abs().max() <= 1

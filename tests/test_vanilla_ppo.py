@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 from tests.commands import wmloop
+from tests.processes import ROOT
 from tests.test_interruptions import hashes, interrupt_until_done, timed_finish
 from tests.test_play import Script
 from tests.tiny_env import TINY_ID, tiny_config
@@ -44,6 +45,7 @@ from wmloop.serving.agent import Served
 from wmloop.serving.vanilla_ppo import fits
 from wmloop.spaces import BoxActions, DiscreteActions, PictureAndVector, Pixels, Vector
 from wmloop.store import Store
+from wmloop.training.real_waves import RealWave
 from wmloop.training.vanilla_ppo import batch
 from wmloop.training.weights import load, load_optimizer, save, save_optimizer
 from wmloop.view.screen import render
@@ -110,10 +112,10 @@ def test_what_is_learnt_from_is_what_the_agent_saw_and_sampled():
             noise = np.full((1, 2), 2.0, np.float32)  # some actions leave the box
             action, carry = agent.act(carry, frame[None], Exploration(noise, 0 * noise, np.ones(1, np.bool_)))
             assert np.abs(action).max() <= 1
-            actions.append(carry.action[0])
+            actions.append(carry.sampled[0])
             seen.append(carry.pictures[0])
         sampled.append(torch.stack(actions))
-    learnt = batch(episodes, sampled, actor, config)
+    learnt = batch(RealWave(episodes, sampled), actor, config)
     assert learnt.mask.sum(0).tolist() == [5, 3]
     real = learnt.mask.T.bool()
     assert np.array_equal(learnt.features[:-1].transpose(0, 1)[real].numpy(), np.stack(seen))
@@ -129,7 +131,7 @@ def test_in_a_batch_of_unequal_episodes_each_has_the_advantages_that_it_has_alon
     critic = PixelCritic(actor.trunk)
     episodes = [episode(6, True, 0), episode(3, True, 1), episode(4, False, 2)]
     actions = [torch.zeros(len(one), 2) for one in episodes]
-    together = batch(episodes, actions, actor, config)
+    together = batch(RealWave(episodes, actions), actor, config)
 
     def advantages(learnt):
         with torch.no_grad():
@@ -137,13 +139,51 @@ def test_in_a_batch_of_unequal_episodes_each_has_the_advantages_that_it_has_alon
         return ppo.gae(learnt.reward, learnt.continues, value[:-1], value[-1], 0.9, 0.8)[0]
 
     for n, one in enumerate(episodes):
-        alone = batch([one], [actions[n]], actor, config)
+        alone = batch(RealWave([one], [actions[n]]), actor, config)
         torch.testing.assert_close(advantages(together)[-len(one) :, n], advantages(alone)[:, 0])
         torch.testing.assert_close(alone.reward[:, 0], torch.from_numpy(one.rewards) / 2)
     with torch.no_grad():  # the last advantage in words: only the truncated one's includes a value to come
         value = critic(together.features)
     last = together.reward[-1] - value[-2] + 0.9 * value[-1] * torch.tensor([0.0, 0.0, 1.0])
     torch.testing.assert_close(advantages(together)[-1], last)
+
+
+def test_rewards_are_learnt_with_an_offset_and_in_a_unit():
+    config = with_settings(tiny(), {"ppo": {"reward_offset": 8.0, "reward_scale": 4.0}})
+    one, actor = episode(4, True, 0), PixelActor(1, 2)
+    learnt = batch(RealWave([one], [torch.zeros(4, 2)]), actor, config)
+    torch.testing.assert_close(learnt.reward[:, 0], torch.from_numpy((one.rewards + 8) / 4))
+
+
+def test_an_untrained_policy_does_what_it_is_told_to_begin_with_on_average():
+    actions = BoxActions([-1, 0], [1, 1])
+    actor = PixelActor(1, 2)
+    actor.init_mean(torch.from_numpy(actions.encode(np.array([0.5, 0.25]))))
+    mean = actor(torch.zeros(3, 1, 64, 64, dtype=torch.uint8)).mean
+    torch.testing.assert_close(torch.from_numpy(actions.decode(mean.detach().numpy())), torch.tensor([[0.5, 0.25]] * 3))
+    assert fits(tiny(ppo={"initial_action": [0.5, 0.25]}), actions, Pixels(64, 64, 3)) is None
+    with pytest.raises(UsageError, match=r"ppo.initial_action has 1 numbers, and actions of .* have 2"):
+        fits(tiny(ppo={"initial_action": [0.5]}), actions, Pixels(64, 64, 3))
+
+
+def test_an_update_has_as_many_episodes_as_it_is_told_but_one_in_each_environment_at_most(tmp_path):
+    for asked, given in ((1, 1), (5, 2)):
+        config = tiny(ppo={"episodes_per_update": asked, "updates": 3}, budget={"iterations": 1})
+        store = Store.create(tmp_path, f"run-{asked}", to_toml(config), {})
+        with store.lock():
+            assert loop.run(store, config, VANILLA_PPO, CPU, lambda event: None, lambda: False) == "iterations"
+        assert store.version(0, "learner").metrics["episodes"] == 3 * given
+
+
+def test_the_published_settings_are_those_of_the_published_program_and_carracings_repair_them():
+    told = from_toml((ROOT / "studies" / "settings" / "vanilla-ppo-published.toml").read_text(), "published")
+    published, repaired = build_config("laptop", told), build_config("laptop", {"pipeline": "vanilla-ppo"})
+    ppo_then, ppo_now = published.ppo, repaired.ppo
+    assert (ppo_then.gamma, ppo_then.gae_lambda, ppo_then.clip_coef, ppo_then.stack) == (0.95, 0.1, 0.1, 1)
+    assert (ppo_then.learning_rate, ppo_then.update_epochs, ppo_then.minibatch_size) == (3e-4, 5, 5)
+    assert (ppo_then.reward_offset, ppo_then.reward_scale, ppo_then.log_std_bounds) == (8, 8, (0, 0))
+    assert (published.env.action_repeat, published.env.crop) == (1, (0, 64, 0, 96))
+    assert (repaired.env.action_repeat, ppo_now.stack, ppo_now.reward_offset) == (4, 4, 0)
 
 
 def test_weights_and_a_state_of_other_networks_are_refused_with_the_file_that_holds_them(tmp_path):
@@ -380,7 +420,8 @@ def test_a_fork_may_change_how_it_learns_but_not_its_network_nor_its_pipeline(fi
 def test_the_settings_of_a_pipeline_are_what_all_have_and_what_it_brings():
     groups = {name: {text.partition(".")[0] for text in settings(build_config("laptop", {"pipeline": name}))}
               for name in pipelines.PIPELINES.own}  # fmt: skip
-    brought = {"world-model": {"rollout", "vision", "memory", "dream", "controller"}, "vanilla-ppo": {"ppo"}}
+    seen = {"rollout", "vision", "memory", "controller"}
+    brought = {"world-model": seen | {"dream"}, "vanilla-ppo": {"ppo"}, "ppo-features": seen}
     assert {name: own - set(RunConfig.model_fields) for name, own in groups.items()} == brought
     assert all(set(RunConfig.model_fields) <= own for own in groups.values())
 

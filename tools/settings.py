@@ -36,7 +36,7 @@ An *agent step* (in names: `decisions`) is one action of the policy, repeated fo
 measured: no run with them was ever finished.
 """
 #: What the settings of another pipeline are.
-OWN = "It has the settings above of every run, `budget`, `env`, `evaluate` and `store`, and its own:"
+OWN = "It has the settings above of every run{shared}, and its own, or those that differ:"
 
 
 def page() -> str:
@@ -44,9 +44,14 @@ def page() -> str:
     known = explain()
     lines = [HEAD, *_tables(known)]
     for pipeline in PIPELINES.own:
-        own = [setting for setting in explain(pipeline=pipeline) if setting.name not in {told.name for told in known}]
+        mine = [setting for setting in explain(pipeline=pipeline) if setting.name != "pipeline"]
+        own = [setting for setting in mine if setting not in known]
         if own:
-            lines += [f"\n## The pipeline `{pipeline}`\n\n{OWN}", *_tables(own, "#")]
+            shared = dict.fromkeys(
+                f"`{setting.name.partition('.')[0]}`" for setting in mine if setting in known and "." in setting.name
+            )
+            told = OWN.format(shared=f", of {', '.join(shared)}")
+            lines += [f"\n## The pipeline `{pipeline}`\n\n{told}", *_tables(own, "#")]
     return "\n".join(lines) + "\n"
 
 

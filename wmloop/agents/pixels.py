@@ -17,11 +17,11 @@ from wmloop.spaces import ActionSpec
 class Carry(NamedTuple):
     """What the agent carries from one decision to the next: what it saw, and what it did.
 
-    `pictures` (N, stack, H, W) uint8, the newest last; `action` (N, A) as it was sampled, unclipped.
+    `pictures` (N, stack, H, W) uint8, the newest last; `sampled` (N, A) is the action unclipped, as its probability needs it.
     """
 
     pictures: np.ndarray | None = None
-    action: Tensor | None = None
+    sampled: Tensor | None = None
 
 
 class PixelAgent:

@@ -18,10 +18,14 @@ from wmloop.spaces import ActionSpec
 
 
 class Carry(NamedTuple):
-    """What an agent carries from one decision to the next: where it was, and what it did there (N, A) as M reads it."""
+    """What an agent carries from one decision to the next: where it was, and what it did there (N, A) as M reads it.
+
+    `sampled` (N, A) is the same action as its probability needs it, before it was made one that can be executed.
+    """
 
     state: State | None = None
     action: Tensor | None = None
+    sampled: Tensor | None = None
 
 
 class WorldModelAgent(agent.Agent[Carry], Protocol):
@@ -65,8 +69,9 @@ class Agent:
         """
         state = self.world.observe(carry.state, carry.action, observations)
         policy: Policy = self.actor(state.features)
-        action = policy.mode()
+        action = sampled = policy.mode()
         if exploration is not None:
             noise, offset, explore = (torch.from_numpy(part).to(action.device) for part in exploration)
-            action = torch.where(explore.unsqueeze(1), policy.executed(policy.sample(noise) + offset), action)
-        return self.actions.decode(action.cpu().numpy()), Carry(state, action)
+            sampled = torch.where(explore.unsqueeze(1), policy.sample(noise) + offset, action)
+            action = torch.where(explore.unsqueeze(1), policy.executed(sampled), action)
+        return self.actions.decode(action.cpu().numpy()), Carry(state, action, sampled)

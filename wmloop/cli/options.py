@@ -81,7 +81,8 @@ PipelineOption = Annotated[
     str | None,
     typer.Option(
         metavar="PIPELINE",
-        help="What to train: world-model, vanilla-ppo (PPO in the real environment, for pictures and Box actions), or a"
+        help="What to train: world-model, vanilla-ppo (PPO in the real environment, for pictures and Box actions),"
+        " ppo-features (PPO in the real environment on what V and M make of it), or a"
         " pipeline of an installed package. Without it world-model.",
     ),
 ]

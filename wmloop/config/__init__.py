@@ -10,18 +10,20 @@ from wmloop.config.build import (
     with_settings,
 )
 from wmloop.config.catalogue import Setting, explain
-from wmloop.config.controller import ControllerConfig
+from wmloop.config.controller import ActorConfig, ActorCriticConfig, ControllerConfig
 from wmloop.config.dream import DreamConfig
 from wmloop.config.env import EnvConfig, RandomDriving
 from wmloop.config.memory import MemoryConfig
 from wmloop.config.part import settings
-from wmloop.config.rollout import RolloutConfig
+from wmloop.config.ppo_features import PPOFeaturesConfig, RealControllerConfig
+from wmloop.config.rollout import CollectionConfig, RolloutConfig
 from wmloop.config.run import RunConfig
 from wmloop.config.vanilla_ppo import PPOConfig, VanillaPPOConfig
-from wmloop.config.world_model import WorldModelConfig
+from wmloop.config.world_model import VisionMemoryConfig, WorldModelConfig
 
 __all__ = [
-    "BASIS", "ControllerConfig", "DreamConfig", "EnvConfig", "MemoryConfig", "PPOConfig", "RandomDriving", "RolloutConfig",
-    "RunConfig", "Setting", "VanillaPPOConfig", "WorldModelConfig", "beside_preset", "build_config", "changed_on_resume",
-    "changed_settings", "explain", "preset_of", "settings", "with_settings",
+    "BASIS", "ActorConfig", "ActorCriticConfig", "CollectionConfig", "ControllerConfig", "DreamConfig", "EnvConfig",
+    "MemoryConfig", "PPOConfig", "PPOFeaturesConfig", "RandomDriving", "RealControllerConfig", "RolloutConfig", "RunConfig",
+    "Setting", "VanillaPPOConfig", "VisionMemoryConfig", "WorldModelConfig", "beside_preset", "build_config",
+    "changed_on_resume", "changed_settings", "explain", "preset_of", "settings", "with_settings",
 ]  # fmt: skip

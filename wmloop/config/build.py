@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from wmloop.config.env import EnvConfig
 from wmloop.config.faults import explain_fault, name_of, reason_of, shown
-from wmloop.config.part import settings
+from wmloop.config.part import Part, settings
 from wmloop.config.presets import PRESETS, profile
 from wmloop.config.run import RunConfig
 from wmloop.errors import RenamedWarning, UsageError, nearest
@@ -67,9 +67,26 @@ def kind_of(layers: Sequence[Mapping[str, Any]]) -> type[RunConfig]:
 def applying(layer: Mapping[str, Any], kind: type[RunConfig]) -> dict[str, Any]:
     """Return what of a layer of wmloop's own a kind of run has: such a layer holds groups of several pipelines.
 
-    A group of another's pipeline that has the name of one of ours is not ours, and none of its settings are meant.
+    A group of another's pipeline that has the name of one of ours is not ours, and none of its settings are meant. Groups
+    of one name that two of ours have may differ, too: each takes the settings that it has.
     """
-    return {name: value for name, value in layer.items() if name in kind.model_fields and _is_ours(name, kind)}
+    ours = {name: value for name, value in layer.items() if name in kind.model_fields and _is_ours(name, kind)}
+    return {name: _had(value, name, kind) for name, value in ours.items()}
+
+
+def _had(group: Any, name: str, kind: type[RunConfig]) -> Any:
+    """Return of the values of a group those that a kind of run has, and those that none of our own pipelines has."""
+    if not isinstance(group, Mapping):
+        return group
+    there = {known: _fields(known, name) for known in (kind, *_kinds(PIPELINES.own))}
+    others = set().union(*there.values()) - there[kind]
+    return {key: value for key, value in group.items() if key not in others}
+
+
+def _fields(kind: type[RunConfig], name: str) -> set[str]:
+    """Return the names of the settings in a group of a kind of run; none where it has no such group."""
+    part = kind.model_fields[name].annotation if name in kind.model_fields else None
+    return set(part.model_fields) if isinstance(part, type) and issubclass(part, Part) else set()
 
 
 def _is_ours(name: str, kind: type[RunConfig]) -> bool:

@@ -1,4 +1,4 @@
-"""C's settings, and PPO's."""
+"""C's settings, those of its policy and of the PPO that trains it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,16 @@ from pydantic import AfterValidator, Field
 from wmloop.config.part import Count, Factor, Number, Part, Positive, Share, Size, Weight, Whole, ascending
 
 
-class ControllerConfig(Part):
-    """C and the PPO that trains it, only inside the dream."""
+class ActorConfig(Part):
+    """C's policy, whatever trains it."""
 
     actor: Annotated[
-        Literal["mlp", "linear"],
+        Literal["mlp", "hidden", "linear"],
         Field(
             description="policy network on (z, h). mlp: hidden layers of 256, 256, 128 and 64 units; linear: no"
-            " hidden layer, as in Ha and Schmidhuber 2018"
+            " hidden layer, as in Ha and Schmidhuber 2018; hidden: one of 40 tanh units, as in theirs with a hidden layer"
         ),
     ] = "mlp"
-    critic: Annotated[
-        Literal["plain", "attention"],
-        Field(
-            description="value network on (z, h). plain: an MLP; attention: attention over parts of (z, h), then an MLP"
-        ),
-    ] = "plain"
     inputs: Annotated[
         Literal["z and h", "z"],
         Field(
@@ -32,17 +26,22 @@ class ControllerConfig(Part):
             " hidden state: the world model is then only what the policy is trained in (Ha and Schmidhuber 2018: V model only)"
         ),
     ] = "z and h"
-    initial_updates: Annotated[
-        Whole,
-        Field(description="PPO updates in iteration 0 of the run; each learns from one new batch of imagined episodes"),
-    ] = 60
-    updates: Annotated[Whole, Field(description="PPO updates in each later iteration of the run")] = 50
-    update_epochs: Annotated[Count, Field(description="passes over each batch of imagined episodes")] = 3
-    minibatch_size: Annotated[Size, Field(description="imagined agent steps per gradient step")] = 2048
-    learning_rate: Annotated[
-        Positive,
-        Field(description="Adam's learning rate; linear warm-up, then cosine decay to a tenth, in each iteration"),
-    ] = 3e-4
+    log_std_bounds: Annotated[
+        tuple[Annotated[Number, Field(ge=-20, le=10)], Annotated[Number, Field(ge=-20, le=10)]],
+        AfterValidator(ascending),
+        Field(description="smallest and largest log standard deviation of the policy's actions"),
+    ] = (-3.0, 0.0)
+
+
+class ActorCriticConfig(ActorConfig):
+    """C, its critic, and what PPO is told of them, wherever it trains them."""
+
+    critic: Annotated[
+        Literal["plain", "attention"],
+        Field(
+            description="value network on (z, h). plain: an MLP; attention: attention over parts of (z, h), then an MLP"
+        ),
+    ] = "plain"
     gamma: Annotated[Factor, Field(description="discount per agent step")] = 0.98
     plateau_gamma: Annotated[
         Factor | None,
@@ -65,6 +64,22 @@ class ControllerConfig(Part):
             " further in this PPO update; the value function still is"
         ),
     ] = 0.045
+
+
+class ControllerConfig(ActorCriticConfig):
+    """C and the PPO that trains it, only inside the dream."""
+
+    initial_updates: Annotated[
+        Whole,
+        Field(description="PPO updates in iteration 0 of the run; each learns from one new batch of imagined episodes"),
+    ] = 60
+    updates: Annotated[Whole, Field(description="PPO updates in each later iteration of the run")] = 50
+    update_epochs: Annotated[Count, Field(description="passes over each batch of imagined episodes")] = 3
+    minibatch_size: Annotated[Size, Field(description="imagined agent steps per gradient step")] = 2048
+    learning_rate: Annotated[
+        Positive,
+        Field(description="Adam's learning rate; linear warm-up, then cosine decay to a tenth, in each iteration"),
+    ] = 3e-4
     ref_kl_coef: Annotated[
         Weight,
         Field(
@@ -72,8 +87,11 @@ class ControllerConfig(Part):
             " began with"
         ),
     ] = 0.03
-    log_std_bounds: Annotated[
-        tuple[Annotated[Number, Field(ge=-20, le=10)], Annotated[Number, Field(ge=-20, le=10)]],
-        AfterValidator(ascending),
-        Field(description="smallest and largest log standard deviation of the policy's actions"),
-    ] = (-3.0, 0.0)
+    curiosity: Annotated[
+        Weight,
+        Field(
+            description="weight of a reward for exploring: M's loss on each latent that a dream draws (negative log-likelihood"
+            " at the dream's temperature), with mean 0 and standard deviation 1 over a batch; rewards are in units of"
+            " memory.reward_scale. The policy is trained on it; scores and predicted returns are without it (0: none)"
+        ),
+    ] = 0.0

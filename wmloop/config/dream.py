@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from wmloop.config.part import Part, Positive, Size, Whole
 
@@ -31,3 +31,22 @@ class DreamConfig(Part):
             " has seen too little (except in episodes that are no longer)"
         ),
     ] = 0
+    rewards: Annotated[
+        Literal["predicted", "recorded"],
+        Field(
+            description="what an imagined agent step pays. predicted: what M predicts; recorded: what was really paid at the"
+            " moment that the imagined episode begins at, whatever the policy does there, so that M needs no reward head (an"
+            " ablation). Only the first agent step is known then, so it takes horizon=1"
+        ),
+    ] = "predicted"
+
+    @field_validator("rewards")
+    @classmethod
+    def _known(cls, rewards: str, info: ValidationInfo) -> str:
+        """Refuse recorded rewards where a dream goes on beyond the step that is recorded."""
+        if rewards == "recorded" and info.data.get("horizon", 1) != 1:
+            raise ValueError(
+                f"what was recorded is known of the first agent step alone, and dreams have {info.data['horizon']}: it takes"
+                " dream.horizon=1"
+            )
+        return rewards

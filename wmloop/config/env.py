@@ -190,7 +190,8 @@ class EnvConfig(Part):
         RandomDriving, Field(description="the random policy that collects the episodes of iteration 0")
     ] = RandomDriving()
     num_envs: Annotated[
-        Size, Field(le=10_000, description="parallel environments; in vanilla-ppo also the episodes of each PPO update")
+        Size,
+        Field(le=10_000, description="parallel environments; in vanilla-ppo also the most episodes of a PPO update"),
     ] = 20
     engine: Annotated[
         Word,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from wmloop.config.part import Count, Factor, Number, Part, Positive, Size, Weight, Whole
+from wmloop.config.part import Factor, Number, Part, Positive, Size, Weight, Whole
 
 
 class MemoryConfig(Part):
@@ -21,7 +21,9 @@ class MemoryConfig(Part):
         Field(description="Adam's learning rate; linear warm-up, then cosine decay to a tenth, in each iteration"),
     ] = 2e-3
     beta2: Annotated[Weight, Field(lt=1, description="Adam's beta2")] = 0.95
-    initial_steps: Annotated[Count, Field(description="gradient steps in iteration 0")] = 800
+    initial_steps: Annotated[
+        Whole, Field(description="gradient steps in iteration 0 (0, with train_steps=0: M's weights stay random)")
+    ] = 800
     train_steps: Annotated[
         Whole, Field(description="gradient steps in iteration 1; steps_growth says how many later ones have")
     ] = 1000
@@ -54,7 +56,13 @@ class MemoryConfig(Part):
             " stay as they are)"
         ),
     ] = None
-    reward_weight: Annotated[Weight, Field(description="weight of the reward loss (squared error)")] = 2.0
+    reward_weight: Annotated[
+        Weight,
+        Field(
+            description="weight of the reward loss (squared error) (0: M learns no rewards; dreams then need"
+            " dream.rewards=recorded)"
+        ),
+    ] = 2.0
     terminated_weight: Annotated[
         Positive,
         Field(

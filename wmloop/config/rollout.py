@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field
 from wmloop.config.part import Count, Part, Share, Weight, ascending
 
 
-class RolloutConfig(Part):
-    """What is collected in reality before each round of learning."""
+class CollectionConfig(Part):
+    """What is collected in reality, and how much of it is learnt from."""
 
     prefill: Annotated[
         tuple[tuple[Count, Count], ...],
@@ -38,6 +38,11 @@ class RolloutConfig(Part):
             " not in the random episodes of iteration 0, and not in evaluation"
         ),
     ] = None
+
+
+class RolloutConfig(CollectionConfig):
+    """What is collected in reality before each round of learning, and how it is explored."""
+
     deterministic_fraction: Annotated[
         Share, Field(description="fraction of the policy's episodes without exploration noise and perturbations")
     ] = 0.25

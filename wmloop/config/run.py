@@ -98,8 +98,9 @@ class RunConfig(Part):
     pipeline: Annotated[
         Word,
         Field(
-            description="what is trained, by name: world-model, or vanilla-ppo (PPO in the real environment; it takes pictures"
-            " and Box actions only); packages can add more"
+            description="what is trained, by name: world-model, vanilla-ppo (PPO in the real environment; it takes pictures"
+            " and Box actions only), or ppo-features (PPO in the real environment on V's and M's features); packages can add"
+            " more"
         ),
     ] = "world-model"
     seed: Annotated[

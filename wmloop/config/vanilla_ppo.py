@@ -16,10 +16,15 @@ class PPOConfig(Part):
     updates: Annotated[
         Count,
         Field(
-            description="PPO updates per iteration of the run; each collects one episode in every parallel"
-            " environment and learns from them"
+            description="PPO updates per iteration of the run; each collects episodes_per_update episodes and learns from them"
         ),
     ] = 8
+    episodes_per_update: Annotated[
+        Count | None,
+        Field(
+            description="episodes that each PPO update collects, at most one in every parallel environment (none: one in each)"
+        ),
+    ] = None
     max_unrewarded: Annotated[
         Count | None,
         Field(
@@ -30,7 +35,21 @@ class PPOConfig(Part):
     stack: Annotated[
         Size, Field(le=100, description="frame stacking: newest images that the network is given (Kuth et al. 2021: 1)")
     ] = 1
+    initial_action: Annotated[
+        tuple[Number, ...],
+        Field(
+            description="mean action of the untrained policy, a number for each action dimension, in the environment's units"
+            " (empty: the middle of each range)"
+        ),
+    ] = ()
     reward_scale: Annotated[Positive, Field(description="rewards are divided by this for training")] = 1.0
+    reward_offset: Annotated[
+        Number,
+        Field(
+            description="added to the reward of each agent step before that, for training (Kuth et al. 2021: 8, which pays for"
+            " every step that the episode lasts)"
+        ),
+    ] = 0.0
     update_epochs: Annotated[Count, Field(description="passes over each batch of episodes")] = 4
     minibatch_size: Annotated[Size, Field(description="agent steps per gradient step")] = 256
     learning_rate: Annotated[Positive, Field(description="Adam's learning rate")] = 3e-4

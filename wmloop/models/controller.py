@@ -14,21 +14,29 @@ from wmloop.models.mixed import Layers
 from wmloop.models.policies import Categorical, ClippedGaussian
 
 #: What lies below an actor's heads.
-Kind = Literal["mlp", "linear"]
+Kind = Literal["mlp", "hidden", "linear"]
 
 
 class Actor(nn.Module):
     """Map features [z, h] (B, Z + D), or the first `inputs` of them, to a policy.
 
     These are the layers below the heads, which are those of a kind of actions. `mlp` is that of Kuth et al. 2021,
-    288-256-256-128-64; `linear` is HS18's, which has none.
+    288-256-256-128-64; `linear` is HS18's, which has none; `hidden` is HS18's with one hidden layer, of 40 tanh units.
     """
+
+    _HIDDEN = 40
 
     def __init__(self, inputs: int, kind: Kind) -> None:
         super().__init__()
-        trunk, width = (_mlp(inputs, 256, 256, 128, 64), 64) if kind == "mlp" else (nn.Identity(), inputs)
-        self.trunk: nn.Module = trunk
-        self.inputs, self.width = inputs, width
+        self.trunk: nn.Module
+        match kind:
+            case "mlp":
+                self.trunk, self.width = _mlp(inputs, 256, 256, 128, 64), 64
+            case "hidden":
+                self.trunk, self.width = Layers(_linear(inputs, self._HIDDEN, 1.0), nn.Tanh()), self._HIDDEN
+            case "linear":
+                self.trunk, self.width = nn.Identity(), inputs
+        self.inputs = inputs
 
     def init_mean(self, action: Tensor) -> None:
         """Let the untrained policy be near what was done so far, `action` (A,) on average."""
@@ -42,9 +50,9 @@ class Actor(nn.Module):
 class GaussianActor(Actor):
     """Map features to a clipped Gaussian over actions.
 
-    With two heads of 3 `mlp` has 181,318 parameters. `linear` has 867, and a free log standard deviation beside them so that
-    PPO can train it. The mean passes a tanh, so that it never leaves the action space; exploration noise on top is clipped
-    where the action is used, not here.
+    With two heads of 3 `mlp` has 181,318 parameters. `linear` has 867, and `hidden` on z alone 1,443; both have a free log
+    standard deviation beside them so that PPO can train them. The mean passes a tanh, so that it never leaves the action
+    space; exploration noise on top is clipped where the action is used, not here.
     """
 
     def __init__(
@@ -154,8 +162,12 @@ class _Constant(nn.Module):
 def _mlp(*widths: int) -> Layers:
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
-        linear = nn.Linear(inputs, outputs)
-        nn.init.orthogonal_(linear.weight, math.sqrt(2))
-        nn.init.zeros_(linear.bias)
-        layers += [linear, nn.ReLU()]
+        layers += [_linear(inputs, outputs, math.sqrt(2)), nn.ReLU()]
     return Layers(*layers)
+
+
+def _linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
+    linear = nn.Linear(inputs, outputs)
+    nn.init.orthogonal_(linear.weight, gain)
+    nn.init.zeros_(linear.bias)
+    return linear

@@ -52,3 +52,9 @@ class Kernel:
         outcome = torch.nn.functional.linear(torch.nn.functional.silu(shown, inplace=True), *self._outcome)
         done = done_probability(outcome[:, 2], self.done_weight)
         return State(torch.cat([z, h], -1), c), Outcome(outcome[:, 0], outcome[:, 1], done)
+
+    @torch.no_grad()
+    def surprise(self, features: Tensor) -> Tensor:
+        """Return M's loss on the z of imagined features (..., Z + D), nats per latent dimension (...,), at its temperature."""
+        z, h = self.memory.split(features)
+        return -mixture.log_prob(mixture.tempered(self.memory.density(h), self.temperature), z).mean(-1)

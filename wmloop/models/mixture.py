@@ -66,6 +66,12 @@ def sample(mixture: Mixture, uniform: Tensor, normal: Tensor, temperature: float
     return mean + log_std.exp() * scale * normal
 
 
+def tempered(mixture: Mixture, temperature: float) -> Mixture:
+    """Return the mixture that `sample` draws from at a temperature."""
+    below = mixture.logits - mixture.logits.amax(-2, keepdim=True)
+    return Mixture(below / temperature, mixture.mean, mixture.log_std + 0.5 * math.log(temperature))
+
+
 def expected(mixture: Mixture) -> Tensor:
     """Return the mean over all components, (..., Z)."""
     return (torch.softmax(mixture.logits, -2) * mixture.mean).sum(-2)

@@ -56,6 +56,11 @@ class PixelActor(nn.Module):
                 head.weight.mul_(0.01)
                 head.bias.zero_()
 
+    def init_mean(self, action: Tensor) -> None:
+        """Let the untrained policy's mean be near `action` (A,), at most 0.8 towards a bound."""
+        with torch.no_grad():
+            self.mean.bias.copy_(torch.atanh(action.clamp(-0.8, 0.8)))
+
     def forward(self, pictures: Tensor) -> ClippedGaussian:
         """Return the policy for pictures (..., stack, 64, 64) uint8."""
         x = self.trunk(pictures)

@@ -71,6 +71,14 @@ class Imagination(Protocol):
         """
 
 
+@runtime_checkable
+class TellsSurprise(Protocol):
+    """What an imagination may tell besides: how little the world model expected what it imagined."""
+
+    def surprise(self, features: Tensor) -> Tensor:
+        """Return the world model's loss (...,) on what imagined states show, whose features (..., F) these are."""
+
+
 class WorldModel(Protocol):
     """A world model put to use: its weights stay as they are. Actions are as it reads them, (N, A) (see spaces.ActionSpec)."""
 

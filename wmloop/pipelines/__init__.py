@@ -14,6 +14,7 @@ PIPELINES = Registry(
     {
         "world-model": "wmloop.pipelines.world_model:WORLD_MODEL",
         "vanilla-ppo": "wmloop.pipelines.vanilla_ppo:VANILLA_PPO",
+        "ppo-features": "wmloop.pipelines.ppo_features:PPO_FEATURES",
     },
 )
 

@@ -148,6 +148,8 @@ CONTROLLER = (
            " agent is judged by `score`"),
     Metric("dream_terminated_fraction", _SHARE, "", "expected fraction of dreams that terminate before their horizon"),
     *PPO,
+    Metric("surprise", "nats per latent dimension", "", "M's mean loss on what it dreams, where `controller.curiosity` pays for"
+           " it: how uncertain M is where C goes", "falls as M learns, and rises where C seeks what M does not know"),
     Metric("temperature", "factor", "", "`dream.temperature` that was used"),
     Metric("gamma", "factor per agent step", "", "discount that was used: `controller.gamma`, or"
            " `controller.plateau_gamma`"),
@@ -185,5 +187,14 @@ LEARNER = (
     Metric("score", _REWARD, "higher", "mean return of the collected episodes, with exploration"),
     *PPO,
     Metric("units", "frames", "", "environment steps (frames) collected for training"),
+)
+_AS_ROLLOUTS = (
+    "rewarded_fraction", "reward_rms", "truncations_environment", "truncations_frames", "truncations_unrewarded",
+)  # fmt: skip
+#: Of PPO on what V and M make of real episodes, which are stored as a rollout's.
+FEATURES_LEARNER = (
+    *LEARNER,
+    *(metric for metric in ROLLOUT if metric.name in _AS_ROLLOUTS),
+    *(metric for metric in CONTROLLER if metric.name == "gamma"),
 )
 EVALUATE_WITHOUT_MODEL = (*SCORES, *_confirmed(SCORES))

@@ -34,6 +34,11 @@ def fits(config: VanillaPPOConfig, actions: ActionSpec, observations: Observatio
             f"the environment {config.env.id!r} {' and '.join(wrong)}, and the pipeline vanilla-ppo takes only pictures and Box"
             f" actions: train in it with --pipeline world-model{instead}"
         )
+    if len(first := config.ppo.initial_action) not in (0, actions.size):
+        raise UsageError(
+            f"ppo.initial_action has {len(first)} numbers, and actions of {config.env.id!r} have {actions.size}: give it as"
+            " many, or none"
+        )
 
 
 def accept(config: VanillaPPOConfig, actions: ActionSpec | None, parts: Mapping[str, Arrays]) -> None:

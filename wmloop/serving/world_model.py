@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import torch
 
 from wmloop.agents.world_model import Agent
-from wmloop.config import WorldModelConfig
+from wmloop.config import VisionMemoryConfig, WorldModelConfig
+from wmloop.errors import UsageError
 from wmloop.models.encoder import parts_of
 from wmloop.models.memory import actions_of
 from wmloop.models.networks import new_actor, new_critic, new_memory, new_vision, world_model
 from wmloop.models.state import Arrays, load_module
-from wmloop.spaces import ActionSpec, BoxActions
+from wmloop.spaces import ActionSpec, BoxActions, ObservationSpec
 from wmloop.store import Version
 from wmloop.training.weights import has, stored
 from wmloop.training.weights import load as weights
@@ -20,7 +21,20 @@ from wmloop.training.weights import load as weights
 _CRITIC = "critic"
 
 
-def accept(config: WorldModelConfig, actions: ActionSpec | None, parts: Mapping[str, Arrays]) -> None:
+def fits(config: WorldModelConfig, actions: ActionSpec, observations: ObservationSpec) -> None:
+    """Refuse settings that contradict one another; any environment will do.
+
+    Raises:
+        UsageError: C would learn from rewards that M does not learn.
+    """
+    if config.dream.rewards == "predicted" and not config.memory.reward_weight:
+        raise UsageError(
+            "with memory.reward_weight=0 the world model learns no rewards, and the policy would learn from what it says of"
+            " them: add --set dream.rewards=recorded --set dream.horizon=1, or give memory.reward_weight a value above 0"
+        )
+
+
+def accept(config: VisionMemoryConfig, actions: ActionSpec | None, parts: Mapping[str, Arrays]) -> None:
     """Refuse tensors that are not those of V, M and C's actor as configured, by names, dtypes and shapes.
 
     An agent of earlier days does not tell what `actions` it takes: so many dimensions as its M reads.
@@ -41,7 +55,7 @@ def accept(config: WorldModelConfig, actions: ActionSpec | None, parts: Mapping[
 
 
 def load(
-    config: WorldModelConfig,
+    config: VisionMemoryConfig,
     actions: ActionSpec,
     device: torch.device,
     vision: Version,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from wmloop.config import WorldModelConfig
+from wmloop.config import VisionMemoryConfig
 from wmloop.learn.optim import adam, clipped_step, warmup_decay
 from wmloop.models.mixed import enable_autocast
 from wmloop.models.networks import new_memory
@@ -17,7 +17,7 @@ from wmloop.training.weights import load, save
 
 
 def run(
-    ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version, memory: Version | None = None
+    ctx: StageContext[VisionMemoryConfig], rollout: Version, vision: Version, memory: Version | None = None
 ) -> dict[str, float]:
     """Train M; write `model`."""
     config = ctx.config.memory

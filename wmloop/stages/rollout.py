@@ -11,11 +11,8 @@ from wmloop.episodes import pack
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.driving import PolicyRollout, Prefill, Ticker
-from wmloop.training.rollouts import record_spaces, shard_file
+from wmloop.training.rollouts import BYTES_A_DECISION, record_spaces, shard_file
 from wmloop.training.tally import Tally, summarise, summary_file
-
-#: A little more than a compressed picture of a drawn world takes on the disk.
-_BYTES_A_DECISION = 2048
 
 
 def run(ctx: StageContext[WorldModelConfig], **parts: Version) -> dict[str, float]:
@@ -31,7 +28,7 @@ def run(ctx: StageContext[WorldModelConfig], **parts: Version) -> dict[str, floa
     with make_envs(config.env, config.env.num_envs, collected.max_unrewarded, ctx.output) as pool:
         drive = collected.driver(pool)
         ctx.begin(goal)
-        ctx.draft.require_space(goal // config.env.action_repeat * _BYTES_A_DECISION)
+        ctx.draft.require_space(goal // config.env.action_repeat * BYTES_A_DECISION)
         for number in count():
             wave = collected.wave(tally)
             if not wave:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
-from wmloop.config import WorldModelConfig
+from wmloop.config import VisionMemoryConfig
 from wmloop.learn.optim import adam, clipped_step, warmup_decay
 from wmloop.models.encoder import AnyEncoder
 from wmloop.models.networks import new_vision, parts_seen
@@ -29,15 +29,16 @@ from wmloop.training.weights import has, load, save
 _SHOW_EVERY = 50
 
 
-def run(ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version | None = None) -> dict[str, float]:
+def run(ctx: StageContext[VisionMemoryConfig], rollout: Version, vision: Version | None = None) -> dict[str, float]:
     """Train or freeze V as configured; write `model`, `foretaste`, and `latents-NNNN` for each iteration's episodes."""
     rollouts, seen = ctx.rollouts(), parts_seen(observations_of(rollout))
+    newest = rollouts[-1]
     torch.manual_seed(ctx.seed("init"))
     net = new_vision(ctx.config, ctx.device, seen)
     if vision is None:
         net.look(map(torch.from_numpy, batches(episodes_of(rollouts[0]))))
     if not net.pictures:
-        return _see_vectors(ctx, net, rollouts, rollout, vision)
+        return _see_vectors(ctx, net, rollouts, newest, vision)
     foretaste = RewardPredictor(ctx.config.vision.latent_size, AHEAD).to(ctx.device)
     if vision:
         load(net, vision)
@@ -47,15 +48,15 @@ def run(ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version |
     if images:
         metrics = _train(ctx, net, foretaste, rollouts, max(1, images // ctx.config.vision.batch_size))
     else:
-        ctx.begin(int(rollout.metrics["decisions"]))
+        ctx.begin(int(newest.metrics["decisions"]))
     see_rollouts(ctx, net, rollouts, None if images else vision)
     save(net, ctx.draft)
     save(foretaste, ctx.draft, "foretaste")
-    return metrics | {"finetuned": float(images > 0), "newest_recon_loss": reconstruction.error(net, rollout)}
+    return metrics | {"finetuned": float(images > 0), "newest_recon_loss": reconstruction.error(net, newest)}
 
 
 def _see_vectors(
-    ctx: StageContext[WorldModelConfig],
+    ctx: StageContext[VisionMemoryConfig],
     net: AnyEncoder,
     rollouts: Sequence[Version],
     newest: Version,
@@ -70,7 +71,7 @@ def _see_vectors(
 
 
 def _train(
-    ctx: StageContext[WorldModelConfig],
+    ctx: StageContext[VisionMemoryConfig],
     net: AnyEncoder,
     foretaste: RewardPredictor,
     rollouts: Sequence[Version],

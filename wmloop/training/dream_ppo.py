@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from wmloop.config import WorldModelConfig
 from wmloop.dreams import DreamBatch, Noise, rollout
+from wmloop.errors import UsageError
 from wmloop.graphs import CapturedGraph
 from wmloop.learn import ppo
+from wmloop.learn.batch import Batch
 from wmloop.models.controller import Actor
-from wmloop.models.world_model import Imagination, State
+from wmloop.models.world_model import Imagination, State, TellsSurprise
 from wmloop.training.context import StageContext
 from wmloop.training.experience import LatentReplay
 from wmloop.training.starts import sample_starts
@@ -28,27 +30,60 @@ class DreamPPO:
 
     def __init__(
         self, imagination: Imagination, actor: Actor, critic: nn.Module, optimizer: torch.optim.Optimizer,
-        settings: ppo.Settings,
+        settings: ppo.Settings, curiosity: float = 0.0,
     ) -> None:  # fmt: skip
-        """Dream in `imagination`; the optimizer has the parameters of both networks."""
+        """Dream in `imagination`; the optimizer has the parameters of both networks.
+
+        `curiosity` is the weight of a reward for exploring: the world model's loss on what it imagines, whose sign is
+        flipped for the actor (HS18, iterative training procedure; Schmidhuber 1991). In a dream what comes is drawn from the
+        model itself, so this is the loss that it expects of itself: the real one where it is calibrated.
+
+        Raises:
+            UsageError: curiosity is asked for, and the imagination does not tell its surprise.
+        """
+        if curiosity and not isinstance(imagination, TellsSurprise):
+            raise UsageError(
+                f"controller.curiosity asks for the surprise in a dream, which {type(imagination).__name__} does not tell: see"
+                " wmloop.models.world_model.TellsSurprise"
+            )
+        self._curiosity = curiosity
         self._imagination, self._actor, self._critic = imagination, actor, critic
         self.noise_size = imagination.noise_size
         self._optimizer, self._settings = optimizer, settings
         self._reference = copy.deepcopy(actor).requires_grad_(False)
         self._dream = CapturedGraph(self._imagine)  # the weights of actor and world model stay where they are
 
-    def update(self, start: State, noise: Noise, shuffle: torch.Generator) -> tuple[DreamBatch, dict[str, float]]:
+    def update(
+        self, start: State, noise: Noise, shuffle: torch.Generator, paid: Tensor | None = None
+    ) -> tuple[DreamBatch, dict[str, float]]:
         """Dream from `start` (N) and learn from it; return the dreams, and PPO's metrics.
+
+        What `paid` (N,) tells takes the place of the rewards that the world model imagines of dreams of one step.
 
         Raises:
             DivergedError: as `ppo.update` does.
         """
         batch = self._dream(*start, *noise)
+        if paid is not None:
+            batch = batch._replace(reward=paid.unsqueeze(0), terminal_reward=paid.unsqueeze(0))
+        learnt, metrics = batch.learnable(), dict[str, float]()
+        if self._curiosity and isinstance(self._imagination, TellsSurprise):
+            surprise = self._imagination.surprise(batch.features[1:])
+            learnt, metrics = curious(learnt, surprise, self._curiosity), {"surprise": float(surprise.mean())}
         networks = (self._actor, self._critic, self._reference)
-        return batch, ppo.update(*networks, self._optimizer, batch.learnable(), self._settings, shuffle)
+        return batch, metrics | ppo.update(*networks, self._optimizer, learnt, self._settings, shuffle)
 
     def _imagine(self, features: Tensor, inner: Tensor, *noise: Tensor) -> DreamBatch:
         return rollout(self._imagination, self._actor, State(features, inner), Noise(*noise))
+
+
+def curious(batch: Batch, surprise: Tensor, weight: float) -> Batch:
+    """Return a batch whose rewards have `weight` times the `surprise` (T, N) besides, with mean 0 and standard deviation 1.
+
+    Each step counts in these with the probability that its episode comes to it.
+    """
+    flat = ppo.normalise(surprise.flatten(), batch.mask.flatten())
+    return batch._replace(reward=batch.reward + weight * flat.view_as(surprise))
 
 
 class DreamStep:
@@ -69,13 +104,21 @@ class DreamStep:
             DivergedError: as `ppo.update` does.
         """
         ctx, config = self._ctx, self._ctx.config
-        start = sample_starts(
-            self._experience, self._states, config.dream, config.memory.recency_decay, ctx.rng("branch", i)
-        )
+        start = self._sampled(self._states, i)
         noise = Noise.draw(
             config.dream.horizon, config.dream.num_dreams, self._learner.noise_size, self._experience.replay.spec.size,
             ctx.generator("dream", i),
         )  # fmt: skip
-        batch, metrics = self._learner.update(start, noise, ctx.generator("minibatches", i))
+        paid = None
+        if config.dream.rewards == "recorded":
+            rewards = self._experience.rewards.expand(len(self._experience.mu), -1)
+            paid = self._sampled(State(rewards, rewards), i).features
+        batch, metrics = self._learner.update(start, noise, ctx.generator("minibatches", i), paid)
         self._viewer.next(batch.features[:, 0], batch.action[:, 0])
         return metrics | batch.metrics(self._reward_scale)
+
+    def _sampled(self, moments: State, i: int) -> State:
+        """Return of what is known of all moments (S, R) that of those at which the dreams of step `i` begin (N)."""
+        dream, decay = self._ctx.config.dream, self._ctx.config.memory.recency_decay
+        rng = self._ctx.rng("branch", i)
+        return sample_starts(self._experience, moments, dream.num_dreams, dream.burn_in, decay, rng)

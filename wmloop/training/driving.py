@@ -15,7 +15,7 @@ from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import WorldModelAgent
 from wmloop.calibration.forecasts import forecast
 from wmloop.calibration.windows import ReturnForecast
-from wmloop.config import WorldModelConfig
+from wmloop.config import VisionMemoryConfig, WorldModelConfig
 from wmloop.envs import Envs
 from wmloop.episodes import Episode
 from wmloop.spaces import ObservationSpec
@@ -68,7 +68,7 @@ class Prefill:
 
     max_unrewarded = None
 
-    def __init__(self, ctx: StageContext[WorldModelConfig]) -> None:
+    def __init__(self, ctx: StageContext[VisionMemoryConfig]) -> None:
         self._ctx = ctx
         self.frames = decisions_of_first(ctx.config) * ctx.config.env.action_repeat
 

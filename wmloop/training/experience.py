@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.config import MemoryConfig, WorldModelConfig
+from wmloop.config import MemoryConfig, VisionMemoryConfig
 from wmloop.episodes import Replay
 from wmloop.models.memory import Memory, Targets
 from wmloop.models.world_model import State
@@ -40,16 +40,13 @@ class LatentReplay(NamedTuple):
 
     @classmethod
     def of(
-        cls, config: WorldModelConfig, replay: Replay, vision: Version, reward_scale: float, device: torch.device
+        cls, config: VisionMemoryConfig, replay: Replay, vision: Version, reward_scale: float, device: torch.device
     ) -> LatentReplay:
         """Bring the episodes of `replay` and their latents, stored with V, together."""
         mu, logvar = latents_of(vision)
         sides = (replay.actions, replay.spec.mirror(replay.actions, config.env.mirrored_actions))
         actions = np.stack(sides[: len(mu)])
-        rewards, floor = replay.rewards, config.memory.reward_min
-        if floor is not None:  # an end's own reward is the terminal head's business
-            rewards = np.where(replay.terminated > 0, rewards, np.maximum(rewards, floor))
-        rewards = rewards / reward_scale
+        rewards = floored(config, replay.rewards, replay.terminated > 0) / reward_scale
         arrays = (mu, np.exp(0.5 * logvar), actions, rewards, replay.terminated)
         mu_, std, actions_, rewards_, terminated = (torch.from_numpy(a.astype(np.float32)).to(device) for a in arrays)
         ends = np.flatnonzero(replay.terminated)
@@ -68,7 +65,13 @@ class LatentReplay(NamedTuple):
         return max(1.0, float(ends.double().square().mean().sqrt())) if len(ends) else 1.0
 
 
-def load_replay(ctx: StageContext[WorldModelConfig], vision: Version) -> LatentReplay:
+def floored(config: VisionMemoryConfig, rewards: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return rewards (R,) raised to the smallest that is learnt from, but not those of steps that end an episode (R,) bool."""
+    floor = config.memory.reward_min
+    return rewards if floor is None else np.where(ends, rewards, np.maximum(rewards, floor))
+
+
+def load_replay(ctx: StageContext[VisionMemoryConfig], vision: Version) -> LatentReplay:
     """Return the experience that is learnt from in this iteration, with the latents of `vision`."""
     rollouts = ctx.rollouts()
     batches = [list(episodes_of(version, observed=False)) for version in rollouts]

@@ -1,24 +1,36 @@
-"""Waves of real episodes that PPO learns from: in each an episode in every copy, driven by the current policy."""
+"""Waves of real episodes that PPO learns from, driven by the current policy, which explores in all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.agents.agent import Exploration
+from wmloop.agents.agent import Agent, Exploration
 from wmloop.agents.collector import UNLIMITED, EpisodeTask, drive, halves
-from wmloop.agents.pixels import Carry, PixelAgent
-from wmloop.config import VanillaPPOConfig
+from wmloop.config import RunConfig
 from wmloop.envs import Envs
 from wmloop.episodes import Episode
 from wmloop.errors import DivergedError, EnvironmentFailedError
+from wmloop.learn.batch import Batch
+from wmloop.learn.policy import Policy
 from wmloop.seeding import training_seed
 from wmloop.training.context import StageContext
 from wmloop.training.driving import Ticker
+
+Actor = Callable[[Tensor], Policy]
+"""features (..., F) -> the policy there."""
+
+
+class Carries(Protocol):
+    """What an agent carries from a decision whose policy PPO improves: the action (N, A) that was sampled, as it was."""
+
+    @property
+    def sampled(self) -> Tensor | None:
+        """Return it."""
 
 
 class RealWave(NamedTuple):
@@ -41,29 +53,35 @@ def wave_file(number: int) -> str:
     return f"wave-{number:04d}.json"
 
 
-def drive_wave(ctx: StageContext[VanillaPPOConfig], pool: Envs, agent: PixelAgent, number: int) -> RealWave:
-    """Drive the wave of a number, which says all of its chance.
+def drive_wave(
+    ctx: StageContext[RunConfig], pool: Envs, agent: Agent[Any], place: tuple[int, ...], count: int, tick: Ticker,
+    note: Callable[[range, Any], None] = lambda copies, carry: None,
+) -> RealWave:  # fmt: skip
+    """Drive the wave of a place in the stage, which says all of its chance: `count` episodes, at most one in every copy.
+
+    `tick` and `note` are as in `collector.drive`; what the agent carries tells the action that it sampled (see Carries).
 
     Raises:
         EnvironmentFailedError: also where it paid what is not finite: smaller steps of training would not mend it.
         Interrupted: the run is to stop.
     """
-    config, count, actions = ctx.config, pool.num_envs, pool.actions.size
-    wave = [EpisodeTask(training_seed(config.seed, ctx.iteration, "track", number, n), UNLIMITED) for n in range(count)]
-    agents = dict.fromkeys(halves(count), agent)
+    config, copies_of_all, actions = ctx.config, pool.num_envs, pool.actions.size
+    seeds = [training_seed(config.seed, ctx.iteration, "track", *place, n) for n in range(count)]
+    agents = dict.fromkeys(halves(copies_of_all), agent)
     sampled: dict[range, list[Tensor]] = {copies: [] for copies in agents}
 
     def explore(t: int, copies: range) -> Exploration:
-        noise = ctx.rng("noise", number, t).standard_normal((count, actions), np.float32)[copies.start :: copies.step]
+        noise = ctx.rng("noise", *place, t).standard_normal((copies_of_all, actions), np.float32)
+        noise = noise[copies.start :: copies.step]
         return Exploration(noise, np.zeros_like(noise), np.ones(len(noise), np.bool_))
 
-    def note(copies: range, carry: Carry) -> None:
-        assert carry.action is not None, "it has just decided"
-        sampled[copies].append(carry.action)
+    def take_in(copies: range, carry: Carries) -> None:
+        assert carry.sampled is not None, "it has just decided"
+        sampled[copies].append(carry.sampled)
+        note(copies, carry)
 
     try:
-        ticker = Ticker(ctx, pool.observations, number * count * config.env.most_frames)
-        episodes = drive(pool, wave, agents, ticker, explore, note)
+        episodes = drive(pool, [EpisodeTask(seed, UNLIMITED) for seed in seeds], agents, tick, explore, take_in)
     except DivergedError as error:
         raise EnvironmentFailedError(str(error)) from error
     taken = []
@@ -71,6 +89,31 @@ def drive_wave(ctx: StageContext[VanillaPPOConfig], pool: Envs, agent: PixelAgen
         copies = next(copies for copies in sampled if n in copies)
         taken.append(torch.stack([action[copies.index(n)] for action in sampled[copies][: len(episode)]]))
     return RealWave(episodes, taken)
+
+
+def aligned(wave: RealWave, features: Sequence[Tensor], rewards: Sequence[Tensor], actor: Actor) -> Batch:
+    """Return real episodes that `actor` drove as a batch to learn from.
+
+    These are what it saw in each, `features` (T+1, ...) with where the episode stopped, and what each was paid, (T,). They
+    end together in the last row, where a truncated episode bootstraps; before a shorter one begins its mask is 0.
+    """
+    episodes, longest, device = wave.episodes, max(map(len, wave.episodes)), wave.sampled[0].device
+    shape, kind = features[0].shape[1:], features[0].dtype
+    seen = torch.zeros(longest + 1, len(episodes), *shape, dtype=kind, device=features[0].device)
+    sampled = torch.zeros(longest, len(episodes), wave.sampled[0].shape[1], device=device)
+    reward, mask, continues = (torch.zeros(longest, len(episodes)) for _ in range(3))
+    continues += 1
+    for n, (episode, action) in enumerate(zip(episodes, wave.sampled, strict=True)):
+        begun = longest - len(episode)
+        seen[begun:, n] = features[n]
+        sampled[begun:, n] = action
+        reward[begun:, n] = rewards[n]
+        mask[begun:, n] = 1
+        continues[-1, n] = float(not episode.terminated)
+    seen = seen.to(device)
+    with torch.no_grad():
+        logprob = actor(seen[:-1]).logprob(sampled)
+    return Batch(seen, sampled, logprob, reward.to(device), continues.to(device), mask.to(device))
 
 
 def totals(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
