@@ -10,18 +10,20 @@ from wmloop.config.build import (
     with_settings,
 )
 from wmloop.config.catalogue import Setting, explain
-from wmloop.config.controller import ControllerConfig
+from wmloop.config.controller import ActorConfig, ControllerConfig
 from wmloop.config.dream import DreamConfig
 from wmloop.config.env import EnvConfig, RandomDriving
+from wmloop.config.evolution import DreamEvolutionConfig, EvolutionConfig
 from wmloop.config.memory import MemoryConfig
 from wmloop.config.part import settings
 from wmloop.config.rollout import RolloutConfig
 from wmloop.config.run import RunConfig
 from wmloop.config.vanilla_ppo import PPOConfig, VanillaPPOConfig
-from wmloop.config.world_model import WorldModelConfig
+from wmloop.config.world_model import HS18Config, HS18DreamConfig, VisionMemoryConfig, WorldModelConfig
 
 __all__ = [
-    "BASIS", "ControllerConfig", "DreamConfig", "EnvConfig", "MemoryConfig", "PPOConfig", "RandomDriving", "RolloutConfig",
-    "RunConfig", "Setting", "VanillaPPOConfig", "WorldModelConfig", "beside_preset", "build_config", "changed_on_resume",
+    "BASIS", "ActorConfig", "ControllerConfig", "DreamConfig", "DreamEvolutionConfig", "EnvConfig", "EvolutionConfig",
+    "HS18Config", "HS18DreamConfig", "MemoryConfig", "PPOConfig", "RandomDriving", "RolloutConfig", "RunConfig", "Setting",
+    "VanillaPPOConfig", "VisionMemoryConfig", "WorldModelConfig", "beside_preset", "build_config", "changed_on_resume",
     "changed_settings", "explain", "preset_of", "settings", "with_settings",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from wmloop.config.env import EnvConfig
 from wmloop.config.faults import explain_fault, name_of, reason_of, shown
-from wmloop.config.part import settings
+from wmloop.config.part import Part, settings
 from wmloop.config.presets import PRESETS, profile
 from wmloop.config.run import RunConfig
 from wmloop.errors import RenamedWarning, UsageError, nearest
@@ -65,11 +65,22 @@ def kind_of(layers: Sequence[Mapping[str, Any]]) -> type[RunConfig]:
 
 
 def applying(layer: Mapping[str, Any], kind: type[RunConfig]) -> dict[str, Any]:
-    """Return what of a layer of wmloop's own a kind of run has: such a layer holds groups of several pipelines.
+    """Return what of a layer of wmloop's own a kind of run has: such a layer holds groups and settings of several pipelines.
 
     A group of another's pipeline that has the name of one of ours is not ours, and none of its settings are meant.
     """
-    return {name: value for name, value in layer.items() if name in kind.model_fields and _is_ours(name, kind)}
+    return {
+        name: _of(value, kind.model_fields[name].annotation)
+        for name, value in layer.items()
+        if name in kind.model_fields and _is_ours(name, kind)
+    }
+
+
+def _of(value: Any, group: Any) -> Any:
+    """Return what of a layer's value a group has; a value that is no group's is returned as it is."""
+    if not isinstance(value, Mapping) or not (isinstance(group, type) and issubclass(group, Part)):
+        return value
+    return {name: inner for name, inner in value.items() if name in group.model_fields}
 
 
 def _is_ours(name: str, kind: type[RunConfig]) -> bool:

@@ -1,4 +1,4 @@
-"""C's settings, and PPO's."""
+"""C's settings, those of its policy and of the PPO that trains it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,17 @@ from pydantic import AfterValidator, Field
 from wmloop.config.part import Count, Factor, Number, Part, Positive, Share, Size, Weight, Whole, ascending
 
 
-class ControllerConfig(Part):
-    """C and the PPO that trains it, only inside the dream."""
+class ActorConfig(Part):
+    """C's policy, whatever trains it."""
 
     actor: Annotated[
-        Literal["mlp", "linear"],
+        Literal["mlp", "linear", "hidden"],
         Field(
             description="policy network on (z, h). mlp: hidden layers of 256, 256, 128 and 64 units; linear: no"
-            " hidden layer, as in Ha and Schmidhuber 2018"
+            " hidden layer, as in Ha and Schmidhuber 2018; hidden: one hidden layer of 40 tanh units, as in their V model with"
+            " a hidden layer"
         ),
     ] = "mlp"
-    critic: Annotated[
-        Literal["plain", "attention"],
-        Field(
-            description="value network on (z, h). plain: an MLP; attention: attention over parts of (z, h), then an MLP"
-        ),
-    ] = "plain"
     inputs: Annotated[
         Literal["z and h", "z"],
         Field(
@@ -32,6 +27,22 @@ class ControllerConfig(Part):
             " hidden state: the world model is then only what the policy is trained in (Ha and Schmidhuber 2018: V model only)"
         ),
     ] = "z and h"
+    log_std_bounds: Annotated[
+        tuple[Annotated[Number, Field(ge=-20, le=10)], Annotated[Number, Field(ge=-20, le=10)]],
+        AfterValidator(ascending),
+        Field(description="smallest and largest log standard deviation of the policy's actions"),
+    ] = (-3.0, 0.0)
+
+
+class ControllerConfig(ActorConfig):
+    """C and the PPO that trains it, only inside the dream."""
+
+    critic: Annotated[
+        Literal["plain", "attention"],
+        Field(
+            description="value network on (z, h). plain: an MLP; attention: attention over parts of (z, h), then an MLP"
+        ),
+    ] = "plain"
     initial_updates: Annotated[
         Whole,
         Field(description="PPO updates in iteration 0 of the run; each learns from one new batch of imagined episodes"),
@@ -72,8 +83,3 @@ class ControllerConfig(Part):
             " began with"
         ),
     ] = 0.03
-    log_std_bounds: Annotated[
-        tuple[Annotated[Number, Field(ge=-20, le=10)], Annotated[Number, Field(ge=-20, le=10)]],
-        AfterValidator(ascending),
-        Field(description="smallest and largest log standard deviation of the policy's actions"),
-    ] = (-3.0, 0.0)

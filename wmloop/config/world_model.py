@@ -1,23 +1,24 @@
-"""All settings of a run of the pipeline world-model."""
+"""All settings of a run with a world model of V and M, by who trains C: PPO in dreams, CMA-ES in dreams or in reality."""
 
 from __future__ import annotations
 
-from wmloop.config.controller import ControllerConfig
-from wmloop.config.dream import DreamConfig
+from wmloop.config.controller import ActorConfig, ControllerConfig
+from wmloop.config.dream import DreamConfig, ImaginationConfig
+from wmloop.config.evolution import DreamEvolutionConfig, EvolutionConfig
 from wmloop.config.memory import MemoryConfig
 from wmloop.config.rollout import RolloutConfig
 from wmloop.config.run import RunConfig
 from wmloop.config.vision import VisionConfig
 
 
-class WorldModelConfig(RunConfig):
-    """What V, M and C are, what they learn from and how."""
+class VisionMemoryConfig(RunConfig):
+    """What V, M and C are, and what V and M learn from and how."""
 
     rollout: RolloutConfig = RolloutConfig()
     vision: VisionConfig = VisionConfig()
     memory: MemoryConfig = MemoryConfig()
-    dream: DreamConfig = DreamConfig()
-    controller: ControllerConfig = ControllerConfig()
+    dream: ImaginationConfig = ImaginationConfig()
+    controller: ActorConfig = ActorConfig()
 
     @property
     def replay(self) -> int:
@@ -33,3 +34,24 @@ class WorldModelConfig(RunConfig):
     def max_unrewarded(self) -> int | None:
         """Return after how many agent steps without a positive reward C's episode is truncated; None: never."""
         return self.rollout.max_unrewarded
+
+
+class WorldModelConfig(VisionMemoryConfig):
+    """The settings of the pipeline world-model: PPO trains C in dreams."""
+
+    dream: DreamConfig = DreamConfig()
+    controller: ControllerConfig = ControllerConfig()
+
+
+class HS18Config(VisionMemoryConfig):
+    """The settings of the pipeline hs18: CMA-ES evolves C in the real environment, where it drives without noise."""
+
+    controller: ActorConfig = ActorConfig(actor="linear", log_std_bounds=(-5.0, -5.0))
+    evolution: EvolutionConfig = EvolutionConfig()
+
+
+class HS18DreamConfig(VisionMemoryConfig):
+    """The settings of the pipeline hs18-dream: CMA-ES evolves C in dreams; it explores with a constant deviation of 0.1."""
+
+    controller: ActorConfig = ActorConfig(actor="linear", log_std_bounds=(-2.3, -2.3))
+    evolution: DreamEvolutionConfig = DreamEvolutionConfig()

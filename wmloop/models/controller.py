@@ -14,25 +14,35 @@ from wmloop.models.mixed import Layers
 from wmloop.models.policies import Categorical, ClippedGaussian
 
 #: What lies below an actor's heads.
-Kind = Literal["mlp", "linear"]
+Kind = Literal["mlp", "linear", "hidden"]
+#: What an actor's spread of actions hangs on: nothing of it is in the deterministic policy.
+_SPREAD = "spread."
 
 
 class Actor(nn.Module):
     """Map features [z, h] (B, Z + D), or the first `inputs` of them, to a policy.
 
     These are the layers below the heads, which are those of a kind of actions. `mlp` is that of Kuth et al. 2021,
-    288-256-256-128-64; `linear` is HS18's, which has none.
+    288-256-256-128-64; `linear` is HS18's, which has none, and `hidden` that of HS18's ablation, 40 tanh units.
     """
 
     def __init__(self, inputs: int, kind: Kind) -> None:
         super().__init__()
-        trunk, width = (_mlp(inputs, 256, 256, 128, 64), 64) if kind == "mlp" else (nn.Identity(), inputs)
-        self.trunk: nn.Module = trunk
-        self.inputs, self.width = inputs, width
+        self.trunk: nn.Module = nn.Identity()
+        self.inputs, self.width = inputs, inputs
+        match kind:
+            case "mlp":
+                self.trunk, self.width = _mlp(inputs, 256, 256, 128, 64), 64
+            case "hidden":
+                self.trunk, self.width = Layers(nn.Linear(inputs, 40), nn.Tanh()), 40
 
     def init_mean(self, action: Tensor) -> None:
         """Let the untrained policy be near what was done so far, `action` (A,) on average."""
         raise NotImplementedError
+
+    def deciding(self) -> dict[str, nn.Parameter]:
+        """Return, by name, the parameters that the deterministic policy follows from: all but an own spread's."""
+        return {name: part for name, part in self.named_parameters() if not name.startswith(_SPREAD)}
 
     def forward(self, features: Tensor) -> Policy:
         """Return the policy for features (..., Z + D)."""
@@ -53,7 +63,7 @@ class GaussianActor(Actor):
         super().__init__(inputs, kind)
         self.log_std_bounds = log_std
         self.mean = nn.Linear(self.width, actions)
-        self.spread: nn.Module = nn.Linear(self.width, actions) if kind == "mlp" else _Constant(actions)
+        self.spread: nn.Module = _Constant(actions) if kind == "linear" else nn.Linear(self.width, actions)
         with torch.no_grad():  # near-zero heads: the first policy is the same everywhere, and unsaturated
             for head in (self.mean, self.spread):
                 if isinstance(head, nn.Linear):

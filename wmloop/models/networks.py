@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
 
-from wmloop.config import ControllerConfig, WorldModelConfig
+from wmloop.config import ActorConfig, VisionMemoryConfig, WorldModelConfig
 from wmloop.models.controller import Actor, CategoricalActor, GaussianActor, make_critic
 from wmloop.models.encoder import PICTURES, AnyEncoder, Parts, make_encoder, parts_of
 from wmloop.models.memory import Memory
@@ -16,16 +16,16 @@ from wmloop.models.vision_memory import VisionMemory
 from wmloop.spaces import ActionSpec, BoxActions, ObservationSpec, PictureAndVector, Vector
 
 
-def _gaussian(config: ControllerConfig, inputs: int, size: int) -> Actor:
+def _gaussian(config: ActorConfig, inputs: int, size: int) -> Actor:
     return GaussianActor(inputs, size, config.actor, config.log_std_bounds)
 
 
-def _categorical(config: ControllerConfig, inputs: int, size: int) -> Actor:
+def _categorical(config: ActorConfig, inputs: int, size: int) -> Actor:
     return CategoricalActor(inputs, size, config.actor)
 
 
 #: What makes the actor of each kind of actions: (settings, features, numbers of an action).
-ACTORS: dict[str, Callable[[ControllerConfig, int, int], Actor]] = {
+ACTORS: dict[str, Callable[[ActorConfig, int, int], Actor]] = {
     "box": _gaussian,
     "discrete": _categorical,
     "bins": _gaussian,
@@ -42,19 +42,19 @@ def parts_seen(observations: ObservationSpec) -> Parts:
     return PICTURES
 
 
-def new_vision(config: WorldModelConfig, device: torch.device, parts: Parts = PICTURES) -> AnyEncoder:
+def new_vision(config: VisionMemoryConfig, device: torch.device, parts: Parts = PICTURES) -> AnyEncoder:
     """Return V as configured, with random weights, for what is to be seen."""
     return make_encoder(parts, config.vision.network, config.vision.latent_size).to(device)
 
 
-def new_memory(config: WorldModelConfig, latent: int, actions: int, device: torch.device) -> Memory:
+def new_memory(config: VisionMemoryConfig, latent: int, actions: int, device: torch.device) -> Memory:
     """Return M as configured, with random weights, for a V of `latent` dimensions and actions of so many numbers."""
     settings = config.memory
     scale = 1.0 if settings.reward_scale == "auto" else float(settings.reward_scale)
     return Memory(latent, actions, settings.hidden_size, settings.num_mixtures, scale).to(device)
 
 
-def new_actor(config: WorldModelConfig, features: int, actions: ActionSpec, device: torch.device) -> Actor:
+def new_actor(config: VisionMemoryConfig, features: int, actions: ActionSpec, device: torch.device) -> Actor:
     """Return C's actor as configured, with random weights, whose policy on so many features is over `actions`."""
     return ACTORS[actions.kind](config.controller, _seen(config, features), actions.size).to(device)
 
@@ -64,13 +64,13 @@ def new_critic(config: WorldModelConfig, features: int, device: torch.device) ->
     return make_critic(config.controller.critic, _seen(config, features)).to(device)
 
 
-def _seen(config: WorldModelConfig, features: int) -> int:
+def _seen(config: VisionMemoryConfig, features: int) -> int:
     """Return how many of a State's features [z, h] C looks at: z is the first of them."""
     return features if config.controller.inputs == "z and h" else features - config.memory.hidden_size
 
 
 def world_model(
-    config: WorldModelConfig, actions: int, device: torch.device, vision: Weights, memory: Weights
+    config: VisionMemoryConfig, actions: int, device: torch.device, vision: Weights, memory: Weights
 ) -> VisionMemory:
     """Return V and M with their weights, put to use, for actions of so many numbers.
 
@@ -84,12 +84,17 @@ def world_model(
 
 def shapes(config: WorldModelConfig) -> dict[str, tuple[int, ...]]:
     """Return the shapes of all networks' tensors as configured, for pictures, and actions of one number; no memory is taken."""
+    return shapes_of(config, lambda memory, _: {"critic": new_critic(config, memory.features, torch.device("meta"))})
+
+
+def shapes_of(
+    config: VisionMemoryConfig, beside: Callable[[Memory, Actor], Mapping[str, nn.Module]]
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes as `shapes` does, of V, M, C's actor and what is made `beside` them."""
     actions, meta = BoxActions([-1], [1]), torch.device("meta")
     with meta:
         vision = new_vision(config, meta)
         memory = new_memory(config, vision.latent, actions.size, meta)
-        nets: dict[str, nn.Module] = {
-            "vision": vision, "memory": memory, "actor": new_actor(config, memory.features, actions, meta),
-            "critic": new_critic(config, memory.features, meta),
-        }  # fmt: skip
+        actor = new_actor(config, memory.features, actions, meta)
+        nets: dict[str, nn.Module] = {"vision": vision, "memory": memory, "actor": actor, **beside(memory, actor)}
     return {f"{name}.{key}": tuple(part.shape) for name, net in nets.items() for key, part in net.state_dict().items()}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from wmloop.agents.world_model import Agent
-from wmloop.config import WorldModelConfig
+from wmloop.config import VisionMemoryConfig, WorldModelConfig
 from wmloop.models.encoder import parts_of
 from wmloop.models.memory import actions_of
 from wmloop.models.networks import new_actor, new_critic, new_memory, new_vision, world_model
@@ -20,7 +20,7 @@ from wmloop.training.weights import load as weights
 _CRITIC = "critic"
 
 
-def accept(config: WorldModelConfig, actions: ActionSpec | None, parts: Mapping[str, Arrays]) -> None:
+def accept(config: VisionMemoryConfig, actions: ActionSpec | None, parts: Mapping[str, Arrays]) -> None:
     """Refuse tensors that are not those of V, M and C's actor as configured, by names, dtypes and shapes.
 
     An agent of earlier days does not tell what `actions` it takes: so many dimensions as its M reads.
@@ -41,7 +41,7 @@ def accept(config: WorldModelConfig, actions: ActionSpec | None, parts: Mapping[
 
 
 def load(
-    config: WorldModelConfig,
+    config: VisionMemoryConfig,
     actions: ActionSpec,
     device: torch.device,
     vision: Version,
@@ -51,6 +51,6 @@ def load(
     """Return the agent that takes `actions`, with C's critic unless it was pruned or not exported with it."""
     world = world_model(config, actions.size, device, stored(vision), stored(memory))
     features, critic = world.memory.features, None
-    if has(controller, _CRITIC):
+    if isinstance(config, WorldModelConfig) and has(controller, _CRITIC):
         critic = weights(new_critic(config, features, device), controller, _CRITIC).eval()
     return Agent(world, weights(new_actor(config, features, actions, device), controller, "actor"), actions, critic)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
-from wmloop.config import WorldModelConfig
+from wmloop.config import VisionMemoryConfig
 from wmloop.learn.optim import adam, clipped_step, warmup_decay
 from wmloop.models.encoder import AnyEncoder
 from wmloop.models.networks import new_vision, parts_seen
@@ -29,7 +29,7 @@ from wmloop.training.weights import has, load, save
 _SHOW_EVERY = 50
 
 
-def run(ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version | None = None) -> dict[str, float]:
+def run(ctx: StageContext[VisionMemoryConfig], rollout: Version, vision: Version | None = None) -> dict[str, float]:
     """Train or freeze V as configured; write `model`, `foretaste`, and `latents-NNNN` for each iteration's episodes."""
     rollouts, seen = ctx.rollouts(), parts_seen(observations_of(rollout))
     torch.manual_seed(ctx.seed("init"))
@@ -55,7 +55,7 @@ def run(ctx: StageContext[WorldModelConfig], rollout: Version, vision: Version |
 
 
 def _see_vectors(
-    ctx: StageContext[WorldModelConfig],
+    ctx: StageContext[VisionMemoryConfig],
     net: AnyEncoder,
     rollouts: Sequence[Version],
     newest: Version,
@@ -70,7 +70,7 @@ def _see_vectors(
 
 
 def _train(
-    ctx: StageContext[WorldModelConfig],
+    ctx: StageContext[VisionMemoryConfig],
     net: AnyEncoder,
     foretaste: RewardPredictor,
     rollouts: Sequence[Version],

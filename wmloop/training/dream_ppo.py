@@ -69,11 +69,10 @@ class DreamStep:
             DivergedError: as `ppo.update` does.
         """
         ctx, config = self._ctx, self._ctx.config
-        start = sample_starts(
-            self._experience, self._states, config.dream, config.memory.recency_decay, ctx.rng("branch", i)
-        )
+        count, burn_in, decay = config.dream.num_dreams, config.dream.burn_in, config.memory.recency_decay
+        start = sample_starts(self._experience, self._states, count, burn_in, decay, ctx.rng("branch", i))
         noise = Noise.draw(
-            config.dream.horizon, config.dream.num_dreams, self._learner.noise_size, self._experience.replay.spec.size,
+            config.dream.horizon, count, self._learner.noise_size, self._experience.replay.spec.size,
             ctx.generator("dream", i),
         )  # fmt: skip
         batch, metrics = self._learner.update(start, noise, ctx.generator("minibatches", i))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.config import MemoryConfig, WorldModelConfig
+from wmloop.config import MemoryConfig, VisionMemoryConfig
 from wmloop.episodes import Replay
 from wmloop.models.memory import Memory, Targets
 from wmloop.models.world_model import State
@@ -40,7 +40,7 @@ class LatentReplay(NamedTuple):
 
     @classmethod
     def of(
-        cls, config: WorldModelConfig, replay: Replay, vision: Version, reward_scale: float, device: torch.device
+        cls, config: VisionMemoryConfig, replay: Replay, vision: Version, reward_scale: float, device: torch.device
     ) -> LatentReplay:
         """Bring the episodes of `replay` and their latents, stored with V, together."""
         mu, logvar = latents_of(vision)
@@ -68,7 +68,7 @@ class LatentReplay(NamedTuple):
         return max(1.0, float(ends.double().square().mean().sqrt())) if len(ends) else 1.0
 
 
-def load_replay(ctx: StageContext[WorldModelConfig], vision: Version) -> LatentReplay:
+def load_replay(ctx: StageContext[VisionMemoryConfig], vision: Version) -> LatentReplay:
     """Return the experience that is learnt from in this iteration, with the latents of `vision`."""
     rollouts = ctx.rollouts()
     batches = [list(episodes_of(version, observed=False)) for version in rollouts]

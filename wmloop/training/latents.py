@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.config import WorldModelConfig
+from wmloop.config import VisionMemoryConfig
 from wmloop.episodes import Episode
 from wmloop.errors import DivergedError
 from wmloop.models.encoder import AnyEncoder
@@ -22,7 +22,7 @@ AHEAD = 8
 
 
 def see_rollouts(
-    ctx: StageContext[WorldModelConfig], vision: AnyEncoder, rollouts: Sequence[Version], frozen: Version | None
+    ctx: StageContext[VisionMemoryConfig], vision: AnyEncoder, rollouts: Sequence[Version], frozen: Version | None
 ) -> None:
     """Save the latents of each rollout, a file each; of a V that is `frozen` since that version, those it had before.
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.config import WorldModelConfig
+from wmloop.config import VisionMemoryConfig
 from wmloop.models.encoder import Encoder
 from wmloop.store import Version
 from wmloop.training.context import StageContext
@@ -39,7 +39,7 @@ class Pictures:
     """
 
     def __init__(
-        self, ctx: StageContext[WorldModelConfig], encoder: Encoder, rollouts: Sequence[Version], steps: int
+        self, ctx: StageContext[VisionMemoryConfig], encoder: Encoder, rollouts: Sequence[Version], steps: int
     ) -> None:
         """Take `rollouts`, as `encoder` sees them, for a training of so many steps."""
         self._encoder = encoder

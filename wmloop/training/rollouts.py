@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from wmloop.commands import wmloop
-from wmloop.config import WorldModelConfig
+from wmloop.config import VisionMemoryConfig
 from wmloop.episodes import Episode, unpack
 from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.spaces import ActionSpec, ObservationSpec, Pixels, recorded, recorded_observations
@@ -25,7 +25,7 @@ def shard_file(wave: int) -> str:
     return f"episodes-{wave:04d}.safetensors"
 
 
-def reward_scale(config: WorldModelConfig, rollouts: Sequence[Version]) -> float:
+def reward_scale(config: VisionMemoryConfig, rollouts: Sequence[Version]) -> float:
     """Return the unit of rewards: as configured, or the root mean square that the first rollout with any has recorded."""
     if config.memory.reward_scale != "auto":
         return config.memory.reward_scale

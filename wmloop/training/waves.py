@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from wmloop.agents.collector import UNLIMITED, EpisodeTask
-from wmloop.config import WorldModelConfig
+from wmloop.config import VisionMemoryConfig
 from wmloop.seeding import training_seed
 from wmloop.training.context import StageContext
 
@@ -18,7 +18,7 @@ class Driven(Protocol):
     frames: int
 
 
-def decisions_of_first(config: WorldModelConfig) -> int:
+def decisions_of_first(config: VisionMemoryConfig) -> int:
     """Return how many decisions of random driving iteration 0 is to have."""
     return sum(episodes * decisions for episodes, decisions in config.rollout.prefill)
 
@@ -31,7 +31,7 @@ def still_to_drive(wanted: float, mean: float, most: int) -> int:
     return min(most, max(0, round(wanted / mean)))
 
 
-def first_wave(ctx: StageContext[WorldModelConfig], driven: Driven) -> list[EpisodeTask]:
+def first_wave(ctx: StageContext[VisionMemoryConfig], driven: Driven) -> list[EpisodeTask]:
     """Return the next wave of random driving: as planned, then more of the last kind until the decisions are there."""
     limits = [limit for count, limit in ctx.config.rollout.prefill for _ in range(count)]
     width, left = ctx.config.env.num_envs, len(limits) - driven.episodes
@@ -44,7 +44,7 @@ def first_wave(ctx: StageContext[WorldModelConfig], driven: Driven) -> list[Epis
     ]
 
 
-def policy_wave(ctx: StageContext[WorldModelConfig], driven: Driven) -> list[EpisodeTask]:
+def policy_wave(ctx: StageContext[VisionMemoryConfig], driven: Driven) -> list[EpisodeTask]:
     """Return the next wave that C drives, of as many episodes as the frames still wanted have, as long as those before.
 
     Before the first the length is that of the iteration before, and where that was random driving, the longest there is.
@@ -64,5 +64,5 @@ def policy_wave(ctx: StageContext[WorldModelConfig], driven: Driven) -> list[Epi
     return [EpisodeTask(_seed(ctx, n), UNLIMITED, int((n + 1) * share) > int(n * share)) for n in numbers]
 
 
-def _seed(ctx: StageContext[WorldModelConfig], number: int) -> int:
+def _seed(ctx: StageContext[VisionMemoryConfig], number: int) -> int:
     return training_seed(ctx.config.seed, ctx.iteration, "track", number)
