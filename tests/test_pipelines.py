@@ -5,12 +5,18 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from tests.commands import wmloop
-from wmloop import pipelines
+from wmloop import loop, pipelines
+from wmloop.config import RunConfig
+from wmloop.config.text import to_toml
 from wmloop.errors import UsageError
+from wmloop.history import History
 from wmloop.pipelines import Pipeline, Stage
 from wmloop.pipelines.world_model import WORLD_MODEL
+from wmloop.retention import required_by_next
+from wmloop.store import Store
 
 
 def work(ctx, drive=None):
@@ -36,6 +42,10 @@ ROLES = {
         ((SCORE, DRIVE), {}, "'score' .* reads 'drive', which is no stage before it"),
         ((DRIVE, Stage("score", work, carries=("learn",))), {}, "reads 'learn', which is no stage of drive, score"),
         ((DRIVE, Stage("score", work, needs=("drive",), carries=("drive",))), {}, "reads a stage twice"),
+        ((DRIVE, dataclasses.replace(SCORE, once=True)), {}, "'score' .* done once, and reads 'drive', which is not"),
+        ((dataclasses.replace(DRIVE, once=True), SCORE), {}, "'drive' .* done once, and reads 'drive', which is not"),
+        ((Stage("drive", work, once=True), SCORE), {}, "done once, and is the one that makes or scores its agents"),
+        ((DRIVE, SCORE), {"collected_by": ("drive", "walk")}, "no stage 'walk'"),
     ],
 )
 def test_a_table_that_cannot_be_performed_is_refused_with_what_is_wrong(stages, roles, said):
@@ -105,3 +115,42 @@ def test_what_only_looks_at_stages_waits_for_no_torch():
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert loaded.stdout.strip() == "set()"
+
+
+def test_what_is_done_once_is_read_by_every_iteration_and_all_that_collects_is_learnt_from_in_order(tmp_path):
+    read = []
+
+    def collect(ctx, **versions):
+        read.append((ctx.stage, ctx.iteration, sorted(version.name for version in versions.values())))
+        read.append([version.name for version in ctx.collected()])
+        return {"frames": 10.0 + ctx.iteration, "units": 1.0, "score": float(ctx.iteration)}
+
+    def score(ctx, **versions):
+        return {"score": float(ctx.iteration)}
+
+    mine = Pipeline(
+        "mine",
+        (
+            Stage("walk", collect, once=True),
+            Stage("drive", collect, needs=("walk",), carries=("drive",)),
+            Stage("score", score, needs=("drive",)),
+        ),
+        **ROLES | {"collected_by": ("drive", "walk")},
+    )
+    config = RunConfig(budget={"iterations": 3})
+    store = Store.create(tmp_path, "run", to_toml(config), {})
+    assert loop.run(store, config, mine, torch.device("cpu"), lambda event: None, lambda: False) == "iterations"
+    assert [version.name for version in store.versions()] == [
+        "0000/walk", "0000/drive", "0000/score", "0001/drive", "0001/score", "0002/drive", "0002/score",
+    ]  # fmt: skip
+    assert read == [
+        ("walk", 0, []), [],
+        ("drive", 0, ["0000/walk"]), ["0000/walk"],
+        ("drive", 1, ["0000/drive", "0000/walk"]), ["0000/walk", "0000/drive"],
+        ("drive", 2, ["0000/walk", "0001/drive"]), ["0000/walk", "0000/drive", "0001/drive"],
+    ]  # fmt: skip
+    history = History(store, mine)
+    assert history.next_position() == (3, 1)
+    for replay, kept in ((2, {"0000/walk", "0002/drive"}), (3, {"0000/walk", "0001/drive", "0002/drive"})):
+        needed = {version.name for version in required_by_next(history, 2, replay)}
+        assert needed == kept | {"0002/score"}

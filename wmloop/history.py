@@ -27,16 +27,21 @@ class History:
         self._versions.setdefault(version.stage, {})[version.iteration] = version
 
     def version(self, iteration: int, stage: str) -> Version | None:
-        """Return the version of (iteration, stage), or None."""
-        return self._versions[stage].get(iteration)
+        """Return the version of a stage that an iteration has, or None; of a stage that is done once, that of iteration 0."""
+        return self._versions[stage].get(0 if self.pipeline.row(stage).once else iteration)
+
+    def made(self, iteration: int) -> dict[str, Version]:
+        """Return the versions that were made in an iteration, by stage, in the order of the table."""
+        return {name: versions[iteration] for name, versions in self._versions.items() if iteration in versions}
 
     def all(self, stage: str, before: float = math.inf) -> list[Version]:
         """Return the versions of a stage by iteration, those before an iteration if one is given."""
         return [version for iteration, version in sorted(self._versions[stage].items()) if iteration < before]
 
     def collected(self, before: float = math.inf) -> list[Version]:
-        """Return the versions that hold real episodes."""
-        return self.all(self.pipeline.collected_by, before)
+        """Return the versions that hold real episodes, in the order in which they were made."""
+        names = [name for name in self.pipeline.names if name in self.pipeline.collectors]
+        return sorted((version for name in names for version in self.all(name, before)), key=lambda v: v.iteration)
 
     def scored(self, before: float = math.inf) -> list[Version]:
         """Return the evaluations."""
@@ -57,7 +62,7 @@ class History:
         iteration = 0
         while True:
             for place, name in enumerate(self.pipeline.names):
-                if iteration not in self._versions[name]:
+                if self.version(iteration, name) is None:
                     return iteration, place
             iteration += 1
 

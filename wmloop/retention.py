@@ -35,7 +35,8 @@ class Retention(NamedTuple):
         for version in history.everything():
             if version.iteration == upcoming or version.name in whole:
                 continue
-            kept = history.pipeline.row(version.stage).agent_files if version.iteration in agents else ()
+            stage = history.pipeline.row(version.stage)
+            kept = stage.agent_files if stage.once or version.iteration in agents else ()
             files = [name for name in version.files if name not in kept and not is_json(name)]
             if files:
                 gone.append((version, files))
@@ -47,10 +48,13 @@ def required_by_next(history: History, iteration: int, replay: int) -> list[Vers
 
     `replay` is the number of iterations whose rollouts are learnt from, the reading one among them.
     """
-    episodes = [v for v in history.collected(iteration + 1) if v.iteration > iteration + 1 - replay]
-    before = [version for version in history.everything() if version.iteration == iteration]
+    pipeline, collected = history.pipeline, history.collected(iteration + 1)
+    repeated = [stage for stage in pipeline.stages if not stage.once]
+    own = repeated[0].name in pipeline.collectors  # then the next iteration's own episodes are one of those
+    episodes = collected[max(0, len(collected) - (replay - own)) :]
+    before = [v for v in history.everything() if v.iteration == iteration or pipeline.row(v.stage).once]
     at = history.newest_accepted(iteration + 1)
-    names = {name for stage in history.pipeline.stages for name in stage.carries_accepted}
+    names = {name for stage in repeated for name in stage.carries_accepted}
     accepted = [version for name in sorted(names) if (version := history.version(at, name))]
     return [*episodes, *before, *accepted]
 

@@ -31,10 +31,10 @@ class Stage:
     `entry` is its function, or its import path `module:function`, imported when the stage is performed. `needs` names
     stages of this iteration and `carries` stages of the one before (warm start). `carries_accepted` names stages of
     the newest accepted iteration: one whose mean score falls short of the best by at most 3 standard errors of the
-    difference, or 1% of the best, whichever is more. In iteration 0 nothing is carried. `about` says in a few words
-    what it does, `unit` is what its progress counts, `headline` the metrics that tell most, best first, `images` the
-    kinds of pictures it shows, `agent_files` the files of its versions that an agent acts with, and `metrics` what its
-    figures mean.
+    difference, or 1% of the best, whichever is more. In iteration 0 nothing is carried. A stage that is done `once` is
+    performed in iteration 0 alone; later iterations read what it wrote there. `about` says in a few words what it does,
+    `unit` is what its progress counts, `headline` the metrics that tell most, best first, `images` the kinds of pictures it
+    shows, `agent_files` the files of its versions that an agent acts with, and `metrics` what its figures mean.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Stage:
     needs: tuple[str, ...] = ()
     carries: tuple[str, ...] = ()
     carries_accepted: tuple[str, ...] = ()
+    once: bool = False
     about: str = ""
     unit: str = "steps"
     headline: tuple[str, ...] = ()
@@ -64,10 +65,10 @@ class Stage:
 class Pipeline:
     """The stages of a system, in order.
 
-    `collected_by` names the stage that collects real episodes (it reports the metric `frames`), `scored_by` the one
-    whose metric `score` is the evaluation score, and `agent` the one whose output, with the outputs that it needs,
-    is an agent. `load` is the function that builds the agent of these outputs, and `accept` the one that checks the
-    tensors of an imported agent and raises where they do not fit; each may be named as `module:function`. `dreams`
+    `collected_by` names the stage that collects real episodes, or several that do (they report the metric `frames`),
+    `scored_by` the one whose metric `score` is the evaluation score, and `agent` the one whose output, with the outputs that
+    it needs, is an agent. `load` is the function that builds the agent of these outputs, and `accept` the one that checks
+    the tensors of an imported agent and raises where they do not fit; each may be named as `module:function`. `dreams`
     says that this agent has a world model to dream in: it is an agents.world_model.WorldModelAgent. `settings` is
     the class of its runs' settings, a subclass of config.RunConfig that has the groups which the pipeline brings,
     and `shapes` the function that returns the shapes of its networks' tensors as configured: training cannot go on
@@ -80,7 +81,7 @@ class Pipeline:
 
     name: str
     stages: tuple[Stage, ...]
-    collected_by: str
+    collected_by: str | tuple[str, ...]
     scored_by: str
     agent: str
     load: str | Callable[..., Any]
@@ -95,10 +96,7 @@ class Pipeline:
         for what, wrong in (
             ("has no stages", not names),
             ("has two stages of one name", len(set(names)) < len(names)),
-            *(
-                (f"has no stage {role!r}", role not in names)
-                for role in (self.collected_by, self.scored_by, self.agent)
-            ),
+            *((f"has no stage {role!r}", role not in names) for role in (*self.collectors, self.scored_by, self.agent)),
         ):
             if wrong:
                 raise UsageError(f"the pipeline {self.name!r} {what}: its stages are {', '.join(names) or 'none'}")
@@ -110,6 +108,12 @@ class Pipeline:
                         f"the stage {stage.name!r} of the pipeline {self.name!r} reads {name!r}, which is no stage"
                         + (" before it" if name in names else f" of {', '.join(names)}")
                     )
+            late = [name for name in read if stage.once and (name not in stage.needs or not self.row(name).once)]
+            if late or (stage.once and stage.name in (self.scored_by, self.agent)):
+                raise UsageError(
+                    f"the stage {stage.name!r} of the pipeline {self.name!r} is done once, and "
+                    + (f"reads {late[0]!r}, which is not" if late else "is the one that makes or scores its agents")
+                )
             if len(set(read)) < len(read):
                 raise UsageError(f"the stage {stage.name!r} of the pipeline {self.name!r} reads a stage twice")
 
@@ -164,6 +168,11 @@ class Pipeline:
     def names(self) -> tuple[str, ...]:
         """Return the names of its stages, in order."""
         return tuple(stage.name for stage in self.stages)
+
+    @property
+    def collectors(self) -> tuple[str, ...]:
+        """Return the names of the stages that collect real episodes."""
+        return (self.collected_by,) if isinstance(self.collected_by, str) else self.collected_by
 
     @property
     def images(self) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ def curves(history: History, records: Iterable[Mapping[str, Any]]) -> list[Curve
     Iteration n is drawn from n to n + 1, with its stage's work spread over it. What never changes is left out.
     """
     pipeline = history.pipeline
-    driving = {pipeline.collected_by, pipeline.scored_by}
+    driving = {*pipeline.collectors, pipeline.scored_by}
     training = [stage.name for stage in pipeline.stages if stage.name not in driving or stage.agent_files]
     ways: dict[tuple[str, str], dict[int, list[float]]] = {}
     for event in map(from_record, records):

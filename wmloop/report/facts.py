@@ -92,11 +92,11 @@ class Facts:
         seconds: dict[int, dict[str, float]] = {}
         begun = {version.iteration for version in history.everything()}
         for iteration in [*whole, *sorted(begun.difference(whole, imported)), *imported]:
-            versions = {name: history.version(iteration, name) for name in pipeline.names}
-            spent = {name: version.seconds for name, version in versions.items() if version}
-            rollout, evaluation = versions[pipeline.collected_by], scored.get(iteration)
-            driven = rollout.metrics if rollout else {}
-            frames += driven.get("frames", math.nan)
+            versions, evaluation = history.made(iteration), scored.get(iteration)
+            spent = {name: version.seconds for name, version in versions.items()}
+            rollouts = [versions[name].metrics for name in pipeline.collectors if name in versions]
+            driven = rollouts[-1] if rollouts else {}
+            frames += sum(rollout.get("frames", math.nan) for rollout in rollouts) if rollouts else math.nan
             hours += sum(spent.values()) / 3600
             seconds[iteration] = spent
             if evaluation is None:  # it was stopped in it

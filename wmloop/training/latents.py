@@ -35,12 +35,13 @@ def see_rollouts(
     rows = int(sum(version.metrics["decisions"] + version.metrics["episodes"] for version in rollouts))
     ctx.draft.require_space(rows * (1 + mirror) * 2 * vision.stored.itemsize * vision.latent)  # mu, logvar
     ctx.log(f"V encodes all {rows:,} {'images' if vision.pictures else 'vectors'}, for M to learn from")
-    for version in rollouts:
-        file = f"latents-{version.iteration:04d}.safetensors"
+    first = len(ctx.collected()) - len(rollouts)
+    for number, version in enumerate(rollouts, first):
+        file = f"latents-{number:04d}.safetensors"
         if ctx.draft.has(file):
             continue
         ctx.check_stop()
-        if frozen and version.iteration < ctx.iteration:  # it sees what it saw before
+        if frozen and file in frozen.files:  # it sees what it saw before
             ctx.draft.save_bytes(file, frozen.bytes(file))
         else:
             ctx.draft.save_tensors(file, see(vision, episodes_of(version), mirror))

@@ -135,7 +135,7 @@ class ViewState:
     def frames(self) -> float:
         """Return the real frames collected so far, those of the stage at work included."""
         running = self.running
-        driving = running is not None and running.name == self.pipeline.collected_by and running.unit == "frames"
+        driving = running is not None and running.name in self.pipeline.collectors and running.unit == "frames"
         return self.collected + (running.done if driving and running else 0)
 
     def worked(self, now: float) -> float:
@@ -220,7 +220,8 @@ def reduce(state: ViewState, event: Event, now: float) -> ViewState:
 def _in_iteration(state: ViewState, iteration: int) -> ViewState:
     if iteration == state.iteration:
         return state
-    return replace(state, iteration=iteration, finished={}, running=None)
+    kept = {name: done for name, done in state.finished.items() if state.pipeline.row(name).once}
+    return replace(state, iteration=iteration, finished=kept, running=None)
 
 
 def _with_metrics(state: ViewState, event: Metrics) -> ViewState:
@@ -248,7 +249,7 @@ def _with_commit(state: ViewState, event: VersionCommitted, now: float) -> ViewS
     state = replace(state, finished=finished, took=took, commit=(event, now), snapshot=None, running=None)
     if "open_loop_correlation" in metrics:
         state = replace(state, open_loop=(metrics["open_loop_correlation"], metrics.get("open_loop_bias", math.nan)))
-    if event.stage == state.pipeline.collected_by:
+    if event.stage in state.pipeline.collectors:
         return replace(state, collected=state.collected + metrics.get("frames", 0.0))
     if event.stage == state.pipeline.scored_by and "score" in metrics:
         score = Score(

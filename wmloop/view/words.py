@@ -25,7 +25,7 @@ def headline(pipeline: Pipeline, stage: str, metrics: Mapping[str, float]) -> st
     """
     for name in pipeline.row(stage).headline:
         if name in metrics:
-            explores = name == "score" and stage == pipeline.collected_by
+            explores = name == "score" and stage in pipeline.collectors
             return f"{'explore' if explores else _WORDS.get(name, name)} {figure(metrics[name])}"
     return ""
 
