@@ -14,6 +14,8 @@ PIPELINES = Registry(
     {
         "world-model": "wmloop.pipelines.world_model:WORLD_MODEL",
         "vanilla-ppo": "wmloop.pipelines.vanilla_ppo:VANILLA_PPO",
+        "hs18": "wmloop.pipelines.hs18:HS18",
+        "hs18-dream": "wmloop.pipelines.hs18:HS18_DREAM",
     },
 )
 

@@ -14,6 +14,7 @@ from wmloop.config import EvolutionConfig, HS18Config, HS18DreamConfig
 from wmloop.dreams import Noise, returns
 from wmloop.envs import Envs
 from wmloop.episodes import Episode
+from wmloop.errors import UsageError
 from wmloop.learn.cma import CMAES
 from wmloop.models.controller import Actor
 from wmloop.models.networks import shapes_of
@@ -21,7 +22,7 @@ from wmloop.models.population import Population, weights_of, with_weights
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.models.world_model import State
 from wmloop.seeding import training_seed
-from wmloop.spaces import ActionSpec
+from wmloop.spaces import ActionSpec, ObservationSpec
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.driving import Ticker
@@ -115,6 +116,19 @@ class _Record(nn.Module):
 def new_search(settings: EvolutionConfig, mean: Tensor) -> CMAES:
     """Return the search as configured, which begins at `mean` (W,)."""
     return CMAES(mean, settings.sigma, settings.population_size, settings.covariance == "diagonal")
+
+
+def fits(config: HS18Config | HS18DreamConfig, actions: ActionSpec, observations: ObservationSpec) -> None:
+    """Refuse, before anything is collected, a policy network whose covariance no machine holds; all environments will do.
+
+    Raises:
+        UsageError: it is one; the message says what would do.
+    """
+    if config.controller.actor == "mlp" and config.evolution.covariance == "full":
+        raise UsageError(
+            "the full covariance of the weights of controller.actor = 'mlp' takes hundreds of gigabytes: choose"
+            " --set controller.actor=linear, or --set evolution.covariance=diagonal"
+        )
 
 
 def shapes(config: HS18Config | HS18DreamConfig) -> dict[str, tuple[int, ...]]:
