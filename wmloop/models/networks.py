@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -30,6 +30,9 @@ ACTORS: dict[str, Callable[[ActorConfig, int, int], Actor]] = {
     "discrete": _categorical,
     "bins": _gaussian,
 }
+
+
+_META = torch.device("meta")
 
 
 def parts_seen(observations: ObservationSpec) -> Parts:
@@ -84,17 +87,29 @@ def world_model(
 
 def shapes(config: WorldModelConfig) -> dict[str, tuple[int, ...]]:
     """Return the shapes of all networks' tensors as configured, for pictures, and actions of one number; no memory is taken."""
-    return shapes_of(config, lambda memory, _: {"critic": new_critic(config, memory.features, torch.device("meta"))})
+    vision, memory, actor = unallocated(config)
+    with _META:
+        critic = new_critic(config, memory.features, _META)
+    return shapes_of(vision, memory, actor, critic)
+
+
+def unallocated(config: VisionMemoryConfig) -> tuple[AnyEncoder, Memory, Actor]:
+    """Return V, M and C's actor as `shapes` means them."""
+    actions = BoxActions([-1], [1])
+    with _META:
+        vision = new_vision(config, _META)
+        memory = new_memory(config, vision.latent, actions.size, _META)
+        return vision, memory, new_actor(config, memory.features, actions, _META)
 
 
 def shapes_of(
-    config: VisionMemoryConfig, beside: Callable[[Memory, Actor], Mapping[str, nn.Module]]
+    vision: AnyEncoder, memory: Memory, actor: Actor, critic: nn.Module | None = None
 ) -> dict[str, tuple[int, ...]]:
-    """Return the shapes as `shapes` does, of V, M, C's actor and what is made `beside` them."""
-    actions, meta = BoxActions([-1], [1]), torch.device("meta")
-    with meta:
-        vision = new_vision(config, meta)
-        memory = new_memory(config, vision.latent, actions.size, meta)
-        actor = new_actor(config, memory.features, actions, meta)
-        nets: dict[str, nn.Module] = {"vision": vision, "memory": memory, "actor": actor, **beside(memory, actor)}
-    return {f"{name}.{key}": tuple(part.shape) for name, net in nets.items() for key, part in net.state_dict().items()}
+    """Return the shapes of the tensors of these networks, by name."""
+    nets = {"vision": vision, "memory": memory, "actor": actor, "critic": critic}
+    return {
+        f"{name}.{key}": tuple(part.shape)
+        for name, net in nets.items()
+        if net is not None
+        for key, part in net.state_dict().items()
+    }

@@ -17,7 +17,7 @@ from wmloop.episodes import Episode
 from wmloop.errors import UsageError
 from wmloop.learn.cma import CMAES
 from wmloop.models.controller import Actor
-from wmloop.models.networks import shapes_of
+from wmloop.models.networks import shapes_of, unallocated
 from wmloop.models.population import Population, weights_of, with_weights
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.models.world_model import State
@@ -49,7 +49,8 @@ class Evolution:
         Each candidate is tried `tries` times in a generation.
         """
         self._ctx, self._settings, self.actor = ctx, settings, actor
-        self.search = new_search(settings, weights_of(actor))
+        diagonal = settings.covariance == "diagonal"
+        self.search = CMAES(weights_of(actor), settings.sigma, settings.population_size, diagonal)
         if before is not None and has(before, _SEARCH):
             load(self.search, before, _SEARCH)
         self.record = _Record(settings.generations, settings.population_size, tries)
@@ -113,11 +114,6 @@ class _Record(nn.Module):
         ]
 
 
-def new_search(settings: EvolutionConfig, mean: Tensor) -> CMAES:
-    """Return the search as configured, which begins at `mean` (W,)."""
-    return CMAES(mean, settings.sigma, settings.population_size, settings.covariance == "diagonal")
-
-
 def fits(config: HS18Config | HS18DreamConfig, actions: ActionSpec, observations: ObservationSpec) -> None:
     """Refuse, before anything is collected, a policy network whose covariance no machine holds; all environments will do.
 
@@ -132,8 +128,11 @@ def fits(config: HS18Config | HS18DreamConfig, actions: ActionSpec, observations
 
 
 def shapes(config: HS18Config | HS18DreamConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of all networks' tensors as configured, and of the search's; no memory is taken."""
-    return shapes_of(config, lambda _, actor: {_SEARCH: new_search(config.evolution, weights_of(actor))})
+    """Return the shapes of all networks' tensors as configured, and of the search's covariance; no memory is taken."""
+    vision, memory, actor = unallocated(config)
+    weights = sum(part.numel() for part in actor.deciding().values())
+    covariance = (weights,) if config.evolution.covariance == "diagonal" else (weights, weights)
+    return shapes_of(vision, memory, actor) | {f"{_SEARCH}.covariance": covariance}
 
 
 class DreamtGeneration:
