@@ -327,3 +327,58 @@ def test_v_alone_is_all_that_a_z_controller_sees(tmp_path):
     store, _ = perform(tmp_path / "run", config, lambda event: None)
     actor = store.version(0, "controller").tensors("actor.safetensors")
     assert actor["trunk.0.weight"].shape == (40, config.vision.latent_size)
+
+
+@pytest.fixture(scope="module")
+def dreamer(tmp_path_factory):
+    """Return a folder with a finished world-model run of two iterations."""
+    runs = tmp_path_factory.mktemp("runs")
+    layer = {"seed": 3, "threads": 1, "budget": {"iterations": 2}, "rollout": {"max_unrewarded": 20}}
+    store, _ = perform(runs / "dreamer", build_config("smoke", tiny_config(), layer), lambda event: None)
+    return store
+
+
+def test_a_fork_takes_v_and_m_of_a_world_model_run_and_evolves_c_in_them_without_one_more_real_frame(dreamer):
+    runs = dreamer.path.parent
+    few = [f"evolution.{name}=4" for name in ("generations", "population_size", "episodes")]
+    words = ["--pipeline", "hs18-dream", *(word for one in few for word in ("--set", one)), "--progress", "none"]
+    done = wmloop("fork", "dreamer", "evolved", "--from", "1", "--iterations", "2", *words, runs=runs)
+    assert done.exit_code == 0, done.output
+    store = Store.open(runs / "evolved")
+    assert [version.name for version in store.versions()] == [
+        "0000/rollout", "0001/rollout", "0001/vision", "0001/memory", "0001/controller", "0001/evaluate",
+    ]  # fmt: skip
+    for version in store.versions()[:4]:
+        assert version.hash == dreamer.version(version.iteration, version.stage).hash
+    assert stored_config(store).rollout.max_unrewarded == 20
+    assert stored_config(store).controller.actor == "linear"
+    assert wmloop("eval", "evolved", "--episodes", "1", runs=runs).exit_code == 0
+    report = wmloop("report", "evolved", "--to", runs / "page", runs=runs)
+    assert report.exit_code == 0, report.output
+    assert "--pipeline hs18-dream" in (runs / "page/report.html").read_text()
+
+    shutil.copytree(store.path, runs / "pruned")
+    assert wmloop("resume", "evolved", "--iterations", "3", "--progress", "none", runs=runs).exit_code == 0
+    assert [v.name for v in Store.open(store.path).versions()][-5:] == [
+        f"0002/{stage}" for stage in ("rollout", "vision", "memory", "controller", "evaluate")
+    ]
+    assert wmloop("prune", "pruned", "--keep-last", "3", runs=runs).exit_code == 0
+    assert wmloop("resume", "pruned", "--iterations", "3", "--progress", "none", runs=runs).exit_code == 0
+    assert hashes(runs, "pruned") == hashes(runs, "evolved")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--pipeline", "vanilla-ppo"], "the pipeline vanilla-ppo cannot use what it learnt: .wmloop start"),
+        (["--pipeline", "hs18"], "the pipeline hs18 cannot use what it learnt"),
+        (["--pipeline", "hs18-dreams"], "did you mean 'hs18-dream'"),
+        (["--pipeline", "hs18-dream", "--set", "memory.hidden_size=16"], "memory.hidden_size would change the shapes"),
+        (["--pipeline", "hs18-dream", "--set", "controller.updates=3"], "unknown setting 'controller.updates'"),
+    ],
+)
+def test_a_fork_by_a_pipeline_that_cannot_go_on_from_it_is_refused(words, said, dreamer):
+    refused = wmloop("fork", "dreamer", "other", "--from", "1", *words, runs=dreamer.path.parent)
+    assert refused.exit_code == 2
+    assert re.search(said, refused.stderr)
+    assert not (dreamer.path.parent / "other").exists()

@@ -211,6 +211,7 @@ def test_no_stage_is_named_outside_its_pipeline(path):
 SIXTY_FOURS = {
     "api.py": "an example",
     "cli/stopping.py": "bytes read at once",
+    "config/evolution.py": "candidates of a generation in Ha and Schmidhuber 2018",
     "models/controller.py": "widths of layers",
     "models/pixel_policy.py": "channels, and the pictures that the network of Kuth et al. 2021 is built for",
     "models/vision.py": "channels, and V says what pictures it is built for",
@@ -325,6 +326,7 @@ FILE_NAMES = {
     "store/tensors.py": {".safetensors"},
     "store/version.py": {"manifest.json", "pruned.json"},
     "tracking.py": {"metrics.csv"},
+    "training/evolution.py": {"generations.json"},
     "training/latents.py": {"latents-*.safetensors", "latents-"},
     "training/real_waves.py": {"wave-*.json"},
     "training/rollouts.py": {"actions.json", "observations.json", "episodes-*.safetensors", "episodes-"},

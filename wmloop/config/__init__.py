@@ -6,6 +6,7 @@ from wmloop.config.build import (
     build_config,
     changed_on_resume,
     changed_settings,
+    of_pipeline,
     preset_of,
     with_settings,
 )
@@ -25,5 +26,5 @@ __all__ = [
     "BASIS", "ActorConfig", "ControllerConfig", "DreamConfig", "DreamEvolutionConfig", "EnvConfig", "EvolutionConfig",
     "HS18Config", "HS18DreamConfig", "MemoryConfig", "PPOConfig", "RandomDriving", "RolloutConfig", "RunConfig", "Setting",
     "VanillaPPOConfig", "VisionMemoryConfig", "WorldModelConfig", "beside_preset", "build_config", "changed_on_resume",
-    "changed_settings", "explain", "preset_of", "settings", "with_settings",
+    "changed_settings", "explain", "of_pipeline", "preset_of", "settings", "with_settings",
 ]  # fmt: skip

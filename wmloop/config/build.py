@@ -150,6 +150,20 @@ def with_settings(config: RunConfig, layer: Mapping[str, Any]) -> RunConfig:
     return _validate(overlay(config.model_dump(), layer), type(config))
 
 
+def of_pipeline(config: RunConfig, pipeline: str) -> RunConfig:
+    """Return settings for another pipeline: the groups that both have, and all else as a new run of that preset has it.
+
+    Raises:
+        UsageError: there is no such pipeline.
+    """
+    kind, own = kind_of([{"pipeline": pipeline}]), type(config).model_fields
+    same = {
+        name for name, field in kind.model_fields.items() if name in own and field.annotation == own[name].annotation
+    }
+    kept = {name: value for name, value in config.model_dump().items() if name in same}
+    return lay_over(config.preset, [kept, {"pipeline": pipeline}])
+
+
 def _refuse_superseded(layer: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> None:
     """Refuse values that only stored runs have; but those that `own` settings have, by dotted name."""
     for name, replaced in SUPERSEDED.items():
