@@ -203,7 +203,9 @@ def _copied(source: Store, iteration: int, name: str | None, after: RunConfig, r
     if before.pipeline != after.pipeline:
         own = {v.name for v in (*history.collected(), *history.made(iteration).values()) if v.stage in shared}
         kept = [version for version in kept if version.name in own]
+    left = {parent for version in kept for parent in version.parents} - {version.name for version in kept}
     origin = {"run": source.name, "iteration": iteration, "created": source.created}
+    origin |= {"left": sorted(left)} if left else {}
     made = Store.create(runs, name, to_toml(after), {**machine_facts(), "forked_from": origin}, kept)
     say(f"run {made.name} in {made.path}: {len(kept)} stage outputs of {source.name}, up to iteration {iteration}")
     return made
