@@ -21,7 +21,9 @@ def written(tmp_path_factory, twice):
     common = {name: group for name, group in tiny_config().items() if name in RunConfig.model_fields}
     goal = {"budget": {"goal": -1000.0, "iterations": 1}, "seed": 3, "threads": 1}
     stores = [("world-model", Store.open(twice.runs / "tiny"))]
-    for pipeline, layer in (("world-model", tiny_config()), ("vanilla-ppo", common)):
+    evolved = {name: group for name, group in tiny_config().items() if name not in ("dream", "controller")}
+    layers = {"world-model": tiny_config(), "vanilla-ppo": common, "hs18": evolved, "hs18-dream": evolved}
+    for pipeline, layer in layers.items():
         path = runs / f"{pipeline}.toml"
         path.write_text(to_toml(build_config("smoke", layer, goal, {"pipeline": pipeline})))
         done = wmloop("start", pipeline, "--config", path, "--progress", "none", runs=runs)
