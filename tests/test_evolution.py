@@ -20,7 +20,7 @@ from wmloop import loop, pipelines
 from wmloop.config import build_config, with_settings
 from wmloop.config.text import from_toml, to_toml
 from wmloop.dreams import Noise, returns, rollout
-from wmloop.errors import UsageError
+from wmloop.errors import DivergedError, UsageError
 from wmloop.events import Snapshot
 from wmloop.history import History
 from wmloop.learn.cma import CMAES
@@ -265,7 +265,9 @@ def test_a_full_covariance_of_a_large_network_is_refused_before_there_is_a_run(s
         "--set", "controller.actor=mlp", runs=tmp_path,
     )  # fmt: skip
     assert refused.exit_code == 2
-    assert "hundreds of gigabytes: choose --set controller.actor=linear" in refused.stderr
+    assert re.search(
+        "a controller of 1[0-9]{2},[0-9]{3} weights has too many .* --set evolution.covariance=diagonal", refused.stderr
+    )
     assert not (tmp_path / "big").exists()
 
 
@@ -299,6 +301,16 @@ def test_dreams_last_as_long_as_they_are_set_to(horizon, tmp_path):
     config = tiny("hs18-dream", budget={"iterations": 1}, evolution=few)
     store, _ = perform(tmp_path / "run", config, lambda event: None)
     assert store.version(0, "controller").metrics["units"] == 4 * (horizon or 60)
+
+
+def test_dreams_that_pay_what_is_no_number_end_the_run_with_what_to_change(tmp_path, monkeypatch):
+    def lost(*given):
+        dreams = returns(*given)
+        return dreams._replace(total=dreams.total * float("nan"))
+
+    monkeypatch.setattr(evolution, "returns", lost)
+    with pytest.raises(DivergedError, match=r"in 60 agent steps is not finite: set a shorter evolution\.horizon"):
+        perform(tmp_path / "run", tiny("hs18-dream"), lambda event: None)
 
 
 @BOTH

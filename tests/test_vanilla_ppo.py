@@ -380,7 +380,9 @@ def test_a_fork_may_change_how_it_learns_but_not_its_network_nor_its_pipeline(fi
 def test_the_settings_of_a_pipeline_are_what_all_have_and_what_it_brings():
     groups = {name: {text.partition(".")[0] for text in settings(build_config("laptop", {"pipeline": name}))}
               for name in pipelines.PIPELINES.own}  # fmt: skip
-    brought = {"world-model": {"rollout", "vision", "memory", "dream", "controller"}, "vanilla-ppo": {"ppo"}}
+    modelled = {"rollout", "vision", "memory", "dream", "controller"}
+    brought = {"world-model": modelled, "vanilla-ppo": {"ppo"}}
+    brought |= {name: {*modelled, "evolution"} for name in ("hs18", "hs18-dream")}
     assert {name: own - set(RunConfig.model_fields) for name, own in groups.items()} == brought
     assert all(set(RunConfig.model_fields) <= own for own in groups.values())
 
@@ -393,10 +395,18 @@ def test_a_pipeline_takes_of_a_preset_what_it_has_and_survives_the_way_through_t
     assert build_config(preset, from_toml(to_toml(config), "text")) == config
 
 
-def test_every_group_of_a_preset_and_a_profile_is_some_pipelines():
-    known = {name for pipeline in pipelines.PIPELINES.own for name in pipelines.get(pipeline).config_type.model_fields}
-    assert {group for layer in PRESETS.values() for group in layer} <= known
-    assert {group for layer in PROFILES.own.values() for group in layer} <= known | set(FACTS)
+def test_every_setting_of_a_preset_and_a_profile_is_some_pipelines():
+    known = {name for own in pipelines.PIPELINES.own for name in settings(build_config("laptop", {"pipeline": own}))}
+    known |= {name.rpartition(".")[0] for name in known}
+
+    def told(layer, prefix=""):
+        for name, value in layer.items():
+            yield prefix + name
+            if isinstance(value, dict) and f"{prefix}{name}" != "env.kwargs":
+                yield from told(value, f"{prefix}{name}.")
+
+    for layer in [*PRESETS.values(), *PROFILES.own.values()]:
+        assert {name for name in told(layer) if name.partition(".")[0] not in FACTS} <= known
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,8 @@ class CMAES(nn.Module):
         Raises:
             DivergedError: a fitness is not finite; nothing has changed.
         """
-        if not torch.isfinite(fitness).all():
-            raise DivergedError(f"the fitness of a candidate is not finite: {fitness.tolist()}")
+        if wrong := int((~torch.isfinite(fitness)).sum()):
+            raise DivergedError(f"the fitness of {wrong} of {len(fitness)} candidates is not finite")
         best = noise[fitness.argsort(descending=True, stable=True)[: len(self._weights)]]
         steps = self._shaped(best)
         step = self._weights @ steps

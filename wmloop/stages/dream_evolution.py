@@ -28,8 +28,8 @@ def run(
     experience = load_replay(ctx, vision)
     spec = experience.replay.spec
     world = world_model(config, spec.size, ctx.device, stored(vision), stored(memory))
-    actor = new_actor(config, world.memory.features, spec, ctx.device)
     torch.manual_seed(ctx.seed("init"))
+    actor = new_actor(config, world.memory.features, spec, ctx.device)
     actor.init_mean(experience.actions[0].mean(0))
     evolution = Evolution(ctx, config.evolution, actor, controller, config.evolution.episodes)
     states = filter_states(world.memory, experience) if config.evolution.horizon else None

@@ -14,10 +14,10 @@ from wmloop.config import EvolutionConfig, HS18Config, HS18DreamConfig
 from wmloop.dreams import Noise, returns
 from wmloop.envs import Envs
 from wmloop.episodes import Episode
-from wmloop.errors import UsageError
+from wmloop.errors import DivergedError, UsageError
 from wmloop.learn.cma import CMAES
 from wmloop.models.controller import Actor
-from wmloop.models.networks import shapes_of, unallocated
+from wmloop.models.networks import new_actor, shapes_of, unallocated
 from wmloop.models.population import Population, weights_of, with_weights
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.models.world_model import State
@@ -33,6 +33,8 @@ from wmloop.training.weights import has, load, save
 
 #: The files of a search: its state, and what it came to, generation by generation.
 _SEARCH, GENERATIONS = "search", "generations.json"
+#: A covariance of more is decomposed for minutes, and takes gigabytes.
+_MOST_WEIGHTS = 6_000
 
 
 class Evolution:
@@ -115,15 +117,19 @@ class _Record(nn.Module):
 
 
 def fits(config: HS18Config | HS18DreamConfig, actions: ActionSpec, observations: ObservationSpec) -> None:
-    """Refuse, before anything is collected, a policy network whose covariance no machine holds; all environments will do.
+    """Refuse, before anything is collected, a C of so many weights that their full covariance takes too long.
 
     Raises:
         UsageError: it is one; the message says what would do.
     """
-    if config.controller.actor == "mlp" and config.evolution.covariance == "full":
+    _, memory, _ = unallocated(config)
+    with torch.device("meta"):
+        actor = new_actor(config, memory.features, actions, torch.device("meta"))
+    weights = sum(part.numel() for part in actor.deciding().values())
+    if config.evolution.covariance == "full" and weights > _MOST_WEIGHTS:
         raise UsageError(
-            "the full covariance of the weights of controller.actor = 'mlp' takes hundreds of gigabytes: choose"
-            " --set controller.actor=linear, or --set evolution.covariance=diagonal"
+            f"a controller of {weights:,} weights has too many for their full covariance, which takes up to {_MOST_WEIGHTS:,}:"
+            " choose --set controller.actor=linear, --set controller.inputs=z, or --set evolution.covariance=diagonal"
         )
 
 
@@ -153,7 +159,7 @@ class DreamtGeneration:
         """Try a generation's candidates and learn from them; return its metrics.
 
         Raises:
-            DivergedError: a dream pays what is not finite.
+            DivergedError: what a dream pays is not finite.
         """
         ctx, settings = self._ctx, self._ctx.config.evolution
         population, episodes = settings.population_size, settings.episodes
@@ -163,6 +169,11 @@ class DreamtGeneration:
         dreams = returns(self._imagination, policy, start.at(torch.arange(episodes).repeat(population)), chance)
         self._viewer.next(dreams.features, dreams.action)
         paid = (dreams.total.double() * self._world.reward_scale).cpu().unflatten(0, (population, episodes))
+        if not torch.isfinite(paid).all():
+            raise DivergedError(
+                f"what M imagines in {self.horizon} agent steps is not finite: set a shorter evolution.horizon or a lower"
+                " dream.temperature in a new run or a fork"
+            )
         self._evolution.record.scores[generation] = paid
         told = self._evolution.tell(generation)
         return {
