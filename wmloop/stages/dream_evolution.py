@@ -31,7 +31,7 @@ def run(
     torch.manual_seed(ctx.seed("init"))
     actor = new_actor(config, world.memory.features, spec, ctx.device)
     actor.init_mean(experience.actions[0].mean(0))
-    evolution = Evolution(ctx, config.evolution, actor, controller, config.evolution.episodes)
+    evolution = Evolution(ctx, config.evolution, actor, controller)
     states = filter_states(world.memory, experience) if config.evolution.horizon else None
     step = DreamtGeneration(ctx, evolution, world, tau, experience, states)
     population, episodes = config.evolution.population_size, config.evolution.episodes

@@ -21,7 +21,8 @@ def run(
 ) -> dict[str, float]:
     """Evolve C; write `actor`, the mean of the search, and the search, which goes on from the iteration before."""
     config, settings = ctx.config, ctx.config.evolution
-    width = min(config.env.num_envs, settings.population_size)
+    count = -(-settings.population_size // config.env.num_envs)
+    width = -(-settings.population_size // count)  # waves of equal width: few copies idle in the last
     with make_envs(config.env, width, config.max_unrewarded, ctx.output) as pool:
         collected, spec = ctx.collected(), pool.actions
         require_same_spaces(collected, spec, pool.observations)
@@ -31,11 +32,10 @@ def run(
         if controller is None:  # begin with what was driven so far
             driven = np.concatenate([spec.encode(episode.actions) for episode in episodes_of(collected[0], False)])
             actor.init_mean(torch.from_numpy(driven.mean(0)).to(ctx.device))
-        evolution = Evolution(ctx, settings, actor, controller, settings.episodes)
+        evolution = Evolution(ctx, settings, actor, controller)
         step = RealRound(ctx, evolution, world, pool, spec)
-        rounds = settings.generations * settings.episodes
         metrics = fit(
-            ctx, evolution.modules, None, rounds, None, step, settings.population_size * config.env.most_frames,
+            ctx, evolution.modules, None, settings.generations * settings.episodes, None, step, settings.population_size * config.env.most_frames,
             smoothing=0.0,
         )  # fmt: skip
         record_spaces(ctx.draft, spec, pool.observations)

@@ -43,19 +43,14 @@ class Evolution:
     `modules` are all that changes: the search, and the record, which grows by a generation each.
     """
 
-    def __init__(
-        self, ctx: StageContext[Any], settings: EvolutionConfig, actor: Actor, before: Version | None, tries: int
-    ) -> None:
-        """Go on with the search of a version `before`, or begin one at the actor's weights.
-
-        Each candidate is tried `tries` times in a generation.
-        """
+    def __init__(self, ctx: StageContext[Any], settings: EvolutionConfig, actor: Actor, before: Version | None) -> None:
+        """Go on with the search of a version `before`, or begin one at the actor's weights."""
         self._ctx, self._settings, self.actor = ctx, settings, actor
         diagonal = settings.covariance == "diagonal"
         self.search = CMAES(weights_of(actor), settings.sigma, settings.population_size, diagonal)
         if before is not None and has(before, _SEARCH):
             load(self.search, before, _SEARCH)
-        self.record = _Record(settings.generations, settings.population_size, tries)
+        self.record = _Record(settings.generations, settings.population_size, settings.episodes)
         self.modules = {_SEARCH: self.search, "record": self.record}
 
     def candidates(self, generation: int) -> Tensor:
@@ -96,10 +91,10 @@ class _Record(nn.Module):
     decisions: Tensor
     sigma: Tensor
 
-    def __init__(self, generations: int, population: int, tries: int) -> None:
+    def __init__(self, generations: int, population: int, episodes: int) -> None:
         super().__init__()
         for name in ("scores", "frames", "decisions"):
-            self.register_buffer(name, torch.zeros(generations, population, tries, dtype=torch.float64))
+            self.register_buffer(name, torch.zeros(generations, population, episodes, dtype=torch.float64))
         self.register_buffer("sigma", torch.zeros(generations, dtype=torch.float64))
 
     def summary(self) -> list[dict[str, float]]:
@@ -215,13 +210,13 @@ class RealRound:
             Interrupted: the run is to stop.
         """
         settings, record = self._ctx.config.evolution, self._evolution.record
-        generation, try_ = divmod(number, settings.episodes)
-        driven = self._drive(number, generation, try_)
-        record.scores[generation, :, try_] = torch.tensor([episode.score for episode in driven], dtype=torch.float64)
-        record.frames[generation, :, try_] = torch.tensor([float(episode.frames) for episode in driven])
-        record.decisions[generation, :, try_] = torch.tensor([float(len(episode)) for episode in driven])
-        told = {"score": float(record.scores[generation, :, : try_ + 1].mean())}
-        return told | self._evolution.tell(generation) if try_ + 1 == settings.episodes else told
+        generation, place = divmod(number, settings.episodes)
+        driven = self._drive(number, generation, place)
+        record.scores[generation, :, place] = torch.tensor([episode.score for episode in driven], dtype=torch.float64)
+        record.frames[generation, :, place] = torch.tensor([episode.frames for episode in driven])
+        record.decisions[generation, :, place] = torch.tensor([len(episode) for episode in driven])
+        told = {"score": float(record.scores[generation, :, : place + 1].mean())}
+        return told | self._evolution.tell(generation) if place + 1 == settings.episodes else told
 
     def totals(self) -> dict[str, float]:
         """Return what all rounds came to: frames, decisions and episodes."""
@@ -234,19 +229,21 @@ class RealRound:
             "decisions": float(record.decisions.sum()),
         }
 
-    def _drive(self, number: int, generation: int, try_: int) -> list[Episode]:
+    def _drive(self, number: int, generation: int, place: int) -> list[Episode]:
         ctx, width = self._ctx, self._pool.num_envs
         candidates = self._evolution.candidates(generation)
-        seed = training_seed(ctx.config.seed, ctx.iteration, "track", generation, try_)
+        seed = training_seed(ctx.config.seed, ctx.iteration, "track", generation, place)
         tasks = [EpisodeTask(seed, UNLIMITED) for _ in candidates]
         driven: list[Episode] = []
         for wave in waves(tasks, width):
-            place = np.minimum(len(driven) + np.arange(width), len(tasks) - 1)  # copies that idle are the last one's
+            first = len(driven)
             agents = {}
             for copies in halves(width):
-                policy = Population(self._evolution.actor, candidates[torch.from_numpy(place[copies])])
-                agents[copies] = Agent(self._world, policy, self._actions)
-            done = (number * len(tasks) + len(driven)) * ctx.config.env.most_frames
+                chosen = [min(first + copy, len(tasks) - 1) for copy in copies]  # copies that idle are the last one's
+                agents[copies] = Agent(
+                    self._world, Population(self._evolution.actor, candidates[chosen]), self._actions
+                )
+            done = (number * len(tasks) + first) * ctx.config.env.most_frames
             driven += drive(self._pool, wave, agents, Ticker(ctx, self._pool.observations, done))
         return driven
 
