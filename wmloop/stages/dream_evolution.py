@@ -34,10 +34,8 @@ def run(
     evolution = Evolution(ctx, config.evolution, actor, controller)
     states = filter_states(world.memory, experience) if config.evolution.horizon else None
     step = DreamtGeneration(ctx, evolution, world, tau, experience, states)
-    population, episodes = config.evolution.population_size, config.evolution.episodes
-    metrics = fit(
-        ctx, evolution.modules, None, config.evolution.generations, None, step, population * episodes * step.horizon,
-        smoothing=0.0,
-    )  # fmt: skip
+    settings = config.evolution
+    steps = settings.population_size * settings.episodes * step.horizon
+    metrics = fit(ctx, evolution.modules, None, settings.generations, None, step, steps, smoothing=0.0)
     evolution.save()
     return metrics | {"temperature": tau}

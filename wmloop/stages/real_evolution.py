@@ -34,10 +34,8 @@ def run(
             actor.init_mean(torch.from_numpy(driven.mean(0)).to(ctx.device))
         evolution = Evolution(ctx, settings, actor, controller)
         step = RealRound(ctx, evolution, world, pool, spec)
-        metrics = fit(
-            ctx, evolution.modules, None, settings.generations * settings.episodes, None, step, settings.population_size * config.env.most_frames,
-            smoothing=0.0,
-        )  # fmt: skip
+        total, frames = settings.generations * settings.episodes, settings.population_size * config.env.most_frames
+        metrics = fit(ctx, evolution.modules, None, total, None, step, frames, smoothing=0.0)
         record_spaces(ctx.draft, spec, pool.observations)
     evolution.save()
     return metrics | step.totals()
