@@ -23,7 +23,14 @@ def written(tmp_path_factory, twice):
     stores = [("world-model", Store.open(twice.runs / "tiny"))]
     seen = common | {name: tiny_config()[name] for name in ("rollout", "vision", "memory")}
     seen["rollout"] |= {"max_unrewarded": 50, "frames": 600}
-    layers = {"world-model": tiny_config(), "vanilla-ppo": common, "ppo-features": seen}
+    evolved = {name: group for name, group in tiny_config().items() if name not in ("dream", "controller")}
+    layers = {
+        "world-model": tiny_config(),
+        "vanilla-ppo": common,
+        "ppo-features": seen,
+        "hs18": evolved,
+        "hs18-dream": evolved,
+    }
     layers["world-model"]["controller"] |= {"curiosity": 0.1}
     for pipeline, layer in layers.items():
         path = runs / f"{pipeline}.toml"

@@ -422,6 +422,7 @@ def test_the_settings_of_a_pipeline_are_what_all_have_and_what_it_brings():
               for name in pipelines.PIPELINES.own}  # fmt: skip
     seen = {"rollout", "vision", "memory", "controller"}
     brought = {"world-model": seen | {"dream"}, "vanilla-ppo": {"ppo"}, "ppo-features": seen}
+    brought |= {name: {*seen, "dream", "evolution"} for name in ("hs18", "hs18-dream")}
     assert {name: own - set(RunConfig.model_fields) for name, own in groups.items()} == brought
     assert all(set(RunConfig.model_fields) <= own for own in groups.values())
 
@@ -434,10 +435,18 @@ def test_a_pipeline_takes_of_a_preset_what_it_has_and_survives_the_way_through_t
     assert build_config(preset, from_toml(to_toml(config), "text")) == config
 
 
-def test_every_group_of_a_preset_and_a_profile_is_some_pipelines():
-    known = {name for pipeline in pipelines.PIPELINES.own for name in pipelines.get(pipeline).config_type.model_fields}
-    assert {group for layer in PRESETS.values() for group in layer} <= known
-    assert {group for layer in PROFILES.own.values() for group in layer} <= known | set(FACTS)
+def test_every_setting_of_a_preset_and_a_profile_is_some_pipelines():
+    known = {name for own in pipelines.PIPELINES.own for name in settings(build_config("laptop", {"pipeline": own}))}
+    known |= {name.rpartition(".")[0] for name in known}
+
+    def told(layer, prefix=""):
+        for name, value in layer.items():
+            yield prefix + name
+            if isinstance(value, dict) and f"{prefix}{name}" != "env.kwargs":
+                yield from told(value, f"{prefix}{name}.")
+
+    for layer in [*PRESETS.values(), *PROFILES.own.values()]:
+        assert {name for name in told(layer) if name.partition(".")[0] not in FACTS} <= known
 
 
 @pytest.mark.parametrize(

@@ -28,15 +28,13 @@ column lists the presets that set it (even where that is the default, because a 
 environments whose profile has another value. A run's settings are written into its folder once, and `resume` uses those. It may
 change `budget.*`, `store.*`, what depends on the machine (`device`, `threads`, `precision`, `env.num_envs`) and what does not
 affect results (`env.engine`, `env.worker_timeout`, `vision.frame_cache`). `fork` makes a new run, in which all settings but
-the preset, the pipeline and the networks' shapes may change. An unknown name is refused, and the nearest one is named. This
+the preset and the networks' shapes may change. An unknown name is refused, and the nearest one is named. This
 page is made by `python -m tools.reference`.
 
 An *agent step* (in names: `decisions`) is one action of the policy, repeated for `env.action_repeat` environment steps
 (in names: `frames`). *Imagined episodes* (dreams) are those of the world model. Presets `gpu` and `paper` are not
 measured: no run with them was ever finished.
 """
-#: What the settings of another pipeline are.
-OWN = "It has the settings above of every run{shared}, and its own, or those that differ:"
 
 
 def page() -> str:
@@ -47,12 +45,28 @@ def page() -> str:
         mine = [setting for setting in explain(pipeline=pipeline) if setting.name != "pipeline"]
         own = [setting for setting in mine if setting not in known]
         if own:
-            shared = dict.fromkeys(
-                f"`{setting.name.partition('.')[0]}`" for setting in mine if setting in known and "." in setting.name
-            )
-            told = OWN.format(shared=f", of {', '.join(shared)}")
-            lines += [f"\n## The pipeline `{pipeline}`\n\n{told}", *_tables(own, "#")]
+            lines += [f"\n## The pipeline `{pipeline}`\n\n{_common(pipeline, known)}", *_tables(own, "#")]
     return "\n".join(lines) + "\n"
+
+
+def _common(pipeline: str, known: list[Setting]) -> str:
+    """Return what a pipeline has of the settings that are told already."""
+    has = {setting.name: setting.default for setting in explain(pipeline=pipeline)}
+    groups: dict[str, list[str]] = {}
+    for setting in known:
+        if setting.name in has and "." in setting.name:
+            groups.setdefault(setting.name.partition(".")[0], []).append(setting.name)
+    of = {group: sum(setting.name.startswith(f"{group}.") for setting in known) for group in groups}
+    whole = ", ".join(f"`{group}`" for group, names in groups.items() if len(names) == of[group])
+    parts = [", ".join(f"`{name}`" for name in names) for group, names in groups.items() if len(names) < of[group]]
+    other = [
+        f"`{setting.name}` is {_short(has[setting.name])}"
+        for setting in known
+        if setting.name != "pipeline" and setting.name in has and has[setting.name] != setting.default
+    ]
+    told = f"It has the settings above of every run, those of the groups {whole}"
+    told += "".join(f"; {some}" for some in parts) + ", and its own."
+    return told + (f" In it {', '.join(other)} by default." if other else "")
 
 
 def _tables(settings: list[Setting], level: str = "") -> list[str]:

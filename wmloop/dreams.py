@@ -19,6 +19,8 @@ _DESCRIBED = "wmloop.models.world_model.Imagination"
 _PARTICLES = 1024
 #: With so few dreams none has just the real action: C's deviations count so many times, and no dream is impossible.
 _STD_FACTOR, _UNIFORM_MIX = 2.0, 0.02
+#: What is reached with less probability is not dreamt.
+_HARDLY = 1e-3
 
 
 class Noise(NamedTuple):
@@ -37,6 +39,10 @@ class Noise(NamedTuple):
             torch.randn(*shape, size, generator=generator, device=device),
             torch.randn(*shape, actions, generator=generator, device=device),
         )
+
+    def repeated(self, times: int) -> Noise:
+        """Return the noise of so many groups of dreams, in each of which chance falls alike."""
+        return Noise(*(part.repeat(1, times, 1) for part in self))
 
 
 class DreamBatch(NamedTuple):
@@ -133,6 +139,39 @@ def rollout(imagination: Imagination, policy: Callable[[Tensor], Behaviour], sta
         features[t + 1] = state.features
         reward[t], terminal_reward[t], continues[t] = outcome.reward, outcome.terminal_reward, 1 - outcome.done
     return DreamBatch(features, action, logprob, reward, terminal_reward, continues)
+
+
+class Returns(NamedTuple):
+    """What N dreams come to.
+
+    `total` (N,) is the reward expected of each in units of reward_scale, where nothing is paid after an end, `ended` (N,) the
+    probability that it has ended. `features` (T+1, F) and `action` (T, A), as it was executed, are those of the first dream.
+    """
+
+    total: Tensor
+    ended: Tensor
+    features: Tensor
+    action: Tensor
+
+
+@torch.no_grad()
+def returns(imagination: Imagination, policy: Callable[[Tensor], Policy], start: State, noise: Noise) -> Returns:
+    """Let the deterministic C act in N dreams from `start` for the noise's horizon, or until hardly any has not ended."""
+    total, survival = torch.zeros_like(start.features[:, 0]), torch.ones_like(start.features[:, 0])
+    features, action = [start.features[0]], list[Tensor]()
+
+    def act(t: int, state: State) -> tuple[State, Tensor]:
+        decided = policy(state.features).mode()
+        action.append(decided[0])
+        return state, decided
+
+    for state, outcome in unroll(imagination, start, act, noise):
+        features.append(state.features[0])
+        total += survival * outcome.expected
+        survival *= 1 - outcome.done
+        if survival.max() < _HARDLY:
+            break
+    return Returns(total, 1 - survival, torch.stack(features), torch.stack(action))
 
 
 @torch.no_grad()

@@ -57,9 +57,16 @@ class History:
         """Return the seconds of work in all versions."""
         return sum(version.seconds for version in self.everything())
 
+    @property
+    def first(self) -> int:
+        """Return the iteration of the run's first agent: 0, or later where it began with what another pipeline had learnt."""
+        made = self._versions[self.pipeline.agent]
+        begun = max((iteration for versions in self._versions.values() for iteration in versions), default=0)
+        return min(made, default=begun)
+
     def next_position(self) -> tuple[int, int]:
         """Return the first (iteration, place in the table) without a version: what is to be done next."""
-        iteration = 0
+        iteration = self.first
         while True:
             for place, name in enumerate(self.pipeline.names):
                 if self.version(iteration, name) is None:

@@ -91,7 +91,7 @@ def _perform(
 
     needs = {name: known(name, iteration) for name in stage.needs}
     carries = {}
-    if iteration:
+    if iteration > history.first:
         carries = {name: known(name, iteration - 1) for name in stage.carries}
         accepted = history.newest_accepted(iteration)
         carries |= {name: known(name, accepted) for name in stage.carries_accepted}

@@ -25,7 +25,7 @@ class Retention(NamedTuple):
     def goes(self, history: History, replay: int) -> list[tuple[Version, list[str]]]:
         """Return the files that are not kept, by version, the oldest first. The best agent always stays."""
         upcoming = history.next_position()[0]
-        last = range(max(0, upcoming - max(1, self.keep_last)), upcoming)
+        last = range(max(history.first, upcoming - max(1, self.keep_last)), upcoming)
         whole = {version.name for iteration in last for version in required_by_next(history, iteration, replay)}
         scored = sorted(history.scored(), key=lambda v: (-ranking.merit(v.metrics), v.iteration))
         agents = {*last, *(version.iteration for version in scored[: max(1, self.keep_best)])}

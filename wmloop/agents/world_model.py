@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from wmloop.agents import agent
 from wmloop.agents.agent import Exploration
 from wmloop.learn.policy import Policy
-from wmloop.models.controller import Actor
 from wmloop.models.world_model import State, WorldModel
 from wmloop.spaces import ActionSpec
 
@@ -51,7 +50,9 @@ class WorldModelAgent(agent.Agent[Carry], Protocol):
 class Agent:
     """Drive real episodes side by side with a world model and C (a WorldModelAgent)."""
 
-    def __init__(self, world: WorldModel, actor: Actor, actions: ActionSpec, critic: nn.Module | None = None) -> None:
+    def __init__(
+        self, world: WorldModel, actor: nn.Module, actions: ActionSpec, critic: nn.Module | None = None
+    ) -> None:
         """Put the networks to use; `actions` are the environment's, and a critic tells values."""
         self.world, self.actor, self.actions, self.critic = world, actor.eval(), actions, critic
 

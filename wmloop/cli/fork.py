@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +29,8 @@ from wmloop.opening import history_of, pipeline_of, stored_config
 
 if TYPE_CHECKING:
     from wmloop.config import RunConfig
-    from wmloop.store import Store
+    from wmloop.history import History
+    from wmloop.store import Store, Version
 
 
 @guarded
@@ -51,6 +54,14 @@ def fork(
             autocompletion=setting_names,
         ),
     ] = None,
+    pipeline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Another pipeline, which goes on from what the two have in common: hs18-dream takes V and M of a world-model"
+            " run, as the iteration left them, and its episodes.",
+        ),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="The new run's seed. Without it the seed of NAME.")
     ] = None,
@@ -66,10 +77,11 @@ def fork(
     """Begin a new run from an iteration of another one.
 
     The new run gets a copy of the other one up to and including that iteration, and trains on from there; the other stays
-    as it is. Every setting may change except the preset, the pipeline and the networks' shapes. If none changes, the new run
-    repeats the other one. --hours includes those of the copied iterations.
+    as it is. Every setting may change except the preset and the networks' shapes. If none changes, the new run repeats the
+    other one. With another --pipeline the settings that the two do not share are those of a new run. --hours includes those of
+    the copied iterations.
     """
-    from wmloop.config.text import to_toml
+    from wmloop.config import of_pipeline
     from wmloop.starting import on_this_machine, require_new
 
     source = open_run(runs, name)
@@ -78,7 +90,8 @@ def fork(
     if fork_from is None:
         raise UsageError(f"--from ITERATION is missing, the last iteration to copy: {_finished(source, before)}")
     flags = {"device": device, "seed": seed, "threads": threads}
-    after = laid_over(before, sets, budget(iterations, hours, goal), flags)
+    begun = before if pipeline in (None, before.pipeline) else of_pipeline(before, str(pipeline))
+    after = laid_over(begun, sets, budget(iterations, hours, goal), flags)
     if new is not None:
         require_new(runs, new)
     _require_kin(source, before, after)
@@ -87,7 +100,7 @@ def fork(
 
         require_tensorboard()
     after = on_this_machine(after)
-    store = _copied(source, fork_from, new, to_toml(after), runs)
+    store = _copied(source, fork_from, new, after, runs)
     with store.lock():
         from wmloop.cli.session import Session
 
@@ -108,18 +121,21 @@ def _finished(source: Store, config: RunConfig) -> str:
 def _require_kin(source: Store, before: RunConfig, after: RunConfig) -> None:
     """Refuse settings that nothing of the run `source` can go on by; raises UsageError."""
     from wmloop.cli.again import start_command
-    from wmloop.config import changed_settings, settings
+    from wmloop.config import changed_settings, of_pipeline, settings
 
     if before.preset != after.preset:
         raise UsageError(
             f"a preset is for new runs, and a fork starts from the settings of {source.name}: change single settings"
             f" with --set, or start a new run with `{start_command(after, ['preset'])}`"
         )
-    if before.pipeline != after.pipeline:
+    shared = _shared(before, after)
+    if not shared:
         raise UsageError(
-            f"the run {source.name} is of the pipeline {before.pipeline}, and another pipeline cannot use what it learnt:"
-            f" `{start_command(after, ['pipeline'])}` starts a new run of that pipeline"
+            f"the run {source.name} is of the pipeline {before.pipeline}, and the pipeline {after.pipeline} cannot use what it"
+            f" learnt: `{start_command(after, ['pipeline'])}` starts a new run of that pipeline"
         )
+    if before.pipeline != after.pipeline:
+        before = of_pipeline(before, after.pipeline)
     shapes = pipeline_of(before).shaper
     if shapes(before) != shapes(after):
         new = settings(after)
@@ -140,26 +156,41 @@ def _shapes_differ(config: RunConfig, name: str, value: Any) -> bool:
     return shapes(config) != shapes(with_settings(config, layer))
 
 
-def _copied(source: Store, iteration: int, name: str | None, config: str, runs: Path) -> Store:
-    """Make a new run of everything that `source` did up to and including `iteration`, and say so.
+def _shared(before: RunConfig, after: RunConfig) -> tuple[str, ...]:
+    """Return the stages whose outputs a fork goes on from: all of them, or those that another pipeline begins with, too.
+
+    None, if these are not all that the other's agent consists of beside its own stage.
+    """
+    old, new = pipeline_of(before), pipeline_of(after)
+    if old is new:
+        return old.names
+    pairs = zip(old.stages, new.stages, strict=False)
+    alike = takewhile(lambda pair: pair[0].entry == pair[1].entry and not (pair[0].once or pair[1].once), pairs)
+    names = tuple(stage.name for stage, _ in alike)
+    return names if {part.name for part in new.parts} <= {*names, new.agent} else ()
+
+
+def _copied(source: Store, iteration: int, name: str | None, after: RunConfig, runs: Path) -> Store:
+    """Make a new run with the settings `after` of what `source` did up to and including `iteration`, and say so.
+
+    That is everything, or, for another pipeline, the episodes and what of that iteration both have.
 
     Raises:
         UsageError: that iteration is not finished, or the name is taken.
         StoreCorruptError: what would be copied is damaged.
     """
+    from wmloop.config.text import to_toml
     from wmloop.device import machine_facts
-    from wmloop.retention import required_by_next
     from wmloop.store import Store, list_runs
 
     before = stored_config(source)
-    history = history_of(source, before)
+    history, shared = history_of(source, before), _shared(before, after)
     if iteration >= history.next_position()[0]:
         raise UsageError(f"cannot fork the run {source.name} at iteration {iteration}: {_finished(source, before)}")
-    read = required_by_next(history, iteration, before.replay)
-    if lost := [version for version in read if version.pruned]:
+    if lost := [version for version in _read(history, iteration, before, shared) if version.pruned]:
         whole = [
-            n for n in range(history.next_position()[0])
-            if not any(version.pruned for version in required_by_next(history, n, before.replay))
+            n for n in range(history.first, history.next_position()[0])
+            if not any(version.pruned for version in _read(history, n, before, shared))
         ]  # fmt: skip
         raise UsageError(
             f"cannot fork the run {source.name} at iteration {iteration}: training would read {lost[0].name}, which was"
@@ -169,7 +200,22 @@ def _copied(source: Store, iteration: int, name: str | None, config: str, runs: 
         stem, taken = f"{source.name}-from-{iteration}", set(list_runs(runs))
         name = next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))) if n not in taken)
     kept = [version for version in source.versions() if version.iteration <= iteration]
+    if before.pipeline != after.pipeline:
+        own = {v.name for v in (*history.collected(), *history.made(iteration).values()) if v.stage in shared}
+        kept = [version for version in kept if version.name in own]
+    left = {parent for version in kept for parent in version.parents} - {version.name for version in kept}
     origin = {"run": source.name, "iteration": iteration, "created": source.created}
-    made = Store.create(runs, name, config, {**machine_facts(), "forked_from": origin}, kept)
+    origin |= {"left": sorted(left)} if left else {}
+    made = Store.create(runs, name, to_toml(after), {**machine_facts(), "forked_from": origin}, kept)
     say(f"run {made.name} in {made.path}: {len(kept)} stage outputs of {source.name}, up to iteration {iteration}")
     return made
+
+
+def _read(history: History, iteration: int, before: RunConfig, shared: Sequence[str]) -> list[Version]:
+    """Return the versions that are read by what comes next after `iteration`, or, in another pipeline, within it."""
+    from wmloop.retention import required_by_next
+
+    if len(shared) == len(history.pipeline.stages):
+        return required_by_next(history, iteration, before.replay)
+    own = [version for version in history.made(iteration).values() if version.stage in shared]
+    return [*history.collected(iteration + 1)[-before.replay :], *own]

@@ -81,9 +81,9 @@ PipelineOption = Annotated[
     str | None,
     typer.Option(
         metavar="PIPELINE",
-        help="What to train: world-model, vanilla-ppo (PPO in the real environment, for pictures and Box actions),"
-        " ppo-features (PPO in the real environment on what V and M make of it), or a"
-        " pipeline of an installed package. Without it world-model.",
+        help="What to train: world-model, vanilla-ppo (PPO in the real environment, for pictures and Box actions), ppo-features"
+        " (PPO in the real environment on what V and M make of it), hs18 or hs18-dream (CMA-ES for a linear policy, in the real"
+        " environment or in dreams), or a pipeline of an installed package. Without it world-model.",
     ),
 ]
 TrackOption = Annotated[

@@ -68,7 +68,7 @@ def resume(
     """
     if fork_from is not None:  # how `fork` was spelled
         say("note: resume NAME --from ITERATION --as NEW is called fork NAME NEW --from ITERATION now")
-        fork(name or str(open_run(runs, None).path), fork_name, fork_from, sets, seed, iterations, hours, goal, device,
+        fork(name or str(open_run(runs, None).path), fork_name, fork_from, sets, None, seed, iterations, hours, goal, device,
              threads, progress, track, runs)  # fmt: skip
         return
     if fork_name is not None:

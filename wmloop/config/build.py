@@ -65,7 +65,7 @@ def kind_of(layers: Sequence[Mapping[str, Any]]) -> type[RunConfig]:
 
 
 def applying(layer: Mapping[str, Any], kind: type[RunConfig]) -> dict[str, Any]:
-    """Return what of a layer of wmloop's own a kind of run has: such a layer holds groups of several pipelines.
+    """Return what of a layer of wmloop's own a kind of run has: such a layer holds groups and settings of several pipelines.
 
     A group of another's pipeline that has the name of one of ours is not ours, and none of its settings are meant. Groups
     of one name that two of ours have may differ, too: each takes the settings that it has.
@@ -154,6 +154,20 @@ def with_settings(config: RunConfig, layer: Mapping[str, Any]) -> RunConfig:
     layer = _named_now(layer, type(config))
     _refuse_superseded(layer, settings(config))
     return _validate(overlay(config.model_dump(), layer), type(config))
+
+
+def of_pipeline(config: RunConfig, pipeline: str) -> RunConfig:
+    """Return settings for another pipeline: the groups that both have, and all else as a new run of that preset has it.
+
+    Raises:
+        UsageError: there is no such pipeline.
+    """
+    kind, own = kind_of([{"pipeline": pipeline}]), type(config).model_fields
+    same = {
+        name for name, field in kind.model_fields.items() if name in own and field.annotation == own[name].annotation
+    }
+    kept = {name: value for name, value in config.model_dump().items() if name in same}
+    return lay_over(config.preset, [kept, {"pipeline": pipeline}])
 
 
 def _refuse_superseded(layer: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> None:

@@ -9,13 +9,9 @@ from pydantic import Field, ValidationInfo, field_validator
 from wmloop.config.part import Part, Positive, Size, Whole
 
 
-class DreamConfig(Part):
-    """Imagined episodes inside M."""
+class ImaginationConfig(Part):
+    """What M imagines, whoever acts in it."""
 
-    num_dreams: Annotated[Size, Field(description="imagined episodes per PPO update")] = 1024
-    horizon: Annotated[
-        Size, Field(description="agent steps of an imagined episode, after which the value function bootstraps")
-    ] = 15
     temperature: Annotated[
         Positive | Literal["auto"],
         Field(
@@ -31,6 +27,15 @@ class DreamConfig(Part):
             " has seen too little (except in episodes that are no longer)"
         ),
     ] = 0
+
+
+class DreamConfig(ImaginationConfig):
+    """Imagined episodes inside M, from which PPO learns."""
+
+    num_dreams: Annotated[Size, Field(description="imagined episodes per PPO update")] = 1024
+    horizon: Annotated[
+        Size, Field(description="agent steps of an imagined episode, after which the value function bootstraps")
+    ] = 15
     rewards: Annotated[
         Literal["predicted", "recorded"],
         Field(

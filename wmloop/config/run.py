@@ -98,9 +98,10 @@ class RunConfig(Part):
     pipeline: Annotated[
         Word,
         Field(
-            description="what is trained, by name: world-model, vanilla-ppo (PPO in the real environment; it takes pictures"
-            " and Box actions only), or ppo-features (PPO in the real environment on V's and M's features); packages can add"
-            " more"
+            description="what is trained, by name: world-model; vanilla-ppo (PPO in the real environment; it takes pictures"
+            " and Box actions only); ppo-features (PPO in the real environment on V's and M's features); hs18 (Ha and"
+            " Schmidhuber 2018: CMA-ES evolves a linear policy in the real environment) or hs18-dream (the same in dreams);"
+            " packages can add more"
         ),
     ] = "world-model"
     seed: Annotated[

@@ -1,9 +1,10 @@
-"""All settings of a run of the pipeline world-model, and those of every run that has V, M and C."""
+"""All settings of a run that has V, M and C, by who trains C: PPO in dreams, CMA-ES in dreams or in reality."""
 
 from __future__ import annotations
 
-from wmloop.config.controller import ActorCriticConfig, ControllerConfig
-from wmloop.config.dream import DreamConfig
+from wmloop.config.controller import ActorConfig, ControllerConfig
+from wmloop.config.dream import DreamConfig, ImaginationConfig
+from wmloop.config.evolution import DreamEvolutionConfig, EvolutionConfig
 from wmloop.config.memory import MemoryConfig
 from wmloop.config.rollout import CollectionConfig, RolloutConfig
 from wmloop.config.run import RunConfig
@@ -11,12 +12,12 @@ from wmloop.config.vision import VisionConfig
 
 
 class VisionMemoryConfig(RunConfig):
-    """What V, M and C are, and what they learn from."""
+    """What V, M and C are, and what V and M learn from and how."""
 
     rollout: CollectionConfig = CollectionConfig()
     vision: VisionConfig = VisionConfig()
     memory: MemoryConfig = MemoryConfig()
-    controller: ActorCriticConfig = ActorCriticConfig()
+    controller: ActorConfig = ActorConfig()
 
     @property
     def replay(self) -> int:
@@ -29,14 +30,34 @@ class VisionMemoryConfig(RunConfig):
         return self.rollout.max_unrewarded
 
 
-class WorldModelConfig(VisionMemoryConfig):
-    """What V, M and C are, what they learn from and how: C in dreams."""
+class DreamingConfig(VisionMemoryConfig):
+    """The same where M is dreamt in, by who trains C or by those who ask what it predicts."""
 
     rollout: RolloutConfig = RolloutConfig()
-    dream: DreamConfig = DreamConfig()
-    controller: ControllerConfig = ControllerConfig()
+    dream: ImaginationConfig = ImaginationConfig()
 
     @property
     def burn_in(self) -> int:
         """Return how many real decisions M has seen before a dream may begin."""
         return self.dream.burn_in
+
+
+class WorldModelConfig(DreamingConfig):
+    """The settings of the pipeline world-model: PPO trains C in dreams."""
+
+    dream: DreamConfig = DreamConfig()
+    controller: ControllerConfig = ControllerConfig()
+
+
+class HS18Config(DreamingConfig):
+    """The settings of the pipeline hs18: CMA-ES evolves C in the real environment, where it drives without noise."""
+
+    controller: ActorConfig = ActorConfig(actor="linear", log_std_bounds=(-5.0, -5.0))
+    evolution: EvolutionConfig = EvolutionConfig()
+
+
+class HS18DreamConfig(DreamingConfig):
+    """The settings of the pipeline hs18-dream: CMA-ES evolves C in dreams; it explores with a constant deviation of 0.1."""
+
+    controller: ActorConfig = ActorConfig(actor="linear", log_std_bounds=(-2.3, -2.3))
+    evolution: DreamEvolutionConfig = DreamEvolutionConfig()

@@ -15,6 +15,8 @@ from wmloop.models.policies import Categorical, ClippedGaussian
 
 #: What lies below an actor's heads.
 Kind = Literal["mlp", "hidden", "linear"]
+#: What an actor's spread of actions hangs on: nothing of it is in the deterministic policy.
+_SPREAD = "spread."
 
 
 class Actor(nn.Module):
@@ -42,6 +44,10 @@ class Actor(nn.Module):
         """Let the untrained policy be near what was done so far, `action` (A,) on average."""
         raise NotImplementedError
 
+    def deciding(self) -> dict[str, nn.Parameter]:
+        """Return, by name, the parameters that the deterministic policy follows from: all but an own spread's."""
+        return {name: part for name, part in self.named_parameters() if not name.startswith(_SPREAD)}
+
     def forward(self, features: Tensor) -> Policy:
         """Return the policy for features (..., Z + D)."""
         raise NotImplementedError
@@ -61,7 +67,7 @@ class GaussianActor(Actor):
         super().__init__(inputs, kind)
         self.log_std_bounds = log_std
         self.mean = nn.Linear(self.width, actions)
-        self.spread: nn.Module = nn.Linear(self.width, actions) if kind == "mlp" else _Constant(actions)
+        self.spread: nn.Module = _Constant(actions) if kind == "linear" else nn.Linear(self.width, actions)
         with torch.no_grad():  # near-zero heads: the first policy is the same everywhere, and unsaturated
             for head in (self.mean, self.spread):
                 if isinstance(head, nn.Linear):

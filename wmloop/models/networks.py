@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from wmloop.config import ActorConfig, VisionMemoryConfig
+from wmloop.config import ActorConfig, ActorCriticConfig, VisionMemoryConfig
 from wmloop.models.controller import Actor, CategoricalActor, GaussianActor, make_critic
 from wmloop.models.encoder import PICTURES, AnyEncoder, Parts, make_encoder, parts_of
 from wmloop.models.memory import Memory
@@ -30,6 +30,9 @@ ACTORS: dict[str, Callable[[ActorConfig, int, int], Actor]] = {
     "discrete": _categorical,
     "bins": _gaussian,
 }
+
+
+_META = torch.device("meta")
 
 
 def parts_seen(observations: ObservationSpec) -> Parts:
@@ -61,7 +64,9 @@ def new_actor(config: VisionMemoryConfig, features: int, actions: ActionSpec, de
 
 def new_critic(config: VisionMemoryConfig, features: int, device: torch.device) -> nn.Module:
     """Return C's critic as configured, with random weights, for so many features."""
-    return make_critic(config.controller.critic, _seen(config, features)).to(device)
+    settings = config.controller
+    assert isinstance(settings, ActorCriticConfig), "what is evolved has no critic"
+    return make_critic(settings.critic, _seen(config, features)).to(device)
 
 
 def _seen(config: VisionMemoryConfig, features: int) -> int:
@@ -84,12 +89,29 @@ def world_model(
 
 def shapes(config: VisionMemoryConfig) -> dict[str, tuple[int, ...]]:
     """Return the shapes of all networks' tensors as configured, for pictures, and actions of one number; no memory is taken."""
-    actions, meta = BoxActions([-1], [1]), torch.device("meta")
-    with meta:
-        vision = new_vision(config, meta)
-        memory = new_memory(config, vision.latent, actions.size, meta)
-        nets: dict[str, nn.Module] = {
-            "vision": vision, "memory": memory, "actor": new_actor(config, memory.features, actions, meta),
-            "critic": new_critic(config, memory.features, meta),
-        }  # fmt: skip
-    return {f"{name}.{key}": tuple(part.shape) for name, net in nets.items() for key, part in net.state_dict().items()}
+    vision, memory, actor = unallocated(config)
+    with _META:
+        critic = new_critic(config, memory.features, _META)
+    return shapes_of(vision, memory, actor, critic)
+
+
+def unallocated(config: VisionMemoryConfig) -> tuple[AnyEncoder, Memory, Actor]:
+    """Return V, M and C's actor as `shapes` means them."""
+    actions = BoxActions([-1], [1])
+    with _META:
+        vision = new_vision(config, _META)
+        memory = new_memory(config, vision.latent, actions.size, _META)
+        return vision, memory, new_actor(config, memory.features, actions, _META)
+
+
+def shapes_of(
+    vision: AnyEncoder, memory: Memory, actor: Actor, critic: nn.Module | None = None
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors of these networks, by name."""
+    nets = {"vision": vision, "memory": memory, "actor": actor, "critic": critic}
+    return {
+        f"{name}.{key}": tuple(part.shape)
+        for name, net in nets.items()
+        if net is not None
+        for key, part in net.state_dict().items()
+    }

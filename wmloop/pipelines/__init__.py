@@ -15,6 +15,8 @@ PIPELINES = Registry(
         "world-model": "wmloop.pipelines.world_model:WORLD_MODEL",
         "vanilla-ppo": "wmloop.pipelines.vanilla_ppo:VANILLA_PPO",
         "ppo-features": "wmloop.pipelines.ppo_features:PPO_FEATURES",
+        "hs18": "wmloop.pipelines.hs18:HS18",
+        "hs18-dream": "wmloop.pipelines.hs18:HS18_DREAM",
     },
 )
 

@@ -155,6 +155,28 @@ CONTROLLER = (
            " `controller.plateau_gamma`"),
     Metric("units", "dream steps", "", "imagined agent steps collected for training"),
 )  # fmt: skip
+_SEARCH = (
+    Metric("best_fitness", _REWARD, "higher", "fitness of the best candidate of the last generation: the mean return of its"
+           " episodes. It is the largest of many noisy figures, so it is higher than what the same weights score again"),
+    Metric("sigma", "weight", "", "CMA-ES's step size after the last generation: the candidates' standard deviation, before"
+           " the covariance shapes it"),
+)  # fmt: skip
+DREAM_EVOLUTION = (
+    Metric("dream_return", _REWARD, "higher", "mean return of all dreams of the last generation's candidates: the reward"
+           " expected over `evolution.horizon` agent steps, nothing being paid after an end; it also rises where C exploits"
+           " errors of M, so the agent is judged by `score`"),
+    Metric("dream_terminated_fraction", _SHARE, "", "expected fraction of these dreams that terminate before their horizon"),
+    *_SEARCH,
+    Metric("temperature", "factor", "", "`dream.temperature` that was used"),
+    Metric("units", "dream steps", "", "imagined agent steps at most: dreams end early where all have ended"),
+)  # fmt: skip
+REAL_EVOLUTION = (
+    Metric("score", _REWARD, "higher", "mean return of the episodes of the last generation's candidates; that of their mean,"
+           " the agent, is usually higher"),
+    *_SEARCH,
+    *COUNTS,
+    Metric("units", "frames", "", "environment steps (frames) in them"),
+)  # fmt: skip
 SCORES = (
     Metric("score", _REWARD, "higher", "mean return (undiscounted sum of rewards) of the held-out episodes,"
            " deterministic policy"),

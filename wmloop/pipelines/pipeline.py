@@ -31,10 +31,10 @@ class Stage:
     `entry` is its function, or its import path `module:function`, imported when the stage is performed. `needs` names
     stages of this iteration and `carries` stages of the one before (warm start). `carries_accepted` names stages of
     the newest accepted iteration: one whose mean score falls short of the best by at most 3 standard errors of the
-    difference, or 1% of the best, whichever is more. In iteration 0 nothing is carried. A stage that is done `once` is
-    performed in iteration 0 alone; later iterations read what it wrote there. `about` says in a few words what it does,
-    `unit` is what its progress counts, `headline` the metrics that tell most, best first, `images` the kinds of pictures it
-    shows, `agent_files` the files of its versions that an agent acts with, and `metrics` what its figures mean.
+    difference, or 1% of the best, whichever is more. In a run's first iteration nothing is carried. A stage that is done
+    `once` is performed in iteration 0 alone; later iterations read what it wrote there. `about` says in a few words what it
+    does, `unit` is what its progress counts, `headline` the metrics that tell most, best first, `images` the kinds of
+    pictures it shows, `agent_files` the files of its versions that an agent acts with, and `metrics` what its figures mean.
     """
 
     name: str

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from wmloop.agents.world_model import Agent
-from wmloop.config import VisionMemoryConfig, WorldModelConfig
+from wmloop.config import ActorCriticConfig, VisionMemoryConfig, WorldModelConfig
 from wmloop.errors import UsageError
 from wmloop.models.encoder import parts_of
 from wmloop.models.memory import actions_of
@@ -65,6 +65,6 @@ def load(
     """Return the agent that takes `actions`, with C's critic unless it was pruned or not exported with it."""
     world = world_model(config, actions.size, device, stored(vision), stored(memory))
     features, critic = world.memory.features, None
-    if has(controller, _CRITIC):
+    if isinstance(config.controller, ActorCriticConfig) and has(controller, _CRITIC):
         critic = weights(new_critic(config, features, device), controller, _CRITIC).eval()
     return Agent(world, weights(new_actor(config, features, actions, device), controller, "actor"), actions, critic)

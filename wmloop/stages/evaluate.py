@@ -57,12 +57,12 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
                 f" {confirmed['score_se']:.1f}: {verdict}"
             )
     if metrics.get("predicted_return", 0.0) > metrics.get("best_real_return", math.inf):
-        usual = (
-            ": it is too optimistic, and the policy may exploit that; if it stays so, fork with a higher dream.temperature or a"
-            " shorter dream.horizon"
-        )
-        if not ctx.iteration:
-            usual = ": usual while it has seen only the random policy"
+        usual = ": usual while it has seen only the random policy"
+        if ctx.iteration and "temperature" in metrics:  # of dreams that the policy was trained in
+            usual = (
+                ": it is too optimistic, and the policy may exploit that; if it stays so, fork with a higher dream.temperature"
+                " or a shorter horizon"
+            )
         ctx.log(
             f"the world model M predicts a return of {metrics['predicted_return']:.0f}, more than that of the best real"
             f" episode over the same agent steps ({metrics['best_real_return']:.0f}){usual}",

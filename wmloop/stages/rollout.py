@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 
 from wmloop.agents.collector import require_wave
-from wmloop.config import WorldModelConfig
+from wmloop.config import DreamingConfig
 from wmloop.envs import make_envs
 from wmloop.episodes import pack
 from wmloop.store import Version
@@ -15,7 +15,7 @@ from wmloop.training.rollouts import BYTES_A_DECISION, record_spaces, shard_file
 from wmloop.training.tally import Tally, summarise, summary_file
 
 
-def run(ctx: StageContext[WorldModelConfig], **parts: Version) -> dict[str, float]:
+def run(ctx: StageContext[DreamingConfig], **parts: Version) -> dict[str, float]:
     """Collect this iteration's episodes into the draft, a shard a wave; return counts, the mean score and M's foresight.
 
     `parts` are the agent of the iteration before. A wave runs to its end before the next begins, and how many episodes the

@@ -215,10 +215,13 @@ class Store:
     def verify(self, tick: Callable[[int, int], None] = lambda done, total: None) -> list[Fault]:
         """Read every committed byte and return everything wrong: manifests, files, strangers, parents.
 
+        A fork may have left parents in the run that it is of, as its facts then tell.
         `tick(done, total)` is called with the versions that were read.
         """
         faults: list[Fault] = []
         versions: dict[str, Version] = {}
+        origin = self.facts.get("forked_from") if isinstance(self.facts, Mapping) else None
+        left = origin.get("left", []) if isinstance(origin, Mapping) else []
         for number in self.iterations():
             for stage in self._stages(number):
                 name = version_name(number, stage)
@@ -230,9 +233,9 @@ class Store:
             tick(number, len(versions))
             faults += version.faults()
             for parent, digest in version.parents.items():
-                if parent not in versions:
+                if parent not in versions and parent not in left:
                     faults.append(Fault(name, MANIFEST, f"{parent}, which it was made from, is missing"))
-                elif versions[parent].hash != digest:
+                elif parent in versions and versions[parent].hash != digest:
                     faults.append(Fault(name, MANIFEST, f"{parent} is not the one that it was made from"))
         return faults
 

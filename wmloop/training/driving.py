@@ -15,7 +15,7 @@ from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import WorldModelAgent
 from wmloop.calibration.forecasts import forecast
 from wmloop.calibration.windows import ReturnForecast
-from wmloop.config import VisionMemoryConfig, WorldModelConfig
+from wmloop.config import DreamingConfig, VisionMemoryConfig
 from wmloop.envs import Envs
 from wmloop.episodes import Episode
 from wmloop.spaces import ObservationSpec
@@ -95,7 +95,7 @@ class Prefill:
 class PolicyRollout:
     """Every later iteration: the agent of the one before drives, exploring in all but a few episodes."""
 
-    def __init__(self, ctx: StageContext[WorldModelConfig], parts: Mapping[str, Version]) -> None:
+    def __init__(self, ctx: StageContext[DreamingConfig], parts: Mapping[str, Version]) -> None:
         """Take the versions, by stage, that the agent is."""
         self._ctx, self._parts = ctx, parts
         self.frames, self.max_unrewarded = ctx.config.rollout.frames, ctx.config.max_unrewarded
@@ -121,7 +121,7 @@ class PolicyRollout:
         return driver
 
 
-def exploring(ctx: StageContext[WorldModelConfig], number: int, wave: list[EpisodeTask], pool: Envs) -> Explore:
+def exploring(ctx: StageContext[DreamingConfig], number: int, wave: list[EpisodeTask], pool: Envs) -> Explore:
     """Return how a wave's agents explore, in all episodes that are not to be deterministic: a function of its place."""
     explore = np.zeros(pool.num_envs, np.bool_)
     explore[: len(wave)] = [not task.deterministic for task in wave]

@@ -20,23 +20,25 @@ from wmloop.training.context import StageContext
 #: Steps over which V's and M's learning rates rise: Adam's first steps are of full size whatever the gradient.
 WARMUP_STEPS = 50
 _MAX_ROLLBACKS = 3
-_MEMORY = 0.98
+_SMOOTHING = 0.98
 Step = Callable[[int], Mapping[str, float]]
 
 
 def fit(
-    ctx: StageContext[RunConfig], modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, total: int,
-    learning_rate: Callable[[int], float], step: Step, units_per_step: int = 1, setting: str = "",
+    ctx: StageContext[RunConfig], modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer | None,
+    total: int, learning_rate: Callable[[int], float] | None, step: Step, units_per_step: int = 1, setting: str = "",
+    smoothing: float = _SMOOTHING,
 ) -> dict[str, float]:  # fmt: skip
     """Run `step(0) ... step(total - 1)`, resuming from the draft's newest snapshot; return smoothed metrics and `units`.
 
     A step must depend only on its index and on `modules` and `optimizer`, so that a resumed training continues bit for
     bit. One that takes long may raise Interrupted as long as it has changed neither. A step that raises DivergedError sends
     the training back to its last snapshot (or its start) with half the learning rate, three times at most. `setting` is the one
-    that the rate follows, by which to go on where it does.
+    that the rate follows, by which to go on where it does. What learns without a gradient has neither optimizer nor learning
+    rate, and nothing to halve. Of each metric 1 - `smoothing` of every step's value comes in: all of it where that is 0.
 
     Raises:
-        DivergedError: it diverged again after the last rollback.
+        DivergedError: it diverged again after the last rollback, or without an optimizer.
         DraftUnusableError: an earlier attempt at the stage was made with networks of other shapes.
         StorageError: the disk has no room for the snapshots and the result.
         Interrupted: the run is to stop; a snapshot is on disk.
@@ -47,7 +49,8 @@ def fit(
 
     def pack() -> tuple[dict[str, np.ndarray], dict[str, object]]:
         arrays = {f"{name}.{key}": a for name, m in modules.items() for key, a in module_arrays(m).items()}
-        arrays |= {f"optimizer.{key}": a for key, a in optimizer_arrays(optimizer).items()}
+        if optimizer is not None:
+            arrays |= {f"optimizer.{key}": a for key, a in optimizer_arrays(optimizer).items()}
         return arrays, {"means": means, "scale": scale, "rollbacks": rollbacks}
 
     # Weights and Adam's two moments, in the snapshots that are kept and the one being written; and the weights committed.
@@ -58,8 +61,9 @@ def fit(
     def restore(arrays: Mapping[str, np.ndarray]) -> None:
         for name, module in modules.items():
             load_module(module, _below(arrays, name))
-        optimizer.state.clear()
-        load_optimizer(optimizer, _below(arrays, "optimizer"))
+        if optimizer is not None:
+            optimizer.state.clear()
+            load_optimizer(optimizer, _below(arrays, "optimizer"))
 
     saved = ctx.draft.latest_snapshot()
     if saved is not None:
@@ -72,8 +76,9 @@ def fit(
     ctx.begin(total * units_per_step, start * units_per_step)
     i = start
     while i < total:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(i) * scale
+        if optimizer is not None and learning_rate is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(i) * scale
         try:
             values = step(i)
             if not torch.isfinite(get_total_norm(parameters)):
@@ -82,6 +87,8 @@ def fit(
             ctx.checkpoint(i, pack)
             raise
         except DivergedError as fault:
+            if optimizer is None:
+                raise
             if rollbacks == _MAX_ROLLBACKS:
                 raise DivergedError(
                     f"{ctx.stage} of iteration {ctx.iteration} diverged at step {i} after {rollbacks} rollbacks: {fault};"
@@ -97,7 +104,7 @@ def fit(
             continue
         i += 1
         for name, value in values.items():
-            means[name] = _MEMORY * means[name] + (1 - _MEMORY) * value if name in means else value
+            means[name] = smoothing * means[name] + (1 - smoothing) * value if name in means else value
         ctx.progress(i * units_per_step, means)
         if i < total:
             ctx.checkpoint(i, pack)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from wmloop.agents.collector import UNLIMITED, EpisodeTask
-from wmloop.config import VisionMemoryConfig, WorldModelConfig
+from wmloop.config import DreamingConfig, VisionMemoryConfig
 from wmloop.seeding import training_seed
 from wmloop.training.context import StageContext
 
@@ -44,7 +44,7 @@ def first_wave(ctx: StageContext[VisionMemoryConfig], driven: Driven) -> list[Ep
     ]
 
 
-def policy_wave(ctx: StageContext[WorldModelConfig], driven: Driven) -> list[EpisodeTask]:
+def policy_wave(ctx: StageContext[DreamingConfig], driven: Driven) -> list[EpisodeTask]:
     """Return the next wave that C drives, of as many episodes as the frames still wanted have, as long as those before.
 
     Before the first the length is that of the iteration before, and where that was random driving, the longest there is.

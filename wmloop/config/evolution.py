@@ -1,0 +1,56 @@
+"""The settings of CMA-ES."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from wmloop.config.part import Count, Part, Positive, Size
+
+
+class EvolutionConfig(Part):
+    """CMA-ES, which evolves C by the return of whole episodes."""
+
+    generations: Annotated[
+        Count,
+        Field(description="generations of CMA-ES per iteration of the run; each tries a new population of candidates"),
+    ] = 10
+    population_size: Annotated[
+        int,
+        Field(strict=True, ge=4, le=1_000_000, description="candidates of a generation (Ha and Schmidhuber 2018: 64)"),
+    ] = 64
+    episodes: Annotated[
+        Size,
+        Field(
+            description="episodes that each candidate is tried in; its fitness is their mean return. They are the same for all"
+            " candidates of a generation, and new ones in the next (Ha and Schmidhuber 2018: 16)"
+        ),
+    ] = 16
+    sigma: Annotated[
+        Positive,
+        Field(description="standard deviation of the candidates' weights in the first generation"),
+    ] = 0.1
+    covariance: Annotated[
+        Literal["full", "diagonal"],
+        Field(
+            description="covariance of the candidates' weights. full: as in Ha and Schmidhuber 2018; diagonal: separable"
+            " CMA-ES, which learns the scale of each weight faster, and nothing of how they depend on each other"
+        ),
+    ] = "full"
+
+
+class DreamEvolutionConfig(EvolutionConfig):
+    """CMA-ES on dreams."""
+
+    generations: Annotated[
+        Count,
+        Field(description="generations of CMA-ES per iteration of the run; each tries a new population of candidates"),
+    ] = 25
+    horizon: Annotated[
+        Size | None,
+        Field(
+            description="agent steps of an imagined episode, which then begins at any moment of the real episodes (none: as"
+            " many as a real episode has at most, and each begins as a real episode did)"
+        ),
+    ] = None
