@@ -17,16 +17,17 @@ from wmloop.study.task import Task
 
 def so_far(task: Task) -> list[Point]:
     """Return the evaluations that a task has by now; none where they cannot be read at the moment."""
-    with contextlib.suppress(WmloopError, OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(WmloopError, OSError, ValueError, LookupError, TypeError):
         if task.row.command is None:
             store = Store.open(task.folder / task.name)
             return list(points_of(history_of(store, stored_config(store))).values())
-        points = []
-        for line in read_regular(scores_files(task)[-1]).decode(errors="replace").splitlines():
-            told = json.loads(line)
-            if "score" in told:
-                points.append(Point(float(told["frames"]), 0.0, float(told["seconds"]), float(told["score"])))
-        return points
+        written = read_regular(scores_files(task)[-1]).decode(errors="replace").split("\n")
+        told = [json.loads(line) for line in written[:-1]]  # the last may be half of one
+        return [
+            Point(float(one["frames"]), 0.0, float(one["seconds"]), float(one["score"]))
+            for one in told
+            if "score" in one
+        ]
     return []
 
 
