@@ -27,7 +27,8 @@ class UsedUp:
         """Take in an event."""
         if not isinstance(event, VersionCommitted):
             return
-        if event.stage == self._pipeline.collected_by:
+        collected_by = self._pipeline.collected_by
+        if event.stage in ((collected_by,) if isinstance(collected_by, str) else collected_by):
             self._frames += event.metrics.get("frames", 0.0)
         if event.stage == self._pipeline.scored_by:
             self._scored = self._frames

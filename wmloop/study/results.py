@@ -62,7 +62,9 @@ class Result(NamedTuple):
 
 def points_of(history: History) -> dict[int, Point]:
     """Return the evaluations of a run by iteration."""
-    collected = {version.iteration: version.metrics.get("frames", 0.0) for version in history.collected()}
+    collected: dict[int, float] = {}
+    for version in history.collected():  # several stages of an iteration may collect
+        collected[version.iteration] = collected.get(version.iteration, 0.0) + version.metrics.get("frames", 0.0)
     scored = {version.iteration: version.metrics for version in history.scored()}
     seconds: dict[int, float] = {}
     for version in history.everything():
