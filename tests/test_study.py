@@ -10,6 +10,7 @@ import re
 import signal
 import statistics
 import subprocess
+import sys
 
 import numpy as np
 import psutil
@@ -26,6 +27,7 @@ from wmloop.store import Store
 from wmloop.store.lock import run_lock
 from wmloop.study.file import read_study
 from wmloop.study.limits import UsedUp
+from wmloop.study.program import words_of
 from wmloop.study.results import Final, Point, Result, chosen, points_of, read_lines
 from wmloop.study.task import tasks
 
@@ -419,3 +421,30 @@ def test_a_study_that_trains_comes_to_the_same_table_after_kills(own, whom, tmp_
     assert struck >= 2
     finish(study(file, tmp_path))
     assert table(tmp_path / "own" / "own.csv") == table(folder / "own.csv")
+
+
+# ---- the studies that come along
+
+
+STUDIES = sorted((ROOT / "studies").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_rows_of_each_study_that_comes_along_can_be_run(path, tmp_path):
+    study = read_study(path)
+    assert study.name == path.stem
+    assert len(study.seeds) >= 3
+    assert len({str(study.config(row, 1).model_dump()) for row in study.rows if row.command is None}) == sum(
+        row.command is None for row in study.rows
+    ), "two rows are the same"
+    for task in tasks(study, tmp_path):
+        if task.row.command is not None:
+            words = words_of(task, tmp_path / "scores")
+            assert words[:2] == [sys.executable, "-m"]
+            assert (ROOT / words[2].replace(".", "/")).with_suffix(".py").exists()
+
+
+def test_every_study_that_is_spoken_of_comes_along():
+    assert [path.stem for path in STUDIES] == ["critic", "curiosity", "figure7", "temperature"]
+    names = [row.name for row in read_study(ROOT / "studies" / "critic.toml").rows]
+    assert names == ["plain", "attention"]

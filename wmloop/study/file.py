@@ -39,10 +39,13 @@ class Row(NamedTuple):
 
 
 class Published(NamedTuple):
-    """A score that somebody else has published: `frames` of training in words, and what differs from the study's rows."""
+    """A score that somebody else has published: `frames` of training in words, and what differs from the study's rows.
+
+    `score` is None where nobody has published one on this task.
+    """
 
     name: str
-    score: float
+    score: float | None
     std: float | None
     episodes: int | None
     frames: str
@@ -161,7 +164,7 @@ def _row(table: Mapping[str, Any], common: Mapping[str, Any], place: str) -> Row
 def _published(table: Mapping[str, Any], place: str) -> Published:
     _known(table, Published._fields, place)
     return Published(
-        _get(table, "name", _text, place), _get(table, "score", _number, place), _get(table, "std", _number, place, None),
+        _get(table, "name", _text, place), _get(table, "score", _number, place, None), _get(table, "std", _number, place, None),
         _get(table, "episodes", _count, place, None), str(_get(table, "frames", _anything, place, "")),
         _get(table, "source", _text, place), _get(table, "differs", _text, place, ""),
     )  # fmt: skip

@@ -87,8 +87,13 @@ def _row(line: Line, seeds: int) -> list[str]:
 
 
 def _published(one: Published) -> list[str]:
-    spread = "" if one.std is None else f" ± {one.std:g}"
-    return [f"{one.name} (published)", "", f"{one.score:g}{spread}", *["" for _ in range(5)], one.frames, "", "", ""]
+    return [f"{one.name} (published)", "", _told(one), *["" for _ in range(5)], one.frames, "", "", ""]
+
+
+def _told(one: Published) -> str:
+    if one.score is None:
+        return "none on this task"
+    return f"{one.score:g}" + ("" if one.std is None else f" ± {one.std:g}")
 
 
 def _notes(lines: Sequence[Line]) -> list[str]:
@@ -107,9 +112,8 @@ def _sources(rows: Sequence[Published]) -> str:
     head = ("system", "score", "episodes", "frames", "source", "what differs")
     body = []
     for one in rows:
-        spread = "" if one.std is None else f" ± {one.std:g}"
         count = "" if one.episodes is None else f"{one.episodes}"
-        body.append([one.name, f"{one.score:g}{spread}", count, one.frames, one.source, one.differs])
+        body.append([one.name, _told(one), count, one.frames, one.source, one.differs])
     return _table(head, body)
 
 
