@@ -88,8 +88,8 @@ class Session:
             stack.callback(self._save_pictures)
             stop = stack.enter_context(Stop(self._stopping, self._leaving))
             try:
-                reason = loop.run(self._store, self._config, self._pipeline, device, self._report,
-                                  lambda: stop() or (self._used_up is not None and self._used_up()))  # fmt: skip
+                reason = loop.run(self._store, self._config, self._pipeline, device, self._report, stop,
+                                  self._used_up or (lambda: False))  # fmt: skip
             except EnvironmentFailedError as error:
                 if not stop.within(0.3):  # a SIGTERM to every process ends the workers too, and maybe first
                     error.add_note(f"nothing that was saved is lost: `{self._again}` continues from there")
@@ -101,7 +101,7 @@ class Session:
             except Exception as error:
                 error.add_note(f"Nothing that was saved is lost: `{self._again}` continues from there.")
                 raise
-        if self._used_up is not None and self._used_up() and not stop():
+        if reason == "limits":
             return
         if reason == "interrupted":
             say("stopped; what was done is saved")

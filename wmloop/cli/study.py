@@ -70,7 +70,10 @@ def study(
     if task is not None:
         from wmloop.cli.perform import perform
 
-        perform(next(one for one in every if one.name == task))
+        named = [one for one in every if one.name == task]
+        if not named:
+            raise UsageError(f"{file} has no task {task!r}: they are {', '.join(one.name for one in every)}")
+        perform(named[0])
         return
     with output_folder(to or folder, "--to"):
         if page_only:
@@ -110,7 +113,8 @@ def _drive(study: Study, every: list[Task], to: Path, file: Path, runs: Path, pr
         say(f"error: {one.name} ended with exit code {code}; its output is in {one.place / _log()}")
     if failed:
         say_next({"try what failed again": again})
-        raise typer.Exit(next(iter(failed.values())) or 1)
+        first = next(iter(failed.values()))
+        raise typer.Exit(first if first > 0 else 128 - first)  # a signal's number, as shells tell it
 
 
 def _log() -> str:
@@ -213,6 +217,7 @@ def _view(study: Study, driver: Driver, progress: str) -> Iterator[tuple[Any, An
         try:
             yield show, lambda one: draw()
         finally:
+            draw()
             grid.close()
         return
 

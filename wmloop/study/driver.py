@@ -43,8 +43,8 @@ class Driver:
                 continue
             self.states = {**self.states, task: State("running")}
             code = self._perform(task, should_stop, show)
-            done = code == 0 and task.result() is not None
-            self.states[task] = State("done") if done else State("waiting" if should_stop() else "failed", code)
+            status = "done" if task.result() is not None else "waiting" if should_stop() else "failed"
+            self.states[task] = State(status, code)
             ended(task)
             if code == StorageError.exit_code:
                 return
