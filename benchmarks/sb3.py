@@ -1,6 +1,6 @@
 """DQN and A2C of stable-baselines3 in wmloop's environment, as rows of a study: python -m benchmarks.sb3 dqn|a2c ...
 
-    pip install 'wmloop[sb3]'
+    pip install 'stable-baselines3>=2.9'
     python -m benchmarks.sb3 dqn --seed 0 --frames 300000 --minutes 30 --first-episode 1075741824 --to scores.jsonl
 
 Settings are those of RL Baselines3 Zoo for games from pictures (its group `atari`; it has none for CarRacing): four grey

@@ -11,6 +11,7 @@ import signal
 import statistics
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -21,8 +22,10 @@ from tests.processes import ROOT, Process
 from tests.tiny_env import tiny_config
 from wmloop.config.text import toml_value
 from wmloop.errors import StoreCorruptError
+from wmloop.events import VersionCommitted
 from wmloop.history import History
 from wmloop.opening import history_of, stored_config
+from wmloop.pipelines.vanilla_ppo import VANILLA_PPO
 from wmloop.store import Store
 from wmloop.store.lock import run_lock
 from wmloop.study.file import read_study
@@ -124,33 +127,18 @@ def test_a_row_has_the_common_settings_under_its_own(tmp_path):
 # ---- limits
 
 
-class Told:
-    """A run's history, of versions that are metrics and seconds alone."""
-
-    class _Store:
-        def __init__(self, versions):
-            self._versions = versions
-
-        def versions(self):
-            return self._versions
-
-    def __new__(cls, rows):
-        from types import SimpleNamespace
-
-        from wmloop.pipelines.vanilla_ppo import VANILLA_PPO
-
-        versions = []
-        for iteration, (frames, seconds, score) in enumerate(rows):
-            versions.append(
-                SimpleNamespace(iteration=iteration, stage="learner", seconds=seconds, metrics={"frames": frames})
-            )
-            told = {"score": score, "frames": 10.0}
-            versions.append(SimpleNamespace(iteration=iteration, stage="evaluate", seconds=1.0, metrics=told))
-        return History(cls._Store(versions), VANILLA_PPO)
+def told(rows):
+    """Return a run's history, of versions that are metrics and seconds alone: frames, seconds and score of each iteration."""
+    versions = []
+    for iteration, (frames, seconds, score) in enumerate(rows):
+        learnt, scored = {"frames": frames}, {"score": score, "frames": 10.0}
+        versions.append(SimpleNamespace(iteration=iteration, stage="learner", seconds=seconds, metrics=learnt))
+        versions.append(SimpleNamespace(iteration=iteration, stage="evaluate", seconds=1.0, metrics=scored))
+    return History(SimpleNamespace(versions=lambda: versions), VANILLA_PPO)
 
 
 def test_the_agent_at_a_limit_is_the_best_of_the_evaluations_until_then():
-    history = Told([(100, 59, 5.0), (100, 59, 9.0), (100, 59, 7.0), (100, 59, 20.0)])
+    history = told([(100, 59, 5.0), (100, 59, 9.0), (100, 59, 7.0), (100, 59, 20.0)])
     assert [point[:3] for point in points_of(history).values()] == [
         (100, 10, 60), (200, 20, 120), (300, 30, 180), (400, 40, 240),
     ]  # fmt: skip
@@ -165,18 +153,16 @@ def test_a_run_goes_on_until_both_limits_are_used_up():
         ({"minutes": 2}, 119, False), ({"frames": 200, "minutes": 3}, 120, False), ({"frames": 300, "minutes": 1}, 120, False),
         ({"frames": 200, "minutes": 1}, 120, True),
     ):  # fmt: skip
-        assert UsedUp(limits, Told(rows), seconds)() is used, (limits, seconds)
+        assert UsedUp(limits, told(rows), seconds)() is used, (limits, seconds)
 
 
 def test_a_run_ends_as_soon_as_it_has_collected_more_than_it_may_use():
-    from wmloop.events import VersionCommitted
-
-    used_up = UsedUp({"frames": 300}, Told([(100, 1, 1.0)]), 0)
+    used_up = UsedUp({"frames": 300}, told([(100, 1, 1.0)]), 0)
     used_up.report(VersionCommitted(1, "learner", {"frames": 200.0}, 0, 1.0))
     assert not used_up()  # exactly what it may use, and not scored yet
     used_up.report(VersionCommitted(1, "evaluate", {"score": 1.0}, 0, 1.0))
     assert used_up()
-    used_up = UsedUp({"frames": 300}, Told([(100, 1, 1.0)]), 0)
+    used_up = UsedUp({"frames": 300}, told([(100, 1, 1.0)]), 0)
     used_up.report(VersionCommitted(1, "learner", {"frames": 201.0}, 0, 1.0))
     assert used_up()
 
@@ -399,7 +385,7 @@ def test_killed_at_any_moment_it_comes_to_the_same_table(two, whom, tmp_path):
 def trained(folder, frames=400):
     settings = {"preset": "smoke", "threads": 1, "device": "cpu", **tiny_config()}
     head = f'name = "own"\nseeds = [1]\nframes = {frames}\nepisodes = 3\n'
-    rows = '\n[[row]]\nname = "laptop"\n[[row]]\nname = "z"\nsettings = {controller.inputs = "z"}\n'
+    rows = '\n[[row]]\nname = "z"\nsettings = {controller.inputs = "z"}\n'
     return written(folder, head + as_toml(settings, "settings") + rows, "own.toml")
 
 
@@ -413,28 +399,25 @@ def own(tmp_path_factory):
 
 def test_a_run_says_that_the_limits_of_its_study_ended_it(own):
     folder, _ = own
-    for name in ("laptop-1", "z-1"):
-        assert "the limits of its study are used up" in (folder / "tasks" / name / "task.log").read_text()
-        assert "the run laptop-1 has ended" in wmloop("watch", folder / "laptop-1").stderr
+    assert "the limits of its study are used up" in (folder / "tasks" / "z-1" / "task.log").read_text()
+    assert "the run z-1 has ended" in wmloop("watch", folder / "z-1").stderr
 
 
 def test_the_runs_of_a_study_are_ordinary_runs_within_its_frames(own):
     folder, file = own
     listed = json.loads(wmloop("runs", "--json", runs=folder).stdout)["runs"]
-    assert sorted(run["run"] for run in listed) == ["laptop-1", "z-1"]
-    for name in ("laptop-1", "z-1"):
-        store = Store.open(folder / name)
-        assert store.verify() == []
-        config = stored_config(store)
-        points = points_of(history_of(store, config))
-        asked = next(one for one in tasks(read_study(file), folder) if one.name == name)
-        final = asked.result().finals["frames"]
-        assert final.frames == max(point.frames for point in points.values() if point.frames <= 400)
-        assert sum(version.metrics["frames"] for version in history_of(store, config).collected()) >= 400
-        (kept,) = store.evaluations.all()
-        assert kept.scores == final.scores
-        again = wmloop("eval", folder / name, "--episodes", "3", "--iteration", int(kept.version[:4]), "--json")
-        assert [episode["score"] for episode in json.loads(again.stdout)["tracks"]] == final.scores
+    assert [run["run"] for run in listed] == ["z-1"]
+    store = Store.open(folder / "z-1")
+    assert store.verify() == []
+    history = history_of(store, stored_config(store))
+    (asked,) = tasks(read_study(file), folder)
+    final = asked.result().finals["frames"]
+    assert final.frames == max(point.frames for point in points_of(history).values() if point.frames <= 400)
+    assert sum(version.metrics["frames"] for version in history.collected()) >= 400
+    (kept,) = store.evaluations.all()
+    assert kept.scores == final.scores
+    again = wmloop("eval", folder / "z-1", "--episodes", "3", "--iteration", int(kept.version[:4]), "--json")
+    assert [episode["score"] for episode in json.loads(again.stdout)["tracks"]] == final.scores
 
 
 @pytest.mark.slow
