@@ -128,7 +128,7 @@ class Row:
         self._every = (given.frames or 300_000) / 10
         self._next = self._every
         self._scored: list[tuple[dict[str, float], dict[str, float], Any]] = []
-        self._file = given.to.open("w", buffering=1)
+        given.to.write_text("")
         self._write({"made": machine_facts()})
 
     def due(self, frames: float, step: float) -> bool:
@@ -169,4 +169,5 @@ class Row:
             self._write({**within[-1][0], "limit": name, "scores": scored[place]})
 
     def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")
+        with self._given.to.open("a") as file:
+            file.write(json.dumps(line) + "\n")
