@@ -47,8 +47,13 @@ def a2c(env: DummyVecEnv, given: Any, repeat: int) -> A2C:
     return A2C("CnnPolicy", env, ent_coef=0.01, vf_coef=0.25, policy_kwargs=policy, seed=given.seed)
 
 
+def choices(environment: str) -> np.ndarray | None:
+    """Return the actions that DQN chooses among where the environment's own are numbers; None: its own."""
+    return FIVE if environment.startswith("CarRacing-") else None
+
+
 #: The algorithm, how many environments it drives, and the actions that it chooses among.
-WAYS = {"dqn": (dqn, 1, FIVE), "a2c": (a2c, 16, None)}
+WAYS: dict[str, tuple[Any, int, Any]] = {"dqn": (dqn, 1, choices), "a2c": (a2c, 16, lambda environment: None)}
 
 
 class Evaluations(BaseCallback):
@@ -80,9 +85,8 @@ def main() -> None:
     if given.threads:
         torch.set_num_threads(given.threads)
     config = settings_of(given.env)
-    make, count, actions = WAYS[given.way]
-    if given.env.partition("-")[0] != "CarRacing":
-        actions = None  # the five are a car's
+    make, count, listed = WAYS[given.way]
+    actions = listed(given.env)
     memory = config.model_dump()["memory"]
     scale = memory["reward_scale"] if memory["reward_scale"] != "auto" else 1.0
 

@@ -135,6 +135,8 @@ def test_stable_baselines3_trains_in_it_and_writes_what_a_study_reads(way, tmp_p
     from benchmarks import sb3
 
     monkeypatch.setattr(sb3, "settings_of", lambda environment: CONFIG)
+    two = np.array([[0.0, 0.4], [-1.0, 0.4]], np.float32)
+    monkeypatch.setitem(sb3.WAYS, "dqn", (sb3.dqn, 1, lambda environment: two))
     to = tmp_path / "scores"
     words = [way, "--env", TINY_ID, "--seed", "1", "--frames", "6000", "--minutes", "none", "--episodes", "3"]
     monkeypatch.setattr(

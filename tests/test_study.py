@@ -297,6 +297,14 @@ def test_a_terminal_shows_a_table_of_rows_by_seeds(two, monkeypatch):
     assert second.startswith("B ")
 
 
+def test_what_an_interrupted_write_left_is_swept_away(two):
+    folder, file, _ = two
+    stray = folder / ".tmp-two.csv-00000000"
+    stray.write_text("half")
+    assert wmloop("study", file, runs=folder.parent).exit_code == 0
+    assert not stray.exists()
+
+
 def test_a_task_that_the_file_does_not_have_is_refused(two):
     folder, file, _ = two
     refused = wmloop("study", file, "--task", "A-9", runs=folder.parent)

@@ -34,8 +34,11 @@ def perform(task: Task) -> None:
         typer.Exit: it was stopped, with 130, 143 or 129.
         WmloopError: as training, scoring and other programs do.
     """
+    from wmloop.store import atomic
+
     threading.Thread(target=_leash, daemon=True).start()
     with _alone(task):
+        atomic.remove_strays(task.place)
         if task.result() is None:
             task.finish(_by_program(task) if task.row.command is not None else _by_training(task))
 

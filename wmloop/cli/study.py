@@ -126,6 +126,7 @@ def _log() -> str:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold the only right to work on a study; raises RunLockedError where another process has it."""
+    from wmloop.store import atomic
     from wmloop.store.lock import holder, run_lock
 
     if (who := holder(folder)) is not None:
@@ -133,6 +134,7 @@ def _alone(folder: Path) -> Iterator[None]:
             f"the study in {folder} is being worked on by {who}: wait for it, or stop it by Ctrl-C there"
         )
     with run_lock(folder):
+        atomic.remove_strays(folder)
         yield
 
 
