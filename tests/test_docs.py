@@ -86,7 +86,7 @@ def test_every_command_on_the_page_does_what_it_says(page, tmp_path, monkeypatch
 
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     monkeypatch.setattr(pygame.time, "Clock", NoClock)
-    for name in ("dot.py", "dot.toml"):  # what the page on environments tells to save
+    for name in ("dot.py", "dot.toml", "study.toml"):  # what the pages tell to save
         shutil.copy(EXAMPLES / name, tmp_path)
     commands = [line for block in blocks(page, "sh") for line in block.splitlines() if line.strip()]
     if page == "README":  # tools/door.py does what installs

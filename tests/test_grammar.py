@@ -47,7 +47,7 @@ def test_one_thing_has_one_name_in_all_commands():
     assert {name for name in NAMES if "--json" in has[name]} == TELLING
     assert {name for name in NAMES if "--episodes" in has[name]} == {"eval", "play"}
     assert {name for name in NAMES if "--iteration" in has[name]} == {"eval", "play", "report", "export"}
-    assert {name for name in NAMES if "--to" in has[name]} == {"play", "report", "export", "init"}
+    assert {name for name in NAMES if "--to" in has[name]} == {"play", "report", "export", "init", "study"}
     assert {name for name in NAMES if "--runs" not in has[name]} == {"settings", "tasks", "init", "help"}
     olden = {"--tracks", "--version", "--run", "--as", "--best"}
     assert [(name, has[name] & olden) for name in NAMES if has[name] & olden] == []

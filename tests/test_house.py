@@ -23,9 +23,9 @@ ROOMS = {
     "bundle": "__init__ config entries errors history legacy models pipelines serving spaces store training",
     "calibration": "agents config dreams envs episodes models seeding",
     "cli": (
-        "__init__ agents bundle calibration commands config device display doctor envs errors events history legacy loop "
-        "machine opening pipelines player ranking report retention seeding serving signals starting store streams "
-        "tracking training view"
+        "__init__ bundle calibration commands config device display doctor envs errors events history legacy loop "
+        "machine opening pipelines player ranking report retention scoring seeding serving signals starting store streams "
+        "study tracking training view"
     ),
     "commands": "",
     "config": "commands entries errors legacy pipelines",
@@ -57,12 +57,14 @@ ROOMS = {
     "scratch": "errors",
     "seeding": "errors",
     "serving": "agents commands config envs errors history models pipelines spaces store training",
+    "scoring": "__init__ agents calibration config device envs history ranking serving store training",
     "signals": "",
     "spaces": "config entries errors",
     "stages": "agents calibration config envs episodes learn models ranking seeding store training",
     "starting": "commands config device envs errors events pipelines store",
     "store": "__init__ commands errors legacy",
     "streams": "",
+    "study": "config errors events history machine opening ranking report seeding store",
     "tracking": "errors events store",
     "training": (
         "agents calibration commands config dreams envs episodes errors events graphs learn legacy models pipelines "
@@ -84,11 +86,11 @@ DOORS = {
     "tensorboard": {"tracking"},
     "torch": {
         "agents", "api", "bundle", "calibration", "cli/play.py", "device", "doctor", "dreams", "graphs", "learn", "loop",
-        "models", "player", "report", "serving", "stages", "tracking", "training",
+        "models", "player", "report", "scoring", "serving", "stages", "tracking", "training",
     },
 }  # fmt: skip
 #: Rooms that open files; all others are handed what is in them.
-FILES_OPENED = {"cli", "config", "display", "envs", "machine", "scratch", "store", "streams"}
+FILES_OPENED = {"cli", "config", "display", "envs", "machine", "scratch", "store", "streams", "study"}
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -317,6 +319,7 @@ FILE_NAMES = {
     "pipelines/pipeline.py": {"*.safetensors"},
     "cli/init.py": {".toml"},
     "cli/report.py": {"report.html", ".html"},
+    "cli/study.py": {"*.csv", "*-*.svg"},
     "store/evaluations.py": {"eval-*-*.json"},
     "store/draft.py": {"snapshot-*.safetensors", "snapshot-", "work.json"},
     "store/jsontext.py": {".json"},
@@ -325,6 +328,8 @@ FILE_NAMES = {
     },
     "store/lock.py": {"lock.json"},
     "store/tensors.py": {".safetensors"},
+    "study/program.py": {"program.json", "scores-*.jsonl", "scores-"},
+    "study/task.py": {"task.json", "result.json", "task.log"},
     "store/version.py": {"manifest.json", "pruned.json"},
     "tracking.py": {"metrics.csv"},
     "training/evolution.py": {"generations.json"},

@@ -2,6 +2,7 @@
 
     python -m tools.results page TASK RUN RUN RUN   docs/results: a page of the task (TASK is its file's name, such as
                                                     cartpole), its curve, and the list of pages anew
+    python -m tools.results index                   docs/results: the list of pages alone, after `wmloop study --to` there
     python -m tools.results picture RUN FILE.png    a held-out episode above M's dream of it; a page shows the picture of
                                                     its own name in docs/results, if there is one
     python -m tools.results tasks RUN... FILE.png   what people see of each run's environment, side by side
@@ -103,6 +104,13 @@ def page(name: str, runs: list[Path]) -> None:
     print(f"docs/results/{name}.md and {name}.svg: look at both before they are committed")
 
 
+def index() -> None:
+    """Write the list of pages."""
+    from tools.page import FOLDER, INDEX, index
+
+    (FOLDER / f"{INDEX}.md").write_text(index(FOLDER))
+
+
 def picture(run: Path, target: Path) -> None:
     """Write the picture of a run, and say what is on it."""
     from tools.gallery import write
@@ -124,6 +132,8 @@ def main(words: list[str]) -> None:
     match words:
         case ["page", name, *runs] if runs:
             page(name, list(map(Path, runs)))
+        case ["index"]:
+            index()
         case ["picture", run, target]:
             picture(Path(run), Path(target))
         case ["tasks", *runs, target] if runs:

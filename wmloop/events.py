@@ -137,7 +137,7 @@ class Message:
 
 @dataclass(frozen=True)
 class RunFinished:
-    """Announce the end of the loop: `reason` is `goal`, `iterations`, `hours` or `interrupted`.
+    """Announce the end of the loop: `reason` is `goal`, `iterations`, `hours`, `limits` (those of a study) or `interrupted`.
 
     The best iteration has the highest mean score less one standard error; `best_score` is its score.
     """

@@ -22,13 +22,13 @@ from wmloop.training.context import StageContext
 
 def run(
     store: Store, config: RunConfig, pipeline: Pipeline, device: torch.device, report: Reporter,
-    should_stop: Callable[[], bool],
+    should_stop: Callable[[], bool], used_up: Callable[[], bool] = lambda: False,
 ) -> str:  # fmt: skip
     """Do what is missing until the goal is confirmed, the budget is spent or somebody stops it; return the reason.
 
     `start` and `resume` are both this function. The budget's hours count the time of all committed versions, of what
-    was interrupted, and of the current process. The reason is `goal`, `iterations`, `hours` or `interrupted`; after the
-    last, resume goes on.
+    was interrupted, and of the current process. `used_up` tells whether the limits of a study are reached. The reason is
+    `goal`, `iterations`, `hours`, `limits` or `interrupted`; after the last, resume goes on.
     """
     begun = time.monotonic()
     history = History(store, pipeline)
@@ -48,19 +48,21 @@ def run(
             reason = "iterations"
         elif out_of_time():
             reason = "hours"
+        elif used_up():
+            reason = "limits"
         elif should_stop():
             reason = "interrupted"
         else:
             try:
                 version = _perform(store, history, config, device, pipeline.stages[place], iteration, report,
-                                   lambda: should_stop() or out_of_time())  # fmt: skip
+                                   lambda: should_stop() or out_of_time() or used_up())  # fmt: skip
                 history.add(version)
                 release_memory()
                 if place == len(pipeline.stages) - 1:
                     _make_room(store, history, config)
                 continue
             except Interrupted:
-                reason = "interrupted" if should_stop() else "hours"
+                reason = "interrupted" if should_stop() else "hours" if out_of_time() else "limits"
         best = history.best_evaluation()
         served = (best.iteration, best.metrics["score"]) if best else (None, None)
         report(RunFinished(store.name, reason, *served))

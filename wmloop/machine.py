@@ -169,3 +169,12 @@ def _groups(controller: str) -> Iterator[_Group]:
                     if folder == mount:
                         break
                     folder = folder.parent
+
+
+def born(pid: int) -> float | None:
+    """Return when a live process began, which tells it from a later one of its number; None where there is none."""
+    with contextlib.suppress(psutil.Error, OSError, ValueError):
+        process = psutil.Process(pid)
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return float(process.create_time())
+    return None

@@ -130,17 +130,11 @@ def begin(config: RunConfig, root: Path, name: str | None, printed: list[str], g
         StorageError: the file system refuses.
     """
     from wmloop.device import machine_facts
-    from wmloop.envs import check_environment, known
-    from wmloop.envs.engine import ENGINES
+    from wmloop.envs import known
 
     if name is not None:
         require_new(root, name)
-    for registry in (PIPELINES, ENGINES, PROFILES):
-        registry.require_unique()
-    pipeline = get(config.pipeline)
-    pipeline.check()
-    warnings, limit, actions, observations = check_environment(config.env, printed.append)
-    pipeline.fitter(config, actions, observations)
+    warnings, limit = try_out(config, printed)
     derived = []
     if config.env.episode_frames is None:
         config = with_settings(config, {"env": {"episode_frames": limit or config.env.most_frames}})
@@ -152,3 +146,23 @@ def begin(config: RunConfig, root: Path, name: str | None, printed: list[str], g
     told = [(text, "warning") for text in warnings] + [(text, "info") for text in derived]
     notes = [Message(f"the environment {config.env.id!r}: {text}", level) for text, level in told]
     return Begun(store, config, notes, printed)
+
+
+def try_out(config: RunConfig, printed: list[str]) -> tuple[list[str], int | None]:
+    """Try the parts that a run's settings name, and drive its environment for a moment; `printed` takes what that prints.
+
+    Returns what is to be said of the environment, and its time limit in frames, or None.
+
+    Raises:
+        UsageError: something is missing or does not fit.
+    """
+    from wmloop.envs import check_environment
+    from wmloop.envs.engine import ENGINES
+
+    for registry in (PIPELINES, ENGINES, PROFILES):
+        registry.require_unique()
+    pipeline = get(config.pipeline)
+    pipeline.check()
+    warnings, limit, actions, observations = check_environment(config.env, printed.append)
+    pipeline.fitter(config, actions, observations)
+    return warnings, limit

@@ -31,6 +31,7 @@ from wmloop.cli.resume import resume
 from wmloop.cli.score import score
 from wmloop.cli.settings import config, settings
 from wmloop.cli.start import start
+from wmloop.cli.study import study
 from wmloop.cli.tasks import tasks
 from wmloop.cli.watch import watch
 
@@ -42,6 +43,7 @@ COMMANDS: dict[str, dict[str, tuple[Callable[..., Any], tuple[str, ...]]]] = {
         "resume": (resume, ("wmloop resume", "wmloop resume my-run --iterations 80")),
         "fork": (fork, ("wmloop fork my-run other --from 3 --set dream.horizon=8",)),
         "watch": (watch, ("wmloop watch my-run",)),
+        "study": (study, ("wmloop study my-study.toml", "wmloop study my-study.toml --page-only --to results")),
     },
     "Environments": {
         "tasks": (tasks, ("wmloop tasks", "wmloop tasks CartPole-v1")),

@@ -18,19 +18,19 @@ from wmloop.commands import wmloop
 from wmloop.errors import RenamedWarning, StorageError, WmloopError
 
 DOCTOR_FOUND, OUT_OF_MEMORY, INTERRUPTED, _BROKEN_PIPE = 5, 71, 130, 141
-_SAVED = "start, resume and fork save first, unless it comes again, 2 s later or more"
+_SAVED = "start, resume, fork and study save first, unless it comes again, 2 s later or more"
 #: What each exit code means.
 EXIT_CODES = {
     0: "done; also where training used up its budget before the goal was reached",
     1: "a bug of wmloop or of a library that it uses: stderr has the traceback",
     2: "wrong usage: an option, a setting, the name of a run or a file is not valid; or wmloop cannot use the environment",
     3: "a number was no longer finite: a loss, weight or metric in training, an action, or an environment's reward",
-    4: "the environment failed while a command was running it",
+    4: "the environment, or the program of a study's row, failed while a command was running it",
     DOCTOR_FOUND: "`wmloop doctor` found something that makes runs fail",
     65: "a stored file is damaged",
     OUT_OF_MEMORY: "there is not enough memory",
     74: "a file cannot be read or written: disk full, read-only, no permission, too many open files",
-    75: "another process is writing the run",
+    75: "another process is writing the run, or is at work on the study",
     129: f"the terminal was closed (SIGHUP); {_SAVED}",
     INTERRUPTED: f"Ctrl-C (SIGINT); {_SAVED}",
     _BROKEN_PIPE: "the reader of stdout closed it, as `head` does (SIGPIPE); start, resume, fork and watch go on without it",

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from wmloop import ranking
 from wmloop.cli.dreamt import score_dreams
 from wmloop.cli.exits import guarded, say, say_next
 from wmloop.cli.opening import agent_named, log_named, open_run, output_of, play_command, trust_of
@@ -77,14 +76,11 @@ def score(
     config = stored_config(store)
     require_trust(store, config, trust_env)
 
-    from wmloop.agents.collector import EpisodeTask, waves
-    from wmloop.calibration.scores import EpisodeResult, details, score_episodes, summarise
+    from wmloop.calibration.scores import EpisodeResult
     from wmloop.device import resolve_device, resolve_threads, set_up
-    from wmloop.envs import make_envs
+    from wmloop.scoring import fresh_scores, told
     from wmloop.seeding import fresh_seeds
-    from wmloop.serving.agent import Served
     from wmloop.serving.choice import choose
-    from wmloop.training.rollouts import require_same_actions
     from wmloop.view.words import counted, span
 
     history = history_of(store, config)
@@ -114,30 +110,20 @@ def score(
             # until the first are done an episode counts as a whole episode
             each = sum(r.frames for r in results) / len(results) if results else config.env.most_frames
             left = span(max(0.0, episodes * each - frames) / rate) if rate else "?"
-            told = f"{len(results)} of {counted(episodes, 'episode')}{mean}, {rate:.0f} frames/s, {left} left"
-            print(f"\r{told} \x1b[K", end="", file=sys.stderr)
+            line = f"{len(results)} of {counted(episodes, 'episode')}{mean}, {rate:.0f} frames/s, {left} left"
+            print(f"\r{line} \x1b[K", end="", file=sys.stderr)
 
-    with log_named(store), make_envs(config.env, min(config.env.num_envs, episodes), output=output_of(store)) as pool:
-        require_same_actions(history.collected(), pool.actions)
-        agent = Served.of(history, number).agent(config, pool.actions, where)
-        for wave in waves([EpisodeTask(one, 0) for one in fresh_seeds(episodes, seed)], pool.num_envs):
-            results += score_episodes(config, pool, agent, [task.seed for task in wave], tick, history.pipeline.dreams)
+    seeds = fresh_seeds(episodes, seed)
+    with log_named(store):
+        for wave in fresh_scores(history, config, number, seeds, where, tick, output_of(store)):
+            results += wave
             if not sys.stderr.isatty() and len(results) < episodes:
                 left = span((time.monotonic() - begun) / len(results) * (episodes - len(results)))
                 say(f"{len(results)} of {episodes} episodes, mean score {_mean(results):.1f}, {left} left")
     if shown:
         print("\r\x1b[K", end="", file=sys.stderr)
-    scores = [result.score for result in results]
-    report: dict[str, Any] = {
-        "run": store.name,
-        "iteration": number,
-        "seed": seed,
-        **summarise(results),
-        "score_ci95": ranking.interval(scores),
-        "seconds": time.monotonic() - begun,
-        "tracks": details(results),
-    }
-    _keep(store, {**report, "environment": config.env.id}, history.version(number, history.pipeline.agent))
+    report = told(store, number, seed, results, time.monotonic() - begun)
+    _keep(store, report, config, history.version(number, history.pipeline.agent))
     if as_json:
         print_json("eval", **report)
     else:
@@ -159,21 +145,17 @@ def _expected(history: History, config: RunConfig, episodes: int) -> str:
     return f": about {span(scored[-1].seconds / (config.evaluate.episodes + confirmed) * episodes)}"
 
 
-def _keep(store: Store, report: dict[str, Any], scored: Version | None) -> None:
+def _keep(store: Store, report: dict[str, Any], config: RunConfig, scored: Version | None) -> None:
     """Keep an evaluation with its run; where that may not be written it is printed, and that is all."""
-    from wmloop import __version__
-    from wmloop.device import machine_facts
-    from wmloop.store.draft import utc_now
+    from wmloop.scoring import keep
 
     if ships(store):
         say(f"note: not stored: {store.name} belongs to the installation")
         return
     if scored is None:
         return
-    made = {**machine_facts(), "wmloop": __version__}
-    record = {**report, "created": utc_now(), "version": scored.name, "hash": scored.hash, "made": made}
     try:
-        store.evaluations.add(record)
+        keep(store, report, config, scored)
     except WmloopError as error:
         say(f"note: this evaluation is not stored with the run: {error}")
 

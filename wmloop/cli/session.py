@@ -26,6 +26,7 @@ from wmloop.history import History
 from wmloop.opening import history_of, pipeline_of, stored_config
 from wmloop.store import Store
 from wmloop.store.notes import take_notes
+from wmloop.study.limits import UsedUp
 from wmloop.view import View, ViewState, open_view
 from wmloop.view.lines import Throttle, note, stamped, timed_record
 from wmloop.view.state import recall
@@ -40,12 +41,12 @@ class Session:
 
     def __init__(
         self, store: Store, stored: RunConfig, config: RunConfig, progress: str, root: Path, track: bool = False,
-        notes: Sequence[Message] = (), printed: Sequence[str] = (),
+        notes: Sequence[Message] = (), printed: Sequence[str] = (), used_up: UsedUp | None = None,
     ) -> None:  # fmt: skip
         """Take the run, its own settings `stored`, those it goes by now, the folder of runs `root`, and whether to `track`.
 
-        `notes` is what is to be said as it begins, and `printed` what its environment has printed so far. The caller holds the
-        run's lock.
+        `notes` is what is to be said as it begins, and `printed` what its environment has printed so far. `used_up` ends it,
+        too, where it is part of a study. The caller holds the run's lock.
         """
         self._store, self._stored, self._config = store, stored, config
         self._run = root / store.name if root.absolute() == store.path.parent else store.path  # as the user says it
@@ -55,7 +56,7 @@ class Session:
         self._throttle = Throttle(_LOG_SECONDS)
         self._place = "the run"
         self._view: View | None = None
-        self._track = track
+        self._track, self._used_up = track, used_up
         self._followers: list[Reporter] = []
         self._measured = -_RESOURCES_SECONDS
         self._pictures: dict[str, np.ndarray] = {}
@@ -87,7 +88,8 @@ class Session:
             stack.callback(self._save_pictures)
             stop = stack.enter_context(Stop(self._stopping, self._leaving))
             try:
-                reason = loop.run(self._store, self._config, self._pipeline, device, self._report, stop)
+                reason = loop.run(self._store, self._config, self._pipeline, device, self._report, stop,
+                                  self._used_up or (lambda: False))  # fmt: skip
             except EnvironmentFailedError as error:
                 if not stop.within(0.3):  # a SIGTERM to every process ends the workers too, and maybe first
                     error.add_note(f"nothing that was saved is lost: `{self._again}` continues from there")
@@ -99,6 +101,8 @@ class Session:
             except Exception as error:
                 error.add_note(f"Nothing that was saved is lost: `{self._again}` continues from there.")
                 raise
+        if reason == "limits":
+            return
         if reason == "interrupted":
             say("stopped; what was done is saved")
             say_next({"continue": self._again})
@@ -125,7 +129,7 @@ class Session:
 
         table = MetricsTable(self._store, self._pipeline.names[-1])
         table.write()
-        self._followers = [table.report]
+        self._followers = [table.report, *([self._used_up.report] if self._used_up else [])]
         if self._track:
             board = TensorBoard(self._store)
             stack.callback(board.close)

@@ -35,6 +35,7 @@ REASONS = {
     "goal": "the goal is reached and confirmed",
     "iterations": "all iterations are done",
     "hours": "the hours are used up",
+    "limits": "the limits of its study are used up",
     "interrupted": "stopped on request",
 }
 

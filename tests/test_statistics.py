@@ -1,0 +1,79 @@
+"""The statistics of a study: closed forms, and that intervals hold what they promise."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wmloop.study.statistics import interval, iqm, summarise
+
+finite = st.floats(-1e6, 1e6)
+
+
+def test_the_interquartile_mean_is_that_of_the_middle_half():
+    assert iqm(np.array([100.0, 1, 2, 3])) == 2.5
+    assert iqm(np.arange(12.0)) == 5.5
+    assert iqm(np.array([0.0, 0, 0, 1, 2, 3, 9, 1e9])) == 1.5
+    assert iqm(np.array([4.0, 5.0, 9.0])) == 6.0  # too few to leave any out
+    assert iqm(np.array([[4.0, 5, 9], [1, 2, 3]])).tolist() == [6.0, 2.0]
+
+
+@given(st.lists(finite, min_size=1, max_size=40))
+def test_the_interquartile_mean_lies_among_the_scores_and_one_outlier_of_four_is_nothing(scores):
+    value = float(iqm(np.array(scores)))
+    assert min(scores) - 1e-6 <= value <= max(scores) + 1e-6
+    if len(scores) >= 4:
+        worse = sorted(scores)
+        worse[-1] = 1e12
+        assert float(iqm(np.array(worse))) == pytest.approx(value, rel=1e-9, abs=1e-6)
+
+
+@given(st.floats(-1e3, 1e3), st.integers(1, 4), st.integers(1, 9))
+def test_scores_that_are_all_alike_have_an_interval_of_one_point(score, seeds, episodes):
+    summary = summarise([[score] * episodes] * seeds, finished=score - 1)
+    close = pytest.approx(score, abs=1e-9)
+    assert (summary.mean, summary.iqm, summary.worst, summary.finished) == (close, close, score, 1.0)
+    assert summary.over_episodes == (close, close)
+    assert summary.over_seeds is None if seeds == 1 else summary.over_seeds == (close, close)
+
+
+def test_episodes_that_are_alike_within_each_seed_leave_only_seeds_to_be_unsure_of():
+    summary = summarise([[1.0] * 5, [2.0] * 5, [3.0] * 5])
+    assert summary.over_episodes == (2.0, 2.0)
+    assert summary.over_seeds == (1.0, 3.0)
+    assert summary.finished is None
+
+
+def test_the_same_scores_give_the_same_interval_whatever_was_drawn_before():
+    table = np.random.default_rng(1).normal(size=(3, 20))
+    first = interval(table, over_seeds=True)
+    np.random.default_rng().normal(size=7)
+    assert interval(table, over_seeds=True) == first
+
+
+@given(st.integers(0, 50))
+def test_the_interval_of_scores_that_are_moved_and_stretched_is_moved_and_stretched(seed):
+    table = np.random.default_rng(seed).normal(size=(3, 8))
+    for over_seeds in (False, True):
+        low, high = interval(table, over_seeds)
+        assert interval(10 * table + 3, over_seeds) == pytest.approx((10 * low + 3, 10 * high + 3))
+
+
+def covered(seeds, episodes, between, over_seeds, trials=120):
+    """Return how often the interval of normal scores holds the mean: of the whole, or of the very seeds."""
+    draw, hits = np.random.default_rng(5), 0
+    for _ in range(trials):
+        means = draw.normal(0, between, seeds)
+        table = means[:, None] + draw.normal(size=(seeds, episodes))
+        low, high = interval(table, over_seeds, statistic=lambda scores: scores.mean(-1))
+        hits += low <= (0.0 if over_seeds else means.mean()) <= high
+    return hits / trials
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    assert 0.88 <= covered(3, 40, 2.0, over_seeds=False) <= 1.0
+    assert 0.86 <= covered(12, 10, 1.0, over_seeds=True) <= 1.0
+
+
+def test_with_three_seeds_the_interval_over_seeds_is_too_narrow_as_the_page_says():
+    assert 0.5 <= covered(3, 40, 2.0, over_seeds=True) < 0.9

@@ -1,0 +1,466 @@
+"""`wmloop study`: the file, the tasks, what survives a kill, the page."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import random
+import re
+import signal
+import statistics
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.commands import wmloop
+from tests.processes import ROOT, Process
+from tests.tiny_env import tiny_config
+from wmloop.config.text import toml_value
+from wmloop.errors import StoreCorruptError
+from wmloop.events import VersionCommitted
+from wmloop.history import History
+from wmloop.opening import history_of, stored_config
+from wmloop.pipelines.vanilla_ppo import VANILLA_PPO
+from wmloop.store import Store
+from wmloop.store.lock import run_lock
+from wmloop.study.file import read_study
+from wmloop.study.limits import UsedUp
+from wmloop.study.program import words_of
+from wmloop.study.results import Final, Point, Result, chosen, points_of, read_lines
+from wmloop.study.task import tasks
+
+PROGRAM = "{python} -m tests.a_program --seed {seed} --episodes {episodes} --to {to}"
+HEAD = "seeds = [1, 2]\nframes = 400\nminutes = 1\nepisodes = 6\nfinished = 100\n"
+TWO = f'{HEAD}\n[[row]]\nname = "A"\ncommand = "{PROGRAM}"\n\n[[row]]\nname = "B"\nabout = "more steps"\n' \
+      f'command = "{PROGRAM} --steps 6"\n'  # fmt: skip
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch):
+    monkeypatch.delenv("WMLOOP_RUNS", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+def written(folder, text, name="two.toml"):
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def table(path):
+    """Return the lines of a study's CSV without what the clock says."""
+    lines = csv.DictReader(io.StringIO(path.read_text()))
+    return [{name: value for name, value in line.items() if name != "minutes"} for line in lines]
+
+
+def as_toml(settings, path):
+    """Return nested settings as tables of TOML."""
+    own = [f"{name} = {toml_value(value)}" for name, value in settings.items() if not isinstance(value, dict)]
+    below = [as_toml(value, f"{path}.{name}") for name, value in settings.items() if isinstance(value, dict)]
+    return "\n".join([f"[{path}]", *own, *below])
+
+
+# ---- the file
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "'seeds' is missing|no [[row]]"),
+        ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\nsetings = {}', "line 3, row 1: unknown key 'setings' (did you mean"),
+        ('seeds = [1]\nframes = 9\n\n[[row]]\nname = "a"\nsettings = {dream.horizons = 3}', "line 4, row 1 (a): .*horizon"),
+        ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\n[[row]]\nname = "a"', "line 5, row 2 (a): there are two rows"),
+        ('seeds = [1]\nframes = 9\n[[row]]\nname = "a/b"', "row 1: 'a/b' cannot name"),
+        ('seeds = [1]\n[[row]]\nname = "a"', "neither 'frames' nor 'minutes'"),
+        ('seeds = [1, 1]\nframes = 9\n[[row]]\nname = "a"', "'seeds' is [1, 1], but it takes a list of different"),
+        ('seeds = [1]\nframes = 0\n[[row]]\nname = "a"', "'frames' is 0, but it takes a whole number from 1 on"),
+        ('seeds = [1]\nframes = true\n[[row]]\nname = "a"', "'frames' is True"),
+        ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\nsettings = {seed = 3}', "its settings have 'seed', which is the"),
+        ('seeds = [1]\nframes = 9\n[settings]\nbudget.goal = 3\n[[row]]\nname = "a"', "[settings] have 'budget'"),
+        ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\nsettings = {pipeline = "nn"}', "row 1 (a): .*'nn'"),
+        ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\ncommand = "x {to} {sed}"', "{sed} (did you mean 'seed'?)"),
+        ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\ncommand = "x {seed}"', "has no {to}"),
+        ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\ncommand = "x {to}"\nsettings.seed = 1', "a command and settings"),
+        ('seeds = [1]\nframes = 9\n[row]\nname = "a"', "write [[row]] above each"),
+        ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\n[[published]]\nname = "b"\nscore = 3', "line 5, published 1: 'source'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_file_is_refused_with_the_place_before_anything_is_there(text, said, tmp_path):
+    refused = wmloop("study", written(tmp_path, text), runs=tmp_path / "runs")
+    assert refused.exit_code == 2
+    told = " ".join(refused.stderr.split())
+    assert any(re.search(re.escape(one).replace(r"\.\*", ".*"), told) for one in said.split("|")), told
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ('settings = {env.id = "Nothing-v0"}', "line 6, row 1 (a): .*Nothing-v0"),
+        ('settings = {env.id = "CartPole-v1", pipeline = "vanilla-ppo"}', "row 1 (a): .*vanilla-ppo"),
+        ('command = "no-such-program {to}"', "row 1 (a): there is no program 'no-such-program'"),
+    ],
+)
+def test_a_row_that_cannot_be_performed_is_refused_before_any_other_is(row, said, tmp_path):
+    text = f'{HEAD}[[row]]\nname = "a"\n{row}\n[[row]]\nname = "b"\ncommand = "{PROGRAM}"\n'
+    refused = wmloop("study", written(tmp_path, text), runs=tmp_path)
+    assert refused.exit_code == 2
+    assert re.search(re.escape(said).replace(r"\.\*", ".*"), " ".join(refused.stderr.split())), refused.stderr
+    assert not (tmp_path / "two" / "tasks").exists()
+
+
+def test_a_row_has_the_common_settings_under_its_own(tmp_path):
+    text = 'seeds = [3]\nframes = 9\n[settings]\npreset = "smoke"\ndream.horizon = 4\nmemory.hidden_size = 32\n' \
+           '[[row]]\nname = "a"\nsettings = {dream.horizon = 7}\n[[row]]\nname = "b"'  # fmt: skip
+    study = read_study(written(tmp_path, text))
+    first, second = (study.config(row, 3) for row in study.rows)
+    assert (first.dream.horizon, second.dream.horizon) == (7, 4)
+    assert first.memory.hidden_size == second.memory.hidden_size == 32
+    assert (first.preset, first.seed, first.budget.goal, first.budget.hours) == ("smoke", 3, None, None)
+
+
+# ---- limits
+
+
+def told(rows):
+    """Return a run's history, of versions that are metrics and seconds alone: frames, seconds and score of each iteration."""
+    versions = []
+    for iteration, (frames, seconds, score) in enumerate(rows):
+        learnt, scored = {"frames": frames}, {"score": score, "frames": 10.0}
+        versions.append(SimpleNamespace(iteration=iteration, stage="learner", seconds=seconds, metrics=learnt))
+        versions.append(SimpleNamespace(iteration=iteration, stage="evaluate", seconds=1.0, metrics=scored))
+    return History(SimpleNamespace(versions=lambda: versions), VANILLA_PPO)
+
+
+def test_the_agent_at_a_limit_is_the_best_of_the_evaluations_until_then():
+    history = told([(100, 59, 5.0), (100, 59, 9.0), (100, 59, 7.0), (100, 59, 20.0)])
+    assert [point[:3] for point in points_of(history).values()] == [
+        (100, 10, 60), (200, 20, 120), (300, 30, 180), (400, 40, 240),
+    ]  # fmt: skip
+    assert [chosen(history, "frames", limit) for limit in (99, 100, 250, 399, 400)] == [None, 0, 1, 1, 3]
+    assert [chosen(history, "minutes", limit) for limit in (0.5, 1, 3, 4)] == [None, 0, 1, 3]
+
+
+def test_a_run_goes_on_until_both_limits_are_used_up():
+    rows = [(100, 59, 5.0), (150, 59, 9.0)]
+    for limits, seconds, used in (
+        ({"frames": 250}, 0, True), ({"frames": 251}, 0, False), ({"frames": 249}, 0, True), ({"minutes": 2}, 120, True),
+        ({"minutes": 2}, 119, False), ({"frames": 200, "minutes": 3}, 120, False), ({"frames": 300, "minutes": 1}, 120, False),
+        ({"frames": 200, "minutes": 1}, 120, True),
+    ):  # fmt: skip
+        assert UsedUp(limits, told(rows), seconds)() is used, (limits, seconds)
+
+
+def test_a_run_ends_as_soon_as_it_has_collected_more_than_it_may_use():
+    used_up = UsedUp({"frames": 300}, told([(100, 1, 1.0)]), 0)
+    used_up.report(VersionCommitted(1, "learner", {"frames": 200.0}, 0, 1.0))
+    assert not used_up()  # exactly what it may use, and not scored yet
+    used_up.report(VersionCommitted(1, "evaluate", {"score": 1.0}, 0, 1.0))
+    assert used_up()
+    used_up = UsedUp({"frames": 300}, told([(100, 1, 1.0)]), 0)
+    used_up.report(VersionCommitted(1, "learner", {"frames": 201.0}, 0, 1.0))
+    assert used_up()
+
+
+# ---- other programs
+
+
+def test_what_is_stored_of_a_result_is_read_back():
+    result = Result(
+        [Point(1, 2, 3, 4)], {"frames": Final(1, 2, 3, [4.0, 5.0], 6.0, None), "minutes": None}, {"cpu": "x"}
+    )
+    assert Result.of(json.loads(json.dumps(result.record))) == result
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("not json", "line 2"),
+        ("[1]", "line 2"),
+        ('{"frames": 1, "score": 2}', "seconds"),
+        ('{"frames": 1, "seconds": 1, "limit": "frames", "scores": [1.0]}', "has 1 final scores .* not 3"),
+        ('{"frames": 1, "seconds": 1, "score": 2}', "no final scores for the limit 'frames'"),
+    ],
+)
+def test_what_a_program_wrote_wrongly_is_refused_with_its_line(line, said, tmp_path):
+    path = tmp_path / "scores"
+    path.write_text('{"frames": 1, "seconds": 1, "score": 2}\n' + line + "\n")
+    with pytest.raises(StoreCorruptError, match=said):
+        read_lines(path, {"frames": 9.0}, 3)
+
+
+def test_an_agent_that_was_not_there_by_a_limit_is_no_fault(tmp_path):
+    path = tmp_path / "scores"
+    path.write_text('{"frames": 0, "seconds": 0, "limit": "frames", "scores": null}\n{"made": {"torch": "2"}}\n')
+    assert read_lines(path, {"frames": 9.0}, 3) == Result([], {"frames": None}, {"torch": "2"})
+
+
+# ---- the command
+
+
+def study(file, runs, *words):
+    return Process(["study", file, "--runs", runs, "--progress", "plain", *words], ENVIRONMENT, merged=True)
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """Return the folder of a finished study of two programs by two seeds, its file, and what was printed."""
+    folder = tmp_path_factory.mktemp("study")
+    file = written(folder, TWO)
+    return folder / "runs" / "two", file, finish(study(file, folder / "runs"))
+
+
+def test_a_study_of_other_programs_comes_to_a_table(two):
+    folder, _, output = two
+    lines = table(folder / "two.csv")
+    assert [line for line in lines if line["kind"] == "row"] != []
+    for name, seed in (("A", 1), ("B", 2)):
+        (final,) = (one for one in lines if (one["kind"], one["row"], one["seed"], one["limit"])
+                    == ("final", name, str(seed), "frames"))  # fmt: skip
+        steps = {"A": 4, "B": 6}[name]
+        chance = random.Random(seed)
+        for step in range(steps):
+            chance.gauss(10 * step, 1)
+        scores = [chance.gauss(100, 10) for _ in range(6)]
+        assert float(final["score"]) == pytest.approx(statistics.fmean(scores), abs=1e-3)
+        assert float(final["worst"]) == pytest.approx(min(scores), abs=1e-3)
+        assert float(final["finished"]) == pytest.approx(np.mean(np.array(scores) > 100), abs=1e-5)
+        assert sum(one["kind"] == "point" and one["row"] == name for one in lines) == 2 * steps
+    page = (folder / "two.md").read_text()
+    assert page.startswith("# Study: two\n")
+    for said in ("## At 400 real frames", "## At 1 minutes", "more steps", "two.csv", "| A | 2 |", "| B | 2 |"):
+        assert said in page
+    assert "not finished" not in page.lower()
+    assert output.count("done: ") == 4
+    for limit in ("frames", "minutes"):
+        assert f"two-{limit}.svg" in page
+        assert (folder / f"two-{limit}.svg").read_text().rstrip().endswith("</svg>")
+
+
+def test_what_is_done_is_not_done_again_and_seeds_and_rows_may_be_added(two, tmp_path):
+    folder, file, _ = two
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("tasks/*/result.json")}
+    finish(study(file, folder.parent, "--to", tmp_path))
+    assert (tmp_path / "two.csv").read_bytes() == (folder / "two.csv").read_bytes()
+    added = file.read_text().replace("[1, 2]", "[1, 2, 3]") + f'[[row]]\nname = "C"\ncommand = "{PROGRAM}"\n'
+    page = wmloop("study", written(tmp_path, added), "--page-only", "--to", tmp_path, runs=folder.parent)
+    assert page.exit_code == 0, page.output
+    assert "Not finished: 4 of 9 runs are done." in (tmp_path / "two.md").read_text()
+    assert "A: seed 3 is not finished" in (tmp_path / "two.md").read_text()
+    assert before == {path: path.stat().st_mtime_ns for path in folder.glob("tasks/*/result.json")}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("--steps 6", "--steps 7", "row 2 (B): command was .*--steps 6"),
+        ("frames = 400", "frames = 500", "row 1 (A): frames was 400.0 when A-1 was begun, and is 500.0 now"),
+        ("episodes = 6", "episodes = 7", "episodes was 6"),
+    ],
+)
+def test_what_was_begun_does_not_change(two, old, new, said, tmp_path):
+    folder, file, _ = two
+    changed = written(tmp_path, file.read_text().replace(old, new))
+    refused = wmloop("study", changed, runs=folder.parent)
+    assert refused.exit_code == 2
+    assert re.search(re.escape(said).replace(r"\.\*", ".*"), " ".join(refused.stderr.split())), refused.stderr
+
+
+def test_two_processes_do_not_work_on_one_study(two):
+    folder, file, _ = two
+    with run_lock(folder):
+        refused = wmloop("study", file, runs=folder.parent)
+        assert refused.exit_code == 75
+        assert f"process {os.getpid()}" in refused.stderr
+        assert wmloop("study", file, "--page-only", runs=folder.parent).exit_code == 0
+
+
+def test_a_terminal_shows_a_table_of_rows_by_seeds(two, monkeypatch):
+    folder, file, _ = two
+    monkeypatch.setattr("wmloop.view.can_show_live", lambda: True)
+    shown = wmloop("study", file, runs=folder.parent)
+    assert shown.exit_code == 0, shown.output
+    head, first, second = shown.stdout.splitlines()[-3:]
+    assert re.fullmatch(r"row +seed 1 +seed 2 *", head)
+    assert re.fullmatch(r"A( +done: [\d.]+ \| [\d.]+){2} *", first)
+    assert second.startswith("B ")
+
+
+def test_what_an_interrupted_write_left_is_swept_away(two):
+    folder, file, _ = two
+    stray = folder / ".tmp-two.csv-00000000"
+    stray.write_text("half")
+    assert wmloop("study", file, runs=folder.parent).exit_code == 0
+    assert not stray.exists()
+
+
+def test_a_task_that_the_file_does_not_have_is_refused(two):
+    folder, file, _ = two
+    refused = wmloop("study", file, "--task", "A-9", runs=folder.parent)
+    assert refused.exit_code == 2
+    assert "they are A-1, B-1, A-2, B-2" in " ".join(refused.stderr.split())
+
+
+def test_a_study_does_not_take_the_folder_of_a_run(finished, tmp_path):
+    file = written(tmp_path, 'name = "tiny"\n' + TWO)
+    refused = wmloop("study", file, runs=finished.runs)
+    assert refused.exit_code == 2
+    assert "is a run" in refused.stderr
+
+
+def test_a_row_that_fails_leaves_the_others_to_be_done_and_is_tried_again(tmp_path):
+    text = TWO.replace("--steps 6", "--fails 3").replace("[1, 2]", "[1]")
+    file = written(tmp_path, text)
+    process = study(file, tmp_path)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 4, output
+    assert "B-1 ended with exit code 4; its output is in" in output
+    assert "B: seed 1 is not finished" in (tmp_path / "two" / "two.md").read_text()
+    assert "ended with exit code 3" in (tmp_path / "two" / "tasks" / "B-1" / "task.log").read_text()
+    assert (tmp_path / "two" / "tasks" / "A-1" / "result.json").exists()
+
+
+def of_program(file):
+    """Return the processes that run a program of this study."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = process.cmdline()
+            if "tests.a_program" in words and any(str(file.parent) in word for word in words):
+                found.append(process)
+    return found
+
+
+def test_ctrl_c_ends_the_program_and_the_same_command_goes_on(two, tmp_path):
+    folder, _, _ = two
+    file = written(tmp_path, TWO)
+    process = study(file, tmp_path)
+    for line in process.stdout:
+        if "A-1" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "wmloop study" in output
+    assert of_program(file) == []
+    finish(study(file, tmp_path))
+    assert table(tmp_path / "two" / "two.csv") == table(folder / "two.csv")
+
+
+def strike(file, runs, whom, seconds):
+    """Begin a study and kill it, or the process of its task, after so many seconds; return whether it was struck."""
+    process = study(file, runs)
+    try:
+        process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        victims = [process.pid]
+        with contextlib.suppress(psutil.Error):
+            children = psutil.Process(process.pid).children()
+            victims = [child.pid for child in children] if whom == "task" else victims
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.communicate(timeout=120)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("whom", ["study", pytest.param("task", marks=pytest.mark.slow)])
+def test_killed_at_any_moment_it_comes_to_the_same_table(two, whom, tmp_path):
+    folder, _, _ = two
+    file, chance = written(tmp_path, TWO), random.Random(whom)
+    struck = sum(strike(file, tmp_path, whom, chance.uniform(0.3, 2.5)) for _ in range(3))
+    assert struck >= 1
+    finish(study(file, tmp_path))
+    assert table(tmp_path / "two" / "two.csv") == table(folder / "two.csv")
+    assert of_program(file) == []
+
+
+# ---- runs of wmloop
+
+
+def trained(folder, frames=400):
+    settings = {"preset": "smoke", "threads": 1, "device": "cpu", **tiny_config()}
+    head = f'name = "own"\nseeds = [1]\nframes = {frames}\nepisodes = 3\n'
+    rows = '\n[[row]]\nname = "z"\nsettings = {controller.inputs = "z"}\n'
+    return written(folder, head + as_toml(settings, "settings") + rows, "own.toml")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own")
+    file = trained(folder)
+    finish(study(file, folder))
+    return folder / "own", file
+
+
+def test_a_run_says_that_the_limits_of_its_study_ended_it(own):
+    folder, _ = own
+    assert "the limits of its study are used up" in (folder / "tasks" / "z-1" / "task.log").read_text()
+    assert "the run z-1 has ended" in wmloop("watch", folder / "z-1").stderr
+
+
+def test_the_runs_of_a_study_are_ordinary_runs_within_its_frames(own):
+    folder, file = own
+    listed = json.loads(wmloop("runs", "--json", runs=folder).stdout)["runs"]
+    assert [run["run"] for run in listed] == ["z-1"]
+    store = Store.open(folder / "z-1")
+    assert store.verify() == []
+    history = history_of(store, stored_config(store))
+    (asked,) = tasks(read_study(file), folder)
+    final = asked.result().finals["frames"]
+    assert final.frames == max(point.frames for point in points_of(history).values() if point.frames <= 400)
+    assert sum(version.metrics["frames"] for version in history.collected()) >= 400
+    (kept,) = store.evaluations.all()
+    assert kept.scores == final.scores
+    again = wmloop("eval", folder / "z-1", "--episodes", "3", "--iteration", int(kept.version[:4]), "--json")
+    assert [episode["score"] for episode in json.loads(again.stdout)["tracks"]] == final.scores
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whom", ["study", "task"])
+def test_a_study_that_trains_comes_to_the_same_table_after_kills(own, whom, tmp_path):
+    folder, _ = own
+    file, chance = trained(tmp_path), random.Random(whom)
+    struck = sum(strike(file, tmp_path, whom, chance.uniform(2.0, 8.0)) for _ in range(5))
+    assert struck >= 2
+    finish(study(file, tmp_path))
+    assert table(tmp_path / "own" / "own.csv") == table(folder / "own.csv")
+
+
+# ---- the studies that come along
+
+
+STUDIES = sorted((ROOT / "studies").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_rows_of_each_study_that_comes_along_can_be_run(path, tmp_path):
+    study = read_study(path)
+    assert study.name == path.stem
+    assert len(study.seeds) >= 3
+    assert len({str(study.config(row, 1).model_dump()) for row in study.rows if row.command is None}) == sum(
+        row.command is None for row in study.rows
+    ), "two rows are the same"
+    for task in tasks(study, tmp_path):
+        if task.row.command is not None:
+            words = words_of(task, tmp_path / "scores")
+            assert words[:2] == [sys.executable, "-m"]
+            assert (ROOT / words[2].replace(".", "/")).with_suffix(".py").exists()
+
+
+def test_every_study_that_is_spoken_of_comes_along():
+    assert [path.stem for path in STUDIES] == ["critic", "curiosity", "figure7", "temperature"]
+    names = [row.name for row in read_study(ROOT / "studies" / "critic.toml").rows]
+    assert names == ["plain", "attention"]

@@ -1,0 +1,240 @@
+"""`wmloop study`: compare ways to train, by several seeds each, within the same limits."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import importlib.util
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from wmloop.cli.exits import guarded, say, say_next
+from wmloop.cli.options import RunsOption, at_home
+from wmloop.cli.outputs import output_folder
+from wmloop.commands import anywhere, quoted
+from wmloop.errors import RunLockedError, UsageError
+
+if TYPE_CHECKING:
+    from wmloop.study.driver import Driver
+    from wmloop.study.file import Study
+    from wmloop.study.task import Task
+
+_GRID_SECONDS, _LINE_SECONDS = 2.0, 60.0
+
+
+@guarded
+def study(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The study: a TOML file of rows, seeds and limits.",
+                                         callback=at_home)],
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="DIR", callback=at_home,
+                     help="Folder for the page, its curves and the CSV. Without it the study's own, with its runs."),
+    ] = None,
+    page_only: Annotated[
+        bool, typer.Option("--page-only", help="Write the page of what is done by now, and train nothing.")
+    ] = False,
+    progress: Annotated[
+        Literal["auto", "rich", "plain", "none"],
+        typer.Option(help="auto, rich: a table of all tasks, or as plain where stdout cannot show it; plain: one line now and"
+                          " then; none: nothing."),
+    ] = "auto",
+    runs: RunsOption = Path("runs"),
+    task: Annotated[str | None, typer.Option("--task", hidden=True)] = None,
+) -> None:  # fmt: skip
+    """Compare ways to train: rows by seeds, within the same limits.
+
+    The runs are trained one after the other on this machine, each until all limits of the study are used up: real frames,
+    minutes of work, or both. Then its best agent within each limit is scored on fresh episodes, the same for all rows. Ctrl-C
+    saves and stops. The same command continues, also after a crash, and what is done is not done again. The runs are in a
+    folder named after the study, in that of the runs; `wmloop watch`, `report` and `log` take their paths. The page
+    docs/study.md describes the file.
+    """
+    from wmloop.store.layout import HEADER
+    from wmloop.study.file import read_study
+    from wmloop.study.task import tasks
+
+    asked = read_study(file)
+    folder = runs / asked.name
+    if (folder / HEADER).exists():
+        raise UsageError(f"{folder} is a run, so no study can have its name: choose another 'name' in {file}")
+    every = tasks(asked, folder)
+    for one in every:
+        one.require_same()
+    if task is not None:
+        from wmloop.cli.perform import perform
+
+        named = [one for one in every if one.name == task]
+        if not named:
+            raise UsageError(f"{file} has no task {task!r}: they are {', '.join(one.name for one in every)}")
+        perform(named[0])
+        return
+    with output_folder(to or folder, "--to"):
+        if page_only:
+            _write(asked, every, to or folder, file)
+            return
+        with _alone(folder):
+            _try_rows(asked, [one for one in every if one.result() is None])
+            _drive(asked, every, to or folder, file, runs, progress)
+
+
+def _drive(study: Study, every: list[Task], to: Path, file: Path, runs: Path, progress: str) -> None:
+    from wmloop.cli.stopping import Stop
+    from wmloop.study.driver import Driver
+
+    call = [sys.executable, "-m", "wmloop", "study", str(file), "--runs", str(runs), "--task"]
+    driver = Driver(every, lambda one: [*call, one.name])
+    again = anywhere("study", runs, str(file), *([] if to == runs / study.name else ["--to", str(to)]))
+
+    def stopping(signum: int) -> None:
+        say("saving the run under way, then stopping")
+
+    with Stop(stopping, lambda signum: driver.abandon()) as stop, _view(study, driver, progress) as (show, ended):
+
+        def after(one: Task) -> None:
+            ended(one)
+            if driver.states[one].status == "done":
+                _write(study, every, to, file, aloud=False)
+
+        driver.run(stop, show, after)
+    if stop():
+        say("stopped; what was done is saved")
+        say_next({"continue": again})
+        raise typer.Exit(128 + (stop.signum or 2))
+    _write(study, every, to, file)
+    failed = {one: state.code for one, state in driver.states.items() if state.status == "failed"}
+    for one, code in failed.items():
+        say(f"error: {one.name} ended with exit code {code}; its output is in {one.place / _log()}")
+    if failed:
+        say_next({"try what failed again": again})
+        first = next(iter(failed.values()))
+        raise typer.Exit(first if first > 0 else 128 - first)  # a signal's number, as shells tell it
+
+
+def _log() -> str:
+    from wmloop.study.task import LOG
+
+    return LOG
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the only right to work on a study; raises RunLockedError where another process has it."""
+    from wmloop.store import atomic
+    from wmloop.store.lock import holder, run_lock
+
+    if (who := holder(folder)) is not None:
+        raise RunLockedError(
+            f"the study in {folder} is being worked on by {who}: wait for it, or stop it by Ctrl-C there"
+        )
+    with run_lock(folder):
+        atomic.remove_strays(folder)
+        yield
+
+
+def _try_rows(study: Study, todo: list[Task]) -> None:
+    """Refuse rows that could not be performed before any of them is: their pipelines, environments and programs are tried.
+
+    Raises:
+        UsageError: one does not fit; its place in the file is told.
+    """
+    from wmloop.starting import try_out
+    from wmloop.study.program import words_of
+
+    tried: list[Any] = []
+    for one in {one.row.name: one for one in todo}.values():
+        try:
+            if one.row.command is not None:
+                words = words_of(one, one.place)
+                if shutil.which(words[0]) is None:
+                    raise UsageError(f"there is no program {words[0]!r}")
+                continue
+            config = study.config(one.row, one.seed)
+            kind = (config.env, config.pipeline)
+            if kind not in tried:
+                try_out(config, [])
+                tried.append(kind)
+        except UsageError as error:
+            raise UsageError(f"{one.row.place}: {error}" if one.row.place not in str(error) else str(error)) from None
+
+
+def _write(study: Study, every: list[Task], to: Path, file: Path, aloud: bool = True) -> None:
+    """Write the CSV and the page, with curves where matplotlib is installed, each whole or not at all."""
+    from wmloop.store import atomic
+    from wmloop.study.page import page
+    from wmloop.study.table import Table
+
+    table = Table(study, {one: one.result() for one in every})
+    data, pictures = f"{study.name}.csv", {}
+    atomic.write_file(to / data, table.csv().encode())
+    if importlib.util.find_spec("matplotlib") is not None:
+        from wmloop.study.figures import curves
+
+        for limit in study.limits:
+            pictures[limit] = f"{study.name}-{limit}.svg"
+            atomic.write_file(to / pictures[limit], curves(table, limit).encode())
+    elif aloud:
+        say("note: no curves were drawn, for matplotlib is not installed: pip install 'wmloop[report]'")
+    text = page(table, quoted(["wmloop", "study", file.name]), pictures, data)
+    atomic.write_file(to / f"{study.name}.md", text.encode())
+    if aloud:
+        say(f"{table.done} of {len(every)} runs are done; the page is {to / study.name}.md, its figures {to / data}")
+
+
+@contextlib.contextmanager
+def _view(study: Study, driver: Driver, progress: str) -> Iterator[tuple[Any, Any]]:
+    """Yield what shows the tasks now and then, and what tells that one has ended."""
+    from wmloop.study.progress import done, running
+    from wmloop.view import can_show_live
+
+    def told(one: Task) -> str:
+        status, code = driver.states[one]
+        if status == "running":
+            return running(one)
+        result = one.result() if status == "done" else None
+        return f"done: {done(result)}" if result else f"failed ({code})" if status == "failed" else status
+
+    due = 0.0
+    if progress in ("auto", "rich") and can_show_live():
+        from wmloop.view.grid import Grid
+
+        grid = Grid(f"study {study.name}: mean score at {' | '.join(study.limits)}; Ctrl-C saves and stops")
+
+        def draw() -> None:
+            rows = [[row.name, *(told(one) for one in driver.tasks if one.row is row)] for row in study.rows]
+            grid.show(["row", *(f"seed {seed}" for seed in study.seeds)], rows)
+
+        def show() -> None:
+            nonlocal due
+            if time.monotonic() >= due:
+                due = time.monotonic() + _GRID_SECONDS
+                draw()
+
+        try:
+            yield show, lambda one: draw()
+        finally:
+            draw()
+            grid.close()
+        return
+
+    last: Mapping[Any, str] = {}
+
+    def line(one: Task) -> None:
+        nonlocal last, due
+        if progress != "none" and last.get(one) != told(one):
+            last = {one: told(one)}
+            print(f"{datetime.datetime.now():%H:%M:%S}  {one.name}  {last[one]}", flush=True)
+        due = time.monotonic() + _LINE_SECONDS
+
+    def now_and_then() -> None:
+        under_way = next((one for one, state in driver.states.items() if state.status == "running"), None)
+        if under_way is not None and (under_way not in last or time.monotonic() >= due):
+            line(under_way)
+
+    yield now_and_then, line

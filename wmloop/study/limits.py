@@ -1,0 +1,40 @@
+"""When a run of a study ends: once all of its limits are used up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from wmloop.events import Event, VersionCommitted
+from wmloop.history import History
+from wmloop.study.results import points_of
+
+
+class UsedUp:
+    """Tell whether nothing that a run still does can count: each limit is reached by an evaluation, or behind it.
+
+    It follows the run's events.
+    """
+
+    def __init__(self, limits: Mapping[str, float], history: History, seconds: float) -> None:
+        """Take the limits, and a run that has worked for so many seconds."""
+        self._limits, self._pipeline = limits, history.pipeline
+        self._frames = sum(version.metrics.get("frames", 0.0) for version in history.collected())
+        self._scored = max((point.frames for point in points_of(history).values()), default=0.0)
+        self._begun = time.monotonic() - seconds
+
+    def report(self, event: Event) -> None:
+        """Take in an event."""
+        if not isinstance(event, VersionCommitted):
+            return
+        collected_by = self._pipeline.collected_by
+        if event.stage in ((collected_by,) if isinstance(collected_by, str) else collected_by):
+            self._frames += event.metrics.get("frames", 0.0)
+        if event.stage == self._pipeline.scored_by:
+            self._scored = self._frames
+
+    def __call__(self) -> bool:
+        """Tell it."""
+        used = {"minutes": (time.monotonic() - self._begun) / 60, "frames": self._scored}
+        behind = "frames" in self._limits and self._frames > self._limits["frames"]
+        return all(used[name] >= limit or (name == "frames" and behind) for name, limit in self._limits.items())

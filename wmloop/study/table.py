@@ -1,0 +1,147 @@
+"""The figures of a study: its rows at each limit, one seed each and all together, and all of it as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from wmloop.study.file import Row, Study
+from wmloop.study.results import Final, Point, Result
+from wmloop.study.statistics import Summary, summarise
+from wmloop.study.task import Task
+
+#: The columns of the CSV. `kind` is point (of a learning curve), final (of one seed), row (all seeds) or published.
+COLUMNS = (
+    "kind", "row", "seed", "limit", "frames", "evaluation_frames", "minutes", "seeds", "episodes", "score", "std", "iqm",
+    "low_over_episodes", "high_over_episodes", "low_over_seeds", "high_over_seeds", "finished", "worst", "predicted_return",
+    "real_return", "source",
+)  # fmt: skip
+
+
+class Line(NamedTuple):
+    """A row at a limit: what its seeds came to, those that are not done or had no agent by then left out."""
+
+    row: Row
+    finals: Mapping[int, Final]
+    summary: Summary | None
+    missing: list[int]
+    without: list[int]
+
+    def mean(self, name: str) -> float | None:
+        """Return the mean of a figure over its seeds, None where not all of them tell it."""
+        values = [getattr(final, name) for final in self.finals.values()]
+        return None if not values or None in values else statistics.fmean(values)
+
+    @property
+    def gap(self) -> float | None:
+        """Return by how much the predicted return is above the real one, on average; None without a world model."""
+        predicted, real = self.mean("predicted"), self.mean("real")
+        return None if predicted is None or real is None else predicted - real
+
+
+class Table:
+    """All that a study has come to by now."""
+
+    def __init__(self, study: Study, results: Mapping[Task, Result | None]) -> None:
+        """Take a study and what each of its tasks came to, None for those that are not done."""
+        self.study = study
+        self._results = {(task.row.name, task.seed): result for task, result in results.items()}
+        self.made = next((result.made for result in results.values() if result is not None), {})
+
+    @property
+    def done(self) -> int:
+        """Return how many tasks are done."""
+        return sum(result is not None for result in self._results.values())
+
+    def result(self, row: Row, seed: int) -> Result | None:
+        """Return what a row with a seed came to."""
+        return self._results[row.name, seed]
+
+    def curves(self, row: Row) -> dict[int, list[Point]]:
+        """Return the learning curves of a row by seed."""
+        results = {seed: self.result(row, seed) for seed in self.study.seeds}
+        return {seed: result.points for seed, result in results.items() if result is not None and result.points}
+
+    def lines(self, limit: str) -> list[Line]:
+        """Return the rows at a limit, in their order."""
+        return [self._line(row, limit) for row in self.study.rows]
+
+    def _line(self, row: Row, limit: str) -> Line:
+        results = {seed: self.result(row, seed) for seed in self.study.seeds}
+        missing = [seed for seed, result in results.items() if result is None]
+        told = {seed: result.finals.get(limit) for seed, result in results.items() if result is not None}
+        finals = {seed: final for seed, final in told.items() if final is not None}
+        scores = [final.scores for final in finals.values()]
+        summary = summarise(scores, self.study.finished) if scores else None
+        return Line(row, finals, summary, missing, [seed for seed in told if told[seed] is None])
+
+    def csv(self) -> str:
+        """Return all of it as CSV, a learning curve's point or a score a line."""
+        file = io.StringIO()
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", restval="")
+        writer.writeheader()
+        for line in self._records():
+            writer.writerow({name: _plain(value) for name, value in line.items() if value is not None})
+        return file.getvalue()
+
+    def _records(self) -> Iterable[dict[str, Any]]:
+        study = self.study
+        for row in study.rows:
+            for seed, points in self.curves(row).items():
+                for point in points:
+                    yield {"kind": "point", "row": row.name, "seed": seed, **_where(point), "score": point.score}
+        for limit in study.limits:
+            for line in self.lines(limit):
+                common = {"row": line.row.name, "limit": limit}
+                for seed, final in line.finals.items():
+                    yield {"kind": "final", **common, "seed": seed, **_where(final), **_scored(final, study.finished)}
+                if line.summary is not None:
+                    yield {"kind": "row", **common, **_summed(line)}
+        for one in study.published:
+            yield {"kind": "published", "row": one.name, "frames": one.frames, "episodes": one.episodes,
+                   "score": one.score, "std": one.std, "source": one.source}  # fmt: skip
+
+
+def _where(point: Point | Final) -> dict[str, float]:
+    return {"frames": point.frames, "evaluation_frames": point.evaluated, "minutes": point.seconds / 60}
+
+
+def _scored(final: Final, finished: float | None) -> dict[str, float | None]:
+    own = summarise([final.scores], finished)
+    return {
+        "episodes": own.episodes, "score": own.mean, "std": _deviation(final.scores), "iqm": own.iqm,
+        "low_over_episodes": own.over_episodes[0], "high_over_episodes": own.over_episodes[1], "finished": own.finished,
+        "worst": own.worst, "predicted_return": final.predicted, "real_return": final.real,
+    }  # fmt: skip
+
+
+def _summed(line: Line) -> dict[str, float | None]:
+    summary = line.summary
+    assert summary is not None, "it is asked for where there is one"
+    low, high = summary.over_seeds or (None, None)
+    means = [statistics.fmean(final.scores) for final in line.finals.values()]
+    return {
+        "frames": line.mean("frames"), "evaluation_frames": line.mean("evaluated"),
+        "minutes": (line.mean("seconds") or 0.0) / 60, "seeds": summary.seeds, "episodes": summary.episodes,
+        "score": summary.mean, "std": _deviation(means), "iqm": summary.iqm,
+        "low_over_episodes": summary.over_episodes[0], "high_over_episodes": summary.over_episodes[1],
+        "low_over_seeds": low, "high_over_seeds": high, "finished": summary.finished, "worst": summary.worst,
+        "predicted_return": line.mean("predicted"), "real_return": line.mean("real"),
+    }  # fmt: skip
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def _plain(value: Any) -> Any:
+    return (
+        f"{value:.6g}"
+        if isinstance(value, float) and value != int(value)
+        else int(value)
+        if isinstance(value, float)
+        else value
+    )

@@ -1,0 +1,104 @@
+"""A task, the smallest part of a study: one row with one seed. What it is and came to is read from its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wmloop.errors import StoreCorruptError, UsageError
+from wmloop.seeding import fresh_seeds
+from wmloop.store import atomic
+from wmloop.store.files import read_regular
+from wmloop.store.jsontext import dump_json, parse_json
+from wmloop.study.file import Row, Study
+from wmloop.study.results import Result
+
+_TASKS, _TASK, _RESULT = "tasks", "task.json", "result.json"
+#: What a task prints.
+LOG = "task.log"
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One row with one seed, in the folder of its study."""
+
+    study: Study
+    row: Row
+    seed: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """Return its name, which is also that of its run."""
+        return f"{self.row.name}-{self.seed}"
+
+    @property
+    def place(self) -> Path:
+        """Return the folder of its files, of which the run is none."""
+        return self.folder / _TASKS / self.name
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Return what decides its result, as its file keeps it."""
+        study, row = self.study, self.row
+        way = {"command": row.command} if row.command is not None else {"settings": row.settings}
+        return {**way, **study.limits, "episodes": study.episodes, "episodes_seed": study.episodes_seed}
+
+    def require_same(self) -> bool:
+        """Return whether it was begun before; raises UsageError where the file asked for something else then."""
+        path = self.place / _TASK
+        if not path.exists():
+            return False
+        begun = parse_json(read_regular(path), path)
+        asked = parse_json(dump_json(self.asked, _TASK), path)
+        before, after = (_flat(table) for table in (begun, asked))
+        for name in dict.fromkeys([*before, *after]):
+            if before.get(name) != after.get(name):
+                raise UsageError(
+                    f"{self.row.place}: {name} was {before.get(name, 'not set')!r} when {self.name} was begun, and is"
+                    f" {after.get(name, 'not set')!r} now. What was begun does not change: give the row another name, or for"
+                    f" limits and episodes the study; or move {self.folder} elsewhere"
+                )
+        return True
+
+    def begin(self) -> None:
+        """Note what it is asked to do, before anything of it is done."""
+        if not self.require_same():
+            atomic.make_folder(self.place)
+            atomic.write_file(self.place / _TASK, dump_json(self.asked, _TASK))
+
+    def result(self) -> Result | None:
+        """Return what it came to, or None while it is not done.
+
+        Raises:
+            StoreCorruptError: its file is damaged.
+        """
+        path = self.place / _RESULT
+        if not path.exists():
+            return None
+        try:
+            return Result.of(parse_json(read_regular(path), path))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise StoreCorruptError(f"{path} is damaged ({error!r}): move it elsewhere, and it is made again") from None
+
+    def finish(self, result: Result) -> None:
+        """Commit what it came to: from now on it is done."""
+        atomic.write_file(self.place / _RESULT, dump_json(result.record, _RESULT))
+
+    @property
+    def episodes(self) -> list[int]:
+        """Return the environment seeds of the episodes that give its final scores."""
+        return fresh_seeds(self.study.episodes, self.study.episodes_seed)
+
+
+def tasks(study: Study, folder: Path) -> list[Task]:
+    """Return a study's tasks in their order: all rows with the first seed, then with the next."""
+    return [Task(study, row, seed, folder) for seed in study.seeds for row in study.rows]
+
+
+def _flat(table: dict[str, Any], path: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        flat |= _flat(value, f"{path}{name}.") if isinstance(value, dict) else {f"{path}{name}": value}
+    return flat
