@@ -39,4 +39,5 @@ WORLD_MODEL = Pipeline(
     collected_by="rollout", scored_by="evaluate", agent="controller",
     load="wmloop.serving.world_model:load", accept="wmloop.serving.world_model:accept",
     dreams=True, settings="wmloop.config:WorldModelConfig", shapes="wmloop.models.networks:shapes",
+    starts="wmloop.training.starts:remembered",
 )  # fmt: skip

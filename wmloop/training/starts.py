@@ -5,9 +5,19 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from wmloop.config import DreamConfig
+from wmloop.config import DreamConfig, WorldModelConfig
+from wmloop.episodes import Replay
+from wmloop.models.networks import world_model
 from wmloop.models.world_model import State
-from wmloop.training.experience import LatentReplay
+from wmloop.seeding import derive_seed
+from wmloop.store import Version
+from wmloop.training.experience import LatentReplay, filter_states
+from wmloop.training.latents import has_latents, latents_of
+from wmloop.training.rollouts import actions_of, episodes_of
+from wmloop.training.weights import stored
+
+#: Remembered states that travel with an agent: half a megabyte at the sizes of the presets.
+KEPT = 256
 
 
 def sample_starts(
@@ -17,10 +27,45 @@ def sample_starts(
 
     `states` (S, R) are M's states before each row's step (see experience.filter_states).
     """
-    replay = experience.replay
-    row, _ = replay.sample_windows(config.num_dreams, 1, recency_decay, rng)
+    side, _, row = _sample(experience.replay, len(experience.mu), config, config.num_dreams, recency_decay, rng)
+    return states.at((_on(side, experience), _on(row, experience)))
+
+
+def remembered(
+    config: WorldModelConfig, rollouts: list[Version], device: torch.device, vision: Version, memory: Version,
+    controller: Version,
+) -> State | None:  # fmt: skip
+    """Return KEPT states (KEPT, ...) that dreams of an agent begin at, as M remembers them, always the same ones.
+
+    They are sampled as in training, of the `rollouts` that its networks learnt from. None where these, or V's latents of
+    them, are not there any more.
+    """
+    if not rollouts or any(version.pruned for version in rollouts) or not has_latents(vision):
+        return None
+    episodes = [list(episodes_of(version, observed=False)) for version in rollouts]
+    spec, (mu, logvar) = actions_of(rollouts[-1]), latents_of(vision)
+    replay = Replay(episodes, spec)
+    rng = np.random.default_rng(derive_seed(config.seed, controller.iteration, "starts"))
+    side, episode, row = _sample(replay, len(mu), config.dream, KEPT, config.memory.recency_decay, rng)
+    needed, place = np.unique(episode, return_inverse=True)  # only what led to these states is run through M
+    flat = [one for batch in episodes for one in batch]
+    part = Replay([[flat[number] for number in needed]], spec)
+    rows = np.concatenate([np.arange(replay.length[n] + 1) + replay.first[n] for n in needed])
+    experience = LatentReplay.joined(config, part, (mu[:, rows], logvar[:, rows]), 1.0, device)
+    states = filter_states(world_model(config, spec.size, device, stored(vision), stored(memory)).memory, experience)
+    return states.at((_on(side, experience), _on(part.first[place] + row - replay.first[episode], experience)))
+
+
+def _sample(
+    replay: Replay, sides: int, config: DreamConfig, count: int, recency_decay: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the side, the episode and the row of `count` moments, (count,) each."""
+    row, _ = replay.sample_windows(count, 1, recency_decay, rng)
     episode = np.searchsorted(replay.first, row, side="right") - 1
     begun = np.maximum(row, replay.first[episode] + config.burn_in)
-    rows = torch.from_numpy(np.where(replay.length[episode] > config.burn_in, begun, row)).to(experience.mu.device)
-    side = torch.from_numpy(rng.integers(0, len(experience.mu), config.num_dreams)).to(experience.mu.device)
-    return states.at((side, rows))
+    side = rng.integers(0, sides, count)
+    return side, episode, np.where(replay.length[episode] > config.burn_in, begun, row)
+
+
+def _on(index: np.ndarray, experience: LatentReplay) -> torch.Tensor:
+    return torch.from_numpy(index).to(experience.mu.device)

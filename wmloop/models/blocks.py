@@ -1,0 +1,80 @@
+"""Rows that do not know each other: the same bits for a dream whether it is imagined alone or among a thousand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from wmloop.models.world_model import Imagination, Outcome, State
+
+RowFunction = Callable[..., Sequence[Tensor]]
+"""(rows, ...) -> results, all of them tensors of as many rows."""
+
+#: How many rows are computed at a time, the most that does: fewer of them cost more calls, more of them cost single dreams.
+_SIZES = (128, 64, 32, 16)
+
+
+def by_blocks(function: RowFunction, size: int, parts: Sequence[Tensor]) -> list[Tensor]:
+    """Return what `function` makes of the rows of `parts` (N, ...), computed `size` rows at a time, the last padded by zeros.
+
+    A matrix product of another number of rows may sum in another order, and so may one whose rows lie otherwise in memory.
+    So each block is a copy, of one shape.
+    """
+    count = len(parts[0])
+    made = []
+    for begin in range(0, count, size):
+        block = [part.new_zeros(size, *part.shape[1:]) for part in parts]
+        for own, part in zip(block, parts, strict=True):
+            rows = part[begin : begin + size]
+            own[: len(rows)] = rows
+        made.append(function(*block))
+    return [torch.cat(results)[:count] if len(results) > 1 else results[0][:count] for results in zip(*made, strict=True)]
+
+
+def block_size(function: RowFunction, parts: Sequence[Tensor]) -> int:
+    """Return the most rows to compute at a time so that no row's result depends on its place or on the others.
+
+    That is tried, on examples (N, ...) of rows: it is the processor's libraries that decide it. One at a time always does.
+    """
+    for size in _SIZES:
+        rows = torch.arange(size, device=parts[0].device) % len(parts[0])
+        if _independent(function, [part[rows] for part in parts]):
+            return size
+    return 1
+
+
+def _independent(function: RowFunction, parts: Sequence[Tensor]) -> bool:
+    size = len(parts[0])
+    whole = function(*parts)
+    for shift in (1, 3, size // 2 + 1):
+        for got, wanted in zip(function(*(part.roll(shift, 0) for part in parts)), whole, strict=True):
+            if not torch.equal(got, wanted.roll(shift, 0)):
+                return False
+    alone = function(*(torch.cat([torch.zeros_like(part[1:]), part[:1]]) for part in parts))
+    return all(torch.equal(got[-1], wanted[0]) for got, wanted in zip(alone, whole, strict=True))
+
+
+class Blocks:
+    """Imagine as another imagination does, each dream for itself (see world_model.Imagination)."""
+
+    def __init__(self, imagination: Imagination, examples: State, actions: int) -> None:
+        """Take who imagines, some states (K, ...) that dreams begin at, and how many numbers an action is."""
+        self.noise_size = imagination.noise_size
+        self._imagine = imagination.imagine
+        count, device = len(examples.features), examples.features.device
+        generator = torch.Generator(device).manual_seed(0)
+        action, uniform, normal = (
+            torch.rand(count, size, generator=generator, device=device) for size in (actions, *[self.noise_size] * 2)
+        )
+        self._size = block_size(self._step, [*examples, 2 * action - 1, uniform, normal])
+
+    def imagine(self, state: State, action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[State, Outcome]:
+        """Return where N dreams come to by action (N, A), and what it does to them."""
+        features, inner, *outcome = by_blocks(self._step, self._size, [*state, action, uniform, normal])
+        return State(features, inner), Outcome(*outcome)
+
+    def _step(self, features: Tensor, inner: Tensor, *rest: Tensor) -> Sequence[Tensor]:
+        state, outcome = self._imagine(State(features, inner), *rest)
+        return [*state, *outcome]
