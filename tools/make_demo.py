@@ -3,7 +3,7 @@
     python tools/make_demo.py RUN ITERATION    of one iteration of a run
     python tools/make_demo.py --starts         of the demo that is there: the states that its dreams begin at, anew
 
-A run that has its episodes tells where dreams begin. The demo has none, so its own agent drives some: with exploration, on seeds
+A run that has its episodes tells where dreams begin. The demo has none, so its own agent drives some, exploring, on seeds
 for training. Its networks, figures and settings stay as they are.
 """
 

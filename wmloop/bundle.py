@@ -35,7 +35,7 @@ from wmloop.serving import starts
 from wmloop.serving.agent import Served, files_of
 from wmloop.spaces import ActionSpec, recorded
 from wmloop.store import Store, Version, atomic, check_run_name, private_folder, require_free
-from wmloop.store.tensors import begins_as_one, encode, read
+from wmloop.store.tensors import SUFFIX, begins_as_one, encode, read
 
 FORMAT = "wmloop-agent-1"
 

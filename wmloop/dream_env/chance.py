@@ -35,7 +35,9 @@ def uniform(bits: np.ndarray) -> np.ndarray:
 
 def uniforms(bits: np.ndarray) -> np.ndarray:
     """Return two numbers in [0, 1) for each of bits (N, K) uint64, (N, 2 K) float32."""
-    return np.concatenate([bits >> np.uint64(40), bits << np.uint64(24) >> np.uint64(40)], 1).astype(np.float32) * np.float32(2.0**-24)
+    return np.concatenate([bits >> np.uint64(40), bits << np.uint64(24) >> np.uint64(40)], 1).astype(
+        np.float32
+    ) * np.float32(2.0**-24)
 
 
 def normals(bits: np.ndarray) -> np.ndarray:

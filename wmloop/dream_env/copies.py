@@ -6,15 +6,12 @@ import numpy as np
 import torch
 
 from wmloop.dream_env import chance
-from wmloop.dream_env.source import Source, dreamt
+from wmloop.dream_env.source import dreamt
 from wmloop.dream_env.views import action_space, encode, metadata, view, views
 from wmloop.dreams import Noise, unroll
 from wmloop.errors import UsageError
 from wmloop.models.blocks import Blocks
-from wmloop.models.world_model import State
 
-#: Frames a second where nobody says how fast an environment is meant to be seen.
-_FRAMES_PER_SECOND = 30
 #: What is drawn of a step before the world model's noise: where an episode begins, and whether the step ends it.
 _START, _END, _LANES = 0, 1, 2
 _ALL = slice(None)
@@ -38,15 +35,21 @@ class Copies:
                 such observation.
         """
         if not temperature > 0:
-            raise UsageError(f"temperature={temperature} is none: give a positive number, 1.0 for what the model believes")
+            raise UsageError(
+                f"temperature={temperature} is none: give a positive number, 1.0 for what the model believes"
+            )
         if horizon is not None and horizon < 1:
-            raise UsageError(f"horizon={horizon} is none: give one agent step or more, or None for a real episode's length")
+            raise UsageError(
+                f"horizon={horizon} is none: give one agent step or more, or None for a real episode's length"
+            )
         self.source = source = dreamt(run, iteration, device)
         self.horizon = horizon or max(1, source.env.most_frames // source.env.action_repeat)
         there = views(source.world, source.starts.features)
-        self.metadata = metadata("pixels" in there, _FRAMES_PER_SECOND, source.env.action_repeat)
+        self.metadata = metadata("pixels" in there, source.env.action_repeat)
         if draws and "pixels" not in there:
-            raise UsageError(f"this world model draws no pictures, so it has no render_mode; it shows {', '.join(there)}")
+            raise UsageError(
+                f"this world model draws no pictures, so it has no render_mode; it shows {', '.join(there)}"
+            )
         self.view, self._picture = view(observation, there), there["pixels"]() if draws else None
         self.action_space = action_space(source.actions)
         self._imagination = Blocks(source.world.imagination(float(temperature)), source.starts, source.actions.size)

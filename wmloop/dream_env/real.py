@@ -10,7 +10,7 @@ import torch
 
 from wmloop.dream_env import source
 from wmloop.dream_env.options import require_known
-from wmloop.dream_env.views import action_space, encode, metadata, view, views
+from wmloop.dream_env.views import METADATA, action_space, encode, metadata, view, views
 from wmloop.models.world_model import State
 from wmloop.seeding import HELD_OUT
 
@@ -22,6 +22,8 @@ class RealityEnv(gymnasium.Env[np.ndarray, Any]):
     what the world model says after it has seen each observation; pixels and vectors are those observed, as it reads them.
     `state` is where the dream would begin.
     """
+
+    metadata = METADATA
 
     def __init__(
         self, run: str, iteration: int | None = None, observation: str = "features", render_mode: str | None = None,
@@ -37,7 +39,7 @@ class RealityEnv(gymnasium.Env[np.ndarray, Any]):
         self._state = self._see(self._env.reset(0), None)
         there = views(self._world, self._state.features)
         self._shown, self._name = view(observation, there), observation
-        self.metadata = metadata(True, self._env.frames_per_second, self._env.repeat)
+        self.metadata = metadata(True, self._env.repeat, self._env.frames_per_second)
         self.render_mode = render_mode
         self.action_space, self.observation_space = action_space(self._env.actions), self._shown.space
 

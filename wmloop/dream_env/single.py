@@ -9,6 +9,7 @@ import numpy as np
 
 from wmloop.dream_env.copies import Copies
 from wmloop.dream_env.options import require_known
+from wmloop.dream_env.views import METADATA
 
 _ALL = np.zeros(1, np.int64)
 
@@ -23,6 +24,8 @@ class DreamEnv(gymnasium.Env[np.ndarray, Any]):
     `reset(seed=s)` decides all that follows, given the actions: the same bits as copy i of the vector environment after
     `reset(seed=s - i)`. `reset(options={"state": state})` begins at a `state` of this environment or of `wmloop/Real-v0`.
     """
+
+    metadata = METADATA
 
     def __init__(
         self, run: str, iteration: int | None = None, temperature: float = 1.0, horizon: int | None = None,

@@ -38,7 +38,9 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if num_envs < 1:
             raise UsageError(f"num_envs={num_envs} is none: give one copy or more")
         self._mode = AutoresetMode(autoreset_mode)
-        self._copies = Copies(num_envs, run, iteration, temperature, horizon, observation, device, render_mode is not None)
+        self._copies = Copies(
+            num_envs, run, iteration, temperature, horizon, observation, device, render_mode is not None
+        )
         self.metadata = self._copies.metadata | {"autoreset_mode": self._mode}
         self.num_envs, self.render_mode = num_envs, render_mode
         self.single_action_space, self.single_observation_space = self._copies.action_space, self._copies.view.space
@@ -70,9 +72,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._ended[rows] = False
         return self._copies.observe(), {}
 
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Take one agent step in every copy."""
         rewards, terminated, truncated = self._copies.step(actions)
         infos: dict[str, Any] = {}
@@ -96,13 +96,25 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         shown = np.full(self.num_envs, None, object)
         for row, observation in zip(rows, self._copies.observe(rows), strict=True):
             shown[row] = observation
-        return {"final_obs": shown, "_final_obs": self._ended.copy(), "final_info": {}, "_final_info": self._ended.copy()}
+        return {
+            "final_obs": shown,
+            "_final_obs": self._ended.copy(),
+            "final_info": {},
+            "_final_info": self._ended.copy(),
+        }
 
     def _masked(self, mask: Any) -> np.ndarray:
         if mask is None:
             return np.arange(self.num_envs)
-        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,) or not mask.any():
-            raise UsageError(f"options['reset_mask'] has to be an array of {self.num_envs} bools, one of them true at least")
+        if (
+            not isinstance(mask, np.ndarray)
+            or mask.dtype != np.bool_
+            or mask.shape != (self.num_envs,)
+            or not mask.any()
+        ):
+            raise UsageError(
+                f"options['reset_mask'] has to be an array of {self.num_envs} bools, one of them true at least"
+            )
         return np.flatnonzero(mask)
 
     def _seed(self, rows: np.ndarray, seed: int | Sequence[int | None] | None) -> None:

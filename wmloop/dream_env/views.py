@@ -50,7 +50,11 @@ def view(name: str, there: dict[str, Callable[[], View]]) -> View:
     return there[name]()
 
 
-def metadata(draws: bool, frames_per_second: float, action_repeat: int) -> dict[str, Any]:
+#: Metadata of what may be asked of the environments; each has its own.
+METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 30}
+
+
+def metadata(draws: bool, action_repeat: int, frames_per_second: float = METADATA["render_fps"]) -> dict[str, Any]:
     """Return an environment's metadata: whether it `draws`, and how many agent steps a second people should see."""
     speed = max(1, round(frames_per_second / action_repeat))
     return {"render_modes": ["rgb_array"] if draws else [], "render_fps": speed}
@@ -108,4 +112,6 @@ def _pictures(world: WorldModel, examples: Tensor) -> View:
 
     size = block_size(draw, [examples])
     shape = tuple(draw(examples[:1])[0].shape[1:])
-    return View(spaces.Box(0, 255, shape, np.uint8), lambda features: by_blocks(draw, size, [features])[0].numpy().copy())
+    return View(
+        spaces.Box(0, 255, shape, np.uint8), lambda features: by_blocks(draw, size, [features])[0].numpy().copy()
+    )

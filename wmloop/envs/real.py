@@ -23,9 +23,9 @@ class RealEnv:
 
     It takes `actions` and shows `observations`, which is what the environment takes and shows, cast (see envs.actions and
     envs.observations). With `render_mode="rgb_array"` `render` returns the full picture.
-    `frames_per_second` is the speed it is meant to be seen at, `repeat` the frames of a decision, `frame_limit` its own time limit in frames, or None, and
-    `notes` says what is cast on the way. An episode has `config.episode_frames` frames at most, or as many
-    as the environment lets it have.
+    `frames_per_second` is the speed it is meant to be seen at, `repeat` the frames of a decision, `frame_limit` its own time
+    limit in frames, or None, and `notes` says what is cast on the way. An episode has `config.episode_frames` frames at most,
+    or as many as the environment lets it have.
 
     Raises:
         UsageError: the id is unknown, or the environment or the settings do not fit: see envs.fitting.

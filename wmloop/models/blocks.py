@@ -30,7 +30,9 @@ def by_blocks(function: RowFunction, size: int, parts: Sequence[Tensor]) -> list
             rows = part[begin : begin + size]
             own[: len(rows)] = rows
         made.append(function(*block))
-    return [torch.cat(results)[:count] if len(results) > 1 else results[0][:count] for results in zip(*made, strict=True)]
+    return [
+        torch.cat(results)[:count] if len(results) > 1 else results[0][:count] for results in zip(*made, strict=True)
+    ]
 
 
 def block_size(function: RowFunction, parts: Sequence[Tensor]) -> int:

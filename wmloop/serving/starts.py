@@ -52,4 +52,3 @@ def save(draft: Draft, starts: Arrays | None, actions: ActionSpec | None) -> Non
         draft.save_tensors(weights_file(STARTS), starts)
     if actions is not None:
         draft.save_json(ACTIONS, actions.record())
-
