@@ -19,17 +19,14 @@ _SIZES = (128, 64, 32, 16)
 def by_blocks(function: RowFunction, size: int, parts: Sequence[Tensor]) -> list[Tensor]:
     """Return what `function` makes of the rows of `parts` (N, ...), computed `size` rows at a time, the last padded by zeros.
 
-    A matrix product of another number of rows may sum in another order, and so may one whose rows lie otherwise in memory.
-    So each block is a copy, of one shape.
+    A matrix product of another number of rows may sum in another order, so each is of one shape.
     """
     count = len(parts[0])
-    made = []
-    for begin in range(0, count, size):
-        block = [part.new_zeros(size, *part.shape[1:]) for part in parts]
-        for own, part in zip(block, parts, strict=True):
-            rows = part[begin : begin + size]
-            own[: len(rows)] = rows
-        made.append(function(*block))
+    padding = -count % size
+    if padding:
+        parts = [torch.cat([part, part.new_zeros(padding, *part.shape[1:])]) for part in parts]
+    blocks = zip(*(part.contiguous().split(size) for part in parts), strict=True)
+    made = [function(*block) for block in blocks]
     return [
         torch.cat(results)[:count] if len(results) > 1 else results[0][:count] for results in zip(*made, strict=True)
     ]
