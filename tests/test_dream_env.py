@@ -124,7 +124,7 @@ def small_kernel():
     torch.manual_seed(0)
     memory = Memory(6, 3, 24, 4).eval()
     begun = memory.begin(torch.randn(50, 6))
-    return Blocks(Kernel(memory, 1.1, 10.0), begun, 3), begun
+    return Blocks(Kernel(memory, 1.1, 10.0), begun, 2 * torch.rand(50, 3) - 1), begun
 
 
 BLOCKS, BEGUN = small_kernel()

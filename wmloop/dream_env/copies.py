@@ -52,7 +52,10 @@ class Copies:
             )
         self.view, self._picture = view(observation, there), there["pixels"]() if draws else None
         self.action_space = action_space(source.actions)
-        self._imagination = Blocks(source.world.imagination(float(temperature)), source.starts, source.actions.size)
+        rng, starts = np.random.default_rng(0), source.starts
+        taken = source.actions.encode(np.stack([source.actions.sample(rng) for _ in starts.features]))
+        examples = torch.from_numpy(taken).to(starts.features.device)
+        self._imagination = Blocks(source.world.imagination(float(temperature)), starts, examples)
         self._noises = (self._imagination.noise_size + 1) // 2
         self.state = source.starts.at([0] * count)
         self.steps = np.zeros(count, np.int64)

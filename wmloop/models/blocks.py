@@ -58,16 +58,14 @@ def _independent(function: RowFunction, parts: Sequence[Tensor]) -> bool:
 class Blocks:
     """Imagine as another imagination does, each dream for itself (see world_model.Imagination)."""
 
-    def __init__(self, imagination: Imagination, examples: State, actions: int) -> None:
-        """Take who imagines, some states (K, ...) that dreams begin at, and how many numbers an action is."""
+    def __init__(self, imagination: Imagination, examples: State, actions: Tensor) -> None:
+        """Take who imagines, some states (K, ...) that dreams begin at, and actions (K, A) as a world model reads them."""
         self.noise_size = imagination.noise_size
         self._imagine = imagination.imagine
-        count, device = len(examples.features), examples.features.device
-        generator = torch.Generator(device).manual_seed(0)
-        action, uniform, normal = (
-            torch.rand(count, size, generator=generator, device=device) for size in (actions, *[self.noise_size] * 2)
-        )
-        self._size = block_size(self._step, [*examples, 2 * action - 1, uniform, normal])
+        generator = torch.Generator(actions.device).manual_seed(0)
+        shape = len(actions), self.noise_size
+        noise = [draw(shape, generator=generator, device=actions.device) for draw in (torch.rand, torch.randn)]
+        self._size = block_size(self._step, [*examples, actions, *noise])
 
     def imagine(self, state: State, action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[State, Outcome]:
         """Return where N dreams come to by action (N, A), and what it does to them."""
