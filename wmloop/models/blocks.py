@@ -17,14 +17,14 @@ _SIZES = (128, 64, 32, 16)
 
 
 def by_blocks(function: RowFunction, size: int, parts: Sequence[Tensor]) -> list[Tensor]:
-    """Return what `function` makes of the rows of `parts` (N, ...), computed `size` rows at a time, the last padded by zeros.
+    """Return what `function` makes of the rows of `parts` (N, ...), computed `size` rows at a time, the last filled up.
 
     A matrix product of another number of rows may sum in another order, so each is of one shape.
     """
     count = len(parts[0])
     padding = -count % size
     if padding:
-        parts = [torch.cat([part, part.new_zeros(padding, *part.shape[1:])]) for part in parts]
+        parts = [torch.cat([part, part[:1].expand(padding, *part.shape[1:])]) for part in parts]
     blocks = zip(*(part.contiguous().split(size) for part in parts), strict=True)
     made = [function(*block) for block in blocks]
     return [
@@ -51,7 +51,7 @@ def _independent(function: RowFunction, parts: Sequence[Tensor]) -> bool:
         for got, wanted in zip(function(*(part.roll(shift, 0) for part in parts)), whole, strict=True):
             if not torch.equal(got, wanted.roll(shift, 0)):
                 return False
-    alone = function(*(torch.cat([torch.zeros_like(part[1:]), part[:1]]) for part in parts))
+    alone = function(*(torch.cat([part[-1:].expand_as(part[1:]), part[:1]]) for part in parts))
     return all(torch.equal(got[-1], wanted[0]) for got, wanted in zip(alone, whole, strict=True))
 
 
