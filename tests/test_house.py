@@ -215,6 +215,7 @@ def test_no_stage_is_named_outside_its_pipeline(path):
 SIXTY_FOURS = {
     "api.py": "an example",
     "cli/stopping.py": "bytes read at once",
+    "models/blocks.py": "rows computed together",
     "models/controller.py": "widths of layers",
     "models/pixel_policy.py": "channels, and the pictures that the network of Kuth et al. 2021 is built for",
     "models/vision.py": "channels, and V says what pictures it is built for",
