@@ -16,8 +16,8 @@ import wmloop
 
 gymnasium.register_envs(wmloop)  # wmloop/Dream-v0 and wmloop/Real-v0
 run, seed, episodes = "demo", 1, 5
-updates = int(sys.argv[1]) if len(sys.argv) > 1 else 250
-num_envs, num_steps, temperature = 512, 25, 1.15
+updates = int(sys.argv[1]) if len(sys.argv) > 1 else 120
+num_envs, num_steps, temperature = 256, 25, 1.15
 gamma, gae_lambda, learning_rate = 0.98, 0.95, 7e-4
 update_epochs, num_minibatches, clip_coef, vf_coef, max_grad_norm, target_kl = 6, 8, 0.2, 0.5, 0.5, 0.03
 
@@ -101,7 +101,7 @@ for update in range(1, updates + 1):
             optimizer.step()
         if ((ratio - 1) - logratio).mean() > target_kl:
             break
-    if update % 25 == 0 or update == updates:
+    if update % 20 == 0 or update == updates:
         print(
             f"update {update}: {dreamt:.2f} points an agent step in the dream, {time.time() - begun:.0f} s", flush=True
         )

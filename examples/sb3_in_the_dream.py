@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 import wmloop
 
 gymnasium.register_envs(wmloop)  # wmloop/Dream-v0 and wmloop/Real-v0
-STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 5_000_000
+STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 800_000
 
 
 class SB3VecEnv(VecEnv):
@@ -59,12 +59,12 @@ class SB3VecEnv(VecEnv):
 
 
 dreams = gymnasium.make_vec(
-    "wmloop/Dream-v0", num_envs=512, run="demo", horizon=25, temperature=1.15, autoreset_mode="SameStep"
+    "wmloop/Dream-v0", num_envs=256, run="demo", horizon=25, temperature=1.15, autoreset_mode="SameStep"
 )
 model = PPO(
     "MlpPolicy",
     VecNormalize(VecMonitor(SB3VecEnv(dreams)), norm_obs=False, gamma=0.98),
-    n_steps=25, batch_size=1600, n_epochs=6, gamma=0.98, learning_rate=lambda left: 7e-4 * left, target_kl=0.03,
+    n_steps=25, batch_size=800, n_epochs=6, gamma=0.98, learning_rate=lambda left: 7e-4 * left, target_kl=0.03,
     policy_kwargs={"net_arch": [256, 256], "log_std_init": -0.7}, seed=1, verbose=1,
 )  # fmt: skip
 model.learn(STEPS)

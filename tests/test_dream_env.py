@@ -74,6 +74,13 @@ def test_the_environments_are_registered_in_whatever_order_things_are_imported_a
     assert done.stdout.split() == ["False", "True"]
 
 
+def test_looking_for_gymnasium_is_not_importing_it():
+    looked = "import wmloop, importlib.util as u; u.find_spec('gymnasium')"
+    program = f"{looked}; import gymnasium; print({DREAM!r} in gymnasium.registry)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"]
+
+
 def test_where_only_gymnasium_was_imported_a_name_with_the_module_does():
     program = f"import gymnasium; print(gymnasium.make('wmloop:{DREAM}', run='demo').spec.id)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -271,7 +278,6 @@ def test_steps_end_as_often_as_the_world_model_says_and_pay_what_it_says_then(co
     assert not (terminated & truncated).any()
     # of eight steps the last truncates, if nothing has ended before: an episode of a real one's length
     assert truncated.any()
-    assert not DreamVectorEnv(500, "coin", horizon=7).step(np.zeros((500, 2)))[3].any()
 
 
 @pytest.mark.usefixtures("coin")
@@ -552,6 +558,23 @@ def test_numbers_beyond_their_bounds_count_as_these(crowd):
     for envs in (beyond, within):
         envs.reset(seed=3)
     assert equal(beyond.step(np.array([[9, 9, -9], [0, 0, 0]]))[:2], within.step(np.array([[1, 1, 0], [0, 0, 0]]))[:2])
+
+
+@pytest.mark.usefixtures("coin")
+def test_a_step_before_any_reset_is_refused_as_gymnasium_does():
+    with pytest.raises(gymnasium.error.ResetNeeded, match="reset first"):
+        DreamVectorEnv(2, "coin").step(np.zeros((2, 2)))
+
+
+def test_a_damaged_episode_costs_an_exported_agent_its_dreams_for_others_and_not_its_weights(run, tmp_path):
+    shutil.copytree(run.path, tmp_path / "tiny")
+    for shard in tmp_path.glob("tiny/iterations/*/rollout/episodes-*.safetensors"):
+        shard.write_bytes(shard.read_bytes()[:-1] + b"?")
+    file = tmp_path / "rescued.safetensors"
+    assert command("export", "tiny", "--to", str(file), runs=tmp_path).exit_code == 0
+    assert wmloop.load(file, trust_env=True).config == run.config
+    with pytest.raises(UsageError, match="does not tell where dreams begin"):
+        gymnasium.make(DREAM, run=file)
 
 
 def test_discrete_actions_are_read_by_number(coin, monkeypatch):

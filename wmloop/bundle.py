@@ -53,8 +53,9 @@ def write(store: Store, pipeline: Pipeline, iteration: int, path: Path) -> int:
     history = History(store, pipeline)
     served = Served.of(history, iteration)
     parts = served.tensors()
-    if (found := starts.starts_of(history, served, stored_config(store), torch.device("cpu"))) is not None:
-        parts[starts.STARTS] = starts.arrays_of(found)
+    with contextlib.suppress(StoreCorruptError):  # an agent is whole without its run's episodes
+        if (found := starts.starts_of(history, served, stored_config(store), torch.device("cpu"))) is not None:
+            parts[starts.STARTS] = starts.arrays_of(found)
     tensors = {f"{prefix}.{name}": array for prefix, arrays in parts.items() for name, array in arrays.items()}
     versions = [*served.versions.values(), store.version(iteration, pipeline.scored_by)]
     origin = {

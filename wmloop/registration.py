@@ -38,14 +38,19 @@ def _register() -> None:
 class _Finder:
     """Find Gymnasium as ever, and register once it has been executed."""
 
+    looking = False
+
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return the spec of Gymnasium, whose loader registers at its end; of all else, nothing."""
-        if name != _GYMNASIUM:
+        if name != _GYMNASIUM or self.looking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        self.looking = True  # for the others
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self.looking = False
         if spec is not None and spec.loader is not None:
             loader: Any = spec.loader
             execute = loader.exec_module

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
@@ -73,7 +74,14 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return self._copies.observe(), {}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Take one agent step in every copy."""
+        """Take one agent step in every copy.
+
+        Raises:
+            ResetNeeded: there was no reset.
+            UsageError: these are no actions of the environment.
+        """
+        if not self._seeded:
+            raise ResetNeeded("cannot step before reset: call reset first")
         rewards, terminated, truncated = self._copies.step(actions)
         infos: dict[str, Any] = {}
         if self._mode is AutoresetMode.NEXT_STEP and self._ended.any():
@@ -131,4 +139,4 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if len(seed) != self.num_envs or any(one is not None and one < 0 for one in seed):
             raise UsageError(f"seed has to be a number from 0 on, or a list of {self.num_envs} such numbers or None")
         told = np.array([row for row in rows if seed[row] is not None], np.int64)
-        self._copies.seed(told, np.array([seed[row] for row in told], np.uint64))
+        self._copies.seed(told, np.array([int(seed[row] or 0) % 2**64 for row in told], np.uint64))

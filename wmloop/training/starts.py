@@ -13,7 +13,7 @@ from wmloop.seeding import derive_seed
 from wmloop.store import Version
 from wmloop.training.experience import LatentReplay, filter_states
 from wmloop.training.latents import has_latents, latents_of
-from wmloop.training.rollouts import actions_of, episodes_of
+from wmloop.training.rollouts import episodes_of, last_actions
 from wmloop.training.weights import stored
 
 #: Remembered states that travel with an agent: half a megabyte at the sizes of the presets.
@@ -40,10 +40,11 @@ def remembered(
     They are sampled as in training, of the `rollouts` that its networks learnt from. None where these, or V's latents of
     them, are not there any more.
     """
-    if not rollouts or any(version.pruned for version in rollouts) or not has_latents(vision):
+    spec = last_actions(rollouts)
+    if spec is None or any(version.pruned for version in rollouts) or not has_latents(vision):
         return None
     episodes = [list(episodes_of(version, observed=False)) for version in rollouts]
-    spec, (mu, logvar) = actions_of(rollouts[-1]), latents_of(vision)
+    mu, logvar = latents_of(vision)
     replay = Replay(episodes, spec)
     rng = np.random.default_rng(derive_seed(config.seed, controller.iteration, "starts"))
     side, episode, row = _sample(replay, len(mu), config.dream, KEPT, config.memory.recency_decay, rng)
