@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 #: SplitMix64 (Steele, Lea and Flood 2014): the odd constant that its states are apart, and those of its finaliser.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _HALF = 2.0**-33
+_ALL_BITS = 0xFFFFFFFFFFFFFFFF
+
+
+def keys(seeds: Iterable[int]) -> np.ndarray:
+    """Return seeds of any size as uint64, (N,)."""
+    return np.array([int(seed) & _ALL_BITS for seed in seeds], np.uint64)
 
 
 def mix(bits: np.ndarray) -> np.ndarray:

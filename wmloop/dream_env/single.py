@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from wmloop.dream_env import chance
 from wmloop.dream_env.copies import Copies
 from wmloop.dream_env.options import require_known
 from wmloop.dream_env.views import METADATA
@@ -59,7 +60,7 @@ class DreamEnv(gymnasium.Env[np.ndarray, Any]):
         state = require_known(options, ("state",)).get("state")
         if seed is not None or not self._seeded:
             own = self.np_random.integers(2**63) if seed is None else seed
-            self._copies.seed(_ALL, np.array([int(own) % 2**64], np.uint64))
+            self._copies.seed(_ALL, chance.keys([own]))
             self._seeded = True
         self._copies.begin(_ALL, None if state is None else np.asarray(state)[None])
         return self._copies.observe()[0], {}

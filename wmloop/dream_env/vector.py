@@ -10,6 +10,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from wmloop.dream_env import chance
 from wmloop.dream_env.copies import Copies
 from wmloop.dream_env.options import require_known
 from wmloop.errors import UsageError
@@ -138,5 +139,5 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             return
         if len(seed) != self.num_envs or any(one is not None and one < 0 for one in seed):
             raise UsageError(f"seed has to be a number from 0 on, or a list of {self.num_envs} such numbers or None")
-        told = np.array([row for row in rows if seed[row] is not None], np.int64)
-        self._copies.seed(told, np.array([int(seed[row] or 0) % 2**64 for row in told], np.uint64))
+        told = {int(row): own for row in rows if (own := seed[row]) is not None}
+        self._copies.seed(np.array(list(told), np.int64), chance.keys(told.values()))
