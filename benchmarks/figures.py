@@ -62,6 +62,20 @@ def _dream(num_dreams: int = CONFIG.dream.num_dreams) -> Work:
     return work
 
 
+def _dream_environment(num_envs: int = CONFIG.dream.num_dreams) -> Work:
+    """Return steps of the demo's dream as a vector environment, with actions that were drawn before."""
+    envs = gymnasium.make_vec("wmloop/Dream-v0", num_envs=num_envs, run="demo")
+    envs.reset(seed=0)
+    actions = envs.action_space.sample()
+
+    def work() -> float:
+        for _ in range(CONFIG.dream.horizon):
+            envs.step(actions)
+        return num_envs * CONFIG.dream.horizon
+
+    return work
+
+
 def _flops(work: Work) -> Work:
     return lambda: work() * DREAM_FLOP
 
@@ -269,6 +283,7 @@ FIGURES: dict[str, Figure] = {
         ("dream steps / frames of one gymnasium environment", "steps", _dream, _gymnasium, 0.5),
         ("dream FLOP/s in fp32 / fp32 roofline", "FLOP", lambda: _flops(_dream()), matrix_product, 0.5, "fp32"),
         ("dream as the run computes it / in fp32", "steps", _dream, _dream, 0.5),
+        ("dream environment of 1024 copies / the dream itself", "steps", _dream_environment, _dream, 0.5, "fp32"),
         ("dream / plain, one dream at a time", "steps", _dream, lambda: _plain_dream(1), 0.5),
         ("dream / plain, as many at a time", "steps", _dream, lambda: _plain_dream(CONFIG.dream.num_dreams), 0.5),
         ("trained dream steps, 4 epochs / plain PPO", "steps", _trained, _plain_trained, 1.0),

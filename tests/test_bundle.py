@@ -139,7 +139,7 @@ def test_an_import_needs_no_folder_for_temporary_files(exported, tmp_path, monke
 def test_others_read_the_file_with_the_library_alone(exported):
     with safe_open(exported, "numpy") as file:
         notes = file.metadata()
-        assert {name.split(".")[0] for name in file.keys()} == {"vision", "memory", "actor"}  # noqa: SIM118
+        assert {name.split(".")[0] for name in file.keys()} == {"vision", "memory", "actor", "starts"}  # noqa: SIM118
     assert notes["format"] == bundle.FORMAT
     assert json.loads(notes["origin"])["metrics"]["evaluate"]["score_std"] >= 0
 

@@ -13,14 +13,14 @@ from wmloop.pipelines import PIPELINES, get
 ROOT = Path(__file__).parent.parent / "wmloop"
 #: The rooms of the house, and the rooms that each may import. A new arrow is a decision: it is drawn here first.
 ROOMS = {
-    "__init__": "",
+    "__init__": "registration",
     "__main__": "cli signals streams",
     "agents": "entries envs episodes errors learn models spaces",
     "api": (
         "bundle commands config device envs episodes errors events history loop opening player seeding serving "
         "starting store training"
     ),
-    "bundle": "__init__ config entries errors history legacy models pipelines serving spaces store training",
+    "bundle": "__init__ commands config entries errors history legacy models opening pipelines serving spaces store",
     "calibration": "agents config dreams envs episodes models seeding",
     "cli": (
         "__init__ bundle calibration commands config device display doctor envs errors events history legacy loop "
@@ -32,6 +32,9 @@ ROOMS = {
     "device": "envs errors machine models",
     "display": "errors",
     "doctor": "__init__ commands config device envs errors machine scratch store view",
+    "dream_env": (
+        "agents bundle commands config device dreams envs errors history models opening seeding serving spaces store"
+    ),
     "dreams": "entries errors learn models",
     "entries": "errors",
     "envs": "config entries episodes errors machine scratch seeding spaces",
@@ -49,6 +52,7 @@ ROOMS = {
     "pipelines": "entries errors",
     "player": "agents display dreams envs errors models seeding spaces",
     "ranking": "",
+    "registration": "",
     "report": (
         "__init__ agents calibration config dreams envs episodes events history models pipelines ranking seeding serving "
         "spaces store training view"
@@ -75,7 +79,7 @@ ROOMS = {
 DOORS = {
     "typer": {"cli"},
     "rich": {"cli", "view"},
-    "gymnasium": {"envs"},
+    "gymnasium": {"envs", "dream_env", "registration"},
     "safetensors": {"store/tensors.py"},
     "psutil": {"machine", "envs"},
     "pydantic": {"config"},
@@ -85,8 +89,8 @@ DOORS = {
     "matplotlib": {"report"},
     "tensorboard": {"tracking"},
     "torch": {
-        "agents", "api", "bundle", "calibration", "cli/play.py", "device", "doctor", "dreams", "graphs", "learn", "loop",
-        "models", "player", "report", "scoring", "serving", "stages", "tracking", "training",
+        "agents", "api", "bundle", "calibration", "cli/play.py", "device", "doctor", "dream_env", "dreams", "graphs", "learn",
+        "loop", "models", "player", "report", "scoring", "serving", "stages", "tracking", "training",
     },
 }  # fmt: skip
 #: Rooms that open files; all others are handed what is in them.
@@ -215,6 +219,7 @@ SIXTY_FOURS = {
     "cli/stopping.py": "bytes read at once",
     "config/ppo_features.py": "agent steps per gradient step",
     "config/evolution.py": "candidates of a generation in Ha and Schmidhuber 2018",
+    "models/blocks.py": "rows computed together",
     "models/controller.py": "widths of layers",
     "models/pixel_policy.py": "channels, and the pictures that the network of Kuth et al. 2021 is built for",
     "models/vision.py": "channels, and V says what pictures it is built for",

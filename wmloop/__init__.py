@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from wmloop import registration
+
 __version__ = "0.1.0"
 __all__ = ["Pipeline", "Run", "RunConfig", "Stage", "TrainedAgent", "WmloopError", "dream", "load", "train"]
 
@@ -40,3 +42,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_HOMES])
+
+
+registration.register()

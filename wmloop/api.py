@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -27,7 +26,6 @@ from wmloop.serving.choice import choose
 from wmloop.serving.trained import TrainedAgent
 from wmloop.starting import begin, leaves_goal, on_this_machine, settle
 from wmloop.store import Version
-from wmloop.store.tensors import SUFFIX
 from wmloop.training.rollouts import episodes_of
 
 
@@ -198,11 +196,8 @@ def load(
         UsageError: there is no such run, file or agent, or an environment's module is not trusted (see Run.agent).
         StoreCorruptError: it is damaged.
     """
-    path = Path(run)
-    if path.suffix != SUFFIX:
-        return Run(run).agent(iteration, device, trust_env)
-    with tempfile.TemporaryDirectory() as folder:
-        return Run(bundle.unpack(path, Path(folder), "agent", {}).path).agent(None, device, trust_env)
+    with bundle.opened(run) as store:
+        return Run(store.path).agent(iteration, device, trust_env)
 
 
 def dream(

@@ -1,6 +1,7 @@
 """A trained agent as one safetensors file with its settings, for other machines and for others' code.
 
-Tensors are named after their stage, or after their file where that is no `model`: `vision.*`, `memory.*`, `actor.*`. The
+Tensors are named after their stage, or after their file where that is no `model`: `vision.*`, `memory.*`, `actor.*`; and
+`starts.*` are remembered states at which dreams begin, which files of earlier days do not have. The
 metadata holds `format` (`wmloop-agent-1`), `config` (the run's settings, TOML), `origin` (JSON: run, iteration, hash of
 the manifest of the agent's stage under that stage's name, all figures) and `actions` (JSON: what the agent was trained to
 take), which files of earlier days do not have.
@@ -8,12 +9,18 @@ take), which files of earlier days do not have.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from wmloop import __version__
+from wmloop.commands import runs_folder
 from wmloop.config import RunConfig
 from wmloop.config.legacy import stored
 from wmloop.config.text import from_toml, to_toml
@@ -22,12 +29,13 @@ from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.history import History
 from wmloop.legacy import metrics_now
 from wmloop.models.state import Arrays
+from wmloop.opening import open_named, stored_config
 from wmloop.pipelines import Pipeline, get
+from wmloop.serving import starts
 from wmloop.serving.agent import Served, files_of
-from wmloop.spaces import recorded
+from wmloop.spaces import ActionSpec, recorded
 from wmloop.store import Store, Version, atomic, check_run_name, private_folder, require_free
-from wmloop.store.tensors import begins_as_one, encode, read
-from wmloop.training.rollouts import last_actions
+from wmloop.store.tensors import SUFFIX, begins_as_one, encode, read
 
 FORMAT = "wmloop-agent-1"
 
@@ -44,9 +52,11 @@ def write(store: Store, pipeline: Pipeline, iteration: int, path: Path) -> int:
         raise UsageError(f"{path} is there already: choose another name (--to FILE.safetensors) or move it away")
     history = History(store, pipeline)
     served = Served.of(history, iteration)
-    tensors = {
-        f"{prefix}.{name}": array for prefix, arrays in served.tensors().items() for name, array in arrays.items()
-    }
+    parts = served.tensors()
+    with contextlib.suppress(StoreCorruptError):  # an agent is whole without its run's episodes
+        if (found := starts.starts_of(history, served, stored_config(store), torch.device("cpu"))) is not None:
+            parts[starts.STARTS] = starts.arrays_of(found)
+    tensors = {f"{prefix}.{name}": array for prefix, arrays in parts.items() for name, array in arrays.items()}
     versions = [*served.versions.values(), store.version(iteration, pipeline.scored_by)]
     origin = {
         "run": store.name,
@@ -56,7 +66,7 @@ def write(store: Store, pipeline: Pipeline, iteration: int, path: Path) -> int:
         "metrics": {version.stage: dict(version.metrics) for version in versions if version},
     }
     notes = {"format": FORMAT, "config": store.config_text, "origin": json.dumps(origin, sort_keys=True)}
-    if actions := last_actions(history.collected()):
+    if actions := starts.actions_of(history, served):
         notes["actions"] = json.dumps(actions.record())
     data = encode(tensors, notes)
     atomic.write_file(path.absolute(), data)
@@ -85,7 +95,7 @@ def unpack(path: Path, root: Path, name: str | None, facts: dict[str, Any]) -> S
     if notes.get("format") != FORMAT:
         raise StoreCorruptError(f"{path} is not an agent that `wmloop export` wrote: its format is not {FORMAT!r}")
     try:
-        config, pipeline, origin, figures, parts = _understand(tensors, notes)
+        config, pipeline, origin, figures, parts, actions = _understand(tensors, notes)
     except _MISUNDERSTOOD as error:
         raise StoreCorruptError(f"{path} is not a complete agent: {error}") from None
     told: dict[str, str] = {
@@ -103,11 +113,28 @@ def unpack(path: Path, root: Path, name: str | None, facts: dict[str, Any]) -> S
             for prefix, (owner, file) in files_of(pipeline).items():
                 if owner == stage.name:
                     draft.save_tensors(file, parts[prefix])
+            if stage.name == pipeline.agent:
+                starts.save(draft, parts.get(starts.STARTS), actions)
             parents = list(versions.values()) if stage.name == pipeline.agent else []
             versions[stage.name] = draft.commit(parents, figures.get(stage.name, {}), 0.0)
         if scored := figures.get(pipeline.scored_by):
             made.draft(0, pipeline.scored_by).commit(list(versions.values()), scored, 0.0)
         return Store.create(root, name, to_toml(config), {**facts, "imported": told}, made.versions())
+
+
+@contextlib.contextmanager
+def opened(run: str | Path) -> Iterator[Store]:
+    """Open a run by name or folder, `demo`, or the agent of an exported file, which is a run for as long as it is open.
+
+    Raises:
+        UsageError, StoreCorruptError: as `open_named` and `unpack` do.
+    """
+    path = Path(run)
+    if path.suffix != SUFFIX:
+        yield open_named(runs_folder(), str(run))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield unpack(path, Path(folder), "agent", {})
 
 
 #: What reading a stranger's notes may run into.
@@ -118,8 +145,11 @@ _MISUNDERSTOOD = (
 
 def _understand(
     tensors: Arrays, notes: dict[str, str]
-) -> tuple[RunConfig, Pipeline, dict[str, Any], dict[str, dict[str, float]], dict[str, Arrays]]:
-    """Return an agent's settings, pipeline, origin, figures by stage, tensors by network; raises one of _MISUNDERSTOOD."""
+) -> tuple[RunConfig, Pipeline, dict[str, Any], dict[str, dict[str, float]], dict[str, Arrays], ActionSpec | None]:
+    """Return an agent's settings, pipeline, origin, figures by stage, tensors by network, actions.
+
+    Raises one of _MISUNDERSTOOD.
+    """
     table = from_toml(notes["config"], "config")
     if names_module(str(table.get("pipeline", ""))):  # what a stranger's file names is not executed
         raise ValueError(
@@ -140,8 +170,10 @@ def _understand(
     int(origin["iteration"])
     parts = {
         prefix: {name[len(prefix) + 1 :]: array for name, array in tensors.items() if name.startswith(prefix + ".")}
-        for prefix in files_of(pipeline)
+        for prefix in (*files_of(pipeline), starts.STARTS)
     }
+    if not parts[starts.STARTS]:
+        del parts[starts.STARTS]
     actions = recorded(json.loads(notes["actions"])) if "actions" in notes else None
     pipeline.checker(config, actions, parts)
-    return config, pipeline, origin, figures, parts
+    return config, pipeline, origin, figures, parts, actions

@@ -23,9 +23,9 @@ class RealEnv:
 
     It takes `actions` and shows `observations`, which is what the environment takes and shows, cast (see envs.actions and
     envs.observations). With `render_mode="rgb_array"` `render` returns the full picture.
-    `frames_per_second` is the speed it is meant to be seen at, `frame_limit` its own time limit in frames, or None, and
-    `notes` says what is cast on the way. An episode has `config.episode_frames` frames at most, or as many
-    as the environment lets it have.
+    `frames_per_second` is the speed it is meant to be seen at, `repeat` the frames of a decision, `frame_limit` its own time
+    limit in frames, or None, and `notes` says what is cast on the way. An episode has `config.episode_frames` frames at most,
+    or as many as the environment lets it have.
 
     Raises:
         UsageError: the id is unknown, or the environment or the settings do not fit: see envs.fitting.
@@ -47,7 +47,7 @@ class RealEnv:
         self.notes = [note for note in (self._act.note, *self._see.notes) if note]
         self.frames_per_second, self.frame_limit = _speed(self._env), _limit(self._env)
         own = config.most_frames if self.frame_limit is None else self.frame_limit
-        self._repeat, self._most = config.action_repeat, config.episode_frames or own
+        self.repeat, self._most = config.action_repeat, config.episode_frames or own
         self._frames = 0
         self.capped = False  # whether it was truncated here, and not by itself
         self._shown: Any = None  # by the environment itself
@@ -84,10 +84,10 @@ class RealEnv:
         given = self._act(action)
         total, frames, terminated, truncated = 0.0, 0, False, False
         try:
-            while frames < self._repeat and not (terminated or truncated):
+            while frames < self.repeat and not (terminated or truncated):
                 frames += 1
                 # some scale their action in place
-                answer = self._env.step(given if frames == self._repeat else given.copy())
+                answer = self._env.step(given if frames == self.repeat else given.copy())
                 self._shown, reward, terminated, truncated = read_step(answer)
                 total += reward
                 self.capped = not (terminated or truncated) and self._frames + frames >= self._most

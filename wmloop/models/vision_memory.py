@@ -55,6 +55,10 @@ class VisionMemory:
         z, h = self.memory.split(state.features)
         return done_probability(self.memory.predict(h, z).done_logit, self.terminated_weight)
 
+    def latent(self, features: Tensor) -> Tensor:
+        """Return z (N, Z) of features (N, Z + D); where V sees only vectors, that is the standardised vector."""
+        return self.memory.split(features)[0]
+
     @torch.inference_mode()
     def decode(self, features: Tensor) -> np.ndarray | None:
         """Return V's pictures (N, H, W, 3) uint8 of the z in features (N, Z + D); None where V sees only vectors."""

@@ -37,6 +37,23 @@ class State(NamedTuple):
         """Return states one after the other along their first dimension."""
         return State(*map(torch.cat, zip(*states, strict=True)))
 
+    def pack(self) -> Tensor:
+        """Return N states as rows of numbers (N, S), of which `unpack` makes them again."""
+        return torch.cat([part.flatten(1) for part in self], 1)
+
+    def unpack(self, rows: Tensor) -> State:
+        """Return the states that were packed as `rows` (N, S), shaped as these are.
+
+        Raises:
+            ValueError: they are rows of other states.
+        """
+        shapes = [part.shape[1:] for part in self]
+        sizes = [shape.numel() for shape in shapes]
+        if rows.ndim != 2 or rows.shape[1] != sum(sizes):
+            raise ValueError(f"a state is {sum(sizes)} numbers, and these are of shape {tuple(rows.shape)}")
+        parts = rows.split(sizes, 1)
+        return State(*(part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)))
+
 
 class Outcome(NamedTuple):
     """What one step does to N dreams, each (N,): `done` = P(it ends the episode); rewards in units of reward_scale.
@@ -121,6 +138,14 @@ class DecodesVectors(Protocol):
 
     def decode_vector(self, features: Tensor) -> np.ndarray | None:
         """Return vectors (N, n) in the environment's units of features (N, F); None where none are observed."""
+
+
+@runtime_checkable
+class HasLatents(Protocol):
+    """What a world model may have besides: features that begin with latents of what is observed."""
+
+    def latent(self, features: Tensor) -> Tensor:
+        """Return the latents (N, Z) of features (N, F)."""
 
 
 def decode_vector(world: WorldModel, features: Tensor) -> np.ndarray | None:

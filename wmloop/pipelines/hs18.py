@@ -22,7 +22,7 @@ HS18 = Pipeline(
     collected_by=("rollout", "controller"), scored_by="evaluate", agent="controller",
     load="wmloop.serving.world_model:load", accept="wmloop.serving.world_model:accept",
     dreams=True, settings="wmloop.config:HS18Config", shapes="wmloop.training.evolution:shapes",
-    fits="wmloop.training.evolution:fits",
+    fits="wmloop.training.evolution:fits", starts="wmloop.training.starts:remembered",
 )  # fmt: skip
 
 HS18_DREAM = replace(

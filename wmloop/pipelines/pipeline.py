@@ -73,7 +73,10 @@ class Pipeline:
     the class of its runs' settings, a subclass of config.RunConfig that has the groups which the pipeline brings,
     and `shapes` the function that returns the shapes of its networks' tensors as configured: training cannot go on
     where they change. `fits` is the function (config, actions, observations) that raises UsageError where it cannot
-    train in an environment with such spaces; without it every environment will do. These are named likewise.
+    train in an environment with such spaces; without it every environment will do. `starts` is the function
+    (config, rollouts, device, **versions), called as `load` is, that returns remembered states to begin dreams at, as a
+    models.world_model.State, or None where the rollouts are gone; without it nobody else can dream in its world model.
+    These are named likewise.
 
     Raises:
         UsageError: two stages have one name, or one reads what the table does not have by then.
@@ -90,6 +93,7 @@ class Pipeline:
     settings: str | type[Any] = "wmloop.config:RunConfig"
     shapes: str | Callable[..., Mapping[str, tuple[int, ...]]] = field(default=lambda config: {})
     fits: str | Callable[..., None] = field(default=lambda config, actions, observations: None)
+    starts: str | Callable[..., Any] = field(default=lambda config, rollouts, device, **versions: None)
 
     def __post_init__(self) -> None:
         names = self.names
@@ -151,6 +155,13 @@ class Pipeline:
             raise UsageError(
                 f"the function 'fits' of the pipeline {self.name!r} is called with (config, actions, observations), but its"
                 f" signature does not take that: {error}"
+            ) from None
+        try:
+            inspect.signature(self.rememberer).bind(None, None, None, **parts)
+        except TypeError as error:
+            raise UsageError(
+                f"the function 'starts' of the pipeline {self.name!r} is called with (config, rollouts, device) and the stage"
+                f" outputs {', '.join(parts)} by name, but its signature does not take that: {error}"
             ) from None
         for stage in self.stages:
             read = dict.fromkeys([*stage.needs, *stage.carries, *stage.carries_accepted])
@@ -243,6 +254,16 @@ class Pipeline:
         """
         fitter: Callable[..., None] = found(self.fits, f"the attribute 'fits' of the pipeline {self.name!r}")
         return fitter
+
+    @property
+    def rememberer(self) -> Callable[..., Any]:
+        """Return the function that tells where dreams begin: (config, rollouts, device, **versions), those of `parts`.
+
+        Raises:
+            UsageError: there is no such module or function.
+        """
+        rememberer: Callable[..., Any] = found(self.starts, f"the attribute 'starts' of the pipeline {self.name!r}")
+        return rememberer
 
     @property
     def config_type(self) -> type[Any]:

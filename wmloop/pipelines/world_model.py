@@ -40,4 +40,5 @@ WORLD_MODEL = Pipeline(
     load="wmloop.serving.world_model:load", accept="wmloop.serving.world_model:accept",
     dreams=True, settings="wmloop.config:WorldModelConfig", shapes="wmloop.models.networks:shapes",
     fits="wmloop.serving.world_model:fits",
+    starts="wmloop.training.starts:remembered",
 )  # fmt: skip

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 
 from wmloop.agents.world_model import Agent
 from wmloop.config import ActorCriticConfig, VisionMemoryConfig, WorldModelConfig
-from wmloop.errors import UsageError
+from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.models.encoder import parts_of
 from wmloop.models.memory import actions_of
 from wmloop.models.networks import new_actor, new_critic, new_memory, new_vision, world_model
 from wmloop.models.state import Arrays, load_module
+from wmloop.models.world_model import State
+from wmloop.serving.starts import STARTS
 from wmloop.spaces import ActionSpec, BoxActions, ObservationSpec
 from wmloop.store import Version
 from wmloop.training.weights import has, stored
@@ -37,7 +40,8 @@ def fits(config: WorldModelConfig, actions: ActionSpec, observations: Observatio
 def accept(config: VisionMemoryConfig, actions: ActionSpec | None, parts: Mapping[str, Arrays]) -> None:
     """Refuse tensors that are not those of V, M and C's actor as configured, by names, dtypes and shapes.
 
-    An agent of earlier days does not tell what `actions` it takes: so many dimensions as its M reads.
+    Of `parts` there may be `starts` too: states of M. An agent of earlier days does not tell what `actions` it takes: so many
+    dimensions as its M reads.
 
     Raises:
         StoreCorruptError, KeyError: they are not.
@@ -52,6 +56,20 @@ def accept(config: VisionMemoryConfig, actions: ActionSpec | None, parts: Mappin
         networks = {"vision": vision, "memory": memory, "actor": new_actor(config, memory.features, actions, meta)}
     for prefix, network in networks.items():
         load_module(network, parts[prefix])
+    if STARTS in parts:
+        _accept_starts(parts[STARTS], memory.begin(torch.zeros(1, vision.latent)))
+
+
+def _accept_starts(given: Arrays, example: State) -> None:
+    """Refuse states that are not shaped as an example (1, ...) is, or are not finite; raises StoreCorruptError."""
+    wanted = {name: part.shape[1:] for name, part in example._asdict().items()}
+    count = len(given.get("features", ()))
+    for name in sorted({*wanted, *given}):
+        shape = (count, *wanted.get(name, ()))
+        if name not in wanted or name not in given or given[name].shape != shape or given[name].dtype != np.float32:
+            raise StoreCorruptError(f"its remembered states are no states of its M: {name} is not float32{list(shape)}")
+        if not count or not np.isfinite(given[name]).all():
+            raise StoreCorruptError(f"its remembered states are none, or not finite: {name}")
 
 
 def load(

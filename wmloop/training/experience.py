@@ -43,7 +43,15 @@ class LatentReplay(NamedTuple):
         cls, config: VisionMemoryConfig, replay: Replay, vision: Version, reward_scale: float, device: torch.device
     ) -> LatentReplay:
         """Bring the episodes of `replay` and their latents, stored with V, together."""
-        mu, logvar = latents_of(vision)
+        return cls.joined(config, replay, latents_of(vision), reward_scale, device)
+
+    @classmethod
+    def joined(
+        cls, config: VisionMemoryConfig, replay: Replay, latents: tuple[np.ndarray, np.ndarray], reward_scale: float,
+        device: torch.device,
+    ) -> LatentReplay:  # fmt: skip
+        """Bring the episodes of `replay` and their latents, mu and logvar (S, R, Z), together."""
+        mu, logvar = latents
         sides = (replay.actions, replay.spec.mirror(replay.actions, config.env.mirrored_actions))
         actions = np.stack(sides[: len(mu)])
         rewards = floored(config, replay.rewards, replay.terminated > 0) / reward_scale

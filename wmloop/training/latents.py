@@ -47,11 +47,20 @@ def see_rollouts(
             ctx.draft.save_tensors(file, see(vision, episodes_of(version), mirror))
 
 
+def has_latents(vision: Version) -> bool:
+    """Tell whether the latents of what V saw are stored with it: they may be pruned, or not have been exported."""
+    return bool(_files(vision)) and not vision.pruned
+
+
 def latents_of(vision: Version) -> tuple[np.ndarray, np.ndarray]:
     """Return mu and logvar (S, R, Z) float32 of all rollouts that V saw, in their order (see `see`)."""
-    seen = [vision.tensors(file) for file in sorted(vision.files) if file.startswith("latents-")]
+    seen = [vision.tensors(file) for file in _files(vision)]
     mu, logvar = (np.concatenate([part[key] for part in seen], 1).astype(np.float32) for key in ("mu", "logvar"))
     return mu, logvar
+
+
+def _files(vision: Version) -> list[str]:
+    return [file for file in sorted(vision.files) if file.startswith("latents-")]
 
 
 def see(vision: AnyEncoder, episodes: Iterable[Episode], mirror: bool) -> dict[str, np.ndarray]:

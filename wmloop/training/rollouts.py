@@ -18,13 +18,14 @@ from wmloop.store import Draft, Version
 ACTIONS = "actions.json"
 #: And that which says what it saw, where that is no picture.
 OBSERVATIONS = "observations.json"
+_SHARD = "episodes-"
 #: A little more than a compressed picture of a drawn world takes on the disk.
 BYTES_A_DECISION = 2048
 
 
 def shard_file(wave: int) -> str:
     """Return the name of the file that holds the episodes of a wave, as episodes.pack has them."""
-    return f"episodes-{wave:04d}.safetensors"
+    return f"{_SHARD}{wave:04d}.safetensors"
 
 
 def reward_scale(config: VisionMemoryConfig, rollouts: Sequence[Version]) -> float:
@@ -42,7 +43,7 @@ def episodes_of(version: Version, observed: bool = True) -> Iterator[Episode]:
         StoreCorruptError: a shard does not hold what its names promise.
     """
     shape = None
-    for shard in sorted(name for name in version.files if name.startswith("episodes-")):
+    for shard in sorted(name for name in version.files if name.startswith(_SHARD)):
         try:
             for episode in unpack(version.tensors(shard), observed):
                 shape = shape or episode.observations.shape[1:]
@@ -51,6 +52,11 @@ def episodes_of(version: Version, observed: bool = True) -> Iterator[Episode]:
                 yield episode
         except (KeyError, IndexError, ValueError, zlib.error) as error:
             raise StoreCorruptError(f"{version.name}/{shard} is no shard of episodes: {error}") from error
+
+
+def has_episodes(version: Version) -> bool:
+    """Tell whether a version of a stage that collects holds its episodes: it may have kept only what they paid."""
+    return any(name.startswith(_SHARD) for name in version.files)
 
 
 def sample_frames(rollout: Version, most: int) -> np.ndarray:

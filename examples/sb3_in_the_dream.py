@@ -1,0 +1,75 @@
+"""stable-baselines3's PPO learns in the demo's dream alone, and is then scored in reality.
+
+pip install stable-baselines3; python sb3_in_the_dream.py [STEPS]
+"""
+
+import sys
+
+import gymnasium
+import numpy as np
+from stable_baselines3 import PPO
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
+
+import wmloop
+
+gymnasium.register_envs(wmloop)  # wmloop/Dream-v0 and wmloop/Real-v0
+STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 800_000
+
+
+class SB3VecEnv(VecEnv):
+    """A Gymnasium vector environment that autoresets in the same step, as SB3 wants one; any of these will do."""
+
+    def __init__(self, envs):
+        super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
+        self.envs = envs
+
+    def reset(self):
+        seeds, self._seeds = self._seeds, [None] * self.num_envs
+        observations, _ = self.envs.reset(seed=seeds if any(seed is not None for seed in seeds) else None)
+        return observations
+
+    def step_async(self, actions):
+        self.actions = actions
+
+    def step_wait(self):
+        observations, rewards, terminated, truncated, told = self.envs.step(self.actions)
+        infos = [{} for _ in range(self.num_envs)]
+        for i in np.flatnonzero(terminated | truncated):
+            infos[i] = {
+                "terminal_observation": told["final_obs"][i],
+                "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
+            }
+        return observations, rewards.astype(np.float32), terminated | truncated, infos
+
+    def close(self):
+        self.envs.close()
+
+    def get_attr(self, name, indices=None):
+        return [getattr(self.envs, name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, name, value, indices=None):
+        raise NotImplementedError("the copies have no attributes of their own")
+
+    def env_method(self, name, *arguments, indices=None, **keywords):
+        raise NotImplementedError("the copies have no methods of their own")
+
+    def env_is_wrapped(self, wrapper_class, indices=None):
+        return [False] * len(list(self._get_indices(indices)))
+
+
+dreams = gymnasium.make_vec(
+    "wmloop/Dream-v0", num_envs=256, run="demo", horizon=25, temperature=1.15, autoreset_mode="SameStep"
+)
+model = PPO(
+    "MlpPolicy",
+    VecNormalize(VecMonitor(SB3VecEnv(dreams)), norm_obs=False, gamma=0.98),
+    n_steps=25, batch_size=800, n_epochs=6, gamma=0.98, learning_rate=lambda left: 7e-4 * left, target_kl=0.03,
+    policy_kwargs={"net_arch": [256, 256], "log_std_init": -0.7}, seed=1, verbose=1,
+)  # fmt: skip
+model.learn(STEPS)
+
+real = gymnasium.make("wmloop/Real-v0", run="demo")
+real.reset(seed=2**30)  # seeds from 2**30 on are held out of training
+mean, std = evaluate_policy(model, real, n_eval_episodes=5, warn=False)
+print(f"{mean:.0f} ± {std:.0f} points in reality, over 5 episodes")

@@ -1,0 +1,54 @@
+"""What travels with an agent so that others can dream in its world model: its actions, and remembered states to begin at."""
+
+from __future__ import annotations
+
+import torch
+
+from wmloop.config import RunConfig
+from wmloop.history import History
+from wmloop.models.state import Arrays
+from wmloop.models.world_model import State
+from wmloop.pipelines import weights_file
+from wmloop.serving.agent import Served
+from wmloop.spaces import ActionSpec
+from wmloop.store import Draft
+from wmloop.training.rollouts import ACTIONS, last_actions
+from wmloop.training.weights import has, stored
+
+#: The file of an imported agent's own stage that holds the states; in an exported file it is what their names begin with.
+STARTS = "starts"
+
+
+def starts_of(history: History, served: Served, config: RunConfig, device: torch.device) -> State | None:
+    """Return remembered states (K, ...) that dreams of an agent begin at; None where neither it nor its run has any.
+
+    They are stored with an imported agent. In the run that trained it they are computed of its rollouts, and are the same.
+
+    Raises:
+        StoreCorruptError: what is stored is damaged.
+    """
+    own = served.versions[served.pipeline.agent]
+    if has(own, STARTS):
+        return State(**{name: torch.from_numpy(part).to(device) for name, part in stored(own, STARTS).arrays.items()})
+    rollouts = history.collected(own.iteration + 1)[-config.replay :]
+    found: State | None = served.pipeline.rememberer(config, rollouts, device, **served.versions)
+    return found
+
+
+def actions_of(history: History, served: Served) -> ActionSpec | None:
+    """Return the actions that an agent takes, as they are stored with it or its rollouts; None where neither tells."""
+    own = served.versions[served.pipeline.agent]
+    return last_actions([own]) or last_actions(history.collected(own.iteration + 1))
+
+
+def arrays_of(states: State) -> Arrays:
+    """Return states as named arrays, as `save` takes them."""
+    return {name: part.cpu().numpy() for name, part in states._asdict().items()}
+
+
+def save(draft: Draft, starts: Arrays | None, actions: ActionSpec | None) -> None:
+    """Save in the draft of an agent's own stage where its dreams begin, and the actions that it takes, where they are known."""
+    if starts:
+        draft.save_tensors(weights_file(STARTS), starts)
+    if actions is not None:
+        draft.save_json(ACTIONS, actions.record())
