@@ -31,8 +31,8 @@ def fits(config: WorldModelConfig, actions: ActionSpec, observations: Observatio
         return
     if config.dream.temperature == "auto":
         raise UsageError(
-            "dream.temperature=auto follows the returns that the world model predicts, and with memory.reward_weight=0 it learns"
-            " no rewards: give dream.temperature a number"
+            "dream.temperature=auto follows the returns that the world model predicts, and with memory.reward_weight=0 it"
+            " learns no rewards: give dream.temperature a number"
         )
     if config.dream.rewards == "predicted":
         raise UsageError(
