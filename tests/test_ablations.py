@@ -81,6 +81,8 @@ def test_recorded_rewards_are_refused_where_a_dream_goes_on_beyond_what_was_reco
 def test_a_world_model_that_learns_no_rewards_cannot_predict_those_of_dreams():
     with pytest.raises(UsageError, match=r"add --set dream.rewards=recorded --set dream.horizon=1"):
         fits(configure("memory.reward_weight=0"), None, None)
+    with pytest.raises(UsageError, match=r"give dream.temperature a number"):
+        fits(configure("memory.reward_weight=0", "dream.temperature=auto", *RECORDED), None, None)
     fits(configure("memory.reward_weight=0", *RECORDED), None, None)
 
 

@@ -28,9 +28,16 @@ def fits(config: WorldModelConfig, actions: ActionSpec, observations: Observatio
     """Refuse settings that contradict one another; any environment will do.
 
     Raises:
-        UsageError: C would learn from rewards that M does not learn.
+        UsageError: C, or the temperature of its dreams, would learn from rewards that M does not learn.
     """
-    if config.dream.rewards == "predicted" and not config.memory.reward_weight:
+    if config.memory.reward_weight:
+        return
+    if config.dream.temperature == "auto":
+        raise UsageError(
+            "dream.temperature=auto follows the returns that the world model predicts, and with memory.reward_weight=0 it"
+            " learns no rewards: give dream.temperature a number"
+        )
+    if config.dream.rewards == "predicted":
         raise UsageError(
             "with memory.reward_weight=0 the world model learns no rewards, and the policy would learn from what it says of"
             " them: add --set dream.rewards=recorded --set dream.horizon=1, or give memory.reward_weight a value above 0"
