@@ -568,7 +568,7 @@ def test_ctrl_c_in_eval_says_so_and_is_130(finished, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("wmloop.calibration.scores.score_episodes", interrupted)
+    monkeypatch.setattr("wmloop.scoring.score_episodes", interrupted)
     result = wmloop("eval", "--episodes", "2", runs=finished.runs)
     assert result.exit_code == 130
     assert result.stderr.endswith("interrupted\n")
