@@ -25,7 +25,7 @@ BYTES_A_DECISION = 2048
 
 def shard_file(wave: int) -> str:
     """Return the name of the file that holds the episodes of a wave, as episodes.pack has them."""
-    return f"{_SHARD}{wave:04d}.safetensors"
+    return f"episodes-{wave:04d}.safetensors"
 
 
 def reward_scale(config: VisionMemoryConfig, rollouts: Sequence[Version]) -> float:
