@@ -60,7 +60,7 @@ class DreamEnv(gymnasium.Env[np.ndarray, Any]):
         state = require_known(options, ("state",)).get("state")
         if seed is not None or not self._seeded:
             own = self.np_random.integers(2**63) if seed is None else seed
-            self._copies.seed(_ALL, chance.keys([own]))
+            self._copies.seed(_ALL, chance.keys([int(own)]))
             self._seeded = True
         self._copies.begin(_ALL, None if state is None else np.asarray(state)[None])
         return self._copies.observe()[0], {}
