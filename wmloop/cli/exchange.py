@@ -34,8 +34,8 @@ def export(
 ) -> None:
     """Write an agent's networks to one safetensors file.
 
-    Of a world model agent these are V (VAE), M (MDN-RNN) and C (policy). The file also contains the settings and the score.
-    `wmloop import` makes a run of it on any machine; any safetensors library reads it.
+    Of a world model agent these are V (VAE), M (MDN-RNN) and C (policy). The file also contains the settings, the score, and
+    remembered states at which dreams begin. `wmloop import` makes a run of it on any machine; any safetensors library reads it.
     """
     from wmloop.store.tensors import SUFFIX
 

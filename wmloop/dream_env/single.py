@@ -59,8 +59,8 @@ class DreamEnv(gymnasium.Env[np.ndarray, Any]):
         super().reset(seed=seed)
         state = require_known(options, ("state",)).get("state")
         if seed is not None or not self._seeded:
-            own = int(self.np_random.integers(2**63)) if seed is None else seed
-            self._copies.seed(_ALL, chance.keys([own]))
+            own = self.np_random.integers(2**63) if seed is None else seed
+            self._copies.seed(_ALL, chance.keys([int(own)]))
             self._seeded = True
         self._copies.begin(_ALL, None if state is None else np.asarray(state)[None])
         return self._copies.observe()[0], {}

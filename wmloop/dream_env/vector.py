@@ -83,7 +83,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """
         if not self._seeded:
             raise ResetNeeded("cannot step before reset: call reset first")
-        rewards, terminated, truncated = self._copies.step(actions)
+        rewards, terminated, truncated = self._copies.step(np.asarray(actions))
         infos: dict[str, Any] = {}
         if self._mode is AutoresetMode.NEXT_STEP and self._ended.any():
             self._copies.begin(np.flatnonzero(self._ended))
