@@ -27,8 +27,7 @@ class UsedUp:
         """Take in an event."""
         if not isinstance(event, VersionCommitted):
             return
-        collected_by = self._pipeline.collected_by
-        if event.stage in ((collected_by,) if isinstance(collected_by, str) else collected_by):
+        if event.stage in self._pipeline.collectors:
             self._frames += event.metrics.get("frames", 0.0)
         if event.stage == self._pipeline.scored_by:
             self._scored = self._frames
