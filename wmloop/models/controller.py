@@ -67,7 +67,7 @@ class GaussianActor(Actor):
         super().__init__(inputs, kind)
         self.log_std_bounds = log_std
         self.mean = nn.Linear(self.width, actions)
-        self.spread: nn.Module = _Constant(actions) if kind == "linear" else nn.Linear(self.width, actions)
+        self.spread: nn.Module = nn.Linear(self.width, actions) if kind == "mlp" else _Constant(actions)
         with torch.no_grad():  # near-zero heads: the first policy is the same everywhere, and unsaturated
             for head in (self.mean, self.spread):
                 if isinstance(head, nn.Linear):
