@@ -352,7 +352,10 @@ def dreamer(tmp_path_factory):
 
 def test_a_fork_takes_v_and_m_of_a_world_model_run_and_evolves_c_in_them_without_one_more_real_frame(dreamer):
     runs = dreamer.path.parent
-    few = [f"evolution.{name}=4" for name in ("generations", "population_size", "episodes")]
+    few = [
+        *(f"evolution.{name}=4" for name in ("generations", "population_size", "episodes")),
+        "evolution.covariance=diagonal",
+    ]
     words = ["--pipeline", "hs18-dream", *(word for one in few for word in ("--set", one)), "--progress", "none"]
     done = wmloop("fork", "dreamer", "evolved", "--from", "1", "--iterations", "2", *words, runs=runs)
     assert done.exit_code == 0, done.output

@@ -121,7 +121,7 @@ def _finished(source: Store, config: RunConfig) -> str:
 def _require_kin(source: Store, before: RunConfig, after: RunConfig) -> None:
     """Refuse settings that nothing of the run `source` can go on by; raises UsageError."""
     from wmloop.cli.again import start_command
-    from wmloop.config import changed_settings, of_pipeline, settings
+    from wmloop.config import changed_settings, common_groups, settings
 
     if before.preset != after.preset:
         raise UsageError(
@@ -134,8 +134,9 @@ def _require_kin(source: Store, before: RunConfig, after: RunConfig) -> None:
             f"the run {source.name} is of the pipeline {before.pipeline}, and the pipeline {after.pipeline} cannot use what it"
             f" learnt: `{start_command(after, ['pipeline'])}` starts a new run of that pipeline"
         )
-    if before.pipeline != after.pipeline:
-        before = of_pipeline(before, after.pipeline)
+    if before.pipeline != after.pipeline:  # what is not common to both begins anew
+        common = common_groups(before, type(after)) - {"pipeline"}
+        before = after.model_copy(update={name: getattr(before, name) for name in common})
     shapes = pipeline_of(before).shaper
     if shapes(before) != shapes(after):
         new = settings(after)

@@ -6,6 +6,7 @@ from wmloop.config.build import (
     build_config,
     changed_on_resume,
     changed_settings,
+    common_groups,
     of_pipeline,
     preset_of,
     with_settings,
@@ -28,5 +29,5 @@ __all__ = [
     "DreamEvolutionConfig", "DreamingConfig", "EnvConfig", "EvolutionConfig", "HS18Config", "HS18DreamConfig", "MemoryConfig",
     "PPOConfig", "PPOFeaturesConfig", "RandomDriving", "RealControllerConfig", "RolloutConfig", "RunConfig", "Setting",
     "VanillaPPOConfig", "VisionMemoryConfig", "WorldModelConfig", "beside_preset", "build_config", "changed_on_resume",
-    "changed_settings", "explain", "of_pipeline", "preset_of", "settings", "with_settings",
+    "changed_settings", "common_groups", "explain", "of_pipeline", "preset_of", "settings", "with_settings",
 ]  # fmt: skip

@@ -162,12 +162,16 @@ def of_pipeline(config: RunConfig, pipeline: str) -> RunConfig:
     Raises:
         UsageError: there is no such pipeline.
     """
-    kind, own = kind_of([{"pipeline": pipeline}]), type(config).model_fields
-    same = {
+    kept = common_groups(config, kind_of([{"pipeline": pipeline}]))
+    return lay_over(config.preset, [config.model_dump(include=kept), {"pipeline": pipeline}])
+
+
+def common_groups(config: RunConfig, kind: type[RunConfig]) -> set[str]:
+    """Return the names of the settings and groups that another kind of run has just like this one."""
+    own = type(config).model_fields
+    return {
         name for name, field in kind.model_fields.items() if name in own and field.annotation == own[name].annotation
     }
-    kept = {name: value for name, value in config.model_dump().items() if name in same}
-    return lay_over(config.preset, [kept, {"pipeline": pipeline}])
 
 
 def _refuse_superseded(layer: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> None:
