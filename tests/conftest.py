@@ -24,8 +24,9 @@ settings.load_profile("wmloop")
 
 #: The files that take longest, longest first: of two workers none is left alone with one of them at the end.
 LONGEST = (
-    "docs", "cli", "tasks", "faults", "strange_envs", "vanilla_ppo", "alignment", "outside", "signals", "loop", "report",
-    "retention", "again", "api", "divergence", "envs", "ppo", "spaces", "grammar", "playing",
+    "docs", "cli", "tasks", "evolution", "faults", "strange_envs", "vanilla_ppo", "study", "alignment", "outside", "signals",
+    "loop", "report", "ablations", "ppo_features", "metrics", "retention", "again", "api", "divergence", "dream_env", "envs",
+    "ppo", "spaces", "grammar", "playing",
 )  # fmt: skip
 _FIGURES = pytest.StashKey[list[tuple[str, str]]]()
 

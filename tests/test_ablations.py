@@ -89,8 +89,8 @@ def test_a_world_model_that_learns_no_rewards_cannot_predict_those_of_dreams():
 @pytest.mark.parametrize(
     "settings",
     [
-        ("memory.initial_steps=0", "memory.train_steps=0"),
-        ("memory.reward_weight=0", *RECORDED),
+        pytest.param(("memory.initial_steps=0", "memory.train_steps=0"), marks=pytest.mark.slow),
+        pytest.param(("memory.reward_weight=0", *RECORDED), marks=pytest.mark.slow),
         ("controller.curiosity=0.1", "controller.actor=hidden", "controller.inputs=z"),
     ],
     ids=["untrained M", "no reward head", "curiosity of z with a hidden layer"],
