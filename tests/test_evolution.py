@@ -160,7 +160,7 @@ def test_a_run_killed_at_random_moments_ends_as_the_uninterrupted_one(system, fi
     assert hashes(tmp_path, "torn") == whole
 
 
-@BOTH
+@ONE_SLOW
 def test_a_run_stopped_inside_a_generation_goes_on_to_the_same_end(system, tmp_path):
     few = {"generations": 3, "population_size": 5, "episodes": 3, "covariance": "diagonal"}
     config = tiny(system, store={"snapshot_seconds": 0.0}, budget={"iterations": 1}, evolution=few)

@@ -91,6 +91,7 @@ def test_c_goes_on_from_the_iteration_before_with_its_optimizer(whole):
         assert second.tensors("optimizer.safetensors")[key] > first.tensors("optimizer.safetensors")[key] > 0
 
 
+@pytest.mark.slow
 def test_stopped_again_and_again_it_ends_as_the_run_that_was_never_stopped(whole, tmp_path):
     calls = stops = 0
 
