@@ -19,13 +19,14 @@ import numpy as np
 
 from wmloop.config import RunConfig, build_config
 from wmloop.device import machine_facts
-from wmloop.envs import RealEnv
+from wmloop.envs.bounded import BoundedEnv
+from wmloop.envs.steps import UNLIMITED
+from wmloop.models.pixel_policy import grey
 from wmloop.ranking import best
 from wmloop.seeding import evaluation_seeds, training_seed
 from wmloop.spaces import DiscreteActions
 
 Act = Callable[[np.ndarray], Any]
-_GREY = (0.299, 0.587, 0.114)
 #: What Gymnasium's CarRacing takes for the five actions of its discrete form: nothing, left, right, gas, brake.
 FIVE = np.array([[0, 0, 0], [-0.6, 0, 0], [0.6, 0, 0], [0, 0.2, 0], [0, 0, 0.8]], np.float32)
 
@@ -64,12 +65,12 @@ class Face(gymnasium.Env[np.ndarray, Any]):
         self, config: RunConfig, seed: int = 0, stack: int = 4, actions: np.ndarray | None = None,
         unrewarded: int | None = None, scale: float = 1.0,
     ) -> None:  # fmt: skip
-        self._env, self._seed, self._count, self._choices = RealEnv(config.env), seed, 0, actions
-        self._unrewarded, self._scale, self._left = unrewarded, scale, unrewarded or math.inf
-        shape = self._env.observations.shape
+        self._env = BoundedEnv(config.env, unrewarded or UNLIMITED)
+        self._seed, self._count, self._choices, self._scale = seed, 0, actions, scale
+        shape = self._env.env.observations.shape
         self._pictures = np.zeros((stack, *shape[:2]), np.uint8)
         self.observation_space = gymnasium.spaces.Box(0, 255, self._pictures.shape, np.uint8)
-        spec = self._env.actions
+        spec = self._env.env.actions
         if actions is not None:
             self.action_space = gymnasium.spaces.Discrete(len(actions))
         elif isinstance(spec, DiscreteActions):
@@ -80,25 +81,25 @@ class Face(gymnasium.Env[np.ndarray, Any]):
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
         own = training_seed(self._seed, "episode", self._count) if seed is None else seed
-        self._count, self._left = self._count + 1, self._unrewarded or math.inf
-        self._pictures[:] = _grey(self._env.reset(own))
+        self._count += 1
+        self._env.reset(own, UNLIMITED)
+        self._pictures[:] = _grey(self._env.observation)
         return self._pictures.copy(), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         taken = action if self._choices is None else self._choices[int(action)]
-        picture, reward, terminated, truncated, frames = self._env.step(taken)
+        decided = self._env.step(taken)
         self._pictures[:-1] = self._pictures[1:].copy()
-        self._pictures[-1] = _grey(picture)
-        self._left = (self._unrewarded or math.inf) if reward > 0 else self._left - 1
-        truncated = truncated or (self._left <= 0 and not terminated)
-        return self._pictures.copy(), reward / self._scale, terminated, truncated, {"frames": frames}
+        self._pictures[-1] = _grey(self._env.observation)
+        ended = decided.terminated, decided.truncated
+        return self._pictures.copy(), decided.reward / self._scale, *ended, {"frames": decided.frames}
 
     def close(self) -> None:
-        self._env.close()
+        self._env.env.close()
 
 
 def _grey(picture: np.ndarray) -> np.ndarray:
-    return (picture @ np.array(_GREY, np.float32)).astype(np.uint8) if picture.shape[-1] == 3 else picture[..., 0]
+    return grey(picture) if picture.shape[-1] == 3 else picture[..., 0]
 
 
 def play(face: Face, act: Act, seeds: Sequence[int]) -> tuple[list[float], float]:

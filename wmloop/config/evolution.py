@@ -43,10 +43,6 @@ class EvolutionConfig(Part):
 class DreamEvolutionConfig(EvolutionConfig):
     """CMA-ES on dreams."""
 
-    generations: Annotated[
-        Count,
-        Field(description="generations of CMA-ES per iteration of the run; each tries a new population of candidates"),
-    ] = 25
     horizon: Annotated[
         Size | None,
         Field(

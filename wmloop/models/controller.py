@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from wmloop.learn.policy import Policy
 from wmloop.models.mixed import Layers
-from wmloop.models.policies import Categorical, ClippedGaussian
+from wmloop.models.policies import Categorical, ClippedGaussian, bias_of
 
 #: What lies below an actor's heads.
 Kind = Literal["mlp", "hidden", "linear"]
@@ -77,7 +77,7 @@ class GaussianActor(Actor):
     def init_mean(self, action: Tensor) -> None:
         """Let the untrained policy's mean be near `action` (A,), at most 0.8 towards a bound."""
         with torch.no_grad():
-            self.mean.bias.copy_(torch.atanh(action.clamp(-0.8, 0.8)))
+            self.mean.bias.copy_(bias_of(action))
 
     def forward(self, features: Tensor) -> ClippedGaussian:
         """Return the policy for features (..., Z + D)."""

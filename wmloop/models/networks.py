@@ -24,15 +24,13 @@ def _categorical(config: ActorConfig, inputs: int, size: int) -> Actor:
     return CategoricalActor(inputs, size, config.actor)
 
 
+_META = torch.device("meta")
 #: What makes the actor of each kind of actions: (settings, features, numbers of an action).
 ACTORS: dict[str, Callable[[ActorConfig, int, int], Actor]] = {
     "box": _gaussian,
     "discrete": _categorical,
     "bins": _gaussian,
 }
-
-
-_META = torch.device("meta")
 
 
 def parts_seen(observations: ObservationSpec) -> Parts:

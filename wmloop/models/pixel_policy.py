@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wmloop.models.policies import ClippedGaussian
+from wmloop.models.policies import ClippedGaussian, bias_of
 
 #: What the trunk tells the heads.
 _WIDTH = 400
@@ -59,7 +59,7 @@ class PixelActor(nn.Module):
     def init_mean(self, action: Tensor) -> None:
         """Let the untrained policy's mean be near `action` (A,), at most 0.8 towards a bound."""
         with torch.no_grad():
-            self.mean.bias.copy_(torch.atanh(action.clamp(-0.8, 0.8)))
+            self.mean.bias.copy_(bias_of(action))
 
     def forward(self, pictures: Tensor) -> ClippedGaussian:
         """Return the policy for pictures (..., stack, 64, 64) uint8."""

@@ -12,6 +12,11 @@ from torch.nn import functional as F
 from wmloop.learn.policy import Policy
 
 
+def bias_of(mean: Tensor) -> Tensor:
+    """Return the bias of a head whose output passes a tanh, so that it is near `mean` (A,), at most 0.8 towards a bound."""
+    return torch.atanh(mean.clamp(-0.8, 0.8))
+
+
 class ClippedGaussian(NamedTuple):
     """A diagonal Gaussian over actions, both fields (..., A), in units where each dimension spans [-1, 1].
 

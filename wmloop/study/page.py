@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from wmloop.study.file import Published, Study
+from wmloop.study.file import Published, Row, Study
 from wmloop.study.table import Line, Table
 
 _UNITS = {"frames": "real frames", "minutes": "minutes"}
@@ -124,9 +124,8 @@ def _made(table: Table) -> list[str]:
     return [f"Made with {', '.join(told)}."] if told else []
 
 
-def _way(row: object) -> str:
-    command = getattr(row, "command", None)
-    return f"`{command}`" if command else ""
+def _way(row: Row) -> str:
+    return "" if row.command is None else f"`{row.command}`"
 
 
 def _span(bounds: tuple[float, float] | None) -> str:

@@ -104,21 +104,14 @@ class DreamStep:
             DivergedError: as `ppo.update` does.
         """
         ctx, config = self._ctx, self._ctx.config
-        start = self._sampled(self._states, i)
+        dream, decay = config.dream, config.memory.recency_decay
+        moments = sample_starts(self._experience, dream.num_dreams, dream.burn_in, decay, ctx.rng("branch", i))
         noise = Noise.draw(
-            config.dream.horizon, config.dream.num_dreams, self._learner.noise_size, self._experience.replay.spec.size,
+            dream.horizon, dream.num_dreams, self._learner.noise_size, self._experience.replay.spec.size,
             ctx.generator("dream", i),
         )  # fmt: skip
-        paid = None
-        if config.dream.rewards == "recorded":
-            rewards = self._experience.rewards.expand(len(self._experience.mu), -1)
-            paid = self._sampled(State(rewards, rewards), i).features
+        paid = self._experience.rewards[moments[1]] if dream.rewards == "recorded" else None
+        start = self._states.at(moments)
         batch, metrics = self._learner.update(start, noise, ctx.generator("minibatches", i), paid)
         self._viewer.next(batch.features[:, 0], batch.action[:, 0])
         return metrics | batch.metrics(self._reward_scale)
-
-    def _sampled(self, moments: State, i: int) -> State:
-        """Return of what is known of all moments (S, R) that of those at which the dreams of step `i` begin (N)."""
-        dream, decay = self._ctx.config.dream, self._ctx.config.memory.recency_decay
-        rng = self._ctx.rng("branch", i)
-        return sample_starts(self._experience, moments, dream.num_dreams, dream.burn_in, decay, rng)

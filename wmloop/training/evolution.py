@@ -183,7 +183,7 @@ class DreamtGeneration:
         count = config.evolution.episodes
         if self._states is not None:
             burn_in, decay = config.dream.burn_in, config.memory.recency_decay
-            return sample_starts(experience, self._states, count, burn_in, decay, rng)
+            return self._states.at(sample_starts(experience, count, burn_in, decay, rng))
         first = experience.replay.first
         rows = rng.permuted(np.arange(len(first)))[np.arange(count) % len(first)]
         side = rng.integers(0, len(experience.mu), count)

@@ -21,14 +21,14 @@ KEPT = 256
 
 
 def sample_starts(
-    experience: LatentReplay, states: State, count: int, burn_in: int, recency_decay: float, rng: np.random.Generator
-) -> State:
+    experience: LatentReplay, count: int, burn_in: int, recency_decay: float, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Choose where `count` dreams begin: real moments, newer ones more often, `burn_in` decisions into an episode.
 
-    `states` (S, R) are M's states before each row's step (see experience.filter_states).
+    Returns the side and the row of each, an index of M's states before each row's step (see experience.filter_states).
     """
     side, _, row = _sample(experience.replay, len(experience.mu), count, burn_in, recency_decay, rng)
-    return states.at((_on(side, experience), _on(row, experience)))
+    return _on(side, experience), _on(row, experience)
 
 
 def remembered(
