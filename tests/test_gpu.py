@@ -299,10 +299,12 @@ RATE = {"preset": "gpu", "precision": "tf32", "batch": 4096, "graph": True, "rat
 FAILED = {"preset": "gpu", "precision": "tf32", "batch": 1, "graph": True, "error": "a | b\nc"}
 PARTS = {
     "facts": [{"device": "NVIDIA H200", "torch": "2.13", "memory": 2**37}, {"card": "x", **CARDS["NVIDIA L4"]._asdict()},
-              {"precision": "fp32", "product keeps bits": 24, "convolution keeps bits": 24}, {"precision": "tf32", "error": "|"}],
+              {"precision": "fp32", "product keeps bits": 24, "convolution keeps bits": 24},
+              {"precision": "tf32", "error": "|"}],
     "dream": [RATE, FAILED],
     "trained": [{**RATE, "rate": 7e6, "epochs": 3}, {**FAILED, "skipped": "no time"}],
-    "agreement": [{"network": "V", "precision": "fp32", "steps": 100, "first": 1e-7, "last": 2e-3, "loss": 1.0, "their loss": 1},
+    "agreement": [{"network": "V", "precision": "fp32", "steps": 100, "first": 1e-7, "last": 2e-3, "loss": 1.0,
+                   "their loss": 1.0},
                   {"network": "M", "precision": "tf32", "error": "x"}],
     "identity": [{"kernels": "usual", "run": "whole", "things": 9},
                  {"kernels": "usual", "run": "again", "things": 9, "equal": False, "first difference": "0/v", "left": 0}],

@@ -63,8 +63,13 @@ class Given:
             resolve_precision(precision, self.device.type)
         except UsageError as error:
             return str(error)
-        set_up(self.device.type, resolve_threads(0), precision)
+        set_up(self.device.type, self.threads, precision)
         return ""
+
+    @property
+    def threads(self) -> int:
+        """Return how many threads of the CPU compute: with tiny sizes a second one would only wait."""
+        return 1 if self.tiny else resolve_threads(0)
 
     def synchronize(self) -> None:
         """Wait for the device."""

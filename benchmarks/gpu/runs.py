@@ -18,7 +18,7 @@ from tools.identical import differences, versions
 from wmloop import loop, ranking
 from wmloop.config import build_config
 from wmloop.config.text import to_toml
-from wmloop.device import resolve_precision, resolve_threads, set_up
+from wmloop.device import resolve_precision, set_up
 from wmloop.events import Event, StageStarted
 from wmloop.history import History
 from wmloop.opening import stored_config
@@ -94,7 +94,7 @@ def _identity(given: Given, kernels: str) -> Iterator[Line]:
 def _train(given: Given, folder: Path, name: str, leave: bool) -> int:
     """Train a short run; with `leave` it is stopped inside each of the first trainings; return how often it was."""
     precision = resolve_precision("auto", given.device.type)
-    where = {"seed": 3, "device": given.device.type, "threads": resolve_threads(0), "precision": precision}
+    where = {"seed": 3, "device": given.device.type, "threads": given.threads, "precision": precision}
     config = build_config("smoke", short_settings(given), where)
     device = set_up(given.device.type, config.threads, precision)
     store = Store.create(folder, name, to_toml(config), {})
@@ -154,7 +154,8 @@ def training(given: Given) -> Iterator[Line]:
 def _start(given: Given, name: str, seed: int, seconds: float) -> None:
     """Begin a run, or go on with it, by the command that users have; after so many seconds it is asked to stop."""
     command = [sys.executable, "-m", "wmloop", "start", name, "--or-resume", "--runs", str(given.folder), "--seed", str(seed),
-               "--device", given.device.type, "--progress", "none", "--preset", "smoke" if given.tiny else "gpu"]  # fmt: skip
+               "--device", given.device.type, "--threads", str(given.threads), "--progress", "none",
+               "--preset", "smoke" if given.tiny else "gpu"]  # fmt: skip
     if given.tiny:
         given.folder.mkdir(parents=True, exist_ok=True)
         settings = given.folder / "tiny.toml"
