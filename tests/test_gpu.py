@@ -338,6 +338,8 @@ def test_a_page_tells_rates_faults_and_whether_targets_are_met():
     page = report.page(result())
     assert "60,000,000 (50,000,000 to 70,000,000)" in page
     assert "failed: a / b c" in page
+    assert "| usual | again | 9 | no | 0/v | 0 |" in page
+    assert "| M | tf32 | failed: x |  |  |  |" in page
     assert re.search(r"dream steps/s \| 60,000,000 \| 50,000,000 \| met", page)
     assert re.search(r"trained steps/s \| 7,000,000 \| 8,000,000 \| missed", page)
     assert re.search(r"seed 0 \| 12.5 \| 15 \| met", page)

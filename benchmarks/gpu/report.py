@@ -66,8 +66,8 @@ def _facts(lines: Sequence[Line]) -> list[str]:
         "Bits that a product keeps of its factors (float32 has 24, tf32 11, bf16 8):",
         _table(
             ("precision", "matrix product", "convolution", "LSTM under autocast"),
-            [[line["precision"], *(_told(line, key) for key in ("product keeps bits", "convolution keeps bits",
-                                                              "LSTM computes in"))] for line in rounding],
+            [[line["precision"], *_told(line, "product keeps bits", "convolution keeps bits", "LSTM computes in")]
+             for line in rounding],
         ),
     ]  # fmt: skip
 
@@ -100,30 +100,30 @@ def _trained(lines: Sequence[Line]) -> list[str]:
 def _agreement(lines: Sequence[Line]) -> list[str]:
     steps = next((line["steps"] for line in lines if "steps" in line), "some")
     rows = [
-        [line["network"], line["precision"], *(_told(line, key, ".2g") for key in ("first", "last")),
-         *(_told(line, key, ".5g") for key in ("loss", "their loss"))]
+        [line["network"], line["precision"], *_told(line, "first", "last", "loss", "their loss", form=".3g")]
         for line in lines
-    ]  # fmt: skip
+    ]
     header = ("network", "precision", "first loss", f"last ten of {steps}", "their mean", "on the CPU in fp32")
     return ["## The same losses as the CPU's", "Differences are relative.", _table(header, rows)]
 
 
 def _identity(lines: Sequence[Line]) -> list[str]:
     rows = [
-        [line["kernels"], line["run"], _told(line, "things"), _equal(line), _told(line, "first difference"),
-         _told(line, "left")]
-        for line in lines
-    ]  # fmt: skip
+        [line["kernels"], line["run"], *_told(line, "things", "equal", "first difference", "left")] for line in lines
+    ]
     header = ("kernels", "run", "files and metrics", "as the whole run", "first difference", "times left")
     return ["## The same run again, and a resumed one", _table(header, rows)]
 
 
 def _training(lines: Sequence[Line]) -> list[str]:
     rows = [
-        [str(line["seed"]), *(_told(line, key, ".1f") for key in ("minutes to 900", "minutes to the goal")),
-         _told(line, "minutes", ".1f"), ", ".join(f"{score:.0f}" for score in line.get("scores", ())) or _fault(line)]
+        [
+            str(line["seed"]),
+            *_told(line, "minutes to 900", "minutes to the goal", "minutes", form=".1f"),
+            ", ".join(f"{score:.0f}" for score in line.get("scores", ())),
+        ]
         for line in lines
-    ]  # fmt: skip
+    ]
     header = ("seed", "minutes to a score of 900", "to the confirmed goal", "minutes so far", "scores")
     return ["## Training", "Minutes are those of work, from the run's versions.", _table(header, rows)]
 
@@ -161,11 +161,17 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _told(line: Line, key: str, form: str = "") -> str:
-    if key not in line:
-        return _fault(line)
-    value = line[key]
-    return "" if value is None else _cell(format(value, form))
+def _told(line: Line, *keys: str, form: str = "") -> list[str]:
+    """Return what a line has by its keys, a cell each; where it has nothing of it, the first says why."""
+    if not any(key in line for key in keys):
+        return [_fault(line), *[""] * (len(keys) - 1)]
+    return [_number(line.get(key), form) for key in keys]
+
+
+def _number(value: Any, form: str) -> str:
+    if value is None:
+        return ""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else _cell(format(value, form))
 
 
 def _fault(line: Line) -> str:
@@ -177,7 +183,7 @@ def _fault(line: Line) -> str:
 
 def _cell(text: str) -> str:
     """Return a text that stays within its cell."""
-    return text.replace("|", "/").replace("\n", " ")[:160]
+    return text.replace("|", "/").replace("\n", " ")[:120]
 
 
 def _rate(line: Line) -> str:
@@ -198,10 +204,6 @@ def _percent(line: Line, key: str) -> str:
 
 def _memory(line: Line) -> str:
     return f"{line['allocated'] / 2**30:.2f}, {line['reserved'] / 2**30:.2f} GiB" if "allocated" in line else ""
-
-
-def _equal(line: Line) -> str:
-    return ("yes" if line["equal"] else "no") if "equal" in line else _fault(line)
 
 
 def _amount(name: str, value: Any) -> str:
