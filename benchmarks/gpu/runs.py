@@ -99,11 +99,10 @@ def _train(given: Given, folder: Path, name: str, leave: bool) -> int:
     device = set_up(given.device.type, config.threads, precision)
     store = Store.create(folder, name, to_toml(config), {})
     leaving = _Leaving() if leave else None
+    report, should_stop = (leaving, leaving.due) if leaving else (_silent, _never)
     with store.lock():
-        while loop.run(store, config, WORLD_MODEL, device, leaving or _silent, leaving.due if leaving else _never) == (
-            "interrupted"
-        ):
-            pass
+        while loop.run(store, config, WORLD_MODEL, device, report, should_stop) != "iterations":
+            pass  # it was left, and goes on
     return len(leaving.left) if leaving else 0
 
 
