@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 
+import psutil
 import pytest
 import torch
 from hypothesis import given, settings
@@ -203,6 +204,14 @@ def test_a_part_leaves_what_it_found_however_it_ends(tmp_path, does, seconds, st
     assert found["lines"] == ([] if seconds < 2 and not file.stat().st_size else [{"rate": 1}])
 
 
+def test_what_a_part_has_started_ends_with_it(tmp_path):
+    file = tmp_path / "part.jsonl"
+    command.run_part(["/bin/sh", "-c", f"sleep 600 & echo $! > {file}.pid; sleep 600"], {}, file, 2.0)
+    pid = int((tmp_path / "part.jsonl.pid").read_text())
+    left = psutil.Process(pid) if psutil.pid_exists(pid) else None
+    assert left is None or left.status() == psutil.STATUS_ZOMBIE
+
+
 def test_a_part_that_fails_does_not_keep_the_others_from_their_turn(tmp_path, monkeypatch):
     def run_part(line, variables, lines, seconds):
         assert seconds <= 60 * 8
@@ -301,7 +310,7 @@ PARTS = {
     "facts": [{"device": "NVIDIA H200", "torch": "2.13", "memory": 2**37}, {"card": "x", **CARDS["NVIDIA L4"]._asdict()},
               {"precision": "fp32", "product keeps bits": 24, "convolution keeps bits": 24},
               {"precision": "tf32", "error": "|"}],
-    "dream": [RATE, FAILED],
+    "dream": [RATE, FAILED, {**RATE, "rate": 2e6, "captured": False, "not captured": "it waits"}],
     "trained": [{**RATE, "rate": 7e6, "epochs": 3}, {**FAILED, "skipped": "no time"}],
     "agreement": [{"network": "V", "precision": "fp32", "steps": 100, "first": 1e-7, "last": 2e-3, "loss": 1.0,
                    "their loss": 1.0},
@@ -338,6 +347,7 @@ def test_a_page_tells_rates_faults_and_whether_targets_are_met():
     page = report.page(result())
     assert "60,000,000 (50,000,000 to 70,000,000)" in page
     assert "failed: a / b c" in page
+    assert "asked for, not captured: it waits" in page
     assert "| usual | again | 9 | no | 0/v | 0 |" in page
     assert "| M | tf32 | failed: x |  |  |  |" in page
     assert re.search(r"dream steps/s \| 60,000,000 \| 50,000,000 \| met", page)

@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -44,8 +45,9 @@ def run_part(command: Sequence[str], variables: dict[str, str], lines: Path, sec
                 error = f"it ended with {code}" if code > 0 else f"signal {-code} ended it"
         except subprocess.TimeoutExpired:
             error = f"it was still running after {seconds:.0f} s, and was ended"
-        finally:
-            process.kill()
+        finally:  # and what it has started
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
     if error and (told := log.read_text(errors="replace").strip().splitlines()):
         error += f": {told[-1][:500]}"
     state = {"state": "failed", "error": error} if error else {"state": "done"}

@@ -83,7 +83,7 @@ def _vision(config: WorldModelConfig, device: torch.device, precision: str, step
 
 def _memory(config: WorldModelConfig, device: torch.device, precision: str, steps: int, tiny: bool) -> Losses:
     settings, random, latent = config.memory, torch.Generator().manual_seed(0), config.vision.latent_size
-    size = (4, 6) if tiny else (settings.batch_size, settings.sequence_length)
+    size = (4, 6) if tiny else (32, settings.sequence_length)
     net = _made(lambda: new_memory(config, latent, ACTIONS.size, _CPU), 0).to(device)
     if precision == "bf16-mixed":
         enable_autocast(net)

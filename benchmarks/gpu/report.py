@@ -195,7 +195,13 @@ def _rate(line: Line) -> str:
 def _graph(line: Line) -> str:
     if line.get("captured"):
         return "yes"
-    return "asked for, not captured" if line["graph"] and "captured" in line else "asked for" if line["graph"] else "no"
+    if not line["graph"]:
+        return "no"
+    return (
+        _cell(f"asked for, not captured: {line.get('not captured', 'there is no CUDA')}")
+        if "captured" in line
+        else "asked for"
+    )
 
 
 def _percent(line: Line, key: str) -> str:

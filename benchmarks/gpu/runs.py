@@ -36,7 +36,7 @@ _SHORT = {
     "controller": {"initial_updates": 12, "updates": 8, "minibatch_size": 256},
     "evaluate": {"episodes": 2, "confirm_episodes": 2},
     "store": {"snapshot_seconds": 0.0},
-    "budget": {"iterations": 2, "goal": None},
+    "budget": {"iterations": 1, "goal": None},
 }  # fmt: skip
 _TINY = {
     "env": {"episode_frames": 40, "num_envs": 2},
@@ -45,7 +45,6 @@ _TINY = {
     "memory": {"hidden_size": 32, "sequence_length": 8, "batch_size": 8, "initial_steps": 10, "train_steps": 5},
     "dream": {"num_dreams": 16, "horizon": 5},
     "controller": {"initial_updates": 6, "updates": 6, "minibatch_size": 40},
-    "budget": {"iterations": 1, "goal": None},
 }
 _LEARNERS = ("vision", "memory", "controller")
 #: Steps after which a training is left.

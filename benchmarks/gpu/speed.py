@@ -57,6 +57,12 @@ class Dreamer:
         self._imagine = self.captured if graph else imagine
 
     @property
+    def graph(self) -> Line:
+        """Tell whether the dream is one graph by now, and why it is none where it was to be one."""
+        told = {"captured": self._imagine is self.captured and not self.captured.eager}
+        return told | ({"not captured": self.captured.fault} if self.captured.fault else {})
+
+    @property
     def steps(self) -> int:
         """Return the steps of a batch."""
         return self.horizon * self.num_dreams
@@ -125,8 +131,8 @@ def _rounding(given: Given, line: Line) -> Line:
 
 
 def _kept(product: Any, given: Given) -> int:
-    """Return how many bits of a factor a product keeps, 24 of float32: the most that 1 + 2^-k needs and is told from 1."""
-    told = [bits for bits in range(1, 24) if float(product(1 + 2.0**-bits, given.device)) != 1.0]
+    """Return how many bits of a factor a product keeps, 24 of float32: the most of an 1 + 2^-k that comes out as it is."""
+    told = [bits for bits in range(1, 24) if float(product(1 + 2.0**-bits, given.device)) == 1 + 2.0**-bits]
     return 1 + max(told, default=0)
 
 
@@ -157,7 +163,7 @@ def dream(given: Given) -> Iterator[Line]:
         found = given.rate(dreamer.dreaming())
         moved = step_traffic(dreamer.config, dreamer.horizon)
         return found | {
-            "captured": not dreamer.captured.eager and line["graph"], "flop": flop, "bytes": least, "moved": moved,
+            **dreamer.graph, "flop": flop, "bytes": least, "moved": moved,
             "roofline": most, "share": found["rate"] / most, "bandwidth share": found["rate"] * moved / card.bandwidth,
             "steps": dreamer.steps,
         }  # fmt: skip
@@ -183,7 +189,7 @@ def trained(given: Given) -> Iterator[Line]:
         most = card.most(line["precision"], flop, least)
         found = given.rate(dreamer.learning(minibatch))
         return found | {
-            "captured": not dreamer.captured.eager and line["graph"], "flop": flop, "bytes": least, "roofline": most,
+            **dreamer.graph, "flop": flop, "bytes": least, "roofline": most,
             "share": found["rate"] / most, "epochs": epochs, "minibatch": minibatch, "steps": dreamer.steps,
         }  # fmt: skip
 
