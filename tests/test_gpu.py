@@ -229,6 +229,21 @@ def test_a_part_that_fails_does_not_keep_the_others_from_their_turn(tmp_path, mo
     ]
 
 
+def test_parts_that_are_measured_anew_leave_those_of_the_same_sizes_that_were_measured_before(tmp_path, monkeypatch):
+    found = {"state": "done", "lines": []}
+    monkeypatch.setattr(command, "run_part", lambda *given: dict(found))
+
+    def measure(only, tiny):
+        command.measure(argparse.Namespace(minutes=8.0, only=only, to=tmp_path, seeds=[0]), "cpu", tiny)
+        return list(json.loads((tmp_path / "gpu.json").read_text())["parts"])
+
+    assert measure(["facts", "dream"], True) == ["facts", "dream"]
+    assert measure(["training"], True) == ["facts", "dream", "training"]
+    assert measure(["dream"], False) == ["dream"]
+    (tmp_path / "gpu.json").write_text('{"parts": ')
+    assert measure(["dream"], False) == ["dream"]
+
+
 def test_no_part_is_begun_that_there_is_no_time_for(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "run_part", None)
     command.measure(argparse.Namespace(minutes=0.4, only=["dream"], to=tmp_path, seeds=[0]), "cpu", True)

@@ -3,7 +3,7 @@
     python -m benchmarks.gpu [--minutes 8] [--only PART ...] [--to build/gpu] [--seeds 0 1] [--tiny]
 
 Each part is a process with a time of its own; one that fails is told with its error, and the others go on. Both files are
-written anew after each part. The part `training` takes the time that is left, or all of it with `--only training`; the same
+written after each part; what FOLDER holds of other parts stays. The part `training` takes the time that is left, or all of it with `--only training`; the same
 command again goes on with its runs. Where there is no GPU all parts run on the CPU with tiny sizes, as with --tiny: that
 proves the command, and its rates mean nothing.
 """
@@ -63,6 +63,15 @@ def read_lines(file: Path) -> list[Line]:
     return found
 
 
+def earlier(file: Path, device: str, tiny: bool) -> dict[str, Any]:
+    """Return the parts that a file holds of the same device in the same sizes: `--only` measures the others anew."""
+    with contextlib.suppress(OSError, ValueError):
+        result = json.loads(file.read_text())
+        if (result["device"], result["tiny"]) == (device, tiny):
+            return dict(result["parts"])
+    return {}
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(
@@ -82,8 +91,9 @@ def measure(given: argparse.Namespace, device: str, tiny: bool) -> None:
     """Run the parts that are asked for one after the other, and write what is known after each."""
     end = time.monotonic() + 60 * given.minutes
     given.to.mkdir(parents=True, exist_ok=True)
-    parts: dict[str, Any] = {}
-    result = {"made": machine_facts(), "device": device, "tiny": tiny, "minutes": given.minutes, "parts": parts}
+    made = machine_facts()
+    parts = earlier(given.to / "gpu.json", device, tiny)
+    result = {"made": made, "device": device, "tiny": tiny, "minutes": given.minutes, "parts": parts}
     for name in given.only:
         own = float("inf") if tiny else 60 * PARTS[name].minutes  # a part's time is that of a GPU
         seconds = min(own, end - time.monotonic() - _GRACE)
@@ -95,6 +105,7 @@ def measure(given: argparse.Namespace, device: str, tiny: bool) -> None:
                        str(time.time() + seconds), "--folder", str(given.to), "--lines", str(lines),
                        *(["--tiny"] if tiny else []), "--seeds", *map(str, given.seeds)]  # fmt: skip
             parts[name] = run_part(command, PARTS[name].variables, lines, seconds + _GRACE)
+        parts[name]["commit"] = made.get("git", "unknown")
         print(f"{name}: {parts[name]['state']} {parts[name].get('error', '')}".rstrip(), flush=True)
         (given.to / "gpu.json").write_text(json.dumps(result, indent=1))
         (given.to / "gpu.md").write_text(page(result))

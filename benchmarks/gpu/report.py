@@ -25,7 +25,7 @@ def page(result: Result) -> str:
     if result["tiny"]:
         why = "There is no GPU here: all" if result["device"] == "cpu" else "All"
         told.append(f"{why} parts ran with tiny sizes, which proves the command. **Its rates mean nothing.**")
-    told.append(_table(("part", "state", "seconds", ""), [_state(name, part) for name, part in parts.items()]))
+    told.append(_table(("part", "state", "seconds", ""), [_state(name, part, made) for name, part in parts.items()]))
     for name, section in _SECTIONS.items():
         if name in parts and parts[name]["lines"]:
             told += section(parts[name]["lines"])
@@ -40,11 +40,13 @@ def best(lines: Iterable[Line]) -> Line | None:
     return max(rated, key=lambda line: line["rate"]) if rated else None
 
 
-def _state(name: str, part: Line) -> list[str]:
+def _state(name: str, part: Line, made: Line) -> list[str]:
     lines = part["lines"]
     wrong = sum("error" in line for line in lines)
     left = sum("skipped" in line for line in lines)
     notes = [part.get("error", "")]
+    if part.get("commit", made.get("git", "unknown")) != made.get("git", "unknown"):
+        notes.append(f"of commit {part['commit']}")
     notes += [f"{wrong} of {len(lines)} lines failed"] if wrong else []
     notes += [f"{left} of {len(lines)} lines skipped"] if left else []
     return [name, part["state"], str(part.get("seconds", "")), _cell("; ".join(filter(None, notes)))]
