@@ -3,9 +3,9 @@
     python -m benchmarks.gpu [--minutes 8] [--only PART ...] [--to build/gpu] [--seeds 0 1] [--tiny]
 
 Each part is a process with a time of its own; one that fails is told with its error, and the others go on. Both files are
-written after each part; what FOLDER holds of other parts stays. The part `training` takes the time that is left, or all of it with `--only training`; the same
-command again goes on with its runs. Where there is no GPU all parts run on the CPU with tiny sizes, as with --tiny: that
-proves the command, and its rates mean nothing.
+written after each part; what FOLDER holds of other parts stays. The part `training` takes the time that is left, or all of
+it with `--only training`; the same command again goes on with its runs. Where there is no GPU all parts run on the CPU with
+tiny sizes, as with --tiny: that proves the command, and its rates mean nothing.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def read_lines(file: Path) -> list[Line]:
 
 def earlier(file: Path, device: str, tiny: bool) -> dict[str, Any]:
     """Return the parts that a file holds of the same device in the same sizes: `--only` measures the others anew."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         result = json.loads(file.read_text())
         if (result["device"], result["tiny"]) == (device, tiny):
             return dict(result["parts"])
