@@ -38,7 +38,9 @@ def run_part(command: Sequence[str], variables: dict[str, str], lines: Path, sec
     error = ""
     with (
         log.open("w") as out,
-        subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **variables}) as process,
+        subprocess.Popen(
+            command, stdout=out, stderr=out, env={**os.environ, **variables}, start_new_session=True
+        ) as process,
     ):
         try:
             if code := process.wait(seconds):
