@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -39,6 +40,7 @@ from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store
 
 CPU = torch.device("cpu")
+PERFORMANCE = Path(__file__).parent.parent / "docs" / "performance.md"
 
 
 @pytest.fixture
@@ -122,6 +124,16 @@ def test_operators_one_by_one_move_more_than_a_step_has_to():
     made = dreamer()
     least = dream_bytes(made.memory, made.actor, 10**9)
     assert speed.step_traffic(made.config, 3) > least
+
+
+@pytest.mark.parametrize("preset", ["gpu", "laptop"])
+def test_the_page_says_what_a_dream_step_costs(preset):
+    config, card = build_config(preset), CARDS["NVIDIA H200"]
+    made = speed.Dreamer(config, CPU, "fp32", 2, 2, graph=False)
+    flop, moved = dream_flop(made.memory, made.actor), speed.step_traffic(config, 2, num_dreams=2)
+    products, memory = card.tf32 / flop, card.bandwidth / moved
+    row = f"| `{preset}` | {flop / 1e6:.2f} | {moved / 1e3:.0f} | {products / 1e6:.0f} million | {memory / 1e6:.0f} million |"
+    assert row in PERFORMANCE.read_text()
 
 
 def test_the_roofline_is_the_lower_of_products_and_memory():

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-#: A run of preset laptop on two cores with nothing beside it, whose defaults are today's (docs/experiments, 2026-11-26).
+#: A run of preset laptop on two cores with nothing beside it, with today's amounts of work (docs/experiments, 2026-11-26).
 RUN = Path(__file__).parent.parent / "docs" / "results" / "2026-11-26-seed20-50-updates-run.csv"
 CORES = 2  # of a node
 #: Frames a second that a stage drives on a node (docs/experiments/2026-11-26-driving-time.md).
