@@ -9,7 +9,7 @@ ARGS ?=
 CHECKS ?= test_api test_bundle test_carracing test_config test_models test_play test_ppo test_store test_tracking test_view
 EXCEPT ?=
 
-.PHONY: help start test docs slow faults bench lowest newest dist clean
+.PHONY: help start test docs slow faults bench gpu lowest newest dist clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z ]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,10 @@ faults: $(VENV)/.installed-test  ## the long forms of the tests of faults, about
 # Ratios of two things timed in one process.
 bench: $(VENV)/.installed-test  ## benchmarks; keep the machine idle
 	$(BIN)/python -m benchmarks
+
+# docs/performance.md says what comes out, and how without a network. ARGS="--only training --minutes 30" passes options.
+gpu: $(VENV)/.installed  ## all that a GPU has to show, in 8 minutes; build/gpu/gpu.md
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 lowest:  ## some tests with the lowest versions that pyproject.toml allows (EXCEPT="torch torchrl" leaves these at the newest)
 newest:  ## some tests with the newest versions that pyproject.toml allows

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.costs import dream_flop
 from benchmarks.pairs import Ratio, Work, compare, matrix_product
 from benchmarks.plain import PlainActor, PlainMemory, plain_ppo
 from wmloop.agents.collector import EpisodeTask, drive, halves
@@ -39,11 +40,10 @@ CPU = torch.device("cpu")
 FEATURES = CONFIG.vision.latent_size + CONFIG.memory.hidden_size
 BOX = BoxActions([-1, 0, 0], [1, 1, 1])
 ACTIONS = BOX.size
-#: FLOPs of one dream step with its policy: two per multiply-add of M's gates, mixture and outcome layers and C's actor.
-DREAM_FLOP = 2 * (
-    (32 + 3 + 256) * 4 * 256 + 256 * 3 * 5 * 32 + (256 + 32) * 128 + 128 * 6
-    + 288 * 256 + 256 * 256 + 256 * 128 + 128 * 64 + 64 * 6
-)  # fmt: skip
+#: FLOPs of one dream step with its policy.
+DREAM_FLOP = dream_flop(
+    new_memory(CONFIG, CONFIG.vision.latent_size, ACTIONS, CPU), new_actor(CONFIG, FEATURES, BOX, CPU)
+)
 
 
 def _dream(num_dreams: int = CONFIG.dream.num_dreams) -> Work:

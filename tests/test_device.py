@@ -76,6 +76,12 @@ def test_a_precision_that_is_named_is_taken_and_a_gpu_takes_tf32(monkeypatch):
     assert device.resolve_precision("bf16-mixed", "cpu") == "bf16-mixed"
 
 
+@pytest.mark.parametrize("precision", ["tf32", "bf16", "bf16-mixed", "fp32"])
+def test_cudnn_may_round_to_tf32_where_products_may_and_nowhere_else(precision):
+    device.set_precision(precision)
+    assert torch.backends.cudnn.allow_tf32 == (torch.get_float32_matmul_precision() != "highest")
+
+
 def test_a_precision_that_cannot_be_is_refused_with_the_reason_and_what_can(monkeypatch):
     monkeypatch.setattr(device, "rounding_fault", lambda where: "could not create a primitive")
     with pytest.raises(

@@ -32,7 +32,7 @@ class Recorder:
     """Stand in for torch.cuda: a graph that runs its function again in place, as replaying does."""
 
     def __init__(self, monkeypatch, fault=None):
-        self.function, self.replays, self.recording = None, 0, False
+        self.function, self.replays, self.recording, self.where = None, 0, False, "its own stream"
         recorder = self
 
         class Graph:
@@ -43,13 +43,23 @@ class Recorder:
         @contextlib.contextmanager
         def graph(_):
             recorder.recording = True
+            recorder.where = "the recording's stream"
             yield
             recorder.recording = False
             if fault:
-                raise fault
+                raise fault  # as torch does, which only then would go back
+            recorder.where = "its own stream"
+
+        @contextlib.contextmanager
+        def stream(_):
+            before = recorder.where
+            try:
+                yield
+            finally:
+                recorder.where = before
 
         fakes = {"CUDAGraph": Graph, "graph": graph, "Stream": Stream, "current_stream": Stream,
-                 "stream": lambda stream: contextlib.nullcontext()}  # fmt: skip
+                 "stream": stream}  # fmt: skip
         for name, fake in fakes.items():
             monkeypatch.setattr(torch.cuda, name, fake)
         monkeypatch.setattr(torch.Tensor, "is_cuda", True, raising=False)
@@ -94,7 +104,9 @@ def test_what_cannot_be_recorded_is_called_as_it_is(monkeypatch):
         x = torch.randn(3)
         torch.testing.assert_close(called(x), x + 1)
     assert called.eager
+    assert called.fault == "operation not permitted when stream is capturing"
     assert recorder.replays == 0
+    assert recorder.where == "its own stream"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

@@ -120,8 +120,12 @@ def _bf16_units() -> list[str]:
 
 
 def set_precision(precision: str) -> None:
-    """Let matrix products of this process round their factors as a precision that `resolve_precision` returned allows."""
+    """Let matrix products of this process round their factors as a precision that `resolve_precision` returned allows.
+
+    So do cuDNN's convolutions and LSTMs, which torch by itself lets round to tf32 whatever is said of products.
+    """
     torch.set_float32_matmul_precision(_PRODUCTS[precision])
+    torch.backends.cudnn.allow_tf32 = precision != "fp32"
 
 
 def set_up(device: str, threads: int, precision: str = "fp32") -> torch.device:

@@ -18,12 +18,12 @@ class CapturedGraph(Generic[Result]):
 
     All shapes have to stay as they are in the first call, and whatever else the function reads (weights) has to change in
     place only. On CUDA the result is overwritten by the next call. A function that cannot be recorded, because it waits for
-    the host somewhere, is called as it is from then on; `eager` says so.
+    the host somewhere, is called as it is from then on; `eager` says so, and `fault` why.
     """
 
     def __init__(self, function: Callable[..., Result]) -> None:
         self._function = function
-        self.eager = False
+        self.eager, self.fault = False, ""
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: tuple[Tensor, ...] = ()
         self._result: Result
@@ -48,13 +48,14 @@ class CapturedGraph(Generic[Result]):
         with torch.cuda.stream(stream):  # libraries choose their kernels and workspaces in the first calls
             for _ in range(_WARM_UPS):
                 self._function(*self._inputs)
-        torch.cuda.current_stream().wait_stream(stream)
+        current = torch.cuda.current_stream()
+        current.wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph):
+        try:  # a recording that fails leaves the process in the stream that it was made in
+            with torch.cuda.stream(current), torch.cuda.graph(graph):
                 self._result = self._function(*self._inputs)
-        except RuntimeError:
-            self.eager = True
+        except RuntimeError as error:
+            self.eager, self.fault, self._inputs = True, str(error), ()
             return False
         self._graph = graph
         return True
