@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wmloop import machine
 from wmloop.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ def place_of(on: str, cores: int | None, gpus: int, slurm: Sequence[str], name: 
         return [*call, task.name]
 
     if on == "local":
+        from wmloop import machine
         from wmloop.study.process import ThisMachine
 
         if cores is None and not gpus:

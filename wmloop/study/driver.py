@@ -46,9 +46,6 @@ class Driver:
                     asked, waiting = True, []
                     for work in self._works.values():
                         work.stop()
-                if waiting and (free := self._place.free()) > 0:
-                    self._begin(waiting[:free])
-                    waiting = waiting[free:]
                 over = [task for task, work in self._works.items() if work.code() is not None]
                 for task in over:
                     state = self._ended(task, should_stop)
@@ -57,6 +54,9 @@ class Driver:
                         waiting.insert(0, task)
                     if state.code == StorageError.exit_code:
                         waiting = []
+                if waiting and (free := self._place.free()) > 0:
+                    self._begin(waiting[:free])
+                    waiting = waiting[free:]
                 if self._works and not over:
                     for task, work in self._works.items():
                         self.states[task] = State("queued" if work.is_queued() else "running")
