@@ -35,12 +35,12 @@ def install(folder):
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         "FAKE_SLURM": str(state), "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join(paths), "FAKE_SLURM_GRACE": "30",
+        "PYTHONPATH": os.pathsep.join(paths), "FAKE_SLURM_GRACE": "600",
     }  # fmt: skip
 
 
 def ask(what, job, environment):
-    """Have something happen to a job: limit, preempt, cancel, requeue."""
+    """Have something happen to a job: limit, preempt, cancel, requeue; or kill, where one of these has come before."""
     (Path(environment["FAKE_SLURM"]) / f"{job}.{what}").touch()
 
 
@@ -150,6 +150,9 @@ def _start(job, script, arguments):
     while batch.poll() is None:
         if (_folder() / "closed").exists():
             deadline, state = 0.0, state or "CANCELLED"
+        if (_folder() / f"{job['id']}.kill").exists():
+            (_folder() / f"{job['id']}.kill").unlink()
+            deadline = 0.0
         for what in ("limit", "preempt", "cancel", "requeue"):
             for said in (job["id"], str(job["raw"])):
                 if (_folder() / f"{said}.{what}").exists():

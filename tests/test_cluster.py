@@ -38,7 +38,7 @@ def six(tmp_path_factory):
     return table(folder / "two" / "two.csv")
 
 
-def wait(happened, seconds=120.0):
+def wait(happened, seconds=600.0):
     deadline = time.monotonic() + seconds
     while not (found := happened()):
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -59,12 +59,18 @@ def of_study(file, runs, environment, *words):
 # ---- one run as a job
 
 
-def strikes(environment, said):
-    """Reach the time limit, preempt, and reach it again, each time as soon as the run has begun another stage."""
+def strikes(environment, said, kills):
+    """Reach the time limit, preempt, and reach it again, each time as soon as the run has begun another stage.
+
+    `kills` tells whether a preempted job waits for Slurm to end it; else it queues itself again.
+    """
     for number, what in enumerate(("limit", "preempt", "limit"), 1):
         before = said().count("started\n")
         wait(lambda before=before: said().count("started\n") > before)
         fake_slurm.ask(what, "100", environment)
+        wait(lambda number=number: said().count("stopped; what was done is saved") == number)
+        if what == "preempt" and kills:
+            fake_slurm.ask("kill", "100", environment)
         wait(lambda number=number: starts(environment)["100"] > number)
 
 
@@ -73,8 +79,8 @@ def test_a_job_that_meets_its_time_limit_twice_and_is_preempted_comes_to_the_sam
     finish_run(["start", "tiny", "--config", str(settings)], tmp_path / "whole")
     job = [str(ROOT / "examples/slurm/run.sh"), "tiny", "--config", settings, "--runs", tmp_path / "runs"]
     subprocess.run(["sbatch", *job], env=os.environ | slurm, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
-    strikes(slurm, lambda: log.read_text() if log.exists() else "")
-    wait(lambda: not fake_slurm.states(slurm)["100"]["live"], 300)
+    strikes(slurm, lambda: log.read_text() if log.exists() else "", kills=False)
+    wait(lambda: not fake_slurm.states(slurm)["100"]["live"])
     ended = fake_slurm.states(slurm)["100"]
     assert (ended["state"], ended["starts"]) == ("COMPLETED", 4), log.read_text()
     assert log.read_text().count("stopped; what was done is saved") == 3
@@ -88,7 +94,7 @@ def test_an_array_of_seeds_is_a_run_each(slurm, tmp_path):
     (tmp_path / "seeds.sh").write_text(text)
     job = ["seeds.sh", "tiny", "--config", settings, "--runs", tmp_path / "runs"]
     subprocess.run(["sbatch", *job], env=os.environ | slurm, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
-    wait(lambda: not any(one["live"] for one in fake_slurm.states(slurm).values()), 300)
+    wait(lambda: not any(one["live"] for one in fake_slurm.states(slurm).values()))
     assert {one["state"] for one in fake_slurm.states(slurm).values()} == {"COMPLETED"}
     for seed in (1, 2):
         assert f"seed = {seed}\n" in Store.open(tmp_path / "runs" / f"tiny-{seed}").config
@@ -148,7 +154,7 @@ def test_a_task_whose_job_was_killed_is_begun_again(slurm, tmp_path):
 def test_ctrl_c_cancels_the_jobs_and_the_same_command_goes_on(six, slurm, tmp_path):
     need_submitit()
     file = written(tmp_path, SIX.replace("--steps 6", "--steps 60"))
-    process = of_study(file, tmp_path, slurm, *SLURM)
+    process = of_study(file, tmp_path, slurm | {"FAKE_SLURM_GRACE": "5"}, *SLURM)
     wait(lambda: list((tmp_path / "two" / "tasks").glob("B-*/scores-*")))
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=120)
@@ -184,9 +190,9 @@ def test_where_there_is_no_slurm_it_is_said(tmp_path):
 def test_a_study_that_trains_comes_to_the_same_hashes_after_time_limits_and_a_preemption(slurm, tmp_path):
     need_submitit()
     finish(study(trained(tmp_path), tmp_path / "whole"))
-    process = of_study(tmp_path / "own.toml", tmp_path / "runs", slurm | {"FAKE_SLURM_GRACE": "20"}, *SLURM)
+    process = of_study(tmp_path / "own.toml", tmp_path / "runs", slurm, *SLURM)
     log = tmp_path / "runs" / "own" / "tasks" / "z-1" / "task.log"
-    strikes(slurm, lambda: log.read_text() if log.exists() else "")
+    strikes(slurm, lambda: log.read_text() if log.exists() else "", kills=True)
     finish(process)
     assert starts(slurm) == {"100": 4}
     assert table(tmp_path / "runs" / "own" / "own.csv") == table(tmp_path / "whole" / "own" / "own.csv")
