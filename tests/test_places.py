@@ -223,9 +223,8 @@ def test_several_at_once_come_to_the_same_table_also_after_kills(two, tmp_path):
     words = ["--cores", "1"]
     for whom, seconds in (("study", 1.5), ("task", 1.0)):
         assert strike(file, tmp_path, whom, seconds, *words)
-    output = finish(study(file, tmp_path, *words))
+    finish(study(file, tmp_path, *words))
     assert table(tmp_path / "two" / "two.csv") == table(folder / "two.csv")
-    assert "A-2" in output
 
 
 @pytest.mark.usefixtures("one_core_each")
