@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -70,7 +71,11 @@ class Cluster:
         try:
             # "local" is one of its own: without an address Ray would join any that runs on this machine
             ray.init(
-                address=address or "local", include_dashboard=False, log_to_driver=False, logging_level="error", **here
+                address=address or "local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **here,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UsageError(f"there is no Ray cluster at RAY_ADDRESS={address}: {error}") from None
