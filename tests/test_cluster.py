@@ -65,8 +65,8 @@ def strikes(environment, said, kills):
     `kills` tells whether a preempted job waits for Slurm to end it; else it queues itself again.
     """
     for number, what in enumerate(("limit", "preempt", "limit"), 1):
-        before = said().count("started\n")
-        wait(lambda before=before: said().count("started\n") > before)
+        before = said().count("  started")
+        wait(lambda before=before: said().count("  started") > before)
         fake_slurm.ask(what, "100", environment)
         wait(lambda number=number: said().count("stopped; what was done is saved") == number)
         if what == "preempt" and kills:
@@ -75,7 +75,7 @@ def strikes(environment, said, kills):
 
 
 def test_a_job_that_meets_its_time_limit_twice_and_is_preempted_comes_to_the_same_run(slurm, tmp_path):
-    settings, log = tiny_toml(tmp_path / "tiny.toml", 400), tmp_path / "wmloop-100.log"
+    settings, log = tiny_toml(tmp_path / "tiny.toml", 150), tmp_path / "wmloop-100.log"
     finish_run(["start", "tiny", "--config", str(settings)], tmp_path / "whole")
     job = [str(ROOT / "examples/slurm/run.sh"), "tiny", "--config", settings, "--runs", tmp_path / "runs"]
     subprocess.run(["sbatch", *job], env=os.environ | slurm, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
@@ -97,7 +97,7 @@ def test_an_array_of_seeds_is_a_run_each(slurm, tmp_path):
     wait(lambda: not any(one["live"] for one in fake_slurm.states(slurm).values()))
     assert {one["state"] for one in fake_slurm.states(slurm).values()} == {"COMPLETED"}
     for seed in (1, 2):
-        assert f"seed = {seed}\n" in Store.open(tmp_path / "runs" / f"tiny-{seed}").config
+        assert f"seed = {seed}\n" in Store.open(tmp_path / "runs" / f"tiny-{seed}").config_text
 
 
 # ---- studies by submitit

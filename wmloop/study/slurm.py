@@ -146,7 +146,7 @@ class Slurm:
         # since Slurm 22.05 srun does not take the cores of its job for its own
         self._executor.update_parameters(
             job_name=name, time=limit, cpus_per_task=cores, gpus_per_node=gpus or None, stderr_to_stdout=True,
-            additional_parameters=given, srun_args=["--cpus-per-task", str(cores)],
+            additional_parameters={"requeue": True} | given, srun_args=["--cpus-per-task", str(cores)],
         )  # fmt: skip
 
     def free(self) -> int:
