@@ -154,7 +154,7 @@ def _start(job, script, arguments):
             (_folder() / f"{job['id']}.kill").unlink()
             deadline = 0.0
         for what in ("limit", "preempt", "cancel", "requeue"):
-            for said in (job["id"], str(job["raw"])):
+            for said in {job["id"], str(job["raw"])}:
                 if (_folder() / f"{said}.{what}").exists():
                     (_folder() / f"{said}.{what}").unlink()
                     deadline = time.monotonic() + float(os.environ["FAKE_SLURM_GRACE"])
@@ -181,7 +181,7 @@ def _start(job, script, arguments):
 
 def _again(job):
     """Tell whether it was queued again in its last moment."""
-    found = [path for said in (job["id"], str(job["raw"])) if (path := _folder() / f"{said}.requeue").exists()]
+    found = [path for said in {job["id"], str(job["raw"])} if (path := _folder() / f"{said}.requeue").exists()]
     for path in found:
         path.unlink()
     return bool(found)
