@@ -59,14 +59,13 @@ def of_study(file, runs, environment, *words):
 # ---- one run as a job
 
 
-def strikes(environment, said, kills):
-    """Reach the time limit, preempt, and reach it again, each time as soon as the run has begun another stage.
+def strikes(environment, said, stages, kills):
+    """Reach the time limit, preempt, and reach it again, each time as soon as the run has begun the next of the stages.
 
     `kills` tells whether a preempted job waits for Slurm to end it; else it queues itself again.
     """
-    for number, what in enumerate(("limit", "preempt", "limit"), 1):
-        before = said().count("  started")
-        wait(lambda before=before: said().count("  started") > before)
+    for number, (what, stage) in enumerate(zip(("limit", "preempt", "limit"), stages, strict=True), 1):
+        wait(lambda stage=stage: f"{stage}  started" in said().split("stopped; what was done is saved")[-1])
         fake_slurm.ask(what, "100", environment)
         wait(lambda number=number: said().count("stopped; what was done is saved") == number)
         if what == "preempt" and kills:
@@ -75,11 +74,11 @@ def strikes(environment, said, kills):
 
 
 def test_a_job_that_meets_its_time_limit_twice_and_is_preempted_comes_to_the_same_run(slurm, tmp_path):
-    settings, log = tiny_toml(tmp_path / "tiny.toml", 150), tmp_path / "wmloop-100.log"
+    settings, log = tiny_toml(tmp_path / "tiny.toml", 400), tmp_path / "wmloop-100.log"
     finish_run(["start", "tiny", "--config", str(settings)], tmp_path / "whole")
     job = [str(ROOT / "examples/slurm/run.sh"), "tiny", "--config", settings, "--runs", tmp_path / "runs"]
     subprocess.run(["sbatch", *job], env=os.environ | slurm, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
-    strikes(slurm, lambda: log.read_text() if log.exists() else "", kills=False)
+    strikes(slurm, lambda: log.read_text() if log.exists() else "", ("/rollout", "/memory", "/memory"), kills=False)
     wait(lambda: not fake_slurm.states(slurm)["100"]["live"])
     ended = fake_slurm.states(slurm)["100"]
     assert (ended["state"], ended["starts"]) == ("COMPLETED", 4), log.read_text()
@@ -192,7 +191,7 @@ def test_a_study_that_trains_comes_to_the_same_hashes_after_time_limits_and_a_pr
     finish(study(trained(tmp_path), tmp_path / "whole"))
     process = of_study(tmp_path / "own.toml", tmp_path / "runs", slurm, *SLURM)
     log = tmp_path / "runs" / "own" / "tasks" / "z-1" / "task.log"
-    strikes(slurm, lambda: log.read_text() if log.exists() else "", kills=True)
+    strikes(slurm, lambda: log.read_text() if log.exists() else "", ("/rollout", "/memory", ""), kills=True)
     finish(process)
     assert starts(slurm) == {"100": 4}
     assert table(tmp_path / "runs" / "own" / "own.csv") == table(tmp_path / "whole" / "own" / "own.csv")
