@@ -57,12 +57,10 @@ slow: $(VENV)/.installed-test  ## the tests that take minutes
 faults: $(VENV)/.installed-test  ## the long forms of the tests of faults, about an hour
 	$(BIN)/python -m pytest -m faults --durations=0
 
-$(VENV)/.installed-distributed: $(VENV)/.installed-test
+# Ray and submitit come into the environment of the tests, too; without them they are skipped.
+distributed: $(VENV)/.installed-test  ## the tests that need several nodes or processes, such as Ray's and Slurm's
 	$(PIP) -e '.[all,test,ray,slurm]'
-	@touch $@
-
-distributed: $(VENV)/.installed-distributed  ## the tests on Ray, and with stand-ins for Slurm
-	$(BIN)/python -m pytest -m distributed
+	$(BIN)/python -m pytest -m distributed -n 0
 
 # Ratios of two things timed in one process.
 bench: $(VENV)/.installed-test  ## benchmarks; keep the machine idle
