@@ -20,6 +20,8 @@ import psutil
 COMMANDS = ("sbatch", "srun", "scancel", "scontrol", "sacct", "squeue")
 _MARK, _STEP = "FAKE_SLURM_MARK", "FAKE_SLURM_STEP"
 _FIRST = 100
+#: What becomes of a job that is asked to end, and does not by itself.
+_STATES = {"limit": "TIMEOUT", "preempt": "PREEMPTED", "cancel": "CANCELLED", "requeue": "REQUEUED"}
 
 
 def install(folder):
@@ -153,14 +155,11 @@ def _start(job, script, arguments):
         if (_folder() / f"{job['id']}.kill").exists():
             (_folder() / f"{job['id']}.kill").unlink()
             deadline = 0.0
-        for what in ("limit", "preempt", "cancel", "requeue"):
+        for what in _STATES:
             for said in {job["id"], str(job["raw"])}:
-                if (_folder() / f"{said}.{what}").exists():
-                    (_folder() / f"{said}.{what}").unlink()
+                if _is_asked(_folder() / f"{said}.{what}"):
                     deadline = time.monotonic() + float(os.environ["FAKE_SLURM_GRACE"])
-                    state = {"limit": "TIMEOUT", "preempt": "PREEMPTED", "cancel": "CANCELLED", "requeue": "REQUEUED"}[
-                        what
-                    ]
+                    state = _STATES[what]
                     _announce(what, asked, batch.pid, job["id"])
         if deadline is not None and time.monotonic() >= deadline:
             for process in _members(job["id"], batch.pid, whole=True):
@@ -170,13 +169,21 @@ def _start(job, script, arguments):
     for process in _members(job["id"], batch.pid, whole=True):  # what a job leaves is ended with it
         with contextlib.suppress(psutil.Error):
             process.kill()
-    again = state in ("REQUEUED", "PREEMPTED") or _again(job)
-    ended = "COMPLETED" if batch.returncode == 0 else "FAILED"
+    asked_again, ended = _again(job), "COMPLETED" if batch.returncode == 0 else "FAILED"
     if state in ("TIMEOUT", "PREEMPTED") and batch.returncode != -signal.SIGKILL:
-        state, again = ended, _again(job)  # it ended by itself before the scheduler ended it
+        state = ended  # it ended by itself before the scheduler ended it
+    again = asked_again or state in ("REQUEUED", "PREEMPTED")
     job |= {"state": "PENDING" if again else state or ended, "code": batch.returncode}
     _write(job)
     return again and not (_folder() / "closed").exists()
+
+
+def _is_asked(path):
+    """Take a request, once scontrol has ended, which is a process of the job."""
+    if not path.exists() or (path.suffix == ".requeue" and psutil.pid_exists(int(path.read_text()))):
+        return False
+    path.unlink()
+    return True
 
 
 def _again(job):
@@ -244,7 +251,8 @@ def scancel(words):
 def scontrol(words):
     """Queue a job again, or list a job's nodes."""
     if words[0] == "requeue":
-        ask("requeue", words[1], os.environ)
+        (_folder() / f"{words[1]}.new").write_text(str(os.getpid()))
+        (_folder() / f"{words[1]}.new").replace(_folder() / f"{words[1]}.requeue")
     else:
         print("localhost")
     return 0
