@@ -1,11 +1,13 @@
 """Studies and runs on clusters: submitit and Ray as they are installed, Slurm by stand-ins of its commands (fake_slurm)."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from tests import fake_slurm
@@ -18,7 +20,7 @@ from wmloop.store import Store
 
 pytestmark = pytest.mark.distributed
 ROOT = fake_slurm.Path(__file__).parent.parent
-SIX = TWO.replace("[1, 2]", "[1, 2, 3]")
+SIX = TWO.replace("[1, 2]", "[1, 2, 3]").replace("--steps 6", "--steps 20")
 SLURM = ["--on", "slurm", "--cores", "1", "--slurm", "time=0:30:00"]
 
 
@@ -152,7 +154,7 @@ def test_a_task_whose_job_was_killed_is_begun_again(slurm, tmp_path):
 
 def test_ctrl_c_cancels_the_jobs_and_the_same_command_goes_on(six, slurm, tmp_path):
     need_submitit()
-    file = written(tmp_path, SIX.replace("--steps 6", "--steps 60"))
+    file = written(tmp_path, SIX.replace("--steps 20", "--steps 60"))
     process = of_study(file, tmp_path, slurm | {"FAKE_SLURM_GRACE": "5"}, *SLURM)
     wait(lambda: list((tmp_path / "two" / "tasks").glob("B-*/scores-*")))
     process.send_signal(signal.SIGINT)
@@ -201,13 +203,41 @@ def test_a_study_that_trains_comes_to_the_same_hashes_after_time_limits_and_a_pr
 # ---- studies on Ray
 
 
-def test_a_study_on_ray_comes_to_the_same_table_also_after_kills(six, tmp_path):
+def performing(file):
+    """Return the processes that perform tasks of a study, but for those that have begun others."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if "--task" in (words := process.cmdline()) and str(file) in words:
+                found.append(process)
+    return found
+
+
+def test_a_study_on_ray_comes_to_the_same_table_after_kills_of_a_task_its_actor_and_who_began_it(six, tmp_path):
     pytest.importorskip("ray")
     file = written(tmp_path, SIX)
     words = ["--on", "ray", "--cores", "1"]
     process = study(file, tmp_path, *words)
-    wait(lambda: list((tmp_path / "two" / "tasks").glob("*/scores-*")))
+    struck = wait(lambda: performing(file))[0]
+    actor = struck.parent()
+    assert "ray" in actor.name()
+    struck.kill()
+    struck = wait(lambda: [one for one in performing(file) if one.parent() not in (None, actor)])[0]
+    struck.parent().kill()
+    wait(lambda: len(list((tmp_path / "two" / "tasks").glob("*/result.json"))) >= 2)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     finish(study(file, tmp_path, *words))
     assert table(tmp_path / "two" / "two.csv") == six
+    wait(lambda: not performing(file))
+
+
+def test_two_studies_on_one_machine_have_a_ray_each(six, tmp_path):
+    pytest.importorskip("ray")
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        folder.mkdir()
+    both = [study(written(folder, SIX), folder, "--on", "ray", "--cores", "1") for folder in folders]
+    for process, folder in zip(both, folders, strict=True):
+        finish(process)
+        assert table(folder / "two" / "two.csv") == six
