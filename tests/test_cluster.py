@@ -88,6 +88,13 @@ def test_a_job_that_meets_its_time_limit_twice_and_is_preempted_comes_to_the_sam
     assert hashes(tmp_path / "runs", "tiny") == hashes(tmp_path / "whole", "tiny")
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "examples/slurm").glob("*.sh")), ids=lambda path: path.name)
+def test_a_job_file_is_one_that_bash_can_read_and_is_queued_again(path):
+    assert subprocess.run(["bash", "-n", path], check=False).returncode == 0
+    assert "#SBATCH --requeue --open-mode=append --signal=TERM@120\n" in path.read_text()
+    assert path.read_text().endswith('[ $code = 143 ] && scontrol requeue "$SLURM_JOB_ID"\nexit $code\n')
+
+
 def test_an_array_of_seeds_is_a_run_each(slurm, tmp_path):
     settings = tiny_toml(tmp_path / "tiny.toml", 5)
     settings.write_text("\n".join(line for line in settings.read_text().split("\n") if not line.startswith("seed")))
