@@ -123,7 +123,8 @@ class Slurm:
             UsageError: there is no Slurm, or no time limit.
         """
         given = dict(options)
-        local = given.pop("cluster", "slurm") == "local"
+        if local := given.get("cluster") == "local":
+            del given["cluster"]
         if "time" not in given:
             raise UsageError(
                 "--on slurm needs the time limit of a job, for example --slurm time=4:00:00. A run that takes longer is saved"
