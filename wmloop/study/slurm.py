@@ -64,8 +64,9 @@ class Performance:
 
 
 def _asked_to_end(code: int) -> bool:
-    """Tell whether an exit code is that of a process which saved because it was asked to end."""
-    return code in {128 + signal.SIGTERM, 128 + signal.SIGUSR1, 128 + signal.SIGUSR2}
+    """Tell whether an exit code is that of a process which was asked to end, and saved, or had nothing yet to save."""
+    asked = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    return code in {128 + signum for signum in asked} | {-signum for signum in asked}
 
 
 class Job:
