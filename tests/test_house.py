@@ -88,6 +88,8 @@ DOORS = {
     "av": {"display", "doctor"},
     "matplotlib": {"report"},
     "tensorboard": {"tracking"},
+    "ray": {"study/ray.py"},
+    "submitit": {"study/slurm.py"},
     "torch": {
         "agents", "api", "bundle", "calibration", "cli/play.py", "device", "doctor", "dream_env", "dreams", "graphs", "learn",
         "loop", "models", "player", "report", "scoring", "serving", "stages", "tracking", "training",
@@ -334,6 +336,7 @@ FILE_NAMES = {
     "store/lock.py": {"lock.json"},
     "store/tensors.py": {".safetensors"},
     "study/program.py": {"program.json", "scores-*.jsonl", "scores-"},
+    "study/slurm.py": {"job.json"},
     "study/task.py": {"task.json", "result.json", "task.log"},
     "store/version.py": {"manifest.json", "pruned.json"},
     "tracking.py": {"metrics.csv"},

@@ -19,6 +19,7 @@ import pytest
 
 from tests.test_interruptions import launch
 from tests.tiny_env import tiny_config
+from wmloop import signals
 from wmloop.config import build_config
 from wmloop.config.text import to_toml
 from wmloop.store import Store
@@ -70,6 +71,32 @@ def test_a_request_that_comes_as_several_signals_is_one_and_all_is_saved(stopped
     assert "0000/memory  snapshot at" in output
     assert f"wmloop resume tiny --runs {runs}  # continue\n" in output
     assert Store.open(runs / "tiny").verify() == []
+
+
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGUSR1, 128 + signal.SIGUSR1), (signal.SIGUSR2, 128 + signal.SIGUSR2)]
+)
+def test_a_time_limit_announced_to_every_process_of_a_job_saves(tmp_path, signum, code):
+    process = launch(["start", "tiny", "--config", str(tiny_toml(tmp_path / "tiny.toml", 20_000))], tmp_path)
+    for line in process.stdout:
+        if "0000/memory  started" in line:
+            break
+    whole = psutil.Process(process.pid)
+    for one in [*whole.children(recursive=True), whole]:  # as Slurm does, the workers first
+        one.send_signal(signum)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == code, output
+    assert "0000/memory  snapshot at" in output
+    assert Store.open(tmp_path / "tiny").verify() == []
+
+
+def test_an_announcement_makes_a_request_but_never_insists_on_one(monkeypatch):
+    request, now = signals.Request(), time.monotonic()
+    assert request.first(signal.SIGUSR2)
+    assert not request.first(signal.SIGTERM)
+    monkeypatch.setattr("wmloop.signals.time.monotonic", lambda: now + 100)
+    told = {one: request.insisted(one) for one in signals.NAMES}
+    assert told == {one: one not in (signal.SIGUSR1, signal.SIGUSR2) for one in signals.NAMES}
 
 
 STUBBORN = """

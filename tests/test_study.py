@@ -358,9 +358,9 @@ def test_ctrl_c_ends_the_program_and_the_same_command_goes_on(two, tmp_path):
     assert table(tmp_path / "two" / "two.csv") == table(folder / "two.csv")
 
 
-def strike(file, runs, whom, seconds):
-    """Begin a study and kill it, or the process of its task, after so many seconds; return whether it was struck."""
-    process = study(file, runs)
+def strike(file, runs, whom, seconds, *words):
+    """Begin a study and kill it, or the processes of its tasks, after so many seconds; return whether it was struck."""
+    process = study(file, runs, *words)
     try:
         process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:

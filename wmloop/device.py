@@ -50,6 +50,13 @@ def resolve_device(name: str) -> str:
     return name
 
 
+def visible_gpus() -> list[str]:
+    """Return the GPUs that this process sees, each as CUDA_VISIBLE_DEVICES would call it."""
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return named.split(",")[:count] if named else [str(place) for place in range(count)]
+
+
 def resolve_threads(threads: int) -> int:
     """Return how many CPU threads to learn with: `threads`, or for 0 OMP_NUM_THREADS, or one per core it has."""
     if threads:

@@ -27,8 +27,21 @@ def affinity() -> list[int]:
 
 
 def cores() -> int:
-    """Return how many cores this process can keep busy: those it may run on, or the quota of its container, at least 1."""
-    return max(1, math.ceil(min(len(affinity()), quota())))
+    """Return how many cores this process may keep busy: those it may run on, its container's quota, what it was granted."""
+    return max(1, math.ceil(min(len(affinity()), quota(), granted())))
+
+
+#: The environment variables by which a study tells its tasks, and Slurm its jobs, how many cores are theirs.
+GRANT, _GRANTS = "WMLOOP_CORES", ("WMLOOP_CORES", "SLURM_CPUS_PER_TASK")
+
+
+def granted() -> float:
+    """Return how many cores whoever began this process has given it, infinity where nobody says.
+
+    Slurm confines a job to its cores on most clusters, but not on all; and some systems keep no process on a core.
+    """
+    told = (os.environ.get(name, "") for name in _GRANTS)
+    return next((int(count) for count in told if count.isdecimal() and int(count)), math.inf)
 
 
 def quota() -> float:

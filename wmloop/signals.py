@@ -8,10 +8,12 @@ import signal
 import time
 from types import FrameType
 
+#: The signals by which a scheduler may announce a time limit, where the system has them.
+ANNOUNCING = tuple(name for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
 #: The signals that ask a process to end, by what people call them; SIGHUP is a terminal that is gone.
 NAMES = {
-    getattr(signal, name): said
-    for name, said in (("SIGINT", "Ctrl-C"), ("SIGTERM", "SIGTERM"), ("SIGHUP", "SIGHUP"))
+    getattr(signal, name): "Ctrl-C" if name == "SIGINT" else name
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", *ANNOUNCING)
     if hasattr(signal, name)
 }
 #: One request may come as several signals: from `timeout` or `make` and, through the process group, once more.
@@ -19,7 +21,10 @@ SAME_SECONDS = 2.0
 
 
 class Request:
-    """A request to end: the first signal makes it, those of the next two seconds belong to it, a later one insists."""
+    """A request to end: the first signal makes it, those of the next two seconds belong to it, a later one insists.
+
+    An announcement never insists: a scheduler may send it to a process that it has asked to end before.
+    """
 
     def __init__(self) -> None:
         self.signum: int | None = None
@@ -32,9 +37,10 @@ class Request:
         self.signum, self._since = signum, time.monotonic()
         return True
 
-    def insisted(self) -> bool:
+    def insisted(self, signum: int) -> bool:
         """Tell whether a signal that comes now is no longer part of the request."""
-        return self.signum is not None and time.monotonic() - self._since >= SAME_SECONDS
+        announces = signum in {getattr(signal, name) for name in ANNOUNCING}
+        return self.signum is not None and not announces and time.monotonic() - self._since >= SAME_SECONDS
 
 
 class _InterruptError(KeyboardInterrupt):
@@ -68,7 +74,7 @@ def leave(signum: int, frame: FrameType | None) -> None:
     """
     if _request.first(signum):
         raise _InterruptError if signum == signal.SIGINT else SystemExit(128 + signum)
-    if _request.insisted():
+    if _request.insisted(signum):
         os._exit(128 + signum)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import signal
 import sys
 import traceback
 import warnings
@@ -16,6 +17,7 @@ import typer
 from wmloop import streams
 from wmloop.commands import wmloop
 from wmloop.errors import RenamedWarning, StorageError, WmloopError
+from wmloop.signals import ANNOUNCING
 
 DOCTOR_FOUND, OUT_OF_MEMORY, INTERRUPTED, _BROKEN_PIPE = 5, 71, 130, 141
 _SAVED = "start, resume, fork and study save first, unless it comes again, 2 s later or more"
@@ -33,6 +35,10 @@ EXIT_CODES = {
     75: "another process is writing the run, or is at work on the study",
     129: f"the terminal was closed (SIGHUP); {_SAVED}",
     INTERRUPTED: f"Ctrl-C (SIGINT); {_SAVED}",
+    **{
+        128 + getattr(signal, name): f"{name}, by which a scheduler announces a time limit; {_SAVED}"
+        for name in ANNOUNCING
+    },
     _BROKEN_PIPE: "the reader of stdout closed it, as `head` does (SIGPIPE); start, resume, fork and watch go on without it",
     143: f"SIGTERM; {_SAVED}",
 }

@@ -14,7 +14,7 @@ from wmloop import signals
 
 
 class Stop:
-    """Turn Ctrl-C, SIGTERM or SIGHUP into a wish, which `stop()` tells, and one that comes later still into an end.
+    """Turn a request to end (`signals.NAMES`) into a wish, which `stop()` tells, and one that comes later still into an end.
 
     Signals are read by a thread, from the pipe that Python writes them to as they arrive. So they are answered at once,
     even while the main thread is deep inside a long computation.
@@ -64,7 +64,7 @@ class Stop:
                     continue
                 first = self._request.first(signum)
                 self._asked.set()
-                if first or self._request.insisted():
+                if first or self._request.insisted(signum):
                     with contextlib.suppress(Exception):  # whatever ails the view, the wish counts
                         (self._first if first else self._second)(signum)
                     if not first:

@@ -6,9 +6,8 @@ import contextlib
 import datetime
 import importlib.util
 import shutil
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,12 +16,14 @@ import typer
 from wmloop.cli.exits import guarded, say, say_next
 from wmloop.cli.options import RunsOption, at_home
 from wmloop.cli.outputs import output_folder
+from wmloop.cli.places import place_of, words_of_place
 from wmloop.commands import anywhere, quoted
 from wmloop.errors import RunLockedError, UsageError
 
 if TYPE_CHECKING:
     from wmloop.study.driver import Driver
     from wmloop.study.file import Study
+    from wmloop.study.place import Place
     from wmloop.study.task import Task
 
 _GRID_SECONDS, _LINE_SECONDS = 2.0, 60.0
@@ -45,16 +46,36 @@ def study(
         typer.Option(help="auto, rich: a table of all tasks, or as plain where stdout cannot show it; plain: one line now and"
                           " then; none: nothing."),
     ] = "auto",
+    on: Annotated[
+        Literal["local", "ray", "slurm"],
+        typer.Option(help="Where the runs are trained: here, on the Ray cluster at RAY_ADDRESS, or as jobs of Slurm."),
+    ] = "local",
+    cores: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Cores of each run; as many run at once as there are cores for. Without it one runs after"
+            " the other, on all of this machine's; 2 on ray and slurm.",
+        ),
+    ] = None,
+    gpus: Annotated[
+        int, typer.Option(metavar="N", min=0, help="GPUs of each run; as many run at once as there are. 0 leaves them to it.")
+    ] = 0,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slurm", metavar="OPTION=VALUE", help="An option of sbatch for the jobs, e.g. time=4:00:00 or partition=long;"
+            " repeatable. With --on slurm.",
+        ),
+    ] = None,
     runs: RunsOption = Path("runs"),
     task: Annotated[str | None, typer.Option("--task", hidden=True)] = None,
 ) -> None:  # fmt: skip
     """Compare ways to train: rows by seeds, within the same limits.
 
-    The runs are trained one after the other on this machine, each until all limits of the study are used up: real frames,
-    minutes of work, or both. Then its best agent within each limit is scored on fresh episodes, the same for all rows. Ctrl-C
-    saves and stops. The same command continues, also after a crash, and what is done is not done again. The runs are in a
-    folder named after the study, in that of the runs; `wmloop watch`, `report` and `log` take their paths. The page
-    docs/study.md describes the file.
+    Each run is trained until all limits of the study are used up: real frames, minutes of work, or both. Then its best agent
+    within each limit is scored on fresh episodes, the same for all rows. Ctrl-C saves and stops. The same command continues,
+    also after a crash, and what is done is not done again. The runs are in a folder named after the study, in that of the runs;
+    `wmloop watch`, `report` and `log` take their paths. The page docs/study.md describes the file, docs/cluster.md clusters.
     """
     from wmloop.store.layout import HEADER
     from wmloop.study.file import read_study
@@ -81,19 +102,20 @@ def study(
             return
         with _alone(folder):
             _try_rows(asked, [one for one in every if one.result() is None])
-            _drive(asked, every, to or folder, file, runs, progress)
+            place = place_of(on, cores, gpus, slurm or [], asked.name, file, runs)
+            words = words_of_place(on, cores, gpus, slurm or [])
+            again = anywhere("study", runs, str(file), *words, *([] if to is None else ["--to", str(to)]))
+            _drive(asked, every, place, to or folder, file, again, progress)
 
 
-def _drive(study: Study, every: list[Task], to: Path, file: Path, runs: Path, progress: str) -> None:
+def _drive(study: Study, every: list[Task], place: Place, to: Path, file: Path, again: str, progress: str) -> None:
     from wmloop.cli.stopping import Stop
     from wmloop.study.driver import Driver
 
-    call = [sys.executable, "-m", "wmloop", "study", str(file), "--runs", str(runs), "--task"]
-    driver = Driver(every, lambda one: [*call, one.name])
-    again = anywhere("study", runs, str(file), *([] if to == runs / study.name else ["--to", str(to)]))
+    driver = Driver(every, place)
 
     def stopping(signum: int) -> None:
-        say("saving the run under way, then stopping")
+        say("saving what is under way, then stopping")
 
     with Stop(stopping, lambda signum: driver.abandon()) as stop, _view(study, driver, progress) as (show, ended):
 
@@ -223,18 +245,18 @@ def _view(study: Study, driver: Driver, progress: str) -> Iterator[tuple[Any, An
             grid.close()
         return
 
-    last: Mapping[Any, str] = {}
+    last: dict[Task, str] = {}
+    again: dict[Task, float] = {}
 
     def line(one: Task) -> None:
-        nonlocal last, due
-        if progress != "none" and last.get(one) != told(one):
-            last = {one: told(one)}
-            print(f"{datetime.datetime.now():%H:%M:%S}  {one.name}  {last[one]}", flush=True)
-        due = time.monotonic() + _LINE_SECONDS
+        if progress != "none" and last.get(one) != (text := told(one)):
+            last[one] = text
+            print(f"{datetime.datetime.now():%H:%M:%S}  {one.name}  {text}", flush=True)
+        again[one] = time.monotonic() + _LINE_SECONDS
 
     def now_and_then() -> None:
-        under_way = next((one for one, state in driver.states.items() if state.status == "running"), None)
-        if under_way is not None and (under_way not in last or time.monotonic() >= due):
-            line(under_way)
+        for one, (status, _) in driver.states.items():
+            if status in ("queued", "running") and time.monotonic() >= again.get(one, 0.0):
+                line(one)
 
     yield now_and_then, line

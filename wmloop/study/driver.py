@@ -1,81 +1,96 @@
-"""Perform the tasks of a study one after the other, each in a process of its own, and tell how far they are."""
+"""Have the tasks of a study performed, as many at once as their place takes, and tell how far they are."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from wmloop.errors import StorageError
-from wmloop.study.task import LOG, Task
+from wmloop.study.place import LOST, Place, Work
+from wmloop.study.task import Task
 
 _LOOK_SECONDS = 0.2
+#: How often a task is begun again whose process was lost: a node that died, the last resort against a full memory.
+_AGAIN = 2
 
 
 class State(NamedTuple):
-    """Where a task is: `waiting`, `running`, `done`, `failed`; `code` is the exit code of one that failed."""
+    """Where a task is: `waiting`, `queued`, `running`, `done`, `failed`; `code` is the exit code of one that failed."""
 
     status: str
     code: int = 0
 
 
 class Driver:
-    """Perform tasks, one at a time. Each is a process, so that it has its own threads and settings, and dies alone."""
+    """Have tasks performed in their order. Each is a process, so that it has its own threads and settings, and dies alone."""
 
-    def __init__(self, tasks: Sequence[Task], command: Callable[[Task], list[str]]) -> None:
-        """Take the tasks and the command that performs one: it ends by itself where its standard input does."""
-        self.tasks, self._command = tasks, command
+    def __init__(self, tasks: Sequence[Task], place: Place) -> None:
+        """Take the tasks, and where they are performed."""
+        self.tasks, self._place = tasks, place
         self.states = {task: State("waiting" if task.result() is None else "done") for task in tasks}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._works: dict[Task, Work] = {}
+        self._lost = dict.fromkeys(tasks, 0)
 
     def run(self, should_stop: Callable[[], bool], show: Callable[[], None], ended: Callable[[Task], None]) -> None:
         """Do what is not done, until that is all, or somebody stops it; `show` is called now and then, `ended` after each.
 
-        A task that fails leaves the others to be done; but where a disk is full none is begun any more.
+        A task that fails leaves the others to be done; but where a disk is full none is begun any more. One whose process
+        was lost is begun again, twice at most.
         """
-        for task in self.tasks:
-            if self.states[task].status != "waiting" or should_stop():
-                continue
-            self.states = {**self.states, task: State("running")}
-            code = self._perform(task, should_stop, show)
-            status = "done" if task.result() is not None else "waiting" if should_stop() else "failed"
-            self.states[task] = State(status, code)
-            ended(task)
-            if code == StorageError.exit_code:
-                return
-
-    def _perform(self, task: Task, should_stop: Callable[[], bool], show: Callable[[], None]) -> int:
-        task.begin()
-        with (task.place / LOG).open("ab") as log:
-            # of a session of its own: Ctrl-C is this process's to pass on
-            process = subprocess.Popen(
-                self._command(task), stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT,
-                start_new_session=sys.platform != "win32",
-            )  # fmt: skip
-        self._process, asked = process, False
+        waiting = [task for task in self.tasks if self.states[task].status == "waiting"]
+        asked = False
         try:
-            while process.poll() is None:
-                show()
+            while self._works or waiting:
                 if should_stop() and not asked:
-                    asked = True
-                    process.terminate()
-                time.sleep(_LOOK_SECONDS)
-        finally:
-            if process.stdin is not None:
-                process.stdin.close()
-        return process.returncode
+                    asked, waiting = True, []
+                    for work in self._works.values():
+                        work.stop()
+                over = [task for task, work in self._works.items() if work.code() is not None]
+                for task in over:
+                    state = self._ended(task, should_stop)
+                    ended(task)
+                    if state == State("waiting") and not should_stop():
+                        waiting.insert(0, task)
+                    if state.code == StorageError.exit_code:
+                        waiting = []
+                if waiting and (free := self._place.free()) > 0:
+                    self._begin(waiting[:free])
+                    waiting = waiting[free:]
+                if self._works and not over:
+                    for task, work in self._works.items():
+                        self.states[task] = State("queued" if work.is_queued() else "running")
+                    show()
+                    time.sleep(_LOOK_SECONDS)
+        except BaseException:
+            for work in self._works.values():
+                work.stop()
+            raise
 
     def abandon(self) -> None:
-        """End the task under way at once: it saves nothing more."""
-        process = self._process
-        if process is not None and process.poll() is None:
-            with contextlib.suppress(OSError):
-                if hasattr(os, "killpg"):
-                    os.killpg(process.pid, signal.SIGKILL)
-                else:
-                    process.kill()
+        """End what is under way at once: it saves nothing more."""
+        for work in list(self._works.values()):
+            work.kill()
+
+    def _begin(self, tasks: Sequence[Task]) -> None:
+        for task in tasks:
+            task.begin()
+        for task, work in zip(tasks, self._place.begin(tasks), strict=True):
+            self._works[task] = work
+            self.states[task] = State("running")
+
+    def _ended(self, task: Task, should_stop: Callable[[], bool]) -> State:
+        """Return, and note, where a task is now whose process has ended."""
+        code = self._works.pop(task).code()
+        assert code is not None, "it has ended"
+        if task.result() is not None:
+            state = State("done", code)
+        elif should_stop():
+            state = State("waiting")
+        elif code == LOST and self._lost[task] < _AGAIN:
+            self._lost[task] += 1
+            state = State("waiting")
+        else:
+            state = State("failed", code)
+        self.states[task] = state
+        return state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from wmloop.study.file import Published, Row, Study
+from wmloop.study.file import Published, Row
 from wmloop.study.table import Line, Table
 
 _UNITS = {"frames": "real frames", "minutes": "minutes"}
@@ -21,7 +21,7 @@ def page(table: Table, command: str, pictures: Mapping[str, str], data: str) -> 
         f"# Study: {study.name}",
         study.about or f"{len(study.rows)} rows, {len(study.seeds)} seeds each.",
         _verdict(table),
-        _terms(study),
+        _terms(table),
     ]
     for limit, value in study.limits.items():
         parts += [f"## At {value:,g} {_UNITS[limit]}", _scores(table, limit), *_notes(table.lines(limit))]
@@ -51,12 +51,13 @@ def _verdict(table: Table) -> str:
     return f"{told}Interquartile mean at {value:,g} {_UNITS[limit]}: {ranked}."
 
 
-def _terms(study: Study) -> str:
+def _terms(table: Table) -> str:
     """Return what the columns mean."""
+    study = table.study
     told = [
         f"Seeds {', '.join(map(str, study.seeds))}. Frames are real ones collected to learn from; those of evaluations are told"
-        " beside them and count for no limit. Minutes are those of all stages, evaluations included, on one machine, one run"
-        " after the other. The agent of a row is the one that its run would have delivered at the limit: the best of the"
+        " beside them and count for no limit. Minutes are those of all stages, evaluations included"
+        f"{_cores(table.cores)}. The agent of a row is the one that its run would have delivered at the limit: the best of the"
         f" evaluations until then. It was scored once, on the same {study.episodes} fresh episodes for every row (`wmloop eval"
         f" --seed {study.episodes_seed}`), on which nothing was trained or chosen.",
         "Interquartile mean: the mean of the middle half of all scores. Both intervals are of it, by the bootstrap: *these"
@@ -66,6 +67,15 @@ def _terms(study: Study) -> str:
     if study.finished is not None:
         told.append(f"Finished: the part of the episodes with a score above {study.finished:g}.")
     return "\n\n".join(told)
+
+
+def _cores(counts: Sequence[int]) -> str:
+    """Return on how many cores a run was trained, as far as its runs tell."""
+    if not counts:
+        return ""
+    if len(counts) == 1:
+        return f", on {counts[0]} {'core' if counts[0] == 1 else 'cores'} a run"
+    return f", on {counts[0]} to {counts[-1]} cores a run: those of different runs cannot be compared"
 
 
 def _scores(table: Table, limit: str) -> str:

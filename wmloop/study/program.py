@@ -23,7 +23,7 @@ from wmloop.study.results import Result, read_lines
 from wmloop.study.task import LOG, Task
 
 _NOTE = "program.json"
-_PATIENCE_SECONDS = 15.0
+_PATIENCE_SECONDS, _SAME_SECONDS = 15.0, 0.3
 
 
 def words_of(task: Task, to: Path) -> list[str]:
@@ -82,6 +82,9 @@ def perform(task: Task, should_stop: Callable[[], bool]) -> Result:
     finally:
         _end(process)
     if process.returncode != 0:
+        time.sleep(_SAME_SECONDS)  # a scheduler signals every process of a job, and the program may end first
+        if should_stop():
+            raise Interrupted(f"the program of {task.name} was ended; the next time it begins again")
         raise EnvironmentFailedError(
             f"the program of {task.row.place} ended with exit code {process.returncode}; what it printed is in"
             f" {task.place / LOG}"

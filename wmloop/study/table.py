@@ -56,6 +56,12 @@ class Table:
         """Return how many tasks are done."""
         return sum(result is not None for result in self._results.values())
 
+    @property
+    def cores(self) -> list[int]:
+        """Return on how many cores its runs were made, in order, each number once; nothing where none tells."""
+        told = {result.made.get("cores") for result in self._results.values() if result is not None}
+        return sorted(count for count in told if isinstance(count, int))
+
     def result(self, row: Row, seed: int) -> Result | None:
         """Return what a row with a seed came to."""
         return self._results[row.name, seed]

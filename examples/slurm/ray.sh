@@ -1,0 +1,12 @@
+#!/bin/bash
+#SBATCH --job-name=wmloop --nodes=2 --ntasks-per-node=1 --exclusive --time=4:00:00 --output=%x-%j.log
+#SBATCH --requeue --open-mode=append --signal=TERM@120
+# One Ray cluster on all nodes of the job, and a command on the first of them: sbatch ray.sh wmloop study my.toml --on ray
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+address=$first:$((20000 + SLURM_JOB_ID % 10000))
+export RAY_USAGE_STATS_ENABLED=0
+srun ray symmetric-run --address "$address" --min-nodes "$SLURM_JOB_NUM_NODES" --include-dashboard=false \
+    --temp-dir "/tmp/ray-$SLURM_JOB_ID" -- env RAY_ADDRESS="$address" "$@"
+code=$?
+[ $code = 143 ] && scontrol requeue "$SLURM_JOB_ID"
+exit $code

@@ -1,0 +1,87 @@
+"""Where a study's runs are trained, as the options of its command say."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wmloop.errors import UsageError
+
+if TYPE_CHECKING:
+    from wmloop.study.place import Place
+    from wmloop.study.task import Task
+
+#: Cores of a run elsewhere, unless somebody says otherwise: preset laptop is made for two.
+_CORES = 2
+#: The folder of submitit's own files, in that of the study.
+_JOBS = "slurm"
+
+
+def place_of(on: str, cores: int | None, gpus: int, slurm: Sequence[str], name: str, file: Path, runs: Path) -> Place:
+    """Return where the tasks of the study `name` are performed.
+
+    Raises:
+        UsageError: what it needs is not installed or not there, or an option does not fit.
+    """
+    from wmloop.study.share import deal
+
+    options = dict(_split(text) for text in slurm)
+    if slurm and on != "slurm":
+        raise UsageError("--slurm has options of Slurm's jobs, and only --on slurm makes such")
+    call = [sys.executable, "-m", "wmloop", "study", str(file.absolute()), "--runs", str(runs.absolute()), "--task"]
+
+    def command(task: Task) -> list[str]:
+        return [*call, task.name]
+
+    if on == "local":
+        from wmloop import machine
+        from wmloop.study.process import ThisMachine
+
+        if cores is None and not gpus:
+            return ThisMachine(command)
+        there, visible = machine.cores(), _gpus() if gpus else []
+        each = cores or max(1, there // max(1, len(visible) // gpus))
+        shares = deal(machine.affinity(), there, each, visible, gpus)
+        if not shares:
+            raise UsageError(
+                f"a run cannot have {each} cores" + (f" and {gpus} GPUs" if gpus else "") + f": this machine has {there}"
+                + (f" and {len(visible)}" if gpus else "")
+            )  # fmt: skip
+        return ThisMachine(command, shares)
+    _require({"ray": "ray", "slurm": "submitit"}[on], on)
+    if on == "ray":
+        from wmloop.study.ray import Cluster
+
+        return Cluster(command, cores or _CORES, gpus)
+    from wmloop.study.slurm import Slurm
+
+    return Slurm(command, name, (runs / name / _JOBS).absolute(), cores or _CORES, gpus, options)
+
+
+def words_of_place(on: str, cores: int | None, gpus: int, slurm: Sequence[str]) -> list[str]:
+    """Return the options that say it, as they are written."""
+    words = [] if on == "local" else ["--on", on]
+    words += [] if cores is None else ["--cores", str(cores)]
+    words += ["--gpus", str(gpus)] if gpus else []
+    return [*words, *(word for text in slurm for word in ("--slurm", text))]
+
+
+def _gpus() -> list[str]:
+    from wmloop.device import visible_gpus
+
+    return visible_gpus()
+
+
+def _split(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign or not name.strip("- "):
+        raise UsageError(f"--slurm {text}: it takes OPTION=VALUE, an option of sbatch, for example time=4:00:00")
+    return name.strip("- "), value.strip()
+
+
+def _require(module: str, extra: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise UsageError(f"--on {extra} needs {module}: pip install 'wmloop[{extra}]'")

@@ -1,0 +1,206 @@
+"""Slurm as a place to perform tasks, by submitit: a job array, in which each task goes on after a time limit or preemption."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import submitit
+
+from wmloop.errors import StoreCorruptError, UsageError
+from wmloop.store import atomic
+from wmloop.store.files import read_regular
+from wmloop.store.jsontext import dump_json, parse_json
+from wmloop.study.place import LOST
+from wmloop.study.process import Process
+from wmloop.study.share import Share
+from wmloop.study.task import LOG, Task
+
+_JOB = "job.json"
+#: How often a job may reach its time limit; each time it is saved and queued again.
+_LIMITS = 1000
+#: How long a job that was asked to end waits for the scheduler to say what becomes of it, and how often one is looked at.
+_VERDICT_SECONDS, _LOOK_SECONDS = 300.0, 2.0
+#: The states of a job that goes on, as Slurm calls them.
+_GOES_ON = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED", "REQUEUE_HOLD", "PREEMPTED", "SUSPENDED"}
+
+
+class Performance:
+    """What a job does: perform a task in a process of its own, which saves when the scheduler asks for the machine.
+
+    Slurm announces a time limit by SIGUSR2 and a preemption by SIGTERM, to every process of a job. At SIGUSR2 submitit calls
+    `checkpoint` and queues the job again. At SIGTERM the task saves, and what comes next is Slurm's to say: it queues a
+    preempted job again, and ends one that was cancelled.
+    """
+
+    def __init__(self, folder: Path, share: Share) -> None:
+        """Take the folder in which tasks are performed, and what each has of its machine."""
+        self._folder, self._share = folder, share
+        self._process: Process | None = None
+
+    def __call__(self, command: Sequence[str], log: Path) -> int:
+        """Perform a task, and return the exit code of its process."""
+        self._process = Process(command, log, self._share, self._folder)
+        try:
+            code = self._process.wait()
+            if _asked_to_end(code):
+                time.sleep(_VERDICT_SECONDS)
+        finally:  # a KeyboardInterrupt is submitit's way to cancel a job of this machine
+            self._process.stop()
+        return code
+
+    def checkpoint(self, command: Sequence[str], log: Path) -> Any:
+        """Save, and return what goes on with the task; submitit calls this in a handler of signals."""
+        if self._process is not None:
+            self._process.stop()
+            self._process.join()
+        return submitit.helpers.DelayedSubmission(Performance(self._folder, self._share), command, log)
+
+
+def _asked_to_end(code: int) -> bool:
+    """Tell whether an exit code is that of a process which was asked to end, and saved, or had nothing yet to save."""
+    asked = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    return code in {128 + signum for signum in asked} | {-signum for signum in asked}
+
+
+class Job:
+    """A task as a job."""
+
+    def __init__(self, job: submitit.Job[int]) -> None:
+        self._job = job
+        self._code: int | None = None
+        self._due = 0.0
+
+    def code(self) -> int | None:
+        """Return the exit code of its process, or LOST where Slurm ended the job; None while it has not ended."""
+        if self._code is None and time.monotonic() >= self._due:
+            self._due = time.monotonic() + _LOOK_SECONDS
+            if self._job.done():
+                self._code = self._outcome()
+        return self._code
+
+    def _outcome(self) -> int:
+        if not self._job.paths.result_pickle.exists():
+            return LOST
+        try:
+            return int(self._job.result())
+        except Exception:  # submitit's word for whatever went wrong in the job, which is in its log
+            return 1
+
+    def is_queued(self) -> bool:
+        """Tell whether it is in Slurm's queue."""
+        return str(self._job.state).upper().startswith("PENDING")
+
+    def stop(self) -> None:
+        """Cancel it: Slurm asks it to end, and it saves."""
+        self._job.cancel(check=False)
+        self._job.watcher.register_job(self._job.job_id)  # so that its state is asked for soon
+
+    def kill(self) -> None:
+        """Leave it to Slurm, which was asked to cancel it before and waits no longer than its KillWait."""
+
+
+class Slurm:
+    """Performs tasks as jobs, all that there are at once; the scheduler has them wait.
+
+    Jobs outlive the process that submitted them: one that is told to go on with the study takes up those which are still there.
+    """
+
+    def __init__(
+        self, command: Callable[[Task], Sequence[str]], name: str, folder: Path, cores: int, gpus: int,
+        options: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        """Take the command that performs a task, what jobs are called, the folder for submitit's files, and options of sbatch.
+
+        `cluster=local` among these is submitit's own executor on this machine, to try things without Slurm.
+
+        Raises:
+            UsageError: there is no Slurm, or no time limit.
+        """
+        given = dict(options)
+        if local := given.get("cluster") == "local":
+            del given["cluster"]
+        if "time" not in given:
+            raise UsageError(
+                "--on slurm needs the time limit of a job, for example --slurm time=4:00:00. A run that takes longer is saved"
+                " and queued again"
+            )
+        limit = minutes(given.pop("time"))
+        self._command, self._work, self._folder = command, Performance(Path.cwd(), Share(cores)), folder
+        atomic.make_folder(folder)
+        try:
+            kind = submitit.LocalExecutor if local else submitit.SlurmExecutor
+            self._executor = kind(folder, max_num_timeout=_LIMITS)
+        except RuntimeError:
+            raise UsageError(
+                "there is no srun here: --on slurm works where jobs are submitted from, a login node. `--slurm cluster=local`"
+                " tries it on this machine alone, without Slurm"
+            ) from None
+        if local:
+            self._executor.update_parameters(timeout_min=limit, stderr_to_stdout=True)
+            return
+        # since Slurm 22.05 srun does not take the cores of its job for its own
+        self._executor.update_parameters(
+            job_name=name, time=limit, cpus_per_task=cores, gpus_per_node=gpus or None, stderr_to_stdout=True,
+            additional_parameters={"requeue": True} | given, srun_args=["--cpus-per-task", str(cores)],
+        )  # fmt: skip
+
+    def free(self) -> int:
+        """Return that the queue takes any number of tasks."""
+        return 2**31
+
+    def begin(self, tasks: Sequence[Task]) -> list[Job]:
+        """Submit tasks as an array of jobs, but for those whose jobs are still there.
+
+        Raises:
+            UsageError: sbatch refuses them.
+        """
+        jobs = {task: job for task in tasks if (job := self._left(task)) is not None}
+        new = [task for task in tasks if task not in jobs]
+        commands, logs = [self._command(task) for task in new], [(task.place / LOG).absolute() for task in new]
+        try:
+            submitted = self._executor.map_array(self._work, commands, logs) if new else []
+        except submitit.core.utils.FailedJobError as error:
+            said = " ".join(str(error).split())
+            raise UsageError(f"sbatch does not take the jobs: {said[:500]}") from None
+        for task, job in zip(new, submitted, strict=True):
+            atomic.write_file(task.place / _JOB, dump_json({"job": job.job_id}, _JOB))
+            jobs[task] = job
+        return [Job(jobs[task]) for task in tasks]
+
+    def _left(self, task: Task) -> submitit.Job[int] | None:
+        """Return the job that an earlier process submitted for a task, where it goes on."""
+        path = task.place / _JOB
+        if not path.exists() or not isinstance(self._executor, submitit.SlurmExecutor):
+            return None
+        with contextlib.suppress(StoreCorruptError, KeyError, TypeError):
+            job: submitit.Job[int] = submitit.SlurmJob(self._folder, str(parse_json(read_regular(path), path)["job"]))
+            state = job.watcher.get_state(job.job_id, mode="force").upper()
+            if state.split(" ")[0] in _GOES_ON and not job.paths.result_pickle.exists():
+                return job
+        return None
+
+
+def minutes(limit: str) -> int:
+    """Return a time limit in whole minutes, at least 1, of the forms that sbatch takes: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", limit)
+    if found is None:
+        raise UsageError(
+            f"--slurm time={limit}: it takes minutes, or hours:minutes:seconds, or days-hours, as sbatch does"
+        )
+    days, first, second, third = (int(part or 0) for part in found.groups())
+    if found[1] is not None or found[4] is not None:
+        hours, mins, seconds = first, second, third
+    else:
+        hours, mins, seconds = 0, first, second
+    return max(1, math.ceil(((days * 24 + hours) * 60 + mins) + seconds / 60))
