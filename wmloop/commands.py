@@ -12,6 +12,7 @@ from pathlib import Path
 
 from wmloop import torchrun
 
+
 _PACKAGE = Path(__file__).parent
 _TOGETHER = [(verb,) for verb in torchrun.TOGETHER]
 #: The run that comes with wmloop: its name means it wherever runs live, and no other run may have it.
@@ -37,7 +38,8 @@ def anywhere(verb: str, root: Path, *words: str) -> str:
 
 def wmloop(*words: str) -> str:
     """Return `wmloop words...`, quoted, with the program called in a way that works where the message is read."""
-    return quoted([*(torchrun.launcher() if words[:1] in _TOGETHER else []) or program(), *words])
+    called = torchrun.launching(program()) if words[:1] in _TOGETHER else program()
+    return quoted([*called, *words])
 
 
 def program() -> list[str]:

@@ -28,11 +28,14 @@ def place() -> Place | None:
     return Place(rank, size, local_rank, local_size) if size > 1 else None
 
 
-def launcher() -> list[str]:
-    """Return the words that begin as many ranks again as this process is one of; nothing where it is alone."""
+def launching(program: list[str]) -> list[str]:
+    """Return the words by which as many ranks run wmloop as this process is one of: `program`, where it is alone."""
     here = place()
     if here is None:
-        return []
-    nodes = here.size // here.local_size
+        return program
+    nodes, by_python = here.size // here.local_size, program[1:2] == ["-m"]
     told = ["--standalone"] if nodes == 1 else [f"--nnodes={nodes}"]
-    return ["torchrun", *told, f"--nproc-per-node={here.local_size}", "-m", "wmloop"]
+    return [
+        *([program[0], "-m", "torch.distributed.run"] if by_python else ["torchrun"]),
+        *told, f"--nproc-per-node={here.local_size}", "-m", "wmloop",
+    ]  # fmt: skip
