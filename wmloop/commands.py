@@ -12,7 +12,6 @@ from pathlib import Path
 
 from wmloop import torchrun
 
-
 _PACKAGE = Path(__file__).parent
 _TOGETHER = [(verb,) for verb in torchrun.TOGETHER]
 #: The run that comes with wmloop: its name means it wherever runs live, and no other run may have it.
