@@ -27,8 +27,8 @@ from wmloop.store import Store
 pytestmark = pytest.mark.distributed
 ROOT = Path(__file__).parent.parent
 STAGES = ("vision", "memory", "controller")
-#: So long may a command of these tests take on a busy machine; none is meant to take a tenth of it.
-LIMIT = 300
+#: So long may a command of these tests take on a machine that is busy with other work.
+LIMIT = 900
 
 
 class Torchrun:
@@ -84,9 +84,9 @@ class Torchrun:
 @pytest.fixture(scope="module")
 def settings_file(tmp_path_factory):
     layer = tiny_config() | {"budget": {"iterations": 1}, "seed": 7, "threads": 1}
-    layer["vision"] = layer["vision"] | {"initial_images": 1600}
-    layer["memory"] = layer["memory"] | {"initial_steps": 200}
-    layer["controller"] = layer["controller"] | {"initial_updates": 60}
+    layer["vision"] = layer["vision"] | {"initial_images": 480}
+    layer["memory"] = layer["memory"] | {"initial_steps": 100}
+    layer["controller"] = layer["controller"] | {"initial_updates": 30}
     path = tmp_path_factory.mktemp("settings") / "tiny.toml"
     path.write_text(to_toml(build_config("smoke", layer)))
     return path

@@ -32,11 +32,11 @@ class Stage:
     stages of this iteration and `carries` stages of the one before (warm start). `carries_accepted` names stages of
     the newest accepted iteration: one whose mean score falls short of the best by at most 3 standard errors of the
     difference, or 1% of the best, whichever is more. In a run's first iteration nothing is carried. A stage that is done
-    `once` is performed in iteration 0 alone; later iterations read what it wrote there. One that is `data_parallel` is
-    performed by all ranks that torchrun began, up to the end of its training (training.fit): its function shares each batch
-    by `ctx.ranks`; any other is performed by the first rank. `about` says in a few words what it
+    `once` is performed in iteration 0 alone; later iterations read what it wrote there. `about` says in a few words what it
     does, `unit` is what its progress counts, `headline` the metrics that tell most, best first, `images` the kinds of
     pictures it shows, `agent_files` the files of its versions that an agent acts with, and `metrics` what its figures mean.
+    A stage that is `data_parallel` is performed by all ranks that torchrun began, up to the end of its training
+    (training.fit), and its function shares each batch by `ctx.ranks`; any other is performed by the first rank.
     """
 
     name: str
@@ -45,13 +45,13 @@ class Stage:
     carries: tuple[str, ...] = ()
     carries_accepted: tuple[str, ...] = ()
     once: bool = False
-    data_parallel: bool = False
     about: str = ""
     unit: str = "steps"
     headline: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     agent_files: tuple[str, ...] = ()
     metrics: tuple[Metric, ...] = ()
+    data_parallel: bool = False
 
     @property
     def run(self) -> StageFunction:
