@@ -78,6 +78,9 @@ class Torchrun:
         code = self._process.wait()
         self._timer.cancel()
         self._listener.join()
+        for stream in (self._process.stdout, self._process.stderr):
+            assert stream is not None
+            stream.close()
         return code, "".join(self._said)
 
 
