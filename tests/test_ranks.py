@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 
 from tests.commands import wmloop
 from tests.test_ends import CONFIG, LATENT, episodes, experience
+from tests.test_loop import configure
 from tests.threaded_ranks import together
 from wmloop import device, machine, torchrun
 from wmloop.cli import together as command_line
 from wmloop.commands import command
 from wmloop.config import ControllerConfig
+from wmloop.config.text import to_toml
 from wmloop.dreams import Noise
-from wmloop.errors import DivergedError, UsageError
+from wmloop.errors import DivergedError, Interrupted, UsageError
 from wmloop.learn import ppo
 from wmloop.learn.batch import Batch
 from wmloop.learn.optim import adam, clipped_step
@@ -27,9 +29,13 @@ from wmloop.models.controller import GaussianActor, PlainCritic
 from wmloop.models.memory import Memory
 from wmloop.models.vision import RewardPredictor, Vision, reward_prediction_loss, vae_loss
 from wmloop.models.vision_memory import VisionMemory
+from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.ranks import ALONE, joined
+from wmloop.store import Store
+from wmloop.training.context import StageContext
 from wmloop.training.dream_ppo import DreamPPO
 from wmloop.training.experience import draw, filter_states
+from wmloop.training.fit import fit
 
 SIZES = pytest.mark.parametrize("size", [2, 3, 4])
 ENVIRONMENT = {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
@@ -183,6 +189,42 @@ def test_a_part_that_is_not_finite_stops_the_step_of_every_rank():
         return net.weight.item() == before
 
     assert together(3, step) == [True] * 3
+
+
+@pytest.mark.parametrize("stops_at", [None, 4])
+def test_ranks_go_back_and_stop_at_the_same_step_and_only_the_first_writes(stops_at, tmp_path):
+    config = configure("store.snapshot_seconds=0")
+    store, net = Store.create(tmp_path, "run", to_toml(config), {}), torch.nn.Linear(1, 1)
+
+    def learn(ranks):
+        own, seen = copy.deepcopy(net), []
+        draft = store.draft(0, "memory") if ranks.first else None  # whoever has none must not want one
+        ctx = StageContext(
+            config, WORLD_MODEL, 0, "memory", "steps", torch.device("cpu"), list, list, draft, lambda event: None,
+            lambda: stops_at is not None and len(seen) > stops_at, ranks,
+        )  # fmt: skip
+        optimizer = adam([*own.parameters()], 0.1)
+
+        def step(i):
+            seen.append(i)
+            spoilt = math.nan if seen.count(3) == 1 and i == 3 and ranks.rank == 1 else 1.0
+            clipped_step(own(torch.ones(1)).sum() * spoilt, optimizer, ranks=ranks)
+            return {"loss": 1.0}
+
+        try:
+            fit(ctx, {"net": own}, optimizer, 6, lambda i: 0.1, step)
+            ended = "here"
+        except Interrupted as stopped:
+            ended = str(stopped)
+        return seen, own.weight.item(), ended
+
+    with store.lock():
+        first, *others = together(3, learn)
+    steps = [0, 1, 2, 3, 3, 4, 5]  # back to the snapshot before the spoilt one
+    assert first[0] == (steps if stops_at is None else steps[: stops_at + 1])
+    assert [other[:2] for other in others] == [first[:2]] * 2
+    assert first[2] == ("here" if stops_at is None else "memory of iteration 0 stopped at 4")
+    assert all("the first rank" in other[2] for other in others)
 
 
 def test_what_the_first_rank_says_holds_for_all():

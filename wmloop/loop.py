@@ -117,7 +117,9 @@ def _perform(
     made_with = {"wmloop": __version__, "torch": torch.__version__, **envs.versions()}
 
     def attempt() -> Version:
-        ranks.announce({"run": str(store.path), "config": to_toml(config), "iteration": iteration, "stage": stage.name})
+        if ranks.size > 1:
+            told = {"run": str(store.path), "config": to_toml(config), "iteration": iteration, "stage": stage.name}
+            ranks.announce(told)
         metrics = run(context, **needs, **carries)
         _require_figures(history.pipeline, stage, metrics)
         return draft.commit([*needs.values(), *carries.values()], metrics, draft.seconds, made_with)
