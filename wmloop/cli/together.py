@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 
 import typer
 
-from wmloop.cli.exits import guarded, say
+from wmloop.cli.exits import guarded
 from wmloop.cli.stopping import Stop
+from wmloop.commands import wmloop
+from wmloop.errors import RankLostError, UsageError, WmloopError
 from wmloop.torchrun import TOGETHER, Place
 
 
@@ -18,28 +21,39 @@ def together(place: Place, command_line: Callable[[], None]) -> None:
     Raises:
         SystemExit: always.
     """
-    if sys.argv[1:2] not in ([verb] for verb in TOGETHER):
-        if place.rank == 0:
-            say(
-                f"error: torchrun begins several processes, and only {', '.join(TOGETHER)} share their work: run `wmloop"
-                f" {' '.join(sys.argv[1:2])}` without it"
-            )
-        raise SystemExit(2)
     try:
-        command_line() if place.rank == 0 else _follow()
+        _require_shared(place)
+        _lead(command_line) if place.rank == 0 else _follow()
     except typer.Exit as end:
         raise SystemExit(end.exit_code) from None
-    finally:
-        if place.rank == 0:
-            from wmloop.ranks import joined
 
+
+def _lead(command_line: Callable[[], None]) -> None:
+    try:
+        command_line()
+    finally:
+        from wmloop.ranks import joined
+
+        with contextlib.suppress(RankLostError):  # those who cannot be told find out
             joined().dismiss()
+
+
+@guarded
+def _require_shared(place: Place) -> None:
+    """Refuse commands that are for one process; the first rank says so."""
+    if sys.argv[1:2] in ([verb] for verb in TOGETHER):
+        return
+    if place.rank:
+        raise typer.Exit(UsageError.exit_code)
+    raise UsageError(
+        f"torchrun begins several processes, and only {', '.join(TOGETHER)} share their work: run"
+        f" `{wmloop(*sys.argv[1:2])}` without it"
+    )
 
 
 @guarded
 def _follow() -> None:
     """Follow the first rank; raises typer.Exit with 130, 143 or 129 if a signal ends this one."""
-    from wmloop.errors import WmloopError
     from wmloop.follower import follow
     from wmloop.ranks import Group, joined
 
