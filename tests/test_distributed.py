@@ -67,9 +67,9 @@ class Torchrun:
         every = psutil.Process(self._process.pid).children(recursive=True)
         return next(p for p in every if p.environ().get("RANK") == str(rank) and "wmloop" in p.cmdline())
 
-    def stop(self) -> None:
-        """Send SIGTERM to torchrun, which passes it on."""
-        self._process.terminate()
+    def stop(self, signum: int) -> None:
+        """Send a signal to torchrun, which passes it on."""
+        self._process.send_signal(signum)
 
     def ended(self) -> tuple[int, str]:
         """Wait for the end; return the exit status and all that was said on stderr."""
@@ -120,10 +120,10 @@ def test_two_runs_of_two_ranks_on_one_machine_do_not_meet_and_are_the_same_bit_f
 
 def test_a_run_that_is_interrupted_in_each_stage_is_bit_for_bit_the_one_that_is_not(settings_file, whole, tmp_path):
     begin = ("start", "run", "--config", settings_file)
-    for stage in STAGES:
+    for stage, signum in zip(STAGES, (signal.SIGTERM, signal.SIGINT, signal.SIGTERM), strict=True):
         run = Torchrun(*begin, "--runs", tmp_path)
         run.until(stage)
-        run.stop()
+        run.stop(signum)
         code, said = run.ended()
         assert code != 0
         assert "what was done is saved" in said

@@ -41,7 +41,7 @@ ROOMS = {
     "episodes": "machine spaces",
     "errors": "",
     "events": "legacy",
-    "follower": "config device errors history loop opening ranks store training",
+    "follower": "config device errors history loop opening pipelines ranks store training",
     "graphs": "",
     "history": "pipelines ranking store",
     "learn": "errors ranks",

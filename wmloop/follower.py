@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any, NoReturn, cast
 from wmloop.config.legacy import stored
 from wmloop.config.text import from_toml
 from wmloop.device import set_up
-from wmloop.errors import DivergedError, DraftUnusableError, Interrupted, RankLostError, StorageError
+from wmloop.errors import DivergedError, DraftUnusableError, Interrupted, RankLostError, StorageError, UsageError
 from wmloop.history import History
 from wmloop.loop import inputs
 from wmloop.opening import pipeline_of
+from wmloop.pipelines import Pipeline
 from wmloop.ranks import Group
 from wmloop.store import Draft, Store
 from wmloop.training.context import StageContext
@@ -49,9 +51,9 @@ class _NoDraft:
 
 def _perform(ranks: Group, work: Mapping[str, Any]) -> None:
     config = stored(from_toml(work["config"], work["run"]))
-    store, pipeline = Store.open(Path(work["run"])), pipeline_of(config)
+    pipeline = pipeline_of(config)
     iteration, stage = work["iteration"], pipeline.row(work["stage"])
-    history = _as_announced(store, pipeline, (iteration, pipeline.names.index(stage.name)), ranks)
+    history = _as_announced(Path(work["run"]), pipeline, (iteration, pipeline.names.index(stage.name)), ranks)
     device = set_up(config.device, config.threads, config.precision)
     ranks.prepare(device)
     context = StageContext(
@@ -62,18 +64,21 @@ def _perform(ranks: Group, work: Mapping[str, Any]) -> None:
     stage.run(context, **needs, **carries)
 
 
-def _as_announced(store: Store, pipeline: Any, position: tuple[int, int], ranks: Group) -> History:
-    """Return what the run has done, once that is all that the first rank has done.
+def _as_announced(run: Path, pipeline: Pipeline, position: tuple[int, int], ranks: Group) -> History:
+    """Return what a run has done, once that is all that the first rank has done.
 
     Raises:
         StorageError: this node does not come to see it.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while (history := History(store, pipeline)).next_position() != position:
+    while True:
+        with contextlib.suppress(UsageError):  # there is no such run yet
+            history = History(Store.open(run), pipeline)
+            if history.next_position() == position:
+                return history
         if time.monotonic() > deadline:
             raise StorageError(
-                f"rank {ranks.rank} does not find in {store.path} what the first rank has written there: all ranks need one"
-                " folder of runs, which a file system that the nodes share can give them"
+                f"rank {ranks.rank} does not find in {run} what the first rank has written there: all ranks need one folder of"
+                " runs, which a file system that the nodes share can give them"
             )
         time.sleep(0.5)
-    return history
