@@ -34,11 +34,11 @@ LIMIT = 900
 class Torchrun:
     """A command of wmloop that torchrun runs in two processes; it reads the events that the first reports."""
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(self, *arguments: object, restarts: int = 0) -> None:
         own = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "WMLOOP_RUNS")}
-        many = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "wmloop"]
+        many = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", f"--max-restarts={restarts}"]
         self._process = subprocess.Popen(
-            [sys.executable, *many, *map(str, arguments), "--progress", "json"],
+            [sys.executable, *many, "-m", "wmloop", *map(str, arguments), "--progress", "json"],
             cwd=ROOT, env=own | {"PYTHONPATH": str(ROOT)}, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
@@ -151,6 +151,17 @@ def test_a_rank_that_is_killed_ends_all_in_words_and_nothing_that_was_saved_is_l
     assert code != 0
     assert "error: rank 1 of 2 has lost another rank" in said
     finished(tmp_path, whole)
+
+
+def test_torchrun_begins_the_ranks_again_where_it_is_asked_to(settings_file, whole, tmp_path):
+    begin = ("start", "run", "--or-resume", "--config", settings_file, "--runs", tmp_path)
+    run = Torchrun(*begin, restarts=1)
+    run.until("memory")
+    run.rank(1).kill()
+    code, said = run.ended()
+    assert "has lost another rank" in said
+    assert code == 0, said
+    assert hashes(Store.open(tmp_path / "run")) == hashes(whole[0])
 
 
 @pytest.fixture(scope="module")

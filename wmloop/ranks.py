@@ -98,6 +98,7 @@ class Group(Ranks):
 
     def __init__(self, place: torchrun.Place) -> None:
         from torch import distributed
+        from torch.distributed.distributed_c10d import PrefixStore
         from torch.distributed.rendezvous import rendezvous
 
         self.rank, self.size = place.rank, place.size
@@ -106,7 +107,9 @@ class Group(Ranks):
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         self._told, self._connected = 0, False
         with self._lost("torchrun"):
-            self._words, *_ = next(rendezvous("env://"))
+            words, *_ = next(rendezvous("env://"))
+        # torchrun may keep its store when it begins all anew (--max-restarts): what was said before is not meant for these.
+        self._words = PrefixStore(f"wmloop-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", words)
 
     def sum(self, tensors: Sequence[Tensor]) -> None:
         """Put the sums over all ranks into `tensors`."""
@@ -171,7 +174,7 @@ class Group(Ranks):
 
     @property
     def _key(self) -> str:
-        return f"wmloop-work-{self._told}"
+        return f"work-{self._told}"
 
     def _tell(self, text: str) -> None:
         with self._lost("torchrun"):
