@@ -23,13 +23,13 @@ ROOMS = {
     "bundle": "__init__ commands config entries errors history legacy models opening pipelines serving spaces store",
     "calibration": "agents config dreams envs episodes models seeding",
     "cli": (
-        "__init__ bundle calibration commands config device display doctor envs errors events history legacy loop "
-        "machine opening pipelines player ranking report retention scoring seeding serving signals starting store streams "
-        "study tracking training view"
+        "__init__ bundle calibration commands config device display doctor envs errors events follower history legacy "
+        "loop machine opening pipelines player ranking ranks report retention scoring seeding serving signals "
+        "starting store streams study torchrun tracking training view"
     ),
-    "commands": "",
+    "commands": "torchrun",
     "config": "commands entries errors legacy pipelines",
-    "device": "envs errors machine models",
+    "device": "envs errors machine models torchrun",
     "display": "errors",
     "doctor": "__init__ commands config device envs errors machine scratch store view",
     "dream_env": (
@@ -41,17 +41,19 @@ ROOMS = {
     "episodes": "machine spaces",
     "errors": "",
     "events": "legacy",
+    "follower": "config device errors history loop opening pipelines ranks store training",
     "graphs": "",
     "history": "pipelines ranking store",
-    "learn": "errors",
+    "learn": "errors ranks",
     "legacy": "",
-    "loop": "__init__ config device envs errors events history pipelines ranking retention store training",
+    "loop": "__init__ config device envs errors events history pipelines ranking ranks retention store training",
     "machine": "",
     "models": "config errors learn spaces",
     "opening": "commands config errors history pipelines store",
     "pipelines": "entries errors",
     "player": "agents display dreams envs errors models seeding spaces",
     "ranking": "",
+    "ranks": "errors torchrun",
     "registration": "",
     "report": (
         "__init__ agents calibration config dreams envs episodes events history models pipelines ranking seeding serving "
@@ -69,10 +71,11 @@ ROOMS = {
     "store": "__init__ commands errors legacy",
     "streams": "",
     "study": "config errors events history machine opening ranking report seeding store",
+    "torchrun": "",
     "tracking": "errors events store",
     "training": (
         "agents calibration commands config dreams envs episodes errors events graphs learn legacy models pipelines "
-        "seeding spaces store"
+        "ranks seeding spaces store"
     ),
     "view": "display events pipelines ranking streams",
 }
@@ -92,7 +95,7 @@ DOORS = {
     "submitit": {"study/slurm.py"},
     "torch": {
         "agents", "api", "bundle", "calibration", "cli/play.py", "device", "doctor", "dream_env", "dreams", "graphs", "learn",
-        "loop", "models", "player", "report", "scoring", "serving", "stages", "tracking", "training",
+        "loop", "models", "player", "ranks", "report", "scoring", "serving", "stages", "tracking", "training",
     },
 }  # fmt: skip
 #: Rooms that open files; all others are handed what is in them.

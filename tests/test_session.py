@@ -25,7 +25,7 @@ def _alone(monkeypatch):
 
 
 def test_what_a_disk_does_not_promise_is_told_once_by_the_view_and_the_log(tmp_path, monkeypatch):
-    def loop(store, config, pipeline, device, report, stop, used_up):
+    def loop(store, config, pipeline, device, report, stop, used_up, ranks):
         for number in range(3):
             notes.note(str(tmp_path), f"names are not safe here ({number})")
             report(RunStarted(store.name, number, 1, 900.0, "cpu", resumed=True))

@@ -10,7 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from wmloop import torchrun
+
 _PACKAGE = Path(__file__).parent
+_TOGETHER = [(verb,) for verb in torchrun.TOGETHER]
 #: The run that comes with wmloop: its name means it wherever runs live, and no other run may have it.
 DEMO = _PACKAGE / "demo"
 
@@ -34,7 +37,8 @@ def anywhere(verb: str, root: Path, *words: str) -> str:
 
 def wmloop(*words: str) -> str:
     """Return `wmloop words...`, quoted, with the program called in a way that works where the message is read."""
-    return quoted([*program(), *words])
+    called = torchrun.launching(program()) if words[:1] in _TOGETHER else program()
+    return quoted([*called, *words])
 
 
 def program() -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wmloop import machine
+from wmloop import machine, torchrun
 from wmloop.envs import versions
 from wmloop.errors import UsageError
 from wmloop.models.mixed import rounding_fault
@@ -58,10 +58,15 @@ def visible_gpus() -> list[str]:
 
 
 def resolve_threads(threads: int) -> int:
-    """Return how many CPU threads to learn with: `threads`, or for 0 OMP_NUM_THREADS, or one per core it has."""
+    """Return how many CPU threads to learn with: `threads`, or for 0 OMP_NUM_THREADS, or one per core it has.
+
+    Where torchrun began several ranks here they share the cores: it sets OMP_NUM_THREADS to 1 where nobody has set it.
+    """
     if threads:
         return threads
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    wanted, place = os.environ.get("OMP_NUM_THREADS", ""), torchrun.place()
+    if place is not None and wanted in ("", "1"):
+        return max(1, machine.cores() // place.local_size)
     return int(wanted) if wanted.isdecimal() and int(wanted) else machine.cores()
 
 
@@ -189,6 +194,8 @@ def machine_facts() -> dict[str, Any]:
         facts["versions"][name] = importlib.metadata.version(name)
     if torch.cuda.is_available():
         facts["gpu"] = torch.cuda.get_device_name()
+    if (place := torchrun.place()) is not None:
+        facts["ranks"] = place.size
     if revision := _revision():
         facts["git"] = revision
     return facts
@@ -205,7 +212,7 @@ def instructions() -> str:
 #: What of a machine decides how sums are made and rounded, and what decides episodes; and what it means where they differ.
 _MEANINGS = (
     (
-        ("processor", "instructions", "GPU", "torch", "numpy"),
+        ("processor", "instructions", "GPU", "torch", "numpy", "ranks"),
         "from here on its numbers are not bit for bit what they would have been",
     ),
     (
@@ -238,6 +245,7 @@ def _decisive(facts: Mapping[str, Any]) -> dict[str, str]:
     found = {
         "processor": facts.get("cpu"), "instructions": facts.get("instructions"), "GPU": facts.get("gpu"),
         "torch": there.get("torch"), "numpy": there.get("numpy"), "gymnasium": there.get("gymnasium"),
+        "ranks": facts.get("ranks", 1),
         "Box2D": there.get("box2d") or there.get("box2d-py"),
         "drawing": next((f"{name} {there[name]}" for name in ("pygame-ce", "pygame") if name in there), None),
     }  # fmt: skip

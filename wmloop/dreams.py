@@ -40,6 +40,10 @@ class Noise(NamedTuple):
             torch.randn(*shape, actions, generator=generator, device=device),
         )
 
+    def at(self, rows: slice) -> Noise:
+        """Return the noise of some of the dreams."""
+        return Noise(*(part[:, rows] for part in self))
+
     def repeated(self, times: int) -> Noise:
         """Return the noise of so many groups of dreams, in each of which chance falls alike."""
         return Noise(*(part.repeat(1, times, 1) for part in self))

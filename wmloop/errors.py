@@ -54,6 +54,12 @@ class EnvironmentFailedError(WmloopError):
     exit_code = 4
 
 
+class RankLostError(WmloopError):
+    """Report that another process of the same training, which torchrun began, has ended or cannot be reached."""
+
+    exit_code = 69
+
+
 class Interrupted(WmloopError):  # noqa: N818 - it is no fault: work stopped at a safe point because it was asked to
     """Unwind a stage after its snapshot was written because `should_stop` said so."""
 

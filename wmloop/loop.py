@@ -10,11 +10,13 @@ import torch
 
 from wmloop import __version__, envs, ranking
 from wmloop.config import RunConfig
+from wmloop.config.text import to_toml
 from wmloop.device import release_memory
 from wmloop.errors import DraftUnusableError, Interrupted, UsageError, WmloopError
 from wmloop.events import Message, Reporter, RunFinished, RunStarted, VersionCommitted
 from wmloop.history import History
 from wmloop.pipelines import Pipeline, Stage
+from wmloop.ranks import ALONE, Ranks
 from wmloop.retention import Retention, prune
 from wmloop.store import Store, Version
 from wmloop.training.context import StageContext
@@ -22,13 +24,14 @@ from wmloop.training.context import StageContext
 
 def run(
     store: Store, config: RunConfig, pipeline: Pipeline, device: torch.device, report: Reporter,
-    should_stop: Callable[[], bool], used_up: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool], used_up: Callable[[], bool] = lambda: False, ranks: Ranks = ALONE,
 ) -> str:  # fmt: skip
     """Do what is missing until the goal is confirmed, the budget is spent or somebody stops it; return the reason.
 
     `start` and `resume` are both this function. The budget's hours count the time of all committed versions, of what
-    was interrupted, and of the current process. `used_up` tells whether the limits of a study are reached. The reason is
-    `goal`, `iterations`, `hours`, `limits` or `interrupted`; after the last, resume goes on.
+    was interrupted, and of the current process. `used_up` tells whether the limits of a study are reached. The other `ranks`
+    perform with this one, the first, what they may (see follower). The reason is `goal`, `iterations`, `hours`, `limits` or
+    `interrupted`; after the last, resume goes on.
     """
     begun = time.monotonic()
     history = History(store, pipeline)
@@ -55,7 +58,7 @@ def run(
         else:
             try:
                 version = _perform(store, history, config, device, pipeline.stages[place], iteration, report,
-                                   lambda: should_stop() or out_of_time() or used_up())  # fmt: skip
+                                   lambda: should_stop() or out_of_time() or used_up(), ranks)  # fmt: skip
                 history.add(version)
                 release_memory()
                 if place == len(pipeline.stages) - 1:
@@ -82,10 +85,9 @@ def _make_room(store: Store, history: History, config: RunConfig) -> None:
         prune(store, history, Retention(keep.keep_last, keep.keep_best, keep.keep_every), config.replay)
 
 
-def _perform(
-    store: Store, history: History, config: RunConfig, device: torch.device, stage: Stage, iteration: int,
-    report: Reporter, should_stop: Callable[[], bool],
-) -> Version:  # fmt: skip
+def inputs(history: History, stage: Stage, iteration: int) -> tuple[dict[str, Version], dict[str, Version]]:
+    """Return the versions that a stage of an iteration reads, by stage: those of this iteration, and those it goes on from."""
+
     def known(name: str, at: int) -> Version:
         version = history.version(at, name)
         assert version is not None, f"{name} of iteration {at} comes earlier in the table"
@@ -97,15 +99,27 @@ def _perform(
         carries = {name: known(name, iteration - 1) for name in stage.carries}
         accepted = history.newest_accepted(iteration)
         carries |= {name: known(name, accepted) for name in stage.carries_accepted}
+    return needs, carries
+
+
+def _perform(
+    store: Store, history: History, config: RunConfig, device: torch.device, stage: Stage, iteration: int,
+    report: Reporter, should_stop: Callable[[], bool], ranks: Ranks,
+) -> Version:  # fmt: skip
+    needs, carries = inputs(history, stage, iteration)
     draft = store.draft(iteration, stage.name)
+    ranks = ranks if stage.data_parallel else ALONE
     context = StageContext(
         config, history.pipeline, iteration, stage.name, stage.unit, device, lambda: history.collected(iteration + 1),
-        lambda: history.scored(iteration + 1), draft, report, should_stop,
+        lambda: history.scored(iteration + 1), draft, report, should_stop, ranks,
     )  # fmt: skip
     run = stage.run
     made_with = {"wmloop": __version__, "torch": torch.__version__, **envs.versions()}
 
     def attempt() -> Version:
+        if ranks.size > 1:
+            told = {"run": str(store.path), "config": to_toml(config), "iteration": iteration, "stage": stage.name}
+            ranks.announce(told)
         metrics = run(context, **needs, **carries)
         _require_figures(history.pipeline, stage, metrics)
         return draft.commit([*needs.values(), *carries.values()], metrics, draft.seconds, made_with)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wmloop import __version__
+from wmloop import __version__, torchrun
 from wmloop.cli.doctor import doctor
 from wmloop.cli.exchange import export, import_
 from wmloop.cli.exits import explain
@@ -119,6 +119,12 @@ def main() -> None:
         with contextlib.suppress(AttributeError, io.UnsupportedOperation):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # an old locale cannot say everything
     try:
-        app()
+        place = torchrun.place()
+        if place is None:
+            app()
+        else:
+            from wmloop.cli.together import together
+
+            together(place, app)
     except OSError as error:  # help that cannot be printed: commands answer for themselves
         raise SystemExit(explain(error)) from None

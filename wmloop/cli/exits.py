@@ -30,6 +30,7 @@ EXIT_CODES = {
     4: "the environment, or the program of a study's row, failed while a command was running it",
     DOCTOR_FOUND: "`wmloop doctor` found something that makes runs fail",
     65: "a stored file is damaged",
+    69: "another rank, which torchrun began, ended or cannot be reached",
     OUT_OF_MEMORY: "there is not enough memory",
     74: "a file cannot be read or written: disk full, read-only, no permission, too many open files",
     75: "another process is writing the run, or is at work on the study",

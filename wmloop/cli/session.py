@@ -20,7 +20,7 @@ from wmloop.cli.stopping import Stop
 from wmloop.commands import command, quoted
 from wmloop.config import RunConfig, settings, with_settings
 from wmloop.config.text import toml_value
-from wmloop.errors import EnvironmentFailedError, StorageError, WmloopError
+from wmloop.errors import EnvironmentFailedError, RankLostError, StorageError, WmloopError
 from wmloop.events import Event, Message, Output, Picture, Reporter, Resources, StageStarted, Track, VersionCommitted
 from wmloop.history import History
 from wmloop.opening import history_of, pipeline_of, stored_config
@@ -72,11 +72,18 @@ class Session:
         """
         from wmloop import loop
         from wmloop.device import set_up
+        from wmloop.ranks import joined
 
-        device = set_up(self._config.device, self._config.threads, self._config.precision)
+        device, ranks = set_up(self._config.device, self._config.threads, self._config.precision), joined()
+        ranks.prepare(device)
         state = ViewState(self._pipeline)
         self._store.journal.append(timed_record("SessionStarted", changed=changed(self._stored, self._config)))
-        for told in self._notes:
+        notes = [*self._notes]
+        if ranks.size > 1:
+            notes.append(
+                Message(f"{ranks.size} ranks train together, which torchrun began; this one collects and scores")
+            )
+        for told in notes:
             say(f"note: {told.text}")
             self._store.journal.append(stamped(told))
         for line in self._printed:
@@ -89,13 +96,17 @@ class Session:
             stop = stack.enter_context(Stop(self._stopping, self._leaving))
             try:
                 reason = loop.run(self._store, self._config, self._pipeline, device, self._report, stop,
-                                  self._used_up or (lambda: False))  # fmt: skip
+                                  self._used_up or (lambda: False), ranks)  # fmt: skip
             except EnvironmentFailedError as error:
                 if not stop.within(0.3):  # a SIGTERM to every process ends the workers too, and maybe first
                     error.add_note(f"nothing that was saved is lost: `{self._again}` continues from there")
                     name_log(error, self._store)
                     raise
                 reason = "interrupted"
+            except RankLostError as error:
+                stop.expect(signal.SIGTERM)  # torchrun ends all
+                error.add_note(f"nothing that was saved is lost: `{self._again}` continues from there")
+                raise
             except WmloopError:
                 raise
             except Exception as error:

@@ -39,6 +39,10 @@ class Stop:
         """Tell whether the run is to stop, if need be after waiting for a signal that is under way."""
         return self._asked.wait(seconds)
 
+    def expect(self, signum: int) -> None:
+        """Take a signal that is about to come for part of a request: there is something to say before the end."""
+        self._request.first(signum)
+
     def __enter__(self) -> Stop:
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from wmloop.learn.batch import Batch
 from wmloop.learn.optim import clipped_step
 from wmloop.learn.policy import Policy
+from wmloop.ranks import ALONE, Ranks
 
 #: A step that is reached with less probability teaches nothing.
 _HARDLY = 1e-3
@@ -65,9 +66,12 @@ def clipped_loss(logprob: Tensor, old_logprob: Tensor, advantages: Tensor, clip_
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip_coef, 1 + clip_coef) * advantages)
 
 
-def mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Return the mean of `values` (B,), each counted `weight` (B,) times."""
-    return (values * weight).sum() / weight.sum()
+def mean(values: Tensor, weight: Tensor, total: Tensor | None = None) -> Tensor:
+    """Return the mean of `values` (B,), each counted `weight` (B,) times.
+
+    Of a part of a batch it is its part of that mean: `total` () is the sum of the whole batch's weights.
+    """
+    return (values * weight).sum() / (weight.sum() if total is None else total)
 
 
 def normalise(advantages: Tensor, weight: Tensor) -> Tensor:
@@ -84,7 +88,7 @@ def minibatches(size: int, minibatch_size: int, generator: torch.Generator) -> I
 
 def update(
     actor: nn.Module, critic: nn.Module, reference: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch,
-    settings: Settings, generator: torch.Generator,
+    settings: Settings, generator: torch.Generator, ranks: Ranks = ALONE,
 ) -> dict[str, float]:  # fmt: skip
     """Improve actor and critic on one batch; return CleanRL's metrics, `ref_kl` and `policy_epochs`.
 
@@ -93,6 +97,9 @@ def update(
     with the probability that its episode has come to it, in everything that is averaged, and is left out where that is
     hardly ever. `policy_epochs` are the passes over the batch in which the policy was changed. `ref_kl` is the mean
     divergence from the policy `reference` in nats; its weight in the loss is `ref_kl_coef`.
+
+    Several `ranks` have the same batch. Each computes the loss on its part of every minibatch, and the sums of gradients and
+    figures are those of the whole: whether the policy stops is the same for all.
 
     Raises:
         DivergedError: a loss or gradient is not finite; the weights are as the last good step left them.
@@ -113,19 +120,21 @@ def update(
     moving = True
     for _ in range(settings.update_epochs):
         for index in minibatches(len(kept), settings.minibatch_size, generator):
+            total = weight[index].sum()
+            index = index.tensor_split(ranks.size)[ranks.rank]
             seen = features[index]
-            v_loss = 0.5 * mean((critic(seen) - returns[index]).square(), weight[index])
+            v_loss = 0.5 * mean((critic(seen) - returns[index]).square(), weight[index], total)
             loss, metrics = settings.vf_coef * v_loss, {"v_loss": v_loss.detach()}
             if moving:
                 policy = actor(seen)
                 policy_loss, more = _policy_loss(
                     policy, action[index], old_logprob[index], advantages[index],
-                    held.at(index), weight[index], settings,
+                    held.at(index), weight[index], total, settings,
                 )  # fmt: skip
                 loss = loss + policy_loss
                 metrics |= more
                 moves += 1
-            clipped_step(loss, optimizer, settings.max_grad_norm, *bounded)
+            clipped_step(loss, optimizer, settings.max_grad_norm, *bounded, ranks=ranks, figures=metrics.values())
             moving = moving and float(metrics["approx_kl"]) <= settings.target_kl
             steps += 1
             for name, part in metrics.items():
@@ -139,14 +148,15 @@ def update(
 
 def _policy_loss(
     policy: Policy, action: Tensor, old_logprob: Tensor, advantages: Tensor, held: Policy, weight: Tensor,
-    settings: Settings,
+    total: Tensor, settings: Settings,
 ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
-    logprob, entropy, ref_kl = policy.logprob(action), mean(policy.entropy(), weight), mean(policy.kl(held), weight)
-    pg_loss = mean(clipped_loss(logprob, old_logprob, advantages, settings.clip_coef), weight)
+    logprob = policy.logprob(action)
+    entropy, ref_kl = mean(policy.entropy(), weight, total), mean(policy.kl(held), weight, total)
+    pg_loss = mean(clipped_loss(logprob, old_logprob, advantages, settings.clip_coef), weight, total)
     with torch.no_grad():
         log_ratio = logprob - old_logprob
-        approx_kl = mean(log_ratio.exp() - 1 - log_ratio, weight)
-        clipfrac = mean((log_ratio.exp() - 1).abs().gt(settings.clip_coef).float(), weight)
+        approx_kl = mean(log_ratio.exp() - 1 - log_ratio, weight, total)
+        clipfrac = mean((log_ratio.exp() - 1).abs().gt(settings.clip_coef).float(), weight, total)
     parts = {"pg_loss": pg_loss, "entropy": entropy, "approx_kl": approx_kl, "clipfrac": clipfrac}
     loss = pg_loss - settings.ent_coef * entropy + settings.ref_kl_coef * ref_kl
     return loss, {name: part.detach() for name, part in {**parts, "ref_kl": ref_kl}.items()}

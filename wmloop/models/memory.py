@@ -193,7 +193,8 @@ class Targets(NamedTuple):
     """What really followed each of (B, T) steps; `mask` is 1 where a real step is, 0 where a sequence is padded.
 
     `reward` is in units of reward_scale. With `noise` (uniform and normal, each (B, T, Z) as in `mixture.sample`) the z of
-    terminated steps are not known: none is a target, and outcomes are told at a z' drawn from M's own mixture.
+    terminated steps are not known: none is a target, and outcomes are told at a z' drawn from M's own mixture. `steps` and
+    `action_steps` () are what means are over where this is a part of a batch: the sums of the whole batch's masks.
     """
 
     z: Tensor
@@ -203,13 +204,21 @@ class Targets(NamedTuple):
     mask: Tensor
     action_mask: Tensor
     noise: tuple[Tensor, Tensor] | None = None
+    steps: Tensor | None = None
+    action_steps: Tensor | None = None
+
+    def part(self, rows: slice) -> Targets:
+        """Return the targets of some of B rows; means are still over all."""
+        drawn = None if self.noise is None else (self.noise[0][rows], self.noise[1][rows])
+        own = {name: getattr(self, name)[rows] for name in self._fields[:6]}
+        return Targets(**own, noise=drawn, steps=self.mask.sum(), action_steps=self.action_mask.sum())
 
 
 def memory_loss(
     prediction: Prediction, targets: Targets, reward_weight: float, done_weight: float, action_weight: float,
     terminal_scale: float | Tensor = 1.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
-    """Return M's loss, the mean over real steps, and its parts.
+    """Return M's loss, the mean over real steps, and its parts; of a part of a batch, its part of the batch's mean.
 
     z': negative log-likelihood in nats, summed over latent dimensions. r': squared error, by the ordinary head on
     steps that go on and by the terminal head on those that end, there in units of `terminal_scale`, so that a crash of
@@ -217,7 +226,8 @@ def memory_loss(
     d': binary cross-entropy with terminated steps counted `done_weight` times (HS18's Doom model does so).
     a': squared error. The parts are `nll`, `reward_loss`, `terminal_reward_loss`, `terminated_loss` and `action_loss`.
     """
-    steps = targets.mask.sum().clamp(min=1.0)
+    steps = (targets.mask.sum() if targets.steps is None else targets.steps).clamp(min=1.0)
+    acted = (targets.action_mask.sum() if targets.action_steps is None else targets.action_steps).clamp(min=1.0)
     continues = targets.mask * (1 - targets.terminated)
     shown = targets.mask if targets.noise is None else continues
     nll = (-log_prob(prediction.mixture, targets.z).sum(-1) * shown).sum() / steps
@@ -229,7 +239,7 @@ def memory_loss(
     done = F.binary_cross_entropy_with_logits(prediction.done_logit, targets.terminated, reduction="none")
     done_loss = (done * weight).sum() / steps
     error = (prediction.next_action - targets.next_action).square().mean(-1)
-    action_loss = (error * targets.action_mask).sum() / targets.action_mask.sum().clamp(min=1.0)
+    action_loss = (error * targets.action_mask).sum() / acted
     loss = nll + reward_weight * (reward_loss + terminal_loss) + done_loss + action_weight * action_loss
     parts = {
         "nll": nll,

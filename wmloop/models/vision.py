@@ -142,20 +142,25 @@ class RewardPredictor(nn.Module):
         return rewards
 
 
-def reward_prediction_loss(guess: Tensor, rewards: Tensor, known: Tensor) -> Tensor:
-    """Return the squared error of a guess (B, H), the mean over the rewards that are `known` (B, H), 1 or 0."""
-    return (F.mse_loss(guess, rewards, reduction="none") * known).sum() / known.sum().clamp(min=1.0)
+def reward_prediction_loss(guess: Tensor, rewards: Tensor, known: Tensor, count: Tensor | None = None) -> Tensor:
+    """Return the squared error of a guess (B, H), the mean over the rewards that are `known` (B, H), 1 or 0.
+
+    Of a part of a batch it is its part of that mean: `count` () are known in the whole batch.
+    """
+    count = known.sum() if count is None else count
+    return (F.mse_loss(guess, rewards, reduction="none") * known).sum() / count.clamp(min=1.0)
 
 
 def vae_loss(
     vision: Vision, images: Tensor, noise: Tensor, recon_weight: float, kl_tolerance: float,
-    pixel_weights: Tensor | None = None,
+    pixel_weights: Tensor | None = None, share: float = 1.0,
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:  # fmt: skip
     """Return a batch's loss, z (B, Z) and the loss's parts: weighted summed squared error plus KL, mean over images.
 
     The KL is to N(0, I). `noise` (B, Z) is standard normal. `kl_tolerance` is the free nats per latent dimension
     (HS18: 0.5 with `max(KL, 0.5 * Z)`). With `pixel_weights` (B, 1, H, W) a pixel's squared error counts so many times in the
-    loss. `recon_loss` is squared error summed over a picture, without these; `kl_loss` is nats per picture.
+    loss. `recon_loss` is squared error summed over a picture, without these; `kl_loss` is nats per picture. Where these are
+    only a `share` of a batch's images, all are their part of the batch's means.
     """
     mu, logvar = vision.encode(images)
     z = mu + torch.exp(0.5 * logvar) * noise
@@ -165,7 +170,10 @@ def vae_loss(
     weighted = recon_loss if pixel_weights is None else (error * pixel_weights).sum((1, 2, 3)).mean()
     kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(1)
     kl_loss = kl.clamp(min=kl_tolerance * mu.shape[1]).mean()
-    return recon_weight * weighted + kl_loss, z, {"recon_loss": recon_loss.detach(), "kl_loss": kl.mean().detach()}
+    loss, parts = recon_weight * weighted + kl_loss, {"recon_loss": recon_loss.detach(), "kl_loss": kl.mean().detach()}
+    if share < 1.0:
+        loss, parts = loss * share, {name: part * share for name, part in parts.items()}
+    return loss, z, parts
 
 
 _Layers = tuple[nn.Module, nn.Module, nn.Module, nn.Module, nn.Module]

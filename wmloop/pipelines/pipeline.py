@@ -35,6 +35,8 @@ class Stage:
     `once` is performed in iteration 0 alone; later iterations read what it wrote there. `about` says in a few words what it
     does, `unit` is what its progress counts, `headline` the metrics that tell most, best first, `images` the kinds of
     pictures it shows, `agent_files` the files of its versions that an agent acts with, and `metrics` what its figures mean.
+    A stage that is `data_parallel` is performed by all ranks that torchrun began, up to the end of its training
+    (training.fit), and its function shares each batch by `ctx.ranks`; any other is performed by the first rank.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Stage:
     images: tuple[str, ...] = ()
     agent_files: tuple[str, ...] = ()
     metrics: tuple[Metric, ...] = ()
+    data_parallel: bool = False
 
     @property
     def run(self) -> StageFunction:

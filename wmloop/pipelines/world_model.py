@@ -16,19 +16,20 @@ WORLD_MODEL = Pipeline(
             "vision", "wmloop.stages.vision:run",
             needs=("rollout",), carries=("vision",), about="V turns them into latents",
             unit="images", headline=("recon_loss", "newest_recon_loss"), images=("real", "reconstruction"),
-            agent_files=(weights_file("model"),), metrics=metrics.VISION,
+            agent_files=(weights_file("model"),), metrics=metrics.VISION, data_parallel=True,
         ),
         Stage(
             "memory", "wmloop.stages.memory:run",
             needs=("rollout", "vision"), carries=("memory",), about="M learns to predict them",
             unit="sequence steps", headline=("nll",), agent_files=(weights_file("model"),), metrics=metrics.MEMORY,
+            data_parallel=True,
         ),
         Stage(
             "controller", "wmloop.stages.controller:run",
             needs=("vision", "memory"), carries=("evaluate",), carries_accepted=("controller",),
             about="C learns inside M's dreams",
             unit="dream steps", headline=("dream_return",), images=("dream",), agent_files=(weights_file("actor"),),
-            metrics=metrics.CONTROLLER,
+            metrics=metrics.CONTROLLER, data_parallel=True,
         ),
         Stage(
             "evaluate", "wmloop.stages.evaluate:run",

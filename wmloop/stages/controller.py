@@ -54,7 +54,7 @@ def run(
         enable_autocast(actor, critic)
     optimizer = adam([*actor.parameters(), *critic.parameters()], learning.learning_rate)
     viewer = DreamViewer(ctx, world, actor, spec)
-    learner = DreamPPO(world.imagination(tau), actor, critic, optimizer, learning, learning.curiosity)
+    learner = DreamPPO(world.imagination(tau), actor, critic, optimizer, learning, learning.curiosity, ctx.ranks)
     step = DreamStep(ctx, learner, experience, states, viewer, world.reward_scale)
 
     metrics = fit(

@@ -46,9 +46,9 @@ def run(
 
     def step(i: int) -> dict[str, float]:
         weights = (config.reward_weight, config.terminated_weight, config.action_weight)
-        batch = draw(experience, states, config, ctx.rng("windows", i), ctx.generator("noise", i))
+        batch = draw(experience, states, config, ctx.rng("windows", i), ctx.generator("noise", i), ctx.ranks)
         loss, parts = net.loss(*batch, *weights)
-        clipped_step(loss, optimizer, config.max_grad_norm)
+        clipped_step(loss, optimizer, config.max_grad_norm, ranks=ctx.ranks, figures=parts.values())
         return {name: float(part) for name, part in parts.items()}
 
     metrics = fit(

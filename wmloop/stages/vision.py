@@ -78,7 +78,7 @@ def _train(
     steps: int,
 ) -> dict[str, float]:
     config = ctx.config.vision
-    pictures, vae = Pictures(ctx, net, rollouts, steps), net.pictures
+    pictures, vae, rows = Pictures(ctx, net, rollouts, steps), net.pictures, ctx.ranks.rows(config.batch_size)
     assert vae is not None, "there are pictures"
     setting = "learning_rate" if ctx.iteration == 0 else "finetune_learning_rate"
     rate: float = getattr(config, setting)
@@ -86,14 +86,17 @@ def _train(
     net.train()
 
     def step(i: int) -> dict[str, float]:
-        images, weights, rewards, known = pictures.batch(i)
-        noise = torch.randn(len(images), config.latent_size, generator=ctx.generator("noise", i), device=ctx.device)
-        loss, z, parts = vae_loss(vae, images, noise, config.recon_weight, config.free_nats, weights)
-        parts["reward_aux_loss"] = reward_prediction_loss(foretaste(z), rewards, known)
-        clipped_step(loss + config.reward_aux_weight * parts["reward_aux_loss"], optimizer)
-        if i % _SHOW_EVERY == 0:
+        images, weights, rewards, known, total = pictures.batch(i)
+        shape = config.batch_size, config.latent_size
+        noise = torch.randn(shape, generator=ctx.generator("noise", i), device=ctx.device)[rows]
+        share = len(images) / config.batch_size
+        loss, z, parts = vae_loss(vae, images, noise, config.recon_weight, config.free_nats, weights, share)
+        told = reward_prediction_loss(foretaste(z), rewards, known, total)
+        parts["reward_aux_loss"] = told.detach()
+        clipped_step(loss + config.reward_aux_weight * told, optimizer, ranks=ctx.ranks, figures=parts.values())
+        if ctx.ranks.first and i % _SHOW_EVERY == 0:
             reconstruction.show(ctx, vae, images[:1])
-        return {name: float(part.detach()) for name, part in parts.items()}
+        return {name: float(part) for name, part in parts.items()}
 
     return fit(
         ctx, {"vision": net, "foretaste": foretaste}, optimizer, steps,

@@ -14,6 +14,7 @@ from wmloop.config import RunConfig
 from wmloop.errors import Interrupted
 from wmloop.events import Message, Metrics, Output, Picture, Progress, Reporter, Snapshot, StageStarted, Track
 from wmloop.pipelines import Pipeline
+from wmloop.ranks import ALONE, Ranks
 from wmloop.seeding import derive_seed
 from wmloop.spaces import ActionSpec
 from wmloop.store import Draft, Version
@@ -28,6 +29,8 @@ class StageContext(Generic[Config_co]):
 
     `config` has the groups that its pipeline brings. `collected()` returns the versions that hold real episodes, `scored()`
     the evaluations, those up to this iteration. `draft` is the private folder the stage writes to; the loop publishes it.
+    `ranks` are those that perform the stage together, where its row says that they may; only the first has a draft, and is
+    heard and stopped.
     """
 
     config: Config_co
@@ -41,6 +44,7 @@ class StageContext(Generic[Config_co]):
     draft: Draft
     report: Reporter
     should_stop: Callable[[], bool]
+    ranks: Ranks = ALONE
     _begun: tuple[float, int] = field(default=(0.0, 0), repr=False)
     _shown: float = field(default=0.0, repr=False)
     _saved: float = field(default=0.0, repr=False)
@@ -94,8 +98,12 @@ class StageContext(Generic[Config_co]):
         Raises:
             Interrupted: the run is to stop; the snapshot is on disk.
         """
-        stop = self.should_stop()
-        if not stop and time.monotonic() - self._saved < self.config.store.snapshot_seconds:
+        stop = self.ranks.agree(self.should_stop)
+        if stop and not self.ranks.first:
+            raise Interrupted(
+                f"{self.stage} of iteration {self.iteration} stopped at {done}, which the first rank saves"
+            )
+        if not self.ranks.first or (not stop and time.monotonic() - self._saved < self.config.store.snapshot_seconds):
             return
         tensors, state = pack()
         self.draft.snapshot(done, tensors, state)

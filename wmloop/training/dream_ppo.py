@@ -15,6 +15,7 @@ from wmloop.learn import ppo
 from wmloop.learn.batch import Batch
 from wmloop.models.controller import Actor
 from wmloop.models.world_model import Imagination, State, TellsSurprise
+from wmloop.ranks import ALONE, Ranks
 from wmloop.training.context import StageContext
 from wmloop.training.experience import LatentReplay
 from wmloop.training.starts import sample_starts
@@ -30,13 +31,15 @@ class DreamPPO:
 
     def __init__(
         self, imagination: Imagination, actor: Actor, critic: nn.Module, optimizer: torch.optim.Optimizer,
-        settings: ppo.Settings, curiosity: float = 0.0,
+        settings: ppo.Settings, curiosity: float = 0.0, ranks: Ranks = ALONE,
     ) -> None:  # fmt: skip
         """Dream in `imagination`; the optimizer has the parameters of both networks.
 
         `curiosity` is the weight of a reward for exploring: the world model's loss on what it imagines, whose sign is
         flipped for the actor (HS18, iterative training procedure; Schmidhuber 1991). In a dream what comes is drawn from the
         model itself, so this is the loss that it expects of itself: the real one where it is calibrated.
+
+        Each of several `ranks` dreams its share of the dreams; all learn from the whole.
 
         Raises:
             UsageError: curiosity is asked for, and the imagination does not tell its surprise.
@@ -46,7 +49,7 @@ class DreamPPO:
                 f"controller.curiosity asks for the surprise in a dream, which {type(imagination).__name__} does not tell: see"
                 " wmloop.models.world_model.TellsSurprise"
             )
-        self._curiosity = curiosity
+        self._curiosity, self._ranks = curiosity, ranks
         self._imagination, self._actor, self._critic = imagination, actor, critic
         self.noise_size = imagination.noise_size
         self._optimizer, self._settings = optimizer, settings
@@ -63,7 +66,7 @@ class DreamPPO:
         Raises:
             DivergedError: as `ppo.update` does.
         """
-        batch = self._dream(*start, *noise)
+        batch = self._dreamt(start, noise)
         if paid is not None:
             batch = batch._replace(reward=paid.unsqueeze(0), terminal_reward=paid.unsqueeze(0))
         learnt, metrics = batch.learnable(), dict[str, float]()
@@ -71,7 +74,14 @@ class DreamPPO:
             surprise = self._imagination.surprise(batch.features[1:])
             learnt, metrics = curious(learnt, surprise, self._curiosity), {"surprise": float(surprise.mean())}
         networks = (self._actor, self._critic, self._reference)
-        return batch, metrics | ppo.update(*networks, self._optimizer, learnt, self._settings, shuffle)
+        return batch, metrics | ppo.update(*networks, self._optimizer, learnt, self._settings, shuffle, self._ranks)
+
+    def _dreamt(self, start: State, noise: Noise) -> DreamBatch:
+        if self._ranks.size == 1:
+            return self._dream(*start, *noise)
+        count = len(start.features)
+        rows = self._ranks.rows(count)
+        return DreamBatch(*self._ranks.join(self._dream(*start.at(rows), *noise.at(rows)), count))
 
     def _imagine(self, features: Tensor, inner: Tensor, *noise: Tensor) -> DreamBatch:
         return rollout(self._imagination, self._actor, State(features, inner), Noise(*noise))

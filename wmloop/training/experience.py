@@ -12,6 +12,7 @@ from wmloop.config import MemoryConfig, VisionMemoryConfig
 from wmloop.episodes import Replay
 from wmloop.models.memory import Memory, Targets
 from wmloop.models.world_model import State
+from wmloop.ranks import ALONE, Ranks
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.latents import latents_of
@@ -107,14 +108,17 @@ def filter_states(memory: Memory, experience: LatentReplay) -> State:
 
 
 def draw(
-    experience: LatentReplay, states: State, config: MemoryConfig, rng: np.random.Generator, generator: torch.Generator
-) -> tuple[Tensor, Tensor, State, Targets]:
+    experience: LatentReplay, states: State, config: MemoryConfig, rng: np.random.Generator, generator: torch.Generator,
+    ranks: Ranks = ALONE,
+) -> tuple[Tensor, Tensor, State, Targets]:  # fmt: skip
     """Draw a training batch: M's inputs z (B, T, Z) and actions (B, T, A), where it starts (B), its targets.
 
     The input z is the posterior's mean with noise of `input_noise` posterior deviations: at 1 M reads what a dream will
     feed it; with more it reads the road off C's action (docs/experiments, 2026-11-22). The target z' is drawn from
     the posterior, so that M learns V's uncertainty too. Where ends are not shown, a z' that repeats z would tell of the end,
     and no dream has it: there M tells of outcomes at a z' that it draws itself (`Targets.noise`).
+
+    Each of several `ranks` draws the whole batch, and gets its rows of it.
     """
     replay, device = experience.replay, experience.mu.device
     first, length = replay.sample_windows(config.batch_size, config.sequence_length, config.recency_decay, rng)
@@ -141,7 +145,11 @@ def draw(
         noise=drawn,
     )
     begin = states.at((side[:, 0], row[:, 0]))
-    return mu + config.input_noise * std * noise, experience.actions[side, row], begin, targets
+    z, actions = mu + config.input_noise * std * noise, experience.actions[side, row]
+    if ranks.size > 1:
+        own = ranks.rows(config.batch_size)
+        z, actions, begin, targets = z[own], actions[own], begin.at(own), targets.part(own)
+    return z, actions, begin, targets
 
 
 def _last_rows(replay: Replay, first: np.ndarray) -> np.ndarray:

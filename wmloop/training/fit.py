@@ -41,7 +41,7 @@ def fit(
         DivergedError: it diverged again after the last rollback, or without an optimizer.
         DraftUnusableError: an earlier attempt at the stage was made with networks of other shapes.
         StorageError: the disk has no room for the snapshots and the result.
-        Interrupted: the run is to stop; a snapshot is on disk.
+        Interrupted: the run is to stop; a snapshot is on disk. Or this is not the first of several ranks, and all is learnt.
     """
     means: dict[str, float] = {}
     parameters = [p.detach() for module in modules.values() for p in module.parameters()]
@@ -55,7 +55,8 @@ def fit(
 
     # Weights and Adam's two moments, in the snapshots that are kept and the one being written; and the weights committed.
     size = sum(array.nbytes for array in pack()[0].values())
-    ctx.draft.require_space(3 * (KEPT_SNAPSHOTS + 1) * size + size)
+    if ctx.ranks.first:
+        ctx.draft.require_space(3 * (KEPT_SNAPSHOTS + 1) * size + size)
     beginning = {key: array.copy() for key, array in pack()[0].items()}
 
     def restore(arrays: Mapping[str, np.ndarray]) -> None:
@@ -65,7 +66,7 @@ def fit(
             optimizer.state.clear()
             load_optimizer(optimizer, _below(arrays, "optimizer"))
 
-    saved = ctx.draft.latest_snapshot()
+    saved = ctx.ranks.agree(lambda: ctx.draft.latest_snapshot())
     if saved is not None:
         start, arrays, state = saved
         try:
@@ -94,7 +95,7 @@ def fit(
                     f"{ctx.stage} of iteration {ctx.iteration} diverged at step {i} after {rollbacks} rollbacks: {fault};"
                     f" {_smaller(ctx, setting)}"
                 ) from fault
-            saved = ctx.draft.latest_snapshot()
+            saved = ctx.ranks.agree(lambda: ctx.draft.latest_snapshot())
             restore(saved[1] if saved else beginning)
             means = metrics_now(saved[2]["means"]) if saved else {}
             rollbacks, scale = rollbacks + 1, scale / 2
@@ -108,6 +109,8 @@ def fit(
         ctx.progress(i * units_per_step, means)
         if i < total:
             ctx.checkpoint(i, pack)
+    if not ctx.ranks.first:
+        raise Interrupted("what is left of the stage, the first rank does")
     return means | {"units": float(total * units_per_step)}
 
 

@@ -23,13 +23,15 @@ _BACKGROUND = 1000
 class PictureBatch(NamedTuple):
     """Pictures (B, C, H, W) as V reads them, and the rewards ahead of each (B, H) with 1 where they are known.
 
-    `weights` (B, 1, H, W) says how many times each pixel counts; None where all count alike.
+    `weights` (B, 1, H, W) says how many times each pixel counts; None where all count alike. Of several ranks each has its
+    rows; `total` () is how many rewards are known in all of them.
     """
 
     images: Tensor
     weights: Tensor | None
     rewards: Tensor
     known: Tensor
+    total: Tensor
 
 
 class Pictures:
@@ -44,12 +46,13 @@ class Pictures:
         """Take `rollouts`, as `encoder` sees them, for a training of so many steps."""
         self._encoder = encoder
         self._ctx, self._batch = ctx, ctx.config.vision.batch_size
+        self._own = ctx.ranks.rows(self._batch)
         scale = reward_scale(ctx.config, ctx.collected())
         driven = [episode for version in rollouts for episode in episodes_of(version, observed=False)]
         told = ahead(driven, ctx.config.memory.reward_min, scale)
         self._rewards, self._known = (torch.from_numpy(array).to(ctx.device) for array in told)
         held = min(steps, ctx.config.vision.frame_cache // self._batch)
-        self._frames = Frames(rollouts, held, lambda step: self._draw(step)[0], ctx.device)
+        self._frames = Frames(rollouts, held, lambda step: self._draw(step)[0][self._own], ctx.device)
         self._background: Tensor | None = None
         if ctx.config.vision.foreground_weight:
             seen = torch.from_numpy(sample_frames(rollouts[0], _BACKGROUND)).to(ctx.device)
@@ -65,7 +68,8 @@ class Pictures:
             weights = foreground_weights(images, self._background, self._ctx.config.vision.foreground_weight)
         if mirrored:
             images, weights = images.flip(3), None if weights is None else weights.flip(3)
-        return PictureBatch(images, weights, self._rewards[rows], self._known[rows])
+        rewards, known = self._rewards[rows[self._own]], self._known[rows]
+        return PictureBatch(images, weights, rewards, known[self._own], known.sum())
 
     def _draw(self, step: int) -> tuple[np.ndarray, bool]:
         """Return the rows of a batch, and whether it is mirrored."""
