@@ -17,7 +17,7 @@ from wmloop.envs.output import Sink
 from wmloop.episodes import Episode
 from wmloop.ray.actor import Driven, Opened, Setup, Told
 from wmloop.ray.identity import identity, rounding
-from wmloop.ray.link import link, require
+from wmloop.ray.link import START_SECONDS, link, require
 from wmloop.ray.parcels import packed, unpacked
 from wmloop.ray.shares import dealt
 
@@ -50,7 +50,7 @@ class RayEnvs:
         setup = Setup(config, -(-num_envs // self._actors), max_unrewarded)
         self._link.ask("open", self._actors, identity(), str(Path.cwd()), packed(setup))
         try:
-            opened = self._opened(self._link.event(lambda: None, config.worker_timeout)[1])
+            opened = self._opened(self._link.event(lambda: None, START_SECONDS + config.worker_timeout)[1])
         except BaseException:
             self._link.close()
             raise

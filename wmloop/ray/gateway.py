@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
@@ -27,7 +27,8 @@ _LOOK, _CONNECT, _VAIN = 0.2, 2.0, 5
 _TRIES = 20
 #: What Ray says where this node's own part of it is gone.
 _ORPHANED = "owner has died"
-_NO_CHILDREN = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
+#: How Ray is asked to tell nobody that it is used.
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 
 class Place(NamedTuple):
@@ -36,6 +37,24 @@ class Place(NamedTuple):
     address: str
     cpus: int
     folder: str
+
+
+class _Seat:
+    """An Actor (ray.actor), which is imported where it is: this process needs no torch."""
+
+    def __init__(self) -> None:
+        from wmloop.ray.actor import Actor
+
+        self._actor = Actor()
+
+    def open(self, *arguments: Any) -> bytes:
+        return self._actor.open(*arguments)
+
+    def drive(self, *arguments: Any) -> Iterator[bytes]:
+        yield from self._actor.drive(*arguments)
+
+    def close(self) -> None:
+        self._actor.close()
 
 
 class _LostError(Exception):
@@ -48,12 +67,12 @@ def serve(pipe: Connection, place: Place, mark: str) -> None:
     First sends ("ready", CPUs of the cluster, its nodes). Asked ("open", actors, arguments of Actor.open), sends ("opened",
     answer) for each actor, from which on it drives. Asked ("drive", task, shares), sends ("told", share, answer) for what
     Actor.drive yields, ("died", share, why) where it is driven again, and ("done",) after the last. Asked ("close",), lets the
-    actors close their environments. A ("lost", why) is its last word, and so is ("refused", why), where it cannot connect.
+    actors close their environments. Where Ray cannot be used any more, ("lost", why) is its last word.
     """
     redirect(None)
     processes.lead(mark)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    os.environ.update(_NO_CHILDREN)
+    os.environ.update(_QUIET)
     try:
         team = _Team(pipe, _connected(place, mark))
         team.serve()
@@ -108,11 +127,8 @@ class _Team:
     def __init__(self, pipe: Connection, address: str) -> None:
         import ray
 
-        from wmloop.ray.actor import Actor
-
         self._ray, self._pipe = ray, pipe
-        self._kind = ray.remote(Actor)
-        self._node = ray.get_runtime_context().get_node_id()
+        self._kind = ray.remote(_Seat)
         self._arguments: Sequence[Any] = ()
         self._actors: list[Any] = []
         self._opening: dict[Any, Any] = {}  # what is awaited of those that are not ready, and who it is

@@ -19,8 +19,8 @@ from wmloop.envs.starting import clean_start, context_for
 from wmloop.errors import EnvironmentFailedError, UsageError
 from wmloop.ray.gateway import Place, serve
 
-#: Seconds in which Ray has to start here, or to be connected to.
-_START_SECONDS = 180.0
+#: Seconds in which Ray has to start here, or to be connected to, and an actor to start.
+START_SECONDS = 180.0
 _LOOK_SECONDS = 0.2
 _GRACE = 0.5
 _NEXT = "what was driven to its end is kept; `wmloop resume` goes on from there, with --set env.engine=processes without Ray"
@@ -50,7 +50,7 @@ class Link:
         theirs.close()
         self.cpus, self.nodes = 0, 0
         try:
-            _, self.cpus, self.nodes = self.event(lambda: None, _START_SECONDS)
+            _, self.cpus, self.nodes = self.event(lambda: None, START_SECONDS)
             if not self.cpus:
                 raise EnvironmentFailedError(f"the Ray cluster {address} has no CPU: {_NEXT}")
         except BaseException:
@@ -129,3 +129,9 @@ def link(config: EnvConfig) -> Link:
         _link = Link(config)
         multiprocessing.util.Finalize(_link, _link.close, exitpriority=10)
     return _link
+
+
+def unlink() -> None:
+    """End this process's connection to Ray, if it has one, and the actors with it; the next engine begins another."""
+    if _link is not None:
+        _link.close()

@@ -1,0 +1,335 @@
+"""The engine on Ray: shares of a wave put together are the wave, whoever drives them, dies over them or is lost."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.commands import wmloop
+from tests.test_engines import Here
+from tests.test_loop import configure, hashes, perform
+from tests.tiny_env import TINY_ID, tiny_config
+from wmloop import __version__, device, machine, scratch
+from wmloop.agents.collector import Driving, EpisodeTask, drive, halves
+from wmloop.agents.recorder import Recorder
+from wmloop.agents.world_model import Agent
+from wmloop.config import build_config
+from wmloop.envs import check_environment
+from wmloop.errors import EnvironmentFailedError, UsageError
+from wmloop.models.networks import new_actor, new_memory, new_vision
+from wmloop.models.vision_memory import VisionMemory
+from wmloop.ray import identity, link
+from wmloop.ray.engine import RayEnvs
+from wmloop.ray.parcels import packed, unpacked
+from wmloop.ray.shares import Places, dealt
+from wmloop.store import Store
+from wmloop.training.context import Chance
+from wmloop.training.driving import Exploring
+from wmloop.training.real_waves import Sampling
+
+CPU = torch.device("cpu")
+CONFIG = build_config("smoke", tiny_config(), {"env": {"worker_timeout": 600.0}})
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """Let each test have its own Ray, and none that it finds."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    yield
+    link.unlink()
+
+
+def some_agent(actions):
+    torch.manual_seed(3)
+    memory = new_memory(CONFIG, CONFIG.vision.latent_size, actions.size, CPU)
+    world = VisionMemory(new_vision(CONFIG, CPU), memory, 10.0)
+    return Agent(world, new_actor(CONFIG, memory.features, actions, CPU), actions)
+
+
+def wave_of(count, num_envs, actions):
+    """Return a wave whose episodes are of several lengths, and how it explores."""
+    wave = [EpisodeTask(7 + i, 4 + 3 * i, i % 3 == 0) for i in range(count)]
+    return wave, Exploring(Chance(0, 1, "rollout"), 0, wave, num_envs, actions, CONFIG.rollout)
+
+
+def told(episodes, trace):
+    """Return all that is known of episodes, as bytes."""
+    parts = []
+    for copy, episode in enumerate(episodes):
+        states, actions = trace.of(copy, slice(0, len(episode)))
+        parts += [episode.observations, episode.actions, episode.rewards, *(t.numpy() for t in (*states, actions))]
+    kept = [(e.seed, e.frames, e.terminated, e.truncated, e.deterministic, e.cut) for e in episodes]
+    return [np.ascontiguousarray(part).tobytes() for part in parts], kept
+
+
+def driven(pool, count):
+    agent, (wave, explore), trace = some_agent(pool.actions), wave_of(count, pool.num_envs, pool.actions), Recorder()
+    return told(drive(pool, wave, dict.fromkeys(halves(pool.num_envs), agent), lambda *_: None, explore, trace), trace)
+
+
+# ---- without Ray
+
+
+@given(st.integers(1, 60), st.integers(1, 40), st.data())
+def test_copies_are_dealt_evenly_and_one_actor_at_most_thinks_about_both_halves(num_envs, actors, data):
+    count = data.draw(st.integers(1, num_envs))
+    shares = dealt(count, num_envs, actors)
+    assert sorted(copy for share in shares for copy in share) == list(range(count))
+    assert len(shares) == min(actors, count)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert max(map(len, shares)) <= -(-num_envs // min(actors, num_envs))  # an actor has so many environments
+    assert sum(len({copy % 2 for copy in share}) == 2 for share in shares) <= 1
+
+
+@pytest.mark.parametrize(("actors", "count"), [(1, 7), (2, 7), (3, 6), (5, 7), (7, 7)])
+def test_shares_that_are_driven_apart_are_the_wave_that_is_driven_together(actors, count):
+    device.set_up("cpu", 1)
+    with Here(CONFIG.env, 7) as whole:
+        wanted = driven(whole, count)
+        agent, actions = some_agent(whole.actions), whole.actions
+    episodes, trace = {}, Recorder()
+    for own in dealt(count, 7, actors):
+        wave, explore = wave_of(count, 7, actions)
+        # as an actor does: all that it is given was packed
+        wave, agents, explore, kept = unpacked(packed((wave, dict.fromkeys(halves(7), agent), explore, Recorder())))
+        with Here(CONFIG.env, len(own)) as pool:
+            places = Places(pool, own, 7)
+            mine = [task if copy in own else None for copy, task in enumerate(wave)]
+            driving = Driving(places, mine, {half: agents[half] for half in places.parts}, explore, kept)
+            for _ in driving:
+                pass
+        for copy, episode in zip(sorted(own), driving.episodes(), strict=True):
+            episodes[copy] = episode
+            parts = {name: kept.part(name, copy, slice(len(episode))) for name in kept.names}
+            trace.put(copy, unpacked(packed(parts)))
+    assert told([episodes[copy] for copy in range(count)], trace) == wanted
+
+
+@given(st.sampled_from(["float32", "float64", "bfloat16", "int64", "bool"]), st.permutations([0, 1, 2]), st.booleans())
+def test_a_tensor_arrives_with_its_numbers_as_they_lie(kind, order, sliced):
+    tensor = torch.randn(4, 5, 6).mul(3).to(getattr(torch, kind)).permute(order)
+    tensor = tensor[::2] if sliced else tensor
+    came = unpacked(packed({"x": [tensor]}))["x"][0]
+    assert came.dtype == tensor.dtype
+    assert torch.equal(came, tensor)
+    assert sliced or came.stride() == tensor.stride()
+
+
+def test_networks_arrive_whole_and_a_device_arrives_as_the_cpu():
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LSTM(4, 5))
+    net[0].weight.requires_grad_(False)
+    came = unpacked(packed(net))
+    assert [(n, p.requires_grad) for n, p in came.named_parameters()] == [
+        (n, p.requires_grad) for n, p in net.named_parameters()
+    ]
+    x = torch.randn(2, 3)
+    assert torch.equal(came(x)[0], net(x)[0])
+    assert unpacked(packed(torch.device("cuda", 1))) == CPU
+    spread = torch.zeros(3).expand(4, 3)
+    assert torch.equal(unpacked(packed(spread)), spread)
+
+
+def test_what_cannot_be_sent_to_actors_is_refused_with_what_can():
+    with pytest.raises(UsageError, match=r"cannot be pickled: .*lambda.*--set env.engine=processes"):
+        packed((1, lambda: 2))
+
+
+def test_how_a_policy_is_sampled_is_the_same_where_it_arrives():
+    sampling = Sampling(Chance(3, 1, "learner"), (4, 0), 5, 2)
+    for here, there in zip(sampling(9, range(1, 5, 2)), unpacked(packed(sampling))(9, range(1, 5, 2)), strict=True):
+        np.testing.assert_array_equal(here, there)
+
+
+def test_only_what_decides_episodes_has_to_be_the_same_on_a_node():
+    own = identity.identity()
+    assert own["gymnasium"].count(".") >= 2
+    assert own["wmloop"].startswith(__version__)
+    assert identity.differing(own, own) == identity.rounding(own, own) == ""
+    assert identity.differing(own, own | {"gymnasium": "0.1"}) == f"gymnasium 0.1 where this run has {own['gymnasium']}"
+    assert "wmloop missing" in identity.differing(own, {n: v for n, v in own.items() if n != "wmloop"})
+    assert identity.differing(own, own | {"instructions": "NEON"}) == ""
+    assert "NEON" in identity.rounding(own, own | {"instructions": "NEON"})
+
+
+def test_without_ray_the_engine_is_refused_with_what_installs_it_and_makes_no_run(tmp_path, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "ray" else found(name, *rest))
+    done = wmloop("start", "x", "--preset", "smoke", "--set", "env.engine=ray", runs=tmp_path / "runs")
+    assert done.exit_code == 2
+    assert "pip install 'wmloop[ray]'" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_address_of_the_ray_client_is_refused_with_the_one_that_is_meant(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: object())
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    with pytest.raises(UsageError, match="ray start --address=host:6379"):
+        RayEnvs(CONFIG.env, 2)
+    with pytest.raises(UsageError, match="host:6379"):
+        check_environment(CONFIG.env.model_copy(update={"engine": "ray"}))
+
+
+def test_a_run_does_not_import_ray():
+    code = "import sys, wmloop.ray.engine; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ---- with Ray
+
+
+def ours():
+    """Return the processes that the connection of this process to Ray began, and the folder that Ray has."""
+    (gateway,) = [p for p in psutil.Process().children(recursive=True) if _is_gateway(p)]
+    return gateway, gateway.children(recursive=True)
+
+
+def _is_gateway(process):
+    try:
+        return any("gcs_server" in " ".join(child.cmdline()) for child in process.children())
+    except psutil.Error:
+        return False
+
+
+def actors():
+    return [process for process in ours()[1] if process.name().startswith("ray::_Seat")]
+
+
+def left(began):
+    """Wait for processes to end, and return those that did not."""
+    _, alive = psutil.wait_procs(began, timeout=20)
+    return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.fixture
+def five(monkeypatch):
+    """Let this process be connected to a Ray that says it has five CPUs."""
+    monkeypatch.setattr(machine, "cores", lambda: 5)
+    device.set_up("cpu", 1)
+    return link.link(CONFIG.env)
+
+
+@needs_ray
+@pytest.mark.distributed
+def test_a_run_has_the_same_bits_on_one_machine_and_on_any_number_of_actors(tmp_path, monkeypatch, five):
+    made = {}
+    for count in (0, 1, 2, 5):
+        five.cpus = count
+        engine = f"env.engine={'ray' if count else 'processes'}"
+        config = configure(engine, "env.worker_timeout=600", "budget.iterations=2", "env.num_envs=5")
+        store, reason = perform(tmp_path / f"run{count}", config)
+        assert reason == "iterations"
+        made[count] = hashes(store) | {version.name: dict(version.metrics) for version in store.versions()}
+    assert len(made[0]) > 20
+    assert made[1] == made[0]
+    assert made[2] == made[0]
+    assert made[5] == made[0]
+    began, folder = ours(), scratch.temporary_folder()
+    assert list(folder.glob("ray-*"))
+    link.unlink()
+    assert left([began[0], *began[1]]) == []
+
+
+@needs_ray
+@pytest.mark.distributed
+def test_episodes_of_killed_actors_are_driven_again_by_others_and_are_the_same(five):
+    said = []
+    with Here(CONFIG.env, 6) as here:
+        wanted = driven(here, 6)
+    five.cpus = 3
+    rng = np.random.default_rng(0)
+    with RayEnvs(CONFIG.env, 6, output=said.append) as pool:
+        agent, (wave, explore), trace = some_agent(pool.actions), wave_of(6, 6, pool.actions), Recorder()
+        killed, due = 0, time.monotonic()
+
+        def tick(frames, episode):
+            nonlocal killed, due
+            alive = actors()
+            if killed < 4 and alive and time.monotonic() > due:
+                alive[rng.integers(len(alive))].kill()
+                killed, due = killed + 1, time.monotonic() + rng.uniform(0, 3)
+
+        agents = dict.fromkeys(halves(6), agent)
+        assert told(drive(pool, wave, agents, tick, explore, trace), trace) == wanted
+        began = ours()
+        assert driven(pool, 6) == wanted  # and the next wave finds actors, too
+    assert killed
+    assert any("an actor has died" in line and "driven again by another" in line for line in said)
+    link.unlink()
+    assert left([began[0], *began[1]]) == []
+
+
+@needs_ray
+@pytest.mark.distributed
+def test_a_lost_cluster_ends_the_wave_in_words_and_another_one_is_begun_next(five):
+    with RayEnvs(CONFIG.env, 4) as pool:
+        began = ours()
+
+        def tick(frames, episode):
+            for process in began[1]:
+                if "gcs_server" in " ".join(process.cmdline()) or process.name() == "raylet":
+                    process.kill()
+
+        agent, (wave, explore) = some_agent(pool.actions), wave_of(4, 4, pool.actions)
+        wave = [task._replace(decisions=1000) for task in wave]
+        with pytest.raises(EnvironmentFailedError, match=r"the Ray cluster is lost: .*`wmloop resume`"):
+            drive(pool, wave, dict.fromkeys(halves(4), agent), tick, explore)
+    assert left([began[0], *began[1]]) == []
+    with Here(CONFIG.env, 4) as here, RayEnvs(CONFIG.env, 4) as pool:
+        assert driven(pool, 4) == driven(here, 4)
+
+
+@needs_ray
+@pytest.mark.distributed
+def test_faults_of_environments_come_through_in_their_words_and_are_not_tried_again(five):
+    broken = build_config("smoke", tiny_config(), {"env": {"kwargs": {"nan_at": 3}, "worker_timeout": 600.0}})
+    with RayEnvs(broken.env, 2) as pool:
+        with pytest.raises(Exception, match=r"seed 7.*(finite|nan)") as found:
+            driven(pool, 1)
+        assert type(found.value).__name__ == "DivergedError"
+    unknown = CONFIG.env.model_copy(update={"id": TINY_ID.replace("Tiny", "Teeny")})
+    with pytest.raises(UsageError, match="registers no"):
+        RayEnvs(unknown, 2)
+
+
+@needs_ray
+@pytest.mark.distributed
+def test_a_node_of_another_version_is_refused_in_words(five, monkeypatch):
+    monkeypatch.setattr("wmloop.ray.engine.identity", lambda: identity.identity() | {"gymnasium": "0.29"})
+    with pytest.raises(UsageError, match=r"the Ray node .* has gymnasium .* where this run has 0\.29"):
+        RayEnvs(CONFIG.env, 2)
+
+
+@needs_ray
+@pytest.mark.distributed
+def test_a_run_whose_process_is_killed_goes_on_to_the_same_end_and_leaves_no_process(tmp_path, tiny_toml):
+    runs = tmp_path / "runs"
+    begin = ("start", "torn", "--config", tiny_toml, "--progress", "json", "--set", "env.worker_timeout=600")
+    assert wmloop(*begin[:1], "whole", *begin[2:], runs=runs).exit_code == 0
+    environment = os.environ | {"WMLOOP_RUNS": str(runs)}
+    command = [sys.executable, "-m", "wmloop", *map(str, begin), "--set", "env.engine=ray"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    seen = psutil.Process(process.pid)
+    for line in process.stdout:
+        event = json.loads(line)
+        if event.get("event") == "progress" and event.get("done", 0) > 0:
+            break
+    began = seen.children(recursive=True)
+    assert any("gcs_server" in " ".join(child.cmdline()) for child in began)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert left(began) == []
+    assert wmloop("resume", "torn", runs=runs).exit_code == 0
+    assert hashes(Store.open(runs / "torn")) == hashes(Store.open(runs / "whole"))
