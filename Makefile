@@ -9,7 +9,7 @@ ARGS ?=
 CHECKS ?= test_api test_bundle test_carracing test_config test_models test_play test_ppo test_store test_tracking test_view
 EXCEPT ?=
 
-.PHONY: help start test docs slow faults bench lowest newest dist clean
+.PHONY: help start test docs slow faults distributed bench lowest newest dist clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z ]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,11 @@ slow: $(VENV)/.installed-test  ## the tests that take minutes
 # The figures in docs/reliability.md; `make test` runs a short form of each.
 faults: $(VENV)/.installed-test  ## the long forms of the tests of faults, about an hour
 	$(BIN)/python -m pytest -m faults --durations=0
+
+# Ray comes into the environment of the tests, too; without it they are skipped.
+distributed: $(VENV)/.installed-test  ## the tests that need several nodes or processes, such as Ray's
+	$(PIP) -e '.[all,test,ray]'
+	$(BIN)/python -m pytest -m distributed -n 0
 
 # Ratios of two things timed in one process.
 bench: $(VENV)/.installed-test  ## benchmarks; keep the machine idle

@@ -96,7 +96,18 @@ DOORS = {
     },
 }  # fmt: skip
 #: Rooms, or files of them, that open files; all others are handed what is in them.
-FILES_OPENED = {"cli", "config", "display", "envs", "machine", "ray/identity.py", "scratch", "store", "streams", "study"}
+FILES_OPENED = {
+    "cli",
+    "config",
+    "display",
+    "envs",
+    "machine",
+    "ray/identity.py",
+    "scratch",
+    "store",
+    "streams",
+    "study",
+}
 FILES = sorted(ROOT.rglob("*.py"))
 
 
