@@ -2,9 +2,9 @@
 
 python benchmarks/on_ray.py [ID ...] [--copies 20] [--decisions 300] [--times 3]
 
-Both drive the same wave with the same agent, one after the other, and have to give the same episodes. The agent is V, M and C of
-random weights as preset laptop has them. Ray has as many CPUs as this process. Its start is not counted, nor is that of the
-environments: a run pays for these once, and once a stage. A ratio of 1.25 is 25% of overhead.
+Both drive the same wave with the same agent, one after the other, and have to give the same episodes. The agent is V, M and
+C of random weights as preset laptop has them. Ray has as many CPUs as this process. Its start is not counted, nor is that of
+the environments: a run pays for these once, and once a stage. A ratio of 1.25 is 25% of overhead.
 """
 
 from __future__ import annotations
