@@ -237,9 +237,10 @@ def test_a_run_has_the_same_bits_on_one_machine_and_on_any_number_of_actors(tmp_
     assert made[2] == made[0]
     assert made[5] == made[0]
     began, folder = ours(), scratch.temporary_folder()
-    assert list(folder.glob("ray-*"))
+    assert list(folder.glob("ray-*/wmloop-*"))
     link.unlink()
     assert left([began[0], *began[1]]) == []
+    assert not list(folder.glob("ray-*"))
 
 
 @needs_ray

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from wmloop.agents.agent import Agent
 from wmloop.agents.collector import EpisodeSoFar, EpisodeTask, Explore, Tick
@@ -18,7 +19,7 @@ from wmloop.episodes import Episode
 from wmloop.ray.actor import Driven, Opened, Setup, Told
 from wmloop.ray.identity import identity, rounding
 from wmloop.ray.link import START_SECONDS, link, require
-from wmloop.ray.parcels import packed, unpacked
+from wmloop.ray.parcels import packed, packed_from, unpacked
 from wmloop.ray.shares import dealt
 
 
@@ -67,10 +68,10 @@ class RayEnvs:
             EnvironmentFailedError: the cluster is lost; or whatever an environment or an agent raises.
         """
         shares = dealt(len(wave), self.num_envs, self._actors)
-        frames = [0] * len(shares)
-        episodes: dict[int, Episode] = {}
+        task, device = packed_from((list(wave), self.num_envs, dict(agents), explore, trace))
+        frames, episodes = [0] * len(shares), dict[int, Episode]()
         try:
-            self._link.ask("drive", packed((list(wave), self.num_envs, dict(agents), explore, trace)), shares)
+            self._link.ask("drive", task, shares)
             while (event := self._link.event(lambda: tick(0, None)))[0] != "done":
                 if event[0] == "opened":
                     self._opened(event[1])
@@ -82,7 +83,10 @@ class RayEnvs:
                     _, share, answer = event
                     said = _raised(unpacked(answer))
                     new, frames[share] = max(0, said.frames - frames[share]), max(said.frames, frames[share])
-                    tick(new, self._taken(said, episodes, trace))
+                    tick(new, self._taken(said, episodes))
+                    if trace is not None and isinstance(said, Driven):
+                        for copy, parts in said.kept.items():
+                            trace.put(copy, {name: _on(device, part) for name, part in parts.items()})
         except BaseException:  # actors may still be driving: nothing is asked of these any more
             self._link.close()
             raise
@@ -131,17 +135,19 @@ class RayEnvs:
             self._output(f"Ray: a node has {other}: episodes that it drives may differ in their last bits")
         return opened
 
-    def _taken(self, said: Told | Driven, episodes: dict[int, Episode], trace: Recorder | None) -> EpisodeSoFar | None:
+    def _taken(self, said: Told | Driven, episodes: dict[int, Episode]) -> EpisodeSoFar | None:
         """Take in what an actor says, and return the wave's first episode if it has gone on."""
         for line in said.printed:
             self._output(line)
         if isinstance(said, Told):
             return said.first
         episodes |= said.episodes
-        for copy, parts in said.kept.items():
-            assert trace is not None, "it was asked for"
-            trace.put(copy, parts)
         return EpisodeSoFar.whole(said.episodes[0]) if 0 in said.episodes else None
+
+
+def _on(device: torch.device, part: Any) -> Any:
+    """Return a part of what an agent carried, a tensor or a tuple of them, on its device."""
+    return type(part)(*(_on(device, piece) for piece in part)) if isinstance(part, tuple) else part.to(device)
 
 
 def _raised(said: Any) -> Any:

@@ -104,6 +104,8 @@ def _connected(place: Place, mark: str) -> str:
         import ray
     except ImportError as error:
         raise _LostError(f"Ray cannot be imported: {error}") from error
+    if not place.address:
+        os.environ["TMPDIR"] = place.folder  # what its processes leave goes with it
     handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
     here: dict[str, Any] = {
         "num_cpus": place.cpus, "include_dashboard": False, "_temp_dir": place.folder, "_node_ip_address": "127.0.0.1",

@@ -7,6 +7,7 @@ import importlib.util
 import multiprocessing.util
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -22,7 +23,8 @@ from wmloop.ray.gateway import Place, serve
 #: Seconds in which Ray has to start here, or to be connected to, and an actor to start.
 START_SECONDS = 180.0
 _LOOK_SECONDS = 0.2
-_GRACE = 0.5
+#: Seconds that a process has to end by itself, and those that it has to part from a cluster of others.
+_GRACE, _PARTING = 0.5, 3.0
 _NEXT = "what was driven to its end is kept; `wmloop resume` goes on from there, with --set env.engine=processes without Ray"
 _link: Link | None = None
 
@@ -42,9 +44,11 @@ class Link:
         self._mark = secrets.token_hex(4)
         self._pipe: Connection
         self._pipe, theirs = context.Pipe()
-        folder = scratch.temporary_folder() / f"ray-{self._mark}"  # sockets' paths in it have to be short
+        self._folder = scratch.temporary_folder() / f"ray-{self._mark}"  # sockets' paths in it have to be short
+        self._folder.mkdir(mode=0o700)
+        self._grace = _PARTING if address else _GRACE
         with clean_start():
-            arguments = (theirs, Place(address, machine.cores(), str(folder)), self._mark)
+            arguments = (theirs, Place(address, machine.cores(), str(self._folder)), self._mark)
             self._process = context.Process(target=serve, args=arguments, name="wmloop-ray", daemon=True)
             self._process.start()
         theirs.close()
@@ -96,10 +100,11 @@ class Link:
         if self._pipe.closed:
             return
         self._pipe.close()
-        self._process.join(_GRACE)
+        self._process.join(self._grace)
         if self._process.pid is not None:
             processes.end_tree(self._process.pid, self._mark)
         self._process.join(_GRACE)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def require() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
@@ -18,13 +19,21 @@ def packed(thing: Any) -> bytes:
     Raises:
         UsageError: it cannot be pickled.
     """
+    return packed_from(thing)[0]
+
+
+def packed_from(thing: Any) -> tuple[bytes, torch.device]:
+    """Return `thing` as bytes, and the device that its tensors are on; raises UsageError as `packed` does."""
+    buffer = io.BytesIO()
+    packer = _Packer(buffer)
     try:
-        return bytes(_Packer.dumps(thing))
+        packer.dump(thing)
     except Exception as error:  # a stranger's class may raise anything
         raise UsageError(
             f"the engine 'ray' sends agents and how they explore to its actors, and this one cannot be pickled: {error};"
             " make it of classes and functions of modules, or --set env.engine=processes"
         ) from error
+    return buffer.getvalue(), packer.device
 
 
 def unpacked(parcel: bytes) -> Any:
@@ -53,8 +62,14 @@ def _parameter(needs_gradient: bool, *lies: Any) -> nn.Parameter:
 class _Packer(ForkingPickler):
     """Pickle tensors as their numbers; what multiprocessing does would hand on memory of this machine."""
 
-    _extra_reducers = {  # noqa: RUF012
-        Tensor: lambda tensor: (_tensor, _lies(tensor)),
-        nn.Parameter: lambda tensor: (_parameter, (tensor.requires_grad, *_lies(tensor))),
-        torch.device: lambda device: (torch.device, ("cpu",)),
-    }
+    device = torch.device("cpu")
+
+    def reducer_override(self, thing: Any) -> Any:
+        """Return how a tensor or a device is made again; of all else pickle knows that."""
+        if type(thing) is Tensor or type(thing) is nn.Parameter:
+            if thing.device.type != "cpu":
+                self.device = thing.device
+            return (
+                (_tensor, _lies(thing)) if type(thing) is Tensor else (_parameter, (thing.requires_grad, *_lies(thing)))
+            )
+        return (torch.device, ("cpu",)) if type(thing) is torch.device else NotImplemented
