@@ -27,8 +27,8 @@ _LOOK, _CONNECT, _VAIN = 0.2, 2.0, 5
 _TRIES = 20
 #: What Ray says where this node's own part of it is gone.
 _ORPHANED = "owner has died"
-#: How Ray is asked to tell nobody that it is used.
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
+#: How Ray is asked to tell nobody that it is used, and to let its actors be as important as the run that waits for them.
+_ASKED = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 
 
 class Place(NamedTuple):
@@ -72,7 +72,7 @@ def serve(pipe: Connection, place: Place, mark: str) -> None:
     redirect(None)
     processes.lead(mark)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    os.environ.update(_QUIET)
+    os.environ.update(_ASKED)
     try:
         team = _Team(pipe, _connected(place, mark))
         team.serve()
