@@ -25,6 +25,8 @@ from wmloop.envs.output import redirect
 _LOOK, _CONNECT, _VAIN = 0.2, 2.0, 5
 #: How often a share is driven again after its actor has died, and how often an actor is tried to be made.
 _TRIES = 20
+#: What Ray raises where an actor has died, or its node with what it had answered.
+_DEATHS = ("RayActorError", "ObjectLostError", "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError")
 #: What Ray says where this node's own part of it is gone.
 _ORPHANED = "owner has died"
 #: How Ray is asked to tell nobody that it is used, and to let its actors be as important as the run that waits for them.
@@ -131,6 +133,7 @@ class _Team:
 
         self._ray, self._pipe = ray, pipe
         self._kind = ray.remote(_Seat)
+        self._deaths = tuple(getattr(ray.exceptions, name) for name in _DEATHS)
         self._arguments: Sequence[Any] = ()
         self._actors: list[Any] = []
         self._opening: dict[Any, Any] = {}  # what is awaited of those that are not ready, and who it is
@@ -176,7 +179,7 @@ class _Team:
                 except StopIteration:
                     del busy[ref]
                     self._idle.append(actor)
-                except self._ray.exceptions.RayActorError as error:
+                except self._deaths as error:
                     del busy[ref]
                     deaths[share] += 1
                     self._replace(actor, error)
@@ -207,7 +210,7 @@ class _Team:
         actor = self._opening.pop(ref)
         try:
             answer = self._ray.get(ref)
-        except self._ray.exceptions.RayActorError as error:
+        except self._deaths as error:
             self._vain += 1
             if self._vain >= _TRIES:
                 raise _LostError(f"actors die as they start (the last: {_first_line(error)})") from error
@@ -224,6 +227,8 @@ class _Team:
         """Begin another actor in the place of a dead one, wherever there is a CPU for it."""
         if _ORPHANED in str(error):
             raise _LostError("the part of Ray on this machine has ended") from error
+        with contextlib.suppress(Exception):
+            self._ray.kill(dead)  # it may only have been out of reach, and would keep its CPU
         time.sleep(_LOOK)  # what is dying has time to be known as dead
         self._actors[self._actors.index(dead)] = actor = self._new()
         self._opening[actor.open.remote(*self._arguments)] = actor
