@@ -52,7 +52,7 @@ ROOMS = {
     "pipelines": "entries errors",
     "player": "agents display dreams envs errors models seeding spaces",
     "ranking": "",
-    "ray": "__init__ agents config device envs episodes errors machine scratch spaces",
+    "ray": "agents config device envs episodes errors machine scratch spaces",
     "registration": "",
     "report": (
         "__init__ agents calibration config dreams envs episodes events history models pipelines ranking seeding serving "

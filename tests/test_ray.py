@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -209,8 +210,16 @@ def actors():
 
 def left(began):
     """Wait for processes to end, and return those that did not."""
-    _, alive = psutil.wait_procs(began, timeout=20)
-    return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+    deadline = time.monotonic() + 20
+    while (alive := [process for process in began if lives(process)]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return alive
+
+
+def lives(process):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 @pytest.fixture
@@ -277,10 +286,12 @@ def test_episodes_of_killed_actors_are_driven_again_by_others_and_are_the_same(f
 def test_a_lost_cluster_ends_the_wave_in_words_and_another_one_is_begun_next(five):
     with RayEnvs(CONFIG.env, 4) as pool:
         began = ours()
+        ray = [process for process in began[1] if process.name() in ("gcs_server", "raylet")]
+        assert len(ray) == 2
 
         def tick(frames, episode):
-            for process in began[1]:
-                if "gcs_server" in " ".join(process.cmdline()) or process.name() == "raylet":
+            for process in ray:
+                with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
 
         agent, (wave, explore) = some_agent(pool.actions), wave_of(4, 4, pool.actions)
