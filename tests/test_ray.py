@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.commands import wmloop
+from tests.processes import Process
 from tests.test_engines import Here
 from tests.test_loop import configure, hashes, perform
 from tests.tiny_env import TINY_ID, tiny_config
@@ -330,16 +331,13 @@ def test_a_run_whose_process_is_killed_goes_on_to_the_same_end_and_leaves_no_pro
     runs = tmp_path / "runs"
     begin = ("start", "torn", "--config", tiny_toml, "--progress", "json", "--set", "env.worker_timeout=600")
     assert wmloop(*begin[:1], "whole", *begin[2:], runs=runs).exit_code == 0
-    environment = os.environ | {"WMLOOP_RUNS": str(runs)}
-    command = [sys.executable, "-m", "wmloop", *map(str, begin), "--set", "env.engine=ray"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    seen = psutil.Process(process.pid)
+    command = [*begin, "--engine", "ray"]
+    process = Process(command, os.environ | {"WMLOOP_RUNS": str(runs)})
     for line in process.stdout:
-        event = json.loads(line)
-        if event.get("event") == "progress" and event.get("done", 0) > 0:
+        if json.loads(line)["event"] == "Progress":  # of the first wave
             break
-    began = seen.children(recursive=True)
-    assert any("gcs_server" in " ".join(child.cmdline()) for child in began)
+    began = psutil.Process(process.pid).children(recursive=True)
+    assert any(child.name() == "gcs_server" for child in began)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert left(began) == []
