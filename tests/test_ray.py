@@ -145,7 +145,7 @@ def test_networks_arrive_whole_and_a_device_arrives_as_the_cpu():
 
 
 def test_what_cannot_be_sent_to_actors_is_refused_with_what_can():
-    with pytest.raises(UsageError, match=r"cannot be pickled: .*lambda.*--set env.engine=processes"):
+    with pytest.raises(UsageError, match=r"cannot be pickled: .*lambda.*the engine 'processes'"):
         packed((1, lambda: 2))
 
 
@@ -302,6 +302,26 @@ def test_a_lost_cluster_ends_the_wave_in_words_and_another_one_is_begun_next(fiv
     assert left([began[0], *began[1]]) == []
     with Here(CONFIG.env, 4) as here, RayEnvs(CONFIG.env, 4) as pool:
         assert driven(pool, 4) == driven(here, 4)
+
+
+@needs_ray
+@pytest.mark.distributed
+def test_two_runs_on_one_machine_have_a_ray_each(monkeypatch):
+    monkeypatch.setattr(machine, "cores", lambda: 1)
+    one = link.Link(CONFIG.env)
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    other = link.Link(CONFIG.env)
+    try:
+        assert (one.cpus, one.nodes, other.cpus, other.nodes) == (1, 1, 2, 1)
+        servers = [p for p in psutil.Process().children(recursive=True) if p.name() == "gcs_server"]
+        assert len(servers) == 2
+        # and nobody on another machine can reach them
+        heard = {c.laddr.ip for p in servers for c in p.net_connections() if c.status == psutil.CONN_LISTEN}
+        assert heard <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    finally:
+        one.close()
+        other.close()
+    assert left(servers) == []
 
 
 @needs_ray

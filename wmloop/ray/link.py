@@ -25,7 +25,7 @@ START_SECONDS = 180.0
 _LOOK_SECONDS = 0.2
 #: Seconds that a process has to end by itself, and those that it has to part from a cluster of others.
 _GRACE, _PARTING = 0.5, 3.0
-_NEXT = "what was driven to its end is kept; `wmloop resume` goes on from there, with --set env.engine=processes without Ray"
+_NEXT = "whole waves are kept, and `wmloop resume` goes on after them; with --engine processes it does so without Ray"
 _link: Link | None = None
 
 
@@ -77,6 +77,8 @@ class Link:
         Raises:
             EnvironmentFailedError: the cluster is lost, or within so many `seconds` nothing has come.
         """
+        if self.closed:
+            raise EnvironmentFailedError("this connection to Ray is closed: make a new engine")
         begun = time.monotonic()
         while not self._pipe.poll(_LOOK_SECONDS):
             tick()
@@ -92,7 +94,7 @@ class Link:
             said = ("lost", "the process that is connected to it has ended")
         if said[0] == "lost":
             self.close()
-            raise EnvironmentFailedError(f"the Ray cluster is lost: {said[1]}. The run pauses: {_NEXT}")
+            raise EnvironmentFailedError(f"the Ray cluster is lost: {said[1]}; {_NEXT}")
         return said
 
     def close(self) -> None:

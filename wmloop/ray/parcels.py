@@ -31,7 +31,7 @@ def packed_from(thing: Any) -> tuple[bytes, torch.device]:
     except Exception as error:  # a stranger's class may raise anything
         raise UsageError(
             f"the engine 'ray' sends agents and how they explore to its actors, and this one cannot be pickled: {error};"
-            " make it of classes and functions of modules, or --set env.engine=processes"
+            " make it of classes and functions of modules, or take the engine 'processes'"
         ) from error
     return buffer.getvalue(), packer.device
 
