@@ -18,16 +18,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import test_evolution, test_ppo_features, test_vanilla_ppo
 from tests.commands import wmloop
 from tests.processes import Process
 from tests.test_engines import Here
 from tests.test_loop import configure, hashes, perform
 from tests.tiny_env import TINY_ID, tiny_config
-from wmloop import __version__, device, machine, scratch
+from wmloop import __version__, device, machine, pipelines, scratch
 from wmloop.agents.collector import Driving, EpisodeTask, drive, halves
 from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import Agent
-from wmloop.config import build_config
+from wmloop.config import build_config, with_settings
 from wmloop.envs import check_environment
 from wmloop.errors import EnvironmentFailedError, UsageError
 from wmloop.models.networks import new_actor, new_memory, new_vision
@@ -251,6 +252,24 @@ def test_a_run_has_the_same_bits_on_one_machine_and_on_any_number_of_actors(tmp_
     link.unlink()
     assert left([began[0], *began[1]]) == []
     assert not list(folder.glob("ray-*"))
+
+
+@needs_ray
+@pytest.mark.distributed
+def test_every_pipeline_that_drives_learns_the_same_from_what_actors_drove(tmp_path, five):
+    five.cpus = 3
+    short = {"budget": {"iterations": 1}}
+    for name, config in (
+        ("vanilla-ppo", test_vanilla_ppo.tiny(**short)),
+        ("ppo-features", test_ppo_features.configure("budget.iterations=1")),
+        ("hs18", test_evolution.tiny("hs18", **short)),
+    ):
+        made = []
+        for engine in ("processes", "ray"):
+            there = with_settings(config, {"env": {"engine": engine, "worker_timeout": 600.0}})
+            made.append(hashes(perform(tmp_path / f"{name}-{engine}", there, pipeline=pipelines.get(name))[0]))
+        assert made[0] == made[1], name
+        assert len(made[0]) > 3
 
 
 @needs_ray
