@@ -325,7 +325,7 @@ def test_a_lost_cluster_ends_the_wave_in_words_and_another_one_is_begun_next(fiv
 
 @needs_ray
 @pytest.mark.distributed
-def test_two_runs_on_one_machine_have_a_ray_each(monkeypatch):
+def test_two_runs_on_one_machine_have_a_ray_each_that_lets_nobody_else_in(monkeypatch):
     monkeypatch.setattr(machine, "cores", lambda: 1)
     one = link.Link(CONFIG.env)
     monkeypatch.setattr(machine, "cores", lambda: 2)
@@ -334,9 +334,14 @@ def test_two_runs_on_one_machine_have_a_ray_each(monkeypatch):
         assert (one.cpus, one.nodes, other.cpus, other.nodes) == (1, 1, 2, 1)
         servers = [p for p in psutil.Process().children(recursive=True) if p.name() == "gcs_server"]
         assert len(servers) == 2
-        # and nobody on another machine can reach them
-        heard = {c.laddr.ip for p in servers for c in p.net_connections() if c.status == psutil.CONN_LISTEN}
-        assert heard <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+        (port,) = {c.laddr.port for c in servers[0].net_connections() if c.status == psutil.CONN_LISTEN}
+        host = next(word for word in servers[0].cmdline() if word.startswith("--node-ip-address=")).partition("=")[2]
+        code = f"import ray; ray.init('{host}:{port}', logging_level='ERROR'); print(len(ray.nodes()))"
+        told = []
+        for known in (servers[0].environ(), os.environ):  # with the token, and without
+            done = subprocess.run([sys.executable, "-c", code], env=dict(known), capture_output=True, text=True)
+            told.append((done.returncode == 0, done.stdout.strip()))
+        assert told == [(True, "1"), (False, "")]
     finally:
         one.close()
         other.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import secrets
 import signal
 import socket
 import threading
@@ -75,15 +76,17 @@ def serve(pipe: Connection, place: Place, mark: str) -> None:
     processes.lead(mark)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     os.environ.update(_ASKED)
+    connected = False
     try:
         team = _Team(pipe, _connected(place, mark))
+        connected = True
         team.serve()
     except (EOFError, OSError):  # nobody asks any more
         pass
     except _LostError as error:
-        _last_word(pipe, "lost", str(error))
+        _last_word(pipe, "lost", f"the Ray cluster is lost: {error}" if connected else str(error))
     except BaseException as error:
-        _last_word(pipe, "lost", f"{type(error).__name__}: {_first_line(error)}")
+        _last_word(pipe, "lost", f"Ray failed: {type(error).__name__}: {_first_line(error)}")
     finally:
         with contextlib.suppress(BaseException):
             import ray
@@ -102,16 +105,16 @@ def _connected(place: Place, mark: str) -> str:
     Raises:
         _LostError: that cannot be.
     """
+    if not place.address:
+        # what its processes leave goes with it; and it listens to other machines, too: nobody is let in without the token
+        secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        os.environ.update({"TMPDIR": place.folder} | secret)
     try:
-        import ray
+        import ray  # which reads the environment now
     except ImportError as error:
         raise _LostError(f"Ray cannot be imported: {error}") from error
-    if not place.address:
-        os.environ["TMPDIR"] = place.folder  # what its processes leave goes with it
     handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
-    here: dict[str, Any] = {
-        "num_cpus": place.cpus, "include_dashboard": False, "_temp_dir": place.folder, "_node_ip_address": "127.0.0.1",
-    }  # fmt: skip
+    here: dict[str, Any] = {"num_cpus": place.cpus, "include_dashboard": False, "_temp_dir": place.folder}
     try:
         ray.init(
             place.address or "local", namespace=f"wmloop-{mark}", log_to_driver=False, configure_logging=False,
@@ -245,7 +248,7 @@ def _watch(address: str, pipe: Connection) -> None:
             vain = 0
         except OSError:
             vain += 1
-    _last_word(pipe, "lost", f"nothing answers at {address} any more")
+    _last_word(pipe, "lost", f"the Ray cluster is lost: nothing answers at {address} any more")
     processes.end_descendants()
     os._exit(0)
 

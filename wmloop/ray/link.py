@@ -91,10 +91,10 @@ class Link:
         try:
             said: tuple[Any, ...] = self._pipe.recv()
         except (EOFError, OSError):
-            said = ("lost", "the process that is connected to it has ended")
+            said = ("lost", "the Ray cluster is lost: the process that is connected to it has ended")
         if said[0] == "lost":
             self.close()
-            raise EnvironmentFailedError(f"the Ray cluster is lost: {said[1]}; {_NEXT}")
+            raise EnvironmentFailedError(f"{said[1]}; {_NEXT}")
         return said
 
     def close(self) -> None:
