@@ -303,6 +303,35 @@ def test_episodes_of_killed_actors_are_driven_again_by_others_and_are_the_same(f
 
 @needs_ray
 @pytest.mark.distributed
+def test_episodes_of_a_node_that_dies_are_driven_again_on_another_one(monkeypatch):
+    from ray.cluster_utils import Cluster
+
+    device.set_up("cpu", 1)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    said = []
+    try:
+        node = cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        with Here(CONFIG.env, 4) as here, RayEnvs(CONFIG.env, 4, output=said.append) as pool:
+            wanted = driven(here, 4)
+            assert driven(pool, 4) == wanted
+            agent, (wave, explore), trace = some_agent(pool.actions), wave_of(4, 4, pool.actions), Recorder()
+            cluster.remove_node(node, allow_graceful=False)
+            episodes = drive(pool, wave, dict.fromkeys(halves(4), agent), lambda *_: None, explore, trace)
+            assert told(episodes, trace) == wanted
+        assert said[0] == "Ray: 2 actors on 2 nodes"
+        assert any("driven again by another" in line for line in said)
+        link.unlink()
+        assert cluster.list_all_nodes()  # others' clusters stay
+    finally:
+        link.unlink()
+        cluster.shutdown()
+
+
+@needs_ray
+@pytest.mark.distributed
 def test_a_lost_cluster_ends_the_wave_in_words_and_another_one_is_begun_next(five):
     with RayEnvs(CONFIG.env, 4) as pool:
         began = ours()
