@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from wmloop.agents.world_model import Agent
 from wmloop.config import build_config, with_settings
 from wmloop.envs import check_environment
 from wmloop.errors import EnvironmentFailedError, UsageError
+from wmloop.events import Message
 from wmloop.models.networks import new_actor, new_memory, new_vision
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.ray import identity, link
@@ -243,8 +245,13 @@ def test_a_run_has_the_same_bits_on_one_machine_and_on_any_number_of_actors(tmp_
         five.cpus = count
         engine = f"env.engine={'ray' if count else 'processes'}"
         config = configure(engine, "env.worker_timeout=600", "budget.iterations=2", "env.num_envs=5")
-        store, reason = perform(tmp_path / f"run{count}", config)
+        events = []
+        store, reason = perform(tmp_path / f"run{count}", config, events.append)
         assert reason == "iterations"
+        told_of = [event.text for event in events if isinstance(event, Message) and event.text.startswith("Ray:")]
+        numbers = [[int(number) for number in re.findall(r"\d+", text)] for text in told_of]
+        stages = [(5, min(5, count), 1), (2, min(2, count), 1)] * 2  # rollout and evaluate, in each iteration
+        assert numbers == [list(stage) for stage in stages if count]
         made[count] = hashes(store) | {version.name: dict(version.metrics) for version in store.versions()}
     assert len(made[0]) > 20
     assert made[1] == made[0]
@@ -332,7 +339,7 @@ def test_episodes_of_a_node_that_dies_are_driven_again_on_another_one(monkeypatc
                 if removed:
                     break
         assert removed
-        assert said[0] == "Ray: 2 actors on 2 nodes"
+        assert said[0] == "Ray: 4 environments, driven by 2 actors on 2 nodes"
         assert any("driven again by another" in line for line in said)
         link.unlink()
         assert cluster.list_all_nodes()  # others' clusters stay

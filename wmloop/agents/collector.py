@@ -22,6 +22,15 @@ Explore = Callable[[int, range], Exploration]
 Tick = Callable[[int, "EpisodeSoFar | None"], None]
 """(frames, episode) of a decision: the real frames it took, and the wave's first episode where it has gone on by it."""
 
+
+@runtime_checkable
+class Announces(Protocol):
+    """What a Tick may do besides: tell people what happens to the machines that drive."""
+
+    def announce(self, text: str, level: str = "info") -> None:
+        """Tell it, in a line of a level as events.Message has it."""
+
+
 #: More decisions than any episode has.
 UNLIMITED = 1_000_000
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from wmloop.agents.agent import Agent
-from wmloop.agents.collector import EpisodeSoFar, EpisodeTask, Explore, Tick
+from wmloop.agents.collector import Announces, EpisodeSoFar, EpisodeTask, Explore, Tick
 from wmloop.agents.recorder import Recorder
 from wmloop.config import EnvConfig
 from wmloop.envs import EnvPool, PoolStep
@@ -45,6 +45,7 @@ class RayEnvs:
         self.num_envs = num_envs
         self._config, self._max_unrewarded, self._output = config, max_unrewarded, output or (lambda line: None)
         self._here: EnvPool | None = None
+        self._news: list[tuple[str, str]] = []  # what people have not been told yet, with its level
         self._differing: set[str] = set()
         self._link = link(config)
         self._actors = min(num_envs, self._link.cpus)
@@ -56,7 +57,11 @@ class RayEnvs:
             self._link.close()
             raise
         self.actions, self.observations = opened.actions, opened.observations
-        self._output(f"Ray: {self._actors} actors on {self._link.nodes} node{'s' * (self._link.nodes > 1)}")
+        actors, nodes = (
+            f"{count} {word}{'s' * (count > 1)}"
+            for count, word in ((self._actors, "actor"), (self._link.nodes, "node"))
+        )
+        self._news.append((f"Ray: {num_envs} environments, driven by {actors} on {nodes}", "info"))
 
     def drive(
         self, wave: Sequence[EpisodeTask], agents: Mapping[range, Agent[Any]],
@@ -73,12 +78,12 @@ class RayEnvs:
         try:
             self._link.ask("drive", task, shares)
             while (event := self._link.event(lambda: tick(0, None)))[0] != "done":
+                self._tell(tick)
                 if event[0] == "opened":
                     self._opened(event[1])
                 elif event[0] == "died":
-                    self._output(
-                        f"Ray: an actor has died ({event[2]}); its {len(shares[event[1]])} episodes are driven again by another"
-                    )
+                    again = f"its {len(shares[event[1]])} episodes are driven again by another"
+                    self._news.append((f"Ray: an actor has died ({event[2]}); {again}", "warning"))
                 else:
                     _, share, answer = event
                     said = _raised(unpacked(answer))
@@ -87,6 +92,7 @@ class RayEnvs:
                     if trace is not None and isinstance(said, Driven):
                         for copy, parts in said.kept.items():
                             trace.put(copy, {name: _on(device, part) for name, part in parts.items()})
+            self._tell(tick)
         except BaseException:  # actors may still be driving: nothing is asked of these any more
             self._link.close()
             raise
@@ -126,13 +132,24 @@ class RayEnvs:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _tell(self, tick: Tick) -> None:
+        """Let people know what is new: by whoever follows the wave, else among what environments print."""
+        for text, level in self._news:
+            if isinstance(tick, Announces):
+                tick.announce(text, level)
+            else:
+                self._output(text)
+        self._news = []
+
     def _opened(self, answer: bytes) -> Opened:
         """Return what an actor has found, and say where its node computes otherwise."""
         opened: Opened = _raised(unpacked(answer))
         other = rounding(identity(), opened.identity)
         if other and other not in self._differing:
             self._differing.add(other)
-            self._output(f"Ray: a node has {other}: episodes that it drives may differ in their last bits")
+            self._news.append(
+                (f"Ray: a node has {other}: episodes that it drives may differ in their last bits", "warning")
+            )
         return opened
 
     def _taken(self, said: Told | Driven, episodes: dict[int, Episode]) -> EpisodeSoFar | None:

@@ -50,6 +50,10 @@ class Ticker:
             self._show(episode)
         self._ctx.check_stop()
 
+    def announce(self, text: str, level: str = "info") -> None:
+        """Tell people what happens to the machines that drive (see collector.Announces)."""
+        self._ctx.log(text, level)
+
     def _show(self, episode: EpisodeSoFar) -> None:
         picture = self._observations.picture(episode.observation)
         if picture is not None:
