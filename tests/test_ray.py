@@ -315,6 +315,7 @@ def test_episodes_of_a_node_that_dies_are_driven_again_on_another_one(monkeypatc
 
     device.set_up("cpu", 1)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_TMPDIR", str(scratch.temporary_folder()))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     said = []
     try:
