@@ -233,7 +233,7 @@ def _rollouts(policy: bool) -> Iterator[Work]:
         def work() -> float:
             agents = {copies: agent if policy else random(len(copies)) for copies in halves(num_envs)}
             wave = [EpisodeTask(next(seeds), 60) for _ in range(num_envs)]
-            episodes = drive(pool, wave, agents, lambda frames, picture: None, note=Recorder().note)
+            episodes = drive(pool, wave, agents, lambda frames, picture: None, trace=Recorder())
             encode(pack(episodes))
             return sum(episode.frames for episode in episodes)
 

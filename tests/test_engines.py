@@ -1,5 +1,7 @@
 """Engines: whatever drives the copies, the episodes are the same."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -122,3 +124,15 @@ def test_an_engine_that_is_none_or_drives_otherwise_is_refused_at_start(name, sa
 def test_an_engine_of_a_module_that_drives_the_same_is_taken():
     config = build_config("smoke", tiny_config(), {"env": {"engine": "tests.test_engines:Here"}})
     check_environment(config.env)
+
+
+def test_an_agent_is_scored_alike_by_the_engine_that_eval_is_told(finished):
+    told = {}
+    for engine_given in ((), ("--engine", "tests.test_engines:Here")):
+        done = wmloop("eval", "tiny", "--episodes", "2", "--json", *engine_given, runs=finished.runs)
+        assert done.exit_code == 0, done.output
+        told[engine_given] = json.loads(done.stdout)["tracks"]
+    assert len(set(map(str, told.values()))) == 1
+    refused = wmloop("eval", "tiny", "--episodes", "2", "--engine", "procesess", runs=finished.runs)
+    assert refused.exit_code == 2
+    assert "did you mean 'processes'?" in refused.stderr

@@ -87,14 +87,14 @@ def test_as_many_weights_evolve_as_hs18s_controllers_have(inputs, kind, weights)
 @given(seed=st.integers(0, 1000), population=st.integers(1, 5), rows=st.integers(1, 4))
 def test_a_population_decides_as_each_of_its_candidates_alone(make, kind, seed, population, rows):
     torch.manual_seed(seed)
-    actor, features = make(kind), torch.randn(population * rows, 8)
-    weights = weights_of(actor) + 0.3 * torch.randn(population, len(weights_of(actor)))
+    actor, features = make(kind).double(), torch.randn(population * rows, 8).double()
+    weights = weights_of(actor) + 0.3 * torch.randn(population, len(weights_of(actor))).double()
     together = Population(actor, weights)(features).mode()
     for k in range(population):
-        alone = with_weights(make(kind), weights[k])
+        alone = with_weights(make(kind).double(), weights[k])
         assert torch.equal(weights_of(alone), weights[k])
         own = slice(k * rows, (k + 1) * rows)
-        torch.testing.assert_close(together[own], alone(features[own]).mode(), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(together[own], alone(features[own]).mode(), rtol=1e-9, atol=1e-9)
 
 
 class Ending(VectorWorld):

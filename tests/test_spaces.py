@@ -407,7 +407,7 @@ def test_what_an_agent_did_is_recorded_as_m_reads_it_and_m_is_asked_about_it(con
         return Exploration(noise[here], offset(), explore[here])
 
     agents = dict.fromkeys(halves(4), agent)
-    episodes = drive(pool, wave, agents, lambda frames, picture: None, exploring, trace.note)
+    episodes = drive(pool, wave, agents, lambda frames, picture: None, exploring, trace)
     for i, episode in enumerate(episodes):
         states, actions = trace.of(i, slice(0, len(episode)))
         np.testing.assert_array_equal(actions.numpy(), agent.actions.encode(episode.actions))

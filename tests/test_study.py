@@ -463,4 +463,4 @@ def test_the_rows_of_each_study_that_comes_along_can_be_run(path, tmp_path):
 def test_every_study_that_is_spoken_of_comes_along():
     assert [path.stem for path in STUDIES] == ["critic", "curiosity", "figure7", "temperature"]
     names = [row.name for row in read_study(ROOT / "studies" / "critic.toml").rows]
-    assert names == ["plain", "attention"]
+    assert names == ["world-model", "attention-critic"]

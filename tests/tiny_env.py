@@ -25,14 +25,14 @@ class TinyDrive(gymnasium.Env[np.ndarray, np.ndarray]):
     lights up; any other step earns 0. Leaving the field by a side or the bottom earns -5 and terminates. Only the
     starting place and the first gate are random, so the future follows from the picture and the actions.
     Step number `stuck_at` never returns, as a hung environment's would; from step `nan_at` on the reward is not a number;
-    0 is never.
+    0 is never. Each step takes `pause` seconds.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
 
-    def __init__(self, render_mode: str | None = None, stuck_at: int = 0, nan_at: int = 0) -> None:
+    def __init__(self, render_mode: str | None = None, stuck_at: int = 0, nan_at: int = 0, pause: float = 0.0) -> None:
         self.render_mode = render_mode
-        self._stuck_at, self._nan_at = stuck_at, nan_at
+        self._stuck_at, self._nan_at, self._pause = stuck_at, nan_at, pause
         self._steps = 0
         self.observation_space = spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
         self.action_space = spaces.Box(-1, 1, (2,), np.float32)
@@ -50,6 +50,8 @@ class TinyDrive(gymnasium.Env[np.ndarray, np.ndarray]):
         if self._over:
             raise RuntimeError("stepped after its end")
         self._steps += 1
+        if self._pause:
+            time.sleep(self._pause)
         while self._steps == self._stuck_at:
             time.sleep(1)
         if 0 < self._nan_at <= self._steps:

@@ -31,7 +31,7 @@ from wmloop.serving.agent import Served
 from wmloop.serving.starts import STARTS, arrays_of
 from wmloop.store import Store
 from wmloop.store.tensors import encode, read
-from wmloop.training.driving import exploring
+from wmloop.training.driving import Exploring
 from wmloop.training.latents import see
 from wmloop.training.rollouts import episodes_of, record_spaces, shard_file
 from wmloop.training.starts import remembered
@@ -77,12 +77,11 @@ def _drive(store: Store, config: WorldModelConfig, scratch: Path) -> tuple[dict[
     rollout = made.draft(0, "rollout")
     with make_envs(config.env, _EPISODES) as pool:
         agent = served.agent(config, pool.actions, device)
-        place = SimpleNamespace(config=config, rng=_rng)
+        place: Any = SimpleNamespace(rng=_rng)
         wave = [EpisodeTask(seed, 1_000_000) for seed in seeds]
         agents = dict.fromkeys(halves(_EPISODES), agent)
-        rollout.save_tensors(
-            shard_file(0), pack(drive(pool, wave, agents, lambda *_: None, exploring(place, 0, wave, pool)))
-        )
+        explore = Exploring(place, 0, wave, _EPISODES, pool.actions, config.rollout)
+        rollout.save_tensors(shard_file(0), pack(drive(pool, wave, agents, lambda *_: None, explore)))
         record_spaces(rollout, pool.actions, pool.observations)
         actions = pool.actions.record()
     driven = rollout.commit([], {}, 0.0)

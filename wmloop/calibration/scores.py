@@ -41,7 +41,7 @@ def score_episodes(
     """
     wave = [EpisodeTask(seed, UNLIMITED) for seed in seeds]
     trace = Recorder() if dreams else None
-    episodes = drive(pool, wave, dict.fromkeys(halves(pool.num_envs), agent), tick, note=trace.note if trace else None)
+    episodes = drive(pool, wave, dict.fromkeys(halves(pool.num_envs), agent), tick, trace=trace)
     told = forecast(agent, trace, config, episodes) if trace else [ReturnForecast([], [], [])] * len(episodes)
     return [
         EpisodeResult(e.seed, e.score, e.frames, e.terminated, p.promised, p.paid, p.lived, p.decisions, p.ends)

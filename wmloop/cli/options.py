@@ -107,6 +107,14 @@ ThreadsOption = Annotated[
         help="CPU threads for training; 0: OMP_NUM_THREADS if set, else one per core. Without it the run's own.",
     ),
 ]
+EngineOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ENGINE",
+        help="What runs the parallel environments: processes (of this machine), ray (a cluster, by RAY_ADDRESS), or one of an"
+        " installed package; the same as --set env.engine=ENGINE. Without it that of the settings.",
+    ),
+]
 IterationsOption = Annotated[
     int | None,
     typer.Option(metavar="N", help="Maximum number of iterations, including those done. Without it the run's own."),
@@ -143,6 +151,11 @@ def budget(iterations: int | None, hours: float | None, goal: float | None) -> d
     """Return the settings layer of the budget options that were given."""
     given = {"iterations": iterations, "hours": hours, "goal": goal}
     return {"budget": {name: value for name, value in given.items() if value is not None}}
+
+
+def with_engine(sets: Sequence[str] | None, engine: str | None) -> list[str]:
+    """Return what --set was given, and --engine as the last of it."""
+    return [*(sets or []), *([f"env.engine={json.dumps(engine)}"] if engine is not None else [])]
 
 
 def laid_over(config: RunConfig, sets: Sequence[str] | None, *layers: Mapping[str, Any]) -> RunConfig:

@@ -14,6 +14,7 @@ from wmloop.cli.fork import fork
 from wmloop.cli.opening import open_run, require_origin
 from wmloop.cli.options import (
     DeviceOption,
+    EngineOption,
     GoalOption,
     HoursOption,
     IterationsOption,
@@ -24,6 +25,7 @@ from wmloop.cli.options import (
     TrackOption,
     budget,
     laid_over,
+    with_engine,
 )
 from wmloop.commands import command
 from wmloop.errors import UsageError
@@ -50,6 +52,7 @@ def resume(
     hours: HoursOption = None,
     goal: GoalOption = None,
     device: DeviceOption = None,
+    engine: EngineOption = None,
     threads: ThreadsOption = None,
     progress: ProgressOption = "auto",
     track: TrackOption = False,
@@ -79,7 +82,9 @@ def resume(
         another = command("fork", store.path, f"{store.name}-{seed}", "--from", "0", "--seed", str(seed))
         raise UsageError(f"the run {store.name} keeps its seed; a fork of it may have another: `{another}`")
     before = stored_config(store)
-    after = laid_over(before, sets, budget(iterations, hours, goal), {"device": device, "threads": threads})
+    after = laid_over(
+        before, with_engine(sets, engine), budget(iterations, hours, goal), {"device": device, "threads": threads}
+    )
     go_on(store, before, after, progress, runs, track)
 
 

@@ -15,6 +15,7 @@ from wmloop.cli.exits import guarded, say, say_next
 from wmloop.cli.opening import agent_named, log_named, open_run, output_of, play_command, trust_of
 from wmloop.cli.options import (
     Device,
+    EngineOption,
     EpisodesOption,
     IterationOption,
     JsonOption,
@@ -22,7 +23,9 @@ from wmloop.cli.options import (
     RunsOption,
     SeedOption,
     TrustOption,
+    laid_over,
     print_json,
+    with_engine,
 )
 from wmloop.commands import command
 from wmloop.errors import UsageError, WmloopError
@@ -58,6 +61,7 @@ def score(
         ),
     ] = None,
     device: Annotated[Device, typer.Option(help="Where to compute; auto is cuda where there is one.")] = "auto",
+    engine: EngineOption = None,
     trust_env: TrustOption = False,
     runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
@@ -73,7 +77,7 @@ def score(
     if temperature is not None and place == "real":
         raise UsageError("--temperature is that of the world model: give --in dream, too")
     store = open_run(runs, name)
-    config = stored_config(store)
+    config = laid_over(stored_config(store), with_engine(None, engine))
     require_trust(store, config, trust_env)
 
     from wmloop.calibration.scores import EpisodeResult

@@ -12,6 +12,7 @@ from wmloop.cli.exits import guarded, say
 from wmloop.cli.opening import open_run, require_origin
 from wmloop.cli.options import (
     Device,
+    EngineOption,
     PipelineOption,
     ProgressOption,
     RunsOption,
@@ -19,6 +20,7 @@ from wmloop.cli.options import (
     TrackOption,
     at_home,
     budget,
+    with_engine,
 )
 from wmloop.errors import UsageError
 from wmloop.opening import pipeline_of, stored_config
@@ -73,6 +75,7 @@ def start(
     device: Annotated[
         Device | None, typer.Option(help="Where to compute; auto is cuda where there is one. Without it auto.")
     ] = None,
+    engine: EngineOption = None,
     seed: Annotated[
         int | None,
         typer.Option(metavar="N", help="The run's seed. Without it a random one, printed and stored."),
@@ -110,7 +113,7 @@ def start(
         require_new(runs, name, resumes=True)
     flags = {"pipeline": pipeline, "device": device, "seed": seed, "threads": threads, "env": env and {"id": env}}
     layers = [read_toml(config)] if config else []
-    layers += [parse_setting(text) for text in sets or []]
+    layers += [parse_setting(text) for text in with_engine(sets, engine)]
     layers += [budget(iterations, hours, goal), {key: value for key, value in flags.items() if value is not None}]
     if again:
         assert name is not None

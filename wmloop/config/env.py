@@ -196,7 +196,8 @@ class EnvConfig(Part):
     engine: Annotated[
         Word,
         Field(
-            description="what runs the parallel environments: processes (of this machine), or one from another package"
+            description="what runs the parallel environments: processes (of this machine), ray (a cluster of machines), or one"
+            " from another package"
         ),
     ] = "processes"
     worker_timeout: Annotated[

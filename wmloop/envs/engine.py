@@ -20,7 +20,8 @@ class Envs(Protocol):
     """Many copies of one environment, which takes `actions` and shows `observations`.
 
     The same seeds and actions give the same episodes, whatever the engine and the number of copies. Used as a context
-    manager, it is closed at the end.
+    manager, it is closed at the end. An engine may also drive whole waves, with the agents where its environments are: see
+    agents.collector.DrivesEpisodes.
     """
 
     num_envs: int
@@ -69,8 +70,8 @@ _PARTS = (
 )
 
 #: Where each engine is: a function (config, num_envs, patience, output) that returns Envs. A package brings one as an entry
-#: point of the group `wmloop.engines`.
-ENGINES = Registry("engines", "engine", {"processes": "wmloop.envs.pool:EnvPool"})
+#: point of the group `wmloop.engines`. It may have a function `require`, which raises UsageError where it cannot be used.
+ENGINES = Registry("engines", "engine", {"processes": "wmloop.envs.pool:EnvPool", "ray": "wmloop.ray.engine:RayEnvs"})
 
 
 def make_envs(config: EnvConfig, num_envs: int, max_unrewarded: int | None = None, output: Sink | None = None) -> Envs:
@@ -93,10 +94,12 @@ def engine(name: str) -> Callable[..., Envs]:
     """Return what makes the copies of the engine of that name.
 
     Raises:
-        UsageError: there is none (those that there are are listed), it cannot be imported, or is no function.
+        UsageError: there is none (those that there are are listed), it cannot be imported, is no function, or refuses.
     """
     make = ENGINES.get(name)
     if not callable(make):
         raise UsageError(f"the engine {name!r} is {type(make).__name__}, not a function that returns Envs")
+    if require := getattr(make, "require", None):
+        require()
     found: Callable[..., Envs] = make
     return found

@@ -70,6 +70,20 @@ class Output:
             return b""
 
 
+def redirect(output: Connection | None) -> None:
+    """Send what is printed here to `output`, also by programs started here, and let nothing be read from a terminal."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    to = nothing if output is None else output.fileno()
+    for fd in (1, 2):
+        os.dup2(to, fd)
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        setattr(sys, name, open(fd, "w", buffering=1, errors="replace", closefd=False))  # noqa: SIM115
+    os.close(nothing)
+    if output is not None:
+        output.close()
+
+
 def _clean(line: bytes) -> str:
     """Return a line without what could move a terminal's cursor."""
     text = line[:_LONGEST].decode(errors="replace")

@@ -47,11 +47,11 @@ class EnvPool:
     """Drive `num_envs` copies of one environment in parallel: `reset`, then `step` until all have ended.
 
     `send` and `receive` step a part of the copies without waiting, so that the caller can think about the others. Copies
-    are dealt to one worker process per core. A copy whose episode has ended idles at no cost until it is reset: its `step`
-    is its last observation, reward 0 and 0 frames. The same seeds and actions give the same episodes whatever `num_envs`
-    is. With `max_unrewarded`, an episode without a positive reward for so many decisions is truncated. What environments
-    print goes to `output`, line by line, while the pool is waited for. With `render`, `render` draws; with `trace`, what
-    one raises is printed in full. After any error the pool is closed: make a new one.
+    are dealt to `num_workers` processes, by default one per core. A copy whose episode has ended idles at no cost until it is
+    reset: its `step` is its last observation, reward 0 and 0 frames. The same seeds and actions give the same episodes
+    whatever `num_envs` is. With `max_unrewarded`, an episode without a positive reward for so many decisions is truncated.
+    What environments print goes to `output`, line by line, while the pool is waited for. With `render`, `render` draws; with
+    `trace`, what one raises is printed in full. After any error the pool is closed: make a new one.
 
     gymnasium's AsyncVectorEnv was measured and not taken: one process per copy reached 74% of the frames per second
     of two independent loops (16 copies, 2 cores), and it can wait for ever on a worker that dies while starting.
@@ -68,15 +68,16 @@ class EnvPool:
 
     def __init__(
         self, config: EnvConfig, num_envs: int, max_unrewarded: int | None = None, output: Sink | None = None,
-        render: bool = False, trace: bool = True,
+        render: bool = False, trace: bool = True, num_workers: int | None = None,
     ) -> None:  # fmt: skip
         assert num_envs >= 1
         self.num_envs = num_envs
         context: Any = context_for(config)
         cores = worker_cores()
-        num_workers = min(num_envs, len(cores))
         # where each worker stays, if it does: of a part of the cores others might stay on the same
-        self._cores = cores if num_workers == len(cores) == len(machine.affinity()) else []
+        own = num_workers is None and num_envs >= len(cores) == len(machine.affinity())
+        num_workers = min(num_envs, num_workers or len(cores))
+        self._cores = cores if own else []
         memory = SharedMemory.of(context, num_envs, num_workers)
         self._copies = [range(i, num_envs, num_workers) for i in range(num_workers)]
         self._asked: list[_Request] = []  # not received yet, oldest first

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wmloop.config import EnvConfig
-from wmloop.envs.engine import ENGINES, Envs, make_envs
+from wmloop.envs.engine import ENGINES, Envs, engine, make_envs
 from wmloop.envs.examine import IRREPRODUCIBLE
 from wmloop.envs.faults import where
 from wmloop.envs.output import Sink
@@ -81,6 +81,7 @@ def check_environment(config: EnvConfig, output: Sink | None = None) -> Checked:
             would fit.
         EnvironmentFailedError: it hangs, or its process dies.
     """
+    engine(config.engine)
     if config.engine not in ENGINES.own:
         _require_same_episode(config, output)
     try:

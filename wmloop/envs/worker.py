@@ -28,6 +28,7 @@ from wmloop.envs.drawing import DrawingEnv
 from wmloop.envs.examine import examine
 from wmloop.envs.faults import where
 from wmloop.envs.memory import SharedMemory
+from wmloop.envs.output import redirect
 from wmloop.envs.real import RealEnv
 from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError, WmloopError
 from wmloop.spaces import ActionSpec, ObservationSpec
@@ -76,7 +77,7 @@ def serve(work: Work, pipe: Connection, output: Connection | None) -> None:
         with contextlib.suppress(OSError):
             os.sched_setaffinity(0, {work.core})
     remember_folder()
-    _redirect(output)
+    redirect(output)
     processes.lead(work.mark)
     # an environment may have processes of its own, which multiprocessing forbids to those it calls daemons
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
@@ -227,20 +228,6 @@ class _Crew:
     def _tick(self) -> None:
         self._done += 1
         self._steps[self._work.me] = self._done
-
-
-def _redirect(output: Connection | None) -> None:
-    """Send what is printed here to `output`, also by programs started here, and let nothing be read from a terminal."""
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
-    to = nothing if output is None else output.fileno()
-    for fd in (1, 2):
-        os.dup2(to, fd)
-    for name, fd in (("stdout", 1), ("stderr", 2)):
-        setattr(sys, name, open(fd, "w", buffering=1, errors="replace", closefd=False))  # noqa: SIM115
-    os.close(nothing)
-    if output is not None:
-        output.close()
 
 
 def _die_with_parent() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -88,20 +89,10 @@ class Memory(nn.Module):
         z, h = features.split([self.latent, self.hidden], -1)
         return z.contiguous(), h.contiguous()
 
-    def follower(self) -> Callable[[State, Tensor, Tensor], State]:
-        """Return what takes M along real episodes, a step at a time, with its weights stacked once for all steps.
-
-        It returns where N episodes are that were in a state, took an action (N, A), and now show z (N, Z).
-        """
+    def follower(self) -> Follower:
+        """Return what takes M along real episodes, a step at a time, with its weights stacked once for all steps."""
         from_input, from_h, bias = self.gate_weights()
-        stacked = torch.cat([from_input, from_h], 1).t()
-
-        def follow(state: State, action: Tensor, z: Tensor) -> State:
-            before, h = self.split(state.features)
-            h, c = lstm_cell(torch.addmm(bias, torch.cat([before, action, h], -1), stacked), state.inner)
-            return State(torch.cat([z, h], -1), c)
-
-        return follow
+        return Follower(self, torch.cat([from_input, from_h], 1).t(), bias)
 
     def gate_weights(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the LSTM's weights from (z, a), (4D, Z + A), and from h, (4D, D), and its bias (4D,), for `lstm_cell`.
@@ -187,6 +178,21 @@ def lstm_cell(gates: Tensor, c: Tensor) -> Hidden:
     i, f, g, o = gates.sigmoid_().chunk(4, -1)
     c = torch.addcmul(f * c - i, i, g, value=2)  # f c + i tanh
     return torch.addcmul(-o, o, torch.sigmoid(2 * c), value=2), c  # o tanh(c)
+
+
+@dataclass(frozen=True)
+class Follower:
+    """What takes M along real episodes, a step at a time, with its weights `stacked` (Z + A + D, 4D) as they are now."""
+
+    memory: Memory
+    stacked: Tensor
+    bias: Tensor
+
+    def __call__(self, state: State, action: Tensor, z: Tensor) -> State:
+        """Return where N episodes are that were in `state`, took `action` (N, A), and now show `z` (N, Z)."""
+        before, h = self.memory.split(state.features)
+        h, c = lstm_cell(torch.addmm(self.bias, torch.cat([before, action, h], -1), self.stacked), state.inner)
+        return State(torch.cat([z, h], -1), c)
 
 
 class Targets(NamedTuple):

@@ -133,7 +133,7 @@ def driven_and_seen(pool: Envs, agent: WorldModelAgent, seeds: Sequence[int]) ->
     """Drive a wave of whole episodes without noise, and return them and what the agent saw in each."""
     trace, agents = Recorder(), dict.fromkeys(halves(pool.num_envs), agent)
     wave = [EpisodeTask(seed, UNLIMITED) for seed in seeds]
-    episodes = drive(pool, wave, agents, lambda frames, picture: None, note=trace.note)
+    episodes = drive(pool, wave, agents, lambda frames, picture: None, trace=trace)
     return episodes, [Seen(*trace.of(i, slice(0, len(episode)))) for i, episode in enumerate(episodes)]
 
 

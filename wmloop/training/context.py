@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,22 @@ from wmloop.store import Draft, Version
 
 _PROGRESS_SECONDS = 0.2
 Config_co = TypeVar("Config_co", bound=RunConfig, covariant=True)
+
+
+class Chance(NamedTuple):
+    """All randomness of one stage: a function of the place within it, never of history. It is small and can be pickled."""
+
+    run_seed: int
+    iteration: int
+    stage: str
+
+    def seed(self, *position: int | str) -> int:
+        """Return the seed of a place."""
+        return derive_seed(self.run_seed, self.iteration, self.stage, *position)
+
+    def rng(self, *position: int | str) -> np.random.Generator:
+        """Return a numpy generator seeded for a place."""
+        return np.random.default_rng(self.seed(*position))
 
 
 @dataclass
@@ -57,9 +73,14 @@ class StageContext(Generic[Config_co]):
         """Return the rollouts that are learnt from: this iteration's and the newest before it, as configured."""
         return self.collected()[-self.config.replay :]
 
+    @property
+    def chance(self) -> Chance:
+        """Return the randomness of this stage."""
+        return Chance(self.config.seed, self.iteration, self.stage)
+
     def seed(self, *position: int | str) -> int:
         """Return the seed of a place within this stage: a function of position, never of history."""
-        return derive_seed(self.config.seed, self.iteration, self.stage, *position)
+        return self.chance.seed(*position)
 
     def generator(self, *position: int | str) -> torch.Generator:
         """Return a torch generator on the stage's device, seeded for a place within this stage."""
@@ -67,7 +88,7 @@ class StageContext(Generic[Config_co]):
 
     def rng(self, *position: int | str) -> np.random.Generator:
         """Return a numpy generator seeded for a place within this stage."""
-        return np.random.default_rng(self.seed(*position))
+        return self.chance.rng(*position)
 
     def begin(self, total: int, done: int = 0, unit: str = "") -> None:
         """Announce how much work there is, in the stage's unit or another; `done` was finished before an interruption."""

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from wmloop.agents.agent import Exploration
-from wmloop.agents.collector import EpisodeSoFar, EpisodeTask, Explore, drive, halves
+from wmloop.agents.collector import EpisodeSoFar, EpisodeTask, drive, halves
 from wmloop.agents.random_walk import RandomWalk
 from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import WorldModelAgent
 from wmloop.calibration.forecasts import forecast
 from wmloop.calibration.windows import ReturnForecast
-from wmloop.config import DreamingConfig, VisionMemoryConfig
+from wmloop.config import DreamingConfig, RolloutConfig, VisionMemoryConfig
 from wmloop.envs import Envs
 from wmloop.episodes import Episode
-from wmloop.spaces import ObservationSpec
+from wmloop.spaces import ActionSpec, ObservationSpec
 from wmloop.store import Version
-from wmloop.training.context import StageContext
+from wmloop.training.context import Chance, StageContext
 from wmloop.training.rollouts import require_same_spaces
 from wmloop.training.waves import Driven, decisions_of_first, first_wave, policy_wave
 
@@ -49,6 +49,10 @@ class Ticker:
         if episode is not None:
             self._show(episode)
         self._ctx.check_stop()
+
+    def announce(self, text: str, level: str = "info") -> None:
+        """Tell people what happens to the machines that drive (see collector.Announces)."""
+        self._ctx.log(text, level)
 
     def _show(self, episode: EpisodeSoFar) -> None:
         picture = self._observations.picture(episode.observation)
@@ -113,7 +117,8 @@ class PolicyRollout:
 
         def driver(number: int, wave: list[EpisodeTask], tick: Ticker) -> tuple[list[Episode], list[ReturnForecast]]:
             trace = Recorder()
-            driven = drive(pool, wave, agents, tick, exploring(ctx, number, wave, pool), trace.note)
+            explore = Exploring(ctx.chance, number, wave, pool.num_envs, pool.actions, ctx.config.rollout)
+            driven = drive(pool, wave, agents, tick, explore, trace)
             if number == 0:
                 ctx.log("M predicts the returns of these episodes, for comparison with the real ones")
             return driven, forecast(agent, trace, ctx.config, driven, True, ctx.check_stop)
@@ -121,18 +126,24 @@ class PolicyRollout:
         return driver
 
 
-def exploring(ctx: StageContext[DreamingConfig], number: int, wave: list[EpisodeTask], pool: Envs) -> Explore:
-    """Return how a wave's agents explore, in all episodes that are not to be deterministic: a function of its place."""
-    explore = np.zeros(pool.num_envs, np.bool_)
-    explore[: len(wave)] = [not task.deterministic for task in wave]
-    perturbations = {
-        copies: pool.actions.perturbations(ctx.config.rollout, [ctx.rng("push", number, i) for i in copies])
-        for copies in halves(pool.num_envs)
-    }
+class Exploring:
+    """How a wave's agents explore, in all episodes that are not to be deterministic: a function of its place (an Explore)."""
 
-    def at(t: int, copies: range) -> Exploration:
-        noise = ctx.rng("noise", number, t).standard_normal((pool.num_envs, pool.actions.size), np.float32)
+    def __init__(
+        self, chance: Chance, number: int, wave: Sequence[EpisodeTask], num_envs: int, actions: ActionSpec,
+        settings: RolloutConfig,
+    ) -> None:  # fmt: skip
+        """Take the number of the wave in its stage, and what is driven: so many copies that take `actions`."""
+        self._chance, self._number, self._shape = chance, number, (num_envs, actions.size)
+        self._explore = np.zeros(num_envs, np.bool_)
+        self._explore[: len(wave)] = [not task.deterministic for task in wave]
+        self._pushes = {
+            copies: actions.perturbations(settings, [chance.rng("push", number, i) for i in copies])
+            for copies in halves(num_envs)
+        }
+
+    def __call__(self, t: int, copies: range) -> Exploration:
+        """Return how these copies explore at their decision t."""
+        noise = self._chance.rng("noise", self._number, t).standard_normal(self._shape, np.float32)
         of_these = slice(copies.start, None, copies.step)
-        return Exploration(noise[of_these], perturbations[copies](), explore[of_these])
-
-    return at
+        return Exploration(noise[of_these], self._pushes[copies](), self._explore[of_these])

@@ -72,9 +72,9 @@ def collect(ctx: StageContext[PPOFeaturesConfig], pool: Envs, agent: Agent, numb
         most = still_to_drive(wanted - frames, mean, pool.num_envs)
         if episodes and not most:
             break
-        trace = Recorder()
+        trace = Recorder("state", "action", "sampled")
         ticker = Ticker(ctx, pool.observations, before.frames + frames, config.rollout.frames)
-        driven = drive_wave(ctx, pool, agent, (number, wave), max(1, most), ticker, trace.note)
+        driven = drive_wave(ctx, pool, agent, (number, wave), max(1, most), ticker, trace)
         episodes += driven.episodes
         sampled += driven.sampled
         features += _seen(agent.world, trace, driven.episodes)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from wmloop.agents.agent import Agent, Exploration
 from wmloop.agents.collector import UNLIMITED, EpisodeTask, drive, halves
+from wmloop.agents.recorder import Recorder
 from wmloop.config import RunConfig
 from wmloop.envs import Envs
 from wmloop.episodes import Episode
@@ -18,19 +20,27 @@ from wmloop.errors import DivergedError, EnvironmentFailedError
 from wmloop.learn.batch import Batch
 from wmloop.learn.policy import Policy
 from wmloop.seeding import training_seed
-from wmloop.training.context import StageContext
+from wmloop.training.context import Chance, StageContext
 from wmloop.training.driving import Ticker
 
 Actor = Callable[[Tensor], Policy]
 """features (..., F) -> the policy there."""
 
 
-class Carries(Protocol):
-    """What an agent carries from a decision whose policy PPO improves: the action (N, A) that was sampled, as it was."""
+@dataclass(frozen=True)
+class Sampling:
+    """How the policy is sampled in all copies of a wave: a function of its place in the stage (an Explore)."""
 
-    @property
-    def sampled(self) -> Tensor | None:
-        """Return it."""
+    chance: Chance
+    place: tuple[int, ...]
+    num_envs: int
+    actions: int
+
+    def __call__(self, t: int, copies: range) -> Exploration:
+        """Return how these copies explore at their decision t."""
+        noise = self.chance.rng("noise", *self.place, t).standard_normal((self.num_envs, self.actions), np.float32)
+        noise = noise[copies.start :: copies.step]
+        return Exploration(noise, np.zeros_like(noise), np.ones(len(noise), np.bool_))
 
 
 class RealWave(NamedTuple):
@@ -55,40 +65,25 @@ def wave_file(number: int) -> str:
 
 def drive_wave(
     ctx: StageContext[RunConfig], pool: Envs, agent: Agent[Any], place: tuple[int, ...], count: int, tick: Ticker,
-    note: Callable[[range, Any], None] = lambda copies, carry: None,
+    trace: Recorder | None = None,
 ) -> RealWave:  # fmt: skip
     """Drive the wave of a place in the stage, which says all of its chance: `count` episodes, at most one in every copy.
 
-    `tick` and `note` are as in `collector.drive`; what the agent carries tells the action that it sampled (see Carries).
+    `tick` and `trace` are as in `collector.drive`; the trace keeps `sampled`, the action (N, A) as its probability needs it,
+    which the agent carries, and perhaps more.
 
     Raises:
         EnvironmentFailedError: also where it paid what is not finite: smaller steps of training would not mend it.
         Interrupted: the run is to stop.
     """
-    config, copies_of_all, actions = ctx.config, pool.num_envs, pool.actions.size
-    seeds = [training_seed(config.seed, ctx.iteration, "track", *place, n) for n in range(count)]
-    agents = dict.fromkeys(halves(copies_of_all), agent)
-    sampled: dict[range, list[Tensor]] = {copies: [] for copies in agents}
-
-    def explore(t: int, copies: range) -> Exploration:
-        noise = ctx.rng("noise", *place, t).standard_normal((copies_of_all, actions), np.float32)
-        noise = noise[copies.start :: copies.step]
-        return Exploration(noise, np.zeros_like(noise), np.ones(len(noise), np.bool_))
-
-    def take_in(copies: range, carry: Carries) -> None:
-        assert carry.sampled is not None, "it has just decided"
-        sampled[copies].append(carry.sampled)
-        note(copies, carry)
-
+    seeds = [training_seed(ctx.config.seed, ctx.iteration, "track", *place, n) for n in range(count)]
+    agents, trace = dict.fromkeys(halves(pool.num_envs), agent), trace or Recorder("sampled")
+    sampling = Sampling(ctx.chance, place, pool.num_envs, pool.actions.size)
     try:
-        episodes = drive(pool, [EpisodeTask(seed, UNLIMITED) for seed in seeds], agents, tick, explore, take_in)
+        episodes = drive(pool, [EpisodeTask(seed, UNLIMITED) for seed in seeds], agents, tick, sampling, trace)
     except DivergedError as error:
         raise EnvironmentFailedError(str(error)) from error
-    taken = []
-    for n, episode in enumerate(episodes):
-        copies = next(copies for copies in sampled if n in copies)
-        taken.append(torch.stack([action[copies.index(n)] for action in sampled[copies][: len(episode)]]))
-    return RealWave(episodes, taken)
+    return RealWave(episodes, [trace.part("sampled", n, slice(len(episode))) for n, episode in enumerate(episodes)])
 
 
 def aligned(wave: RealWave, features: Sequence[Tensor], rewards: Sequence[Tensor], actor: Actor) -> Batch:
