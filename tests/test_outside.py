@@ -125,6 +125,7 @@ def test_the_page_shows_the_package_as_it_is():
     assert {path.stem for path in (OUTSIDE / "wmloop_outside").glob("*.py")} == {"__init__", *MODULES}
 
 
+@pytest.mark.slow
 def test_a_run_killed_inside_two_stages_and_resumed_is_the_one_that_was_never_interrupted(stranger, tmp_path):
     whole = place(tmp_path)
     engine = "env.engine=wmloop_outside.engine:Here"

@@ -342,6 +342,7 @@ def of_program(file):
     return found
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_program_and_the_same_command_goes_on(two, tmp_path):
     folder, _, _ = two
     file = written(tmp_path, TWO)

@@ -208,6 +208,7 @@ def test_weights_and_a_state_of_other_networks_are_refused_with_the_file_that_ho
         load_optimizer(adam(list(large.parameters()), 1e-3), version)
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_as_the_uninterrupted_one(settings_file, finished, tmp_path):
     _, seconds, whole = finished
     begin = ["start", "torn", "--config", settings_file]
