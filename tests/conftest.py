@@ -24,9 +24,9 @@ settings.load_profile("wmloop")
 
 #: The files that take longest, longest first: of two workers none is left alone with one of them at the end.
 LONGEST = (
-    "docs", "cli", "tasks", "evolution", "faults", "strange_envs", "vanilla_ppo", "study", "alignment", "outside", "signals",
-    "loop", "report", "ablations", "ppo_features", "metrics", "retention", "again", "api", "divergence", "dream_env", "envs",
-    "ppo", "spaces", "grammar", "playing",
+    "docs", "evolution", "cli", "faults", "study", "places", "tasks", "alignment", "outside", "vanilla_ppo", "metrics",
+    "strange_envs", "again", "ppo_features", "statistics", "signals", "report", "retention", "dream_env", "loop", "ablations",
+    "playing", "cma", "spaces", "gpu", "ends", "api", "engines", "ray", "divergence", "envs", "ppo", "grammar",
 )  # fmt: skip
 _FIGURES = pytest.StashKey[list[tuple[str, str]]]()
 
