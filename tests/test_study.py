@@ -257,7 +257,7 @@ def test_what_is_done_is_not_done_again_and_seeds_and_rows_may_be_added(two, tmp
     page = wmloop("study", written(tmp_path, added), "--page-only", "--to", tmp_path, runs=folder.parent)
     assert page.exit_code == 0, page.output
     assert "Not finished: 4 of 9 runs are done." in (tmp_path / "two.md").read_text()
-    assert "A: seed 3 is not finished" in (tmp_path / "two.md").read_text()
+    assert "A: seed 3 not finished" in (tmp_path / "two.md").read_text()
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("tasks/*/result.json")}
 
 
@@ -326,7 +326,7 @@ def test_a_row_that_fails_leaves_the_others_to_be_done_and_is_tried_again(tmp_pa
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 4, output
     assert "B-1 ended with exit code 4; its output is in" in output
-    assert "B: seed 1 is not finished" in (tmp_path / "two" / "two.md").read_text()
+    assert "B: seed 1 not finished" in (tmp_path / "two" / "two.md").read_text()
     assert "ended with exit code 3" in (tmp_path / "two" / "tasks" / "B-1" / "task.log").read_text()
     assert (tmp_path / "two" / "tasks" / "A-1" / "result.json").exists()
 

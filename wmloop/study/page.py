@@ -107,15 +107,13 @@ def _told(one: Published) -> str:
 
 
 def _notes(lines: Sequence[Line]) -> list[str]:
-    told = [
-        f"{line.row.name}: seed {', '.join(map(str, line.missing))} is not finished" for line in lines if line.missing
-    ]
-    told += [
-        f"{line.row.name}: seed {', '.join(map(str, line.without))} had no agent by then"
-        for line in lines
-        if line.without
-    ]
+    told = [f"{line.row.name}: {_seeds(line.missing)} not finished" for line in lines if line.missing]
+    told += [f"{line.row.name}: {_seeds(line.without)} without an agent by then" for line in lines if line.without]
     return ["; ".join(told) + "."] if told else []
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def _sources(rows: Sequence[Published]) -> str:
