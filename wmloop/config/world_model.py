@@ -60,4 +60,6 @@ class HS18DreamConfig(DreamingConfig):
     """The settings of the pipeline hs18-dream: CMA-ES evolves C in dreams; it explores with a constant deviation of 0.1."""
 
     controller: ActorConfig = ActorConfig(actor="linear", log_std_bounds=(-2.3, -2.3))
-    evolution: DreamEvolutionConfig = DreamEvolutionConfig(generations=25)
+    evolution: DreamEvolutionConfig = DreamEvolutionConfig(
+        generations=25, episodes=64, covariance="diagonal", horizon=60
+    )
