@@ -60,7 +60,7 @@ faults: $(VENV)/.installed-test  ## the long forms of the tests of faults, about
 # Ray and submitit come into the environment of the tests, too; without them they are skipped.
 distributed: $(VENV)/.installed-test  ## the tests that need several nodes or processes, such as Ray's and Slurm's
 	$(PIP) -e '.[all,test,ray,slurm]'
-	$(BIN)/python -m pytest -m distributed -n 0 --durations=0
+	$(BIN)/python -m pytest -m distributed -n 3 --dist loadfile
 
 # Ratios of two things timed in one process.
 bench: $(VENV)/.installed-test  ## benchmarks; keep the machine idle
