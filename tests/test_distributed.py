@@ -87,9 +87,9 @@ class Torchrun:
 @pytest.fixture(scope="module")
 def settings_file(tmp_path_factory):
     layer = tiny_config() | {"budget": {"iterations": 1}, "seed": 7, "threads": 1}
-    layer["vision"] = layer["vision"] | {"initial_images": 6000}
-    layer["memory"] = layer["memory"] | {"initial_steps": 250}
-    layer["controller"] = layer["controller"] | {"initial_updates": 60}
+    layer["vision"] = layer["vision"] | {"initial_images": 1500}
+    layer["memory"] = layer["memory"] | {"initial_steps": 150}
+    layer["controller"] = layer["controller"] | {"initial_updates": 40}
     path = tmp_path_factory.mktemp("settings") / "tiny.toml"
     path.write_text(to_toml(build_config("smoke", layer)))
     return path
