@@ -264,7 +264,7 @@ def test_an_exported_agent_comes_back(system, finished, tmp_path):
 def test_a_full_covariance_of_a_large_network_is_refused_before_there_is_a_run(system, tmp_path):
     refused = wmloop(
         "start", "big", "--pipeline", system, "--preset", "smoke", "--env", "CartPole-v1",
-        "--set", "controller.actor=mlp", runs=tmp_path,
+        "--set", "controller.actor=mlp", "--set", "evolution.covariance=full", runs=tmp_path,
     )  # fmt: skip
     assert refused.exit_code == 2
     assert re.search(
@@ -324,7 +324,7 @@ def test_its_settings_survive_the_way_through_toml(system, preset):
 
 def test_a_fork_may_change_how_it_searches_but_not_the_shape_of_the_search(finished, tmp_path):
     shutil.copytree(finished[0] / "hs18-dream", tmp_path / "hs18-dream")
-    refused = wmloop("fork", "hs18-dream", "--from", "0", "--set", "evolution.covariance=diagonal", runs=tmp_path)
+    refused = wmloop("fork", "hs18-dream", "--from", "0", "--set", "evolution.covariance=full", runs=tmp_path)
     assert "evolution.covariance would change the shapes of the networks" in refused.stderr
     forked = wmloop(
         "fork", "hs18-dream", "other", "--from", "0", "--set", "evolution.population_size=6", "--progress", "none",
