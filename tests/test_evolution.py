@@ -293,7 +293,9 @@ def test_only_dreams_have_a_horizon_and_none_is_a_whole_episode():
     with pytest.raises(UsageError, match=r"unknown setting 'evolution\.horizon'"):
         build_config("laptop", {"pipeline": "hs18"}, {"evolution": {"horizon": 50}})
     config = build_config("laptop", {"pipeline": "hs18-dream"})
-    assert config.evolution.horizon is None
+    assert config.evolution.horizon == 60
+    whole = build_config("laptop", {"pipeline": "hs18-dream"}, {"evolution": {"horizon": "none"}})
+    assert whole.evolution.horizon is None
     assert config.dream.temperature == 1.15  # CarRacing's
 
 
