@@ -242,6 +242,7 @@ SIXTY_FOURS = {
     "models/vision.py": "channels, and V says what pictures it is built for",
     "store/version.py": "digits of a hash",
     "tracking.py": "pictures of a film",
+    "config/world_model.py": "dreams of a candidate",
     "training/experience.py": "episodes remembered together",
     "view/state.py": "bars of a histogram",
 }
