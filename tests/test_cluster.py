@@ -220,6 +220,12 @@ def performing(file):
     return found
 
 
+def servers_of(process):
+    """Return the control services of Ray that a study has begun."""
+    with contextlib.suppress(psutil.Error):
+        return [one for one in psutil.Process(process.pid).children(recursive=True) if one.name() == "gcs_server"]
+
+
 def test_a_study_on_ray_comes_to_the_same_table_after_kills_of_a_task_its_actor_and_who_began_it(six, tmp_path):
     pytest.importorskip("ray")
     file = written(tmp_path, SIX)
@@ -245,6 +251,9 @@ def test_two_studies_on_one_machine_have_a_ray_each(six, tmp_path):
     for folder in folders:
         folder.mkdir()
     both = [study(written(folder, SIX), folder, "--on", "ray", "--cores", "1") for folder in folders]
+    servers = [wait(lambda process=process: servers_of(process))[0].environ() for process in both]
+    assert [server["RAY_AUTH_MODE"] for server in servers] == ["token", "token"]  # nobody else is let in
+    assert servers[0]["RAY_AUTH_TOKEN"] != servers[1]["RAY_AUTH_TOKEN"]
     for process, folder in zip(both, folders, strict=True):
         finish(process)
         assert table(folder / "two" / "two.csv") == six

@@ -24,7 +24,7 @@ ROOMS = {
     "calibration": "agents config dreams envs episodes models seeding",
     "cli": (
         "__init__ bundle calibration commands config device display doctor envs errors events follower history legacy "
-        "loop machine opening pipelines player ranking ranks report retention scoring seeding serving signals "
+        "loop machine opening pipelines player ranking ranks ray report retention scoring seeding serving signals "
         "starting store streams study torchrun tracking training view"
     ),
     "commands": "torchrun",
@@ -37,7 +37,7 @@ ROOMS = {
     ),
     "dreams": "entries errors learn models",
     "entries": "errors",
-    "envs": "config entries episodes errors machine scratch seeding spaces",
+    "envs": "config entries episodes errors machine scratch seeding signals spaces",
     "episodes": "machine spaces",
     "errors": "",
     "events": "legacy",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,6 +54,10 @@ def place_of(on: str, cores: int | None, gpus: int, slurm: Sequence[str], name: 
         return ThisMachine(command, shares)
     _require({"ray": "ray", "slurm": "submitit"}[on], on)
     if on == "ray":
+        from wmloop.ray.private import SILENT, private
+
+        # before Ray is imported, which reads them then
+        os.environ.update(SILENT if os.environ.get("RAY_ADDRESS") else {**SILENT, **private()})
         from wmloop.study.ray import Cluster
 
         return Cluster(command, cores or _CORES, gpus)

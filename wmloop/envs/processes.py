@@ -16,11 +16,11 @@ from typing import Any
 
 import psutil
 
+from wmloop import signals
+
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
-#: Those that ask a process to end, as `wmloop.signals` has them; a scheduler sends them to every process of a job.
-_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
-)
+#: Those that ask a process to end; a scheduler sends them to every process of a job.
+_SIGNALS = tuple(signals.NAMES)
 _held: list[set[int]] = []
 _WAIT = 2.0  # seconds for killed processes to be gone
 #: The environment variable by which the descendants of a worker are known, also after it has died.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import secrets
 import signal
 import socket
 import threading
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 
 from wmloop.envs import processes
 from wmloop.envs.output import redirect
+from wmloop.ray.private import SILENT, private
 
 #: Seconds between two looks at whether the pipe was closed or the cluster is there, and looks in vain after which it is not.
 _LOOK, _CONNECT, _VAIN = 0.2, 2.0, 5
@@ -30,8 +30,8 @@ _TRIES = 20
 _DEATHS = ("RayActorError", "ObjectLostError", "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError")
 #: What Ray says where this node's own part of it is gone.
 _ORPHANED = "owner has died"
-#: How Ray is asked to tell nobody that it is used, and to let its actors be as important as the run that waits for them.
-_ASKED = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+#: How Ray is asked to let its actors be as important as the run that waits for them, beside what it is asked anyway.
+_ASKED = {**SILENT, "RAY_worker_niceness": "0"}
 
 
 class Place(NamedTuple):
@@ -106,9 +106,7 @@ def _connected(place: Place, mark: str) -> str:
         _LostError: that cannot be.
     """
     if not place.address:
-        # what its processes leave goes with it; and it listens to other machines, too: nobody is let in without the token
-        secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        os.environ.update({"TMPDIR": place.folder} | secret)
+        os.environ.update({"TMPDIR": place.folder} | private())  # what its processes leave goes with it
     try:
         import ray  # which reads the environment now
     except ImportError as error:

@@ -1,4 +1,7 @@
-"""A Ray cluster as a place to perform tasks: an actor for each, on a node that has its cores free."""
+"""A Ray cluster as a place to perform tasks: an actor for each, on a node that has its cores free.
+
+Ray is told what it has to know (ray.private) before this module is imported.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,6 @@ class Cluster:
         Raises:
             UsageError: there is no cluster at the address, or no node of it has so much.
         """
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
         address = os.environ.get("RAY_ADDRESS")
         here = {} if address else {"num_cpus": machine.cores()}
         try:
