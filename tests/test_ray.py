@@ -419,19 +419,35 @@ def test_a_node_of_another_version_is_refused_in_words(five, monkeypatch):
 
 @needs_ray
 @pytest.mark.distributed
-def test_a_run_whose_process_is_killed_goes_on_to_the_same_end_and_leaves_no_process(tmp_path, tiny_toml):
+def test_a_run_whose_cluster_is_lost_and_then_its_process_goes_on_to_the_same_end(tmp_path, tiny_toml):
     runs = tmp_path / "runs"
     begin = ("start", "torn", "--config", tiny_toml, "--progress", "json", "--set", "env.worker_timeout=600")
     assert wmloop(*begin[:1], "whole", *begin[2:], runs=runs).exit_code == 0
-    command = [*begin, "--engine", "ray"]
-    process = Process(command, os.environ | {"WMLOOP_RUNS": str(runs)})
-    for line in process.stdout:
-        if json.loads(line)["event"] == "Progress":  # of the first wave
-            break
-    began = psutil.Process(process.pid).children(recursive=True)
-    assert any(child.name() == "gcs_server" for child in began)
+
+    def under_way(*command):
+        """Return a process, and what it had begun, after its first real frames."""
+        process = Process(command, os.environ | {"WMLOOP_RUNS": str(runs)})
+        for line in process.stdout:
+            if json.loads(line)["event"] == "Progress":  # of the first wave
+                break
+        began = psutil.Process(process.pid).children(recursive=True)
+        assert any(child.name() == "gcs_server" for child in began)
+        return process, began
+
+    process, began = under_way(*begin, "--engine", "ray")
+    for child in began:
+        if child.name() in ("gcs_server", "raylet"):
+            child.kill()
+    _, said = process.communicate()
+    assert process.returncode == EnvironmentFailedError.exit_code, said
+    assert "error: the Ray cluster is lost" in said
+    assert "wmloop resume torn" in said
+    assert left(began) == []
+
+    process, began = under_way("resume", "torn", "--progress", "json")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert left(began) == []
+
     assert wmloop("resume", "torn", runs=runs).exit_code == 0
     assert hashes(Store.open(runs / "torn")) == hashes(Store.open(runs / "whole"))
