@@ -15,13 +15,13 @@ from tests.commands import wmloop
 from tests.test_ends import CONFIG, LATENT, episodes, experience
 from tests.test_loop import configure
 from tests.threaded_ranks import together
-from wmloop import device, machine, torchrun
+from wmloop import device, follower, machine, torchrun
 from wmloop.cli import together as command_line
 from wmloop.commands import command
 from wmloop.config import ControllerConfig
 from wmloop.config.text import to_toml
 from wmloop.dreams import Noise
-from wmloop.errors import DivergedError, Interrupted, UsageError
+from wmloop.errors import DivergedError, Interrupted, StorageError, UsageError
 from wmloop.learn import ppo
 from wmloop.learn.batch import Batch
 from wmloop.learn.optim import adam, clipped_step
@@ -299,6 +299,26 @@ def test_other_commands_are_refused_by_all_ranks_and_one_says_so(rank, begun, mo
     assert ("only start, resume, fork share their work: run `wmloop eval` without it" in capsys.readouterr().err) == (
         rank == 0
     )
+
+
+@pytest.mark.parametrize(("stage", "iteration"), [("vision", 0), ("controller", 0), ("memory", 1)])
+def test_a_rank_that_comes_late_to_a_stage_goes_on_to_the_next_and_one_that_does_not_see_it_says_so(
+    stage, iteration, finished, monkeypatch
+):
+    store = Store.open(finished.runs / "tiny")
+    monkeypatch.setattr(follower, "_PATIENCE_SECONDS", 0.0)
+
+    class Told:
+        rank, size = 1, 2
+
+        def work(self, leave):
+            yield {"run": str(store.path), "config": store.config_text, "iteration": iteration, "stage": stage}
+
+    if iteration:  # the first rank has not come to it in this folder of runs, and never does
+        with pytest.raises(StorageError, match="rank 1 does not find"):
+            follower.follow(Told(), lambda: False)
+    else:
+        follower.follow(Told(), lambda: False)
 
 
 def test_only_one_module_talks_to_other_ranks():

@@ -54,6 +54,8 @@ def _perform(ranks: Group, work: Mapping[str, Any]) -> None:
     pipeline = pipeline_of(config)
     iteration, stage = work["iteration"], pipeline.row(work["stage"])
     history = _as_announced(Path(work["run"]), pipeline, (iteration, pipeline.names.index(stage.name)), ranks)
+    if history is None:
+        return
     device = set_up(config.device, config.threads, config.precision)
     ranks.prepare(device)
     context = StageContext(
@@ -64,8 +66,10 @@ def _perform(ranks: Group, work: Mapping[str, Any]) -> None:
     stage.run(context, **needs, **carries)
 
 
-def _as_announced(run: Path, pipeline: Pipeline, position: tuple[int, int], ranks: Group) -> History:
-    """Return what a run has done, once that is all that the first rank has done.
+def _as_announced(run: Path, pipeline: Pipeline, position: tuple[int, int], ranks: Group) -> History | None:
+    """Return what a run has done, once that is all that the first rank had done when it announced the stage at `position`.
+
+    None where it has committed that stage by now: it needed nobody, as where there is nothing to train.
 
     Raises:
         StorageError: this node does not come to see it.
@@ -74,8 +78,8 @@ def _as_announced(run: Path, pipeline: Pipeline, position: tuple[int, int], rank
     while True:
         with contextlib.suppress(UsageError):  # there is no such run yet
             history = History(Store.open(run), pipeline)
-            if history.next_position() == position:
-                return history
+            if (now := history.next_position()) >= position:
+                return history if now == position else None
         if time.monotonic() > deadline:
             raise StorageError(
                 f"rank {ranks.rank} does not find in {run} what the first rank has written there: all ranks need one folder of"
