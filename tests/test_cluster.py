@@ -245,15 +245,16 @@ def test_a_study_on_ray_comes_to_the_same_table_after_kills_of_a_task_its_actor_
     wait(lambda: not performing(file))
 
 
-def test_two_studies_on_one_machine_have_a_ray_each(six, tmp_path):
+def test_two_studies_on_one_machine_have_a_ray_each(tmp_path):
     pytest.importorskip("ray")
     folders = [tmp_path / "one", tmp_path / "other"]
     for folder in folders:
         folder.mkdir()
-    both = [study(written(folder, SIX), folder, "--on", "ray", "--cores", "1") for folder in folders]
+    text = TWO.replace("[1, 2]", "[1]")
+    both = [study(written(folder, text), folder, "--on", "ray", "--cores", "1") for folder in folders]
     servers = [wait(lambda process=process: servers_of(process))[0].environ() for process in both]
     assert [server["RAY_AUTH_MODE"] for server in servers] == ["token", "token"]  # nobody else is let in
     assert servers[0]["RAY_AUTH_TOKEN"] != servers[1]["RAY_AUTH_TOKEN"]
-    for process, folder in zip(both, folders, strict=True):
+    for process in both:
         finish(process)
-        assert table(folder / "two" / "two.csv") == six
+    assert table(folders[0] / "two" / "two.csv") == table(folders[1] / "two" / "two.csv")

@@ -105,52 +105,41 @@ def whole(settings_file, tmp_path_factory):
     return [Store.open(runs / name) for name in ("one", "other")]
 
 
-def finished(runs, whole):
-    """Go on with the run to its end, and compare it with one that was not interrupted."""
-    code, said = Torchrun("resume", "run", "--runs", runs).ended()
-    assert code == 0, said
-    assert hashes(Store.open(runs / "run")) == hashes(whole[0])
-
-
 def test_two_runs_of_two_ranks_on_one_machine_do_not_meet_and_are_the_same_bit_for_bit(whole):
     assert [version.stage for version in whole[0].versions()] == ["rollout", *STAGES, "evaluate"]
     assert hashes(whole[0]) == hashes(whole[1])
     assert whole[0].facts["ranks"] == 2
 
 
-def test_a_run_that_is_interrupted_in_each_stage_is_bit_for_bit_the_one_that_is_not(settings_file, whole, tmp_path):
-    begin = ("start", "run", "--config", settings_file)
-    for stage, signum in zip(STAGES, (signal.SIGTERM, signal.SIGINT, signal.SIGTERM), strict=True):
-        run = Torchrun(*begin, "--runs", tmp_path)
+def test_a_run_that_is_interrupted_and_loses_ranks_is_bit_for_bit_the_one_that_is_not(settings_file, whole, tmp_path):
+    run = Torchrun("start", "run", "--config", settings_file, "--runs", tmp_path)
+    for stage, rank, signum in (
+        ("vision", None, signal.SIGTERM),
+        ("memory", 1, signal.SIGKILL),
+        ("controller", None, signal.SIGINT),
+        ("controller", 0, signal.SIGKILL),
+    ):
         run.until(stage)
-        run.stop(signum)
+        if rank is None:
+            run.stop(signum)  # torchrun passes it on
+        else:
+            run.rank(rank).send_signal(signum)
         code, said = run.ended()
         assert code != 0
-        assert "what was done is saved" in said
-        assert "Traceback" not in said.partition("torch/distributed")[0]
-        draft = tmp_path / "run" / "iterations" / "0000" / f".draft-{stage}"
-        assert list(draft.glob("snapshot-*")), f"{stage} was stopped inside"
-        begin = ("resume", "run")
-    finished(tmp_path, whole)
-
-
-def test_a_rank_that_is_killed_ends_all_in_words_and_nothing_that_was_saved_is_lost(settings_file, whole, tmp_path):
-    run = Torchrun("start", "run", "--config", settings_file, "--runs", tmp_path)
-    run.until("memory")
-    run.rank(1).kill()
+        if rank is None:
+            assert "what was done is saved" in said
+            assert "Traceback" not in said.partition("torch/distributed")[0]
+            draft = tmp_path / "run" / "iterations" / "0000" / f".draft-{stage}"
+            assert list(draft.glob("snapshot-*")), f"{stage} was stopped inside"
+        else:
+            left = 1 - rank
+            assert f"error: rank {left} of 2 has lost another rank, and one that ends, ends all" in said
+            assert left or "-m wmloop resume run" in said
+        assert Store.open(tmp_path / "run").holder() is None
+        run = Torchrun("resume", "run", "--runs", tmp_path)
     code, said = run.ended()
-    assert code != 0
-    assert "error: rank 0 of 2 has lost another rank, and one that ends, ends all" in said
-    assert "-m wmloop resume run" in said
-    assert Store.open(tmp_path / "run").holder() is None
-
-    run = Torchrun("resume", "run", "--runs", tmp_path)
-    run.until("controller")
-    run.rank(0).send_signal(signal.SIGKILL)
-    code, said = run.ended()
-    assert code != 0
-    assert "error: rank 1 of 2 has lost another rank" in said
-    finished(tmp_path, whole)
+    assert code == 0, said
+    assert hashes(Store.open(tmp_path / "run")) == hashes(whole[0])
 
 
 def test_torchrun_begins_the_ranks_again_where_it_is_asked_to(settings_file, whole, tmp_path):

@@ -240,23 +240,26 @@ def five(monkeypatch):
 @needs_ray
 @pytest.mark.distributed
 def test_a_run_has_the_same_bits_on_one_machine_and_on_any_number_of_actors(tmp_path, monkeypatch, five):
-    made = {}
-    for count in (0, 1, 2, 5):
+    made, iterations = {}, {0: 2, 1: 1, 2: 2, 5: 1}
+    for count in iterations:
         five.cpus = count
         engine = f"env.engine={'ray' if count else 'processes'}"
-        config = configure(engine, "env.worker_timeout=600", "budget.iterations=2", "env.num_envs=5")
+        length = f"budget.iterations={iterations[count]}"
+        config = configure(engine, "env.worker_timeout=600", length, "env.num_envs=5")
         events = []
         store, reason = perform(tmp_path / f"run{count}", config, events.append)
         assert reason == "iterations"
         told_of = [event.text for event in events if isinstance(event, Message) and event.text.startswith("Ray:")]
         numbers = [[int(number) for number in re.findall(r"\d+", text)] for text in told_of]
-        stages = [(5, min(5, count), 1), (2, min(2, count), 1)] * 2  # rollout and evaluate, in each iteration
+        # rollout and evaluate, in each iteration
+        stages = [(5, min(5, count), 1), (2, min(2, count), 1)] * iterations[count]
         assert numbers == [list(stage) for stage in stages if count]
         made[count] = hashes(store) | {version.name: dict(version.metrics) for version in store.versions()}
-    assert len(made[0]) > 20
-    assert made[1] == made[0]
+    first = {name: value for name, value in made[0].items() if name.startswith("0000/")}
+    assert len(first) > 10
+    assert made[1] == first
     assert made[2] == made[0]
-    assert made[5] == made[0]
+    assert made[5] == first
     began, folder = ours(), scratch.temporary_folder()
     assert list(folder.glob("ray-*/wmloop-*"))
     link.unlink()
@@ -267,7 +270,7 @@ def test_a_run_has_the_same_bits_on_one_machine_and_on_any_number_of_actors(tmp_
 @needs_ray
 @pytest.mark.distributed
 def test_every_pipeline_that_drives_learns_the_same_from_what_actors_drove(tmp_path, five):
-    five.cpus = 3
+    five.cpus = 2
     short = {"budget": {"iterations": 1}}
     for name, config in (
         ("vanilla-ppo", test_vanilla_ppo.tiny(**short)),
@@ -352,6 +355,7 @@ def test_episodes_of_a_node_that_dies_are_driven_again_on_another_one(monkeypatc
 @needs_ray
 @pytest.mark.distributed
 def test_a_lost_cluster_ends_the_wave_in_words_and_another_one_is_begun_next(five):
+    five.cpus = 1
     with RayEnvs(CONFIG.env, 4) as pool:
         began = ours()
         ray = [process for process in began[1] if process.name() in ("gcs_server", "raylet")]
@@ -399,6 +403,7 @@ def test_two_runs_on_one_machine_have_a_ray_each_that_lets_nobody_else_in(monkey
 @needs_ray
 @pytest.mark.distributed
 def test_faults_of_environments_come_through_in_their_words_and_are_not_tried_again(five):
+    five.cpus = 1
     broken = build_config("smoke", tiny_config(), {"env": {"kwargs": {"nan_at": 3}, "worker_timeout": 600.0}})
     with RayEnvs(broken.env, 2) as pool:
         with pytest.raises(Exception, match=r"seed 7.*(finite|nan)") as found:
@@ -412,6 +417,7 @@ def test_faults_of_environments_come_through_in_their_words_and_are_not_tried_ag
 @needs_ray
 @pytest.mark.distributed
 def test_a_node_of_another_version_is_refused_in_words(five, monkeypatch):
+    five.cpus = 1
     monkeypatch.setattr("wmloop.ray.engine.identity", lambda: identity.identity() | {"gymnasium": "0.29"})
     with pytest.raises(UsageError, match=r"the Ray node .* has gymnasium .* where this run has 0\.29"):
         RayEnvs(CONFIG.env, 2)
