@@ -38,6 +38,7 @@ from wmloop.models.vision_memory import VisionMemory
 from wmloop.ray import identity, link
 from wmloop.ray.engine import RayEnvs
 from wmloop.ray.parcels import packed, unpacked
+from wmloop.ray.private import SILENT, admitted
 from wmloop.ray.shares import Places, dealt
 from wmloop.store import Store
 from wmloop.training.context import Chance
@@ -187,6 +188,60 @@ def test_an_address_of_the_ray_client_is_refused_with_the_one_that_is_meant(monk
         RayEnvs(CONFIG.env, 2)
     with pytest.raises(UsageError, match="host:6379"):
         check_environment(CONFIG.env.model_copy(update={"engine": "ray"}))
+
+
+def test_a_token_is_shown_to_a_cluster_where_there_is_one_and_nobody_has_decided(tmp_path, monkeypatch):
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shown = {"RAY_AUTH_MODE": "token"}
+    assert admitted() == {}
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    assert admitted() == {}
+    (tmp_path / "token").write_text("a" * 64)
+    assert admitted() == shown
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert admitted() == {}
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH")
+    assert admitted() == {}
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
+    assert admitted() == shown
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("a" * 64)
+    assert admitted() == shown
+
+
+@needs_ray
+@pytest.mark.distributed
+def test_a_cluster_that_asks_for_a_token_is_connected_to_where_there_is_one_and_else_it_is_said(tmp_path, monkeypatch):
+    device.set_up("cpu", 1)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    token = tmp_path / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("a" * 64)
+    words = ["--head", "--port=0", "--num-cpus=1", "--include-dashboard=false", "--block"]
+    head = subprocess.Popen(
+        [sys.executable, "-m", "ray.scripts.scripts", "start", *words, f"--temp-dir={scratch.temporary_folder()}/ray-head"],
+        env=os.environ | SILENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        address = next(found[1] for line in head.stdout if (found := re.search(r"--address='(.+?)'", line)))
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with Here(CONFIG.env, 2) as here, RayEnvs(CONFIG.env, 2) as pool:
+            assert driven(pool, 2) == driven(here, 2)
+        link.unlink()
+        token.unlink()
+        with pytest.raises(EnvironmentFailedError, match=r"RAY_ADDRESS.* cannot be used: .*it asks for a token"):
+            RayEnvs(CONFIG.env, 2)
+    finally:
+        link.unlink()
+        began = psutil.Process(head.pid).children(recursive=True)
+        head.terminate()
+        head.communicate(timeout=60)
+    assert left(began) == []
 
 
 def test_a_run_does_not_import_ray():

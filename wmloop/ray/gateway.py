@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from wmloop.envs import processes
 from wmloop.envs.output import redirect
-from wmloop.ray.private import SILENT, private
+from wmloop.ray.private import SILENT, admitted, private
 
 #: Seconds between two looks at whether the pipe was closed or the cluster is there, and looks in vain after which it is not.
 _LOOK, _CONNECT, _VAIN = 0.2, 2.0, 5
@@ -105,8 +105,8 @@ def _connected(place: Place, mark: str) -> str:
     Raises:
         _LostError: that cannot be.
     """
-    if not place.address:
-        os.environ.update({"TMPDIR": place.folder} | private())  # what its processes leave goes with it
+    # what a new one's processes leave goes with its folder
+    os.environ.update(admitted() if place.address else {"TMPDIR": place.folder} | private())
     try:
         import ray  # which reads the environment now
     except ImportError as error:
@@ -120,7 +120,10 @@ def _connected(place: Place, mark: str) -> str:
         )  # fmt: skip
     except Exception as error:
         where = f"at {place.address} (RAY_ADDRESS)" if place.address else "on this machine"
-        raise _LostError(f"Ray {where} cannot be used: {_first_line(error)}") from error
+        # Ray tells of a token that is missing in the error that led to this one
+        asks = "authentication" in f"{error} {error.__cause__}".lower()
+        token = " (it asks for a token, which $RAY_AUTH_TOKEN or ~/.ray/auth_token has to hold)" if asks else ""
+        raise _LostError(f"Ray {where} cannot be used: {_first_line(error)}{token}") from error
     for signum, handler in handlers.items():
         signal.signal(signum, handler)
     return str(ray.get_runtime_context().gcs_address)
