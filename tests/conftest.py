@@ -39,13 +39,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @contextlib.contextmanager
 def _as_it_was() -> Iterator[None]:
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    threads, deterministic = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     precision = torch.get_float32_matmul_precision()
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(deterministic)  # the other way to say so imports torch's compiler
         torch.set_float32_matmul_precision(precision)
         torch.set_flush_denormal(False)
 
@@ -53,7 +53,9 @@ def _as_it_was() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def torch_as_it_was() -> Iterator[None]:
     """Put back what `device.set_up` changes in the process: the next test may be any other. torch draws the same each time."""
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed writes down for other devices from where it was called
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(0)
     with _as_it_was():
         yield
 

@@ -92,6 +92,7 @@ def test_where_fitness_says_nothing_sigma_stays_what_it_is_on_average(diagonal):
 
 
 @KINDS
+@settings(max_examples=25)
 @given(
     shift=st.lists(st.sampled_from([-8.0, -0.5, 0.0, 2.0, 64.0]), min_size=4, max_size=4), power=st.sampled_from([1, 3])
 )
