@@ -17,6 +17,7 @@ import torch
 from hypothesis import settings
 
 from tests.tiny_env import tiny_config
+from wmloop.store.disk import FileSystem
 
 # A machine that is busy with other work is no reason to fail: nothing in the tests is timed.
 settings.register_profile("wmloop", deadline=None)
@@ -57,6 +58,16 @@ def torch_as_it_was() -> Iterator[None]:
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(0)
     with _as_it_was():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_power_cuts(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Wait for no disk but in the tests of the store itself: what a process has written outlives it, however it is killed."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.path.stem.startswith(("test_store", "test_filesystems")):
+            patch.setattr(FileSystem, "fsync", lambda disk, fd: None)
+            patch.setattr(FileSystem, "fsync_folder", lambda disk, path: None)
         yield
 
 
