@@ -26,8 +26,8 @@ settings.load_profile("wmloop")
 #: The files that take longest, longest first: of two workers none is left alone with one of them at the end.
 LONGEST = (
     "docs", "evolution", "cli", "faults", "study", "places", "tasks", "alignment", "outside", "vanilla_ppo", "metrics",
-    "strange_envs", "again", "ppo_features", "statistics", "signals", "report", "retention", "dream_env", "loop", "ablations",
-    "playing", "cma", "spaces", "gpu", "ends", "api", "engines", "ray", "divergence", "envs", "ppo", "grammar",
+    "strange_envs", "again", "ppo_features", "signals", "report", "retention", "dream_env", "loop", "ablations",
+    "playing", "cma", "spaces", "gpu", "ends", "api", "engines", "ray", "divergence", "envs", "ppo", "grammar", "statistics",
 )  # fmt: skip
 _FIGURES = pytest.StashKey[list[tuple[str, str]]]()
 

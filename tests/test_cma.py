@@ -181,7 +181,7 @@ def test_it_needs_about_as_many_looks_as_the_package_cma(function, begin, diagon
         cma = pytest.importorskip("cma")
         size, population = 8, 10
         ours, theirs = [], []
-        for seed in range(5):
+        for seed in range(3):
             ours.append(evolve(function, [begin] * size, 0.5, population, 3000, diagonal, seed, -1e-9)[1])
             rng = np.random.default_rng(seed)
             told = {"popsize": population, "verbose": -9, "verb_log": 0, "signals_filename": "", "seed": np.nan}
