@@ -17,6 +17,7 @@ import torch
 from hypothesis import settings
 
 from tests.tiny_env import tiny_config
+from wmloop.store.disk import FileSystem
 
 # A machine that is busy with other work is no reason to fail: nothing in the tests is timed.
 settings.register_profile("wmloop", deadline=None)
@@ -25,8 +26,8 @@ settings.load_profile("wmloop")
 #: The files that take longest, longest first: of two workers none is left alone with one of them at the end.
 LONGEST = (
     "docs", "evolution", "cli", "faults", "study", "places", "tasks", "alignment", "outside", "vanilla_ppo", "metrics",
-    "strange_envs", "again", "ppo_features", "statistics", "signals", "report", "retention", "dream_env", "loop", "ablations",
-    "playing", "cma", "spaces", "gpu", "ends", "api", "engines", "ray", "divergence", "envs", "ppo", "grammar",
+    "strange_envs", "again", "ppo_features", "signals", "report", "retention", "dream_env", "loop", "ablations",
+    "playing", "cma", "spaces", "gpu", "ends", "api", "engines", "ray", "divergence", "envs", "ppo", "grammar", "statistics",
 )  # fmt: skip
 _FIGURES = pytest.StashKey[list[tuple[str, str]]]()
 
@@ -39,13 +40,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @contextlib.contextmanager
 def _as_it_was() -> Iterator[None]:
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    threads, deterministic = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     precision = torch.get_float32_matmul_precision()
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(deterministic)  # the other way to say so imports torch's compiler
         torch.set_float32_matmul_precision(precision)
         torch.set_flush_denormal(False)
 
@@ -53,8 +54,20 @@ def _as_it_was() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def torch_as_it_was() -> Iterator[None]:
     """Put back what `device.set_up` changes in the process: the next test may be any other. torch draws the same each time."""
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed writes down for other devices from where it was called
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(0)
     with _as_it_was():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_power_cuts(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Wait for no disk but in the tests of the store itself: what a process has written outlives it, however it is killed."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.path.stem.startswith(("test_store", "test_filesystems")):
+            patch.setattr(FileSystem, "fsync", lambda disk, fd: None)
+            patch.setattr(FileSystem, "fsync_folder", lambda disk, path: None)
         yield
 
 

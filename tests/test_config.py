@@ -126,7 +126,7 @@ GARBAGE = st.recursive(
 )
 
 
-@effort(max_examples=500, suppress_health_check=[HealthCheck.too_slow])
+@effort(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(list(settings(WorldModelConfig()))), GARBAGE)
 def test_whatever_a_setting_is_told_it_is_kept_or_refused_in_one_line_of_plain_words(name, value):
     layer = nested(name, value)

@@ -99,16 +99,14 @@ def test_of_fewer_than_ten_ends_nothing_follows_from_what_they_show():
 @torch.no_grad()
 def test_as_many_ends_are_expected_as_come(trained):
     memory, driven, held_out, states = trained
-    replay, told = held_out.replay, []
-    kernel = Kernel(memory, 1.0, 10.0)
-    for i, episode in enumerate(driven):
-        row = rows(replay, i, np.arange(len(episode)))
-        row = torch.from_numpy(row)
-        generator = torch.Generator().manual_seed(i)
-        _, done = foretell(kernel, states.at((0, row)), held_out.actions[0, row], 1, generator)
+    row = np.concatenate([rows(held_out.replay, i, np.arange(len(episode))) for i, episode in enumerate(driven)])
+    row, generator = torch.from_numpy(row), torch.Generator().manual_seed(0)
+    _, done = foretell(Kernel(memory, 1.0, 10.0), states.at((0, row)), held_out.actions[0, row], 1, generator)
+    told = []
+    for episode, expected in zip(driven, done.double().split([len(episode) for episode in driven]), strict=True):
         came = np.zeros(len(episode))
         came[-1] = episode.terminated
-        told.append(ReturnForecast([], [], [], ends=by_bin(done.double().numpy(), came)))
+        told.append(ReturnForecast([], [], [], ends=by_bin(expected.numpy(), came)))
     figures = ends(told)
     assert figures["terminations"] > 600
     assert figures["predicted_terminations"] == pytest.approx(figures["terminations"], rel=0.15)

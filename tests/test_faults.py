@@ -237,7 +237,7 @@ def files_of(store: Store) -> dict[str, str]:
     return {f"{v.name}/{name}": record.sha256 for v in store.versions() for name, record in v.files.items()}
 
 
-@pytest.mark.parametrize("every", [17, pytest.param(1, marks=LONG)])
+@pytest.mark.parametrize("every", [23, pytest.param(1, marks=LONG)])
 def test_a_disk_that_fills_up_at_any_write_costs_nothing_that_was_there(
     tmp_path: Path, every: int, monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:

@@ -4,6 +4,7 @@ import ast
 import functools
 import graphlib
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,19 @@ FILES_OPENED = {
 FILES = sorted(ROOT.rglob("*.py"))
 
 
+def for_each(paths: Sequence[Path]) -> Callable[[Callable[[Path], None]], Callable[[], None]]:
+    """Make of a rule for one file the test that each of `paths` keeps it: a test of each would cost more than all rules do."""
+
+    def test_of(rule: Callable[[Path], None]) -> Callable[[], None]:
+        def test() -> None:
+            for path in paths:
+                rule(path)
+
+        return test
+
+    return test_of
+
+
 @functools.cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
@@ -145,7 +159,7 @@ def imported_rooms(path: Path) -> set[str]:
     return {parts[1] if parts[1] in ROOMS else "__init__" for parts in names} - {room(path)}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+@for_each(FILES)
 def test_a_module_imports_only_from_rooms_that_its_own_may_import(path):
     assert room(path) in ROOMS, f"{path} is in no room of the house: name it, and what it may import"
     assert imported_rooms(path) <= set(ROOMS[room(path)].split()), f"{path} imports from a room that it may not"
@@ -160,7 +174,7 @@ def test_rooms_import_in_no_circle():
     list(graphlib.TopologicalSorter({name: others.split() for name, others in ROOMS.items()}).static_order())
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+@for_each(FILES)
 def test_files_are_opened_in_few_rooms(path):
     if {room(path), str(path.relative_to(ROOT))} & FILES_OPENED:
         return
@@ -173,7 +187,7 @@ def test_files_are_opened_in_few_rooms(path):
             )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+@for_each(FILES)
 def test_each_library_has_one_door(path):
     here = {room(path), str(path.relative_to(ROOT))}
     for name in imports(path):
@@ -181,7 +195,7 @@ def test_each_library_has_one_door(path):
         assert allowed is None or here & allowed, f"{path} imports {name}, whose door is {allowed}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+@for_each(FILES)
 def test_models_know_no_files_and_the_store_knows_no_models(path):
     names = imports(path)
     if room(path) == "store":
@@ -192,7 +206,7 @@ def test_models_know_no_files_and_the_store_knows_no_models(path):
         assert not {n for n in names if n.startswith(("wmloop.view", "wmloop.loop", "wmloop.cli"))}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+@for_each(FILES)
 def test_nothing_is_unpickled_or_evaluated(path):
     tree = parsed(path)
     assert not imports(path) & {"pickle", "cPickle", "dill", "cloudpickle", "yaml", "shelve", "marshal"}
@@ -203,7 +217,7 @@ def test_nothing_is_unpickled_or_evaluated(path):
             assert not any(k.arg == "allow_pickle" for k in node.keywords), f"{path}: allow_pickle"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+@for_each(FILES)
 def test_only_the_disk_module_renames_or_syncs(path):
     if path.name == "disk.py":
         return
@@ -219,7 +233,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+@for_each(FILES)
 def test_no_stage_is_named_outside_its_pipeline(path):
     if room(path) in {"pipelines", "config"}:  # groups of settings are named after what they set
         return
@@ -250,9 +264,9 @@ SIXTY_FOURS = {
 NAMED = {"config/env.py", "api.py", "serving/trained.py", "cli/start.py"}
 
 
-def suppositions(source: str) -> set[str]:
+def suppositions(tree: ast.AST) -> set[str]:
     """Return what a module supposes of the environment: 64 as a number or a size in words, CarRacing by name."""
-    said = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
+    said = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     words = [value for value in said if isinstance(value, str)]
     sized = any(type(value) is int and value == 64 for value in said) or any(
         re.search(r"\b64(x64|, 64)\b", word) for word in words
@@ -260,9 +274,9 @@ def suppositions(source: str) -> set[str]:
     return {what for what, there in (("64", sized), ("CarRacing", any("CarRacing" in word for word in words))) if there}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+@for_each(FILES)
 def test_only_environments_say_what_they_show_and_are_called(path):
-    name, found = str(path.relative_to(ROOT)), suppositions(path.read_text())
+    name, found = str(path.relative_to(ROOT)), suppositions(parsed(path))
     if room(path) != "envs":
         assert found == {what for what, places in (("64", SIXTY_FOURS), ("CarRacing", NAMED)) if name in places}
 
@@ -280,7 +294,7 @@ def test_only_environments_say_what_they_show_and_are_called(path):
     ],
 )
 def test_what_a_module_supposes_of_the_environment_is_found(source, found):
-    assert suppositions(source) == found
+    assert suppositions(ast.parse(source)) == found
 
 
 def own_to_models(tree: ast.AST) -> set[str]:
@@ -309,7 +323,7 @@ def functions_with(attribute: str, tree: ast.AST) -> set[str]:
 OUTSIDE_MODELS = [path for path in FILES if room(path) != "models"]
 
 
-@pytest.mark.parametrize("path", OUTSIDE_MODELS, ids=lambda p: str(p.relative_to(ROOT)))
+@for_each(OUTSIDE_MODELS)
 def test_a_state_is_opaque_outside_models(path):
     assert own_to_models(parsed(path)) == set()
 
@@ -370,9 +384,8 @@ _BEGINNINGS = {
 }
 
 
-def file_names(source: str) -> set[str]:
+def file_names(tree: ast.AST) -> set[str]:
     """Return the file names that a module says, whole or, of numbered ones, their beginning; prose is none."""
-    tree = ast.parse(source)
     templates = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
     parts = {part for template in templates for part in template.values}
     said = ["".join(p.value if isinstance(p, ast.Constant) else "*" for p in node.values) for node in templates]
@@ -383,9 +396,9 @@ def file_names(source: str) -> set[str]:
     return {text for text in said if _FILE_NAME.fullmatch(text) or text in _BEGINNINGS}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+@for_each(FILES)
 def test_a_file_is_named_in_its_home_alone(path):
-    assert file_names(path.read_text()) == FILE_NAMES.get(str(path.relative_to(ROOT)), set())
+    assert file_names(parsed(path)) == FILE_NAMES.get(str(path.relative_to(ROOT)), set())
 
 
 def test_no_file_has_two_homes():
@@ -407,23 +420,23 @@ def test_no_file_has_two_homes():
     ],
 )
 def test_a_file_that_is_named_is_found(source, found):
-    assert file_names(source) == found
+    assert file_names(ast.parse(source)) == found
 
 
 #: Private names that tests use, where there is nothing public to ask.
 PRIVATE = {
     "notes._told": "what is told once a process has to be told anew in each test",
     "notes._waiting": "the same",
+    "statistics._RESAMPLES": "nearly all of the time that an interval takes, and no part of what it promises",
 }
 TESTS = sorted(Path(__file__).parent.glob("*.py"))
 
 
-def private_names(source: str) -> set[str]:
+def private_names(tree: ast.AST) -> set[str]:
     """Return the names with an underscore that a test imports from wmloop, takes of an object or patches.
 
     What is a library's, or the test's own, is no business of this rule: `self._x`, `os._exit`, `state._replace`.
     """
-    tree = ast.parse(source)
     imported = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     own = [n for n in imported if isinstance(n, ast.ImportFrom) and (n.module or "").split(".")[0] == "wmloop"]
     others = {alias.asname or alias.name.split(".")[0] for n in imported if n not in own for alias in n.names}
@@ -453,13 +466,13 @@ def private_names(source: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", TESTS, ids=lambda p: p.name)
+@for_each(TESTS)
 def test_tests_ask_what_is_public(path):
-    assert private_names(path.read_text()) <= PRIVATE.keys()
+    assert private_names(parsed(path)) <= PRIVATE.keys()
 
 
 def test_no_private_name_is_excused_that_no_test_uses():
-    assert set().union(*(private_names(path.read_text()) for path in TESTS)) == PRIVATE.keys()
+    assert set().union(*(private_names(parsed(path)) for path in TESTS)) == PRIVATE.keys()
 
 
 @pytest.mark.parametrize(
@@ -478,7 +491,7 @@ def test_no_private_name_is_excused_that_no_test_uses():
     ],
 )
 def test_private_names_in_tests_are_found(source, found):
-    assert private_names(source) == found
+    assert private_names(ast.parse(source)) == found
 
 
 def test_there_is_no_room_for_leftovers():

@@ -24,9 +24,10 @@ def written(tmp_path_factory, twice):
     seen = common | {name: tiny_config()[name] for name in ("rollout", "vision", "memory")}
     seen["rollout"] |= {"max_unrewarded": 50, "frames": 600}
     evolved = {name: group for name, group in tiny_config().items() if name not in ("dream", "controller")}
+    evolved["evolution"] = {"generations": 1, "population_size": 4, "episodes": 1}
     layers = {
         "world-model": tiny_config(),
-        "vanilla-ppo": common,
+        "vanilla-ppo": common | {"ppo": {"update_epochs": 1}},
         "ppo-features": seen,
         "hs18": evolved,
         "hs18-dream": evolved,
