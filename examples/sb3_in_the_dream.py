@@ -1,6 +1,6 @@
 """stable-baselines3's PPO learns in the demo's dream alone, and is then scored in reality.
 
-pip install stable-baselines3; python sb3_in_the_dream.py [STEPS]
+pip install 'stable-baselines3>=2.9'; python sb3_in_the_dream.py [STEPS]
 """
 
 import sys

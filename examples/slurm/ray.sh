@@ -2,6 +2,7 @@
 #SBATCH --job-name=wmloop --nodes=2 --ntasks-per-node=1 --exclusive --time=4:00:00 --output=%x-%j.log
 #SBATCH --requeue --open-mode=append --signal=TERM@120
 # One Ray cluster on all nodes of the job, and a command on the first of them: sbatch ray.sh wmloop study my.toml --on ray
+# ray and wmloop have to be on the PATH: activate their environment before sbatch.
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 address=$first:$((20000 + SLURM_JOB_ID % 10000))
 export RAY_USAGE_STATS_ENABLED=0
