@@ -306,7 +306,7 @@ def test_a_rank_that_comes_late_to_a_stage_goes_on_to_the_next_and_one_that_does
     stage, iteration, finished, monkeypatch
 ):
     store = Store.open(finished.runs / "tiny")
-    monkeypatch.setattr(follower, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(follower, "PATIENCE_SECONDS", 0.0)
 
     class Told:
         rank, size = 1, 2

@@ -20,8 +20,8 @@ from wmloop.ranks import Group
 from wmloop.store import Draft, Store
 from wmloop.training.context import StageContext
 
-#: A network file system may show this node a moment late what another one has written.
-_PATIENCE_SECONDS = 60.0
+# A network file system may show this node a moment late what another one has written.
+PATIENCE_SECONDS = 60.0
 
 
 def follow(ranks: Group, leave: Callable[[], bool]) -> None:
@@ -74,7 +74,7 @@ def _as_announced(run: Path, pipeline: Pipeline, position: tuple[int, int], rank
     Raises:
         StorageError: this node does not come to see it.
     """
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         with contextlib.suppress(UsageError):  # there is no such run yet
             history = History(Store.open(run), pipeline)
