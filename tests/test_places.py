@@ -1,10 +1,15 @@
 """Where a study's tasks are performed: shares of a machine, several at once, and what is done when one is lost or stopped."""
 
+import contextlib
+import json
 import os
 import re
 import signal
+import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -205,6 +210,45 @@ def test_this_machine_has_room_again_as_soon_as_a_process_has_ended(tmp_path):
         process.kill()
         assert process.wait() == LOST
     assert here.free() == 2
+
+
+def asleep(pid):
+    """Tell whether a process is there that has not ended."""
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def wait(happened, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+
+
+def test_who_ends_a_process_at_once_ends_what_it_has_begun_in_sessions_of_their_own_too(tmp_path):
+    code = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', sys.argv[1]], start_new_session=True);" \
+           "print(p.pid, flush=True); p.wait()"  # fmt: skip
+    process = Process([sys.executable, "-c", code, STUBBORN], tmp_path / "log")
+    wait(lambda: (tmp_path / "log").read_text().endswith("\n"))
+    begun = int((tmp_path / "log").read_text())
+    assert asleep(begun)
+    process.kill()
+    assert process.wait() == LOST
+    wait(lambda: not asleep(begun))
+
+
+def test_the_program_of_a_task_whose_process_was_lost_is_ended_also_where_the_task_is_given_up(four):
+    program = subprocess.Popen([sys.executable, "-c", STUBBORN], start_new_session=True)
+    task = four[0]
+    task.begin()
+    note = {"pid": program.pid, "born": machine.born(program.pid)}
+    (task.place / "program.json").write_text(json.dumps(note))
+    drive([task], Somewhere(1, {task.name: [LOST]}))
+    assert program.wait(20) == LOST
 
 
 # ---- the command

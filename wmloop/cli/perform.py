@@ -64,7 +64,7 @@ def _alone(task: Task) -> Any:
 def _by_program(task: Task) -> Result:
     from wmloop.study import program
 
-    with Stop(lambda signum: say("ending the program"), lambda signum: None) as stop:
+    with Stop(lambda signum: say("ending the program"), lambda signum: program.end_lost(task)) as stop:
         try:
             return program.perform(task, stop)
         except Interrupted as error:

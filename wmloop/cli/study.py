@@ -117,7 +117,12 @@ def _drive(study: Study, every: list[Task], place: Place, to: Path, file: Path, 
     def stopping(signum: int) -> None:
         say("saving what is under way, then stopping")
 
-    with Stop(stopping, lambda signum: driver.abandon()) as stop, _view(study, driver, progress) as (show, ended):
+    def leaving(signum: int) -> None:
+        driver.abandon()
+        say("exiting now; what was not saved yet will be done again")
+        say_next({"continue": again})
+
+    with Stop(stopping, leaving) as stop, _view(study, driver, progress) as (show, ended):
 
         def after(one: Task) -> None:
             ended(one)

@@ -60,7 +60,7 @@ def perform(task: Task, should_stop: Callable[[], bool]) -> Result:
         EnvironmentFailedError: it ended with a fault.
         StoreCorruptError: what it wrote is no result.
     """
-    _end_lost(task)
+    end_lost(task)
     for path in scores_files(task):
         atomic.remove_file(path)
     # each attempt has a file of its own: one that was lost, and may go on, writes to nobody's
@@ -103,12 +103,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             return
 
 
-def _end_lost(task: Task) -> None:
-    """End the program of an attempt whose own process was killed, if it is still there."""
+def end_lost(task: Task) -> None:
+    """End the program of an attempt at once, if it is still there: the attempt's own process is lost, or ends now."""
     with contextlib.suppress(StoreCorruptError, KeyError, TypeError):
         left = parse_json(read_regular(task.place / _NOTE), task.place / _NOTE)
         if left["born"] is not None and machine.born(left["pid"]) == left["born"]:
-            _signal(left["pid"], getattr(signal, "SIGKILL", signal.SIGTERM))
+            machine.end_tree(left["pid"])
 
 
 def _signal(pid: int, signum: int) -> None:
