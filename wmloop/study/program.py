@@ -14,13 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wmloop import machine
-from wmloop.config import EnvConfig
 from wmloop.errors import EnvironmentFailedError, Interrupted, StoreCorruptError, UsageError
 from wmloop.store import atomic
 from wmloop.store.files import list_folder, read_regular
 from wmloop.store.jsontext import dump_json, parse_json
+from wmloop.study.command import words_with
 from wmloop.study.results import Result, read_lines
 from wmloop.study.task import LOG, Task
+from wmloop.study.words import plain
 
 _NOTE = "program.json"
 _PATIENCE_SECONDS, _SAME_SECONDS = 15.0, 0.3
@@ -31,20 +32,11 @@ def words_of(task: Task, to: Path) -> list[str]:
     study, command = task.study, task.row.command
     assert command is not None, "it is a row of another program"
     values = {
-        "python": sys.executable, "env": env_of(task), "seed": task.seed, "episodes": study.episodes,
+        "python": sys.executable, "env": study.environment(task.row), "seed": task.seed, "episodes": study.episodes,
         "frames": "none" if study.frames is None else study.frames, "first_episode": task.episodes[0],
-        "minutes": "none" if study.minutes is None else f"{study.minutes:g}", "to": to, "folder": task.place,
+        "minutes": "none" if study.minutes is None else plain(study.minutes, 15), "to": to, "folder": task.place,
     }  # fmt: skip
-    try:
-        return [word.format(**values) for word in shlex.split(command)]
-    except ValueError as error:
-        raise UsageError(f"{task.row.place}: the command cannot be read: {error}") from None
-
-
-def env_of(task: Task) -> str:
-    """Return the environment that a study's settings name."""
-    env = task.row.settings.get("env")
-    return str(env["id"]) if env and "id" in env else EnvConfig().id
+    return words_with(command, values)
 
 
 def scores_files(task: Task) -> list[Path]:
