@@ -24,7 +24,7 @@ ROOMS = {
     "calibration": "agents config dreams envs episodes models seeding",
     "cli": (
         "__init__ bundle calibration commands config device display doctor envs errors events follower history legacy "
-        "loop machine opening pipelines player ranking ranks ray report retention scoring seeding serving signals "
+        "loop machine opening pipelines player ranking ranks ray report retention scoring scratch seeding serving signals "
         "starting store streams study torchrun tracking training view"
     ),
     "commands": "torchrun",
