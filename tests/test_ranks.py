@@ -38,7 +38,9 @@ from wmloop.training.experience import draw, filter_states
 from wmloop.training.fit import fit
 
 SIZES = pytest.mark.parametrize("size", [2, 3, 4])
-ENVIRONMENT = {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+ENVIRONMENT = {
+    "TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "head-node",
+}  # fmt: skip
 
 
 def gradients(*modules):
