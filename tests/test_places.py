@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.commands import wmloop
 from tests.test_study import TWO, finish, strike, study, table, two, written  # noqa: F401 - `two` is a fixture
 from wmloop import machine
+from wmloop.cli.places import _split
 from wmloop.errors import StorageError
 from wmloop.study.driver import Driver, State
 from wmloop.study.file import read_study
@@ -292,17 +293,30 @@ def test_ctrl_c_stops_all_that_is_under_way(two, tmp_path):  # noqa: F811
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--cores", "100000"], "a run cannot have 100000 cores: this machine has"),
+        (["--cores", "100000"], "each run would need 100000 cores; this machine has"),
         (["--gpus", "64"], "and 64 GPUs"),
         (["--slurm", "time=5"], "only --on slurm"),
-        (["--on", "slurm", "--slurm", "time"], "OPTION=VALUE"),
+        (["--gpus", "100000", "--cores", "1"], "each run would need 1 core and 100000 GPUs; this machine has"),
+        (["--on", "slurm", "--slurm", "=5"], "OPTION=VALUE"),
     ],
 )
 def test_a_place_that_cannot_be_had_is_refused_before_anything_is_begun(words, said, tmp_path):
     refused = wmloop("study", written(tmp_path, TWO), *words, runs=tmp_path)
     assert refused.exit_code == 2, refused.output
     assert said in " ".join(refused.stderr.split())
-    assert not (tmp_path / "two" / "tasks").exists()
+    assert not (tmp_path / "two").exists()
+
+
+def test_an_option_of_sbatch_may_have_no_value():
+    assert dict(map(_split, ("exclusive", "time=5", "--mem=8G", "nice="))) == {
+        "exclusive": True, "time": "5", "mem": "8G", "nice": "",
+    }  # fmt: skip
+
+
+def test_the_page_names_the_options_that_decide_how_long_its_minutes_are(tmp_path):
+    file = written(tmp_path, TWO)
+    assert wmloop("study", file, "--page-only", "--cores", "3", runs=tmp_path).exit_code == 0
+    assert "wmloop study two.toml --cores 3\n" in (tmp_path / "two" / "two.md").read_text()
 
 
 def test_a_place_whose_package_is_missing_says_what_to_install(tmp_path, monkeypatch):

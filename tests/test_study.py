@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import statistics
 import subprocess
@@ -597,6 +598,23 @@ def test_a_study_that_trains_comes_to_the_same_table_after_kills(own, whom, tmp_
     assert struck >= 2
     finish(study(file, tmp_path))
     assert table(tmp_path / "own" / "own.csv") == table(folder / "own.csv")
+
+
+def test_who_resumes_or_prunes_a_run_of_a_study_is_told_whose_it_is(finished, tmp_path, monkeypatch):
+    run, place = tmp_path / "study" / "tiny", tmp_path / "study" / "tasks" / "tiny"
+    shutil.copytree(finished.runs / "tiny", run)
+    monkeypatch.setattr("wmloop.cli.resume.go_on", lambda *given: None)
+    assert "of the study" not in wmloop("resume", run).stderr
+    place.mkdir(parents=True)
+    (place / "task.json").write_text("{}")
+    assert "a run of the study in" in wmloop("resume", run).stderr
+    assert "of the study" not in wmloop("resume", run, "--hours", "1").stderr
+    refused = wmloop("prune", run)
+    assert (refused.exit_code, "has still to score its agents" in " ".join(refused.stderr.split())) == (2, True)
+    for words in (["--dry-run"], ["--keep-every", "1"]):
+        assert wmloop("prune", run, *words).exit_code == 0
+    (place / "result.json").write_text("{}")
+    assert wmloop("prune", run).exit_code == 0
 
 
 # ---- the studies that come along

@@ -127,7 +127,7 @@ class Slurm:
         given = dict(options)
         if local := given.get("cluster") == "local":
             del given["cluster"]
-        if "time" not in given:
+        if not isinstance(given.get("time"), str):
             raise UsageError(
                 "--on slurm needs the time limit of a job, for example --slurm time=4:00:00. A run that takes longer is saved"
                 " and queued again"

@@ -104,6 +104,16 @@ def tasks(study: Study, folder: Path) -> list[Task]:
     return [Task(study, row, seed, folder) for seed in study.seeds for row in study.rows]
 
 
+def study_of(run: Path) -> Path | None:
+    """Return the folder of the study that the run in the folder `run` is of; None for a run that somebody began alone."""
+    return run.parent if (run.parent / _TASKS / run.name / _TASK).exists() else None
+
+
+def is_done(run: Path) -> bool:
+    """Tell whether a run of a study has come to its result."""
+    return (run.parent / _TASKS / run.name / _RESULT).exists()
+
+
 def _flat(table: dict[str, Any], path: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in table.items():
