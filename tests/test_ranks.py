@@ -39,7 +39,8 @@ from wmloop.training.fit import fit
 
 SIZES = pytest.mark.parametrize("size", [2, 3, 4])
 ENVIRONMENT = {
-    "TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "head-node",
+    "TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2",
+    "MASTER_ADDR": "head-node",
 }  # fmt: skip
 
 
