@@ -37,12 +37,12 @@ EXIT_CODES = {
     75: "another process is writing the run, or is at work on the study",
     129: f"the terminal was closed (SIGHUP); {_SAVED}",
     INTERRUPTED: f"Ctrl-C (SIGINT); {_SAVED}",
+    137: "a task of `wmloop study` was killed three times (SIGKILL): by hand, or where memory was full",
     **{
         128 + getattr(signal, name): f"{name}, by which a scheduler announces a time limit; {_SAVING}, however often"
         " it comes"
         for name in ANNOUNCING
     },
-    137: "a task of `wmloop study` was killed three times (SIGKILL): by hand, or where memory was full",
     _BROKEN_PIPE: "the reader of stdout closed it, as `head` does (SIGPIPE); start, resume, fork and watch go on without it",
     143: f"SIGTERM; {_SAVED}",
 }
