@@ -211,11 +211,11 @@ def test_a_study_that_trains_comes_to_the_same_hashes_after_time_limits_and_a_pr
 
 def test_where_squeue_does_not_say_which_jobs_are_there_none_is_submitted_again(monkeypatch):
     need_submitit()
-    from wmloop.study.slurm import _queued
+    from wmloop.study.slurm import queued_jobs
 
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(UsageError, match="squeue does not say which jobs of this study are still there"):
-        _queued()
+        queued_jobs()
 
 
 # ---- studies on Ray

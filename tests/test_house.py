@@ -342,7 +342,7 @@ FILE_NAMES = {
     "pipelines/pipeline.py": {"*.safetensors"},
     "cli/init.py": {".toml"},
     "cli/report.py": {"report.html", ".html"},
-    "cli/study.py": {"*.csv", "*-*.svg"},
+    "cli/study_output.py": {"*.csv", "*-*.svg"},
     "store/evaluations.py": {"eval-*-*.json"},
     "store/draft.py": {"snapshot-*.safetensors", "snapshot-", "work.json"},
     "store/jsontext.py": {".json"},

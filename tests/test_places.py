@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.commands import wmloop
 from tests.test_study import TWO, finish, strike, study, table, two, written  # noqa: F401 - `two` is a fixture
 from wmloop import machine
-from wmloop.cli.places import _split
+from wmloop.cli.places import sbatch_option
 from wmloop.errors import StorageError
 from wmloop.study.driver import Driver, State
 from wmloop.study.file import read_study
@@ -308,7 +308,7 @@ def test_a_place_that_cannot_be_had_is_refused_before_anything_is_begun(words, s
 
 
 def test_an_option_of_sbatch_may_have_no_value():
-    assert dict(map(_split, ("exclusive", "time=5", "--mem=8G", "nice="))) == {
+    assert dict(map(sbatch_option, ("exclusive", "time=5", "--mem=8G", "nice="))) == {
         "exclusive": True, "time": "5", "mem": "8G", "nice": "",
     }  # fmt: skip
 

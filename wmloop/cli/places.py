@@ -31,7 +31,7 @@ def place_of(on: str, cores: int | None, gpus: int, slurm: Sequence[str], name: 
     from wmloop.study.share import deal
     from wmloop.study.words import counted
 
-    options = dict(_split(text) for text in slurm)
+    options = dict(sbatch_option(text) for text in slurm)
     if slurm and on != "slurm":
         raise UsageError("--slurm has options of Slurm's jobs, and only --on slurm makes such")
     call = [sys.executable, "-m", "wmloop", "study", str(file.absolute()), "--runs", str(runs.absolute()), "--task"]
@@ -86,7 +86,12 @@ def _gpus() -> list[str]:
     return visible_gpus()
 
 
-def _split(text: str) -> tuple[str, str | bool]:
+def sbatch_option(text: str) -> tuple[str, str | bool]:
+    """Return the name and the value of an option of sbatch, True where it has none.
+
+    Raises:
+        UsageError: it is none.
+    """
     name, sign, value = text.partition("=")
     if not re.fullmatch(r"[A-Za-z][A-Za-z-]*", name := name.strip().removeprefix("--")):
         raise UsageError(

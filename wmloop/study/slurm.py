@@ -183,12 +183,12 @@ class Slurm:
             if path.exists():
                 with contextlib.suppress(StoreCorruptError, KeyError, TypeError):
                     noted[task] = str(parse_json(read_regular(path), path)["job"])
-        there = _queued() if noted else set()
+        there = queued_jobs() if noted else set()
         jobs = {task: submitit.SlurmJob(self._folder, job) for task, job in noted.items() if job in there}
         return {task: job for task, job in jobs.items() if not job.paths.result_pickle.exists()}
 
 
-def _queued() -> set[str]:
+def queued_jobs() -> set[str]:
     """Return the jobs of this user that wait or run; what sacct says of a job is late, and squeue knows it at once.
 
     Raises:
