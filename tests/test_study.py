@@ -603,7 +603,7 @@ def test_a_study_that_trains_comes_to_the_same_table_after_kills(own, whom, tmp_
 def test_who_resumes_or_prunes_a_run_of_a_study_is_told_whose_it_is(finished, tmp_path, monkeypatch):
     run, place = tmp_path / "study" / "tiny", tmp_path / "study" / "tasks" / "tiny"
     shutil.copytree(finished.runs / "tiny", run)
-    monkeypatch.setattr("wmloop.cli.resume.go_on", lambda *given: None)
+    monkeypatch.setattr(sys.modules["wmloop.cli.resume"], "go_on", lambda *given: None)
     assert "of the study" not in wmloop("resume", run).stderr
     place.mkdir(parents=True)
     (place / "task.json").write_text("{}")
