@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests import fake_slurm
+from tests.commands import wmloop
 from tests.test_interruptions import finish as finish_run
 from tests.test_interruptions import hashes
 from tests.test_signals import tiny_toml
@@ -140,6 +141,7 @@ def test_a_study_is_an_array_of_jobs_which_outlive_who_submitted_them_and_are_ta
     wait(lambda: len(list((tmp_path / "two" / "tasks").glob("*/job.json"))) == 6)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
+    (fake_slurm.Path(slurm["FAKE_SLURM"]) / "sacct-is-late").touch()  # as it is of jobs that have just been submitted
     finish(of_study(file, tmp_path, slurm, *SLURM))
     assert table(tmp_path / "two" / "two.csv") == six
     jobs = fake_slurm.states(slurm)
@@ -207,7 +209,40 @@ def test_a_study_that_trains_comes_to_the_same_hashes_after_time_limits_and_a_pr
     assert hashes(tmp_path / "runs" / "own", "z-1") == hashes(tmp_path / "whole" / "own", "z-1")
 
 
+def test_where_squeue_does_not_say_which_jobs_are_there_none_is_submitted_again(monkeypatch):
+    need_submitit()
+    from wmloop.study.slurm import queued_jobs
+
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(UsageError, match="squeue does not say which jobs of this study are still there"):
+        queued_jobs()
+
+
 # ---- studies on Ray
+
+
+def test_a_run_needs_one_node_that_has_its_cores_and_its_gpus():
+    pytest.importorskip("ray")
+    from wmloop.study.ray import require_room
+
+    nodes = [{"CPU": 16.0}, {"CPU": 4.0, "GPU": 2.0}]
+    for cores, gpus in ((16, 0), (4, 2), (1, 1)):
+        require_room(nodes, cores, gpus)
+    for cores, gpus, said in (
+        (17, 0, "17 cores for"),
+        (8, 1, "8 cores and 1 GPU for"),
+        (1, 3, "1 core and 3 GPUs for"),
+    ):
+        with pytest.raises(UsageError, match=f"no node of the Ray cluster has {said} a run"):
+            require_room(nodes, cores, gpus)
+
+
+def test_a_server_of_the_ray_client_is_no_cluster(tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    refused = wmloop("study", written(tmp_path, TWO), "--on", "ray", runs=tmp_path)
+    assert refused.exit_code == 2
+    assert "a server of the Ray client" in " ".join(refused.stderr.split())
 
 
 def performing(file):

@@ -25,7 +25,7 @@ ROOMS = {
     "calibration": "agents config dreams envs episodes models seeding",
     "cli": (
         "__init__ bundle calibration commands config device display doctor envs errors events follower history legacy "
-        "loop machine opening pipelines player ranking ranks ray report retention scoring seeding serving signals "
+        "loop machine opening pipelines player ranking ranks ray report retention scoring scratch seeding serving signals "
         "starting store streams study torchrun tracking training view"
     ),
     "commands": "torchrun",
@@ -356,7 +356,7 @@ FILE_NAMES = {
     "pipelines/pipeline.py": {"*.safetensors"},
     "cli/init.py": {".toml"},
     "cli/report.py": {"report.html", ".html"},
-    "cli/study.py": {"*.csv", "*-*.svg"},
+    "cli/study_output.py": {"*.csv", "*-*.svg"},
     "store/evaluations.py": {"eval-*-*.json"},
     "store/draft.py": {"snapshot-*.safetensors", "snapshot-", "work.json"},
     "store/jsontext.py": {".json"},

@@ -1,10 +1,15 @@
 """Where a study's tasks are performed: shares of a machine, several at once, and what is done when one is lost or stopped."""
 
+import contextlib
+import json
 import os
 import re
 import signal
+import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +17,7 @@ from hypothesis import strategies as st
 from tests.commands import wmloop
 from tests.test_study import TWO, finish, strike, study, table, two, written  # noqa: F401 - `two` is a fixture
 from wmloop import machine
+from wmloop.cli.places import sbatch_option
 from wmloop.errors import StorageError
 from wmloop.study.driver import Driver, State
 from wmloop.study.file import read_study
@@ -207,6 +213,45 @@ def test_this_machine_has_room_again_as_soon_as_a_process_has_ended(tmp_path):
     assert here.free() == 2
 
 
+def asleep(pid):
+    """Tell whether a process is there that has not ended."""
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def wait(happened, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+
+
+def test_who_ends_a_process_at_once_ends_what_it_has_begun_in_sessions_of_their_own_too(tmp_path):
+    code = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', sys.argv[1]], start_new_session=True);" \
+           "print(p.pid, flush=True); p.wait()"  # fmt: skip
+    process = Process([sys.executable, "-c", code, STUBBORN], tmp_path / "log")
+    wait(lambda: (tmp_path / "log").read_text().endswith("\n"))
+    begun = int((tmp_path / "log").read_text())
+    assert asleep(begun)
+    process.kill()
+    assert process.wait() == LOST
+    wait(lambda: not asleep(begun))
+
+
+def test_the_program_of_a_task_whose_process_was_lost_is_ended_also_where_the_task_is_given_up(four):
+    program = subprocess.Popen([sys.executable, "-c", STUBBORN], start_new_session=True)
+    task = four[0]
+    task.begin()
+    note = {"pid": program.pid, "born": machine.born(program.pid)}
+    (task.place / "program.json").write_text(json.dumps(note))
+    drive([task], Somewhere(1, {task.name: [LOST]}))
+    assert program.wait(20) == LOST
+
+
 # ---- the command
 
 
@@ -248,17 +293,30 @@ def test_ctrl_c_stops_all_that_is_under_way(two, tmp_path):  # noqa: F811
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--cores", "100000"], "a run cannot have 100000 cores: this machine has"),
+        (["--cores", "100000"], "each run would need 100000 cores; this machine has"),
         (["--gpus", "64"], "and 64 GPUs"),
         (["--slurm", "time=5"], "only --on slurm"),
-        (["--on", "slurm", "--slurm", "time"], "OPTION=VALUE"),
+        (["--gpus", "100000", "--cores", "1"], "each run would need 1 core and 100000 GPUs; this machine has"),
+        (["--on", "slurm", "--slurm", "=5"], "OPTION=VALUE"),
     ],
 )
 def test_a_place_that_cannot_be_had_is_refused_before_anything_is_begun(words, said, tmp_path):
     refused = wmloop("study", written(tmp_path, TWO), *words, runs=tmp_path)
     assert refused.exit_code == 2, refused.output
     assert said in " ".join(refused.stderr.split())
-    assert not (tmp_path / "two" / "tasks").exists()
+    assert not (tmp_path / "two").exists()
+
+
+def test_an_option_of_sbatch_may_have_no_value():
+    assert dict(map(sbatch_option, ("exclusive", "time=5", "--mem=8G", "nice="))) == {
+        "exclusive": True, "time": "5", "mem": "8G", "nice": "",
+    }  # fmt: skip
+
+
+def test_the_page_names_the_options_that_decide_how_long_its_minutes_are(tmp_path):
+    file = written(tmp_path, TWO)
+    assert wmloop("study", file, "--page-only", "--cores", "3", runs=tmp_path).exit_code == 0
+    assert "wmloop study two.toml --cores 3\n" in (tmp_path / "two" / "two.md").read_text()
 
 
 def test_a_place_whose_package_is_missing_says_what_to_install(tmp_path, monkeypatch):

@@ -38,7 +38,10 @@ from wmloop.training.experience import draw, filter_states
 from wmloop.training.fit import fit
 
 SIZES = pytest.mark.parametrize("size", [2, 3, 4])
-ENVIRONMENT = {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+ENVIRONMENT = {
+    "TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2",
+    "MASTER_ADDR": "head-node",
+}  # fmt: skip
 
 
 def gradients(*modules):
@@ -283,9 +286,13 @@ def test_messages_name_the_command_that_begins_as_many_ranks_again(begun, tmp_pa
     )
     assert command("eval", tmp_path / "x").startswith("wmloop eval x")
     begun()
-    assert command("resume", tmp_path / "x").startswith("torchrun --nnodes=2 --nproc-per-node=2 -m wmloop resume x")
-    assert torchrun.launching(["/usr/bin/python", "-m", "wmloop"])[:4] == [
-        "/usr/bin/python", "-m", "torch.distributed.run", "--nnodes=2",
+    # on each node, without the number of its own: they meet by the address of the first
+    nodes = ["--nnodes=2", "--rdzv-backend=c10d", "--rdzv-endpoint=head-node"]
+    assert command("resume", tmp_path / "x").startswith(
+        f"torchrun {' '.join(nodes)} --nproc-per-node=2 -m wmloop resume x"
+    )
+    assert torchrun.launching(["/usr/bin/python", "-m", "wmloop"])[:6] == [
+        "/usr/bin/python", "-m", "torch.distributed.run", *nodes,
     ]  # fmt: skip
 
 

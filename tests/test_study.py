@@ -2,11 +2,13 @@
 
 import contextlib
 import csv
+import dataclasses
 import io
 import json
 import os
 import random
 import re
+import shutil
 import signal
 import statistics
 import subprocess
@@ -21,7 +23,7 @@ from tests.commands import wmloop
 from tests.processes import ROOT, Process
 from tests.tiny_env import tiny_config
 from wmloop.config.text import toml_value
-from wmloop.errors import StoreCorruptError
+from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.events import VersionCommitted
 from wmloop.history import History
 from wmloop.opening import history_of, stored_config
@@ -30,9 +32,13 @@ from wmloop.store import Store
 from wmloop.store.lock import run_lock
 from wmloop.study.file import read_study
 from wmloop.study.limits import UsedUp
+from wmloop.study.page import page
 from wmloop.study.program import words_of
 from wmloop.study.results import Final, Point, Result, chosen, points_of, read_lines
+from wmloop.study.statistics import summarise
+from wmloop.study.table import Table
 from wmloop.study.task import tasks
+from wmloop.study.words import plain
 
 PROGRAM = "{python} -m tests.a_program --seed {seed} --episodes {episodes} --to {to}"
 HEAD = "seeds = [1, 2]\nframes = 400\nminutes = 1\nepisodes = 6\nfinished = 100\n"
@@ -88,6 +94,18 @@ def as_toml(settings, path):
         ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\ncommand = "x {to}"\nsettings.seed = 1', "a command and settings"),
         ('seeds = [1]\nframes = 9\n[row]\nname = "a"', "write [[row]] above each"),
         ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\n[[published]]\nname = "b"\nscore = 3', "line 5, published 1: 'source'"),
+        ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\nsettings = {store.keep_every = 9}', "'store.keep_every', which is the"),
+        ('seeds = [1]\nframes = 9\n[settings]\nstore.keep_every = 1\n[[row]]\nname = "a"', "have 'store.keep_every'"),
+        ('seeds = [1]\nframes = 9\n[settings]\nenv = 5\n[[row]]\nname = "a"\ncommand = "x {to}"', "'env' is a group"),
+        ('seeds = [1]\nframes = 9\n[settings]\nenv = 5\n[[row]]\nname = "a"\ncommand = "x {to}"\n'
+         '[[row]]\nname = "b"\nsettings = {env = {id = "CartPole-v1"}}', "row 1 (a): 'env' is a group"),
+        ('seeds = [1]\nframes = 9\n[settings]\nenv.idd = "x"\n[[row]]\nname = "a"\ncommand = "x {to}"', "mean 'env.id'"),
+        ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\ncommand = "x {to:>5}"', "it takes its name alone, {to}"),
+        ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\ncommand = "x {to!r}"', "it takes its name alone, {to}"),
+        ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\ncommand = "x {seed:{bogus}} {to}"', "it takes its name alone, {seed}"),
+        ("seeds = [1]\nframes = 9\n[[row]]\nname = 'a'\ncommand = 'x {to} \"'", "cannot be read"),
+        ('seeds = [1]\nframes = 1' + 400 * "0" + '\n[[row]]\nname = "a"', "it takes a whole number from 1 on"),
+        ('seeds = [1]\nminutes = 1' + 400 * "0" + '\n[[row]]\nname = "a"', "it takes a number above 0"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_refused_with_the_place_before_anything_is_there(text, said, tmp_path):
@@ -112,6 +130,56 @@ def test_a_row_that_cannot_be_performed_is_refused_before_any_other_is(row, said
     assert refused.exit_code == 2
     assert re.search(re.escape(said).replace(r"\.\*", ".*"), " ".join(refused.stderr.split())), refused.stderr
     assert not (tmp_path / "two" / "tasks").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "said"), [("my study.toml", "begin it with name ="), ("demo.toml", "comes with wmloop")]
+)
+def test_a_file_whose_name_cannot_be_a_study_s_is_refused(file, said, tmp_path):
+    refused = wmloop("study", written(tmp_path, TWO, file), runs=tmp_path / "runs")
+    assert refused.exit_code == 2
+    assert said in " ".join(refused.stderr.split())
+    assert not (tmp_path / "runs").exists()
+    assert wmloop("study", written(tmp_path, f'name = "s"\n{TWO}', file), "--page-only", runs=tmp_path).exit_code == 0
+
+
+def test_every_row_is_tried_and_each_environment_is_driven_once(tmp_path, monkeypatch):
+    driven, tried = [], []
+    monkeypatch.setattr(
+        "wmloop.envs.check_environment", lambda env, heard: driven.append(env.id) or ([], None, "a", "o")
+    )
+
+    def fits(config, actions, observations):
+        assert (actions, observations) == ("a", "o")
+        tried.append(config.dream.horizon)
+        if config.dream.horizon == 4:
+            raise UsageError("it contradicts itself")
+
+    monkeypatch.setattr("wmloop.pipelines.pipeline.Pipeline.fitter", property(lambda self: fits))
+    rows = "".join(f'[[row]]\nname = "h{horizon}"\nsettings = {{dream.horizon = {horizon}}}\n' for horizon in (2, 3, 4))
+    refused = wmloop("study", written(tmp_path, HEAD + rows), runs=tmp_path / "runs")
+    assert refused.exit_code == 2, refused.output
+    assert re.search(r"row 3 \(h4\): it contradicts itself", " ".join(refused.stderr.split()))
+    assert (driven, tried) == (["CarRacing-v3"], [2, 3, 4])
+    assert list((tmp_path / "runs").iterdir()) == []  # nothing is left of a study that was refused
+
+
+def test_what_a_row_asks_of_this_machine_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr("wmloop.starting.on_this_machine", lambda config: (_ for _ in ()).throw(UsageError("no GPU")))
+    refused = wmloop("study", written(tmp_path, f'{HEAD}[[row]]\nname = "a"\n'), runs=tmp_path / "runs")
+    assert (refused.exit_code, "row 1 (a): no GPU" in refused.stderr) == (2, True), refused.output
+
+
+def test_every_agent_of_a_row_is_kept_also_in_a_study_that_was_begun_otherwise(tmp_path):
+    text = f'{HEAD}[[row]]\nname = "a"\nsettings = {{store.keep_last = 5}}\n'
+    (task, _) = tasks(read_study(written(tmp_path, text)), tmp_path / "two")
+    store = task.study.config(task.row, 1).store
+    assert (store.keep_every, store.keep_last) == (1, 5)
+    task.begin()
+    asked = json.loads((task.place / "task.json").read_text())
+    asked["settings"]["store"] = {"keep_every": 10}
+    (task.place / "task.json").write_text(json.dumps(asked))
+    assert task.require_same()
 
 
 def test_a_row_has_the_common_settings_under_its_own(tmp_path):
@@ -185,6 +253,13 @@ def test_what_is_stored_of_a_result_is_read_back():
         ('{"frames": 1, "score": 2}', "seconds"),
         ('{"frames": 1, "seconds": 1, "limit": "frames", "scores": [1.0]}', "has 1 final scores .* not 3"),
         ('{"frames": 1, "seconds": 1, "score": 2}', "no final scores for the limit 'frames'"),
+        ('{"frames": 1' + 400 * "0" + ', "seconds": 1, "score": 2}', "line 2"),
+        ('{"frames": 1, "seconds": 1, "score": NaN}', "line 2.*not finite"),
+        ('{"frames": 1, "seconds": 1, "limit": "frames", "scores": [1.0, 2.0, Infinity]}', "line 2.*not finite"),
+        ('{"made": {"cores": [1]}}', "line 2.*'cores' of 'made' has to be a whole number"),
+        ('{"made": {"cpu": 5}}', "line 2.*'cpu' of 'made' has to be a text"),
+        ('{"made": {"loss": NaN}}', "line 2"),
+        (100_000 * "[", "line 2"),
     ],
 )
 def test_what_a_program_wrote_wrongly_is_refused_with_its_line(line, said, tmp_path):
@@ -192,6 +267,91 @@ def test_what_a_program_wrote_wrongly_is_refused_with_its_line(line, said, tmp_p
     path.write_text('{"frames": 1, "seconds": 1, "score": 2}\n' + line + "\n")
     with pytest.raises(StoreCorruptError, match=said):
         read_lines(path, {"frames": 9.0}, 3)
+
+
+WHOLE = {"points": [], "finals": {"frames": None, "minutes": None}, "made": {}}
+FINAL = {"frames": 1, "evaluated": 1, "seconds": 1, "predicted": None, "real": None}
+
+
+@pytest.mark.parametrize(
+    ("file", "holds"),
+    [
+        ("task.json", [1]), ("task.json", "text"), ("result.json", [1]), ("result.json", {}),
+        ("result.json", WHOLE | {"finals": {}}),
+        *(("result.json", WHOLE | {"finals": {"frames": FINAL | {"scores": scores}, "minutes": None}})
+          for scores in ([], "x", [1.0], 6 * ["x"], None)),
+        ("result.json", WHOLE | {"points": [{"frames": "x", "evaluated": 1, "seconds": 1, "score": 1}]}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("words", [[], ["--page-only"]])
+def test_a_damaged_file_of_a_task_is_named_with_what_to_do(file, holds, words, tmp_path):
+    asked = written(tmp_path, TWO)
+    (task, *_) = tasks(read_study(asked), tmp_path / "two")
+    task.begin()
+    (task.place / file).write_text(json.dumps(holds))
+    refused = wmloop("study", asked, *words, runs=tmp_path)
+    assert refused.exit_code == 65, refused.output
+    assert str(task.place / file) in refused.stderr.replace("\n", "")
+    assert "move it elsewhere" in " ".join(refused.stderr.split())
+    (task.place / file).rename(tmp_path / "elsewhere")
+    assert wmloop("study", asked, "--page-only", runs=tmp_path).exit_code == 0
+
+
+def test_what_a_program_said_of_itself_breaks_no_page(tmp_path):
+    (task, *others) = tasks(read_study(written(tmp_path, TWO)), tmp_path / "two")
+    results = {task: Result([], {}, {"cores": [1], "git": 3, "cpu": {}})} | dict.fromkeys(others)
+    assert Table(task.study, results).cores == []
+    assert "Made with" not in page(Table(task.study, results), "wmloop study", {}, "two.csv")
+
+
+def test_large_limits_and_scores_are_written_in_digits_and_texts_on_one_line(tmp_path):
+    text = (
+        TWO.replace("frames = 400\nminutes = 1", "frames = 5_000_000\nminutes = 1_234_567.5")
+        .replace("finished = 100", "finished = 2_000_000")
+        .replace('about = "more steps"', 'about = """more\nsteps | here"""')
+    )
+    text += '[[published]]\nname = "P"\nscore = 1_500_000\nstd = 0.25\nsource = "s"\ndiffers = """a\nb"""\n'  # fmt: skip
+    study = read_study(written(tmp_path, text))
+    every = tasks(study, tmp_path / "two")
+    told = page(Table(study, dict.fromkeys(every)), "wmloop study", {}, "two.csv")
+    for said in (
+        "## At 5,000,000 real frames",
+        "score above 2,000,000.",
+        "1,500,000 ± 0.25",
+        "more steps \\| here",
+        "| a b |",
+    ):
+        assert said in told, said
+    assert "e+0" not in told
+    (line,) = (line for line in told.split("\n") if line.startswith("| B | more"))
+    assert line.endswith("|")
+    asked = dataclasses.replace(every[0], row=every[0].row._replace(command="x {minutes} {to}"))
+    assert words_of(asked, tmp_path)[1] == "1234567.5"
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "said"),
+    [(0.5, 6, "0.5"), (-0.0, 6, "0"), (12345.6, 4, "12346"), (999999.7, 6, "1000000"), (1e6, 6, "1000000"),
+     (123456.0, 4, "123456"), (0.001234567, 4, "0.001235"), (-2e7 - 0.5, 6, "-20000000")],
+)  # fmt: skip
+def test_a_number_has_no_exponent(value, digits, said):
+    assert plain(value, digits) == said
+
+
+def test_the_figures_of_scores_are_computed_once_however_often_they_are_asked_for(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "wmloop.study.table.summarise", lambda scores, finished: asked.append(scores) or summarise(scores, finished)
+    )
+    every = tasks(read_study(written(tmp_path, TWO)), tmp_path / "two")
+    results = {
+        task: Result([], {limit: Final(1, 1, 1, [place + 0.123, 2.0, place]) for limit in ("frames", "minutes")}, {})
+        for place, task in enumerate(every)
+    }
+    for _ in range(2):
+        table = Table(every[0].study, results)
+        page(table, "wmloop study", {}, table.csv())
+    assert len(asked) == len({str(scores) for scores in asked}) == 2 + 4  # each row, and each seed of it
 
 
 def test_an_agent_that_was_not_there_by_a_limit_is_no_fault(tmp_path):
@@ -438,6 +598,23 @@ def test_a_study_that_trains_comes_to_the_same_table_after_kills(own, whom, tmp_
     assert struck >= 2
     finish(study(file, tmp_path))
     assert table(tmp_path / "own" / "own.csv") == table(folder / "own.csv")
+
+
+def test_who_resumes_or_prunes_a_run_of_a_study_is_told_whose_it_is(finished, tmp_path, monkeypatch):
+    run, place = tmp_path / "study" / "tiny", tmp_path / "study" / "tasks" / "tiny"
+    shutil.copytree(finished.runs / "tiny", run)
+    monkeypatch.setattr(sys.modules["wmloop.cli.resume"], "go_on", lambda *given: None)
+    assert "of the study" not in wmloop("resume", run).stderr
+    place.mkdir(parents=True)
+    (place / "task.json").write_text("{}")
+    assert "a run of the study in" in wmloop("resume", run).stderr
+    assert "of the study" not in wmloop("resume", run, "--hours", "1").stderr
+    refused = wmloop("prune", run)
+    assert (refused.exit_code, "has still to score its agents" in " ".join(refused.stderr.split())) == (2, True)
+    for words in (["--dry-run"], ["--keep-every", "1"]):
+        assert wmloop("prune", run, *words).exit_code == 0
+    (place / "result.json").write_text("{}")
+    assert wmloop("prune", run).exit_code == 0
 
 
 # ---- the studies that come along

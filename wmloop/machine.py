@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import platform
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -191,3 +192,17 @@ def born(pid: int) -> float | None:
         if process.status() != psutil.STATUS_ZOMBIE:
             return float(process.create_time())
     return None
+
+
+def end_tree(pid: int) -> None:
+    """Kill a process and all that it has begun, of other sessions, too."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        with contextlib.suppress(psutil.Error):
+            process.suspend()  # so that it begins no more meanwhile
+        for one in (*process.children(recursive=True), process):
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+    if hasattr(os, "killpg"):  # and those of its group whose own parents have ended
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)

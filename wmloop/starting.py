@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wmloop.commands import command
-from wmloop.config import RunConfig, build_config, with_settings
+from wmloop.config import EnvConfig, RunConfig, build_config, with_settings
 from wmloop.config.presets import PRESETS, PROFILES
 from wmloop.config.text import to_toml
 from wmloop.errors import UsageError, WmloopError
@@ -148,8 +148,12 @@ def begin(config: RunConfig, root: Path, name: str | None, printed: list[str], g
     return Begun(store, config, notes, printed)
 
 
-def try_out(config: RunConfig, printed: list[str]) -> tuple[list[str], int | None]:
+def try_out(
+    config: RunConfig, printed: list[str], driven: list[tuple[EnvConfig, Any]] | None = None
+) -> tuple[list[str], int | None]:
     """Try the parts that a run's settings name, and drive its environment for a moment; `printed` takes what that prints.
+
+    Whoever tries several runs keeps in `driven` what came of their environments: none is driven twice.
 
     Returns what is to be said of the environment, and its time limit in frames, or None.
 
@@ -159,10 +163,16 @@ def try_out(config: RunConfig, printed: list[str]) -> tuple[list[str], int | Non
     from wmloop.envs import check_environment
     from wmloop.envs.engine import ENGINES
 
+    driven = [] if driven is None else driven
+
     for registry in (PIPELINES, ENGINES, PROFILES):
         registry.require_unique()
     pipeline = get(config.pipeline)
     pipeline.check()
-    warnings, limit, actions, observations = check_environment(config.env, printed.append)
+    found = next((found for env, found in driven if env == config.env), None)
+    if found is None:
+        found = check_environment(config.env, printed.append)
+        driven.append((config.env, found))
+    warnings, limit, actions, observations = found
     pipeline.fitter(config, actions, observations)
     return warnings, limit

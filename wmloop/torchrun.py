@@ -34,7 +34,9 @@ def launching(program: list[str]) -> list[str]:
     if here is None:
         return program
     nodes, by_python = here.size // here.local_size, program[1:2] == ["-m"]
-    told = ["--standalone"] if nodes == 1 else [f"--nnodes={nodes}"]
+    told = ["--standalone"]
+    if nodes > 1:  # the same command on each node: they meet at the first one
+        told = [f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={os.environ['MASTER_ADDR']}"]
     return [
         *([program[0], "-m", "torch.distributed.run"] if by_python else ["torchrun"]),
         *told, f"--nproc-per-node={here.local_size}", "-m", "wmloop",

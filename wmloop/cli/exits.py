@@ -20,7 +20,8 @@ from wmloop.errors import RenamedWarning, StorageError, WmloopError
 from wmloop.signals import ANNOUNCING
 
 DOCTOR_FOUND, OUT_OF_MEMORY, INTERRUPTED, _BROKEN_PIPE = 5, 71, 130, 141
-_SAVED = "start, resume, fork and study save first, unless it comes again, 2 s later or more"
+_SAVING = "start, resume, fork and study save first"
+_SAVED = f"{_SAVING}, unless it comes again, 2 s later or more"
 #: What each exit code means.
 EXIT_CODES = {
     0: "done; also where training used up its budget before the goal was reached",
@@ -36,8 +37,10 @@ EXIT_CODES = {
     75: "another process is writing the run, or is at work on the study",
     129: f"the terminal was closed (SIGHUP); {_SAVED}",
     INTERRUPTED: f"Ctrl-C (SIGINT); {_SAVED}",
+    137: "a task of `wmloop study` was killed three times (SIGKILL): by hand, or where memory was full",
     **{
-        128 + getattr(signal, name): f"{name}, by which a scheduler announces a time limit; {_SAVED}"
+        128 + getattr(signal, name): f"{name}, by which a scheduler announces a time limit; {_SAVING}, however often"
+        " it comes"
         for name in ANNOUNCING
     },
     _BROKEN_PIPE: "the reader of stdout closed it, as `head` does (SIGPIPE); start, resume, fork and watch go on without it",

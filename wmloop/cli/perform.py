@@ -64,7 +64,7 @@ def _alone(task: Task) -> Any:
 def _by_program(task: Task) -> Result:
     from wmloop.study import program
 
-    with Stop(lambda signum: say("ending the program"), lambda signum: None) as stop:
+    with Stop(lambda signum: say("ending the program"), lambda signum: program.end_lost(task)) as stop:
         try:
             return program.perform(task, stop)
         except Interrupted as error:
@@ -74,8 +74,10 @@ def _by_program(task: Task) -> Result:
 
 def _by_training(task: Task) -> Result:
     from wmloop.cli.session import Session, seconds_of
+    from wmloop.config import with_settings
     from wmloop.starting import begin, exists, on_this_machine, settle
     from wmloop.store import Store
+    from wmloop.study.file import KEPT
     from wmloop.study.limits import UsedUp
 
     study, row, root = task.study, task.row, task.folder
@@ -87,7 +89,7 @@ def _by_training(task: Task) -> Result:
     else:
         config = settle(None if "preset" in row.settings else "laptop", study.layers(row, task.seed))[1]
         store, stored, notes, printed = begin(config, root, task.name, printed)
-    config = on_this_machine(stored)
+    config = with_settings(on_this_machine(stored), KEPT)
     with store.lock():
         history = history_of(store, config)
         used_up = UsedUp(study.limits, history, seconds_of(store, history))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,8 +29,9 @@ def place_of(on: str, cores: int | None, gpus: int, slurm: Sequence[str], name: 
         UsageError: what it needs is not installed or not there, or an option does not fit.
     """
     from wmloop.study.share import deal
+    from wmloop.study.words import counted
 
-    options = dict(_split(text) for text in slurm)
+    options = dict(sbatch_option(text) for text in slurm)
     if slurm and on != "slurm":
         raise UsageError("--slurm has options of Slurm's jobs, and only --on slurm makes such")
     call = [sys.executable, "-m", "wmloop", "study", str(file.absolute()), "--runs", str(runs.absolute()), "--task"]
@@ -47,20 +49,24 @@ def place_of(on: str, cores: int | None, gpus: int, slurm: Sequence[str], name: 
         each = cores or max(1, there // max(1, len(visible) // gpus))
         shares = deal(machine.affinity(), there, each, visible, gpus)
         if not shares:
-            raise UsageError(
-                f"a run cannot have {each} cores" + (f" and {gpus} GPUs" if gpus else "") + f": this machine has {there}"
-                + (f" and {len(visible)}" if gpus else "")
-            )  # fmt: skip
+            wanted, has = (
+                counted(number, "core") + (f" and {counted(cards, 'GPU')}" if gpus else "")
+                for number, cards in ((each, gpus), (there, len(visible)))
+            )
+            raise UsageError(f"each run would need {wanted}; this machine has {has}: give less by --cores and --gpus")
         return ThisMachine(command, shares)
     _require({"ray": "ray", "slurm": "submitit"}[on], on)
     if on == "ray":
+        from wmloop.ray.address import cluster_address
         from wmloop.ray.private import SILENT, private
+        from wmloop.scratch import temporary_folder
 
+        address = cluster_address()
         # before Ray is imported, which reads them then
-        os.environ.update(SILENT if os.environ.get("RAY_ADDRESS") else {**SILENT, **private()})
+        os.environ.update(SILENT if address else {**SILENT, **private()})
         from wmloop.study.ray import Cluster
 
-        return Cluster(command, cores or _CORES, gpus)
+        return Cluster(command, cores or _CORES, gpus, address, temporary_folder() / "ray")
     from wmloop.study.slurm import Slurm
 
     return Slurm(command, name, (runs / name / _JOBS).absolute(), cores or _CORES, gpus, options)
@@ -80,11 +86,18 @@ def _gpus() -> list[str]:
     return visible_gpus()
 
 
-def _split(text: str) -> tuple[str, str]:
+def sbatch_option(text: str) -> tuple[str, str | bool]:
+    """Return the name and the value of an option of sbatch, True where it has none.
+
+    Raises:
+        UsageError: it is none.
+    """
     name, sign, value = text.partition("=")
-    if not sign or not name.strip("- "):
-        raise UsageError(f"--slurm {text}: it takes OPTION=VALUE, an option of sbatch, for example time=4:00:00")
-    return name.strip("- "), value.strip()
+    if not re.fullmatch(r"[A-Za-z][A-Za-z-]*", name := name.strip().removeprefix("--")):
+        raise UsageError(
+            f"--slurm {text}: it takes OPTION=VALUE, or an OPTION without one, as sbatch does, for example time=4:00:00"
+        )
+    return name, value.strip() if sign else True
 
 
 def _require(module: str, extra: str) -> None:

@@ -12,7 +12,9 @@ from wmloop.cli.exits import guarded, say, say_next
 from wmloop.cli.opening import open_run
 from wmloop.cli.options import JsonOption, NameArgument, RunsOption, print_json
 from wmloop.commands import command
+from wmloop.errors import UsageError
 from wmloop.opening import history_of, stored_config
+from wmloop.study.task import is_done, study_of
 
 
 @guarded
@@ -38,6 +40,11 @@ def prune(
     training.
     """
     store = open_run(runs, name)
+    if not (dry_run or keep_every == 1) and study_of(store.path) is not None and not is_done(store.path):
+        raise UsageError(
+            f"{store.name} is a run of the study in {store.path.parent}, which has still to score its agents: prune it when"
+            " `wmloop study` is done with it, or keep all agents with --keep-every 1"
+        )
     config = stored_config(store)
     with contextlib.nullcontext() if dry_run else store.lock():  # before torch loads: a run at work is refused at once
         from wmloop import retention

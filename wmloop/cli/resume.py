@@ -30,6 +30,7 @@ from wmloop.cli.options import (
 from wmloop.commands import command
 from wmloop.errors import UsageError
 from wmloop.opening import history_of, pipeline_of, stored_config
+from wmloop.study.task import study_of
 
 if TYPE_CHECKING:
     from wmloop.config import RunConfig
@@ -81,6 +82,11 @@ def resume(
     if seed is not None:
         another = command("fork", store.path, f"{store.name}-{seed}", "--from", "0", "--seed", str(seed))
         raise UsageError(f"the run {store.name} keeps its seed; a fork of it may have another: `{another}`")
+    if study_of(store.path) is not None and (iterations, hours, goal) == (None, None, None):
+        say(
+            f"note: {store.name} is a run of the study in {store.path.parent}, which ends its runs: resumed by itself it goes"
+            " on until Ctrl-C, or as long as --iterations, --hours or --goal say"
+        )
     before = stored_config(store)
     after = laid_over(
         before, with_engine(sets, engine), budget(iterations, hours, goal), {"device": device, "threads": threads}

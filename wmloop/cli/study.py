@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import importlib.util
 import shutil
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from wmloop.cli.exits import guarded, say, say_next
 from wmloop.cli.options import RunsOption, at_home
 from wmloop.cli.outputs import output_folder
 from wmloop.cli.places import place_of, words_of_place
+from wmloop.cli.study_output import StudyOutput
 from wmloop.commands import anywhere, quoted
 from wmloop.errors import RunLockedError, UsageError
 
@@ -48,23 +48,26 @@ def study(
     ] = "auto",
     on: Annotated[
         Literal["local", "ray", "slurm"],
-        typer.Option(help="Where the runs are trained: here, on the Ray cluster at RAY_ADDRESS, or as jobs of Slurm."),
+        typer.Option(help="Where the runs are trained: here, on Ray (the cluster at RAY_ADDRESS, else one of this machine), or"
+                          " as jobs of Slurm."),
     ] = "local",
     cores: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="Cores of each run; as many run at once as there are cores for. Without it one runs after"
-            " the other, on all of this machine's; 2 on ray and slurm.",
+            metavar="N", min=1, help="Cores of each run; as many run at once as there are cores for. Without it all of this"
+            " machine's, one run after the other; with --gpus an equal part of them each; 2 with --on ray or slurm.",
         ),
     ] = None,
     gpus: Annotated[
-        int, typer.Option(metavar="N", min=0, help="GPUs of each run; as many run at once as there are. 0 leaves them to it.")
+        int,
+        typer.Option(metavar="N", min=0, help="GPUs of each run; as many run at once as there are GPUs for. 0: none is"
+                                              " assigned, and all runs see the same ones."),
     ] = 0,
     slurm: Annotated[
         list[str] | None,
         typer.Option(
-            "--slurm", metavar="OPTION=VALUE", help="An option of sbatch for the jobs, e.g. time=4:00:00 or partition=long;"
-            " repeatable. With --on slurm.",
+            "--slurm", metavar="OPTION=VALUE", help="An option of sbatch for the jobs, e.g. time=4:00:00, partition=long or"
+            " exclusive; repeatable. With --on slurm.",
         ),
     ] = None,
     runs: RunsOption = Path("runs"),
@@ -75,8 +78,21 @@ def study(
     Each run is trained until all limits of the study are used up: real frames, minutes of work, or both. Then its best agent
     within each limit is scored on fresh episodes, the same for all rows. Ctrl-C saves and stops. The same command continues,
     also after a crash, and what is done is not done again. The runs are in a folder named after the study, in that of the runs;
-    `wmloop watch`, `report` and `log` take their paths. The page docs/study.md describes the file, docs/cluster.md clusters.
-    """
+    `wmloop watch`, `report` and `log` take their paths.
+
+    \b
+    A small FILE, two rows by three seeds:
+      seeds = [1, 2, 3]
+      frames = 20_000
+      [settings]
+      env.id = "CartPole-v1"
+      [[row]]
+      name = "as-it-is"
+      [[row]]
+      name = "horizon-3"
+      settings = { dream.horizon = 3 }
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    from wmloop.store import require_free
     from wmloop.store.layout import HEADER
     from wmloop.study.file import read_study
     from wmloop.study.task import tasks
@@ -85,6 +101,8 @@ def study(
     folder = runs / asked.name
     if (folder / HEADER).exists():
         raise UsageError(f"{folder} is a run, so no study can have its name: choose another 'name' in {file}")
+    if not folder.exists():
+        require_free(folder)
     every = tasks(asked, folder)
     for one in every:
         one.require_same()
@@ -96,19 +114,21 @@ def study(
             raise UsageError(f"{file} has no task {task!r}: they are {', '.join(one.name for one in every)}")
         perform(named[0])
         return
+    words = words_of_place(on, cores, gpus, slurm or [])
+    output = StudyOutput(asked, every, to or folder, quoted(["wmloop", "study", file.name, *words]))
     with output_folder(to or folder, "--to"):
         if page_only:
-            _write(asked, every, to or folder, file)
+            output.write()
             return
+        _require_idle(folder)
+        _try_rows(asked, [one for one in every if one.result() is None], here=on == "local")
+        place = place_of(on, cores, gpus, slurm or [], asked.name, file, runs)
         with _alone(folder):
-            _try_rows(asked, [one for one in every if one.result() is None])
-            place = place_of(on, cores, gpus, slurm or [], asked.name, file, runs)
-            words = words_of_place(on, cores, gpus, slurm or [])
             again = anywhere("study", runs, str(file), *words, *([] if to is None else ["--to", str(to)]))
-            _drive(asked, every, place, to or folder, file, again, progress)
+            _drive(asked, every, place, output, again, progress)
 
 
-def _drive(study: Study, every: list[Task], place: Place, to: Path, file: Path, again: str, progress: str) -> None:
+def _drive(study: Study, every: list[Task], place: Place, output: StudyOutput, again: str, progress: str) -> None:
     from wmloop.cli.stopping import Stop
     from wmloop.study.driver import Driver
 
@@ -117,19 +137,24 @@ def _drive(study: Study, every: list[Task], place: Place, to: Path, file: Path, 
     def stopping(signum: int) -> None:
         say("saving what is under way, then stopping")
 
-    with Stop(stopping, lambda signum: driver.abandon()) as stop, _view(study, driver, progress) as (show, ended):
+    def leaving(signum: int) -> None:
+        driver.abandon()
+        say("exiting now; what was not saved yet will be done again")
+        say_next({"continue": again})
+
+    with Stop(stopping, leaving) as stop, _view(study, driver, progress) as (show, ended):
 
         def after(one: Task) -> None:
             ended(one)
             if driver.states[one].status == "done":
-                _write(study, every, to, file, aloud=False)
+                output.write(aloud=False)
 
         driver.run(stop, show, after)
     if stop():
         say("stopped; what was done is saved")
         say_next({"continue": again})
         raise typer.Exit(128 + (stop.signum or 2))
-    _write(study, every, to, file)
+    output.write()
     failed = {one: state.code for one, state in driver.states.items() if state.status == "failed"}
     for one, code in failed.items():
         say(f"error: {one.name} ended with exit code {code}; its output is in {one.place / _log()}")
@@ -145,31 +170,40 @@ def _log() -> str:
     return LOG
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the only right to work on a study; raises RunLockedError where another process has it."""
-    from wmloop.store import atomic
-    from wmloop.store.lock import holder, run_lock
+def _require_idle(folder: Path) -> None:
+    """Raise RunLockedError where a process is at work on a study."""
+    from wmloop.store.lock import holder
 
     if (who := holder(folder)) is not None:
         raise RunLockedError(
             f"the study in {folder} is being worked on by {who}: wait for it, or stop it by Ctrl-C there"
         )
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the only right to work on a study; raises RunLockedError where another process has it."""
+    from wmloop.store import atomic
+    from wmloop.store.lock import run_lock
+
+    atomic.make_folder(folder)
     with run_lock(folder):
         atomic.remove_strays(folder)
         yield
 
 
-def _try_rows(study: Study, todo: list[Task]) -> None:
+def _try_rows(study: Study, todo: list[Task], here: bool) -> None:
     """Refuse rows that could not be performed before any of them is: their pipelines, environments and programs are tried.
+
+    With `here` so is what they ask of the machine, which is this one.
 
     Raises:
         UsageError: one does not fit; its place in the file is told.
     """
-    from wmloop.starting import try_out
+    from wmloop.starting import on_this_machine, try_out
     from wmloop.study.program import words_of
 
-    tried: list[Any] = []
+    driven: list[Any] = []
     for one in {one.row.name: one for one in todo}.values():
         try:
             if one.row.command is not None:
@@ -178,35 +212,9 @@ def _try_rows(study: Study, todo: list[Task]) -> None:
                     raise UsageError(f"there is no program {words[0]!r}")
                 continue
             config = study.config(one.row, one.seed)
-            kind = (config.env, config.pipeline)
-            if kind not in tried:
-                try_out(config, [])
-                tried.append(kind)
+            try_out(on_this_machine(config) if here else config, [], driven)
         except UsageError as error:
             raise UsageError(f"{one.row.place}: {error}" if one.row.place not in str(error) else str(error)) from None
-
-
-def _write(study: Study, every: list[Task], to: Path, file: Path, aloud: bool = True) -> None:
-    """Write the CSV and the page, with curves where matplotlib is installed, each whole or not at all."""
-    from wmloop.store import atomic
-    from wmloop.study.page import page
-    from wmloop.study.table import Table
-
-    table = Table(study, {one: one.result() for one in every})
-    data, pictures = f"{study.name}.csv", {}
-    atomic.write_file(to / data, table.csv().encode())
-    if importlib.util.find_spec("matplotlib") is not None:
-        from wmloop.study.figures import curves
-
-        for limit in study.limits:
-            pictures[limit] = f"{study.name}-{limit}.svg"
-            atomic.write_file(to / pictures[limit], curves(table, limit).encode())
-    elif aloud:
-        say("note: no curves were drawn, for matplotlib is not installed: pip install 'wmloop[report]'")
-    text = page(table, quoted(["wmloop", "study", file.name]), pictures, data)
-    atomic.write_file(to / f"{study.name}.md", text.encode())
-    if aloud:
-        say(f"{table.done} of {len(every)} runs are done; the page is {to / study.name}.md, its figures {to / data}")
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import multiprocessing.util
-import os
 import secrets
 import shutil
 import time
@@ -18,6 +17,7 @@ from wmloop.config import EnvConfig
 from wmloop.envs import processes
 from wmloop.envs.starting import clean_start, context_for
 from wmloop.errors import EnvironmentFailedError, UsageError
+from wmloop.ray.address import cluster_address
 from wmloop.ray.gateway import Place, serve
 
 #: Seconds in which Ray has to start here, or to be connected to, and an actor to start.
@@ -39,7 +39,7 @@ class Link:
 
     def __init__(self, config: EnvConfig) -> None:
         require()
-        address = os.environ.get("RAY_ADDRESS", "")
+        address = cluster_address()
         context = context_for(config)
         self._mark = secrets.token_hex(4)
         self._pipe: Connection
@@ -117,12 +117,7 @@ def require() -> None:
     """
     if importlib.util.find_spec("ray") is None:
         raise UsageError("the engine 'ray' needs Ray, which is not installed: pip install 'wmloop[ray]'")
-    address = os.environ.get("RAY_ADDRESS", "")
-    if "://" in address:
-        raise UsageError(
-            f"RAY_ADDRESS={address} is a server of the Ray client or of jobs: give the address of the cluster's head,"
-            " host:6379, on a machine that is one of its nodes (`ray start --address=host:6379` makes it one)"
-        )
+    cluster_address()
 
 
 def link(config: EnvConfig) -> Link:

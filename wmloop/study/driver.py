@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from wmloop.errors import StorageError
 from wmloop.study.place import LOST, Place, Work
+from wmloop.study.program import end_lost
 from wmloop.study.task import Task
 
 _LOOK_SECONDS = 0.2
@@ -83,6 +84,8 @@ class Driver:
         """Return, and note, where a task is now whose process has ended."""
         code = self._works.pop(task).code()
         assert code is not None, "it has ended"
+        if code == LOST:
+            end_lost(task)
         if task.result() is not None:
             state = State("done", code)
         elif should_stop():

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import re
-import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +12,21 @@ from wmloop.config import RunConfig, build_config
 from wmloop.config.build import overlay
 from wmloop.config.text import read_toml
 from wmloop.errors import UsageError, nearest
-from wmloop.seeding import EPISODES_A_SEED, LAST_SEED
 from wmloop.store import check_run_name
+from wmloop.study import values
+from wmloop.study.command import require_command
 
-#: What a row's program is told, by the words that stand for it in `command`.
-PLACEHOLDERS = ("python", "env", "seed", "frames", "minutes", "episodes", "first_episode", "to", "folder")
 #: The limits that a study can have, in the order of its page.
 LIMITS = ("frames", "minutes")
 #: Iterations that no run reaches: a study's runs end by its limits.
 _ENDLESS = 1_000_000
+#: What a study needs of its runs: the agent of every iteration, for the best within each limit is scored at the end.
+KEPT = {"store": {"keep_every": 1}}
+#: The settings of runs that are the study's own, and why.
+_OWN = {
+    "seed": "its seeds", "budget": "its frames and minutes",
+    "store.keep_every": "it keeps the agent of every iteration, and scores the best within each limit at the end",
+}  # fmt: skip
 _TOP = ("name", "about", "seeds", "frames", "minutes", "episodes", "episodes_seed", "finished", "settings", "row",
         "published")  # fmt: skip
 _ROW = ("name", "about", "settings", "command")
@@ -93,9 +97,16 @@ class Study:
 
     def layers(self, row: Row, seed: int) -> list[Mapping[str, Any]]:
         """Return the layers of settings of a row's run: the agent of every iteration is kept, and only its limits end it."""
-        kept = {"store": {"keep_last": 2, "keep_every": 1}}
         ends = {"seed": seed, "budget": {"iterations": _ENDLESS, "hours": None, "goal": None}}
-        return [kept, row.settings, ends]
+        return [{"store": {"keep_last": 2}}, row.settings, KEPT, ends]
+
+    def environment(self, row: Row) -> str:
+        """Return the environment that a row's settings name, for its program."""
+        named = {name: row.settings[name] for name in ("pipeline", "env") if name in row.settings}
+        try:
+            return build_config("laptop", named).env.id
+        except UsageError as error:
+            raise UsageError(f"{row.place}: {error}") from None
 
 
 def read_study(path: Path) -> Study:
@@ -106,7 +117,7 @@ def read_study(path: Path) -> Study:
     """
     table = read_toml(path)
     _known(table, _TOP, f"{path}")
-    common = _get(table, "settings", _table, f"{path}", {})
+    common = _get(table, "settings", values.table, f"{path}", {})
     lines = _lines(path, "row")
     rows = tuple(
         _row(row, common, f"{path}{line}, row {number}")
@@ -119,14 +130,14 @@ def read_study(path: Path) -> Study:
     if not rows:
         raise UsageError(f"{path} has no [[row]]: a study needs one at least")
     study = Study(
-        _get(table, "name", _name, f"{path}", path.stem),
-        _get(table, "about", _text, f"{path}", ""),
-        _get(table, "seeds", _seeds, f"{path}"),
-        _get(table, "frames", _count, f"{path}", None),
-        _get(table, "minutes", _positive, f"{path}", None),
-        _get(table, "episodes", _episodes, f"{path}", 100),
-        _get(table, "episodes_seed", _seed, f"{path}", 0),
-        _get(table, "finished", _number, f"{path}", None),
+        _study_name(table, path),
+        _get(table, "about", values.text, f"{path}", ""),
+        _get(table, "seeds", values.seeds, f"{path}"),
+        _get(table, "frames", values.count, f"{path}", None),
+        _get(table, "minutes", values.positive, f"{path}", None),
+        _get(table, "episodes", values.episodes, f"{path}", 100),
+        _get(table, "episodes_seed", values.seed, f"{path}", 0),
+        _get(table, "finished", values.number, f"{path}", None),
         rows,
         tuple(_published(one, f"{path}{line}, published {number}") for number, (one, line) in enumerate(
             zip(_tables(table, "published", path), _lines(path, "published"), strict=False), 1)),
@@ -135,10 +146,25 @@ def read_study(path: Path) -> Study:
         raise UsageError(
             f"{path} has neither 'frames' nor 'minutes': rows are compared at equal ones, so give one or both"
         )
+    trained = [row for row in rows if row.command is None]
+    for row in trained or rows[:1]:  # where all are programs, the settings are those of [settings]
+        study.config(row, study.seeds[0])
     for row in rows:
-        if row.command is None:
-            study.config(row, study.seeds[0])
+        if row.command is not None:
+            study.environment(row)
     return study
+
+
+def _study_name(table: Mapping[str, Any], path: Path) -> str:
+    if "name" in table:
+        return str(_get(table, "name", _name, f"{path}"))
+    try:
+        return _name(path.stem)
+    except (UsageError, ValueError) as error:
+        raise UsageError(
+            f"{path} has no 'name', and cannot lend the study its own, {path.stem!r} ({error}): begin it with"
+            ' name = "..."'
+        ) from None
 
 
 def _row(table: Mapping[str, Any], common: Mapping[str, Any], place: str) -> Row:
@@ -146,17 +172,17 @@ def _row(table: Mapping[str, Any], common: Mapping[str, Any], place: str) -> Row
     name = _get(table, "name", _name, place)
     place = f"{place} ({name})"
     command = _get(table, "command", _command, place, None)
-    own = _get(table, "settings", _table, place, {})
+    own = _get(table, "settings", values.table, place, {})
     if command is not None and own:
         raise UsageError(
             f"{place}: it has a command and settings; a program of one's own has its settings in its command"
         )
     for settings, where in ((common, "[settings]"), (own, "its settings")):
-        for key in ("seed", "budget"):
-            if key in settings:
-                raise UsageError(f"{place}: {where} have {key!r}, which is the study's: its seeds, frames and minutes")
+        for key, why in _OWN.items():
+            if _has(settings, key):
+                raise UsageError(f"{place}: {where} have {key!r}, which is the study's: {why}")
     try:
-        return Row(name, _get(table, "about", _text, place, ""), overlay(common, own), command, place)
+        return Row(name, _get(table, "about", values.text, place, ""), overlay(common, own), command, place)
     except UsageError as error:
         raise UsageError(f"{place}: {error}") from None
 
@@ -164,10 +190,20 @@ def _row(table: Mapping[str, Any], common: Mapping[str, Any], place: str) -> Row
 def _published(table: Mapping[str, Any], place: str) -> Published:
     _known(table, Published._fields, place)
     return Published(
-        _get(table, "name", _text, place), _get(table, "score", _number, place, None), _get(table, "std", _number, place, None),
-        _get(table, "episodes", _count, place, None), str(_get(table, "frames", _anything, place, "")),
-        _get(table, "source", _text, place), _get(table, "differs", _text, place, ""),
+        _get(table, "name", values.text, place), _get(table, "score", values.number, place, None),
+        _get(table, "std", values.number, place, None), _get(table, "episodes", values.count, place, None),
+        str(_get(table, "frames", values.anything, place, "")), _get(table, "source", values.text, place),
+        _get(table, "differs", values.text, place, ""),
     )  # fmt: skip
+
+
+def _has(settings: Any, name: str) -> bool:
+    """Tell whether settings have one of this dotted name."""
+    for key in name.split("."):
+        if not isinstance(settings, Mapping) or key not in settings:
+            return False
+        settings = settings[key]
+    return True
 
 
 _REQUIRED: Any = object()
@@ -208,26 +244,6 @@ def _lines(path: Path, key: str) -> list[str]:
     return found + [""] * 10_000
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _anything(value: Any) -> Any:
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("a text")
-    return value
-
-
-def _table(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError("a table of settings")
-    return value
-
-
 def _name(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("a text")
@@ -237,55 +253,6 @@ def _name(value: Any) -> str:
     return value
 
 
-def _number(value: Any) -> float:
-    if not _is_number(value):
-        raise ValueError("a number")
-    return float(value)
-
-
-def _positive(value: Any) -> float:
-    if not _is_number(value) or value <= 0:
-        raise ValueError("a number above 0")
-    return float(value)
-
-
-def _count(value: Any) -> int:
-    if not _is_number(value) or value != int(value) or value < 1:
-        raise ValueError("a whole number from 1 on")
-    return int(value)
-
-
-def _episodes(value: Any) -> int:
-    if _count(value) > EPISODES_A_SEED:
-        raise ValueError(f"at most {EPISODES_A_SEED:,}")
-    return int(value)
-
-
-def _seed(value: Any) -> int:
-    if not _is_number(value) or value != int(value) or not 0 <= value <= LAST_SEED:
-        raise ValueError(f"a whole number from 0 to {LAST_SEED}")
-    return int(value)
-
-
-def _seeds(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list) or not value:
-        raise ValueError("a list of whole numbers, one at least")
-    seeds = tuple(map(_seed, value))
-    if len(set(seeds)) < len(seeds):
-        raise ValueError("a list of different numbers")
-    return seeds
-
-
 def _command(value: Any) -> str:
-    command = _text(value)
-    try:
-        used = {name for _, name, *_ in string.Formatter().parse(command) if name is not None}
-    except ValueError as error:
-        raise UsageError(f"the command {command!r} cannot be read ({error}); a brace itself is written twice") from None
-    for name in used:
-        if name not in PLACEHOLDERS:
-            near = nearest(name, PLACEHOLDERS)
-            raise UsageError(f"the command has the placeholder {{{name}}}{near}: it takes {', '.join(PLACEHOLDERS)}")
-    if "to" not in used:
-        raise UsageError("the command has no {to}, the file that the program writes its scores to")
+    require_command(command := values.text(value))
     return command

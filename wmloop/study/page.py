@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from wmloop.study.file import Published, Row
 from wmloop.study.table import Line, Table
+from wmloop.study.words import one_line, plain
 
 _UNITS = {"frames": "real frames", "minutes": "minutes"}
 _HEAD = (
@@ -24,7 +25,11 @@ def page(table: Table, command: str, pictures: Mapping[str, str], data: str) -> 
         _terms(table),
     ]
     for limit, value in study.limits.items():
-        parts += [f"## At {value:,g} {_UNITS[limit]}", _scores(table, limit), *_notes(table.lines(limit))]
+        parts += [
+            f"## At {plain(value, comma=',')} {_UNITS[limit]}",
+            _scores(table, limit),
+            *_notes(table.lines(limit)),
+        ]
         if limit in pictures:
             parts.append(f"![Score against {_UNITS[limit]}]({pictures[limit]})")
     parts += ["## Rows", _table(("row", "what it is"), [[row.name, row.about or _way(row)] for row in study.rows])]
@@ -48,7 +53,7 @@ def _verdict(table: Table) -> str:
     if not lines:
         return told + "No row has a score yet."
     ranked = ", ".join(f"{name} {iqm:.1f}" for iqm, name in sorted(lines, reverse=True))
-    return f"{told}Interquartile mean at {value:,g} {_UNITS[limit]}: {ranked}."
+    return f"{told}Interquartile mean at {plain(value, comma=',')} {_UNITS[limit]}: {ranked}."
 
 
 def _terms(table: Table) -> str:
@@ -65,7 +70,7 @@ def _terms(table: Table) -> str:
         " different others may be: with three the second interval is rather too narrow.",
     ]
     if study.finished is not None:
-        told.append(f"Finished: the part of the episodes with a score above {study.finished:g}.")
+        told.append(f"Finished: the part of the episodes with a score above {plain(study.finished, comma=',')}.")
     return "\n\n".join(told)
 
 
@@ -103,7 +108,7 @@ def _published(one: Published) -> list[str]:
 def _told(one: Published) -> str:
     if one.score is None:
         return "none on this task"
-    return f"{one.score:g}" + ("" if one.std is None else f" ± {one.std:g}")
+    return plain(one.score, comma=",") + ("" if one.std is None else f" ± {plain(one.std, comma=',')}")
 
 
 def _notes(lines: Sequence[Line]) -> list[str]:
@@ -147,5 +152,7 @@ def _count(value: float | None) -> str:
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table in Markdown, without the columns in which no row has anything."""
     shown = [place for place in range(len(head)) if any(row[place] for row in rows)]
-    lines = [[one[place].replace("|", "\\|") for place in shown] for one in (head, ["---"] * len(head), *rows)]
+    lines = [
+        [one_line(one[place]).replace("|", "\\|") for place in shown] for one in (head, ["---"] * len(head), *rows)
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

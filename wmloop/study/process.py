@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from wmloop import machine
 from wmloop.study.share import Share
 from wmloop.study.task import LOG, Task
 
@@ -62,11 +62,7 @@ class Process:
     def kill(self) -> None:
         """End it, and what it has begun, at once: it saves nothing more."""
         if self.code() is None:
-            with contextlib.suppress(OSError):
-                if hasattr(os, "killpg"):
-                    os.killpg(self._process.pid, signal.SIGKILL)
-                else:
-                    self._process.kill()
+            machine.end_tree(self._process.pid)
 
     def _let_go(self) -> None:
         if self._process.stdin is not None:

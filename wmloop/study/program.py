@@ -14,13 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wmloop import machine
-from wmloop.config import EnvConfig
 from wmloop.errors import EnvironmentFailedError, Interrupted, StoreCorruptError, UsageError
 from wmloop.store import atomic
 from wmloop.store.files import list_folder, read_regular
 from wmloop.store.jsontext import dump_json, parse_json
+from wmloop.study.command import words_with
 from wmloop.study.results import Result, read_lines
 from wmloop.study.task import LOG, Task
+from wmloop.study.words import plain
 
 _NOTE = "program.json"
 _PATIENCE_SECONDS, _SAME_SECONDS = 15.0, 0.3
@@ -31,20 +32,11 @@ def words_of(task: Task, to: Path) -> list[str]:
     study, command = task.study, task.row.command
     assert command is not None, "it is a row of another program"
     values = {
-        "python": sys.executable, "env": env_of(task), "seed": task.seed, "episodes": study.episodes,
+        "python": sys.executable, "env": study.environment(task.row), "seed": task.seed, "episodes": study.episodes,
         "frames": "none" if study.frames is None else study.frames, "first_episode": task.episodes[0],
-        "minutes": "none" if study.minutes is None else f"{study.minutes:g}", "to": to, "folder": task.place,
+        "minutes": "none" if study.minutes is None else plain(study.minutes, 15), "to": to, "folder": task.place,
     }  # fmt: skip
-    try:
-        return [word.format(**values) for word in shlex.split(command)]
-    except ValueError as error:
-        raise UsageError(f"{task.row.place}: the command cannot be read: {error}") from None
-
-
-def env_of(task: Task) -> str:
-    """Return the environment that a study's settings name."""
-    env = task.row.settings.get("env")
-    return str(env["id"]) if env and "id" in env else EnvConfig().id
+    return words_with(command, values)
 
 
 def scores_files(task: Task) -> list[Path]:
@@ -60,7 +52,7 @@ def perform(task: Task, should_stop: Callable[[], bool]) -> Result:
         EnvironmentFailedError: it ended with a fault.
         StoreCorruptError: what it wrote is no result.
     """
-    _end_lost(task)
+    end_lost(task)
     for path in scores_files(task):
         atomic.remove_file(path)
     # each attempt has a file of its own: one that was lost, and may go on, writes to nobody's
@@ -103,12 +95,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             return
 
 
-def _end_lost(task: Task) -> None:
-    """End the program of an attempt whose own process was killed, if it is still there."""
+def end_lost(task: Task) -> None:
+    """End the program of an attempt at once, if it is still there: the attempt's own process is lost, or ends now."""
     with contextlib.suppress(StoreCorruptError, KeyError, TypeError):
         left = parse_json(read_regular(task.place / _NOTE), task.place / _NOTE)
         if left["born"] is not None and machine.born(left["pid"]) == left["born"]:
-            _signal(left["pid"], getattr(signal, "SIGKILL", signal.SIGTERM))
+            machine.end_tree(left["pid"])
 
 
 def _signal(pid: int, signum: int) -> None:

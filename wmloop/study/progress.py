@@ -13,6 +13,7 @@ from wmloop.store.files import read_regular
 from wmloop.study.program import scores_files
 from wmloop.study.results import Point, Result, points_of
 from wmloop.study.task import Task
+from wmloop.study.words import plain
 
 
 def so_far(task: Task) -> list[Point]:
@@ -37,10 +38,10 @@ def running(task: Task) -> str:
     if not points:
         return "begun"
     last = points[-1]
-    return f"{last.frames / 1000:.0f} k frames, {last.seconds / 60:.0f} min: {last.score:.4g}"
+    return f"{last.frames / 1000:.0f} k frames, {last.seconds / 60:.0f} min: {plain(last.score, 4)}"
 
 
 def done(result: Result) -> str:
     """Return in a few words what a task has come to: its mean score at each limit."""
-    means = (final and f"{statistics.fmean(final.scores):.4g}" for final in result.finals.values())
+    means = (final and plain(statistics.fmean(final.scores), 4) for final in result.finals.values())
     return " | ".join(mean or "no agent" for mean in means)

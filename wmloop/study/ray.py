@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from wmloop.study.place import LOST
 from wmloop.study.process import Process
 from wmloop.study.share import Share
 from wmloop.study.task import LOG, Task
+from wmloop.study.words import counted
 
 _GONE = "the Ray cluster does not answer any more; what was done is saved, and the same command goes on"
 
@@ -60,16 +60,19 @@ class Actor:
 
 
 class Cluster:
-    """Performs tasks on a Ray cluster, as many at once as it has cores for: $RAY_ADDRESS, else one of this machine alone."""
+    """Performs tasks on a Ray cluster, as many at once as it has cores for."""
 
-    def __init__(self, command: Callable[[Task], Sequence[str]], cores: int, gpus: int) -> None:
-        """Take the command that performs a task, and what each has of its machine.
+    def __init__(
+        self, command: Callable[[Task], Sequence[str]], cores: int, gpus: int, address: str, folder: Path
+    ) -> None:
+        """Take the command that performs a task, what each has of its machine, and the address of the cluster.
+
+        Without an address it is one of this machine alone, with its files in `folder`.
 
         Raises:
             UsageError: there is no cluster at the address, or no node of it has so much.
         """
-        address = os.environ.get("RAY_ADDRESS")
-        here = {} if address else {"num_cpus": machine.cores()}
+        here = {} if address else {"num_cpus": machine.cores(), "_temp_dir": str(folder)}
         try:
             # "local" is one of its own: without an address Ray would join any that runs on this machine
             ray.init(
@@ -79,13 +82,10 @@ class Cluster:
                 logging_level=logging.ERROR,
                 **here,
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UsageError(f"there is no Ray cluster at RAY_ADDRESS={address}: {error}") from None
-        largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
-        if largest < cores:
-            raise UsageError(
-                f"no node of the Ray cluster has {cores} cores, at most {largest:g}: give fewer by --cores"
-            )
+        except Exception as error:  # Ray raises of every kind
+            where = f"at RAY_ADDRESS={address}" if address else "on this machine"
+            raise UsageError(f"Ray {where} cannot be used: {' '.join(str(error).split())[:500]}") from None
+        require_room([node["Resources"] for node in ray.nodes() if node["Alive"]], cores, gpus)
         # one thread waits for the process, the other asks it
         self._kind = ray.remote(Process).options(num_cpus=cores, num_gpus=gpus, max_concurrency=2, max_restarts=0)
         self._command, self._share, self._folder = command, Share(cores), Path.cwd()
@@ -100,6 +100,22 @@ class Cluster:
             Actor(self._kind, self._command(task), (task.place / LOG).absolute(), self._share, self._folder)
             for task in tasks
         ]
+
+
+def require_room(nodes: Sequence[Mapping[str, float]], cores: int, gpus: int) -> None:
+    """Refuse a task that no node, of which each has such resources, could ever take.
+
+    Raises:
+        UsageError: it is one.
+    """
+    have = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
+    if not any(cpus >= cores and cards >= gpus for cpus, cards in have):
+        wanted = counted(cores, "core") + (f" and {counted(gpus, 'GPU')}" if gpus else "")
+        there = "; ".join(f"{counted(cpus, 'core')} and {counted(cards, 'GPU')}" for cpus, cards in sorted(set(have)))
+        raise UsageError(
+            f"no node of the Ray cluster has {wanted} for a run, its nodes have {there or 'nothing'}: give less by --cores"
+            " and --gpus"
+        )
 
 
 def _is_there(what: Any) -> bool:

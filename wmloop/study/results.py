@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,10 +55,57 @@ class Result(NamedTuple):
         """Return what was stored.
 
         Raises:
-            KeyError, TypeError: that is no record of a result.
+            KeyError, TypeError, ValueError, AttributeError, OverflowError: that is no record of a result.
         """
-        finals = {name: final and Final(**final) for name, final in record["finals"].items()}
-        return cls([Point(**point) for point in record["points"]], finals, dict(record["made"]))
+        finals = {name: final and _final(**final) for name, final in record["finals"].items()}
+        return cls([_point(**point) for point in record["points"]], finals, dict(record["made"]))
+
+    def require_whole(self, limits: Mapping[str, float], episodes: int, path: Path) -> None:
+        """Refuse what the file `path` says where it has not the scores of so many episodes for each limit.
+
+        Raises:
+            StoreCorruptError: it has not.
+        """
+        for name in limits:
+            if name not in self.finals:
+                raise StoreCorruptError(
+                    f'{path} has no final scores for the limit {name!r}: no line with "limit": "{name}"'
+                )
+            final = self.finals[name]
+            if final is not None and len(final.scores) != episodes:
+                raise StoreCorruptError(
+                    f"{path} has {len(final.scores)} final scores for the limit {name!r}, not {episodes}"
+                )
+
+
+def _finite(value: Any) -> float:
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"{value} is not finite")
+    return number
+
+
+def _point(**figures: Any) -> Point:
+    return Point(**{name: _finite(value) for name, value in figures.items()})
+
+
+def _final(scores: Sequence[Any], **figures: Any) -> Final:
+    told = {name: None if value is None else _finite(value) for name, value in figures.items()}
+    return Final(scores=[_finite(score) for score in scores], **told)  # type: ignore[arg-type]
+
+
+#: What of `made` the page tells, and what it has to be.
+_MADE: dict[str, tuple[type, str]] = {
+    "cores": (int, "a whole number"), "cpu": (str, "a text"), "gpu": (str, "a text"), "git": (str, "a text"),
+}  # fmt: skip
+
+
+def _made(told: Any) -> dict[str, Any]:
+    made = dict(told)
+    json.dumps(made, allow_nan=False)  # it is stored so
+    for name, (kind, words) in _MADE.items():
+        if made.get(name) is not None and not isinstance(made[name], kind):
+            raise ValueError(f"{name!r} of 'made' has to be {words}")
+    return made
 
 
 def points_of(history: History) -> dict[int, Point]:
@@ -104,30 +152,21 @@ def read_lines(path: Path, limits: Mapping[str, float], episodes: int) -> Result
         try:
             told = json.loads(line)
             if "made" in told:
-                made |= dict(told["made"])
+                made |= _made(told["made"])
                 continue
-            where = [float(told[name]) for name in ("frames", "seconds")]
-            evaluated = float(told.get("evaluated", 0.0))
+            where = {name: told[name] for name in ("frames", "seconds")} | {"evaluated": told.get("evaluated", 0.0)}
             if "limit" not in told:
-                points.append(Point(where[0], evaluated, where[1], float(told["score"])))
-                continue
-            scores = None if told["scores"] is None else [float(score) for score in told["scores"]]
-            finals[str(told["limit"])] = None if scores is None else Final(where[0], evaluated, where[1], scores)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+                points.append(_point(**where, score=told["score"]))
+            else:
+                scores = told["scores"]
+                finals[str(told["limit"])] = None if scores is None else _final(scores, **where)
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise StoreCorruptError(
                 f"{path}, line {number}, is no point and no final score of a study: {error!r}"
             ) from None
-    for name in limits:
-        if name not in finals:
-            raise StoreCorruptError(
-                f'{path} has no final scores for the limit {name!r}: no line with "limit": "{name}"'
-            )
-        final = finals[name]
-        if final is not None and len(final.scores) != episodes:
-            raise StoreCorruptError(
-                f"{path} has {len(final.scores)} final scores for the limit {name!r}, not {episodes}"
-            )
-    return Result(points, {name: finals[name] for name in limits}, made)
+    result = Result(points, finals, made)
+    result.require_whole(limits, episodes, path)
+    return result._replace(finals={name: finals[name] for name in limits})
 
 
 def last_of(points: Sequence[Point]) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import math
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,8 +29,6 @@ _JOB = "job.json"
 _LIMITS = 1000
 #: How long a job that was asked to end waits for the scheduler to say what becomes of it, and how often one is looked at.
 _VERDICT_SECONDS, _LOOK_SECONDS = 300.0, 2.0
-#: The states of a job that goes on, as Slurm calls them.
-_GOES_ON = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED", "REQUEUE_HOLD", "PREEMPTED", "SUSPENDED"}
 
 
 class Performance:
@@ -114,10 +114,11 @@ class Slurm:
 
     def __init__(
         self, command: Callable[[Task], Sequence[str]], name: str, folder: Path, cores: int, gpus: int,
-        options: Mapping[str, str],
+        options: Mapping[str, str | bool],
     ) -> None:  # fmt: skip
         """Take the command that performs a task, what jobs are called, the folder for submitit's files, and options of sbatch.
 
+        An option is True where it has no value.
         `cluster=local` among these is submitit's own executor on this machine, to try things without Slurm.
 
         Raises:
@@ -126,14 +127,13 @@ class Slurm:
         given = dict(options)
         if local := given.get("cluster") == "local":
             del given["cluster"]
-        if "time" not in given:
+        if not isinstance(given.get("time"), str):
             raise UsageError(
                 "--on slurm needs the time limit of a job, for example --slurm time=4:00:00. A run that takes longer is saved"
                 " and queued again"
             )
-        limit = minutes(given.pop("time"))
+        limit = minutes(str(given.pop("time")))
         self._command, self._work, self._folder = command, Performance(Path.cwd(), Share(cores)), folder
-        atomic.make_folder(folder)
         try:
             kind = submitit.LocalExecutor if local else submitit.SlurmExecutor
             self._executor = kind(folder, max_num_timeout=_LIMITS)
@@ -159,9 +159,10 @@ class Slurm:
         """Submit tasks as an array of jobs, but for those whose jobs are still there.
 
         Raises:
-            UsageError: sbatch refuses them.
+            UsageError: sbatch refuses them, or squeue does not tell which are still there.
         """
-        jobs = {task: job for task in tasks if (job := self._left(task)) is not None}
+        atomic.make_folder(self._folder)
+        jobs = self._left(tasks)
         new = [task for task in tasks if task not in jobs]
         commands, logs = [self._command(task) for task in new], [(task.place / LOG).absolute() for task in new]
         try:
@@ -174,17 +175,35 @@ class Slurm:
             jobs[task] = job
         return [Job(jobs[task]) for task in tasks]
 
-    def _left(self, task: Task) -> submitit.Job[int] | None:
-        """Return the job that an earlier process submitted for a task, where it goes on."""
-        path = task.place / _JOB
-        if not path.exists() or not isinstance(self._executor, submitit.SlurmExecutor):
-            return None
-        with contextlib.suppress(StoreCorruptError, KeyError, TypeError):
-            job: submitit.Job[int] = submitit.SlurmJob(self._folder, str(parse_json(read_regular(path), path)["job"]))
-            state = job.watcher.get_state(job.job_id, mode="force").upper()
-            if state.split(" ")[0] in _GOES_ON and not job.paths.result_pickle.exists():
-                return job
-        return None
+    def _left(self, tasks: Sequence[Task]) -> dict[Task, submitit.Job[int]]:
+        """Return the jobs that an earlier process submitted for tasks, where these go on."""
+        noted: dict[Task, str] = {}
+        for task in tasks if isinstance(self._executor, submitit.SlurmExecutor) else []:
+            path = task.place / _JOB
+            if path.exists():
+                with contextlib.suppress(StoreCorruptError, KeyError, TypeError):
+                    noted[task] = str(parse_json(read_regular(path), path)["job"])
+        there = queued_jobs() if noted else set()
+        jobs = {task: submitit.SlurmJob(self._folder, job) for task, job in noted.items() if job in there}
+        return {task: job for task, job in jobs.items() if not job.paths.result_pickle.exists()}
+
+
+def queued_jobs() -> set[str]:
+    """Return the jobs of this user that wait or run; what sacct says of a job is late, and squeue knows it at once.
+
+    Raises:
+        UsageError: squeue does not tell.
+    """
+    words = ["squeue", "--noheader", "--array", "--format=%i", f"--user={getpass.getuser()}"]
+    try:
+        told = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = " ".join(f"{error} {getattr(error, 'stderr', '')}".split())
+        raise UsageError(
+            f"squeue does not say which jobs of this study are still there: {said[:500]}. The same command goes on as soon as"
+            " it does"
+        ) from None
+    return set(told.split())
 
 
 def minutes(limit: str) -> int:

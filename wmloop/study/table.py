@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ from wmloop.study.file import Row, Study
 from wmloop.study.results import Final, Point, Result
 from wmloop.study.statistics import Summary, summarise
 from wmloop.study.task import Task
+from wmloop.study.words import plain
 
 #: The columns of the CSV. `kind` is point (of a learning curve), final (of one seed), row (all seeds) or published.
 COLUMNS = (
@@ -59,8 +61,8 @@ class Table:
     @property
     def cores(self) -> list[int]:
         """Return on how many cores its runs were made, in order, each number once; nothing where none tells."""
-        told = {result.made.get("cores") for result in self._results.values() if result is not None}
-        return sorted(count for count in told if isinstance(count, int))
+        told = [result.made.get("cores") for result in self._results.values() if result is not None]
+        return sorted({count for count in told if isinstance(count, int)})
 
     def result(self, row: Row, seed: int) -> Result | None:
         """Return what a row with a seed came to."""
@@ -80,8 +82,8 @@ class Table:
         missing = [seed for seed, result in results.items() if result is None]
         told = {seed: result.finals.get(limit) for seed, result in results.items() if result is not None}
         finals = {seed: final for seed, final in told.items() if final is not None}
-        scores = [final.scores for final in finals.values()]
-        summary = summarise(scores, self.study.finished) if scores else None
+        scores = tuple(tuple(final.scores) for final in finals.values())
+        summary = _summary(scores, self.study.finished) if scores else None
         return Line(row, finals, summary, missing, [seed for seed in told if told[seed] is None])
 
     def csv(self) -> str:
@@ -111,12 +113,18 @@ class Table:
                    "score": one.score, "std": one.std, "source": one.source}  # fmt: skip
 
 
+@functools.cache
+def _summary(scores: tuple[tuple[float, ...], ...], finished: float | None) -> Summary:
+    """Return the figures of scores (seeds, episodes): they are asked for in many places, and take a while each time."""
+    return summarise(scores, finished)
+
+
 def _where(point: Point | Final) -> dict[str, float]:
     return {"frames": point.frames, "evaluation_frames": point.evaluated, "minutes": point.seconds / 60}
 
 
 def _scored(final: Final, finished: float | None) -> dict[str, float | None]:
-    own = summarise([final.scores], finished)
+    own = _summary((tuple(final.scores),), finished)
     return {
         "episodes": own.episodes, "score": own.mean, "std": _deviation(final.scores), "iqm": own.iqm,
         "low_over_episodes": own.over_episodes[0], "high_over_episodes": own.over_episodes[1], "finished": own.finished,
@@ -144,10 +152,4 @@ def _deviation(values: Sequence[float]) -> float | None:
 
 
 def _plain(value: Any) -> Any:
-    return (
-        f"{value:.6g}"
-        if isinstance(value, float) and value != int(value)
-        else int(value)
-        if isinstance(value, float)
-        else value
-    )
+    return plain(value) if isinstance(value, float) else value

@@ -15,6 +15,8 @@ from wmloop.study.file import Row, Study
 from wmloop.study.results import Result
 
 _TASKS, _TASK, _RESULT = "tasks", "task.json", "result.json"
+#: The settings of a run that decide nothing of its result: what it keeps on disk.
+_INDIFFERENT = "settings.store."
 #: What a task prints.
 LOG = "task.log"
 
@@ -51,10 +53,12 @@ class Task:
         if not path.exists():
             return False
         begun = parse_json(read_regular(path), path)
+        if not isinstance(begun, dict):
+            raise StoreCorruptError(f"{path} is damaged: move it elsewhere, and it is written anew")
         asked = parse_json(dump_json(self.asked, _TASK), path)
         before, after = (_flat(table) for table in (begun, asked))
         for name in dict.fromkeys([*before, *after]):
-            if before.get(name) != after.get(name):
+            if before.get(name) != after.get(name) and not name.startswith(_INDIFFERENT):
                 raise UsageError(
                     f"{self.row.place}: {name} was {before.get(name, 'not set')!r} when {self.name} was begun, and is"
                     f" {after.get(name, 'not set')!r} now. What was begun does not change: give the row another name, or for"
@@ -78,9 +82,12 @@ class Task:
         if not path.exists():
             return None
         try:
-            return Result.of(parse_json(read_regular(path), path))
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise StoreCorruptError(f"{path} is damaged ({error!r}): move it elsewhere, and it is made again") from None
+            result = Result.of(parse_json(read_regular(path), path))
+            result.require_whole(self.study.limits, self.study.episodes, path)
+        except (StoreCorruptError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            why = str(error) if isinstance(error, StoreCorruptError) else f"{path} is damaged ({error!r})"
+            raise StoreCorruptError(f"{why}: move it elsewhere, and it is made again") from None
+        return result
 
     def finish(self, result: Result) -> None:
         """Commit what it came to: from now on it is done."""
@@ -95,6 +102,16 @@ class Task:
 def tasks(study: Study, folder: Path) -> list[Task]:
     """Return a study's tasks in their order: all rows with the first seed, then with the next."""
     return [Task(study, row, seed, folder) for seed in study.seeds for row in study.rows]
+
+
+def study_of(run: Path) -> Path | None:
+    """Return the folder of the study that the run in the folder `run` is of; None for a run that somebody began alone."""
+    return run.parent if (run.parent / _TASKS / run.name / _TASK).exists() else None
+
+
+def is_done(run: Path) -> bool:
+    """Tell whether a run of a study has come to its result."""
+    return (run.parent / _TASKS / run.name / _RESULT).exists()
 
 
 def _flat(table: dict[str, Any], path: str = "") -> dict[str, Any]:

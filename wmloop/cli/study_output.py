@@ -1,0 +1,45 @@
+"""What `wmloop study` writes: the page, its curves and the CSV."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from wmloop.cli.exits import say
+
+if TYPE_CHECKING:
+    from wmloop.study.file import Study
+    from wmloop.study.task import Task
+
+
+class StudyOutput(NamedTuple):
+    """The page and the CSV of a study, with curves where matplotlib is installed, in the folder `to`."""
+
+    study: Study
+    tasks: list[Task]
+    to: Path
+    command: str
+
+    def write(self, aloud: bool = True) -> None:
+        """Write them anew, each whole or not at all."""
+        from wmloop.store import atomic
+        from wmloop.study.page import page
+        from wmloop.study.table import Table
+
+        study, to = self.study, self.to
+        table = Table(study, {one: one.result() for one in self.tasks})
+        data, pictures = f"{study.name}.csv", {}
+        atomic.write_file(to / data, table.csv().encode())
+        if importlib.util.find_spec("matplotlib") is not None:
+            from wmloop.study.figures import curves
+
+            for limit in study.limits:
+                pictures[limit] = f"{study.name}-{limit}.svg"
+                atomic.write_file(to / pictures[limit], curves(table, limit).encode())
+        elif aloud:
+            say("note: no curves were drawn, for matplotlib is not installed: pip install 'wmloop[report]'")
+        atomic.write_file(to / f"{study.name}.md", page(table, self.command, pictures, data).encode())
+        if aloud:
+            done = f"{table.done} of {len(self.tasks)} runs are done"
+            say(f"{done}; the page is {to / study.name}.md, its figures {to / data}")

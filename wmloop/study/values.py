@@ -1,0 +1,80 @@
+"""The values that a study's file may have: each is returned as it is used, or a ValueError says what is taken instead."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from wmloop.seeding import EPISODES_A_SEED, LAST_SEED
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
+
+
+def anything(value: Any) -> Any:
+    """Return it as it is."""
+    return value
+
+
+def text(value: Any) -> str:
+    """Return a text that is not empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("a text")
+    return value
+
+
+def table(value: Any) -> Mapping[str, Any]:
+    """Return a table."""
+    if not isinstance(value, Mapping):
+        raise ValueError("a table of settings")
+    return value
+
+
+def number(value: Any) -> float:
+    """Return a finite number."""
+    if not _is_number(value):
+        raise ValueError("a number")
+    return float(value)
+
+
+def positive(value: Any) -> float:
+    """Return a number above 0."""
+    if not _is_number(value) or value <= 0:
+        raise ValueError("a number above 0")
+    return float(value)
+
+
+def count(value: Any) -> int:
+    """Return a whole number from 1 on."""
+    if not _is_number(value) or value != int(value) or value < 1:
+        raise ValueError("a whole number from 1 on")
+    return int(value)
+
+
+def episodes(value: Any) -> int:
+    """Return how many episodes there can be of one seed."""
+    if count(value) > EPISODES_A_SEED:
+        raise ValueError(f"at most {EPISODES_A_SEED:,}")
+    return int(value)
+
+
+def seed(value: Any) -> int:
+    """Return a seed."""
+    if not _is_number(value) or value != int(value) or not 0 <= value <= LAST_SEED:
+        raise ValueError(f"a whole number from 0 to {LAST_SEED}")
+    return int(value)
+
+
+def seeds(value: Any) -> tuple[int, ...]:
+    """Return seeds, each once."""
+    if not isinstance(value, list) or not value:
+        raise ValueError("a list of whole numbers, one at least")
+    read = tuple(map(seed, value))
+    if len(set(read)) < len(read):
+        raise ValueError("a list of different numbers")
+    return read
