@@ -58,12 +58,12 @@ def place_of(on: str, cores: int | None, gpus: int, slurm: Sequence[str], name: 
     _require({"ray": "ray", "slurm": "submitit"}[on], on)
     if on == "ray":
         from wmloop.ray.address import cluster_address
-        from wmloop.ray.private import SILENT, private
+        from wmloop.ray.private import SILENT, admitted, private
         from wmloop.scratch import temporary_folder
 
         address = cluster_address()
         # before Ray is imported, which reads them then
-        os.environ.update(SILENT if address else {**SILENT, **private()})
+        os.environ.update(SILENT | (admitted() if address else private()))
         from wmloop.study.ray import Cluster
 
         return Cluster(command, cores or _CORES, gpus, address, temporary_folder() / "ray")
