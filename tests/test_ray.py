@@ -224,7 +224,7 @@ def test_a_cluster_that_asks_for_a_token_is_connected_to_where_there_is_one_and_
     token.write_text("a" * 64)
     words = ["--head", "--port=0", "--num-cpus=1", "--include-dashboard=false", "--block"]
     head = subprocess.Popen(
-        [sys.executable, "-m", "ray.scripts.scripts", "start", *words, f"--temp-dir={scratch.temporary_folder()}/ray-head"],
+        [sys.executable, "-m", "ray.scripts.scripts", "start", *words, f"--temp-dir={scratch.temporary_folder()}/head"],
         env=os.environ | SILENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:

@@ -14,7 +14,6 @@ from wmloop.cli.options import JsonOption, NameArgument, RunsOption, print_json
 from wmloop.commands import command
 from wmloop.errors import UsageError
 from wmloop.opening import history_of, stored_config
-from wmloop.study.task import is_done, study_of
 
 
 @guarded
@@ -39,6 +38,8 @@ def prune(
     newest --keep-last iterations. The settings store.keep_last, store.keep_best and store.keep_every do the same during
     training.
     """
+    from wmloop.study.task import is_done, study_of
+
     store = open_run(runs, name)
     if not (dry_run or keep_every == 1) and study_of(store.path) is not None and not is_done(store.path):
         raise UsageError(

@@ -30,7 +30,6 @@ from wmloop.cli.options import (
 from wmloop.commands import command
 from wmloop.errors import UsageError
 from wmloop.opening import history_of, pipeline_of, stored_config
-from wmloop.study.task import study_of
 
 if TYPE_CHECKING:
     from wmloop.config import RunConfig
@@ -82,6 +81,8 @@ def resume(
     if seed is not None:
         another = command("fork", store.path, f"{store.name}-{seed}", "--from", "0", "--seed", str(seed))
         raise UsageError(f"the run {store.name} keeps its seed; a fork of it may have another: `{another}`")
+    from wmloop.study.task import study_of
+
     if study_of(store.path) is not None and (iterations, hours, goal) == (None, None, None):
         say(
             f"note: {store.name} is a run of the study in {store.path.parent}, which ends its runs: resumed by itself it goes"

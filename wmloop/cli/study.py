@@ -90,7 +90,7 @@ def study(
       name = "as-it-is"
       [[row]]
       name = "horizon-3"
-      settings = { dream.horizon = 3 }
+      settings.dream.horizon = 3
     """  # noqa: D301 - click's mark for lines that stay as they are
     from wmloop.store import require_free
     from wmloop.store.layout import HEADER
