@@ -20,7 +20,7 @@ from wmloop.ranks import Group
 from wmloop.store import Draft, Store
 from wmloop.training.context import StageContext
 
-# A network file system may show this node a moment late what another one has written.
+#: A network file system may show this node a moment late what another one has written.
 PATIENCE_SECONDS = 60.0
 
 
