@@ -1,6 +1,7 @@
 """C evolved by CMA-ES, in dreams and in reality: the pipelines hs18 and hs18-dream."""
 
 import json
+import math
 import random
 import re
 import shutil
@@ -17,7 +18,7 @@ from tests.test_interruptions import hashes, interrupt_until_done, timed_finish
 from tests.tiny_env import tiny_config
 from tests.vector_world import VectorWorld
 from wmloop import loop, pipelines
-from wmloop.config import build_config, with_settings
+from wmloop.config import EvolutionConfig, build_config, with_settings
 from wmloop.config.text import from_toml, to_toml
 from wmloop.dreams import Noise, returns, rollout
 from wmloop.errors import DivergedError, UsageError
@@ -95,6 +96,24 @@ def test_a_population_decides_as_each_of_its_candidates_alone(make, kind, seed, 
         assert torch.equal(weights_of(alone), weights[k])
         own = slice(k * rows, (k + 1) * rows)
         torch.testing.assert_close(together[own], alone(features[own]).mode(), rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=30)
+@given(st.integers(4, 6), st.integers(1, 9), st.floats(0.01, 1), st.integers(0, 1000))
+def test_fitness_is_the_mean_return_of_a_candidates_worst_episodes(population, episodes, fraction, seed):
+    rng = np.random.default_rng(seed)
+    record = evolution.Record(
+        EvolutionConfig(generations=2, population_size=population, episodes=episodes, worst_fraction=fraction)
+    )
+    record.scores.copy_(torch.from_numpy(rng.normal(size=record.scores.shape)))
+    for returns_, fitness in zip(
+        record.scores.flatten(0, 1).tolist(), record.fitness().flatten().tolist(), strict=True
+    ):
+        worst = sorted(returns_)[: max(1, math.ceil(fraction * episodes))]
+        assert fitness == pytest.approx(sum(worst) / len(worst))
+        assert fitness <= sum(returns_) / episodes + 1e-12
+    if fraction == 1:
+        assert torch.allclose(record.fitness(), record.scores.mean(2))
 
 
 class Ending(VectorWorld):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from wmloop.config.part import Count, Part, Positive, Size
+from wmloop.config.part import Count, Factor, Part, Positive, Size
 
 
 class EvolutionConfig(Part):
@@ -23,10 +23,18 @@ class EvolutionConfig(Part):
     episodes: Annotated[
         Size,
         Field(
-            description="episodes that each candidate is tried in; its fitness is their mean return. They are the same for all"
-            " candidates of a generation, and new ones in the next (Ha and Schmidhuber 2018: 16)"
+            description="episodes that each candidate is tried in. They are the same for all candidates of a generation, and"
+            " new ones in the next (Ha and Schmidhuber 2018: 16)"
         ),
     ] = 16
+    worst_fraction: Annotated[
+        Factor,
+        Field(
+            description="fraction of a candidate's episodes, its worst ones, whose mean return is its fitness (1: all, as in Ha"
+            " and Schmidhuber 2018; less: the conditional value at risk of Rajeswaran et al. 2017). Less makes C safer, and"
+            " slower"
+        ),
+    ] = 1.0
     sigma: Annotated[
         Positive,
         Field(description="standard deviation of the candidates' weights in the first generation"),

@@ -14,6 +14,7 @@ _BEFORE: dict[str, Any] = {
     "vision": {"beta2": 0.999},
     "memory": {"beta2": 0.999},
     "controller": {"plateau_gamma": None},
+    "evolution": {"worst_fraction": 1.0},
 }
 
 

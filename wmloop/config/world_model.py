@@ -61,5 +61,5 @@ class HS18DreamConfig(DreamingConfig):
 
     controller: ActorConfig = ActorConfig(actor="linear", log_std_bounds=(-2.3, -2.3))
     evolution: DreamEvolutionConfig = DreamEvolutionConfig(
-        generations=25, episodes=64, covariance="diagonal", horizon=60
+        generations=25, episodes=64, worst_fraction=0.25, sigma=0.03, covariance="diagonal", horizon=60
     )

@@ -157,7 +157,8 @@ CONTROLLER = (
 )  # fmt: skip
 _SEARCH = (
     Metric("best_fitness", _REWARD, "higher", "fitness of the best candidate of the last generation: the mean return of its"
-           " episodes. It is the largest of many noisy figures, so it is higher than what the same weights score again"),
+           " episodes, or of the worst of them (`evolution.worst_fraction`). It is the largest of many noisy figures, so it is"
+           " higher than what the same weights score again"),
     Metric("sigma", "weight", "", "CMA-ES's step size after the last generation: the candidates' standard deviation, before"
            " the covariance shapes it"),
 )  # fmt: skip

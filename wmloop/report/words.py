@@ -51,7 +51,7 @@ METRICS = {
     "policy_epochs": "passes over each batch before `target_kl` stopped the policy's update",
     "dream_return": "mean undiscounted sum of rewards of an imagined episode; higher is better",
     "dream_terminated_fraction": "fraction of dreams that terminate",
-    "best_fitness": "mean return of the best candidate of a generation: the largest of many noisy figures",
+    "best_fitness": "fitness of the best candidate of a generation: the largest of many noisy figures",
     "sigma": "CMA-ES's step size: how far candidates lie from their mean",
     "recon_loss": "squared error of V's reconstructions; lower is better",
     "newest_recon_loss": "the same on the newest episodes alone",

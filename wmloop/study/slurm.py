@@ -184,7 +184,9 @@ class Slurm:
                 with contextlib.suppress(StoreCorruptError, KeyError, TypeError):
                     noted[task] = str(parse_json(read_regular(path), path)["job"])
         there = queued_jobs() if noted else set()
-        jobs = {task: submitit.SlurmJob(self._folder, job) for task, job in noted.items() if job in there}
+        jobs: dict[Task, Any] = {
+            task: submitit.SlurmJob(self._folder, job) for task, job in noted.items() if job in there
+        }
         return {task: job for task, job in jobs.items() if not job.paths.result_pickle.exists()}
 
 

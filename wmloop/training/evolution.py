@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class Evolution:
         self.search = CMAES(weights_of(actor), settings.sigma, settings.population_size, diagonal)
         if before is not None and has(before, _SEARCH):
             load(self.search, before, _SEARCH)
-        self.record = _Record(settings.generations, settings.population_size, settings.episodes)
+        self.record = Record(settings)
         self.modules = {_SEARCH: self.search, "record": self.record}
 
     def candidates(self, generation: int) -> Tensor:
@@ -63,7 +64,7 @@ class Evolution:
         Raises:
             DivergedError: a score is not finite.
         """
-        fitness = self.record.scores[generation].mean(1)
+        fitness = self.record.fitness()[generation]
         self.search.tell(self._noise(generation), fitness)
         self.record.sigma[generation] = self.search.sigma
         return {"best_fitness": float(fitness.max()), "sigma": float(self.search.sigma)}
@@ -80,7 +81,7 @@ class Evolution:
         return torch.from_numpy(rng.standard_normal((self._settings.population_size, len(self.search.mean))))
 
 
-class _Record(nn.Module):
+class Record(nn.Module):
     """What was tried in this stage: of G generations of P candidates in E episodes each, float64.
 
     `scores`, `frames` and `decisions` (G, P, E), `sigma` (G,) after each.
@@ -91,15 +92,21 @@ class _Record(nn.Module):
     decisions: Tensor
     sigma: Tensor
 
-    def __init__(self, generations: int, population: int, episodes: int) -> None:
+    def __init__(self, settings: EvolutionConfig) -> None:
         super().__init__()
+        size = settings.generations, settings.population_size, settings.episodes
         for name in ("scores", "frames", "decisions"):
-            self.register_buffer(name, torch.zeros(generations, population, episodes, dtype=torch.float64))
-        self.register_buffer("sigma", torch.zeros(generations, dtype=torch.float64))
+            self.register_buffer(name, torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("sigma", torch.zeros(settings.generations, dtype=torch.float64))
+        self._counted = math.ceil(settings.worst_fraction * settings.episodes)
+
+    def fitness(self) -> Tensor:
+        """Return the fitness (G, P) of all candidates: the mean return of each one's worst episodes."""
+        return self.scores.sort(2).values[..., : self._counted].mean(2)
 
     def summary(self) -> list[dict[str, float]]:
         """Return one record a generation, as JSON."""
-        fitness = self.scores.mean(2)
+        fitness = self.fitness()
         return [
             {
                 "mean_fitness": float(fitness[g].mean()),
