@@ -45,7 +45,7 @@ def run(
                       first != (0, 0), config.budget.hours))  # fmt: skip
     while True:
         iteration, place = history.next_position()
-        if place == 0 and _goal_met(history, config):
+        if not history.made(iteration) and _goal_met(history, config):
             reason = "goal"
         elif iteration >= config.budget.iterations:
             reason = "iterations"

@@ -53,7 +53,7 @@ class HS18Config(DreamingConfig):
     """The settings of the pipeline hs18: CMA-ES evolves C in the real environment, where it drives without noise."""
 
     controller: ActorConfig = ActorConfig(actor="linear", log_std_bounds=(-5.0, -5.0))
-    evolution: EvolutionConfig = EvolutionConfig()
+    evolution: EvolutionConfig = EvolutionConfig(population_size=128, episodes=1, sigma=0.05, covariance="diagonal")
 
 
 class HS18DreamConfig(DreamingConfig):
