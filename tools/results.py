@@ -20,8 +20,10 @@ import json
 import sys
 from pathlib import Path
 
+from wmloop import pipelines
 from wmloop.errors import WmloopError
-from wmloop.pipelines.world_model import WORLD_MODEL
+from wmloop.history import History
+from wmloop.opening import stored_config
 from wmloop.store import Store
 
 FIGURES = (
@@ -33,28 +35,27 @@ FIGURES = (
 def table(run: Path, command: str) -> None:
     """Print one line an iteration; minutes and frames are those of all stages so far."""
     store = Store.open(run)
-    versions = {(v.iteration, v.stage): v for v in store.versions()}
-    print(f"# {command}   ({versions[0, 'rollout'].created[:10]})")
-    stages = [stage.name for stage in WORLD_MODEL.stages]
+    pipeline = pipelines.get(stored_config(store).pipeline)
+    history = History(store, pipeline)
+    print(f"# {command}   ({history.everything()[0].created[:10]})")
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(
-        ["iteration", "minutes", "frames_collected", "frames_evaluated", *FIGURES, *(f"{s}_s" for s in stages)]
+        ["iteration", "minutes", "frames_collected", "frames_evaluated", *FIGURES, *(f"{s}_s" for s in pipeline.names)]
     )
     seconds = collected = evaluated = 0.0
-    for iteration in store.iterations():
-        done = [versions.get((iteration, stage)) for stage in stages]
-        if None in done:
-            break
-        took = [version.seconds for version in done if version]
+    for scored in history.scored():
+        made = history.made(scored.iteration)
         # M's foresight is that of the M before, on the rollouts it had not seen.
-        foreseen = {k: v for k, v in versions[iteration, "rollout"].metrics.items() if k.startswith("open_loop")}
-        metrics = {**versions[iteration, "evaluate"].metrics, **foreseen}
-        seconds += sum(took)
-        collected += versions[iteration, "rollout"].metrics["frames"]
+        foreseen = {k: v for one in made.values() for k, v in one.metrics.items() if k.startswith("open_loop")}
+        metrics = scored.metrics | foreseen
+        seconds += sum(one.seconds for one in made.values())
+        collected += sum(one.metrics["frames"] for name, one in made.items() if name in pipeline.collectors)
         evaluated += metrics["frames"] + metrics.get("confirmed_frames", 0.0)
         figures = [f"{metrics[name]:.3f}" if name in metrics else "" for name in FIGURES]
-        totals = [iteration, f"{seconds / 60:.1f}", round(collected), round(evaluated)]
-        rows.writerow([*totals, *figures, *(round(s) for s in took)])
+        totals = [scored.iteration, f"{seconds / 60:.1f}", round(collected), round(evaluated)]
+        rows.writerow(
+            [*totals, *figures, *(round(made[name].seconds) if name in made else "" for name in pipeline.names)]
+        )
 
 
 def scores(told: Path, command: str) -> None:
