@@ -1,7 +1,7 @@
 """C evolved by CMA-ES, in dreams and in reality: the pipelines hs18 and hs18-dream."""
 
+import csv
 import json
-import math
 import random
 import re
 import shutil
@@ -17,6 +17,7 @@ from tests.commands import wmloop
 from tests.test_interruptions import hashes, interrupt_until_done, timed_finish
 from tests.tiny_env import tiny_config
 from tests.vector_world import VectorWorld
+from tools import results
 from wmloop import loop, pipelines
 from wmloop.config import EvolutionConfig, build_config, with_settings
 from wmloop.config.text import from_toml, to_toml
@@ -98,22 +99,35 @@ def test_a_population_decides_as_each_of_its_candidates_alone(make, kind, seed, 
         torch.testing.assert_close(together[own], alone(features[own]).mode(), rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=30)
-@given(st.integers(4, 6), st.integers(1, 9), st.floats(0.01, 1), st.integers(0, 1000))
-def test_fitness_is_the_mean_return_of_a_candidates_worst_episodes(population, episodes, fraction, seed):
-    rng = np.random.default_rng(seed)
-    record = evolution.Record(
-        EvolutionConfig(generations=2, population_size=population, episodes=episodes, worst_fraction=fraction)
-    )
-    record.scores.copy_(torch.from_numpy(rng.normal(size=record.scores.shape)))
-    for returns_, fitness in zip(
-        record.scores.flatten(0, 1).tolist(), record.fitness().flatten().tolist(), strict=True
-    ):
-        worst = sorted(returns_)[: max(1, math.ceil(fraction * episodes))]
-        assert fitness == pytest.approx(sum(worst) / len(worst))
-        assert fitness <= sum(returns_) / episodes + 1e-12
-    if fraction == 1:
-        assert torch.allclose(record.fitness(), record.scores.mean(2))
+@settings(max_examples=50)
+@given(st.integers(1, 100).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))), st.integers(0, 1000))
+def test_fitness_is_the_mean_return_of_a_candidates_worst_episodes(sizes, seed):
+    episodes, counted = sizes
+    fraction = counted / episodes  # times the episodes it can be a little more than `counted`
+    tried = EvolutionConfig(generations=2, population_size=5, episodes=episodes, worst_fraction=fraction)
+    record = evolution.Record(tried)
+    record.scores.copy_(torch.from_numpy(np.random.default_rng(seed).normal(size=record.scores.shape)))
+    for generation, scores in enumerate(record.scores):
+        worst = [sum(sorted(one)[:counted]) / counted for one in scores.tolist()]
+        assert record.fitness(generation).tolist() == pytest.approx(worst)
+        if counted == episodes:
+            assert torch.equal(record.fitness(generation), scores.mean(1))
+
+
+def test_of_a_part_of_an_episode_the_whole_one_counts():
+    record = evolution.Record(EvolutionConfig(generations=1, population_size=4, episodes=3, worst_fraction=0.4))
+    record.scores.copy_(torch.tensor([[3.0, 1.0, 2.0]]).expand(1, 4, 3))
+    assert record.fitness(0).tolist() == [1.5] * 4
+
+
+@BOTH
+def test_the_table_of_its_results_counts_every_real_frame(system, finished, capsys):
+    store = Store.open(finished[0] / system)
+    results.table(store.path, "command")
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()[1:]))
+    frames = sum(v.metrics["frames"] for v in History(store, pipelines.get(system)).collected())
+    assert float(rows[-1]["frames_collected"]) == frames
+    assert [row["rollout_s"] == "" for row in rows] == [False, system == "hs18"]
 
 
 class Ending(VectorWorld):

@@ -64,7 +64,7 @@ class Evolution:
         Raises:
             DivergedError: a score is not finite.
         """
-        fitness = self.record.fitness()[generation]
+        fitness = self.record.fitness(generation)
         self.search.tell(self._noise(generation), fitness)
         self.record.sigma[generation] = self.search.sigma
         return {"best_fitness": float(fitness.max()), "sigma": float(self.search.sigma)}
@@ -98,23 +98,28 @@ class Record(nn.Module):
         for name in ("scores", "frames", "decisions"):
             self.register_buffer(name, torch.zeros(size, dtype=torch.float64))
         self.register_buffer("sigma", torch.zeros(settings.generations, dtype=torch.float64))
-        self._counted = math.ceil(settings.worst_fraction * settings.episodes)
+        # rounded: 0.07 * 100 is a little more than 7
+        self._counted = math.ceil(round(settings.worst_fraction * settings.episodes, 9))
 
-    def fitness(self) -> Tensor:
-        """Return the fitness (G, P) of all candidates: the mean return of each one's worst episodes."""
-        return self.scores.sort(2).values[..., : self._counted].mean(2)
+    def fitness(self, generation: int) -> Tensor:
+        """Return the fitness (P,) of a generation's candidates: the mean return of each one's worst episodes.
+
+        They are summed in the order in which they were: where all count, it is the plain mean to the last bit.
+        """
+        scores = self.scores[generation]
+        worst = scores.sort(dim=1, stable=True).indices[:, : self._counted].sort(1).values
+        return scores.gather(1, worst).mean(1)
 
     def summary(self) -> list[dict[str, float]]:
         """Return one record a generation, as JSON."""
-        fitness = self.fitness()
         return [
             {
-                "mean_fitness": float(fitness[g].mean()),
-                "best_fitness": float(fitness[g].max()),
+                "mean_fitness": float(fitness.mean()),
+                "best_fitness": float(fitness.max()),
                 "sigma": float(self.sigma[g]),
                 "frames": float(self.frames[g].sum()),
             }
-            for g in range(len(fitness))
+            for g, fitness in enumerate(map(self.fitness, range(len(self.scores))))
         ]
 
 
