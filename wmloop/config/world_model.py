@@ -52,7 +52,7 @@ class WorldModelConfig(DreamingConfig):
 class HS18Config(DreamingConfig):
     """The settings of the pipeline hs18: CMA-ES evolves C in the real environment, where it drives without noise.
 
-    Those of evolution are what reached 800 on CarRacing-v3 on one seed; those of Ha and Schmidhuber 2018 are in preset paper.
+    Those of evolution reached 800 points on one task and one seed; those of Ha and Schmidhuber 2018 are in preset paper.
     """
 
     controller: ActorConfig = ActorConfig(actor="linear", log_std_bounds=(-5.0, -5.0))
