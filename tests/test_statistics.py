@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wmloop.study import statistics
-from wmloop.study.statistics import interval, iqm, summarise
+from wmloop.study.statistics import difference, interval, iqm, summarise
 
 finite = st.floats(-1e6, 1e6)
 RESAMPLES = statistics._RESAMPLES
@@ -72,12 +72,15 @@ def test_the_interval_of_scores_that_are_moved_and_stretched_is_moved_and_stretc
         assert interval(10 * table + 3, over_seeds) == pytest.approx((10 * low + 3, 10 * high + 3))
 
 
-def covered(seeds, episodes, between, over_seeds, trials=120):
-    """Return how often the interval of normal scores holds the mean: of the whole, or of the very seeds."""
+def covered(seeds, episodes, between, over_seeds, trials=120, hard=0.0):
+    """Return how often the interval of normal scores holds the mean: of the whole, or of the very seeds.
+
+    Episodes are `hard` for all seeds alike.
+    """
     draw, hits = np.random.default_rng(5), 0
     for _ in range(trials):
         means = draw.normal(0, between, seeds)
-        table = means[:, None] + draw.normal(size=(seeds, episodes))
+        table = means[:, None] + draw.normal(0, hard, episodes) + draw.normal(size=(seeds, episodes))
         low, high = interval(table, over_seeds, statistic=lambda scores: scores.mean(-1))
         hits += low <= (0.0 if over_seeds else means.mean()) <= high
     return hits / trials
@@ -86,6 +89,32 @@ def covered(seeds, episodes, between, over_seeds, trials=120):
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     assert 0.88 <= covered(3, 40, 2.0, over_seeds=False) <= 1.0
     assert 0.86 <= covered(12, 10, 1.0, over_seeds=True) <= 1.0
+
+
+def test_what_is_hard_in_an_episode_is_hard_for_every_seed():
+    assert 0.88 <= covered(8, 40, 1.0, over_seeds=False, hard=3.0) <= 1.0
+    assert 0.86 <= covered(12, 10, 1.0, over_seeds=True, hard=3.0) <= 1.0
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 50), st.floats(-9, 9))
+def test_the_difference_of_agents_that_are_alike_but_for_a_constant_is_it(seed, constant):
+    one = np.random.default_rng(seed).normal(0, 100, (1, 12)) * np.ones((3, 1))
+    assert difference(one + constant, one) == pytest.approx((constant, constant), abs=1e-9)
+    assert difference(one, one + constant) == pytest.approx((-constant, -constant), abs=1e-9)
+
+
+def test_the_interval_of_a_difference_holds_it_and_episodes_that_are_hard_for_both_leave_it_as_sure():
+    draw, hits, widths = np.random.default_rng(6), 0, []
+    for _ in range(120):
+        hard = draw.normal(0, 50, 20)
+        mine, theirs = (
+            middle + draw.normal(0, 1, (10, 1)) + hard + draw.normal(size=(10, 20)) for middle in (1.0, 0.0)
+        )
+        low, high = difference(mine, theirs)
+        hits, widths = hits + (low <= 1 <= high), [*widths, high - low]
+    assert 0.86 <= hits / 120 <= 1.0
+    assert np.mean(widths) < 8  # each alone is unsure by some 50
 
 
 def test_with_three_seeds_the_interval_over_seeds_is_too_narrow_as_the_page_says():

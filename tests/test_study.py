@@ -106,6 +106,10 @@ def as_toml(settings, path):
         ("seeds = [1]\nframes = 9\n[[row]]\nname = 'a'\ncommand = 'x {to} \"'", "cannot be read"),
         ('seeds = [1]\nframes = 1' + 400 * "0" + '\n[[row]]\nname = "a"', "it takes a whole number from 1 on"),
         ('seeds = [1]\nminutes = 1' + 400 * "0" + '\n[[row]]\nname = "a"', "it takes a number above 0"),
+        ('about = """\n[[row]]\n"""\nseeds = [1]\nframes = 9\n[[row]]\nname = "a"\nsets = 1', "line 6, row 1: unknown key"),
+        ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\n[[published]]\nname = "b"\nsource = "c"\nstd = -5', "'std' is -5"),
+        ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\n[[published]]\nname = "b"\nsource = "c"\nframes = [1]',
+         "'frames' is [1], but it takes a number or a text"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_refused_with_the_place_before_anything_is_there(text, said, tmp_path):
@@ -260,13 +264,27 @@ def test_what_is_stored_of_a_result_is_read_back():
         ('{"made": {"cpu": 5}}', "line 2.*'cpu' of 'made' has to be a text"),
         ('{"made": {"loss": NaN}}', "line 2"),
         (100_000 * "[", "line 2"),
+        (
+            '{"frames": 99, "seconds": 1, "limit": "frames", "scores": [1, 2, 3]}',
+            "not one of the limit 'frames', which is 9",
+        ),
+        ('{"frames": 1, "seconds": 601, "limit": "minutes", "scores": [1, 2, 3]}', "not one of the limit 'minutes'"),
+        ('{"frames": -1, "seconds": 1, "score": 2}', "line 2.*frames is -1, below 0"),
+        ('{"frames": 1, "seconds": -1, "limit": "frames", "scores": [1, 2, 3]}', "line 2.*seconds is -1, below 0"),
+        ('{"frames": 1, "seconds": 1, "limit": "frames", "scores": "123"}', "line 2.*no list"),
+        ('{"frames": 1, "seconds": 1, "limit": "frames", "scores": {"1": 2}}', "line 2.*no list"),
+        ('{"frames": 1, "seconds": 1, "limit": "frames", "scores": [1, true, "3"]}', "line 2.*no number"),
+        (
+            2 * '{"frames": 1, "seconds": 1, "limit": "frames", "scores": [1, 2, 3]}\n',
+            "line 3.*second line for the limit",
+        ),
     ],
 )
 def test_what_a_program_wrote_wrongly_is_refused_with_its_line(line, said, tmp_path):
     path = tmp_path / "scores"
     path.write_text('{"frames": 1, "seconds": 1, "score": 2}\n' + line + "\n")
     with pytest.raises(StoreCorruptError, match=said):
-        read_lines(path, {"frames": 9.0}, 3)
+        read_lines(path, {"frames": 9.0, "minutes": 10.0}, 3)
 
 
 WHOLE = {"points": [], "finals": {"frames": None, "minutes": None}, "made": {}}
@@ -302,6 +320,41 @@ def test_what_a_program_said_of_itself_breaks_no_page(tmp_path):
     results = {task: Result([], {}, {"cores": [1], "git": 3, "cpu": {}})} | dict.fromkeys(others)
     assert Table(task.study, results).cores == []
     assert "Made with" not in page(Table(task.study, results), "wmloop study", {}, "two.csv")
+
+
+def test_the_page_tells_rows_apart_by_an_interval_and_what_is_missing_where_it_ranks(tmp_path):
+    text = TWO.replace("episodes = 6", "episodes = 8").replace("seeds = [1, 2]", "seeds = [1, 2, 3]")
+    text += f'[[row]]\nname = "C"\ncommand = "{PROGRAM}"\n[[row]]\nname = "D"\nsettings.env.id = "Pendulum-v1"\n'
+    every = tasks(read_study(written(tmp_path, text)), tmp_path / "two")
+    hard = np.linspace(-50, 50, 8)  # of the episodes, for every agent
+    above, gaps, commits = (
+        {"A": 0, "B": -10, "C": 0.0, "D": 90},
+        {1: 30.0, 2: -60.0, 3: 2.0},
+        {1: "a" * 40, 2: "b" * 40},
+    )
+
+    def result(task):
+        if task.row.name == "C" and task.seed != 1:
+            return None
+        scores = (200 + above[task.row.name] + hard + task.seed).tolist()
+        final = Final(1, 1, 1, scores, 7.0 + gaps[task.seed], 7.0)
+        return Result([], {"frames": final, "minutes": final}, {"git": commits.get(task.seed, commits[1]), "cpu": "X"})
+
+    table = Table(every[0].study, {task: result(task) for task in every})
+    told = page(table, "wmloop study", {}, "two.csv")
+    a, b, c, d = table.lines("frames")
+    assert b.difference[:2] == ("A", pytest.approx(-10))
+    assert -12 - 1e-9 <= b.difference.low < -10 < b.difference.high <= -8 + 1e-9  # seeds are 1 to 3 above their row
+    assert (a.difference, c.difference, d.difference) == (None, None, None)  # first, one seed, another environment
+    assert re.search(r"\| B \| 3 \|.* \| -10\.0 \(-1[12]\.\d to -[89]\.\d\) \|", told)
+    assert "Interquartile mean at 400 real frames: D 292.0, A 202.0, C 201.0 (1 of 3 seeds), B 192.0." in told
+    assert "| -60.0 to +30.0 |" in told
+    assert "## At 1 minute\n" in told
+    assert "Made with commits `aaaaaaa`, `bbbbbbb`; X." in told
+    rows = {line["row"]: line for line in csv.DictReader(io.StringIO(table.csv())) if line["kind"] == "row"}
+    assert (rows["B"]["against"], float(rows["B"]["difference"])) == ("A", pytest.approx(-10, abs=1e-3))
+    assert float(rows["B"]["low_difference"]) == pytest.approx(b.difference.low, abs=1e-3)
+    assert rows["A"]["against"] == ""
 
 
 def test_large_limits_and_scores_are_written_in_digits_and_texts_on_one_line(tmp_path):
@@ -399,7 +452,7 @@ def test_a_study_of_other_programs_comes_to_a_table(two):
         assert sum(one["kind"] == "point" and one["row"] == name for one in lines) == 2 * steps
     page = (folder / "two.md").read_text()
     assert page.startswith("# Study: two\n")
-    for said in ("## At 400 real frames", "## At 1 minutes", "more steps", "two.csv", "| A | 2 |", "| B | 2 |"):
+    for said in ("## At 400 real frames", "## At 1 minute\n", "more steps", "two.csv", "| A | 2 |", "| B | 2 |"):
         assert said in page
     assert "not finished" not in page.lower()
     assert output.count("done: ") == 4
@@ -427,6 +480,11 @@ def test_what_is_done_is_not_done_again_and_seeds_and_rows_may_be_added(two, tmp
         ("--steps 6", "--steps 7", "row 2 (B): command was .*--steps 6"),
         ("frames = 400", "frames = 500", "row 1 (A): frames was 400.0 when A-1 was begun, and is 500.0 now"),
         ("episodes = 6", "episodes = 7", "episodes was 6"),
+        (
+            "finished = 100\n",
+            'finished = 100\n[settings]\nenv.id = "CartPole-v1"\n',
+            "row 1 (A): env was 'CarRacing-v3' when",
+        ),
     ],
 )
 def test_what_was_begun_does_not_change(two, old, new, said, tmp_path):
@@ -435,6 +493,16 @@ def test_what_was_begun_does_not_change(two, old, new, said, tmp_path):
     refused = wmloop("study", changed, runs=folder.parent)
     assert refused.exit_code == 2
     assert re.search(re.escape(said).replace(r"\.\*", ".*"), " ".join(refused.stderr.split())), refused.stderr
+
+
+def test_a_run_that_nobody_knows_the_question_of_is_not_taken_for_a_row(finished, tmp_path):
+    shutil.copytree(finished.runs / "tiny", tmp_path / "two" / "own-1")
+    asked = written(tmp_path, f'{HEAD}\n[[row]]\nname = "own"\nsettings.env.id = "CartPole-v1"\n')
+    refused = wmloop("study", asked, runs=tmp_path)
+    assert refused.exit_code == 2
+    assert re.search(r"row 1 \(own\): there is a run .*own-1, and no .*task\.json that says what was asked of it: move the run",
+                     " ".join(refused.stderr.split()))  # fmt: skip
+    assert not (tmp_path / "two" / "tasks").exists()
 
 
 def test_two_processes_do_not_work_on_one_study(two):

@@ -115,7 +115,8 @@ def study(
         perform(named[0])
         return
     words = words_of_place(on, cores, gpus, slurm or [])
-    output = StudyOutput(asked, every, to or folder, quoted(["wmloop", "study", file.name, *words]))
+    given = [*words, *([] if to is None else ["--to", str(to)])]
+    output = StudyOutput(asked, every, to or folder, quoted(["wmloop", "study", str(file), *given]))
     with output_folder(to or folder, "--to"):
         if page_only:
             output.write()
@@ -124,7 +125,7 @@ def study(
         _try_rows(asked, [one for one in every if one.result() is None], here=on == "local")
         place = place_of(on, cores, gpus, slurm or [], asked.name, file, runs)
         with _alone(folder):
-            again = anywhere("study", runs, str(file), *words, *([] if to is None else ["--to", str(to)]))
+            again = anywhere("study", runs, str(file), *given)
             _drive(asked, every, place, output, again, progress)
 
 

@@ -191,8 +191,8 @@ def _published(table: Mapping[str, Any], place: str) -> Published:
     _known(table, Published._fields, place)
     return Published(
         _get(table, "name", values.text, place), _get(table, "score", values.number, place, None),
-        _get(table, "std", values.number, place, None), _get(table, "episodes", values.count, place, None),
-        str(_get(table, "frames", values.anything, place, "")), _get(table, "source", values.text, place),
+        _get(table, "std", values.deviation, place, None), _get(table, "episodes", values.count, place, None),
+        _get(table, "frames", values.number_or_text, place, ""), _get(table, "source", values.text, place),
         _get(table, "differs", values.text, place, ""),
     )  # fmt: skip
 
@@ -239,8 +239,13 @@ def _tables(table: Mapping[str, Any], key: str, path: Path) -> list[Mapping[str,
 def _lines(path: Path, key: str) -> list[str]:
     """Return in words at which line of the file each table of a list begins; nothing for those written otherwise."""
     heads = re.compile(rf"\s*\[\[\s*{key}\s*\]\]")
+    found, inside = [], ""
     with path.open(encoding="utf-8-sig") as file:
-        found = [f", line {number}" for number, line in enumerate(file, 1) if heads.match(line)]
+        for number, line in enumerate(file, 1):
+            if not inside and heads.match(line):
+                found.append(f", line {number}")
+            for mark in re.findall(r"\"{3}|'{3}", line):  # of texts over several lines, which may hold anything
+                inside = "" if inside == mark else inside or mark
     return found + [""] * 10_000
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from wmloop.study.file import Published, Row
-from wmloop.study.table import Line, Table
+from wmloop.study.file import Published, Row, Study
+from wmloop.study.table import Difference, Line, Table
 from wmloop.study.words import one_line, plain
 
-_UNITS = {"frames": "real frames", "minutes": "minutes"}
+_UNITS = {"frames": "real frame", "minutes": "minute"}
 _HEAD = (
-    "row", "seeds", "mean", "interquartile mean", "95%, these agents", "95%, other seeds", "finished", "worst", "frames",
-    "evaluation frames", "minutes", "dream-real gap",
+    "row", "seeds", "mean", "interquartile mean", "95%, these agents", "95%, other seeds", "difference", "finished", "worst",
+    "frames", "evaluation frames", "minutes", "dream-real gap",
 )  # fmt: skip
 
 
@@ -26,12 +26,12 @@ def page(table: Table, command: str, pictures: Mapping[str, str], data: str) -> 
     ]
     for limit, value in study.limits.items():
         parts += [
-            f"## At {plain(value, comma=',')} {_UNITS[limit]}",
+            f"## At {_amount(limit, value)}",
             _scores(table, limit),
             *_notes(table.lines(limit)),
         ]
         if limit in pictures:
-            parts.append(f"![Score against {_UNITS[limit]}]({pictures[limit]})")
+            parts.append(f"![Score against {_UNITS[limit]}s]({pictures[limit]})")
     parts += ["## Rows", _table(("row", "what it is"), [[row.name, row.about or _way(row)] for row in study.rows])]
     if study.published:
         parts += ["## Published rows", _sources(study.published)]
@@ -49,11 +49,17 @@ def _verdict(table: Table) -> str:
     total = len(table.study.rows) * len(table.study.seeds)
     told = "" if table.done == total else f"Not finished: {table.done} of {total} runs are done. "
     limit, value = next(iter(table.study.limits.items()))
-    lines = [(line.summary.iqm, line.row.name) for line in table.lines(limit) if line.summary is not None]
+    lines = [line for line in table.lines(limit) if line.summary is not None]
     if not lines:
         return told + "No row has a score yet."
-    ranked = ", ".join(f"{name} {iqm:.1f}" for iqm, name in sorted(lines, reverse=True))
-    return f"{told}Interquartile mean at {plain(value, comma=',')} {_UNITS[limit]}: {ranked}."
+    ranked = sorted(lines, key=lambda line: line.summary.iqm if line.summary else 0.0, reverse=True)
+    return f"{told}Interquartile mean at {_amount(limit, value)}: {', '.join(_rank(line, table.study) for line in ranked)}."
+
+
+def _rank(line: Line, study: Study) -> str:
+    assert line.summary is not None, "it is ranked by it"
+    there = f" ({_there(line, len(study.seeds))} seeds)" if len(line.finals) < len(study.seeds) else ""
+    return f"{line.row.name} {line.summary.iqm:.1f}{there}"
 
 
 def _terms(table: Table) -> str:
@@ -62,12 +68,15 @@ def _terms(table: Table) -> str:
     told = [
         f"Seeds {', '.join(map(str, study.seeds))}. Frames are real ones collected to learn from; those of evaluations are told"
         " beside them and count for no limit. Minutes are those of all stages, evaluations included"
-        f"{_cores(table.cores)}. The agent of a row is the one that its run would have delivered at the limit: the best of the"
-        f" evaluations until then. It was scored once, on the same {study.episodes} fresh episodes for every row (`wmloop eval"
-        f" --seed {study.episodes_seed}`), on which nothing was trained or chosen.",
-        "Interquartile mean: the mean of the middle half of all scores. Both intervals are of it, by the bootstrap: *these"
-        " agents* draws episodes anew within each seed, *other seeds* draws the seeds first. Few seeds cannot show how"
-        " different others may be: with three the second interval is rather too narrow.",
+        f"{_cores(table.cores)}. Both are those of the run by its last evaluation within the limit; its agent may be older. The"
+        " agent of a row is the one that its run would have delivered at the limit: the best of the evaluations until then."
+        f" It was scored once, on the same {study.episodes} fresh episodes for every row (`wmloop eval --seed"
+        f" {study.episodes_seed}`), which no run of this study was trained on or chosen by.",
+        "Interquartile mean: the mean of the middle half of all scores, those of all seeds and episodes together. An agent that"
+        " fails in a few episodes loses little of it: see the mean and the worst, too. Its intervals are by the bootstrap:"
+        " *these agents* draws the episodes anew, *other seeds* the seeds, too. Few seeds cannot show how different others may"
+        " be: with three the second interval is rather too narrow. *Difference*: the interquartile mean less that of the first"
+        " row of the same environment, and its interval for other seeds, on the same episodes for both.",
     ]
     if study.finished is not None:
         told.append(f"Finished: the part of the episodes with a score above {plain(study.finished, comma=',')}.")
@@ -89,20 +98,36 @@ def _scores(table: Table, limit: str) -> str:
 
 
 def _row(line: Line, seeds: int) -> list[str]:
-    there = f"{len(line.finals)}" if len(line.finals) == seeds else f"{len(line.finals)} of {seeds}"
     summary = line.summary
     if summary is None:
+        there = _there(line, seeds)
         return [line.row.name, there, "not finished" if line.missing else "no agent by then", *[""] * (len(_HEAD) - 3)]
     return [
-        line.row.name, there, f"{summary.mean:.1f}", f"**{summary.iqm:.1f}**", _span(summary.over_episodes),
-        _span(summary.over_seeds), "" if summary.finished is None else f"{summary.finished:.0%}", f"{summary.worst:.1f}",
-        _count(line.mean("frames")), _count(line.mean("evaluated")), f"{(line.mean('seconds') or 0.0) / 60:.1f}",
-        "" if line.gap is None else f"{line.gap:+.1f}",
+        line.row.name, _there(line, seeds), f"{summary.mean:.1f}", f"**{summary.iqm:.1f}**", _span(summary.over_episodes),
+        _span(summary.over_seeds), _apart(line.difference), "" if summary.finished is None else f"{summary.finished:.0%}",
+        f"{summary.worst:.1f}", _count(line.mean("frames")), _count(line.mean("evaluated")),
+        f"{(line.mean('seconds') or 0.0) / 60:.1f}", _gap(line.gaps),
     ]  # fmt: skip
 
 
+def _there(line: Line, seeds: int) -> str:
+    """Return of how many seeds there is an agent."""
+    return f"{len(line.finals)}" if len(line.finals) == seeds else f"{len(line.finals)} of {seeds}"
+
+
+def _apart(difference: Difference | None) -> str:
+    if difference is None:
+        return ""
+    return f"{difference.value:+.1f} ({difference.low:+.1f} to {difference.high:+.1f})"
+
+
+def _gap(gaps: Sequence[float]) -> str:
+    """Return the gap, from that of the seed with the least to that of the one with the most."""
+    return " to ".join(dict.fromkeys(f"{gap:+.1f}" for gap in (min(gaps), max(gaps)))) if gaps else ""
+
+
 def _published(one: Published) -> list[str]:
-    return [f"{one.name} (published)", "", _told(one), *["" for _ in range(5)], one.frames, "", "", ""]
+    return [f"{one.name} (published)", "", _told(one), *["" for _ in range(6)], one.frames, "", "", ""]
 
 
 def _told(one: Published) -> str:
@@ -131,14 +156,18 @@ def _sources(rows: Sequence[Published]) -> str:
 
 
 def _made(table: Table) -> list[str]:
-    told = [f"{table.made[name]}" for name in ("cpu", "gpu") if isinstance(table.made.get(name), str)]
-    if isinstance(table.made.get("git"), str):
-        told.insert(0, f"commit `{table.made['git'][:7]}`")
-    return [f"Made with {', '.join(told)}."] if told else []
+    commits = list(dict.fromkeys(f"`{name[:7]}`" for name in table.made("git")))
+    told = [f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}"] if commits else []
+    told += [name for kind in ("cpu", "gpu") for name in table.made(kind)]
+    return [f"Made with {'; '.join(told)}."] if told else []
 
 
 def _way(row: Row) -> str:
     return "" if row.command is None else f"`{row.command}`"
+
+
+def _amount(limit: str, value: float) -> str:
+    return f"{plain(value, comma=',')} {_UNITS[limit]}{'s' * (value != 1)}"
 
 
 def _span(bounds: tuple[float, float] | None) -> str:

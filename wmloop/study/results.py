@@ -79,17 +79,32 @@ class Result(NamedTuple):
 
 
 def _finite(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is no number")
     if not math.isfinite(number := float(value)):
         raise ValueError(f"{value} is not finite")
     return number
 
 
+def _amount(name: str, value: Any) -> float:
+    if (number := _finite(value)) < 0:
+        raise ValueError(f"{name} is {value}, below 0")
+    return number
+
+
+def _used(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Return what was used so far of what `figures` tell: frames, those of evaluations, seconds."""
+    return {name: _amount(name, figures[name]) for name in ("frames", "evaluated", "seconds")}
+
+
 def _point(**figures: Any) -> Point:
-    return Point(**{name: _finite(value) for name, value in figures.items()})
+    return Point(**{name: _finite(value) for name, value in figures.items()} | _used(figures))
 
 
-def _final(scores: Sequence[Any], **figures: Any) -> Final:
-    told = {name: None if value is None else _finite(value) for name, value in figures.items()}
+def _final(scores: Any, **figures: Any) -> Final:
+    if not isinstance(scores, list):
+        raise TypeError("the scores are no list")
+    told = {name: None if value is None else _finite(value) for name, value in figures.items()} | _used(figures)
     return Final(scores=[_finite(score) for score in scores], **told)  # type: ignore[arg-type]
 
 
@@ -126,7 +141,7 @@ def points_of(history: History) -> dict[int, Point]:
     return points
 
 
-def is_within(point: Point, limit: str, value: float) -> bool:
+def is_within(point: Point | Final, limit: str, value: float) -> bool:
     """Tell whether an evaluation came within a limit."""
     return point.frames <= value if limit == "frames" else point.seconds <= 60 * value
 
@@ -158,8 +173,12 @@ def read_lines(path: Path, limits: Mapping[str, float], episodes: int) -> Result
             if "limit" not in told:
                 points.append(_point(**where, score=told["score"]))
             else:
-                scores = told["scores"]
-                finals[str(told["limit"])] = None if scores is None else _final(scores, **where)
+                name, scores = told["limit"], told["scores"]
+                if name in finals:
+                    raise ValueError(f"a second line for the limit {name!r}")
+                final = finals[name] = None if scores is None else _final(scores, **where)
+                if final is not None and name in limits and not is_within(final, name, limits[name]):
+                    raise ValueError(f"its agent is not one of the limit {name!r}, which is {limits[name]:g}")
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise StoreCorruptError(
                 f"{path}, line {number}, is no point and no final score of a study: {error!r}"

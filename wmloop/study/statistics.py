@@ -53,18 +53,36 @@ def summarise(scores: Sequence[Sequence[float]], finished: float | None = None) 
 def interval(table: np.ndarray, over_seeds: bool, statistic: Statistic = iqm, seed: int = 0) -> tuple[float, float]:
     """Return the 95% interval of a statistic of scores (seeds, episodes) by the percentile bootstrap.
 
-    Episodes are drawn within each seed, which is the stratum; with `over_seeds` the seeds are drawn first. The same table
-    gives the same interval.
+    Episodes are drawn anew, the same ones for all seeds, whose agents all had the same episodes: what is hard for one is hard
+    for the others. With `over_seeds` the seeds are drawn anew, too. The same table gives the same interval.
     """
     seeds, episodes = table.shape
-    draw = np.random.default_rng(seed)
-    rows = np.broadcast_to(np.arange(seeds), (_RESAMPLES, seeds))
-    if over_seeds:
-        rows = draw.integers(seeds, size=(_RESAMPLES, seeds))
-    drawn = np.empty(_RESAMPLES)
-    for place, chosen in enumerate(rows):
-        within = draw.integers(episodes, size=(seeds, episodes))
-        drawn[place] = statistic(table[chosen[:, None], within].reshape(-1))
+    draw, drawn = np.random.default_rng(seed), []
+    for _ in range(_RESAMPLES):
+        rows = draw.integers(seeds, size=(seeds,)) if over_seeds else np.arange(seeds)
+        drawn.append(statistic(_at(table, rows, draw.integers(episodes, size=(episodes,)))))
+    return _middle(drawn)
+
+
+def difference(table: np.ndarray, other: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """Return the 95% interval of the interquartile mean of `table` (seeds, episodes) less that of an `other`, for other seeds.
+
+    Both had the same episodes, which are drawn together; their seeds, which have nothing in common, are drawn apart.
+    """
+    draw, drawn = np.random.default_rng(seed), []
+    for _ in range(_RESAMPLES):
+        columns = draw.integers(table.shape[1], size=(table.shape[1],))
+        mine, theirs = (iqm(_at(one, draw.integers(len(one), size=(len(one),)), columns)) for one in (table, other))
+        drawn.append(mine - theirs)
+    return _middle(drawn)
+
+
+def _at(table: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    return table[rows[:, None], columns].reshape(-1)
+
+
+def _middle(drawn: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return between which two values the middle 95% of what was drawn lie."""
     tail = (1 - _CERTAINTY) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
+    low, high = np.quantile(np.array(drawn), [tail, 1 - tail])
     return float(low), float(high)

@@ -9,28 +9,48 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from wmloop.study.file import Row, Study
 from wmloop.study.results import Final, Point, Result
-from wmloop.study.statistics import Summary, summarise
+from wmloop.study.statistics import Summary, difference, iqm, summarise
 from wmloop.study.task import Task
 from wmloop.study.words import plain
 
 #: The columns of the CSV. `kind` is point (of a learning curve), final (of one seed), row (all seeds) or published.
 COLUMNS = (
     "kind", "row", "seed", "limit", "frames", "evaluation_frames", "minutes", "seeds", "episodes", "score", "std", "iqm",
-    "low_over_episodes", "high_over_episodes", "low_over_seeds", "high_over_seeds", "finished", "worst", "predicted_return",
-    "real_return", "source",
+    "low_over_episodes", "high_over_episodes", "low_over_seeds", "high_over_seeds", "against", "difference",
+    "low_difference", "high_difference", "finished", "worst", "predicted_return", "real_return", "source",
 )  # fmt: skip
 
 
+class Difference(NamedTuple):
+    """By how much the interquartile mean of a row is above that of the row `against`, and its 95% interval for other seeds."""
+
+    against: str
+    value: float
+    low: float
+    high: float
+
+
 class Line(NamedTuple):
-    """A row at a limit: what its seeds came to, those that are not done or had no agent by then left out."""
+    """A row at a limit: what its seeds came to, those that are not done or had no agent by then left out.
+
+    `difference` is to the first row of the same environment; None for that row, and where one of them has a single seed.
+    """
 
     row: Row
     finals: Mapping[int, Final]
     summary: Summary | None
     missing: list[int]
     without: list[int]
+    difference: Difference | None = None
+
+    @property
+    def scores(self) -> tuple[tuple[float, ...], ...]:
+        """Return its scores, (seeds, episodes)."""
+        return tuple(tuple(final.scores) for final in self.finals.values())
 
     def mean(self, name: str) -> float | None:
         """Return the mean of a figure over its seeds, None where not all of them tell it."""
@@ -38,10 +58,10 @@ class Line(NamedTuple):
         return None if not values or None in values else statistics.fmean(values)
 
     @property
-    def gap(self) -> float | None:
-        """Return by how much the predicted return is above the real one, on average; None without a world model."""
-        predicted, real = self.mean("predicted"), self.mean("real")
-        return None if predicted is None or real is None else predicted - real
+    def gaps(self) -> list[float]:
+        """Return by how much the predicted return is above the real one, of each seed; none without a world model."""
+        told = [(final.predicted, final.real) for final in self.finals.values()]
+        return [predicted - real for predicted, real in told if predicted is not None and real is not None]
 
 
 class Table:
@@ -51,7 +71,12 @@ class Table:
         """Take a study and what each of its tasks came to, None for those that are not done."""
         self.study = study
         self._results = {(task.row.name, task.seed): result for task, result in results.items()}
-        self.made = next((result.made for result in results.values() if result is not None), {})
+        self._environments = {row.name: study.environment(row) for row in study.rows}
+
+    def made(self, name: str) -> list[str]:
+        """Return what the runs tell of what they were made with, such as their `cpu`, each once."""
+        told = [result.made.get(name) for result in self._results.values() if result is not None]
+        return list(dict.fromkeys(one for one in told if isinstance(one, str)))
 
     @property
     def done(self) -> int:
@@ -75,16 +100,23 @@ class Table:
 
     def lines(self, limit: str) -> list[Line]:
         """Return the rows at a limit, in their order."""
-        return [self._line(row, limit) for row in self.study.rows]
+        lines = [self._line(row, limit) for row in self.study.rows]
+        return [line._replace(difference=self._difference(line, lines)) for line in lines]
+
+    def _difference(self, line: Line, lines: Sequence[Line]) -> Difference | None:
+        here = self._environments[line.row.name]
+        first = next(one for one in lines if self._environments[one.row.name] == here)
+        if first.row is line.row or min(len(line.finals), len(first.finals)) < 2:
+            return None
+        return _difference(first.row.name, line.scores, first.scores)
 
     def _line(self, row: Row, limit: str) -> Line:
         results = {seed: self.result(row, seed) for seed in self.study.seeds}
         missing = [seed for seed, result in results.items() if result is None]
         told = {seed: result.finals.get(limit) for seed, result in results.items() if result is not None}
         finals = {seed: final for seed, final in told.items() if final is not None}
-        scores = tuple(tuple(final.scores) for final in finals.values())
-        summary = _summary(scores, self.study.finished) if scores else None
-        return Line(row, finals, summary, missing, [seed for seed in told if told[seed] is None])
+        line = Line(row, finals, None, missing, [seed for seed in told if told[seed] is None])
+        return line._replace(summary=_summary(line.scores, self.study.finished)) if finals else line
 
     def csv(self) -> str:
         """Return all of it as CSV, a learning curve's point or a score a line."""
@@ -119,6 +151,14 @@ def _summary(scores: tuple[tuple[float, ...], ...], finished: float | None) -> S
     return summarise(scores, finished)
 
 
+@functools.cache
+def _difference(
+    against: str, scores: tuple[tuple[float, ...], ...], others: tuple[tuple[float, ...], ...]
+) -> Difference:
+    mine, theirs = np.array(scores), np.array(others)
+    return Difference(against, float(iqm(mine.ravel()) - iqm(theirs.ravel())), *difference(mine, theirs))
+
+
 def _where(point: Point | Final) -> dict[str, float]:
     return {"frames": point.frames, "evaluation_frames": point.evaluated, "minutes": point.seconds / 60}
 
@@ -132,17 +172,19 @@ def _scored(final: Final, finished: float | None) -> dict[str, float | None]:
     }  # fmt: skip
 
 
-def _summed(line: Line) -> dict[str, float | None]:
+def _summed(line: Line) -> dict[str, float | str | None]:
     summary = line.summary
     assert summary is not None, "it is asked for where there is one"
     low, high = summary.over_seeds or (None, None)
+    against, value, least, most = line.difference or (None, None, None, None)
     means = [statistics.fmean(final.scores) for final in line.finals.values()]
     return {
         "frames": line.mean("frames"), "evaluation_frames": line.mean("evaluated"),
         "minutes": (line.mean("seconds") or 0.0) / 60, "seeds": summary.seeds, "episodes": summary.episodes,
         "score": summary.mean, "std": _deviation(means), "iqm": summary.iqm,
         "low_over_episodes": summary.over_episodes[0], "high_over_episodes": summary.over_episodes[1],
-        "low_over_seeds": low, "high_over_seeds": high, "finished": summary.finished, "worst": summary.worst,
+        "low_over_seeds": low, "high_over_seeds": high, "against": against, "difference": value, "low_difference": least,
+        "high_difference": most, "finished": summary.finished, "worst": summary.worst,
         "predicted_return": line.mean("predicted"), "real_return": line.mean("real"),
     }  # fmt: skip
 

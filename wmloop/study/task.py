@@ -11,6 +11,7 @@ from wmloop.seeding import fresh_seeds
 from wmloop.store import atomic
 from wmloop.store.files import read_regular
 from wmloop.store.jsontext import dump_json, parse_json
+from wmloop.store.layout import HEADER
 from wmloop.study.file import Row, Study
 from wmloop.study.results import Result
 
@@ -44,17 +45,29 @@ class Task:
     def asked(self) -> dict[str, Any]:
         """Return what decides its result, as its file keeps it."""
         study, row = self.study, self.row
-        way = {"command": row.command} if row.command is not None else {"settings": row.settings}
+        way: dict[str, Any] = {"settings": row.settings}
+        if row.command is not None:
+            way = {"command": row.command, "env": study.environment(row)}
         return {**way, **study.limits, "episodes": study.episodes, "episodes_seed": study.episodes_seed}
 
     def require_same(self) -> bool:
-        """Return whether it was begun before; raises UsageError where the file asked for something else then."""
-        path = self.place / _TASK
+        """Return whether it was begun before.
+
+        Raises:
+            UsageError: the file asked for something else then, or nobody knows for what.
+            StoreCorruptError: what was asked is damaged.
+        """
+        path, run = self.place / _TASK, self.folder / self.name
         if not path.exists():
+            if (run / HEADER).exists():
+                raise UsageError(
+                    f"{self.row.place}: there is a run {run}, and no {path} that says what was asked of it: move the run"
+                    " elsewhere, and it is made anew"
+                )
             return False
         begun = parse_json(read_regular(path), path)
         if not isinstance(begun, dict):
-            raise StoreCorruptError(f"{path} is damaged: move it elsewhere, and it is written anew")
+            raise StoreCorruptError(f"{path} is damaged: move it elsewhere, and {run} if it is there; it is made anew")
         asked = parse_json(dump_json(self.asked, _TASK), path)
         before, after = (_flat(table) for table in (begun, asked))
         for name in dict.fromkeys([*before, *after]):

@@ -16,11 +16,6 @@ def _is_number(value: Any) -> bool:
         return False
 
 
-def anything(value: Any) -> Any:
-    """Return it as it is."""
-    return value
-
-
 def text(value: Any) -> str:
     """Return a text that is not empty."""
     if not isinstance(value, str) or not value.strip():
@@ -39,6 +34,20 @@ def number(value: Any) -> float:
     """Return a finite number."""
     if not _is_number(value):
         raise ValueError("a number")
+    return float(value)
+
+
+def number_or_text(value: Any) -> str:
+    """Return a finite number, or a text, as a text."""
+    if not _is_number(value) and not isinstance(value, str):
+        raise ValueError("a number or a text")
+    return str(value)
+
+
+def deviation(value: Any) -> float:
+    """Return a number from 0 on."""
+    if not _is_number(value) or value < 0:
+        raise ValueError("a number from 0 on")
     return float(value)
 
 
