@@ -7,6 +7,7 @@ import wmloop
 gymnasium.register_envs(wmloop)  # wmloop/Dream-v0 and wmloop/Real-v0
 envs = gymnasium.make_vec("wmloop/Dream-v0", num_envs=64, run="demo", horizon=25)
 observations, infos = envs.reset(seed=1)
+envs.action_space.seed(1)
 total = 0.0
 for _ in range(25):
     actions = envs.action_space.sample()

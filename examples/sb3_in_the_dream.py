@@ -1,6 +1,6 @@
 """stable-baselines3's PPO learns in the demo's dream alone, and is then scored in reality.
 
-pip install 'stable-baselines3>=2.9'; python sb3_in_the_dream.py [STEPS]
+pip install 'stable-baselines3>=2.9'; python sb3_in_the_dream.py [STEPS [SEED]]
 """
 
 import sys
@@ -8,13 +8,13 @@ import sys
 import gymnasium
 import numpy as np
 from stable_baselines3 import PPO
-from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
 import wmloop
 
 gymnasium.register_envs(wmloop)  # wmloop/Dream-v0 and wmloop/Real-v0
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 800_000
+SEED = int(sys.argv[2]) if len(sys.argv) > 2 else 1
 
 
 class SB3VecEnv(VecEnv):
@@ -65,11 +65,16 @@ model = PPO(
     "MlpPolicy",
     VecNormalize(VecMonitor(SB3VecEnv(dreams)), norm_obs=False, gamma=0.98),
     n_steps=25, batch_size=800, n_epochs=6, gamma=0.98, learning_rate=lambda left: 7e-4 * left, target_kl=0.03,
-    policy_kwargs={"net_arch": [256, 256], "log_std_init": -0.7}, seed=1, verbose=1,
+    policy_kwargs={"net_arch": [256, 256], "log_std_init": -0.7}, seed=SEED, verbose=1,
 )  # fmt: skip
 model.learn(STEPS)
 
-real = gymnasium.make("wmloop/Real-v0", run="demo")
-real.reset(seed=2**30)  # seeds from 2**30 on are held out of training
-mean, std = evaluate_policy(model, real, n_eval_episodes=5, warn=False)
-print(f"{mean:.0f} ± {std:.0f} points in reality, over 5 episodes")
+real, scores = gymnasium.make("wmloop/Real-v0", run="demo"), []
+for episode in range(20):
+    seen, _ = real.reset(seed=2**30 + episode)  # seeds from 2**30 on are held out of training
+    score, over = 0.0, False
+    while not over:
+        seen, reward, terminated, truncated, _ = real.step(model.predict(seen, deterministic=True)[0])
+        score, over = score + reward, terminated or truncated
+    scores.append(score)
+print(f"{np.mean(scores):.0f} ± {np.std(scores, ddof=1):.0f} points in reality, over {len(scores)} episodes")

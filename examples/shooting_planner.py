@@ -14,7 +14,7 @@ gymnasium.register_envs(wmloop)  # wmloop/Dream-v0 and wmloop/Real-v0
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 250
 num_plans, horizon, rng = 1024, 15, np.random.default_rng(0)
 real = gymnasium.make("wmloop/Real-v0", run="demo")
-dreams = gymnasium.make_vec("wmloop/Dream-v0", num_envs=num_plans, run="demo", autoreset_mode="Disabled")
+dreams = gymnasium.make_vec("wmloop/Dream-v0", num_envs=num_plans, run="demo")
 low, high = real.action_space.low, real.action_space.high
 mean, std = np.tile([0, 0.2, 0], (horizon, 1)), np.array([0.6, 0.3, 0.3])  # steering, gas, brake
 

@@ -283,11 +283,15 @@ def test_steps_end_as_often_as_the_world_model_says_and_pay_what_it_says_then(co
 @pytest.mark.usefixtures("coin")
 def test_a_dream_is_as_long_as_a_real_episode_unless_a_horizon_is_given():
     for horizon, length in ((None, 8), (3, 3), (20, 20)):
-        envs = DreamVectorEnv(200, "coin", horizon=horizon, autoreset_mode="Disabled")
+        envs, taken, cut = DreamVectorEnv(1000, "coin", horizon=horizon, autoreset_mode="SameStep"), np.zeros(1000), []
         envs.reset(seed=0)
-        cut = np.stack([envs.step(np.zeros((200, 2)))[3] for _ in range(length)])
-        assert not cut[:-1].any()
-        assert cut[-1].mean() == pytest.approx(0.7, abs=0.15)  # all but those that the last step ends
+        for _ in range(2 * length):
+            _, _, terminated, truncated, _ = envs.step(np.zeros((1000, 2)))
+            taken += 1
+            cut += [*taken[truncated]]
+            taken[terminated | truncated] = 0
+            assert (taken < length).all()
+        assert set(cut) == {length}
 
 
 @pytest.mark.usefixtures("coin")
@@ -331,6 +335,8 @@ def test_each_mode_is_declared_and_does_what_gymnasium_says_of_it():
         if mode == "SameStep":
             assert np.array_equal(infos["_final_obs"], ended)
             assert all((shown is not None) == over for shown, over in zip(infos["final_obs"], ended, strict=True))
+        if mode == "Disabled":
+            envs.reset(options={"reset_mask": ended})
         before = envs.state
         _, rewards, terminated, truncated, _ = envs.step(np.ones((300, 2)))
         if mode == "NextStep":
@@ -511,7 +517,10 @@ def test_reality_shows_what_a_dream_begins_with_and_is_driven_as_inside(run):
         ({"temperature": 0}, "temperature=0"), ({"temperature": float("nan")}, "temperature=nan"),
         ({"horizon": 0}, "horizon=0"), ({"observation": "pixel"}, "did you mean 'pixels'"),
         ({"run": "nowhere"}, "nowhere"), ({"iteration": 7}, "no agent of iteration 7"), ({"device": "tpu"}, "no device 'tpu'"),
-        ({"num_envs": 0}, "num_envs=0"),
+        ({"num_envs": 0}, "num_envs=0"), ({"temperature": float("inf")}, "temperature=inf"), ({"temperature": "1"}, "'1'"),
+        ({"horizon": float("nan")}, "horizon=nan"), ({"horizon": 1.5}, "horizon=1.5"), ({"horizon": True}, "horizon=True"),
+        ({"render_mode": "human"}, "render_mode='human' is none: give 'rgb_array'"),
+        ({"autoreset_mode": "Never"}, "autoreset_mode='Never' is none: it is 'NextStep', 'SameStep', 'Disabled'"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_in_words(arguments, match, tmp_path, monkeypatch):
@@ -532,6 +541,8 @@ def test_a_world_that_is_not_drawn_has_no_pictures():
     ("seed", "options", "match"),
     [
         (None, {"states": 0}, "did you mean 'state'"), (None, {"state": np.zeros(3)}, "is no state of this world model"),
+        (None, {"state": np.zeros((3, 288))}, r"shape \(3, 288\): give one state"), (None, {"state": 0.0}, r"shape \(\)"),
+        (None, {"state": np.full(288, np.nan)}, "not finite"), (None, {"state": "here"}, "no array of numbers"),
         ([1], None, "a list of 2"), ([1, -1], None, "from 0 on"),
         (None, {"reset_mask": np.zeros(2, bool)}, "one of them true"),
         (None, {"reset_mask": [True, False]}, "array of 2 bools"),
@@ -540,6 +551,17 @@ def test_a_world_that_is_not_drawn_has_no_pictures():
 def test_a_reset_that_does_not_fit_is_refused(seed, options, match):
     with pytest.raises(UsageError, match=match):
         vector(2).reset(seed=seed, options=options)
+
+
+@pytest.mark.parametrize("state", [np.zeros(3), np.full(288, np.nan), 0.0])
+def test_a_reset_that_is_refused_changes_nothing_of_what_follows(state):
+    for envs in (vector(2), gymnasium.make(DREAM, run="demo")):
+        envs.reset(seed=1)
+        before = envs.reset()[0]
+        envs.reset(seed=1)
+        with pytest.raises(UsageError, match="state"):
+            envs.reset(options={"state": state})
+        assert np.array_equal(envs.reset()[0], before)
 
 
 @pytest.mark.parametrize(
@@ -562,8 +584,29 @@ def test_numbers_beyond_their_bounds_count_as_these(crowd):
 
 @pytest.mark.usefixtures("coin")
 def test_a_step_before_any_reset_is_refused_as_gymnasium_does():
-    with pytest.raises(gymnasium.error.ResetNeeded, match="reset first"):
+    with pytest.raises(gymnasium.error.ResetNeeded, match="before reset: copy 0 and 1 more were never reset"):
         DreamVectorEnv(2, "coin").step(np.zeros((2, 2)))
+
+
+@pytest.mark.usefixtures("coin")
+def test_a_copy_that_no_reset_meant_cannot_be_stepped():
+    envs = DreamVectorEnv(3, "coin")
+    envs.reset(seed=0, options={"reset_mask": np.array([True, False, False])})
+    with pytest.raises(gymnasium.error.ResetNeeded, match="copy 1 and 1 more were never reset"):
+        envs.step(np.zeros((3, 2)))
+    envs.reset(options={"reset_mask": np.array([False, True, True])})
+    envs.step(np.zeros((3, 2)))
+
+
+@pytest.mark.usefixtures("coin")
+def test_where_nothing_resets_an_ended_copy_it_cannot_be_stepped_on():
+    envs = DreamVectorEnv(2, "coin", horizon=1, autoreset_mode="Disabled")
+    envs.reset(seed=0)
+    envs.step(np.zeros((2, 2)))
+    with pytest.raises(gymnasium.error.ResetNeeded, match="copy 0 and 1 more were not reset since the episode ended"):
+        envs.step(np.zeros((2, 2)))
+    envs.reset(options={"reset_mask": np.array([True, True])})
+    envs.step(np.zeros((2, 2)))
 
 
 def test_a_damaged_episode_costs_an_exported_agent_its_dreams_for_others_and_not_its_weights(run, tmp_path):
@@ -589,6 +632,7 @@ def test_discrete_actions_are_read_by_number(coin, monkeypatch):
     begun, _ = envs.reset(seed=0)
     moved = envs.step(np.array([0, 1, 2]))[0] - begun
     np.testing.assert_allclose(moved, [[1, 0], [0, 1], [0, 0]], atol=1e-6)
+    envs.reset()
     with pytest.raises(UsageError, match="from 0 to 2"):
         envs.step(np.array([0, 1, 3]))
 

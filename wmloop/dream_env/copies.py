@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from wmloop.dream_env import chance
+from wmloop.dream_env.options import read_state, require_horizon, require_positive, require_render_mode
 from wmloop.dream_env.source import dreamt
 from wmloop.dream_env.views import action_space, encode, metadata, view, views
 from wmloop.dreams import Noise, unroll
@@ -26,22 +27,18 @@ class Copies:
 
     def __init__(
         self, count: int, run: str, iteration: int | None, temperature: float, horizon: int | None, observation: str,
-        device: str, draws: bool,
+        device: str, render_mode: str | None,
     ) -> None:  # fmt: skip
-        """Make `count` copies; with `draws` they can be drawn.
+        """Make `count` copies; with a `render_mode` they can be drawn.
 
         Raises:
             UsageError: the run does not fit (see source.dreamt), the temperature or the horizon is not positive, or there is no
-                such observation.
+                such observation or mode.
         """
-        if not temperature > 0:
-            raise UsageError(
-                f"temperature={temperature} is none: give a positive number, 1.0 for what the model believes"
-            )
-        if horizon is not None and horizon < 1:
-            raise UsageError(
-                f"horizon={horizon} is none: give one agent step or more, or None for a real episode's length"
-            )
+        require_positive(temperature)
+        require_horizon(horizon)
+        require_render_mode(render_mode)
+        draws = render_mode is not None
         self.source = source = dreamt(run, iteration, device)
         self.horizon = horizon or max(1, source.env.most_frames // source.env.action_repeat)
         there = views(source.world, source.starts.features)
@@ -70,20 +67,20 @@ class Copies:
         """Begin an episode in the copies `rows` (K,): at remembered states that chance chooses, or at packed `states` (K, S).
 
         Raises:
-            UsageError: these are no states of this world model.
+            UsageError: these are no states of this world model; nothing has changed.
         """
-        starts = self.source.starts
-        self._streams[rows] = chance.streams(self._seeds[rows], self._episodes[rows])
-        self._episodes[rows] += 1
-        self.steps[rows] = 0
+        starts, streams = self.source.starts, chance.streams(self._seeds[rows], self._episodes[rows])
         if states is None:
-            drawn = chance.draw(self._streams[rows], self.steps[rows], 1)[:, _START]
+            drawn = chance.draw(streams, np.zeros(len(rows), np.int64), 1)[:, _START]
             begun = starts.at(torch.from_numpy((chance.uniform(drawn) * len(starts.features)).astype(np.int64)))
         else:
             try:
-                begun = starts.unpack(torch.as_tensor(states, dtype=torch.float32, device=starts.features.device))
+                begun = starts.unpack(torch.from_numpy(read_state(states)).to(starts.features.device))
             except ValueError as error:
                 raise UsageError(f"options={{'state': ...}} is no state of this world model: {error}") from None
+        self._streams[rows] = streams
+        self._episodes[rows] += 1
+        self.steps[rows] = 0
         self.state.put(torch.from_numpy(rows), begun)
 
     @torch.no_grad()

@@ -1,9 +1,12 @@
-"""What the environments take as options of a reset."""
+"""What the environments take as arguments and as options of a reset."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from wmloop.errors import UsageError, nearest
 
@@ -20,3 +23,45 @@ def require_known(options: Mapping[str, Any] | None, known: tuple[str, ...]) -> 
             told = ", ".join(map(repr, known)) or "none"
             raise UsageError(f"reset has no option {name!r}{nearest(name, known)}: it has {told}")
     return given
+
+
+def read_state(state: Any) -> np.ndarray:
+    """Return a state, or an array of them, as float32.
+
+    Raises:
+        UsageError: it is no array of finite numbers.
+    """
+    try:
+        read = np.asarray(state, np.float32)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"options={{'state': ...}} is no array of numbers: {error}") from None
+    if not np.isfinite(read).all():
+        raise UsageError("options={'state': ...} has numbers that are not finite")
+    return read
+
+
+def require_positive(temperature: Any) -> None:
+    """Refuse a temperature that is no finite number above 0, with UsageError."""
+    if (
+        not isinstance(temperature, int | float | np.number)
+        or isinstance(temperature, bool)
+        or not (0 < float(temperature) < math.inf)
+    ):
+        raise UsageError(
+            f"temperature={temperature!r} is none: give a positive number, 1.0 for what the model believes"
+        )
+
+
+def require_horizon(horizon: Any) -> None:
+    """Refuse a horizon that is neither None nor a whole number from 1 on, with UsageError."""
+    whole = isinstance(horizon, int | np.integer) and not isinstance(horizon, bool)
+    if horizon is not None and (not whole or horizon < 1):
+        raise UsageError(
+            f"horizon={horizon!r} is none: give one agent step or more, or None for a real episode's length"
+        )
+
+
+def require_render_mode(render_mode: Any) -> None:
+    """Refuse a mode of rendering that there is not, with UsageError."""
+    if render_mode not in (None, "rgb_array"):
+        raise UsageError(f"render_mode={render_mode!r} is none: give 'rgb_array', or None")

@@ -41,7 +41,7 @@ class DreamEnv(gymnasium.Env[np.ndarray, Any]):
             UsageError: an argument does not fit; the message says what would.
             StoreCorruptError: the run is damaged.
         """
-        self._copies = Copies(1, run, iteration, temperature, horizon, observation, device, render_mode is not None)
+        self._copies = Copies(1, run, iteration, temperature, horizon, observation, device, render_mode)
         self.metadata = self._copies.metadata
         self.render_mode = render_mode
         self.action_space, self.observation_space = self._copies.action_space, self._copies.view.space

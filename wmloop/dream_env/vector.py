@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 
 from wmloop.dream_env import chance
 from wmloop.dream_env.copies import Copies
-from wmloop.dream_env.options import require_known
+from wmloop.dream_env.options import read_state, require_known
 from wmloop.errors import UsageError
 
 
@@ -39,16 +39,18 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """
         if num_envs < 1:
             raise UsageError(f"num_envs={num_envs} is none: give one copy or more")
-        self._mode = AutoresetMode(autoreset_mode)
-        self._copies = Copies(
-            num_envs, run, iteration, temperature, horizon, observation, device, render_mode is not None
-        )
+        try:
+            self._mode = AutoresetMode(autoreset_mode)
+        except ValueError:
+            there = ", ".join(repr(mode.value) for mode in AutoresetMode)
+            raise UsageError(f"autoreset_mode={autoreset_mode!r} is none: it is {there}") from None
+        self._copies = Copies(num_envs, run, iteration, temperature, horizon, observation, device, render_mode)
         self.metadata = self._copies.metadata | {"autoreset_mode": self._mode}
         self.num_envs, self.render_mode = num_envs, render_mode
         self.single_action_space, self.single_observation_space = self._copies.action_space, self._copies.view.space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self._ended = np.zeros(num_envs, np.bool_)
+        self._begun, self._ended = np.zeros(num_envs, np.bool_), np.zeros(num_envs, np.bool_)
         self._seeded = False
 
     @property
@@ -68,21 +70,24 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         rows = self._masked(given.get("reset_mask"))
         self._seed(rows, seed)
         state = given.get("state")
-        if state is not None:
-            state = np.broadcast_to(state, (self.num_envs, np.shape(state)[-1]))[rows]
-        self._copies.begin(rows, state)
-        self._ended[rows] = False
+        self._copies.begin(rows, None if state is None else self._each(read_state(state))[rows])
+        self._begun[rows], self._ended[rows] = True, False
         return self._copies.observe(), {}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Take one agent step in every copy.
 
         Raises:
-            ResetNeeded: there was no reset.
+            ResetNeeded: a copy was never reset, or, where nothing resets it by itself, has ended.
             UsageError: these are no actions of the environment.
         """
-        if not self._seeded:
-            raise ResetNeeded("cannot step before reset: call reset first")
+        if not self._begun.all():
+            raise ResetNeeded(f"cannot step before reset: {_copies(~self._begun)} never reset")
+        if self._mode is AutoresetMode.DISABLED and self._ended.any():
+            raise ResetNeeded(
+                f"autoreset_mode is Disabled, and {_copies(self._ended)} not reset since the episode ended: call"
+                " reset(options={'reset_mask': mask})"
+            )
         rewards, terminated, truncated = self._copies.step(np.asarray(actions))
         infos: dict[str, Any] = {}
         if self._mode is AutoresetMode.NEXT_STEP and self._ended.any():
@@ -111,6 +116,17 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "final_info": {},
             "_final_info": self._ended.copy(),
         }
+
+    def _each(self, states: np.ndarray) -> np.ndarray:
+        """Return a state for each copy, (N, S), of one for all (S,) or of as many."""
+        if states.ndim == 1:
+            return np.broadcast_to(states, (self.num_envs, len(states)))
+        if states.ndim != 2 or len(states) != self.num_envs:
+            raise UsageError(
+                f"options={{'state': ...}} is of shape {states.shape}: give one state (S,), or one for each of the"
+                f" {self.num_envs} copies"
+            )
+        return states
 
     def _masked(self, mask: Any) -> np.ndarray:
         if mask is None:
@@ -141,3 +157,9 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise UsageError(f"seed has to be a number from 0 on, or a list of {self.num_envs} such numbers or None")
         told = {int(row): own for row in rows if (own := seed[row]) is not None}
         self._copies.seed(np.array(list(told), np.int64), chance.keys(told.values()))
+
+
+def _copies(chosen: np.ndarray) -> str:
+    """Return in words which copies are meant."""
+    first = int(np.flatnonzero(chosen)[0])
+    return f"copy {first} was" if chosen.sum() == 1 else f"copy {first} and {int(chosen.sum()) - 1} more were"
