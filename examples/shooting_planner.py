@@ -18,6 +18,7 @@ dreams = gymnasium.make_vec("wmloop/Dream-v0", num_envs=num_plans, run="demo")
 low, high = real.action_space.low, real.action_space.high
 mean, std = np.tile([0, 0.2, 0], (horizon, 1)), np.array([0.6, 0.3, 0.3])  # steering, gas, brake
 
+dreams.reset(seed=0)
 real.reset(seed=2**30)  # seeds from 2**30 on are held out of training
 score, over = 0.0, False
 for _ in range(steps):

@@ -49,17 +49,18 @@ def _verdict(table: Table) -> str:
     total = len(table.study.rows) * len(table.study.seeds)
     told = "" if table.done == total else f"Not finished: {table.done} of {total} runs are done. "
     limit, value = next(iter(table.study.limits.items()))
-    lines = [line for line in table.lines(limit) if line.summary is not None]
-    if not lines:
+    scored = [(line.summary.iqm, line) for line in table.lines(limit) if line.summary is not None]
+    if not scored:
         return told + "No row has a score yet."
-    ranked = sorted(lines, key=lambda line: line.summary.iqm if line.summary else 0.0, reverse=True)
-    return f"{told}Interquartile mean at {_amount(limit, value)}: {', '.join(_rank(line, table.study) for line in ranked)}."
+    ranked = sorted(scored, key=lambda one: one[0], reverse=True)
+    names = ", ".join(f"{line.row.name} {iqm:.1f}{_part(line, table.study)}" for iqm, line in ranked)
+    return f"{told}Interquartile mean at {_amount(limit, value)}: {names}."
 
 
-def _rank(line: Line, study: Study) -> str:
-    assert line.summary is not None, "it is ranked by it"
-    there = f" ({_there(line, len(study.seeds))} seeds)" if len(line.finals) < len(study.seeds) else ""
-    return f"{line.row.name} {line.summary.iqm:.1f}{there}"
+def _part(line: Line, study: Study) -> str:
+    """Return of which part of the seeds a row's figures are, nothing where it is all."""
+    seeds = len(study.seeds)
+    return f" ({_there(line, seeds)} seeds)" if len(line.finals) < seeds else ""
 
 
 def _terms(table: Table) -> str:
