@@ -194,15 +194,18 @@ def born(pid: int) -> float | None:
     return None
 
 
-def end_tree(pid: int) -> None:
-    """Kill a process and all that it has begun, of other sessions, too."""
+def end_tree(pid: int) -> list[psutil.Process]:
+    """Kill a process and all that it has begun, of other sessions, too; return them: they may take a moment to be gone."""
+    killed: list[psutil.Process] = []
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
         with contextlib.suppress(psutil.Error):
             process.suspend()  # so that it begins no more meanwhile
-        for one in (*process.children(recursive=True), process):
-            with contextlib.suppress(psutil.Error):
-                one.kill()
+        killed = [*process.children(recursive=True), process]
+    for one in killed:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
     if hasattr(os, "killpg"):  # and those of its group whose own parents have ended
         with contextlib.suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
+    return killed

@@ -63,7 +63,7 @@ def known(config: EnvConfig) -> Known:
         raise EnvironmentFailedError(f"the environment {config.id!r} ended its process as it was made") from None
     finally:
         mine.close()
-        processes.end_tree(process.pid, mark)
+        processes.end_worker(process.pid, mark)
         process.join()
     if isinstance(told, WmloopError):
         raise told

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from wmloop import signals
+from wmloop import machine, signals
 
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
 #: Those that ask a process to end; a scheduler sends them to every process of a job.
@@ -69,18 +69,10 @@ def end_descendants() -> None:
             _kill(children)
 
 
-def end_tree(pid: int, mark: str) -> None:
+def end_worker(pid: int, mark: str) -> None:
     """Kill the process `pid`, its descendants, and what is left of those of a worker of that `mark` that has died."""
-    with contextlib.suppress(psutil.Error):
-        process = psutil.Process(pid)
-        with contextlib.suppress(psutil.Error):
-            process.suspend()  # so that it starts no more meanwhile
-        children = process.children(recursive=True)
-        _kill([process, *children])
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(OSError):
-            os.killpg(pid, signal.SIGKILL)
-    _kill([process for process in psutil.process_iter() if _has(process, mark)])
+    killed = machine.end_tree(pid)
+    _kill([*killed, *(process for process in psutil.process_iter() if _has(process, mark))])
 
 
 def watch(pids: Sequence[int], mark: str, grace: float) -> None:
@@ -100,7 +92,7 @@ def watch(pids: Sequence[int], mark: str, grace: float) -> None:
         time.sleep(0.02)
     for worker in workers:
         if worker.is_running():  # it is not another one of the same number
-            end_tree(worker.pid, mark)
+            end_worker(worker.pid, mark)
     os._exit(0)
 
 

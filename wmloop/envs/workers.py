@@ -121,7 +121,7 @@ class Workers:
 
     def _end(self, process: BaseProcess) -> None:
         if process.pid is not None:
-            processes.end_tree(process.pid, self._mark)
+            processes.end_worker(process.pid, self._mark)
         process.join(GRACE)
 
     def _fail(self, worker: int, hung: bool) -> NoReturn:

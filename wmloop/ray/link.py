@@ -104,7 +104,7 @@ class Link:
         self._pipe.close()
         self._process.join(self._grace)
         if self._process.pid is not None:
-            processes.end_tree(self._process.pid, self._mark)
+            processes.end_worker(self._process.pid, self._mark)
         self._process.join(_GRACE)
         shutil.rmtree(self._folder, ignore_errors=True)
 
