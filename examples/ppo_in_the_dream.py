@@ -1,6 +1,6 @@
 """PPO in one file, as CleanRL writes it, that learns in the demo's dream alone and is then scored in reality.
 
-python ppo_in_the_dream.py [UPDATES]
+python ppo_in_the_dream.py [UPDATES [SEED]]
 """
 
 import sys
@@ -15,9 +15,10 @@ from torch.distributions import Normal
 import wmloop
 
 gymnasium.register_envs(wmloop)  # wmloop/Dream-v0 and wmloop/Real-v0
-run, seed, episodes = "demo", 1, 5
+run, episodes = "demo", 20
 updates = int(sys.argv[1]) if len(sys.argv) > 1 else 120
-num_envs, num_steps, temperature = 256, 25, 1.15
+seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+num_envs, num_steps, temperature = 256, 25, 1.4
 gamma, gae_lambda, learning_rate = 0.98, 0.95, 7e-4
 update_epochs, num_minibatches, clip_coef, vf_coef, max_grad_norm, target_kl = 6, 8, 0.2, 0.5, 0.5, 0.03
 
@@ -116,4 +117,4 @@ for episode in range(episodes):
         seen, reward, terminated, truncated, _ = real.step(action)
         score, over = score + reward, terminated or truncated
     scores.append(score)
-print(f"{np.mean(scores):.0f} points in reality, over {episodes} episodes from {min(scores):.0f} to {max(scores):.0f}")
+print(f"{np.mean(scores):.0f} ± {np.std(scores, ddof=1):.0f} points in reality, over {episodes} episodes")

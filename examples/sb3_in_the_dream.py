@@ -59,7 +59,7 @@ class SB3VecEnv(VecEnv):
 
 
 dreams = gymnasium.make_vec(
-    "wmloop/Dream-v0", num_envs=256, run="demo", horizon=25, temperature=1.15, autoreset_mode="SameStep"
+    "wmloop/Dream-v0", num_envs=256, run="demo", horizon=25, temperature=1.4, autoreset_mode="SameStep"
 )
 model = PPO(
     "MlpPolicy",
