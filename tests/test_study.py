@@ -474,6 +474,27 @@ def test_what_is_done_is_not_done_again_and_seeds_and_rows_may_be_added(two, tmp
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("tasks/*/result.json")}
 
 
+def test_a_page_that_tells_of_more_runs_is_not_written_over(two, tmp_path):
+    folder, file, _ = two
+    kept = tmp_path / "kept"
+    finish(study(file, folder.parent, "--to", kept))
+    before = {path: path.read_bytes() for path in kept.iterdir()}
+    fresh = tmp_path / "fresh"
+    shutil.copytree(folder / "tasks" / "A-1", fresh / "two" / "tasks" / "A-1")
+    for words in ([], ["--page-only"]):
+        refused = wmloop("study", file, "--to", kept, *words, runs=fresh)
+        assert refused.exit_code == 2
+        assert "tells of 3 runs not done" in " ".join(refused.stderr.split())
+        assert "A-2" in refused.stderr
+    assert before == {path: path.read_bytes() for path in kept.iterdir()}
+    assert not (fresh / "two" / "tasks" / "A-2").exists()
+    (kept / "two.csv").rename(tmp_path / "elsewhere.csv")
+    assert wmloop("study", file, "--to", kept, "--page-only", runs=fresh).exit_code == 0
+    # Its own folder has no page but its own: what is made anew may be missing from it for a while.
+    shutil.copy(tmp_path / "elsewhere.csv", fresh / "two" / "two.csv")
+    assert wmloop("study", file, "--page-only", runs=fresh).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

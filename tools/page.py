@@ -87,10 +87,11 @@ def page(name: str, seeds: Sequence[Seed], pictured: bool) -> str:
 def index(folder: Path) -> str:
     """Return the list of the pages in a folder, in Markdown."""
     names = sorted(path.stem for path in folder.glob("*.md") if path.stem != INDEX)
-    rows = []
+    rows, studies = [], []
     for name in names:
-        title, about, verdict = (folder / f"{name}.md").read_text().split("\n\n")[:3]
-        rows.append([f"[{title.removeprefix('# ')}]({name}.md)", about.partition(". ")[0], verdict])
+        title, about, verdict = (folder / f"{name}.md").read_text().removeprefix("# ").split("\n\n")[:3]
+        kind = studies if title.startswith("Study: ") else rows
+        kind.append([f"[{title.removeprefix('Study: ')}]({name}.md)", about.partition(". ")[0], verdict])
     parts = [
         "# Results by task",
         "CarRacing-v3, which the defaults were found on, has its page by itself: [results](../results.md), with those of"
@@ -100,6 +101,11 @@ def index(folder: Path) -> str:
         else "No other task has been measured with three seeds yet.",
         "Before any of these: [first looks](../experiments/2026-11-28-first-looks.md) at four tasks. A page is made of finished"
         " runs by `python -m tools.results page`, which writes this one, too.",
+        *(
+            ["Ways to train, compared by a [study](../study.md):", _table(["study", "question", "result"], studies)]
+            if studies
+            else []
+        ),
         "```{toctree}\n:hidden:\n\n" + "\n".join(["../results", *names, "../results-old"]) + "\n```",
     ]
     return "\n\n".join(parts) + "\n"

@@ -118,6 +118,7 @@ def study(
     given = [*words, *([] if to is None else ["--to", str(to)])]
     output = StudyOutput(asked, every, to or folder, quoted(["wmloop", "study", str(file), *given]))
     with output_folder(to or folder, "--to"):
+        output.require_nothing_lost()
         if page_only:
             output.write()
             return

@@ -21,6 +21,26 @@ class StudyOutput(NamedTuple):
     to: Path
     command: str
 
+    def require_nothing_lost(self) -> None:
+        """Refuse to write over a page that tells of more.
+
+        Raises:
+            UsageError: the CSV that lies there tells of runs that are not done here.
+        """
+        from wmloop.errors import UsageError
+        from wmloop.study.table import runs_told
+        from wmloop.study.words import counted
+
+        path, folder = self.to / f"{self.study.name}.csv", self.tasks[0].folder
+        if self.to.resolve() == folder.resolve() or not path.is_file():
+            return
+        told = runs_told(path.read_text(errors="replace"))
+        if lost := sorted(told - {one.name for one in self.tasks if one.result() is not None}):
+            raise UsageError(
+                f"{path} would be written over, and tells of {counted(len(lost), 'run')} not done in {folder}, such as"
+                f" {lost[0]}: choose another folder for --to, or move that page elsewhere"
+            )
+
     def write(self, aloud: bool = True) -> None:
         """Write them anew, each whole or not at all."""
         from wmloop.store import atomic

@@ -67,17 +67,18 @@ def _terms(table: Table) -> str:
     """Return what the columns mean."""
     study = table.study
     told = [
-        f"Seeds {', '.join(map(str, study.seeds))}. Frames are real ones collected to learn from; those of evaluations are told"
-        " beside them and count for no limit. Minutes are those of all stages, evaluations included"
-        f"{_cores(table.cores)}. Both are those of the run by its last evaluation within the limit; its agent may be older. The"
-        " agent of a row is the one that its run would have delivered at the limit: the best of the evaluations until then."
+        f"Seeds {', '.join(map(str, study.seeds))}. Frames are real ones collected to learn from; those of evaluations"
+        " have a column of their own and do not count towards a limit. Minutes are those of all stages, evaluations included"
+        f"{_cores(table.cores)}. Frames and minutes are what a run had used at its last evaluation within the limit. Its agent"
+        " is the best by the evaluations until then, less their standard error, so it may come from an earlier one."
         f" It was scored once, on the same {study.episodes} fresh episodes for every row (`wmloop eval --seed"
         f" {study.episodes_seed}`), which no run of this study was trained on or chosen by.",
         "Interquartile mean: the mean of the middle half of all scores, those of all seeds and episodes together. An agent that"
         " fails in a few episodes loses little of it: see the mean and the worst, too. Its intervals are by the bootstrap:"
         " *these agents* draws the episodes anew, *other seeds* the seeds, too. Few seeds cannot show how different others may"
         " be: with three the second interval is rather too narrow. *Difference*: the interquartile mean less that of the first"
-        " row of the same environment, and its interval for other seeds, on the same episodes for both.",
+        " row of the same environment, and its interval for other seeds, on the same episodes for both. *Dream-real gap*:"
+        " predicted minus real return in points, from the seed with the least to that with the most.",
     ]
     if study.finished is not None:
         told.append(f"Finished: the part of the episodes with a score above {plain(study.finished, comma=',')}.")

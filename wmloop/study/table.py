@@ -145,6 +145,12 @@ class Table:
                    "score": one.score, "std": one.std, "source": one.source}  # fmt: skip
 
 
+def runs_told(text: str) -> set[str]:
+    """Return the names of the runs that a study's CSV tells of."""
+    lines = csv.DictReader(io.StringIO(text))
+    return {f"{line.get('row')}-{line['seed']}" for line in lines if line.get("seed")}
+
+
 @functools.cache
 def _summary(scores: tuple[tuple[float, ...], ...], finished: float | None) -> Summary:
     """Return the figures of scores (seeds, episodes): they are asked for in many places, and take a while each time."""
