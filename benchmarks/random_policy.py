@@ -5,11 +5,12 @@ It learns nothing: it is what every other row is above. Actions are those of wml
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import numpy as np
 
-from benchmarks.row import Face, options, play, settings_of
+from benchmarks.row import options, settings_of
 from wmloop.device import machine_facts
 from wmloop.envs import RealEnv
 
@@ -18,17 +19,29 @@ def main() -> None:
     """Play the study's episodes, and write their scores for each of its limits."""
     given = options(__doc__ or "").parse_args()
     config = settings_of(given.env)
-    actions = RealEnv(config.env).actions
     draw = np.random.default_rng(given.seed)
     most = -(-config.env.most_frames // config.env.action_repeat)
-    face, scores = Face(config), []
-    for place in range(given.episodes):
-        walk = iter(actions.random_walk(config.env.random_policy, most, draw))
-        scores += play(face, lambda _: next(walk), [given.first_episode + place])[0]  # noqa: B023 - it is used up here
+    with contextlib.closing(RealEnv(config.env)) as env:
+        scores = [
+            score(env, given.first_episode + place, most, config.env.random_policy, draw)
+            for place in range(given.episodes)
+        ]
     with given.to.open("w") as file:
         file.write(json.dumps({"made": machine_facts()}) + "\n")
         for limit in ("frames", "minutes"):
             file.write(json.dumps({"frames": 0, "seconds": 0, "limit": limit, "scores": scores}) + "\n")
+
+
+def score(env: RealEnv, seed: int, most: int, policy: str, draw: np.random.Generator) -> float:
+    """Return the score of an episode of at most `most` decisions, acted at random."""
+    env.reset(seed)
+    total = 0.0
+    for action in env.actions.random_walk(policy, most, draw):
+        _, reward, terminated, truncated, _ = env.step(action)
+        total += reward
+        if terminated or truncated:
+            break
+    return total
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ The environment is wmloop's own: the same action repeat, pictures, rewards and t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import statistics
@@ -17,14 +18,15 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from wmloop.config import RunConfig, build_config
+from wmloop.config import RunConfig, build_config, with_settings
 from wmloop.device import machine_facts
+from wmloop.envs import RealEnv
 from wmloop.envs.bounded import BoundedEnv
 from wmloop.envs.steps import UNLIMITED
 from wmloop.models.pixel_policy import grey
 from wmloop.ranking import best
 from wmloop.seeding import evaluation_seeds, training_seed
-from wmloop.spaces import DiscreteActions
+from wmloop.spaces import DiscreteActions, Pixels
 
 Act = Callable[[np.ndarray], Any]
 #: What Gymnasium's CarRacing takes for the five actions of its discrete form: nothing, left, right, gas, brake.
@@ -49,8 +51,13 @@ def _limit(text: str) -> float | None:
 
 
 def settings_of(environment: str) -> RunConfig:
-    """Return the settings of wmloop's own runs in an environment."""
-    return build_config("laptop", {"env": {"id": environment}})
+    """Return the settings of wmloop's own runs in an environment, its own time limit among them where no profile has one."""
+    config = build_config("laptop", {"env": {"id": environment}})
+    if config.env.episode_frames is not None:
+        return config
+    with contextlib.closing(RealEnv(config.env)) as env:
+        limit = env.frame_limit
+    return with_settings(config, {"env": {"episode_frames": limit or config.env.most_frames}})
 
 
 class Face(gymnasium.Env[np.ndarray, Any]):
@@ -66,6 +73,8 @@ class Face(gymnasium.Env[np.ndarray, Any]):
         unrewarded: int | None = None, scale: float = 1.0,
     ) -> None:  # fmt: skip
         self._env = BoundedEnv(config.env, unrewarded or UNLIMITED)
+        if not isinstance(self._env.env.observations, Pixels):
+            raise SystemExit(f"{config.env.id} shows no pictures, which this program learns from")
         self._seed, self._count, self._choices, self._scale = seed, 0, actions, scale
         shape = self._env.env.observations.shape
         self._pictures = np.zeros((stack, *shape[:2]), np.uint8)

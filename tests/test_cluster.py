@@ -125,6 +125,9 @@ def test_time_limits_are_those_that_sbatch_takes():
     for text in ("", "4h", "1:2:3:4", "-3"):
         with pytest.raises(UsageError, match="hours:minutes:seconds"):
             minutes(text)
+    for text in ("0", "0-0", "0:00:00"):
+        with pytest.raises(UsageError, match="no limit at all"):
+            minutes(text)
 
 
 def test_a_study_by_submitit_on_this_machine_comes_to_the_same_table(six, tmp_path):

@@ -23,6 +23,7 @@ from wmloop.config.text import to_toml
 from wmloop.dream_env import chance, copies
 from wmloop.dream_env.source import Source
 from wmloop.dream_env.vector import DreamVectorEnv
+from wmloop.envs import RealEnv
 from wmloop.episodes import Replay
 from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.history import History
@@ -294,6 +295,15 @@ def test_a_dream_is_as_long_as_a_real_episode_unless_a_horizon_is_given():
         assert set(cut) == {length}
 
 
+@pytest.mark.parametrize(("frames", "repeat", "steps"), [(10, 3, 4), (1000, 4, 250), (2, 5, 1)])
+def test_the_last_agent_step_of_a_dream_may_have_fewer_frames_as_a_real_episode_s_has(
+    coin, monkeypatch, frames, repeat, steps
+):
+    env = EnvConfig(episode_frames=frames, action_repeat=repeat)
+    monkeypatch.setattr(copies, "dreamt", lambda *_: coin._replace(env=env))
+    assert copies.Copies(1, "coin", None, 1.0, None, "features", "cpu", None).horizon == steps
+
+
 @pytest.mark.usefixtures("coin")
 def test_episodes_are_the_same_whenever_an_ended_copy_begins_anew():
     """One after the other, without what shows only that they ended."""
@@ -508,6 +518,15 @@ def test_reality_shows_what_a_dream_begins_with_and_is_driven_as_inside(run):
         assert shown.shape == shape
 
 
+def test_a_real_environment_is_closed_where_it_cannot_be_shown(run, monkeypatch):
+    closed = []
+    close = RealEnv.close
+    monkeypatch.setattr(RealEnv, "close", lambda self: closed.append(close(self)))
+    with pytest.raises(UsageError, match="did you mean 'latent'"):
+        gymnasium.make(REAL, run=run.path, observation="latnet")
+    assert closed == [None]
+
+
 # ---- what does not fit
 
 
@@ -543,6 +562,8 @@ def test_a_world_that_is_not_drawn_has_no_pictures():
         (None, {"states": 0}, "did you mean 'state'"), (None, {"state": np.zeros(3)}, "is no state of this world model"),
         (None, {"state": np.zeros((3, 288))}, r"shape \(3, 288\): give one state"), (None, {"state": 0.0}, r"shape \(\)"),
         (None, {"state": np.full(288, np.nan)}, "not finite"), (None, {"state": "here"}, "no array of numbers"),
+        (None, {"state": [[1], [2, 3]]}, "no array of numbers"), (1.5, None, "a number from 0 on"),
+        ([1.7, 2], None, "such numbers"), ("12", None, "such numbers"),
         ([1], None, "a list of 2"), ([1, -1], None, "from 0 on"),
         (None, {"reset_mask": np.zeros(2, bool)}, "one of them true"),
         (None, {"reset_mask": [True, False]}, "array of 2 bools"),
@@ -553,7 +574,7 @@ def test_a_reset_that_does_not_fit_is_refused(seed, options, match):
         vector(2).reset(seed=seed, options=options)
 
 
-@pytest.mark.parametrize("state", [np.zeros(3), np.full(288, np.nan), 0.0])
+@pytest.mark.parametrize("state", [np.zeros(3), np.full(288, np.nan), 0.0, [[1], [2, 3]]])
 def test_a_reset_that_is_refused_changes_nothing_of_what_follows(state):
     for envs in (vector(2), gymnasium.make(DREAM, run="demo")):
         envs.reset(seed=1)
@@ -566,8 +587,9 @@ def test_a_reset_that_is_refused_changes_nothing_of_what_follows(state):
 
 @pytest.mark.parametrize(
     ("actions", "match"),
-    [(np.zeros((2, 2)), "shape"), (np.full((2, 3), np.nan), "finite"), (np.zeros((3, 3)), "3 actions were given to 2")],
-)
+    [(np.zeros((2, 2)), "shape"), (np.full((2, 3), np.nan), "finite"), (np.zeros((3, 3)), "were given to 2 copies"),
+     (None, "were given to 2 copies"), ([["a", "b", "c"]] * 2, "no finite numbers")],
+)  # fmt: skip
 def test_actions_that_are_none_are_refused(actions, match):
     envs = vector(2)
     envs.reset(seed=0)

@@ -70,7 +70,7 @@ ROOMS = {
     "spaces": "config entries errors",
     "stages": "agents calibration config envs episodes learn models ranking seeding store training",
     "starting": "commands config device envs errors events pipelines store",
-    "store": "__init__ commands errors legacy",
+    "store": "__init__ commands errors legacy machine",
     "streams": "",
     "study": "config errors events history machine opening ranking report seeding store",
     "torchrun": "",

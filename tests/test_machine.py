@@ -513,3 +513,18 @@ def test_a_mount_of_any_name_hides_no_quota(root, name):
     odd = f"99 1 0:99 / /{name} rw - tmpfs t rw\n".encode(errors="surrogateescape")
     mountinfo.write_bytes(odd + mountinfo.read_bytes())
     assert machine.cores() == 2
+
+
+def test_a_process_is_known_again_also_where_somebody_sets_the_clock(monkeypatch):
+    before = machine.born(os.getpid())
+    assert before is not None
+    monkeypatch.setattr(psutil, "boot_time", lambda: 1.0)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: 1.0)
+    assert machine.born(os.getpid()) == before
+    assert machine.born(2**22 + 1) is None
+
+
+def test_where_the_kernel_shows_no_files_of_processes_they_are_asked_for_otherwise(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    assert machine.born(os.getpid()) == psutil.Process().create_time()
+    assert machine.born(2**22 + 1) is None

@@ -316,7 +316,7 @@ def test_an_option_of_sbatch_may_have_no_value():
 def test_the_page_names_the_options_that_decide_how_long_its_minutes_are(tmp_path):
     file = written(tmp_path, TWO)
     assert wmloop("study", file, "--page-only", "--cores", "3", runs=tmp_path).exit_code == 0
-    assert f"wmloop study {file} --cores 3\n" in (tmp_path / "two" / "two.md").read_text()
+    assert f"wmloop study {file} --cores 3 --runs {tmp_path}\n" in (tmp_path / "two" / "two.md").read_text()
 
 
 def test_a_place_whose_package_is_missing_says_what_to_install(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import random_policy
-from benchmarks.row import FIVE, Face, Row, play
+from benchmarks.row import FIVE, Face, Row, play, settings_of
 from tests.tiny_env import TINY_ID, tiny_config
 from wmloop.config import build_config
 from wmloop.envs import RealEnv
@@ -130,6 +130,32 @@ def test_the_random_policy_is_the_same_for_the_same_seed_and_tells_both_limits(t
     assert first.finals["frames"] == first.finals["minutes"]
     assert first.finals["frames"].scores != other.finals["frames"].scores
     assert json.loads((tmp_path / "a").read_text().splitlines()[-1])["frames"] == 0
+
+
+def test_an_environment_without_a_profile_has_the_time_limit_that_it_declares_and_one_without_pictures_no_face(
+    tmp_path, monkeypatch
+):
+    assert settings_of("MountainCarContinuous-v0").env.episode_frames == 999
+    assert (settings_of("BipedalWalker-v3").env.episode_frames, settings_of("CarRacing-v3").env.episode_frames) == (
+        1600,
+        1000,
+    )
+    with pytest.raises(SystemExit, match="Pendulum-v1 shows no pictures"):
+        Face(settings_of("Pendulum-v1"))
+    words = [
+        "--env",
+        "MountainCarContinuous-v0",
+        "--episodes",
+        "1",
+        "--first-episode",
+        str(HELD_OUT),
+        "--to",
+        str(tmp_path / "a"),
+    ]
+    monkeypatch.setattr("sys.argv", ["random_policy", *words])
+    random_policy.main()
+    (score,) = read_lines(tmp_path / "a", {"frames": 1.0}, 1).finals["frames"].scores
+    assert -100 < score < 0  # it acts until the end, and each step costs
 
 
 @pytest.mark.slow

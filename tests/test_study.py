@@ -108,6 +108,11 @@ def as_toml(settings, path):
         ('seeds = [1]\nminutes = 1' + 400 * "0" + '\n[[row]]\nname = "a"', "it takes a number above 0"),
         ('about = """\n[[row]]\n"""\nseeds = [1]\nframes = 9\n[[row]]\nname = "a"\nsets = 1', "line 6, row 1: unknown key"),
         ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\n[[published]]\nname = "b"\nsource = "c"\nstd = -5', "'std' is -5"),
+        ('seeds = [1] # """\nframes = 9\n[[row]]\nname = "a" # """\n[[row]]\nname = "#b"\nx = 1', "line 5, row 2: unknown key"),
+        ("seeds = [1]\nframes = 9\nabout = '''\n[[row]]\n# '''\n[[row]] # '''\nname = 'a'\nx = 1", "line 6, row 1: unknown"),
+        ('seeds = [1]\nframes = 9\nabout = """\\"""\n[[row]]\n"""\n[["row"]]\nname = "a"\nx = 1', ".toml, row 1: unknown key"),
+        ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\ncommand = "x {to} \\u0000"', "(a): the command has a character 0"),
+        (f'seeds = [1]\nframes = 9\n[settings]\n{".".join(3000 * "a")} = 1\n[[row]]\nname = "a"', "more than 50 tables"),
         ('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\n[[published]]\nname = "b"\nsource = "c"\nframes = [1]',
          "'frames' is [1], but it takes a number or a text"),
     ],
@@ -126,6 +131,7 @@ def test_a_wrong_file_is_refused_with_the_place_before_anything_is_there(text, s
         ('settings = {env.id = "Nothing-v0"}', "line 6, row 1 (a): .*Nothing-v0"),
         ('settings = {env.id = "CartPole-v1", pipeline = "vanilla-ppo"}', "row 1 (a): .*vanilla-ppo"),
         ('command = "no-such-program {to}"', "row 1 (a): there is no program 'no-such-program'"),
+        ('settings = {env.id = "CartPole"}', "row 1 (a): env.id names no version: write 'CartPole-v1'"),
     ],
 )
 def test_a_row_that_cannot_be_performed_is_refused_before_any_other_is(row, said, tmp_path):
@@ -274,6 +280,11 @@ def test_what_is_stored_of_a_result_is_read_back():
         ('{"frames": 1, "seconds": 1, "limit": "frames", "scores": "123"}', "line 2.*no list"),
         ('{"frames": 1, "seconds": 1, "limit": "frames", "scores": {"1": 2}}', "line 2.*no list"),
         ('{"frames": 1, "seconds": 1, "limit": "frames", "scores": [1, true, "3"]}', "line 2.*no number"),
+        ('{"made": {"cpu": "A \\udcff"}}', "line 2.*surrogates not allowed"),
+        ('{"made": {}, "frames": 2, "seconds": 2, "score": 2}', "line 2.*'made' stands on a line of its own"),
+        ('{"frames": 0, "seconds": 2, "score": 2}', "line 2.*less than those of the point before"),
+        ('{"frames": 2, "seconds": 0.5, "score": 2}', "line 2.*less than those of the point before"),
+        ("\n", "line 2"),
         (
             2 * '{"frames": 1, "seconds": 1, "limit": "frames", "scores": [1, 2, 3]}\n',
             "line 3.*second line for the limit",
@@ -310,8 +321,9 @@ def test_a_damaged_file_of_a_task_is_named_with_what_to_do(file, holds, words, t
     refused = wmloop("study", asked, *words, runs=tmp_path)
     assert refused.exit_code == 65, refused.output
     assert str(task.place / file) in refused.stderr.replace("\n", "")
-    assert "move it elsewhere" in " ".join(refused.stderr.split())
-    (task.place / file).rename(tmp_path / "elsewhere")
+    moved, called = (task.place, task.place) if file == "task.json" else (task.place / file, "it")
+    assert f"move {called} elsewhere" in " ".join(refused.stderr.split())
+    moved.rename(tmp_path / "elsewhere")
     assert wmloop("study", asked, "--page-only", runs=tmp_path).exit_code == 0
 
 
@@ -407,6 +419,29 @@ def test_the_figures_of_scores_are_computed_once_however_often_they_are_asked_fo
     assert len(asked) == len({str(scores) for scores in asked}) == 2 + 4  # each row, and each seed of it
 
 
+def test_a_line_ends_where_json_says_and_nowhere_else(tmp_path):
+    path, name = tmp_path / "scores", "A\u2028B\x85C"
+    lines = [{"made": {"cpu": name}}, {"frames": 0, "seconds": 0, "limit": "frames", "scores": None}]
+    path.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8")
+    assert read_lines(path, {"frames": 9.0}, 3).made == {"cpu": name}
+
+
+def test_only_rows_of_the_same_task_are_compared(tmp_path):
+    rows = {
+        "plain": "", "windy": "settings.env.kwargs = {enable_wind = true}", "short": "settings.env.episode_frames = 50",
+        "fast": "settings.env.action_repeat = 2", "program": f'command = "{PROGRAM}"',
+    }  # fmt: skip
+    text = (
+        HEAD
+        + '[settings]\nenv.id = "LunarLander-v3"\n'
+        + "".join(f'[[row]]\nname = "{n}"\n{s}\n' for n, s in rows.items())
+    )
+    every = tasks(read_study(written(tmp_path, text)), tmp_path / "two")
+    final = Final(1, 1, 1, [1.0, 2.0, 3.0])
+    table = Table(every[0].study, dict.fromkeys(every, Result([], {"frames": final, "minutes": final}, {})))
+    assert [line.row.name for line in table.lines("frames") if line.difference is not None] == ["fast", "program"]
+
+
 def test_an_agent_that_was_not_there_by_a_limit_is_no_fault(tmp_path):
     path = tmp_path / "scores"
     path.write_text('{"frames": 0, "seconds": 0, "limit": "frames", "scores": null}\n{"made": {"torch": "2"}}\n')
@@ -495,6 +530,27 @@ def test_a_page_that_tells_of_more_runs_is_not_written_over(two, tmp_path):
     assert wmloop("study", file, "--page-only", runs=fresh).exit_code == 0
 
 
+def test_scores_without_what_was_asked_are_taken_for_no_row_s(two, tmp_path):
+    folder, file, _ = two
+    shutil.copytree(folder, tmp_path / "two")
+    asked = tmp_path / "two" / "tasks" / "A-1" / "task.json"
+    asked.write_bytes(b"")
+    changed = written(tmp_path, file.read_text().replace(f'"{PROGRAM}"', f'"{PROGRAM} --steps 5"'))
+    for code in (65, 2):
+        refused = wmloop("study", changed, "--page-only", runs=tmp_path)
+        assert refused.exit_code == code, refused.output
+        assert f"move {asked.parent} elsewhere" in " ".join(refused.stderr.split())
+        asked.unlink(missing_ok=True)
+
+
+def test_the_page_says_where_the_runs_are(two, tmp_path, monkeypatch):
+    folder, file, _ = two
+    assert f"wmloop study {file} --runs {folder.parent}\n" in (folder / "two.md").read_text()
+    monkeypatch.chdir(folder.parent.parent)
+    assert wmloop("study", file, "--page-only", "--to", tmp_path, runs="runs").exit_code == 0
+    assert f"wmloop study {file} --to {tmp_path}\n" in (tmp_path / "two.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -521,7 +577,7 @@ def test_a_run_that_nobody_knows_the_question_of_is_not_taken_for_a_row(finished
     asked = written(tmp_path, f'{HEAD}\n[[row]]\nname = "own"\nsettings.env.id = "CartPole-v1"\n')
     refused = wmloop("study", asked, runs=tmp_path)
     assert refused.exit_code == 2
-    assert re.search(r"row 1 \(own\): there is a run .*own-1, and no .*task\.json that says what was asked of it: move the run",
+    assert re.search(r"row 1 \(own\): there is .*own-1/run.toml, and no .*task\.json that says what was asked of it: move .*",
                      " ".join(refused.stderr.split()))  # fmt: skip
     assert not (tmp_path / "two" / "tasks").exists()
 

@@ -27,12 +27,12 @@ def command(verb: str, run: Path, *words: str) -> str:
     """Return `wmloop verb NAME words...` for the run in the folder `run`, with `--runs` where it is needed, quoted."""
     if run.name == DEMO.name and run != DEMO:  # its name alone would mean the other one
         return wmloop(verb, str(run), *words)
-    return wmloop(verb, run.name, *words, *_place(run.parent))
+    return wmloop(verb, run.name, *words, *place_option(run.parent))
 
 
 def anywhere(verb: str, root: Path, *words: str) -> str:
     """Return `wmloop verb words...` for the folder `root` of runs, quoted."""
-    return wmloop(verb, *words, *_place(root))
+    return wmloop(verb, *words, *place_option(root))
 
 
 def wmloop(*words: str) -> str:
@@ -75,7 +75,8 @@ def _short(path: Path) -> str:
     return str(below) if len(below.parts) > 1 else os.path.join(os.curdir, below)  # noqa: PTH118
 
 
-def _place(root: Path) -> list[str]:
+def place_option(root: Path) -> list[str]:
+    """Return `--runs` and the folder `root` of runs, or nothing where wmloop looks there by itself."""
     return [] if root == _PACKAGE or _is_default(root) else ["--runs", str(root)]
 
 

@@ -185,8 +185,14 @@ def _groups(controller: str) -> Iterator[_Group]:
                     folder = folder.parent
 
 
-def born(pid: int) -> float | None:
-    """Return when a live process began, which tells it from a later one of its number; None where there is none."""
+def born(pid: int) -> str | float | None:
+    """Return when a live process began, which tells it from a later one of its number; None where there is none.
+
+    On Linux in the kernel's ticks, which do not change where somebody sets the clock.
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        state, *rest = (ROOT / f"proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return None if state in ("Z", "X") else rest[18]
     with contextlib.suppress(psutil.Error, OSError, ValueError):
         process = psutil.Process(pid)
         if process.status() != psutil.STATUS_ZOMBIE:

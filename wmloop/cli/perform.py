@@ -13,7 +13,7 @@ import typer
 from wmloop.cli.exits import say
 from wmloop.cli.opening import log_named, output_of
 from wmloop.cli.stopping import Stop
-from wmloop.errors import Interrupted
+from wmloop.errors import Interrupted, RunLockedError
 from wmloop.opening import history_of, pipeline_of, stored_config
 
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ def _alone(task: Task) -> Any:
     while (who := holder(task.place)) and time.monotonic() < deadline:
         say(f"waiting for {who}, which is still at work on {task.name}")
         time.sleep(1.0)
+    if who:
+        raise RunLockedError(
+            f"{task.name} is still being worked on by {who}, {task.place}: stop it, then give the same command"
+        )
     return run_lock(task.place)
 
 

@@ -17,7 +17,7 @@ from wmloop.cli.options import RunsOption, at_home
 from wmloop.cli.outputs import output_folder
 from wmloop.cli.places import place_of, words_of_place
 from wmloop.cli.study_output import StudyOutput
-from wmloop.commands import anywhere, quoted
+from wmloop.commands import anywhere, place_option, quoted
 from wmloop.errors import RunLockedError, UsageError
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ def study(
         perform(named[0])
         return
     words = words_of_place(on, cores, gpus, slurm or [])
-    given = [*words, *([] if to is None else ["--to", str(to)])]
-    output = StudyOutput(asked, every, to or folder, quoted(["wmloop", "study", str(file), *given]))
+    given = [str(file), *words, *([] if to is None else ["--to", str(to)])]
+    output = StudyOutput(asked, every, to or folder, quoted(["wmloop", "study", *given, *place_option(runs)]))
     with output_folder(to or folder, "--to"):
         output.require_nothing_lost()
         if page_only:
@@ -126,7 +126,7 @@ def study(
         _try_rows(asked, [one for one in every if one.result() is None], here=on == "local")
         place = place_of(on, cores, gpus, slurm or [], asked.name, file, runs)
         with _alone(folder):
-            again = anywhere("study", runs, str(file), *given)
+            again = anywhere("study", runs, *given)
             _drive(asked, every, place, output, again, progress)
 
 
@@ -189,7 +189,12 @@ def _alone(folder: Path) -> Iterator[None]:
     from wmloop.store.lock import run_lock
 
     atomic.make_folder(folder)
-    with run_lock(folder):
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(run_lock(folder))
+        except RunLockedError:  # somebody was quicker
+            _require_idle(folder)
+            raise RunLockedError(f"another process is at work on the study in {folder}") from None
         atomic.remove_strays(folder)
         yield
 
@@ -202,12 +207,17 @@ def _try_rows(study: Study, todo: list[Task], here: bool) -> None:
     Raises:
         UsageError: one does not fit; its place in the file is told.
     """
-    from wmloop.starting import on_this_machine, try_out
+    from wmloop.starting import on_this_machine, try_out, with_version
     from wmloop.study.program import words_of
 
     driven: list[Any] = []
     for one in {one.row.name: one for one in todo}.values():
         try:
+            if (layers := with_version([one.row.settings])) != [one.row.settings]:
+                raise UsageError(
+                    f"env.id names no version: write {layers[-1]['env']['id']!r}, the newest, so that all rows have the same"
+                    " task"
+                )
             if one.row.command is not None:
                 words = words_of(one, one.place)
                 if shutil.which(words[0]) is None:

@@ -50,16 +50,16 @@ class StudyOutput(NamedTuple):
         study, to = self.study, self.to
         table = Table(study, {one: one.result() for one in self.tasks})
         data, pictures = f"{study.name}.csv", {}
-        atomic.write_file(to / data, table.csv().encode())
+        atomic.write_file(to / data, table.csv().encode(errors="replace"))
         if importlib.util.find_spec("matplotlib") is not None:
             from wmloop.study.figures import curves
 
             for limit in study.limits:
                 pictures[limit] = f"{study.name}-{limit}.svg"
-                atomic.write_file(to / pictures[limit], curves(table, limit).encode())
+                atomic.write_file(to / pictures[limit], curves(table, limit).encode(errors="replace"))
         elif aloud:
             say("note: no curves were drawn, for matplotlib is not installed: pip install 'wmloop[report]'")
-        atomic.write_file(to / f"{study.name}.md", page(table, self.command, pictures, data).encode())
+        atomic.write_file(to / f"{study.name}.md", page(table, self.command, pictures, data).encode(errors="replace"))
         if aloud:
             done = f"{table.done} of {len(self.tasks)} runs are done"
             say(f"{done}; the page is {to / study.name}.md, its figures {to / data}")

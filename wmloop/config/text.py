@@ -12,6 +12,9 @@ from wmloop.config.part import Part
 from wmloop.config.run import RunConfig
 from wmloop.errors import UsageError
 
+#: As deep as settings may be nested; none of wmloop's is deeper than four, an environment's own may be.
+_DEEPEST = 50
+
 
 def parse_setting(text: str) -> dict[str, Any]:
     """Turn `memory.hidden_size=512` into nested settings; the value is read as TOML, else as a plain word.
@@ -31,19 +34,33 @@ def parse_setting(text: str) -> dict[str, Any]:
     parsed: Any = table["value"] if table.keys() == {"value"} else value  # a line break would begin another setting
     for key in reversed(name.strip().split(".")):
         parsed = {key: parsed}
+    _require_shallow(parsed, f"the setting {text[:40]!r}")
     return dict(parsed)
+
+
+def _require_shallow(table: Any, origin: str) -> None:
+    """Refuse tables in tables deeper than any setting is, before something that reads them runs out of stack."""
+    level = [table]
+    for _ in range(_DEEPEST):
+        level = [inner for outer in level if isinstance(outer, dict | list)
+                 for inner in (outer.values() if isinstance(outer, dict) else outer)]  # fmt: skip
+        if not level:
+            return
+    raise UsageError(f"{origin} has more than {_DEEPEST} tables or lists in one another")
 
 
 def from_toml(text: str, origin: str) -> dict[str, Any]:
     """Parse TOML settings; raises UsageError naming `origin` when they cannot be read."""
     try:
-        return tomllib.loads(text.removeprefix("\ufeff"))  # the byte order mark that some editors write
+        table = tomllib.loads(text.removeprefix("\ufeff"))  # the byte order mark that some editors write
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{origin} is not valid TOML: {error}") from None
     except (ValueError, RecursionError):
         raise UsageError(
             f"{origin} is not valid TOML: a number has too many digits, or brackets are too deep"
         ) from None
+    _require_shallow(table, origin)
+    return table
 
 
 def read_toml(path: Path) -> dict[str, Any]:

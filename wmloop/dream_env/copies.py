@@ -40,7 +40,7 @@ class Copies:
         require_render_mode(render_mode)
         draws = render_mode is not None
         self.source = source = dreamt(run, iteration, device)
-        self.horizon = horizon or max(1, source.env.most_frames // source.env.action_repeat)
+        self.horizon = horizon or -(-source.env.most_frames // source.env.action_repeat)
         there = views(source.world, source.starts.features)
         self.metadata = metadata("pixels" in there, source.env.action_repeat)
         if draws and "pixels" not in there:
@@ -90,8 +90,8 @@ class Copies:
         Raises:
             UsageError: these are no actions of the environment, or not as many as there are copies.
         """
-        if len(actions) != len(self.steps):
-            raise UsageError(f"{len(actions)} actions were given to {len(self.steps)} copies")
+        if actions.shape[:1] != self.steps.shape:
+            raise UsageError(f"actions of shape {actions.shape} were given to {len(self.steps)} copies")
         source = self.source
         bits = chance.draw(self._streams, self.steps, _LANES + 2 * self._noises)
         first, second = np.split(bits[:, _LANES:], 2, 1)

@@ -36,9 +36,13 @@ class RealityEnv(gymnasium.Env[np.ndarray, Any]):
             StoreCorruptError: the run is damaged.
         """
         self._env, self._world = source.real(run, iteration, device, trust_env, render_mode)
-        self._state = self._see(self._env.reset(0), None)
-        there = views(self._world, self._state.features)
-        self._shown, self._name = view(observation, there), observation
+        try:
+            self._state = self._see(self._env.reset(0), None)
+            there = views(self._world, self._state.features)
+            self._shown, self._name = view(observation, there), observation
+        except BaseException:
+            self._env.close()
+            raise
         self.metadata = metadata(True, self._env.repeat, self._env.frames_per_second)
         self.render_mode = render_mode
         self.action_space, self.observation_space = action_space(self._env.actions), self._shown.space

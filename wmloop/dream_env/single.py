@@ -9,7 +9,7 @@ import numpy as np
 
 from wmloop.dream_env import chance
 from wmloop.dream_env.copies import Copies
-from wmloop.dream_env.options import require_known
+from wmloop.dream_env.options import read_state, require_known
 from wmloop.dream_env.views import METADATA
 
 _ALL = np.zeros(1, np.int64)
@@ -62,7 +62,7 @@ class DreamEnv(gymnasium.Env[np.ndarray, Any]):
             own = self.np_random.integers(2**63) if seed is None else seed
             self._copies.seed(_ALL, chance.keys([int(own)]))
             self._seeded = True
-        self._copies.begin(_ALL, None if state is None else np.asarray(state)[None])
+        self._copies.begin(_ALL, None if state is None else read_state(state)[None])
         return self._copies.observe()[0], {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:

@@ -153,7 +153,11 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             self._seeded = True
         if seed is None:
             return
-        if len(seed) != self.num_envs or any(one is not None and one < 0 for one in seed):
+        if (
+            not isinstance(seed, Sequence | np.ndarray)
+            or len(seed) != self.num_envs
+            or not all(one is None or (isinstance(one, int | np.integer) and one >= 0) for one in seed)
+        ):
             raise UsageError(f"seed has to be a number from 0 on, or a list of {self.num_envs} such numbers or None")
         told = {int(row): own for row in rows if (own := seed[row]) is not None}
         self._copies.seed(np.array(list(told), np.int64), chance.keys(told.values()))

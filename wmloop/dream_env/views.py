@@ -84,8 +84,8 @@ def encode(actions: ActionSpec, given: np.ndarray) -> np.ndarray:
     if given.shape[1:] != actions.shape:
         raise UsageError(f"an action of shape {given.shape[1:]} was given, and its shape is {actions.shape}")
     if isinstance(actions, BoxActions):
-        if not np.isfinite(given).all():
-            raise UsageError("an action was given that is not finite")
+        if given.dtype.kind not in "biuf" or not np.isfinite(given).all():
+            raise UsageError("an action was given that is no finite numbers")
         return actions.encode(np.clip(given.astype(np.float32), actions.low, actions.high))
     if given.dtype.kind not in "iu" or ((given < 0) | (given >= actions.size)).any():
         raise UsageError(f"an action was given that is none of the whole numbers from 0 to {actions.size - 1}")

@@ -15,6 +15,7 @@ from typing import Any
 
 from wmloop.commands import command
 from wmloop.errors import RunLockedError, StorageError
+from wmloop.machine import born
 from wmloop.store import atomic
 from wmloop.store.disk import UNSUPPORTED
 from wmloop.store.notes import note
@@ -208,7 +209,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _own_note() -> dict[str, Any]:
-    return {"pid": os.getpid(), "host": socket.gethostname(), "started": _start(os.getpid())}
+    return {"pid": os.getpid(), "host": socket.gethostname(), "started": born(os.getpid())}
 
 
 def _read_note(run: Path) -> dict[str, Any]:
@@ -225,8 +226,8 @@ def _is_alive(left: dict[str, Any]) -> bool:
     """Tell whether a note is that of a process which still runs on this machine."""
     if not left or left["host"] != socket.gethostname() or os.name != "posix":  # elsewhere signal 0 is no question
         return False
-    if left["started"] is not None and _start(os.getpid()) is not None:
-        return left["started"] == _start(left["pid"])
+    if left["started"] is not None and born(os.getpid()) is not None:
+        return left["started"] == born(left["pid"])
     try:
         os.kill(left["pid"], 0)
     except PermissionError:  # it is somebody else's, and alive
@@ -234,15 +235,6 @@ def _is_alive(left: dict[str, Any]) -> bool:
     except (OSError, OverflowError):
         return False
     return True
-
-
-def _start(pid: int) -> str | None:
-    """Return when a live process began, in the kernel's ticks; None where there is none or the system does not tell."""
-    try:
-        state, *rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-        return None if state in ("Z", "X") else rest[18]
-    except (OSError, ValueError, IndexError):
-        return None
 
 
 def _name(left: dict[str, Any]) -> str:

@@ -19,6 +19,8 @@ def require_command(command: str) -> None:
     Raises:
         UsageError: it cannot be read, has a placeholder that there is not, or does not say where scores are to go.
     """
+    if "\0" in command:
+        raise UsageError("the command has a character 0, which no program can be given")
     try:
         fields = [field for field in string.Formatter().parse(command) if field[1] is not None]
         shlex.split(command)

@@ -108,6 +108,17 @@ class Study:
         except UsageError as error:
             raise UsageError(f"{row.place}: {error}") from None
 
+    def task(self, row: Row) -> tuple[Any, ...]:
+        """Return what has to be the same of two rows, or their scores cannot be compared: the environment, and how it is made.
+
+        A program is told the environment's id alone.
+        """
+        if row.command is None:
+            env = self.config(row, self.seeds[0]).env
+        else:
+            env = build_config("laptop", {"env": {"id": self.environment(row)}}).env
+        return env.id, env.kwargs, env.episode_frames
+
 
 def read_study(path: Path) -> Study:
     """Read and check the file of a study.
@@ -118,11 +129,7 @@ def read_study(path: Path) -> Study:
     table = read_toml(path)
     _known(table, _TOP, f"{path}")
     common = _get(table, "settings", values.table, f"{path}", {})
-    lines = _lines(path, "row")
-    rows = tuple(
-        _row(row, common, f"{path}{line}, row {number}")
-        for number, (row, line) in enumerate(zip(_tables(table, "row", path), lines, strict=False), 1)
-    )
+    rows = tuple(_row(row, common, f"{path}{place}") for row, place in _tables(table, "row", path))
     names = [row.name for row in rows]
     for place, name in enumerate(names):
         if name.lower() in {other.lower() for other in names[:place]}:
@@ -139,8 +146,7 @@ def read_study(path: Path) -> Study:
         _get(table, "episodes_seed", values.seed, f"{path}", 0),
         _get(table, "finished", values.number, f"{path}", None),
         rows,
-        tuple(_published(one, f"{path}{line}, published {number}") for number, (one, line) in enumerate(
-            zip(_tables(table, "published", path), _lines(path, "published"), strict=False), 1)),
+        tuple(_published(one, f"{path}{place}") for one, place in _tables(table, "published", path)),
     )  # fmt: skip
     if not study.limits:
         raise UsageError(
@@ -229,24 +235,28 @@ def _known(table: Mapping[str, Any], keys: Sequence[str], place: str) -> None:
             raise UsageError(f"{place}: unknown key {key!r}{nearest(str(key), keys)}: it takes {', '.join(keys)}")
 
 
-def _tables(table: Mapping[str, Any], key: str, path: Path) -> list[Mapping[str, Any]]:
+def _tables(table: Mapping[str, Any], key: str, path: Path) -> list[tuple[Mapping[str, Any], str]]:
+    """Return a list of tables, and in words where in the file each of them is."""
     value = table.get(key, [])
     if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
         raise UsageError(f"{path}: {key!r} is no list of tables: write [[{key}]] above each")
-    return value
+    lines = _lines(path, key, len(value))
+    return [(one, f"{line}, {key} {number}") for number, (one, line) in enumerate(zip(value, lines, strict=True), 1)]
 
 
-def _lines(path: Path, key: str) -> list[str]:
-    """Return in words at which line of the file each table of a list begins; nothing for those written otherwise."""
+#: What of a TOML file may hold anything: texts over several lines, texts in one, comments.
+_ANYTHING = re.compile(
+    r'''"""(?:\\.|[^\\])*?"{3,5}|\'{3}.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|#[^\n]*''', re.DOTALL
+)
+
+
+def _lines(path: Path, key: str, count: int) -> list[str]:
+    """Return in words at which line of a file each of `count` tables of a list begins; nothing where they have no heads."""
+    text = path.read_text(encoding="utf-8-sig")
+    bare = _ANYTHING.sub(lambda found: "\n" * found[0].count("\n"), text).split("\n")
     heads = re.compile(rf"\s*\[\[\s*{key}\s*\]\]")
-    found, inside = [], ""
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if not inside and heads.match(line):
-                found.append(f", line {number}")
-            for mark in re.findall(r"\"{3}|'{3}", line):  # of texts over several lines, which may hold anything
-                inside = "" if inside == mark else inside or mark
-    return found + [""] * 10_000
+    found = [f", line {number}" for number, line in enumerate(bare, 1) if heads.match(line)]
+    return found if len(found) == count else [""] * count
 
 
 def _name(value: Any) -> str:

@@ -77,7 +77,7 @@ def _terms(table: Table) -> str:
         " fails in a few episodes loses little of it: see the mean and the worst, too. Its intervals are by the bootstrap:"
         " *these agents* draws the episodes anew, *other seeds* the seeds, too. Few seeds cannot show how different others may"
         " be: with three the second interval is rather too narrow. *Difference*: the interquartile mean less that of the first"
-        " row of the same environment, and its interval for other seeds, on the same episodes for both. *Dream-real gap*:"
+        " row of the same task, and its interval for other seeds, on the same episodes for both. *Dream-real gap*:"
         " predicted minus real return in points, from the seed with the least to that with the most.",
     ]
     if study.finished is not None:

@@ -116,7 +116,7 @@ _MADE: dict[str, tuple[type, str]] = {
 
 def _made(told: Any) -> dict[str, Any]:
     made = dict(told)
-    json.dumps(made, allow_nan=False)  # it is stored so
+    json.dumps(made, allow_nan=False, ensure_ascii=False).encode()  # it is stored and shown so
     for name, (kind, words) in _MADE.items():
         if made.get(name) is not None and not isinstance(made[name], kind):
             raise ValueError(f"{name!r} of 'made' has to be {words}")
@@ -163,15 +163,20 @@ def read_lines(path: Path, limits: Mapping[str, float], episodes: int) -> Result
     points: list[Point] = []
     finals: dict[str, Final | None] = {}
     made: dict[str, Any] = {}
-    for number, line in enumerate(read_regular(path).decode(errors="replace").splitlines(), 1):
+    lines = read_regular(path).decode(errors="replace").removesuffix("\n").split("\n")
+    for number, line in enumerate(lines, 1):
         try:
             told = json.loads(line)
             if "made" in told:
+                if len(told) > 1:
+                    raise ValueError("'made' stands on a line of its own")
                 made |= _made(told["made"])
                 continue
             where = {name: told[name] for name in ("frames", "seconds")} | {"evaluated": told.get("evaluated", 0.0)}
             if "limit" not in told:
                 points.append(_point(**where, score=told["score"]))
+                if points[1:] and any(new < old for old, new in zip(points[-2][:3], points[-1][:3], strict=True)):
+                    raise ValueError("its frames or seconds are less than those of the point before")
             else:
                 name, scores = told["limit"], told["scores"]
                 if name in finals:

@@ -224,4 +224,8 @@ def minutes(limit: str) -> int:
         hours, mins, seconds = first, second, third
     else:
         hours, mins, seconds = 0, first, second
-    return max(1, math.ceil(((days * 24 + hours) * 60 + mins) + seconds / 60))
+    if not any((days, hours, mins, seconds)):
+        raise UsageError(
+            f"--slurm time={limit}: to Slurm 0 is no limit at all; give the time of a job, such as time=4:00:00"
+        )
+    return math.ceil((days * 24 + hours) * 60 + mins + seconds / 60)

@@ -37,7 +37,7 @@ class Difference(NamedTuple):
 class Line(NamedTuple):
     """A row at a limit: what its seeds came to, those that are not done or had no agent by then left out.
 
-    `difference` is to the first row of the same environment; None for that row, and where one of them has a single seed.
+    `difference` is to the first row of the same task; None for that row, and where one of them has a single seed.
     """
 
     row: Row
@@ -71,7 +71,7 @@ class Table:
         """Take a study and what each of its tasks came to, None for those that are not done."""
         self.study = study
         self._results = {(task.row.name, task.seed): result for task, result in results.items()}
-        self._environments = {row.name: study.environment(row) for row in study.rows}
+        self._tasks = {row.name: study.task(row) for row in study.rows}
 
     def made(self, name: str) -> list[str]:
         """Return what the runs tell of what they were made with, such as their `cpu`, each once."""
@@ -104,8 +104,8 @@ class Table:
         return [line._replace(difference=self._difference(line, lines)) for line in lines]
 
     def _difference(self, line: Line, lines: Sequence[Line]) -> Difference | None:
-        here = self._environments[line.row.name]
-        first = next(one for one in lines if self._environments[one.row.name] == here)
+        here = self._tasks[line.row.name]
+        first = next(one for one in lines if self._tasks[one.row.name] == here)
         if first.row is line.row or min(len(line.finals), len(first.finals)) < 2:
             return None
         return _difference(first.row.name, line.scores, first.scores)

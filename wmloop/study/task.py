@@ -59,15 +59,21 @@ class Task:
         """
         path, run = self.place / _TASK, self.folder / self.name
         if not path.exists():
-            if (run / HEADER).exists():
-                raise UsageError(
-                    f"{self.row.place}: there is a run {run}, and no {path} that says what was asked of it: move the run"
-                    " elsewhere, and it is made anew"
-                )
+            for there in (run / HEADER, self.place / _RESULT):
+                if there.exists():
+                    raise UsageError(
+                        f"{self.row.place}: there is {there}, and no {path} that says what was asked of it: move"
+                        f" {there.parent} elsewhere, and it is made anew"
+                    )
             return False
-        begun = parse_json(read_regular(path), path)
-        if not isinstance(begun, dict):
-            raise StoreCorruptError(f"{path} is damaged: move it elsewhere, and {run} if it is there; it is made anew")
+        try:
+            begun = parse_json(read_regular(path), path)
+            if not isinstance(begun, dict):
+                raise StoreCorruptError(f"{path} is damaged")
+        except StoreCorruptError as error:
+            raise StoreCorruptError(
+                f"{error}: move {self.place} elsewhere, and {run} if it is there; it is made anew"
+            ) from None
         asked = parse_json(dump_json(self.asked, _TASK), path)
         before, after = (_flat(table) for table in (begun, asked))
         for name in dict.fromkeys([*before, *after]):
