@@ -10,14 +10,15 @@ from wmloop.report import drawing
 from wmloop.study.results import Point
 from wmloop.study.table import Table
 
-_STEPS = 60
+_STEPS, _BEYOND = 60, 1.5
 _LABELS = {"frames": "real frames collected", "minutes": "minutes of work"}
 
 
 def curves(table: Table, limit: str) -> str:
     """Return the curves against `frames` or `minutes` as an SVG file: of each row the mean of its seeds, and each seed thin.
 
-    The mean is drawn where all of its seeds have a score; between two of them a score is on the straight line.
+    The mean is drawn where all of its seeds have a score; between two of them a score is on the straight line. What is far beyond
+    the limit, where nothing is compared, is left out.
     """
     rows = [(row, table.curves(row)) for row in table.study.rows]
     rows = [(row, seeds) for row, seeds in rows if any(len(points) > 1 for points in seeds.values())]
@@ -34,6 +35,7 @@ def curves(table: Table, limit: str) -> str:
     bound = table.study.limits.get(limit)
     if bound is not None:
         axes.axvline(bound, color=drawing.GREY, linewidth=0.8, linestyle=":")
+        axes.set_xlim(0, min(axes.get_xlim()[1], _BEYOND * bound))
     if limit == "frames":
         drawing.count_ticks(axes)
     if rows:
