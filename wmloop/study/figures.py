@@ -17,8 +17,8 @@ _LABELS = {"frames": "real frames collected", "minutes": "minutes of work"}
 def curves(table: Table, limit: str) -> str:
     """Return the curves against `frames` or `minutes` as an SVG file: of each row the mean of its seeds, and each seed thin.
 
-    The mean is drawn where all of its seeds have a score; between two of them a score is on the straight line. What is far beyond
-    the limit, where nothing is compared, is left out.
+    The mean is drawn where all of its seeds have a score; between two of them a score is on the straight line. What is far
+    beyond the limit, where nothing is compared, is left out.
     """
     rows = [(row, table.curves(row)) for row in table.study.rows]
     rows = [(row, seeds) for row, seeds in rows if any(len(points) > 1 for points in seeds.values())]
