@@ -1,4 +1,4 @@
-"""Dream: the agent acts inside its world model, and no environment is involved."""
+"""Dream: after 20 agent steps in the real environment, which are not shown, the agent goes on inside its world model."""
 
 import itertools
 

@@ -432,9 +432,34 @@ def test_verify_finds_a_flipped_bit_and_exits_65(runs):
     result = wmloop("verify", runs=runs)
     assert result.exit_code == 65
     assert "0000/memory/model.safetensors: its bytes" in result.stdout
-    assert re.search("`wmloop resume .*tiny.*` computes it again", result.stderr)
+    said = " ".join(result.stderr.split())
+    assert "move 0000/controller, 0000/evaluate and 0000/memory elsewhere" in said
+    assert re.search("`wmloop resume .*tiny.*` computes what is missing", said)
     assert json.loads(wmloop("verify", "--json", runs=runs).stdout)["faults"][0]["version"] == "0000/memory"
     assert wmloop("eval", "--episodes", "2", runs=runs).exit_code == 65  # and nobody drives with it
+
+
+def test_what_was_made_from_something_damaged_is_made_again_with_it(twice, tmp_path):
+    shutil.copytree(twice.runs / "tiny", tmp_path / "tiny")
+    store, folder = Store.open(tmp_path / "tiny"), tmp_path / "tiny" / "iterations"
+    whole = {version.name: {name: file.sha256 for name, file in version.files.items()} for version in store.versions()}
+    (folder / "0000" / "memory" / "model.safetensors").write_bytes(b"x")
+    said = " ".join(wmloop("verify", runs=tmp_path).stderr.split())
+    assert (
+        f"move 0000/controller, 0000/evaluate, 0000/memory and 0001 elsewhere, out of {folder}: `wmloop resume" in said
+    )
+    for name in ("0000/controller", "0000/evaluate", "0000/memory", "0001"):
+        shutil.rmtree(folder / name)
+    assert wmloop("resume", "--iterations", "2", "--progress", "none", runs=tmp_path).exit_code == 0
+    assert wmloop("verify", runs=tmp_path).exit_code == 0
+    again = {version.name: {name: file.sha256 for name, file in version.files.items()} for version in store.versions()}
+    assert {name: files for name, files in again.items() if "evaluate" not in name} == {
+        name: files for name, files in whole.items() if "evaluate" not in name
+    }
+    (folder / "0001" / "memory" / "model.safetensors").write_bytes(b"x")
+    said = " ".join(wmloop("verify", runs=tmp_path).stderr.split())
+    assert "move 0001/controller, 0001/evaluate and 0001/memory elsewhere" in said
+    assert re.search(r"Or go on in a new run: `wmloop fork tiny NEW --from 0 --runs .*`", said)
 
 
 # ---- scoring and watching

@@ -298,6 +298,7 @@ def test_ctrl_c_stops_all_that_is_under_way(two, tmp_path):  # noqa: F811
         (["--slurm", "time=5"], "only --on slurm"),
         (["--gpus", "100000", "--cores", "1"], "each run would need 1 core and 100000 GPUs; this machine has"),
         (["--on", "slurm", "--slurm", "=5"], "OPTION=VALUE"),
+        (["--on", "slurm", "--slurm", "requeue"], "--slurm requeue is the study's own"),
     ],
 )
 def test_a_place_that_cannot_be_had_is_refused_before_anything_is_begun(words, said, tmp_path):

@@ -463,7 +463,8 @@ def test_a_damaged_version_is_not_silently_made_anew(store: Store) -> None:
     (version.path / "curve.png").write_bytes(b"")
     assert store.version(0, "vision") is None
     with pytest.raises(
-        StoreCorruptError, match=r"curve\.png has 0 bytes, not 4.*Move .* elsewhere, and `wmloop resume one --runs \S+`"
+        StoreCorruptError,
+        match=r"curve\.png has 0 bytes, not 4.*move 0000/vision elsewhere, .*`wmloop resume one --runs \S+`",
     ):
         store.draft(0, "vision")
 

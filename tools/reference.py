@@ -166,7 +166,8 @@ def commands() -> str:
 
 
 def _help(command: Any, name: str) -> str:
-    context = command.context_class(command, info_name=name, terminal_width=100, max_content_width=100)
+    width = {"terminal_width": 100, "max_content_width": 100}
+    context = command.context_class(command, info_name=name, help_option_names=["-h", "--help"], **width)
     return f"```text\n{command.get_help(context).strip()}\n```\n"
 
 

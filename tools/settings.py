@@ -25,11 +25,12 @@ wmloop start --preset gpu --print-config
 A profile holds settings that suit one environment id (`wmloop tasks` lists them). Settings come from, in this order, later
 ones win: the defaults, the environment's profile, the preset, `--config FILE.toml`, `--set NAME=VALUE`, options. The last
 column lists the presets that set it (even where that is the default, because a preset wins over a profile), and the
-environments whose profile has another value. A run's settings are written into its folder once, and `resume` uses those. It may
-change `budget.*`, `store.*`, what depends on the machine (`device`, `threads`, `precision`, `env.num_envs`) and what does not
-affect results (`env.engine`, `env.worker_timeout`, `vision.frame_cache`). `fork` makes a new run, in which all settings but
-the preset and the networks' shapes may change. An unknown name is refused, and the nearest one is named. This
-page is made by `python -m tools.reference`.
+environments whose profile has another value. A run's settings are written into its folder once, and `resume` uses those.
+`resume` may change `budget.*` and `store.*`; what does not affect results (`env.engine`, `env.worker_timeout`,
+`vision.frame_cache`); and what depends on the machine (`device`, `threads`, `precision`, `env.num_envs`), after which the run
+is no longer bit for bit the one that was never stopped. `fork` makes a new run, in which all settings but the preset and the
+networks' shapes may change. An unknown name is refused, and the nearest one is named. This page is made by
+`python -m tools.reference`.
 
 An *agent step* (in names: `decisions`) is one action of the policy, repeated for `env.action_repeat` environment steps
 (in names: `frames`). *Imagined episodes* (dreams) are those of the world model. Presets `gpu` and `paper` are not

@@ -5,9 +5,8 @@
 # ray and wmloop have to be on the PATH: activate their environment before sbatch.
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 address=$first:$((20000 + SLURM_JOB_ID % 10000))
-export RAY_USAGE_STATS_ENABLED=0
-srun ray symmetric-run --address "$address" --min-nodes "$SLURM_JOB_NUM_NODES" --include-dashboard=false \
-    --temp-dir "/tmp/ray-$SLURM_JOB_ID" -- env RAY_ADDRESS="$address" "$@"
+export RAY_USAGE_STATS_ENABLED=0 RAY_ADDRESS="$address"
+srun ray symmetric-run --address "$address" --min-nodes "$SLURM_JOB_NUM_NODES" --temp-dir "/tmp/ray-$SLURM_JOB_ID" -- "$@"
 code=$?
 [ $code = 143 ] && scontrol requeue "$SLURM_JOB_ID"
 exit $code

@@ -21,7 +21,7 @@ from wmloop.errors import StoreCorruptError, WmloopError
 from wmloop.opening import pipeline_of, ships, stored_config
 
 if TYPE_CHECKING:
-    from wmloop.store import Evaluation, Store, Version
+    from wmloop.store import Evaluation, Fault, Store, Version
 
 
 @guarded
@@ -133,7 +133,7 @@ def verify(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: 
             + (", ..." if foreign[8:] else "")
         )
     if faults:
-        say(f"error: {len(faults)} fault{'s' * (len(faults) > 1)} in the run {store.name}; {_mended(store)}")
+        say(f"error: {len(faults)} fault{'s' * (len(faults) > 1)} in the run {store.name}; {_mended(store, faults)}")
         raise typer.Exit(StoreCorruptError.exit_code)
     if "imported" in store.facts:
         say_next({"watch it": play_command(store.path, *trust_of(store))})
@@ -145,15 +145,15 @@ def verify(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: 
         )
 
 
-def _mended(store: Store) -> str:
+def _mended(store: Store, faults: Sequence[Fault]) -> str:
     """Return what to do about a damaged run: one that is an agent alone has nothing to compute it again from."""
+    from wmloop.store.remedy import remedy
+
     if ships(store):
         return "it comes with wmloop: install wmloop again"
     if "imported" in store.facts:
         return f"remove its folder {store.path}, and import its file again with `{wmloop('import')}`"
-    return (
-        f"move the folder of a damaged stage output elsewhere, and `{command('resume', store.path)}` computes it again"
-    )
+    return remedy(store.path, store.versions(), [fault.version for fault in faults])
 
 
 def _summary(root: Path, name: str) -> dict[str, Any]:

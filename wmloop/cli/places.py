@@ -86,6 +86,13 @@ def _gpus() -> list[str]:
     return visible_gpus()
 
 
+#: What a study sets of its jobs.
+_OWN = (
+    "cpus-per-task", "gpus-per-node", "nodes", "ntasks-per-node", "job-name", "array", "output", "error", "open-mode", "signal",
+    "requeue",
+)  # fmt: skip
+
+
 def sbatch_option(text: str) -> tuple[str, str | bool]:
     """Return the name and the value of an option of sbatch, True where it has none.
 
@@ -97,6 +104,8 @@ def sbatch_option(text: str) -> tuple[str, str | bool]:
         raise UsageError(
             f"--slurm {text}: it takes OPTION=VALUE, or an OPTION without one, as sbatch does, for example time=4:00:00"
         )
+    if name in _OWN:
+        raise UsageError(f"--slurm {name} is the study's own: it sets {', '.join(_OWN)}")
     return name, value.strip() if sign else True
 
 

@@ -22,6 +22,7 @@ from wmloop.store.jsontext import dump_json, parse_json
 from wmloop.store.layout import CONFIG, FACTS, HEADER, ITERATIONS
 from wmloop.store.lock import holder, run_lock
 from wmloop.store.names import missing_run, name_on_disk
+from wmloop.store.remedy import remedy
 from wmloop.store.version import (
     FORMAT,
     MANIFEST,
@@ -190,7 +191,7 @@ class Store:
                 load_version(folder, iteration, stage).check()
             except StoreCorruptError as error:
                 raise StoreCorruptError(
-                    f"{error}. Move {folder} elsewhere, and `{command('resume', self.path)}` computes it again"
+                    f"{error}: {remedy(self.path, self.versions(), [version_name(iteration, stage)])}"
                 ) from None
             raise StoreCorruptError(f"{folder} is committed already, and committed stage outputs never change")
         return Draft(self._folder(iteration), iteration, stage)
