@@ -228,6 +228,28 @@ def test_a_gradient_is_shortened_as_a_whole_where_networks_share_a_trunk_and_els
         assert norm({name: short[name] for name in group}) == pytest.approx(0.01, rel=1e-3)
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_policy_that_was_stopped_is_moved_by_nothing_any_more(shared):
+    torch.manual_seed(0)
+    begun = Heads(shared)
+    batch = bandit(torch.Generator().manual_seed(0), begun.actor)
+    batch = batch._replace(logprob=batch.logprob - 1.0)  # the first minibatch stops it
+
+    def learn(passes):
+        nets = copy.deepcopy(begun)
+        optimizer = torch.optim.Adam(nets.parameters(), 1e-2)
+        config = ControllerConfig(update_epochs=passes, minibatch_size=128)
+        generator = torch.Generator().manual_seed(1)
+        metrics = ppo.update(nets.actor, nets.critic, begun.actor, optimizer, batch, config, generator)
+        said = nets.actor(batch.features[0]).mean.detach(), nets.critic(batch.features[0]).detach()
+        return metrics["policy_epochs"], *said
+
+    (part, policy, value), (again, same, further) = learn(1), learn(5)
+    assert part == again == 1 / round(batch.reward.numel() / 128)
+    assert torch.equal(policy, same)
+    assert torch.equal(value, further) == shared
+
+
 def test_before_its_first_step_the_new_policy_is_the_old_one():
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)

@@ -68,8 +68,8 @@ class PPOConfig(Part):
     target_kl: Annotated[
         Positive,
         Field(
-            description="early stopping: once approx_kl of a minibatch exceeds this, the policy is not changed"
-            " further in this PPO update; the value function still is"
+            description="early stopping: once approx_kl of a minibatch exceeds this, the PPO update ends; the value function"
+            " alone would move the policy, too, over their common layers"
         ),
     ] = 0.045
     ref_kl_coef: Annotated[
