@@ -187,7 +187,10 @@ def _doubled(tensors, notes):
         _note("origin", '{"run": "x", "iteration": 0, "metrics": {"evaluate": {"gap": 1.0}}}'),
         _note("origin", '{"run": "x", "iteration": 0, "metrics": {"memory": {"nll": NaN}}}'),
         _note("origin", '{"run": "x", "iteration": "one", "metrics": {}}'),
-        _note("origin", "[" * 100_000),
+        _note("origin", "[" * 100_000), _note("origin", '{"iteration": 0, "metrics": {}}'),
+        _note("origin", '{"run": "x", "iteration": 1e400, "metrics": {}}'),
+        _note("origin", f'{{"run": "x", "iteration": 0, "metrics": {{"memory": {{"nll": {10**400}}}}}}}'),
+        _note("actions", f'{{"kind": "box", "low": [{10**400}], "high": [1]}}'),
         _note("actions", '{"low": [-1], "high": [1]}'), _note("actions", '{"kind": "text"}'), _note("actions", '{"low": 1}'),
         _note("actions", "[]"),
     ],
@@ -198,6 +201,13 @@ def test_a_file_that_is_no_whole_agent_is_refused_and_makes_no_run(exported, tmp
     with pytest.raises(StoreCorruptError, match=r"changed\.safetensors"):
         bundle.unpack(path, tmp_path / "runs", "guest", machine_facts())
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_link_to_a_file_is_that_file(exported, tmp_path):
+    link = tmp_path / "linked.safetensors"
+    link.symlink_to(exported)
+    assert wmloop(tmp_path / "runs", "import", link, "mine").exit_code == 0
+    assert Store.open(tmp_path / "runs" / "mine").facts["imported"]["file"] == "linked.safetensors"
 
 
 def test_a_name_from_the_file_cannot_leave_the_folder_of_runs(exported, tmp_path):

@@ -839,6 +839,48 @@ def test_a_fork_from_where_too_much_was_pruned_is_refused_and_play_names_what_is
     assert f"the agent of iteration {gone} of the run long was pruned: there are those of" in result.stderr
 
 
+def test_nothing_of_a_run_that_has_lost_something_is_pruned(three, tmp_path):
+    shutil.copytree(three / "long", tmp_path / "long")
+    lost = tmp_path / "long" / "iterations" / "0001" / "vision" / "model.safetensors"
+    lost.rename(tmp_path / "elsewhere")
+    before = sorted(path for path in (tmp_path / "long" / "iterations").rglob("*"))
+    refused = wmloop("prune", "long", runs=tmp_path)
+    assert refused.exit_code == 65
+    assert "0001/vision is missing or damaged, and later iterations are there: nothing was pruned" in refused.stderr
+    assert sorted(path for path in (tmp_path / "long" / "iterations").rglob("*")) == before
+    (tmp_path / "elsewhere").rename(lost)
+    assert wmloop("prune", "long", runs=tmp_path).exit_code == 0
+
+
+def test_a_fork_that_reads_more_than_the_run_did_is_refused_where_that_was_pruned(three, tmp_path):
+    shutil.copytree(three / "long", tmp_path / "long")
+    assert wmloop("prune", "long", runs=tmp_path).exit_code == 0
+    refused = wmloop("fork", "long", "--from", "2", "--set", "rollout.replay_iterations=3", runs=tmp_path)
+    assert refused.exit_code == 2
+    assert "training would read 0001/rollout, which was pruned" in refused.stderr
+
+
+def test_what_was_made_from_something_pruned_is_restored_and_not_computed(three, tmp_path):
+    shutil.copytree(three / "long", tmp_path / "long")
+    assert wmloop("prune", "long", "--keep-every", "1", runs=tmp_path).exit_code == 0
+    (tmp_path / "long" / "iterations" / "0000" / "controller" / "actor.safetensors").write_bytes(b"x")
+    said = " ".join(wmloop("verify", "long", runs=tmp_path).stderr.split())
+    assert "restore 0000/controller from a backup" in said
+    assert "fork" not in said
+
+
+def test_what_is_pruned_while_it_is_verified_is_no_fault(three, tmp_path):
+    shutil.copytree(three / "long", tmp_path / "long")
+    store = Store.open(tmp_path / "long")
+
+    def tick(done, total):
+        if done == 0:
+            assert wmloop("prune", "long", runs=tmp_path).exit_code == 0
+
+    assert store.verify(tick) == []
+    assert any(version.pruned for version in store.versions())
+
+
 def test_an_agent_that_pruning_kept_is_served_by_its_number(three, tmp_path):
     shutil.copytree(three / "long", tmp_path / "long")
     assert wmloop("prune", "long", "--keep-every", "1", runs=tmp_path).exit_code == 0

@@ -22,7 +22,8 @@ from wmloop import loop, pipelines
 from wmloop.config import EvolutionConfig, build_config, with_settings
 from wmloop.config.text import from_toml, to_toml
 from wmloop.dreams import Noise, returns, rollout
-from wmloop.errors import DivergedError, UsageError
+from wmloop.episodes import Replay
+from wmloop.errors import DivergedError, StoreCorruptError, UsageError
 from wmloop.events import Snapshot
 from wmloop.history import History
 from wmloop.learn.cma import CMAES
@@ -32,8 +33,13 @@ from wmloop.models.population import Population, weights_of, with_weights
 from wmloop.models.world_model import Outcome, State
 from wmloop.opening import stored_config
 from wmloop.seeding import HELD_OUT
+from wmloop.serving.agent import Served
+from wmloop.serving.starts import starts_of
 from wmloop.store import Store
 from wmloop.training import evolution
+from wmloop.training.experience import LatentReplay
+from wmloop.training.rollouts import actions_of, episodes_of
+from wmloop.training.starts import KEPT
 
 CPU = torch.device("cpu")
 SYSTEMS = ("hs18", "hs18-dream")
@@ -426,6 +432,45 @@ def test_a_fork_takes_v_and_m_of_a_world_model_run_and_evolves_c_in_them_without
     assert hashes(runs, "pruned") == hashes(runs, "evolved")
 
 
+def test_a_fork_that_has_no_agent_yet_keeps_what_its_first_one_is_made_from(dreamer, tmp_path):
+    """And it goes on from its own iterations alone."""
+    shutil.copytree(dreamer.path, tmp_path / "dreamer")
+    few = [f"evolution.{name}=4" for name in ("generations", "population_size", "episodes")] + [
+        "evolution.covariance=diagonal"
+    ]
+    words = ["--pipeline", "hs18-dream", *(word for one in few for word in ("--set", one)), "--progress", "none"]
+    begun = wmloop("fork", "dreamer", "evolved", "--from", "1", "--iterations", "1", *words, runs=tmp_path)
+    assert begun.exit_code == 0, begun.output
+    assert History(Store.open(tmp_path / "evolved"), pipelines.get("hs18-dream")).all("controller") == []
+    assert wmloop("prune", "evolved", runs=tmp_path).exit_code == 0
+    assert not any(version.pruned for version in Store.open(tmp_path / "evolved").versions())
+    assert wmloop("resume", "evolved", "--iterations", "2", "--progress", "none", runs=tmp_path).exit_code == 0
+    for more in ([], ["--pipeline", "world-model"]):
+        refused = wmloop("fork", "evolved", "other", "--from", "0", *more, runs=tmp_path)
+        assert refused.exit_code == 2
+        assert "the finished iterations of the run evolved are 1 to 1" in refused.stderr
+
+
+def test_dreams_of_an_agent_begin_where_its_m_learnt_however_many_iterations_evolved_since(finished):
+    store = Store.open(finished[0] / "hs18")
+    config = with_settings(stored_config(store), {"rollout": {"replay_iterations": 1}})
+    history = History(store, pipelines.get("hs18"))
+    served = Served.of(history, 1)
+    states = starts_of(history, served, config, CPU)
+    assert states is not None
+    assert len(states.features) == KEPT
+    whole = starts_of(history, served, stored_config(store), CPU)
+    assert torch.equal(states.features, whole.features)
+
+
+def test_latents_and_episodes_that_are_not_of_one_another_are_not_learnt_from(dreamer):
+    config, vision = stored_config(dreamer), dreamer.version(1, "vision")
+    rollouts = [dreamer.version(1, "rollout")]
+    replay = Replay([list(episodes_of(version, observed=False)) for version in rollouts], actions_of(rollouts[0]))
+    with pytest.raises(StoreCorruptError, match="they do not match"):
+        LatentReplay.of(config, replay, vision, 1.0, CPU)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -434,6 +479,19 @@ def test_a_fork_takes_v_and_m_of_a_world_model_run_and_evolves_c_in_them_without
         (["--pipeline", "hs18-dreams"], "did you mean 'hs18-dream'"),
         (["--pipeline", "hs18-dream", "--set", "memory.hidden_size=16"], "memory.hidden_size would change the shapes"),
         (["--pipeline", "hs18-dream", "--set", "controller.updates=3"], "unknown setting 'controller.updates'"),
+        (
+            ["--pipeline", "hs18-dream", "--set", "rollout.replay_iterations=1"],
+            "vision has seen the episodes of so many",
+        ),
+        (
+            ["--pipeline", "hs18-dream", "--set", "memory.reward_weight=0"],
+            "candidates are chosen by what it says of them",
+        ),
+        (
+            ["--pipeline", "hs18-dream", "--set", "evolution.covariance=full", "--set", "controller.actor=mlp"],
+            "full covariance",
+        ),
+        (["--set", "memory.reward_weight=0"], "dream.rewards=recorded"),
     ],
 )
 def test_a_fork_by_a_pipeline_that_cannot_go_on_from_it_is_refused(words, said, dreamer):

@@ -14,7 +14,7 @@ from wmloop.calibration import forecasts
 from wmloop.calibration.ends import ends
 from wmloop.calibration.gap import gap
 from wmloop.calibration.open_loop import open_loop_metrics
-from wmloop.calibration.windows import ReturnForecast, windows
+from wmloop.calibration.windows import ReturnForecast, time_limit, windows
 from wmloop.config import build_config
 from wmloop.dreams import open_loop_returns
 from wmloop.episodes import Episode
@@ -196,6 +196,40 @@ def test_a_trace_tells_of_every_moment_asked_and_foresees_every_sixth_if_told_to
     figures = ends([long, short])
     assert figures["terminations"] == 0
     assert sum(value for name, value in figures.items() if name.endswith("_decisions")) == 330
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.booleans()), min_size=1, max_size=8),
+    st.integers(1, 40),
+    st.integers(0, 4),
+)
+def test_an_episode_that_left_the_bounds_early_is_no_time_limit_to_one_that_lived_longer(ends, most, warmup):
+    config = build_config("smoke", tiny_config(), {"env": {"episode_frames": most}})
+    driven = [Episode(np.zeros(0), np.zeros(0), np.ones(n, np.float32), end, not end, 0, 0) for n, end in ends]
+    limit = time_limit(driven, config)
+    longest = max(n for n, _ in ends)
+    assert limit <= -(-config.env.most_frames // config.env.action_repeat)
+    assert limit >= min(longest, -(-config.env.most_frames // config.env.action_repeat))
+    for episode in driven:
+        for window in windows(episode, warmup, limit, None):
+            assert 1 <= window.lived <= window.promised <= 25
+    if (longest, False) in ends:
+        assert limit <= longest
+
+
+def test_rewards_that_are_the_same_but_for_rounding_have_no_correlation():
+    told = [ReturnForecast(7 * [0.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], 7 * [0.1 + 0.1 + 0.1])]
+    assert np.std(told[0].paid) > 0
+    assert "open_loop_correlation" not in open_loop_metrics(told)
+
+
+@pytest.mark.parametrize("size", [1, 3, 150, 1024])
+@pytest.mark.parametrize("away", [0.0, 1.0])
+def test_how_likely_an_action_is_stays_a_number_in_any_number_of_dimensions(size, away):
+    policy = ClippedGaussian(torch.zeros(1, size), torch.full((1, size), -3.0))
+    likely = policy.likelihood(torch.full((1, size), away), 2.0, 0.05)
+    assert torch.isfinite(likely * 1024).all()
+    assert (likely * 1e-6 > 0).all()
 
 
 def test_foresight_is_told_of_the_moments_that_were_asked_alone():

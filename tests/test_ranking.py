@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wmloop import ranking
+from wmloop.calibration.scores import EpisodeResult, summarise
 
 scores = st.floats(-100, 1000)
 errors = st.floats(0, 100)
@@ -102,6 +103,13 @@ def test_where_all_are_won_one_more_is_counted_as_the_worst_that_the_run_has_see
         assert ranking.lower_bound([500.0] * 100, lost) == pytest.approx(mean - ranking.student(100, 0.95) * error)
     assert ranking.lower_bound([500.0] * 100, math.inf) == 500
     assert ranking.lower_bound([1.0] * 3, 0.0) < 0.9 < ranking.lower_bound([1.0] * 100, 0.0)
+
+
+def test_of_single_episodes_nobody_knows_which_was_lucky():
+    single = summarise([EpisodeResult(0, 900.0, 1000, False, [], [])])
+    assert {"score_std", "score_se"}.isdisjoint(single)
+    assert ranking.newest_accepted([single, single | {"score": 400.0}]) == 1
+    assert ranking.best([single, single | {"score": 950.0}]) == 1
 
 
 def test_a_hair_is_not_clearly_worse_however_sure_both_are():

@@ -3,16 +3,20 @@
 import itertools
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from tests.tiny_env import tiny_config
+from wmloop import ranking
 from wmloop.cli import app
-from wmloop.cli.session import resume_command
+from wmloop.cli.session import larger_budget, resume_command, spent
 from wmloop.config import build_config, with_settings
 from wmloop.config.text import to_toml
 from wmloop.events import RunStarted
+from wmloop.history import History
+from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store, notes
 
 STORED = build_config("smoke", tiny_config(), {"device": "cpu", "threads": 1})
@@ -55,6 +59,24 @@ def test_the_next_command_repeats_what_was_changed(changes, words):
     assert sorted(said.split()) == sorted(f"wmloop resume tiny{words}".split())
 
 
+@pytest.mark.parametrize("met", [0, 1])
+def test_what_goes_on_with_a_run_asks_for_more_than_any_of_its_agents_has_met(met):
+    """Of all that is used up: a larger goal alone would end at once where the iterations are, too."""
+    config = build_config("smoke", tiny_config(), {"budget": {"iterations": 2, "goal": 475.0, "hours": 1.0}})
+    history = History(SimpleNamespace(versions=list), WORLD_MODEL)
+    for iteration in range(2):
+        confirmed = {"confirmed_score": 500.0, "confirmed_score_low": 487.1} if iteration == met else {}
+        for stage in WORLD_MODEL.names:
+            metrics = {"score": 400.0} | confirmed if stage == "evaluate" else {}
+            history.add(SimpleNamespace(iteration=iteration, stage=stage, metrics=metrics))
+    assert spent(config, history, 3500.0) == ["iterations", "goal"]
+    assert spent(config, history, 3600.0) == ["iterations", "goal", "hours"]
+    larger = larger_budget(config, history, 3600.0)
+    assert not any(ranking.confirms(version.metrics, larger["goal"]) for version in history.scored())
+    after = with_settings(config, {"budget": larger | {"iterations": int(larger["iterations"])}})
+    assert spent(after, history, 3600.0) == []
+
+
 def test_the_next_command_names_the_folder_as_it_was_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("wmloop.loop.run", lambda *_: "iterations")
@@ -63,7 +85,7 @@ def test_the_next_command_names_the_folder_as_it_was_given(tmp_path, monkeypatch
     assert bare.stderr.endswith("next:\n  wmloop resume tiny --runs 'my runs' --iterations 4  # train further\n"), (
         "no agent yet"
     )
-    monkeypatch.setattr("wmloop.history.History.all", lambda *_: ["an agent"])
+    monkeypatch.setattr("wmloop.history.History.all", lambda *_: [SimpleNamespace(metrics={})])
     for words, folder in (
         (["tiny", "--runs", "my runs"], " --runs 'my runs'"),
         (["my runs/tiny"], f" --runs '{tmp_path / 'my runs'}'"),

@@ -18,7 +18,7 @@ from wmloop.episodes import Episode
 from wmloop.errors import UsageError
 from wmloop.events import Event
 from wmloop.history import History
-from wmloop.opening import history_of, open_named, pipeline_of, require_trust, stored_config
+from wmloop.opening import history_of, open_named, pipeline_of, require_origin, require_trust, stored_config
 from wmloop.player import Dreamt, Moment, Real
 from wmloop.seeding import fresh_seeds
 from wmloop.serving.agent import Served
@@ -136,9 +136,11 @@ class Run:
         continue from the last snapshot. Torch's threads and precision become those of the run.
 
         Raises:
+            UsageError: it is an agent alone, such as the demo.
             RunLockedError: another process trains it.
             WmloopError: as `wmloop resume` does.
         """
+        require_origin(self._store)
         with self._store.lock():
             config = on_this_machine(self.config)
             device = set_up(config.device, config.threads, config.precision)

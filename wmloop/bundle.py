@@ -25,7 +25,7 @@ from wmloop.config import RunConfig
 from wmloop.config.legacy import stored
 from wmloop.config.text import from_toml, to_toml
 from wmloop.entries import names_module
-from wmloop.errors import StoreCorruptError, UsageError
+from wmloop.errors import DivergedError, StoreCorruptError, UsageError
 from wmloop.history import History
 from wmloop.legacy import metrics_now
 from wmloop.models.state import Arrays
@@ -84,6 +84,7 @@ def unpack(path: Path, root: Path, name: str | None, facts: dict[str, Any]) -> S
         StoreCorruptError: it is no agent of wmloop, or a damaged one.
         StorageError: the file system refuses.
     """
+    path, called = path.resolve(), path.name  # caches of files often hand out links
     if not path.exists():
         raise UsageError(f"there is no file {path}")
     if not begins_as_one(path):
@@ -99,7 +100,7 @@ def unpack(path: Path, root: Path, name: str | None, facts: dict[str, Any]) -> S
     except _MISUNDERSTOOD as error:
         raise StoreCorruptError(f"{path} is not a complete agent: {error}") from None
     told: dict[str, str] = {
-        "file": path.name,
+        "file": called,
         **{key: str(origin[key]) for key in ("run", "iteration", pipeline.agent) if key in origin},
     }
     name = name or f"{origin['run']}-{origin['iteration']}"
@@ -139,7 +140,8 @@ def opened(run: str | Path) -> Iterator[Store]:
 
 #: What reading a stranger's notes may run into.
 _MISUNDERSTOOD = (
-    AttributeError, IndexError, KeyError, RecursionError, RuntimeError, StoreCorruptError, TypeError, UsageError, ValueError,
+    AttributeError, DivergedError, IndexError, KeyError, OverflowError, RecursionError, RuntimeError, StoreCorruptError,
+    TypeError, UsageError, ValueError,
 )  # fmt: skip
 
 
@@ -167,7 +169,7 @@ def _understand(
         raise ValueError("a metric is not finite")
     if "score" not in figures.get(pipeline.scored_by, {"score": 0.0}):
         raise ValueError("its evaluation has no metric 'score'")
-    int(origin["iteration"])
+    int(origin["iteration"]), str(origin["run"])
     parts = {
         prefix: {name[len(prefix) + 1 :]: array for name, array in tensors.items() if name.startswith(prefix + ".")}
         for prefix in (*files_of(pipeline), starts.STARTS)

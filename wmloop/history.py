@@ -7,6 +7,7 @@ import math
 from wmloop import ranking
 from wmloop.pipelines import Pipeline
 from wmloop.store import Store, Version
+from wmloop.store.version import version_name
 
 
 class History:
@@ -72,6 +73,12 @@ class History:
                 if self.version(iteration, name) is None:
                     return iteration, place
             iteration += 1
+
+    def lost(self) -> str | None:
+        """Return the name of a version that is missing though later iterations are there, or None."""
+        iteration, place = self.next_position()
+        later = any(version.iteration > iteration for version in self.everything())
+        return version_name(iteration, self.pipeline.names[place]) if later else None
 
     def best_evaluation(self) -> Version | None:
         """Return the evaluation whose agent `play` and `eval` serve (see ranking.merit)."""

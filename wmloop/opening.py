@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wmloop.commands import DEMO
+from wmloop.commands import DEMO, wmloop
 from wmloop.errors import UsageError
 
 if TYPE_CHECKING:
@@ -102,4 +102,20 @@ def require_trust(store: Store, config: RunConfig, trusted: bool) -> None:
         raise UsageError(
             f"{store.name} was imported, and its file {named}. That code would be executed here: if you trust its origin, add"
             " --trust-env"
+        )
+
+
+def came_as(store: Store) -> str | None:
+    """Return in words how a run that is an agent alone came to be here; None for one that was trained here."""
+    if ships(store):
+        return "the agent that comes with wmloop"
+    return "an imported agent" if "imported" in store.facts else None
+
+
+def require_origin(store: Store) -> None:
+    """Refuse to go on with a run that holds an agent alone; raises UsageError."""
+    if (agent := came_as(store)) is not None:
+        raise UsageError(
+            f"{store.name} is {agent}, without the episodes that it was trained on, so it cannot be trained further;"
+            f" `{wmloop('start')}` trains a new one"
         )

@@ -119,11 +119,16 @@ def best(evaluations: Sequence[Mapping[str, float]]) -> int | None:
 def newest_accepted(evaluations: Sequence[Mapping[str, float]]) -> int:
     """Return the place of the newest evaluation that is not clearly below the best mean score.
 
-    Going on from the best alone would undo what was learnt since whenever one score was lucky.
+    Going on from the best alone would undo what was learnt since whenever one score was lucky. How lucky a single episode was
+    nobody knows: it has no `score_se`, and the newest is accepted.
     """
     first = max(evaluations, key=lambda metrics: metrics["score"])
 
     def accepted(metrics: Mapping[str, float]) -> bool:
+        if not all(
+            {"score_std", "score_se"} & one.keys() for one in (metrics, first)
+        ):  # earlier days had a deviation alone
+            return True
         error = math.hypot(metrics.get("score_se", 0.0), first.get("score_se", 0.0))
         return first["score"] - metrics["score"] <= max(_CLEARLY * error, _SLIGHTLY * abs(first["score"]))
 

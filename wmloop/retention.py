@@ -23,10 +23,17 @@ class Retention(NamedTuple):
     keep_every: int = 0
 
     def goes(self, history: History, replay: int) -> list[tuple[Version, list[str]]]:
-        """Return the files that are not kept, by version, the oldest first. The best agent always stays."""
+        """Return the files that are not kept, by version, the oldest first. The best agent always stays.
+
+        Nothing goes from a run that has lost a version: what it needs is not known.
+        """
+        if history.lost() is not None:
+            return []
         upcoming = history.next_position()[0]
         last = range(max(history.first, upcoming - max(1, self.keep_last)), upcoming)
         whole = {version.name for iteration in last for version in required_by_next(history, iteration, replay)}
+        if not last:  # its first agent is being made, of what another pipeline has collected
+            whole = {version.name for version in history.collected()[-replay:]}
         scored = sorted(history.scored(), key=lambda v: (-ranking.merit(v.metrics), v.iteration))
         agents = {*last, *(version.iteration for version in scored[: max(1, self.keep_best)])}
         if self.keep_every:

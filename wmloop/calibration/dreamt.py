@@ -30,7 +30,7 @@ def dreamt_scores(
     chance = torch.rand(count, generator=generator, device=device)
     reached, goes_on = batch.survival[:-1] > chance, batch.survival[1:] > chance
     paid = torch.where(goes_on, batch.reward, batch.terminal_reward) * reached
-    scores: np.ndarray = (paid.double().sum(0) * agent.world.reward_scale).cpu().numpy()
+    scores: np.ndarray = (paid.cpu().double().sum(0) * agent.world.reward_scale).numpy()
     return scores
 
 

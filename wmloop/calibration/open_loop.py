@@ -9,6 +9,9 @@ import numpy as np
 
 from wmloop.calibration.windows import ReturnForecast
 
+#: What differs by a smaller part is the same number, rounded.
+_SAME = 1e-9
+
 
 def open_loop_metrics(promises: Sequence[ReturnForecast]) -> dict[str, float]:
     """Return the metrics of open-loop predictions: rewards predicted from a real state and the real actions after it.
@@ -27,6 +30,6 @@ def open_loop_metrics(promises: Sequence[ReturnForecast]) -> dict[str, float]:
     metrics = {}
     if len(paid) > 1 and abs(paid.sum()) > 2 * math.sqrt(len(paid)) * paid.std(ddof=1) and abs(paid.sum()) > 0:
         metrics["open_loop_bias"] = (foreseen.sum() - paid.sum()) / abs(paid.sum())
-    if foreseen.std() > 0 and paid.std() > 0:
+    if all(told.std() > _SAME * abs(told).max() for told in (foreseen, paid)):
         metrics["open_loop_correlation"] = np.corrcoef(foreseen, paid)[0, 1]
     return {name: float(value) for name, value in metrics.items()}

@@ -53,21 +53,19 @@ def summarise(results: Sequence[EpisodeResult]) -> dict[str, float]:
     """Return the metrics of an evaluation.
 
     - `score`, `score_min`: mean and smallest return of the episodes, in the environment's rewards.
-    - `score_std`: standard deviation of the returns (with n - 1); `score_se`: standard error of their mean.
+    - `score_std`: standard deviation of the returns (with n - 1); `score_se`: standard error of their mean. A single episode
+      tells neither.
     - `frames`: environment steps.
 
     Those of the world model's predictions are described in `gap.gap` and `ends.ends`.
     """
     promises = [ReturnForecast(r.promised, [], r.paid, r.lived, r.decisions, r.ends) for r in results]
     scores = np.array([result.score for result in results])
-    spread = float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
-    figures = {
-        "score": float(scores.mean()),
-        "score_std": spread,
-        "score_se": spread / math.sqrt(len(scores)),
-        "score_min": float(scores.min()),
-        "frames": float(sum(result.frames for result in results)),
-    }
+    figures = {"score": float(scores.mean())}
+    if len(scores) > 1:
+        spread = float(scores.std(ddof=1))
+        figures |= {"score_std": spread, "score_se": spread / math.sqrt(len(scores))}
+    figures |= {"score_min": float(scores.min()), "frames": float(sum(result.frames for result in results))}
     return figures | gap(promises) | ends(promises)
 
 

@@ -56,14 +56,19 @@ def windows(episode: Episode, warmup: int, limit: int, max_unrewarded: int | Non
         if start + HORIZON > stopped and not (episode.terminated and stopped == length):
             break
         lived = min(HORIZON, length - start)
-        found.append(Window(start, min(HORIZON, limit - start) if episode.terminated else lived, lived))
+        promised = max(lived, min(HORIZON, limit - start)) if episode.terminated else lived
+        found.append(Window(start, promised, lived))
     return found
 
 
 def time_limit(episodes: Sequence[Episode], config: RunConfig) -> int:
-    """Return the decisions that an episode has at most: as configured, or fewer where the environment cut one before."""
+    """Return the decisions that an episode has at most: as configured, or fewer where the environment cut one before.
+
+    Gymnasium also calls cut what left the bounds of a task, at any length. So only a cut that no episode outlived is a limit.
+    """
+    longest = max(map(len, episodes), default=0)
     cut = [len(e) for e in episodes if not e.terminated and _stopped(e.rewards, config.max_unrewarded) > len(e)]
-    return min([-(-config.env.most_frames // config.env.action_repeat), *cut])
+    return min([-(-config.env.most_frames // config.env.action_repeat), *(n for n in cut if n == longest)])
 
 
 def _stopped(rewards: np.ndarray, max_unrewarded: int | None) -> float:

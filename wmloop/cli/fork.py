@@ -11,7 +11,7 @@ import typer
 
 from wmloop.cli.completion import run_names, setting_names
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import open_run, require_origin
+from wmloop.cli.opening import open_run
 from wmloop.cli.options import (
     DeviceOption,
     GoalOption,
@@ -24,8 +24,8 @@ from wmloop.cli.options import (
     budget,
     laid_over,
 )
-from wmloop.errors import UsageError
-from wmloop.opening import history_of, pipeline_of, stored_config
+from wmloop.errors import StoreCorruptError, UsageError
+from wmloop.opening import history_of, pipeline_of, require_origin, stored_config
 
 if TYPE_CHECKING:
     from wmloop.config import RunConfig
@@ -100,6 +100,7 @@ def fork(
 
         require_tensorboard()
     after = on_this_machine(after)
+    _require_fit(source, before, after)
     store = _copied(source, fork_from, new, after, runs)
     with store.lock():
         from wmloop.cli.session import Session
@@ -111,11 +112,15 @@ def _finished(source: Store, config: RunConfig) -> str:
     """Say which iterations of a run can be forked, and which of them is the best."""
     history = history_of(source, config)
     finished, _ = history.next_position()
-    if not finished:
+    if finished <= history.first:
         return f"the run {source.name} has no finished iteration yet"
     best = history.best_evaluation()
-    scored = f", and iteration {best.iteration} has the best agent" if best is not None and finished > 1 else ""
-    return f"the finished iterations of the run {source.name} are 0 to {finished - 1}{scored}"
+    scored = (
+        f", and iteration {best.iteration} has the best agent"
+        if best is not None and finished > history.first + 1
+        else ""
+    )
+    return f"the finished iterations of the run {source.name} are {history.first} to {finished - 1}{scored}"
 
 
 def _require_kin(source: Store, before: RunConfig, after: RunConfig) -> None:
@@ -134,6 +139,11 @@ def _require_kin(source: Store, before: RunConfig, after: RunConfig) -> None:
             f"the run {source.name} is of the pipeline {before.pipeline}, and the pipeline {after.pipeline} cannot use what it"
             f" learnt: `{start_command(after, ['pipeline'])}` starts a new run of that pipeline"
         )
+    if before.pipeline != after.pipeline and before.replay != after.replay:
+        raise UsageError(
+            f"rollout.replay_iterations is {before.replay} in the run {source.name}, whose vision has seen the episodes of so"
+            " many iterations: with --pipeline it stays as it is"
+        )
     if before.pipeline != after.pipeline:  # what is not common to both begins anew
         common = common_groups(before, type(after)) - {"pipeline"}
         before = after.model_copy(update={name: getattr(before, name) for name in common})
@@ -145,6 +155,15 @@ def _require_kin(source: Store, before: RunConfig, after: RunConfig) -> None:
             f"{', '.join(changed)} would change the shapes of the networks of the run {source.name}, so training cannot"
             f" continue with their weights; `{start_command(after, changed)}` starts a new run"
         )
+
+
+def _require_fit(source: Store, before: RunConfig, after: RunConfig) -> None:
+    """Refuse settings that a new run would be refused for, too; raises UsageError."""
+    from wmloop.training.rollouts import last_actions, observations_of
+
+    collected = history_of(source, before).collected()
+    if collected and (actions := last_actions(collected)) is not None:
+        pipeline_of(after).fitter(after, actions, observations_of(collected[-1]))
 
 
 def _shapes_differ(config: RunConfig, name: str, value: Any) -> bool:
@@ -186,12 +205,13 @@ def _copied(source: Store, iteration: int, name: str | None, after: RunConfig, r
 
     before = stored_config(source)
     history, shared = history_of(source, before), _shared(before, after)
-    if iteration >= history.next_position()[0]:
+    replay = max(before.replay, after.replay)
+    if not history.first <= iteration < history.next_position()[0]:
         raise UsageError(f"cannot fork the run {source.name} at iteration {iteration}: {_finished(source, before)}")
-    if lost := [version for version in _read(history, iteration, before, shared) if version.pruned]:
+    if lost := [version for version in _read(history, iteration, replay, shared) if version.pruned]:
         whole = [
             n for n in range(history.first, history.next_position()[0])
-            if not any(version.pruned for version in _read(history, n, before, shared))
+            if not any(version.pruned for version in _read(history, n, replay, shared))
         ]  # fmt: skip
         raise UsageError(
             f"cannot fork the run {source.name} at iteration {iteration}: training would read {lost[0].name}, which was"
@@ -207,16 +227,24 @@ def _copied(source: Store, iteration: int, name: str | None, after: RunConfig, r
     left = {parent for version in kept for parent in version.parents} - {version.name for version in kept}
     origin = {"run": source.name, "iteration": iteration, "created": source.created}
     origin |= {"left": sorted(left)} if left else {}
-    made = Store.create(runs, name, to_toml(after), {**machine_facts(), "forked_from": origin}, kept)
+    try:
+        made = Store.create(runs, name, to_toml(after), {**machine_facts(), "forked_from": origin}, kept)
+    except StoreCorruptError:
+        again = {version.name: version.pruned.keys() for version in source.versions()}
+        if any(again.get(version.name, version.pruned.keys()) != version.pruned.keys() for version in kept):
+            raise UsageError(
+                f"the run {source.name} was pruned while it was copied: give the same command again"
+            ) from None
+        raise
     say(f"run {made.name} in {made.path}: {len(kept)} stage outputs of {source.name}, up to iteration {iteration}")
     return made
 
 
-def _read(history: History, iteration: int, before: RunConfig, shared: Sequence[str]) -> list[Version]:
+def _read(history: History, iteration: int, replay: int, shared: Sequence[str]) -> list[Version]:
     """Return the versions that are read by what comes next after `iteration`, or, in another pipeline, within it."""
     from wmloop.retention import required_by_next
 
     if len(shared) == len(history.pipeline.stages):
-        return required_by_next(history, iteration, before.replay)
+        return required_by_next(history, iteration, replay)
     own = [version for version in history.made(iteration).values() if version.stage in shared]
-    return [*history.collected(iteration + 1)[-before.replay :], *own]
+    return [*history.collected(iteration + 1)[-replay:], *own]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from wmloop.cli.exits import say
 from wmloop.commands import DEMO, anywhere, command, wmloop
 from wmloop.errors import EnvironmentFailedError, StorageError, UsageError
+from wmloop.opening import came_as
 
 if TYPE_CHECKING:
     from wmloop.events import VersionCommitted
@@ -47,29 +48,11 @@ def agent_named(store: Store, iteration: int, why: str) -> str:
     return f"{store.name}, {came_as(store) or f'iteration {iteration} ({why})'}"
 
 
-def came_as(store: Store) -> str | None:
-    """Return in words how a run that is an agent alone came to be here; None for one that was trained here."""
-    from wmloop.opening import ships
-
-    if ships(store):
-        return "the agent that comes with wmloop"
-    return "an imported agent" if "imported" in store.facts else None
-
-
 def trust_of(store: Store) -> tuple[str, ...]:
     """Return the option without which the commands that load an agent's environment refuse a run; nothing for most."""
     from wmloop.opening import named_code, stored_config
 
     return () if named_code(store, stored_config(store)) is None else ("--trust-env",)
-
-
-def require_origin(store: Store) -> None:
-    """Refuse to go on with a run that holds an agent alone; raises UsageError."""
-    if (agent := came_as(store)) is not None:
-        raise UsageError(
-            f"{store.name} is {agent}, without the episodes that it was trained on, so it cannot be trained further;"
-            f" `{wmloop('start')}` trains a new one"
-        )
 
 
 def output_of(store: Store) -> Callable[[str], None]:

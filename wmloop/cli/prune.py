@@ -12,7 +12,7 @@ from wmloop.cli.exits import guarded, say, say_next
 from wmloop.cli.opening import open_run
 from wmloop.cli.options import JsonOption, NameArgument, RunsOption, print_json
 from wmloop.commands import command
-from wmloop.errors import UsageError
+from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.opening import history_of, stored_config
 
 
@@ -51,8 +51,13 @@ def prune(
         from wmloop import retention
         from wmloop.view.words import size
 
-        kept = retention.Retention(keep_last, keep_best, keep_every)
-        gone = kept.goes(history_of(store, config), config.replay)
+        kept, history = retention.Retention(keep_last, keep_best, keep_every), history_of(store, config)
+        if (lost := history.lost()) is not None:
+            raise StoreCorruptError(
+                f"{lost} is missing or damaged, and later iterations are there: nothing was pruned;"
+                f" `{command('verify', store.path)}` says what to do"
+            )
+        gone = kept.goes(history, config.replay)
         freed = sum(version.files[file].size for version, files in gone for file in files)
         if not dry_run:
             freed = retention.prune(store, history_of(store, config), kept, config.replay)

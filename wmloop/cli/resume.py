@@ -11,7 +11,7 @@ import typer
 from wmloop.cli.completion import setting_names
 from wmloop.cli.exits import guarded, say
 from wmloop.cli.fork import fork
-from wmloop.cli.opening import open_run, require_origin
+from wmloop.cli.opening import open_run
 from wmloop.cli.options import (
     DeviceOption,
     EngineOption,
@@ -29,7 +29,7 @@ from wmloop.cli.options import (
 )
 from wmloop.commands import command
 from wmloop.errors import UsageError
-from wmloop.opening import history_of, pipeline_of, stored_config
+from wmloop.opening import history_of, pipeline_of, require_origin, stored_config
 
 if TYPE_CHECKING:
     from wmloop.config import RunConfig

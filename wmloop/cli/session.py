@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import signal
 import time
@@ -129,10 +130,10 @@ class Session:
     def _further(self, reason: str) -> str:
         """Return the command that goes on with a run that ended for `reason`: with more of what was spent."""
         history = history_of(self._store, self._config)
-        done, _ = history.next_position()
-        budget = larger_budget(self._config, done, seconds_of(self._store, history))
-        larger = with_settings(self._config, {"budget": {reason: budget[reason]}})
-        return resume_command(self._run, self._stored, larger)
+        larger = larger_budget(self._config, history, seconds_of(self._store, history))
+        ended = {reason, *spent(self._config, history, seconds_of(self._store, history))}
+        budget = {part: value for part, value in larger.items() if part in ended}
+        return resume_command(self._run, self._stored, with_settings(self._config, {"budget": budget}))
 
     def _follow(self, stack: contextlib.ExitStack) -> None:
         """Let tables follow the run's events, and TensorBoard where it is asked for."""
@@ -206,30 +207,36 @@ def seconds_of(store: Store, history: History) -> float:
     return history.seconds() + store.worked(done, history.pipeline.names[place])
 
 
-def larger_budget(config: RunConfig, done: int, seconds: float) -> dict[str, float]:
-    """Return more of each part of a run's budget, after `done` iterations and `seconds` of work."""
-    budget = config.budget
+def larger_budget(config: RunConfig, history: History, seconds: float) -> dict[str, float]:
+    """Return more of each part of a run's budget than it has used in `seconds` of work; a goal that no agent has met."""
+    budget, (done, _) = config.budget, history.next_position()
+    met = [version.metrics.get("confirmed_score_low", -math.inf) for version in history.scored()]
+    goal = max([budget.goal or 0.0, *met])
     return {
         "iterations": 2 * max(done, budget.iterations),
         "hours": float(f"{2 * max(budget.hours or 1, seconds / 3600):.2g}"),
-        "goal": (budget.goal or 0) + max(1.0, abs(budget.goal or 0) / 100),
+        "goal": goal + max(1.0, abs(goal) / 100),
     }
+
+
+def spent(config: RunConfig, history: History, seconds: float) -> list[str]:
+    """Return the parts of a run's budget that are used up."""
+    budget, (done, _) = config.budget, history.next_position()
+    used = ["iterations"] if done >= budget.iterations else []
+    if budget.goal is not None and any(ranking.confirms(version.metrics, budget.goal) for version in history.scored()):
+        used.append("goal")
+    if budget.hours is not None and seconds >= budget.hours * 3600:
+        used.append("hours")
+    return used
 
 
 def more(store: Store) -> list[str]:
     """Return the options by which a run that has come to its end goes on: with more than was its end."""
     config = stored_config(store)
     history = history_of(store, config)
-    done, _ = history.next_position()
-    goal, scored = config.budget.goal, history.scored()
-    spent = ["iterations"] if done >= config.budget.iterations else []
-    if goal is not None and scored and ranking.confirms(scored[-1].metrics, goal):
-        spent.append("goal")
     worked = seconds_of(store, history)
-    if config.budget.hours is not None and worked >= config.budget.hours * 3600:
-        spent.append("hours")
-    larger = larger_budget(config, done, worked)
-    return [word for part in spent for word in (f"--{part}", f"{larger[part]:g}")]
+    larger = larger_budget(config, history, worked)
+    return [word for part in spent(config, history, worked) for word in (f"--{part}", f"{larger[part]:g}")]
 
 
 def changed(stored: RunConfig, config: RunConfig) -> dict[str, Any]:

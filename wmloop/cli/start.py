@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from wmloop.cli.exits import guarded, say
-from wmloop.cli.opening import open_run, require_origin
+from wmloop.cli.opening import open_run
 from wmloop.cli.options import (
     Device,
     EngineOption,
@@ -23,7 +23,7 @@ from wmloop.cli.options import (
     with_engine,
 )
 from wmloop.errors import UsageError
-from wmloop.opening import pipeline_of, stored_config
+from wmloop.opening import pipeline_of, require_origin, stored_config
 
 _LAST_LINES = 20
 

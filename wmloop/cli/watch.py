@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from wmloop.cli.exits import guarded, say, say_next
-from wmloop.cli.opening import came_as, commits, open_run, play_command, trust_of
+from wmloop.cli.opening import commits, open_run, play_command, trust_of
 from wmloop.cli.options import NameArgument, RunsOption
 from wmloop.commands import command
-from wmloop.opening import pipeline_of, stored_config
+from wmloop.opening import came_as, pipeline_of, stored_config
 
 if TYPE_CHECKING:
     from wmloop.events import Event

@@ -11,6 +11,9 @@ from torch.nn import functional as F
 
 from wmloop.learn.policy import Policy
 
+#: Further from 0 a logarithm says nothing more: beyond, a float32 is 0 or infinite after some products.
+_FAR = 60.0
+
 
 def bias_of(mean: Tensor) -> Tensor:
     """Return the bias of a head whose output passes a tanh, so that it is near `mean` (A,), at most 0.8 towards a bound."""
@@ -37,8 +40,8 @@ class ClippedGaussian(NamedTuple):
 
     def likelihood(self, action: Tensor, slack: float, floor: float) -> Tensor:
         """Return the density (...,) of executed actions (..., A) about the mode, a part `floor` of it uniform in [-1, 1]."""
-        likely = ClippedGaussian(self.mode(), self.log_std + math.log(slack)).logprob(action).exp()
-        return (1 - floor) * likely + floor * 0.5 ** action.shape[-1]
+        likely = ClippedGaussian(self.mode(), self.log_std + math.log(slack)).logprob(action)
+        return (1 - floor) * likely.clamp(-_FAR, _FAR).exp() + floor * 0.5 ** action.shape[-1]
 
     def flat(self) -> ClippedGaussian:
         """Return the policy with its first two dimensions, time and copies, as one."""

@@ -12,7 +12,7 @@ from wmloop.pipelines import weights_file
 from wmloop.serving.agent import Served
 from wmloop.spaces import ActionSpec
 from wmloop.store import Draft
-from wmloop.training.rollouts import ACTIONS, last_actions
+from wmloop.training.rollouts import ACTIONS, has_episodes, last_actions
 from wmloop.training.weights import has, stored
 
 #: The file of an imported agent's own stage that holds the states; in an exported file it is what their names begin with.
@@ -30,7 +30,10 @@ def starts_of(history: History, served: Served, config: RunConfig, device: torch
     own = served.versions[served.pipeline.agent]
     if has(own, STARTS):
         return State(**{name: torch.from_numpy(part).to(device) for name, part in stored(own, STARTS).arrays.items()})
-    rollouts = history.collected(own.iteration + 1)[-config.replay :]
+    collected = [
+        version for version in history.collected(own.iteration + 1) if has_episodes(version)
+    ]  # evolution keeps none
+    rollouts = collected[-config.replay :]
     found: State | None = served.pipeline.rememberer(config, rollouts, device, **served.versions)
     return found
 

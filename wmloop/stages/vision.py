@@ -101,4 +101,5 @@ def _train(
     return fit(
         ctx, {"vision": net, "foretaste": foretaste}, optimizer, steps,
         lambda i: warmup_decay(rate, i, steps, WARMUP_STEPS), step, config.batch_size, f"vision.{setting}",
+        lasting=True,
     )  # fmt: skip

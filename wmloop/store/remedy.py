@@ -1,4 +1,4 @@
-"""What to do about damaged versions: whatever was made from them fits no others, so all of it is made again."""
+"""What to do about damaged versions: whatever was made from them fits no others, so all of it is made again, where it can."""
 
 from __future__ import annotations
 
@@ -25,10 +25,16 @@ def remedy(run: Path, versions: Sequence[Version], names: Iterable[str]) -> str:
     """Return what to do about the damaged versions `names` of the run in the folder `run`, whose whole ones are `versions`."""
     names = sorted(set(names))
     gone = [*names, *made_from(versions, names)]
+    made = [version for version in versions if version.name in gone]
+    read = {parent for version in made for parent in version.parents}
+    if any(version.pruned for version in versions if version.name in {*read, *names}):
+        told = f"restore {_places(names, versions)} from a backup"
+        return f"{told}: what it was made from was pruned, so it cannot be computed again"
     first = int(_iteration(names[0]))
+    before = [version for version in versions if version.iteration == first - 1]
     told = f"move {_places(gone, versions)} elsewhere, out of {run / ITERATIONS}:"
     told += f" `{command('resume', run)}` computes what is missing"
-    if first:
+    if before and {version.stage for version in made} <= {version.stage for version in before if not version.pruned}:
         told += f". Or go on in a new run: `{command('fork', run, 'NEW', '--from', f'{first - 1}')}`"
     return told
 

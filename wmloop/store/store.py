@@ -186,6 +186,10 @@ class Store:
             StorageError: the file system refuses.
         """
         folder = self.path / ITERATIONS / version_name(iteration, stage)
+        if folder.parent.is_symlink():
+            raise StoreCorruptError(
+                f"{folder.parent} is a link, and what it leads to is none of the run: put the folder itself there"
+            )
         if os.path.lexists(folder):
             try:
                 load_version(folder, iteration, stage).check()
@@ -232,13 +236,24 @@ class Store:
                     faults.append(Fault(name, MANIFEST, str(error)))
         for number, (name, version) in enumerate(versions.items()):
             tick(number, len(versions))
-            faults += version.faults()
+            found = version.faults()
+            if found and (again := self._pruned_since(version)):
+                found = again.faults()
+            faults += found
             for parent, digest in version.parents.items():
                 if parent not in versions and parent not in left:
                     faults.append(Fault(name, MANIFEST, f"{parent}, which it was made from, is missing"))
                 elif parent in versions and versions[parent].hash != digest:
                     faults.append(Fault(name, MANIFEST, f"{parent} is not the one that it was made from"))
         return faults
+
+    def _pruned_since(self, version: Version) -> Version | None:
+        """Return a version anew if a process has pruned files of it since it was read."""
+        with contextlib.suppress(StoreCorruptError):
+            again = load_version(version.path, version.iteration, version.stage)
+            if again.pruned.keys() != version.pruned.keys():
+                return again
+        return None
 
     def foreign(self) -> list[str]:
         """Return, by version, the files and folders that are none of the run's and do no harm, such as `.DS_Store`."""

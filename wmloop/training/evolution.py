@@ -127,8 +127,13 @@ def fits(config: HS18Config | HS18DreamConfig, actions: ActionSpec, observations
     """Refuse, before anything is collected, a C of so many weights that their full covariance takes too long.
 
     Raises:
-        UsageError: it is one; the message says what would do.
+        UsageError: it is one; or C would evolve by rewards that M does not learn. The message says what would do.
     """
+    if isinstance(config, HS18DreamConfig) and not config.memory.reward_weight:
+        raise UsageError(
+            "with memory.reward_weight=0 the world model learns no rewards, and candidates are chosen by what it says of them:"
+            " give memory.reward_weight a value above 0"
+        )
     _, memory, _ = unallocated(config)
     with torch.device("meta"):
         actor = new_actor(config, memory.features, actions, torch.device("meta"))
@@ -175,7 +180,7 @@ class DreamtGeneration:
         policy = Population(self._evolution.actor, self._evolution.candidates(generation))
         dreams = returns(self._imagination, policy, start.at(torch.arange(episodes).repeat(population)), chance)
         self._viewer.next(dreams.features, dreams.action)
-        paid = (dreams.total.double() * self._world.reward_scale).cpu().unflatten(0, (population, episodes))
+        paid = (dreams.total.cpu().double() * self._world.reward_scale).unflatten(0, (population, episodes))
         if not torch.isfinite(paid).all():
             raise DivergedError(
                 f"what M imagines in {self.horizon} agent steps is not finite: set a shorter evolution.horizon or a lower"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from wmloop.config import MemoryConfig, VisionMemoryConfig
 from wmloop.episodes import Replay
+from wmloop.errors import StoreCorruptError
 from wmloop.models.memory import Memory, Targets
 from wmloop.models.world_model import State
 from wmloop.ranks import ALONE, Ranks
@@ -53,6 +54,10 @@ class LatentReplay(NamedTuple):
     ) -> LatentReplay:  # fmt: skip
         """Bring the episodes of `replay` and their latents, mu and logvar (S, R, Z), together."""
         mu, logvar = latents
+        if mu.shape[1] != len(replay.rewards):
+            raise StoreCorruptError(
+                f"V saw {mu.shape[1]:,} moments, and the episodes have {len(replay.rewards):,}: they do not match"
+            )
         sides = (replay.actions, replay.spec.mirror(replay.actions, config.env.mirrored_actions))
         actions = np.stack(sides[: len(mu)])
         rewards = floored(config, replay.rewards, replay.terminated > 0) / reward_scale
@@ -71,7 +76,7 @@ class LatentReplay(NamedTuple):
     def terminal_scale(self) -> float:
         """Return how large the rewards of ends are, their root mean square in units of reward_scale, and 1 at least."""
         ends = self.rewards[self.terminated > 0]
-        return max(1.0, float(ends.double().square().mean().sqrt())) if len(ends) else 1.0
+        return max(1.0, float(ends.cpu().double().square().mean().sqrt())) if len(ends) else 1.0
 
 
 def floored(config: VisionMemoryConfig, rewards: np.ndarray, ends: np.ndarray) -> np.ndarray:

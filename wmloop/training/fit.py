@@ -27,7 +27,7 @@ Step = Callable[[int], Mapping[str, float]]
 def fit(
     ctx: StageContext[RunConfig], modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer | None,
     total: int, learning_rate: Callable[[int], float] | None, step: Step, units_per_step: int = 1, setting: str = "",
-    smoothing: float = _SMOOTHING,
+    smoothing: float = _SMOOTHING, lasting: bool = False,
 ) -> dict[str, float]:  # fmt: skip
     """Run `step(0) ... step(total - 1)`, resuming from the draft's newest snapshot; return smoothed metrics and `units`.
 
@@ -35,7 +35,8 @@ def fit(
     bit. One that takes long may raise Interrupted as long as it has changed neither. A step that raises DivergedError sends
     the training back to its last snapshot (or its start) with half the learning rate, three times at most. `setting` is the one
     that the rate follows, by which to go on where it does. What learns without a gradient has neither optimizer nor learning
-    rate, and nothing to halve. Of each metric 1 - `smoothing` of every step's value comes in: all of it where that is 0.
+    rate, and nothing to halve. Of each metric 1 - `smoothing` of every step's value comes in: all of it where that is 0. What
+    is `lasting` is saved at its end, too: what follows in the stage takes long.
 
     Raises:
         DivergedError: it diverged again after the last rollback, or without an optimizer.
@@ -111,6 +112,8 @@ def fit(
             ctx.checkpoint(i, pack)
     if not ctx.ranks.first:
         raise Interrupted("what is left of the stage, the first rank does")
+    if lasting and start < total:
+        ctx.draft.snapshot(total, *pack())
     return means | {"units": float(total * units_per_step)}
 
 

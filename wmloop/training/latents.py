@@ -41,7 +41,9 @@ def see_rollouts(
         if ctx.draft.has(file):
             continue
         ctx.check_stop()
-        if frozen and file in frozen.files:  # it sees what it saw before
+        if (
+            frozen and file in frozen.files and len(frozen.tensors(file)["mu"]) == 1 + mirror
+        ):  # it sees what it saw before
             ctx.draft.save_bytes(file, frozen.bytes(file))
         else:
             ctx.draft.save_tensors(file, see(vision, episodes_of(version), mirror))

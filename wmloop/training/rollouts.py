@@ -41,9 +41,10 @@ def episodes_of(version: Version, observed: bool = True) -> Iterator[Episode]:
 
     Raises:
         StoreCorruptError: a shard does not hold what its names promise.
+        UsageError: one was pruned.
     """
     shape = None
-    for shard in sorted(name for name in version.files if name.startswith(_SHARD)):
+    for shard in sorted(name for name in (*version.files, *version.pruned) if name.startswith(_SHARD)):
         try:
             for episode in unpack(version.tensors(shard), observed):
                 shape = shape or episode.observations.shape[1:]
@@ -55,8 +56,8 @@ def episodes_of(version: Version, observed: bool = True) -> Iterator[Episode]:
 
 
 def has_episodes(version: Version) -> bool:
-    """Tell whether a version of a stage that collects holds its episodes: it may have kept only what they paid."""
-    return any(name.startswith(_SHARD) for name in version.files)
+    """Tell whether a version of a stage that collects kept its episodes, and not only what they paid: they may be pruned."""
+    return any(name.startswith(_SHARD) for name in (*version.files, *version.pruned))
 
 
 def sample_frames(rollout: Version, most: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from wmloop.seeding import derive_seed
 from wmloop.store import Version
 from wmloop.training.experience import LatentReplay, filter_states
 from wmloop.training.latents import has_latents, latents_of
-from wmloop.training.rollouts import episodes_of, has_episodes, last_actions
+from wmloop.training.rollouts import episodes_of, last_actions
 from wmloop.training.weights import stored
 
 #: Remembered states that travel with an agent: half a megabyte at the sizes of the presets.
@@ -41,9 +41,8 @@ def remembered(
     them, are not there any more.
     """
     spec = last_actions(rollouts)
-    if spec is None or any(version.pruned for version in rollouts) or not has_latents(vision):
+    if spec is None or not rollouts or any(version.pruned for version in rollouts) or not has_latents(vision):
         return None
-    rollouts = [version for version in rollouts if has_episodes(version)]  # evolution keeps none
     episodes = [list(episodes_of(version, observed=False)) for version in rollouts]
     mu, logvar = latents_of(vision)
     replay = Replay(episodes, spec)
