@@ -513,6 +513,8 @@ def test_eval_in_dreams_scores_whole_episodes_of_the_world_model_beside_the_real
     assert "on held-out episodes" in told
     refused = wmloop("eval", "tiny", "--temperature", "2", runs=finished.runs)
     assert (refused.exit_code, "--in dream" in refused.stderr) == (2, True)
+    one = wmloop("eval", "tiny", "--in", "dream", "--episodes", "1", runs=finished.runs).stdout
+    assert re.search(r"^dream +-?[\d.]+ in one dream at temperature 1$", one, re.M)
 
 
 def test_eval_prints_what_people_ask_for(finished):

@@ -20,6 +20,7 @@ from wmloop.config import (
     settings,
     with_settings,
 )
+from wmloop.config.build import of_pipeline
 from wmloop.config.legacy import stored
 from wmloop.config.part import Count, Part
 from wmloop.config.presets import PRESETS, PROFILES
@@ -27,6 +28,7 @@ from wmloop.config.text import from_toml, parse_setting, read_toml, to_toml
 from wmloop.errors import UsageError
 from wmloop.pipelines import PIPELINES
 from wmloop.pipelines.world_model import WORLD_MODEL
+from wmloop.starting import settle
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -147,6 +149,31 @@ def test_arguments_of_the_environment_are_laid_over_each_other_one_by_one():
     layers = [{"env": {"kwargs": {"x": 0, "z": 3}}}, *map(parse_setting, ("env.kwargs.x=1", "env.kwargs.y=2"))]
     assert build_config("smoke", *layers).env.kwargs == {"x": 1, "z": 3, "y": 2}
     assert with_settings(build_config("smoke", *layers), layers[-1]).env.kwargs == {"x": 1, "z": 3, "y": 2}
+
+
+def test_a_stored_run_makes_its_environment_as_it_did_whatever_a_profile_of_today_adds(monkeypatch):
+    text = to_toml(build_config("smoke", {"env": {"id": "VizdoomTakeCover-v1"}}))
+    for own in ({}, {"frame_skip": 2}):
+        table = from_toml(text, "config")
+        assert table["env"]["kwargs"]
+        table["env"]["kwargs"] = own
+        assert stored(table).env.kwargs == own
+        assert of_pipeline(stored(table), "hs18-dream").env.kwargs == own
+
+
+@pytest.mark.parametrize(
+    "text", ["budget.goal = none", "preset = smoke", "env.id = CartPole-v1", "env.kwargs.map = 8x8"]
+)
+def test_blanks_around_the_sign_are_none_of_a_value(text):
+    name, _, value = text.partition(" = ")
+    assert parse_setting(text) == parse_setting(f"{name}={value}")
+    assert parse_setting('env.kwargs.map = " 8x8"')["env"]["kwargs"]["map"] == " 8x8"
+
+
+def test_the_last_preset_that_is_named_is_taken():
+    layers = [{"preset": "paper"}, {"env": {"id": "CartPole-v1"}}, {"preset": "smoke"}]
+    assert settle(None, layers)[0].preset == "smoke"
+    assert settle("laptop", layers)[0].preset == "laptop"
 
 
 def test_a_group_that_was_told_to_be_a_number_is_not_forgotten_by_what_comes_later():

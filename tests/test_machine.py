@@ -407,6 +407,8 @@ def test_the_doctor_tells_the_quota_and_the_limit_of_a_container(root, monkeypat
     threads, memory = doctor.LOOKS["threads"](root), doctor.LOOKS["memory"](root)
     assert threads.verdict == "good"
     assert "training uses 2 of 2 cores (2 of 64 cores: the quota of this container is 2)" in threads.found
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    assert "1 of 1 cores (1 of 64 cores: this process was granted 1, by" in doctor.LOOKS["threads"](root).found
     assert memory.verdict == "note"
     assert "1.1 GB free of the 3.2 GB that this container may use" in memory.found
 

@@ -527,6 +527,17 @@ def test_pictures_of_another_shape_keep_theirs_in_a_video(tmp_path):
     assert second[20, 40].mean() > 150
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif"])
+def test_a_video_may_be_closed_twice(tmp_path, name):
+    video = Video(tmp_path / name, 10.0)
+    for _ in range(3):
+        video.show(np.zeros((64, 64, 3), np.uint8), "")
+    video.close()
+    size = (tmp_path / name).stat().st_size
+    video.close()
+    assert (tmp_path / name).stat().st_size == size > 0
+
+
 def test_a_video_nobody_added_to_can_be_closed(tmp_path):
     pytest.importorskip("av")
     open_showing(tmp_path / "drive.mp4", 12.5).close()

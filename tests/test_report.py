@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.commands import wmloop
 from tests.tiny_env import TINY_ID
+from wmloop import pipelines
 from wmloop.agents.world_model import Agent
 from wmloop.config import WorldModelConfig, build_config, with_settings
 from wmloop.config.text import to_toml
@@ -29,7 +30,7 @@ from wmloop.ranking import merit
 from wmloop.report import Commands, Facts, compare, describe, drawing, groups, pictures, probe
 from wmloop.report import facts as facts_of_run
 from wmloop.report.charts import along, goal_line
-from wmloop.report.words import METRICS
+from wmloop.report.words import METRICS, world_model
 from wmloop.serving.agent import Served
 from wmloop.spaces import BoxActions, Pixels
 from wmloop.store import Store
@@ -219,11 +220,30 @@ def test_runs_that_differ_only_by_seed_are_one_line_with_a_band(runs):
     assert count == 2
     assert middle == pytest.approx(one.best.score + 1.0)
     assert deviation == pytest.approx(math.sqrt(2.0))
-    page = compare([one, other, apart], {"one": ["wmloop eval one"]}).decode()
+    page = compare([one, other, apart], [("one", ["wmloop eval one"])]).decode()
     words = " ".join(Page(page).words)
     assert "one, other differ only in the seed" in words
     assert "mean of 2: one, other" in words
     assert re.search(r"dream\.horizon +5 +5 +7 ", words)
+
+
+@pytest.mark.parametrize("name", ["world-model", "hs18", "hs18-dream"])
+def test_how_c_learns_is_told_of_each_pipeline(name):
+    told = world_model([pipelines.get(name)])["C"]
+    assert ("inside M's dreams" in told) == (name != "hs18")
+    assert ("CMA-ES" in told) == (name != "world-model")
+    assert ("not clearly below the best" in told) == (name != "hs18")
+    both = world_model([pipelines.get(one) for one in ("world-model", name, "world-model")])["C"]
+    assert both.count("C learns inside M's dreams") == 1
+    assert (f"In {name}:" in both) == (name != "world-model")
+
+
+def test_a_name_that_begins_with_an_underscore_is_in_the_legend(runs):
+    store = Store.open(runs / "one")
+    one = Facts.of(store, stored_config(store))
+    other = dataclasses.replace(one, name="_other", config=with_settings(one.config, {"dream": {"horizon": 7}}))
+    figure = groups.together(groups.grouped([one, other]), "frames")
+    assert [text.get_text().strip() for text in figure.legends[0].get_texts()] == ["one", "_other"]
 
 
 def test_a_run_without_single_tracks_has_its_mark_among_the_spreads(runs):

@@ -164,6 +164,17 @@ def test_watch_says_whether_a_run_was_stopped_or_came_to_its_end(store, reason, 
     assert f"the run tiny {said}" in wmloop("watch", "tiny", runs=store.path.parent).stderr
 
 
+def test_what_a_log_says_commands_no_terminal():
+    record = {"event": "Message", "text": "a\x1b]0;b\x07\u202ec\nd", "level": "info"}
+    assert events.from_record(record).text == "a\ufffd]0;b\ufffd\ufffdc\nd"
+
+
+def test_a_run_that_nobody_trains_is_its_last_event_as_json_lines(store):
+    store.journal.append(stamped(RunFinished("tiny", "iterations", None, None)))
+    told = wmloop("watch", store.name, "--progress", "json", runs=store.path.parent).stdout
+    assert [json.loads(line)["event"] for line in told.splitlines()] == ["RunFinished"]
+
+
 def test_a_run_that_was_taken_up_again_is_watched_though_its_log_still_ends_with_an_end(store, monkeypatch):
     for event in (EVENTS[0], EVENTS[5]):
         store.journal.append(stamped(event))

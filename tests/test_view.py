@@ -294,6 +294,17 @@ def test_a_correlation_without_a_bias_is_no_fault():
     state = after([VersionCommitted(4, "rollout", {"open_loop_correlation": 0.5}, 0, 1.0)], at_work())
     assert state.open_loop[0] == 0.5
     assert len(drawn(state, 80, 24)) == 24
+    assert "corr. 0.50 " in f"{' '.join(drawn(state, 80, 24))} ".replace("│", " ")
+    scored = after([VersionCommitted(4, "evaluate", {"score": 5.0}, 0, 1.0)], state)
+    assert "nan" not in "\n".join(drawn(scored, 80, 24))
+
+
+def test_what_goes_on_with_a_finished_run_says_neither_why_it_ended_nor_of_more_iterations_than_there_are():
+    ended = after([RunFinished("tiny", "interrupted", None, None)], at_work())
+    again = after([RunStarted("run", 3, 3, None, "cpu", resumed=True)], ended)
+    assert ended.reason == "interrupted"
+    assert again.reason is None
+    assert "(3 of 3)" in "\n".join(drawn(again, 80, 24))
 
 
 def test_a_warning_hides_later_messages_for_a_while_and_a_notice_hides_both():

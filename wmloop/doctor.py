@@ -121,7 +121,10 @@ def _threads(runs: Path) -> Finding:
     cores, threads, there = machine.cores(), resolve_threads(0), len(machine.affinity())
     found = f"training uses {threads} of {cores} cores"
     if cores < there:
-        found += f" ({cores} of {there} cores: the quota of this container is {machine.quota():g})"
+        why = f"the quota of this container is {machine.quota():g}"
+        if machine.granted() < machine.quota():
+            why = f"this process was granted {machine.granted():g}, by {machine.GRANT} or Slurm"
+        found += f" ({cores} of {there} cores: {why})"
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if hasattr(os, "getloadavg"):
         found += f", load {load:.1f}"

@@ -224,12 +224,17 @@ def _read(value: Any, kind: str) -> Any:
         case "int":
             return value if _number(value) and not isinstance(value, float) else _NOTHING
         case "str":
-            return value if isinstance(value, str) else _NOTHING
+            return _shown(value) if isinstance(value, str) else _NOTHING
         case "bool":
             return value if isinstance(value, bool) else _NOTHING
     if not isinstance(value, Mapping) or not all(part is None or _number(part) for part in value.values()):
         return _NOTHING
     return metrics_now({name: math.nan if part is None else part for name, part in value.items()})
+
+
+def _shown(text: str) -> str:
+    """Return a text without what would be a command to a terminal: a log may come from somebody else."""
+    return "".join(mark if mark.isprintable() or mark in "\n\t" else "\ufffd" for mark in text)
 
 
 def _number(value: Any) -> bool:

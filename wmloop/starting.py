@@ -61,8 +61,7 @@ def settle(preset: str | None, layers: Sequence[Mapping[str, Any]]) -> tuple[Run
     from wmloop.device import available_devices, resolve_device
 
     given, layers = layers, with_version(layers)
-    for layer in layers:
-        preset = preset or layer.get("preset")
+    preset = preset or next((layer["preset"] for layer in reversed(layers) if "preset" in layer), None)
     draft = build_config(preset or next(iter(PRESETS)), *layers)
     device = resolve_device(draft.device)
     why = f"device {device}"

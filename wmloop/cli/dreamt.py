@@ -46,7 +46,7 @@ def score_dreams(
     report = {
         "run": store.name, "iteration": number, "seed": seed, "temperature": temperature,
         "dream_score": statistics.fmean(scores),
-        "dream_score_std": statistics.stdev(scores) if len(scores) > 1 else 0.0,
+        **({"dream_score_std": statistics.stdev(scores)} if len(scores) > 1 else {}),
         "dream_score_ci95": ranking.interval(scores), "dream_scores": scores,
     }  # fmt: skip
     if as_json:
@@ -54,11 +54,12 @@ def score_dreams(
         return
     bounds = report["dream_score_ci95"]
     certain = f", 95% CI of the mean {bounds[0]:.1f} to {bounds[1]:.1f}" if isinstance(bounds, list) else ""
-    print(f"dream   {report['dream_score']:.1f} +- {report['dream_score_std']:.1f} over {len(scores)} dreams"
-          f" at temperature {temperature:g}{certain}")  # fmt: skip
+    spread = f" +- {report['dream_score_std']:.1f} over {len(scores)} dreams" if len(scores) > 1 else " in one dream"
+    print(f"dream   {report['dream_score']:.1f}{spread} at temperature {temperature:g}{certain}")
     scored = [v.metrics for v in history.all(history.pipeline.scored_by) if v.iteration == number]
     for kind, which in (("score", "held-out"), ("confirmed_score", "confirming")):
         for metrics in scored:
             if kind in metrics:
-                print(f"real    {metrics[kind]:.1f} +- {metrics[f'{kind}_std']:.1f} on {which} episodes")
+                spread = f" +- {metrics[f'{kind}_std']:.1f}" if f"{kind}_std" in metrics else ""
+                print(f"real    {metrics[kind]:.1f}{spread} on {which} episodes")
     say_next({"score it in reality": following})

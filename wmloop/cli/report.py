@@ -86,7 +86,7 @@ def report(
     facts = [Facts.of(store, stored_config(store)) for store in stores]
     with _place(stores, to, runs) as path:
         if len(stores) > 1:
-            page = compare(facts, {store.name: _lines(store) for store in stores})
+            page = compare(facts, [(store.name, _lines(store)) for store in stores])
         else:
             page = _describe(stores[0], facts[0], seed or 0, iteration)
         path.write_bytes(page)
@@ -111,6 +111,8 @@ def _place(stores: Sequence[Store], to: Path | None, runs: Path) -> Iterator[Pat
         folder, name = to.parent, to.name
     else:
         folder = to
+    if (folder / name).is_dir():
+        raise UsageError(f"{folder / name} is a folder: choose another place with --to")
     if to is None and folder.is_dir():
         require_room(folder / name, _TO)
     with output_folder(folder, _TO):

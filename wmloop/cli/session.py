@@ -215,7 +215,7 @@ def larger_budget(config: RunConfig, history: History, seconds: float) -> dict[s
     return {
         "iterations": 2 * max(done, budget.iterations),
         "hours": float(f"{2 * max(budget.hours or 1, seconds / 3600):.2g}"),
-        "goal": goal + max(1.0, abs(goal) / 100),
+        "goal": goal + (abs(goal) / 100 if 0 < abs(goal) < 10 else max(1.0, abs(goal) / 100)),
     }
 
 

@@ -41,10 +41,11 @@ def watch(
     """Watch a run that another process is training, from its log.
 
     The view is that of `wmloop start`; its images are updated once a second. Ctrl-C ends `watch`, not the run. If no process
-    is training the run, its last screen is printed.
+    is training the run, its last screen is printed; as JSON, its last event.
     """
-    from wmloop.events import RunFinished
+    from wmloop.events import RunFinished, from_record
     from wmloop.view import open_view, show_ended
+    from wmloop.view.lines import json_line
 
     store = open_run(runs, name)
     if (agent := came_as(store)) is not None:
@@ -56,7 +57,11 @@ def watch(
     log = Log(store)
     state, latest = so_far(store, log)
     if not store.holder():
-        show_ended(replace(state, ended=latest))
+        if progress == "json":
+            for event in [event for record in Log(store).records() if (event := from_record(record))][-1:]:
+                print(json_line(event), flush=True)
+        else:
+            show_ended(replace(state, ended=latest), progress)
         _ended(store, state.reason)
         return
     reason = None  # what there was is an earlier process's

@@ -163,7 +163,14 @@ def of_pipeline(config: RunConfig, pipeline: str) -> RunConfig:
         UsageError: there is no such pipeline.
     """
     kept = common_groups(config, kind_of([{"pipeline": pipeline}]))
-    return lay_over(config.preset, [config.model_dump(include=kept), {"pipeline": pipeline}])
+    return with_kwargs(
+        lay_over(config.preset, [config.model_dump(include=kept), {"pipeline": pipeline}]), config.env.kwargs
+    )
+
+
+def with_kwargs(config: RunConfig, kwargs: Mapping[str, Any]) -> RunConfig:
+    """Return settings whose environment is made with just these keyword arguments, and none of a profile."""
+    return _validate({**config.model_dump(), "env": {**config.env.model_dump(), "kwargs": dict(kwargs)}}, type(config))
 
 
 def common_groups(config: RunConfig, kind: type[RunConfig]) -> set[str]:

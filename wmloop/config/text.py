@@ -31,7 +31,9 @@ def parse_setting(text: str) -> dict[str, Any]:
         table = tomllib.loads(f"value = {value}")
     except (ValueError, RecursionError):  # no TOML, or more digits or brackets than Python reads
         table = {}
-    parsed: Any = table["value"] if table.keys() == {"value"} else value  # a line break would begin another setting
+    parsed: Any = (
+        table["value"] if table.keys() == {"value"} else value.strip()
+    )  # a line break would begin another setting
     for key in reversed(name.strip().split(".")):
         parsed = {key: parsed}
     _require_shallow(parsed, f"the setting {text[:40]!r}")

@@ -96,13 +96,15 @@ class Video:
         """Write what is left and close the file; one that is new and got no picture is taken away."""
         with self._refusals(), contextlib.ExitStack() as stack:
             stack.callback(self._leave)
-            if self._container is None:
+            container, self._container = self._container, None  # once only, also where it fails
+            if container is None:
                 return
-            stack.callback(self._container.close)
+            self._new = False
+            stack.callback(container.close)
             if self._graph is not None:
                 self._graph.push(None)
-                self._drain()
-            self._container.mux(self._stream.encode())
+                self._drain(container)
+            container.mux(self._stream.encode())
 
     def _leave(self) -> None:
         self._file.close()
@@ -116,13 +118,13 @@ class Video:
         except OSError as error:
             raise _refused(self.path, error) from error
 
-    def _drain(self) -> None:
+    def _drain(self, container: Any) -> None:
         while True:
             try:
                 frame = self._graph.pull()
             except (self._av.error.BlockingIOError, self._av.error.EOFError):
                 return
-            self._container.mux(self._stream.encode(frame))
+            container.mux(self._stream.encode(frame))
 
 
 def require_video(path: Path) -> tuple[Any, str]:

@@ -150,10 +150,10 @@ class Player:
 
     def _stop_recording(self) -> None:
         if self._video is not None:
-            self._video.close()
-            self._said = f"recorded {self._video.path}"
+            video, self._video = self._video, None
+            video.close()
+            self._said = f"recorded {video.path}"
             self.results.append(self._said)
-            self._video = None
 
     def _score(self, moment: Moment) -> str:
         if self._comparison is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from wmloop.config import settings
 from wmloop.config.text import toml_value
@@ -10,12 +10,12 @@ from wmloop.report import groups
 from wmloop.report.facts import Facts
 from wmloop.report.groups import Group
 from wmloop.report.html import Page, cell, chart, mean, percent, safe, signed, thousands
-from wmloop.report.words import TERMS, WORLD_MODEL
+from wmloop.report.words import TERMS, world_model
 from wmloop.view.words import span
 
 
-def compare(runs: Sequence[Facts], commands: Mapping[str, Sequence[str]]) -> bytes:
-    """Return a page that compares several runs; `commands` are lines of each, by name."""
+def compare(runs: Sequence[Facts], commands: Sequence[tuple[str, Sequence[str]]]) -> bytes:
+    """Return a page that compares several runs; `commands` are the name and the lines of each."""
     page = Page(f"{' and '.join(facts.name for facts in runs)} · wmloop")
     page.add(f"<h1>{safe(' and '.join(facts.name for facts in runs))}</h1>")
     together = groups.grouped(runs)
@@ -50,9 +50,11 @@ def compare(runs: Sequence[Facts], commands: Mapping[str, Sequence[str]]) -> byt
     else:
         page.say("None.")
     page.head("What the words mean")
-    page.terms(TERMS | (WORLD_MODEL if any(facts.dreams for facts in runs) else {}))
+    page.terms(
+        TERMS | (world_model([facts.pipeline for facts in runs if facts.dreams]) if any(f.dreams for f in runs) else {})
+    )
     page.head("Commands that repeat these runs")
-    for name, lines in commands.items():
+    for name, lines in commands:
         page.subhead(name)
         page.lines(lines)
     return page.text()

@@ -16,7 +16,7 @@ from wmloop.report.facts import Facts, Point
 from wmloop.report.html import Page, cell, chart, mean, percent, safe, signed, thousands
 from wmloop.report.origin import Commands, following, mapping, origin
 from wmloop.report.probe import Layer, Probe
-from wmloop.report.words import METRICS, TERMS, WORLD_MODEL
+from wmloop.report.words import METRICS, TERMS, world_model
 from wmloop.report.worlds import ended, watched, worlds
 from wmloop.store import Evaluation
 from wmloop.view.words import counted, number, size, span
@@ -229,7 +229,7 @@ def _published(page: Page, facts: Facts) -> None:
     if not others:
         return
     page.head("Published scores")
-    where = "only in M's dreams" if facts.dreams else "in the real environment"
+    where = "in the real environment" if facts.pipeline.agent in facts.pipeline.collectors else "only in M's dreams"
     page.say(f"Mean score over episodes of {facts.config.env.id}. The published figures are {about}; this run's"
              f" agent was trained {where}.")  # fmt: skip
     own = []
@@ -253,7 +253,7 @@ def _published(page: Page, facts: Facts) -> None:
 
 def _meanings(page: Page, facts: Facts) -> None:
     page.head("What the words mean")
-    page.terms(TERMS | (WORLD_MODEL if facts.dreams else {}))
+    page.terms(TERMS | (world_model([facts.pipeline]) if facts.dreams else {}))
     more = "`docs/how-it-works.md` explains how the parts work together, " if facts.dreams else ""
     page.say(
         f"More in wmloop's documentation: {more}`docs/faq.md` answers questions, `docs/settings.md` lists all settings."

@@ -58,6 +58,7 @@ def _lines(groups: Sequence[Group], axes: Any, x: Any, name: str) -> Iterator[np
     """Draw a figure of each group: a line with its band, or the line of a single run; yield what was drawn."""
     for group, (colour, line) in zip(groups, drawing.styles(len(groups)), strict=True):
         label = _short(group.name)
+        label = f" {label}" if label.startswith("_") else label  # matplotlib leaves such names out of legends
         if len(group.runs) == 1:
             (facts,) = group.runs
             values = np.array([getattr(p, name) for p in facts.points], np.float64)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from wmloop.pipelines import Pipeline
+
 #: Of any run.
 TERMS = {
     "iteration": "One pass through all stages: collect, train, evaluate. Training goes on with the networks of"
@@ -23,8 +27,7 @@ WORLD_MODEL = {
     "V": "Vision: it encodes an observation to a latent vector z, and decodes z. Images: a VAE. Vectors: their numbers,"
     " standardised by mean and deviation over iteration 0's episodes; nothing is trained. Both: the two side by side.",
     "M": "Memory: the MDN-RNN. It predicts from z and the action the next z, the reward and whether the episode terminates.",
-    "C": "Controller: the policy. It is trained by PPO, only in M's dreams. It goes on from the newest iteration whose score is"
-    " not clearly below the best; V and M go on from the iteration before.",
+    "C": "Controller: the policy.",
     "dream": "An imagined episode: M predicts it from a moment of a real one on, with C's actions or the recorded ones.",
     "predicted return": "The return of an episode as M predicts it, in dreams from moments of real episodes on, with"
     " C acting.",
@@ -38,6 +41,21 @@ WORLD_MODEL = {
     "open loop": "M continues from its own predictions and gets no further observations. The images and vectors of this report"
     " are each of one imagined episode, which is not resampled.",
 }  # fmt: skip
+
+
+def world_model(pipelines: Sequence[Pipeline]) -> dict[str, str]:
+    """Return the terms of runs with a world model, of these pipelines: how C learns is their own."""
+    told = []
+    kinds = {pipeline.name: pipeline for pipeline in pipelines}
+    for name, pipeline in kinds.items():
+        stage = pipeline.row(pipeline.agent)
+        how = f" In {name}: {stage.about}" if len(kinds) > 1 else f" {stage.about}"
+        if stage.name in stage.carries_accepted:
+            how += "; it goes on from the newest iteration whose score is not clearly below the best"
+        told.append(f"{how}.")
+    return WORLD_MODEL | {"C": WORLD_MODEL["C"] + "".join(told)}
+
+
 #: What training is told by, and which way is good; those of PPO in the order in which they are drawn.
 METRICS = {
     "approx_kl": "KL divergence of the updated policy from the one that acted; about 0.01 is usual",

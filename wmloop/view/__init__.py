@@ -77,9 +77,9 @@ def open_view(style: str, state: ViewState, hint: str = "Ctrl-C saves and stops"
     return PlainView(state)
 
 
-def show_ended(state: ViewState) -> None:
-    """Print the last screen of a run that nobody trains now, or on what is no terminal its summary."""
-    if can_show_live():
+def show_ended(state: ViewState, style: str = "auto") -> None:
+    """Print the last screen of a run that nobody trains now, or, as `plain` or on what is no terminal, its summary."""
+    if style != "plain" and can_show_live():
         from wmloop.view.live import print_screen
 
         print_screen(state)

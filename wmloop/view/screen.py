@@ -68,7 +68,10 @@ def _shown(state: ViewState, width: int, height: int, room: int, paint: Paint | 
 
 
 def _header(state: ViewState, width: int, now: float) -> list[Row]:
-    right = f"iteration {state.iteration} ({state.iteration + 1} of {state.iterations}) · {span(state.worked(now))}"
+    done = min(
+        state.iteration + 1, state.iterations
+    )  # what goes on with a finished run says how far it may go only later
+    right = f"iteration {state.iteration} ({done} of {state.iterations}) · {span(state.worked(now))}"
     ahead = state.goal_in(now) if width >= 80 else None
     goal = (
         [f"goal {state.goal:g}" + (f" in {span(ahead)} or more" if ahead is not None else "")]
@@ -174,10 +177,11 @@ def _scores(state: ViewState, width: int, room: int) -> list[Row]:
     ]
     if _dreams(state):
         bar = Span(sparkline(predicted, bars, *bounds), "dream")
-        rows.append([Span("M     ", "dream"), Span(f"{figure(predicted[-1]):>7}  "), bar])
+        rows.append([Span("M     ", "dream"), Span(f"{_known(predicted[-1]):>7}  "), bar])
     if state.open_loop is not None:
         correlation, bias = state.open_loop
-        rows.append([Span(f"open loop: corr. {correlation:.2f}, bias {bias:+.0%}", "dim")])
+        told = f", bias {bias:+.0%}" if math.isfinite(bias) else ""
+        rows.append([Span(f"open loop: corr. {correlation:.2f}{told}", "dim")])
     left = room - len(rows)
     shown = sorted(scores[-left:], key=lambda s: -s.iteration) if left > 0 else []
     return [*rows, *(_score_row(score, score is state.best, _dreams(state)) for score in shown)][:room]
@@ -205,11 +209,15 @@ def _dreams(state: ViewState) -> bool:
     return "dream" in state.pipeline.images
 
 
+def _known(value: float) -> str:
+    return figure(value) if math.isfinite(value) else ""
+
+
 def _score_row(score: Score, best: bool, dreams: bool) -> Row:
     confirmed = "" if score.confirmed is None else f" confirmed {figure(score.confirmed)}"
     gap = f" gap {score.gap:+.0%}" if abs(score.gap) < 1 else ""  # larger than the real return it says nothing
     deviation = "" if math.isnan(score.std) else f" ±{figure(score.std)}"
-    predicted = f"  M {figure(score.predicted)}{gap}" if dreams else ""
+    predicted = f"  M {figure(score.predicted)}{gap}" if dreams and math.isfinite(score.predicted) else ""
     return [
         Span(f"{score.iteration:4d}  ", "dim"),
         Span(f"{figure(score.real)}{deviation}", "real" if best else ""),

@@ -189,6 +189,7 @@ def reduce(state: ViewState, event: Event, now: float) -> ViewState:
                 _in_iteration(state, event.iteration), run=event.run, device=event.device, hours=event.hours,
                 iterations=event.iterations, goal=math.inf if event.goal is None else event.goal,
                 spent=state.spent if state.ended is None else state.worked(now), began=now, ended=None,
+                reason=None,
             )  # fmt: skip
         case StageStarted():
             running = Running(event.stage, event.total, event.unit)
