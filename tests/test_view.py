@@ -41,7 +41,7 @@ from wmloop.view.rows import Span, beside, cut, row_width, spread, wrapped
 from wmloop.view.screen import render
 from wmloop.view.state import BINS, ViewState, recall, reduce
 from wmloop.view.summary import summary
-from wmloop.view.words import figure, headline, number, size, span, sparkline
+from wmloop.view.words import figure, headline, number, size, span, sparkline, tenths
 
 STAGES = ("rollout", "vision", "memory", "controller", "evaluate")
 PICTURE = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
@@ -380,6 +380,14 @@ def test_curves_cover_the_whole_stage_in_bounded_memory():
         state = reduce(state, Metrics(0, "vision", {"recon_loss": float(done)}), 1.0)
     assert len(state.curves["recon_loss"]) == BINS
     assert state.curves["recon_loss"][BINS - 1] == 10_000
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(905.61, "905.6"), (-3.39, "-3.4"), (1.0, "1.0"), (0, "0.0"), (0.74, "0.740"), (-0.0612, "-0.061")],
+)
+def test_a_score_has_tenths_and_a_small_one_more(value, said):
+    assert tenths(value) == said
 
 
 def test_a_rollouts_own_figures_leave_the_losses_of_training_in_view():

@@ -35,6 +35,7 @@ def score_dreams(
     from wmloop.seeding import fresh_seeds
     from wmloop.serving.agent import Served
     from wmloop.training.rollouts import require_same_actions
+    from wmloop.view.words import tenths
 
     seeds = fresh_seeds(episodes, seed)
     decisions = -(-config.env.most_frames // config.env.action_repeat)
@@ -43,7 +44,7 @@ def score_dreams(
         require_same_actions(history.collected(), pool.actions)
         agent = Served.of(history, number).agent(config, pool.actions, device)
         scores = score(pool, agent, seeds, decisions, temperature, device)
-    report = {
+    report: dict[str, Any] = {
         "run": store.name, "iteration": number, "seed": seed, "temperature": temperature,
         "dream_score": statistics.fmean(scores),
         **({"dream_score_std": statistics.stdev(scores)} if len(scores) > 1 else {}),
@@ -53,13 +54,15 @@ def score_dreams(
         print_json("eval", **report)
         return
     bounds = report["dream_score_ci95"]
-    certain = f", 95% CI of the mean {bounds[0]:.1f} to {bounds[1]:.1f}" if isinstance(bounds, list) else ""
-    spread = f" +- {report['dream_score_std']:.1f} over {len(scores)} dreams" if len(scores) > 1 else " in one dream"
-    print(f"dream   {report['dream_score']:.1f}{spread} at temperature {temperature:g}{certain}")
+    certain = f", 95% CI of the mean {tenths(bounds[0])} to {tenths(bounds[1])}" if isinstance(bounds, list) else ""
+    spread = (
+        f" +- {tenths(report['dream_score_std'])} over {len(scores)} dreams" if len(scores) > 1 else " in one dream"
+    )
+    print(f"dream   {tenths(report['dream_score'])}{spread} at temperature {temperature:g}{certain}")
     scored = [v.metrics for v in history.all(history.pipeline.scored_by) if v.iteration == number]
     for kind, which in (("score", "held-out"), ("confirmed_score", "confirming")):
         for metrics in scored:
             if kind in metrics:
-                spread = f" +- {metrics[f'{kind}_std']:.1f}" if f"{kind}_std" in metrics else ""
-                print(f"real    {metrics[kind]:.1f}{spread} on {which} episodes")
+                spread = f" +- {tenths(metrics[f'{kind}_std'])}" if f"{kind}_std" in metrics else ""
+                print(f"real    {tenths(metrics[kind])}{spread} on {which} episodes")
     say_next({"score it in reality": following})

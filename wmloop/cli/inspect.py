@@ -33,6 +33,8 @@ def runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
     if as_json:
         print_json("runs", runs=found)
         return
+    from wmloop.view.words import tenths
+
     if not found:
         say(f"there are no runs in {runs} yet; start one with `{command('start', runs / 'NAME')}`")
         return
@@ -42,7 +44,7 @@ def runs(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None:
             rows.append([run["run"], "", "", "", "", run["fault"]])
             continue
         shown = run["best_score"] if run["best_confirmed_score"] is None else run["best_confirmed_score"]
-        score = "" if shown is None else f"{shown:.1f}"
+        score = "" if shown is None else tenths(shown)
         if run["imported"]:
             done = "imported"
         else:
@@ -185,13 +187,15 @@ def _summary(root: Path, name: str) -> dict[str, Any]:
 
 
 def _evaluated(evaluation: Evaluation) -> list[str]:
+    from wmloop.view.words import tenths
+
     scores, made = evaluation.scores, evaluation.record.get("made")
-    mean = f"{statistics.fmean(scores):.1f}"
+    mean = tenths(statistics.fmean(scores))
     if bounds := ranking.interval(scores):
-        mean += f" (95% CI {bounds[0]:.1f} to {bounds[1]:.1f})"
+        mean += f" (95% CI {tenths(bounds[0])} to {tenths(bounds[1])})"
     machine = str(made.get("cpu", "")) if isinstance(made, dict) else ""
     when = evaluation.created[:16].replace("T", " ")
-    return [evaluation.version, when, f"{len(scores)}", f"{evaluation.seed}", mean, f"{min(scores):.1f}", machine]
+    return [evaluation.version, when, f"{len(scores)}", f"{evaluation.seed}", mean, tenths(min(scores)), machine]
 
 
 def _shares(versions: Sequence[Version]) -> str:

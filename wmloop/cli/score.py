@@ -85,7 +85,7 @@ def score(
     from wmloop.scoring import fresh_scores, told
     from wmloop.seeding import fresh_seeds
     from wmloop.serving.choice import choose
-    from wmloop.view.words import counted, span
+    from wmloop.view.words import counted, span, tenths
 
     history = history_of(store, config)
     number, why = choose(history, iteration)
@@ -109,7 +109,7 @@ def score(
         now = time.monotonic()
         if sys.stderr.isatty() and now - shown > 0.5:
             shown = now
-            mean = f", mean score {_mean(results):.1f}" if results else ""
+            mean = f", mean score {tenths(_mean(results))}" if results else ""
             rate = frames / (now - begun)
             # until the first are done an episode counts as a whole episode
             each = sum(r.frames for r in results) / len(results) if results else config.env.most_frames
@@ -123,7 +123,7 @@ def score(
             results += wave
             if not sys.stderr.isatty() and len(results) < episodes:
                 left = span((time.monotonic() - begun) / len(results) * (episodes - len(results)))
-                say(f"{len(results)} of {episodes} episodes, mean score {_mean(results):.1f}, {left} left")
+                say(f"{len(results)} of {episodes} episodes, mean score {tenths(_mean(results))}, {left} left")
     if shown:
         print("\r\x1b[K", end="", file=sys.stderr)
     report = told(store, number, seed, results, time.monotonic() - begun)
@@ -169,19 +169,21 @@ def _mean(results: Sequence[Any]) -> float:
 
 
 def _print_report(report: dict[str, Any], config: RunConfig) -> None:
+    from wmloop.view.words import tenths
+
     bounds = report["score_ci95"]
-    certain = f", 95% CI of the mean {bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else ""
+    certain = f", 95% CI of the mean {tenths(bounds[0])} to {tenths(bounds[1])}" if bounds else ""
     count = len(report["tracks"])
-    spread = f" +- {report['score_std']:.1f} over {count} episodes" if count > 1 else " in one episode"
-    print(f"score   {report['score']:.1f}{spread}{certain}")
-    print(f"worst   {report['score_min']:.1f}")
+    spread = f" +- {tenths(report['score_std'])} over {count} episodes" if count > 1 else " in one episode"
+    print(f"score   {tenths(report['score'])}{spread}{certain}")
+    print(f"worst   {tenths(report['score_min'])}")
     if "predicted_return" in report:
         left_out = ""
         if config.burn_in or config.max_unrewarded is not None:
             left_out = ", over the same part of each episode, scaled to a whole one (which part: docs/evaluate.md)"
         print(
-            f"dream   M predicted a return of {report['predicted_return']:.1f}, the real one was {report['real_return']:.1f}"
-            f"{left_out}"
+            f"dream   M predicted a return of {tenths(report['predicted_return'])}, the real one was"
+            f" {tenths(report['real_return'])}{left_out}"
         )
     print(f"frames  {report['frames']:,.0f} in {report['seconds']:.1f} s")
     scores = [f"{episode['score']:8.1f}" for episode in report["tracks"]]

@@ -164,7 +164,8 @@ def cell(value: float) -> str:
     """Return a figure as a table shows it, three digits at least; nothing where it was not measured."""
     if not math.isfinite(value):
         return ""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 or value == 0 else 3
+    return f"{value:.{digits}f}"
 
 
 def signed(value: float, error: float = math.nan) -> str:

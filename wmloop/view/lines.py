@@ -29,7 +29,7 @@ from wmloop.events import (
     to_record,
 )
 from wmloop.pipelines import Pipeline
-from wmloop.view.words import headline, number, size, span
+from wmloop.view.words import headline, number, size, span, tenths
 
 REASONS = {
     "goal": "the goal is reached and confirmed",
@@ -178,7 +178,7 @@ def plain(pipeline: Pipeline, event: Event) -> str:
         case RunFinished():
             best = ""
             if event.best_score is not None:
-                best = f"; best agent: iteration {event.best_iteration}, score {event.best_score:.1f}"
+                best = f"; best agent: iteration {event.best_iteration}, score {tenths(event.best_score)}"
             return f"run {event.run} ended: {REASONS.get(event.reason, event.reason)}{best}"
         case Picture():
             return f"{_place(event)}  a picture: {event.kind}"

@@ -41,6 +41,11 @@ def figure(value: float) -> str:
     return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.1e}"
 
 
+def tenths(value: float) -> str:
+    """Return a score: `905.6`, `-3.4`, and `0.740` where tenths would say too little."""
+    return f"{value:.1f}" if abs(value) >= 1 or value == 0 else f"{value:.3f}"
+
+
 def number(value: float) -> str:
     """Return a count or a rate: `5.3`, `950`, `9500`, `31.2k`, `4.1M`."""
     for unit, scale, least in (("G", 1e9, 1e9), ("M", 1e6, 1e6), ("k", 1e3, 1e4)):
