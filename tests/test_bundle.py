@@ -208,6 +208,9 @@ def test_a_link_to_a_file_is_that_file(exported, tmp_path):
     link.symlink_to(exported)
     assert wmloop(tmp_path / "runs", "import", link, "mine").exit_code == 0
     assert Store.open(tmp_path / "runs" / "mine").facts["imported"]["file"] == "linked.safetensors"
+    ring = tmp_path / "ring.safetensors"
+    ring.symlink_to(ring)
+    assert wmloop(tmp_path / "runs", "import", ring, "other").exit_code == 2
 
 
 def test_a_name_from_the_file_cannot_leave_the_folder_of_runs(exported, tmp_path):

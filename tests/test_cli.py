@@ -841,14 +841,15 @@ def test_a_fork_from_where_too_much_was_pruned_is_refused_and_play_names_what_is
     assert f"the agent of iteration {gone} of the run long was pruned: there are those of" in result.stderr
 
 
-def test_nothing_of_a_run_that_has_lost_something_is_pruned(three, tmp_path):
+@pytest.mark.parametrize("damaged", ["0001/vision", "0000/controller"])
+def test_nothing_of_a_run_that_has_lost_something_is_pruned(three, tmp_path, damaged):
     shutil.copytree(three / "long", tmp_path / "long")
-    lost = tmp_path / "long" / "iterations" / "0001" / "vision" / "model.safetensors"
+    (lost, *_) = sorted((tmp_path / "long" / "iterations" / damaged).glob("[am]*.safetensors"))
     lost.rename(tmp_path / "elsewhere")
     before = sorted(path for path in (tmp_path / "long" / "iterations").rglob("*"))
     refused = wmloop("prune", "long", runs=tmp_path)
     assert refused.exit_code == 65
-    assert "0001/vision is missing or damaged, and later iterations are there: nothing was pruned" in refused.stderr
+    assert f"{damaged} is missing or damaged, and later iterations are there: nothing was pruned" in refused.stderr
     assert sorted(path for path in (tmp_path / "long" / "iterations").rglob("*")) == before
     (tmp_path / "elsewhere").rename(lost)
     assert wmloop("prune", "long", runs=tmp_path).exit_code == 0
@@ -869,6 +870,24 @@ def test_what_was_made_from_something_pruned_is_restored_and_not_computed(three,
     said = " ".join(wmloop("verify", "long", runs=tmp_path).stderr.split())
     assert "restore 0000/controller from a backup" in said
     assert "fork" not in said
+
+
+def test_a_file_that_is_a_stranger_to_a_stage_output_costs_nothing_but_its_move(three, tmp_path):
+    shutil.copytree(three / "long", tmp_path / "long")
+    (tmp_path / "long" / "iterations" / "0000" / "memory" / "notes.txt").write_text("x")
+    said = " ".join(wmloop("verify", "long", runs=tmp_path).stderr.split())
+    assert "move 0000/memory/notes.txt elsewhere" in said
+    assert "iterations" not in said
+
+
+def test_a_fork_from_before_what_is_damaged_is_not_refused_for_it(three, tmp_path):
+    shutil.copytree(three / "long", tmp_path / "long")
+    (shard,) = (tmp_path / "long" / "iterations" / "0002" / "rollout").glob("episodes-*")
+    shard.write_bytes(shard.read_bytes()[:-1] + b"?")
+    said = " ".join(wmloop("verify", "long", runs=tmp_path).stderr.split())
+    assert re.search(r"Or go on in a new run: `wmloop fork long NEW --from 1 ", said)
+    words = ("--iterations", "2", "--progress", "none")
+    assert wmloop("fork", "long", "other", "--from", "1", *words, runs=tmp_path).exit_code == 0
 
 
 def test_what_is_pruned_while_it_is_verified_is_no_fault(three, tmp_path):

@@ -445,10 +445,23 @@ def test_a_fork_that_has_no_agent_yet_keeps_what_its_first_one_is_made_from(drea
     assert wmloop("prune", "evolved", runs=tmp_path).exit_code == 0
     assert not any(version.pruned for version in Store.open(tmp_path / "evolved").versions())
     assert wmloop("resume", "evolved", "--iterations", "2", "--progress", "none", runs=tmp_path).exit_code == 0
+    shard = next((tmp_path / "evolved" / "iterations" / "0000" / "rollout").glob("episodes-*"))
+    whole = shard.read_bytes()
+    shard.write_bytes(b"x")
+    said = " ".join(wmloop("verify", "evolved", runs=tmp_path).stderr.split())
+    assert "restore 0000/rollout from a backup, or fork the run dreamer, which it is from, at iteration 1 again" in said
+    shard.write_bytes(whole)
     for more in ([], ["--pipeline", "world-model"]):
         refused = wmloop("fork", "evolved", "other", "--from", "0", *more, runs=tmp_path)
         assert refused.exit_code == 2
         assert "the finished iterations of the run evolved are 1 to 1" in refused.stderr
+
+
+def test_a_run_whose_newest_stages_keep_no_episodes_is_forked(finished, tmp_path):
+    shutil.copytree(finished[0] / "hs18", tmp_path / "hs18")
+    words = ("--set", "evolution.sigma=0.2", "--iterations", "1", "--progress", "none")
+    done = wmloop("fork", "hs18", "other", "--from", "0", *words, runs=tmp_path)
+    assert done.exit_code == 0, done.output
 
 
 def test_dreams_of_an_agent_begin_where_its_m_learnt_however_many_iterations_evolved_since(finished):
@@ -481,7 +494,7 @@ def test_latents_and_episodes_that_are_not_of_one_another_are_not_learnt_from(dr
         (["--pipeline", "hs18-dream", "--set", "controller.updates=3"], "unknown setting 'controller.updates'"),
         (
             ["--pipeline", "hs18-dream", "--set", "rollout.replay_iterations=1"],
-            "vision has seen the episodes of so many",
+            "has seen the episodes of 30 iterations",
         ),
         (
             ["--pipeline", "hs18-dream", "--set", "memory.reward_weight=0"],

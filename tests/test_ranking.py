@@ -110,6 +110,9 @@ def test_of_single_episodes_nobody_knows_which_was_lucky():
     assert {"score_std", "score_se"}.isdisjoint(single)
     assert ranking.newest_accepted([single, single | {"score": 400.0}]) == 1
     assert ranking.best([single, single | {"score": 950.0}]) == 1
+    assert (
+        ranking.newest_accepted([{"score": 900.0}, {"score": 10.0}]) == 0
+    )  # a pipeline of one's own may tell the score alone
 
 
 def test_a_hair_is_not_clearly_worse_however_sure_both_are():

@@ -165,8 +165,8 @@ def test_watch_says_whether_a_run_was_stopped_or_came_to_its_end(store, reason, 
 
 
 def test_what_a_log_says_commands_no_terminal():
-    record = {"event": "Message", "text": "a\x1b]0;b\x07\u202ec\nd", "level": "info"}
-    assert events.from_record(record).text == "a\ufffd]0;b\ufffd\ufffdc\nd"
+    record = {"event": "Message", "text": "a\x1b]0;b\x07\u202ec\nd\xa0e\U0001f469\u200d\U0001f680", "level": "info"}
+    assert events.from_record(record).text == "a\ufffd]0;b\ufffd\ufffdc\nd\xa0e\U0001f469\u200d\U0001f680"
 
 
 def test_a_run_that_nobody_trains_is_its_last_event_as_json_lines(store):

@@ -384,7 +384,15 @@ def test_curves_cover_the_whole_stage_in_bounded_memory():
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(905.61, "905.6"), (-3.39, "-3.4"), (1.0, "1.0"), (0, "0.0"), (0.74, "0.740"), (-0.0612, "-0.061")],
+    [
+        (905.61, "905.6"),
+        (-3.39, "-3.4"),
+        (1.0, "1.0"),
+        (0, "0.0"),
+        (0.74, "0.740"),
+        (-0.0612, "-0.061"),
+        (4e-4, "4.0e-04"),
+    ],
 )
 def test_a_score_has_tenths_and_a_small_one_more(value, said):
     assert tenths(value) == said

@@ -84,9 +84,9 @@ def unpack(path: Path, root: Path, name: str | None, facts: dict[str, Any]) -> S
         StoreCorruptError: it is no agent of wmloop, or a damaged one.
         StorageError: the file system refuses.
     """
-    path, called = path.resolve(), path.name  # caches of files often hand out links
     if not path.exists():
         raise UsageError(f"there is no file {path}")
+    path, called = path.resolve(), path.name  # caches of files often hand out links
     if not begins_as_one(path):
         raise UsageError(f"{path} is no safetensors file; `wmloop export` writes one of an agent")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -232,9 +233,18 @@ def _read(value: Any, kind: str) -> Any:
     return metrics_now({name: math.nan if part is None else part for name, part in value.items()})
 
 
+#: They turn the direction in which what follows is written.
+_DIRECTIONS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
 def _shown(text: str) -> str:
     """Return a text without what would be a command to a terminal: a log may come from somebody else."""
-    return "".join(mark if mark.isprintable() or mark in "\n\t" else "\ufffd" for mark in text)
+    return "".join("\ufffd" if _commands(mark) else mark for mark in text)
+
+
+def _commands(mark: str) -> bool:
+    """Tell whether a character is a control, turns the direction of writing, or is half of one."""
+    return mark not in "\n\t" and (unicodedata.category(mark) in ("Cc", "Cs") or mark in _DIRECTIONS)
 
 
 def _number(value: Any) -> bool:

@@ -76,6 +76,12 @@ class History:
 
     def lost(self) -> str | None:
         """Return the name of a version that is missing though later iterations are there, or None."""
+        for (
+            version
+        ) in self.everything():  # before its first agent a run has what another pipeline collected, and no more
+            row = self.pipeline.row(version.stage)
+            if version.iteration < self.first and not row.once and row.name not in self.pipeline.collectors:
+                return version_name(version.iteration, self.pipeline.agent)
         iteration, place = self.next_position()
         later = any(version.iteration > iteration for version in self.everything())
         return version_name(iteration, self.pipeline.names[place]) if later else None

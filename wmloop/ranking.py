@@ -120,16 +120,19 @@ def newest_accepted(evaluations: Sequence[Mapping[str, float]]) -> int:
     """Return the place of the newest evaluation that is not clearly below the best mean score.
 
     Going on from the best alone would undo what was learnt since whenever one score was lucky. How lucky a single episode was
-    nobody knows: it has no `score_se`, and the newest is accepted.
+    nobody knows, and the newest is accepted.
     """
     first = max(evaluations, key=lambda metrics: metrics["score"])
 
     def accepted(metrics: Mapping[str, float]) -> bool:
-        if not all(
-            {"score_std", "score_se"} & one.keys() for one in (metrics, first)
-        ):  # earlier days had a deviation alone
+        if _is_single(metrics) or _is_single(first):
             return True
         error = math.hypot(metrics.get("score_se", 0.0), first.get("score_se", 0.0))
         return first["score"] - metrics["score"] <= max(_CLEARLY * error, _SLIGHTLY * abs(first["score"]))
 
     return max(i for i, metrics in enumerate(evaluations) if accepted(metrics))
+
+
+def _is_single(metrics: Mapping[str, float]) -> bool:
+    """Tell whether an evaluation had one episode: it tells the lowest score, and no deviation."""
+    return "score_min" in metrics and {"score_std", "score_se"}.isdisjoint(metrics)

@@ -100,7 +100,6 @@ def fork(
 
         require_tensorboard()
     after = on_this_machine(after)
-    _require_fit(source, before, after)
     store = _copied(source, fork_from, new, after, runs)
     with store.lock():
         from wmloop.cli.session import Session
@@ -141,8 +140,8 @@ def _require_kin(source: Store, before: RunConfig, after: RunConfig) -> None:
         )
     if before.pipeline != after.pipeline and before.replay != after.replay:
         raise UsageError(
-            f"rollout.replay_iterations is {before.replay} in the run {source.name}, whose vision has seen the episodes of so"
-            " many iterations: with --pipeline it stays as it is"
+            f"the vision of the run {source.name} has seen the episodes of {before.replay} iterations, and with --pipeline C"
+            f" would learn from those of {after.replay}: rollout.replay_iterations stays as it is"
         )
     if before.pipeline != after.pipeline:  # what is not common to both begins anew
         common = common_groups(before, type(after)) - {"pipeline"}
@@ -157,13 +156,13 @@ def _require_kin(source: Store, before: RunConfig, after: RunConfig) -> None:
         )
 
 
-def _require_fit(source: Store, before: RunConfig, after: RunConfig) -> None:
-    """Refuse settings that a new run would be refused for, too; raises UsageError."""
-    from wmloop.training.rollouts import last_actions, observations_of
+def _require_fit(collected: Sequence[Version], after: RunConfig) -> None:
+    """Refuse settings that a new run in what was `collected` would be refused for, too; raises UsageError."""
+    from wmloop.training.rollouts import last_actions, newest_observations
 
-    collected = history_of(source, before).collected()
-    if collected and (actions := last_actions(collected)) is not None:
-        pipeline_of(after).fitter(after, actions, observations_of(collected[-1]))
+    actions, observations = last_actions(collected), newest_observations(collected)
+    if actions is not None and observations is not None:
+        pipeline_of(after).fitter(after, actions, observations)
 
 
 def _shapes_differ(config: RunConfig, name: str, value: Any) -> bool:
@@ -217,6 +216,7 @@ def _copied(source: Store, iteration: int, name: str | None, after: RunConfig, r
             f"cannot fork the run {source.name} at iteration {iteration}: training would read {lost[0].name}, which was"
             f" pruned; iterations that can be forked: {', '.join(map(str, whole)) or 'none'}"
         )
+    _require_fit(history.collected(iteration + 1), after)
     if name is None:
         stem, taken = f"{source.name}-from-{iteration}", set(list_runs(runs))
         name = next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))) if n not in taken)

@@ -150,12 +150,17 @@ def verify(name: NameArgument = None, runs: RunsOption = Path("runs"), as_json: 
 def _mended(store: Store, faults: Sequence[Fault]) -> str:
     """Return what to do about a damaged run: one that is an agent alone has nothing to compute it again from."""
     from wmloop.store.remedy import remedy
+    from wmloop.store.version import STRANGE
 
     if ships(store):
         return "it comes with wmloop: install wmloop again"
     if "imported" in store.facts:
         return f"remove its folder {store.path}, and import its file again with `{wmloop('import')}`"
-    return remedy(store.path, store.versions(), [fault.version for fault in faults])
+    strange = [f"{fault.version}/{fault.file}" for fault in faults if fault.problem == STRANGE]
+    told = [f"move {', '.join(strange)} elsewhere"] if strange else []
+    if damaged := {fault.version for fault in faults if fault.problem != STRANGE}:
+        told.append(remedy(store.path, store.versions(), damaged, store.facts.get("forked_from")))
+    return "; ".join(told)
 
 
 def _summary(root: Path, name: str) -> dict[str, Any]:

@@ -181,8 +181,8 @@ REAL_EVOLUTION = (
 SCORES = (
     Metric("score", _REWARD, "higher", "mean return (undiscounted sum of rewards) of the held-out episodes,"
            " deterministic policy"),
-    Metric("score_std", _REWARD, "lower", "standard deviation over these episodes (n - 1)"),
-    Metric("score_se", _REWARD, "lower", "standard error of their mean"),
+    Metric("score_std", _REWARD, "lower", "standard deviation over these episodes (n - 1); not of a single one"),
+    Metric("score_se", _REWARD, "lower", "standard error of their mean; not of a single one"),
     Metric("score_min", _REWARD, "higher", "the worst of these episodes"),
     Metric("frames", "frames", "", "environment steps (frames) of these episodes; they are not trained on"),
     Metric("confirmed_score_low", _REWARD, "higher", "one-sided 95% lower confidence bound of the mean return by"

@@ -187,16 +187,15 @@ class Store:
         """
         folder = self.path / ITERATIONS / version_name(iteration, stage)
         if folder.parent.is_symlink():
-            raise StoreCorruptError(
-                f"{folder.parent} is a link, and what it leads to is none of the run: put the folder itself there"
-            )
+            raise StoreCorruptError(f"{folder.parent} is a link, which is not followed: put the folder itself there")
         if os.path.lexists(folder):
             try:
                 load_version(folder, iteration, stage).check()
             except StoreCorruptError as error:
-                raise StoreCorruptError(
-                    f"{error}: {remedy(self.path, self.versions(), [version_name(iteration, stage)])}"
-                ) from None
+                told = remedy(
+                    self.path, self.versions(), [version_name(iteration, stage)], self.facts.get("forked_from")
+                )
+                raise StoreCorruptError(f"{error}: {told}") from None
             raise StoreCorruptError(f"{folder} is committed already, and committed stage outputs never change")
         return Draft(self._folder(iteration), iteration, stage)
 

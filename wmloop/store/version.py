@@ -34,6 +34,10 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _NO_CHECKSUM = "0" * 64
 
 
+#: What is wrong with a file that a version does not have.
+STRANGE = "is not named by the manifest"
+
+
 class Fault(NamedTuple):
     """Name something wrong: in which version (`0003/memory`), in which file, and what."""
 
@@ -125,7 +129,7 @@ class Version:
                 faults.append(Fault(self.name, file, "its bytes are not those that were committed"))
         for file in self._strangers():
             if not is_foreign(self.path / file):
-                faults.append(Fault(self.name, file, "is not named by the manifest"))
+                faults.append(Fault(self.name, file, STRANGE))
         return faults
 
     def foreign(self) -> list[str]:

@@ -139,5 +139,13 @@ def observations_of(rollout: Version) -> ObservationSpec:
     """Return what a rollout saw, as it recorded it; pictures, as its episodes have them, where it recorded nothing."""
     if OBSERVATIONS in rollout.files:
         return recorded_observations(rollout.json(OBSERVATIONS))
-    stored = next(episodes_of(rollout, observed=False))
+    stored = next(episodes_of(rollout, observed=False), None)
+    if stored is None:
+        raise StoreCorruptError(f"{rollout.name} has no episode, and so does not tell what it saw")
     return Pixels(*stored.observations.shape[1:])
+
+
+def newest_observations(rollouts: Sequence[Version]) -> ObservationSpec | None:
+    """Return what the newest of a run's rollouts that tells it saw; None where none does: some keep no episodes."""
+    told = [version for version in rollouts if OBSERVATIONS in version.files or has_episodes(version)]
+    return observations_of(told[-1]) if told else None

@@ -42,8 +42,10 @@ def figure(value: float) -> str:
 
 
 def tenths(value: float) -> str:
-    """Return a score: `905.6`, `-3.4`, and `0.740` where tenths would say too little."""
-    return f"{value:.1f}" if abs(value) >= 1 or value == 0 else f"{value:.3f}"
+    """Return a score: `905.6`, `-3.4`, and `0.740` or `4.0e-04` where tenths would say too little."""
+    if abs(value) >= 1 or value == 0:
+        return f"{value:.1f}"
+    return f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.1e}"
 
 
 def number(value: float) -> str:
