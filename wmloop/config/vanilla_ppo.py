@@ -68,8 +68,8 @@ class PPOConfig(Part):
     target_kl: Annotated[
         Positive,
         Field(
-            description="early stopping: once approx_kl of a minibatch exceeds this, the PPO update ends; the value function"
-            " alone would move the policy, too, over their common layers"
+            description="early stopping: once approx_kl of a minibatch exceeds this, the policy's loss is left out of this PPO"
+            " update; the value function still learns, and moves the policy a little over their common layers"
         ),
     ] = 0.045
     ref_kl_coef: Annotated[

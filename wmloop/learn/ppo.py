@@ -83,11 +83,7 @@ def normalise(advantages: Tensor, weight: Tensor) -> Tensor:
 def minibatches(size: int, minibatch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Yield shuffled index tensors that cover `size` samples once, in parts of about minibatch_size."""
     order = torch.randperm(size, generator=generator, device=generator.device)
-    yield from order.tensor_split(_parts(size, minibatch_size))
-
-
-def _parts(size: int, minibatch_size: int) -> int:
-    return max(1, round(size / minibatch_size))
+    yield from order.tensor_split(max(1, round(size / minibatch_size)))
 
 
 def update(
@@ -96,9 +92,10 @@ def update(
 ) -> dict[str, float]:  # fmt: skip
     """Improve actor and critic on one batch; return CleanRL's metrics, `ref_kl` and `policy_epochs`.
 
-    The policy stays as it is from where approx_kl passes `target_kl`; the value goes on learning, unless they share parameters:
-    then it would move the policy, too, and nothing more is learnt of the batch, as in CleanRL. Each has its own bound on the
-    gradient, but a common one where they share some: a wrong value may then drown the policy's. A step counts
+    The policy's loss is left out from where approx_kl passes `target_kl`; the value goes on learning. Where they share
+    parameters that moves the policy, too, with no bound on how far: to end the update there, as CleanRL does, was worse on
+    three seeds (docs/experiments/2026-11-30-after-the-policy-stops.md). Each has its own bound on the gradient, unless they
+    share parameters: then one has both, and a wrong value may drown the policy's. A step counts
     with the probability that its episode has come to it, in everything that is averaged, and is left out where that is
     hardly ever. `policy_epochs` are the passes over the batch in which the policy was changed. `ref_kl` is the mean
     divergence from the policy `reference` in nats; its weight in the loss is `ref_kl_coef`.
@@ -125,8 +122,6 @@ def update(
     moving = True
     for _ in range(settings.update_epochs):
         for index in minibatches(len(kept), settings.minibatch_size, generator):
-            if not moving and len(bounded) == 1:
-                break
             total = weight[index].sum()
             index = index.tensor_split(ranks.size)[ranks.rank]
             seen = features[index]
@@ -150,8 +145,7 @@ def update(
     error = returns - value[:-1].flatten()[kept]
     unexplained, variance = (mean((x - mean(x, weight)).square(), weight) for x in (error, returns))
     explained = 1 - unexplained / (variance + 1e-8)
-    passes = moves / _parts(len(kept), settings.minibatch_size)
-    return means | {"policy_epochs": passes, "explained_variance": float(explained)}
+    return means | {"policy_epochs": settings.update_epochs * moves / steps, "explained_variance": float(explained)}
 
 
 def _policy_loss(
