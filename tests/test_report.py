@@ -238,6 +238,13 @@ def test_how_c_learns_is_told_of_each_pipeline(name):
     assert (f"In {name}:" in both) == (name != "world-model")
 
 
+def test_a_folder_where_the_page_would_go_is_refused(runs, tmp_path):
+    (tmp_path / "report.html").mkdir()
+    refused = wmloop("report", "one", "--to", tmp_path, runs=runs)
+    assert refused.exit_code == 2
+    assert "is a folder: choose another place with --to" in " ".join(refused.stderr.split())
+
+
 def test_a_name_that_begins_with_an_underscore_is_in_the_legend(runs):
     store = Store.open(runs / "one")
     one = Facts.of(store, stored_config(store))

@@ -111,11 +111,11 @@ def _place(stores: Sequence[Store], to: Path | None, runs: Path) -> Iterator[Pat
         folder, name = to.parent, to.name
     else:
         folder = to
-    if (folder / name).is_dir():
-        raise UsageError(f"{folder / name} is a folder: choose another place with --to")
     if to is None and folder.is_dir():
         require_room(folder / name, _TO)
     with output_folder(folder, _TO):
+        if (folder / name).is_dir():
+            raise UsageError(f"{folder / name} is a folder: choose another place with --to")
         yield folder / name
 
 
