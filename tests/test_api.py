@@ -68,6 +68,11 @@ def test_training_from_python_is_training_from_the_command_line(run, tmp_path):
     assert isinstance(seen[-1], RunFinished)
 
 
+def test_an_agent_alone_is_not_trained_on():
+    with pytest.raises(UsageError, match="cannot be trained further"):
+        wmloop.Run("demo").train()
+
+
 def test_a_finished_run_has_nothing_left_to_do(run):
     made, _ = run
     before = [version.hash for version in made.versions]

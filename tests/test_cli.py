@@ -890,6 +890,35 @@ def test_a_fork_from_before_what_is_damaged_is_not_refused_for_it(three, tmp_pat
     assert wmloop("fork", "long", "other", "--from", "1", *words, runs=tmp_path).exit_code == 0
 
 
+def test_a_fork_that_begins_to_mirror_sees_with_a_frozen_v_what_it_saw_before_and_its_mirror_images(twice, tmp_path):
+    shutil.copytree(twice.runs / "tiny", tmp_path / "tiny")
+    words = ("--set", "vision.finetune_images=0", "--set", "env.mirrored_actions=[0]", "--iterations", "3")
+    done = wmloop("fork", "tiny", "other", "--from", "1", *words, "--progress", "none", runs=tmp_path)
+    assert done.exit_code == 0, done.output
+    before, after = (Store.open(tmp_path / name).version(i, "vision") for name, i in (("tiny", 1), ("other", 2)))
+    seen = [file for file in before.files if file.startswith("latents-")]
+    assert seen
+    for file in seen:
+        one, two = before.tensors(file)["mu"], after.tensors(file)["mu"]
+        assert (len(one), len(two)) == (1, 2)
+        assert one[0] == pytest.approx(two[0], abs=1e-2)
+
+
+def test_a_run_that_is_pruned_while_it_is_copied_is_no_damaged_one(three, tmp_path, monkeypatch):
+    shutil.copytree(three / "long", tmp_path / "long")
+    create = Store.create
+
+    def pruned_meanwhile(*arguments):
+        assert wmloop("prune", "long", runs=tmp_path).exit_code == 0
+        return create(*arguments)
+
+    monkeypatch.setattr(Store, "create", pruned_meanwhile)
+    refused = wmloop("fork", "long", "other", "--from", "1", runs=tmp_path)
+    assert refused.exit_code == 2
+    assert "was pruned while it was copied: give the same command again" in " ".join(refused.stderr.split())
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_is_pruned_while_it_is_verified_is_no_fault(three, tmp_path):
     shutil.copytree(three / "long", tmp_path / "long")
     store = Store.open(tmp_path / "long")

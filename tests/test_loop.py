@@ -43,6 +43,25 @@ def hashes(store: Store) -> dict[str, str]:
     return {f"{v.name}/{name}": record.sha256 for v in store.versions() for name, record in v.files.items()}
 
 
+def test_a_v_that_is_stopped_while_it_encodes_is_the_same_v_afterwards_wherever_that_is(tmp_path):
+    """Its training is not done again: on another processor that would be another V, for the rest of the latents."""
+    told: list[str] = []
+
+    def report(event) -> None:
+        told.append(getattr(event, "text", ""))
+
+    store, reason = perform(
+        tmp_path / "run", configure(), report, lambda: any(text.startswith("V encodes") for text in told)
+    )
+    assert reason == "interrupted"
+    done, tensors, _ = store.draft(0, "vision").latest_snapshot()
+    assert done == configure().vision.images(0) // configure().vision.batch_size
+    perform(tmp_path / "run", configure("budget.iterations=1"))
+    model = store.version(0, "vision").tensors("model.safetensors")
+    kept = {name.removeprefix("vision."): part for name, part in tensors.items() if name.startswith("vision.")}
+    assert {name for name, part in model.items() if name in kept and (part == kept[name]).all()} == model.keys()
+
+
 def until(whole, folder: Path, position: tuple[int, str]) -> Store:
     """Return a copy of the whole run as it was before (iteration, stage)."""
     versions = whole[0].versions()

@@ -458,6 +458,15 @@ def test_a_parent_that_is_gone_or_another_is_a_fault(store: Store) -> None:
     ]
 
 
+def test_an_iteration_that_is_a_link_is_named(store: Store, tmp_path: Path) -> None:
+    commit(store)
+    folder = store.path / "iterations" / "0000"
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreCorruptError, match="0000 is a link, which is not followed"):
+        store.draft(0, "vision")
+
+
 def test_a_damaged_version_is_not_silently_made_anew(store: Store) -> None:
     version = commit(store)
     (version.path / "curve.png").write_bytes(b"")

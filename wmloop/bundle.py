@@ -169,7 +169,8 @@ def _understand(
         raise ValueError("a metric is not finite")
     if "score" not in figures.get(pipeline.scored_by, {"score": 0.0}):
         raise ValueError("its evaluation has no metric 'score'")
-    int(origin["iteration"]), str(origin["run"])
+    int(origin["iteration"])
+    str(origin["run"])
     parts = {
         prefix: {name[len(prefix) + 1 :]: array for name, array in tensors.items() if name.startswith(prefix + ".")}
         for prefix in (*files_of(pipeline), starts.STARTS)

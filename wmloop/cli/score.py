@@ -186,6 +186,6 @@ def _print_report(report: dict[str, Any], config: RunConfig) -> None:
             f" {tenths(report['real_return'])}{left_out}"
         )
     print(f"frames  {report['frames']:,.0f} in {report['seconds']:.1f} s")
-    scores = [f"{episode['score']:8.1f}" for episode in report["tracks"]]
+    scores = [f"{tenths(episode['score']):>8}" for episode in report["tracks"]]
     for i in range(0, len(scores), 10):
         print(("scores  " if i == 0 else "        ") + "".join(scores[i : i + 10]))

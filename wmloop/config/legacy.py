@@ -32,9 +32,6 @@ def stored(table: Mapping[str, Any]) -> RunConfig:
         table["evaluate"] = {**evaluate, "confirm_episodes": 2}
     config = lay_over(str(table.get("preset", "laptop")), [applying(_BEFORE, kind), table])
     env = table.get("env")
+    kwargs = env.get("kwargs") if isinstance(env, Mapping) else None
     # a profile of today adds nothing to how its environment was made
-    return (
-        with_kwargs(config, env["kwargs"])
-        if isinstance(env, Mapping) and isinstance(env.get("kwargs"), Mapping)
-        else config
-    )
+    return with_kwargs(config, kwargs) if isinstance(kwargs, Mapping) else config

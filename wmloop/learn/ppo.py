@@ -93,9 +93,9 @@ def update(
     """Improve actor and critic on one batch; return CleanRL's metrics, `ref_kl` and `policy_epochs`.
 
     The policy's loss is left out from where approx_kl passes `target_kl`; the value goes on learning. Where they share
-    parameters that moves the policy, too, with no bound on how far: to end the update there, as CleanRL does, was worse on
-    three seeds (docs/experiments/2026-11-30-after-the-policy-stops.md). Each has its own bound on the gradient, unless they
-    share parameters: then one has both, and a wrong value may drown the policy's. A step counts
+    parameters that moves the policy, too, with no bound on how far: to end the update there, as CleanRL does, was worse at
+    equal frames on three seeds (docs/experiments/2026-11-30-after-the-policy-stops.md). Each has its own bound on the
+    gradient, unless they share parameters: then one has both, and a wrong value may drown the policy's. A step counts
     with the probability that its episode has come to it, in everything that is averaged, and is left out where that is
     hardly ever. `policy_epochs` are the passes over the batch in which the policy was changed. `ref_kl` is the mean
     divergence from the policy `reference` in nats; its weight in the loss is `ref_kl_coef`.

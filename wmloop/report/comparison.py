@@ -50,9 +50,8 @@ def compare(runs: Sequence[Facts], commands: Sequence[tuple[str, Sequence[str]]]
     else:
         page.say("None.")
     page.head("What the words mean")
-    page.terms(
-        TERMS | (world_model([facts.pipeline for facts in runs if facts.dreams]) if any(f.dreams for f in runs) else {})
-    )
+    dreaming = [facts.pipeline for facts in runs if facts.dreams]
+    page.terms(TERMS | (world_model(dreaming) if dreaming else {}))
     page.head("Commands that repeat these runs")
     for name, lines in commands:
         page.subhead(name)

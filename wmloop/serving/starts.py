@@ -30,10 +30,8 @@ def starts_of(history: History, served: Served, config: RunConfig, device: torch
     own = served.versions[served.pipeline.agent]
     if has(own, STARTS):
         return State(**{name: torch.from_numpy(part).to(device) for name, part in stored(own, STARTS).arrays.items()})
-    collected = [
-        version for version in history.collected(own.iteration + 1) if has_episodes(version)
-    ]  # evolution keeps none
-    rollouts = collected[-config.replay :]
+    collected = history.collected(own.iteration + 1)
+    rollouts = [version for version in collected if has_episodes(version)][-config.replay :]  # evolution keeps none
     found: State | None = served.pipeline.rememberer(config, rollouts, device, **served.versions)
     return found
 

@@ -36,14 +36,15 @@ def see_rollouts(
     ctx.draft.require_space(rows * (1 + mirror) * 2 * vision.stored.itemsize * vision.latent)  # mu, logvar
     ctx.log(f"V encodes all {rows:,} {'images' if vision.pictures else 'vectors'}, for M to learn from")
     first = len(ctx.collected()) - len(rollouts)
+    seen = _files(frozen) if frozen else []
+    if frozen and seen and len(frozen.tensors(seen[-1])["mu"]) != 1 + mirror:  # a fork has begun or ceased to mirror
+        seen = []
     for number, version in enumerate(rollouts, first):
         file = f"latents-{number:04d}.safetensors"
         if ctx.draft.has(file):
             continue
         ctx.check_stop()
-        if (
-            frozen and file in frozen.files and len(frozen.tensors(file)["mu"]) == 1 + mirror
-        ):  # it sees what it saw before
+        if frozen and file in seen:  # it sees what it saw before
             ctx.draft.save_bytes(file, frozen.bytes(file))
         else:
             ctx.draft.save_tensors(file, see(vision, episodes_of(version), mirror))

@@ -68,9 +68,8 @@ def _shown(state: ViewState, width: int, height: int, room: int, paint: Paint | 
 
 
 def _header(state: ViewState, width: int, now: float) -> list[Row]:
-    done = min(
-        state.iteration + 1, state.iterations
-    )  # what goes on with a finished run says how far it may go only later
+    # a finished run stands at an iteration that it will not do
+    done = min(state.iteration + 1, state.iterations)
     right = f"iteration {state.iteration} ({done} of {state.iterations}) · {span(state.worked(now))}"
     ahead = state.goal_in(now) if width >= 80 else None
     goal = (
