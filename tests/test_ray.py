@@ -259,15 +259,31 @@ def ours():
 
 
 def _is_gateway(process):
-    try:
-        return any("gcs_server" in " ".join(child.cmdline()) for child in process.children())
-    except psutil.Error:
-        return False
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(named("gcs_server", process.children()))
+    return False
+
+
+def named(start, began):
+    """Return which of some processes live and have a name that starts so; any of them may end meanwhile."""
+    found = []
+    for process in began:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE and process.name().startswith(start):
+                found.append(process)
+    return found
 
 
 def driving(began):
     """Return which of some processes are actors that drive: Ray names a process after what it does."""
-    return [process for process in began if lives(process) and process.name().startswith("ray::_Seat.dri")]
+    return named("ray::_Seat.dri", began)
+
+
+def kill(began):
+    """Kill processes, those that have just ended, too."""
+    for process in began:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def left(began):
@@ -354,7 +370,7 @@ def test_episodes_of_killed_actors_are_driven_again_by_others_and_are_the_same(f
         def tick(frames, episode):
             nonlocal killed, due
             if killed < 10 and time.monotonic() > due and (at_work := driving(ours()[1])):
-                at_work[rng.integers(len(at_work))].kill()
+                kill([at_work[rng.integers(len(at_work))]])
                 killed, due = killed + 1, time.monotonic() + rng.uniform(0, 1)
 
         assert told(drive(pool, wave, dict.fromkeys(halves(6), agent), tick, explore, trace), trace) == wanted
@@ -413,13 +429,11 @@ def test_a_lost_cluster_ends_the_wave_in_words_and_another_one_is_begun_next(fiv
     five.cpus = 1
     with RayEnvs(CONFIG.env, 4) as pool:
         began = ours()
-        ray = [process for process in began[1] if process.name() in ("gcs_server", "raylet")]
+        ray = [*named("gcs_server", began[1]), *named("raylet", began[1])]
         assert len(ray) == 2
 
         def tick(frames, episode):
-            for process in ray:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+            kill(ray)
 
         agent, (wave, explore) = some_agent(pool.actions), wave_of(4, 4, pool.actions)
         wave = [task._replace(decisions=1000) for task in wave]
@@ -439,7 +453,7 @@ def test_two_runs_on_one_machine_have_a_ray_each_that_lets_nobody_else_in(monkey
     other = link.Link(CONFIG.env)
     try:
         assert (one.cpus, one.nodes, other.cpus, other.nodes) == (1, 1, 2, 1)
-        servers = [p for p in psutil.Process().children(recursive=True) if p.name() == "gcs_server"]
+        servers = named("gcs_server", psutil.Process().children(recursive=True))
         assert len(servers) == 2
         (port,) = {c.laddr.port for c in servers[0].net_connections() if c.status == psutil.CONN_LISTEN}
         host = next(word for word in servers[0].cmdline() if word.startswith("--node-ip-address=")).partition("=")[2]
@@ -492,13 +506,11 @@ def test_a_run_whose_cluster_is_lost_and_then_its_process_goes_on_to_the_same_en
             if json.loads(line)["event"] == "Progress":  # of the first wave
                 break
         began = psutil.Process(process.pid).children(recursive=True)
-        assert any(child.name() == "gcs_server" for child in began)
+        assert named("gcs_server", began)
         return process, began
 
     process, began = under_way(*begin, "--engine", "ray")
-    for child in began:
-        if child.name() in ("gcs_server", "raylet"):
-            child.kill()
+    kill([*named("gcs_server", began), *named("raylet", began)])
     _, said = process.communicate()
     assert process.returncode == EnvironmentFailedError.exit_code, said
     assert "error: the Ray cluster is lost" in said
