@@ -20,10 +20,9 @@ def main() -> None:
     given = options(__doc__ or "").parse_args()
     config = settings_of(given.env)
     draw = np.random.default_rng(given.seed)
-    most = -(-config.env.most_frames // config.env.action_repeat)
     with contextlib.closing(RealEnv(config.env)) as env:
         scores = [
-            score(env, given.first_episode + place, most, config.env.random_policy, draw)
+            score(env, given.first_episode + place, config.env.most_decisions, config.env.random_policy, draw)
             for place in range(given.episodes)
         ]
     with given.to.open("w") as file:

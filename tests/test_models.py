@@ -100,7 +100,7 @@ def test_the_vaes_kl_is_zero_at_the_prior_and_its_error_is_summed_over_a_picture
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
     images = torch.rand(2, 3, 64, 64)
-    loss, _, parts = vae_loss(vision, images, torch.zeros(2, 4), recon_weight=2.0, kl_tolerance=0.0)
+    loss, _, parts = vae_loss(vision, images, torch.zeros(2, 4), recon_weight=2.0, free_nats=0.0)
     error = (vision.decode(torch.zeros(2, 4)) - images).square().sum() / 2
     assert parts["kl_loss"] == 0
     torch.testing.assert_close(parts["recon_loss"], error.detach())
@@ -130,7 +130,7 @@ def test_the_free_nats_hide_a_small_kl_from_the_loss_but_not_from_the_metric():
         nn.init.zeros_(head.weight)
         nn.init.constant_(head.bias, value)
     images = torch.rand(1, 3, 64, 64, dtype=torch.float64)
-    loss, _, parts = vae_loss(vision, images, torch.zeros(1, 4, dtype=torch.float64), 1.0, kl_tolerance=0.5)
+    loss, _, parts = vae_loss(vision, images, torch.zeros(1, 4, dtype=torch.float64), 1.0, free_nats=0.5)
     torch.testing.assert_close(parts["kl_loss"], torch.tensor(4 * 0.5 * 0.25, dtype=torch.float64))
     torch.testing.assert_close(loss - parts["recon_loss"], torch.tensor(2.0, dtype=torch.float64))
 

@@ -89,13 +89,13 @@ def hazard(p, cap, rng, reward, terminal_reward):
     return Episode(np.zeros(0), np.zeros(0), rewards, end <= cap, end > cap, 0, 0)
 
 
-@pytest.mark.parametrize("warmup", [0, 4])
+@pytest.mark.parametrize("burn_in", [0, 4])
 @pytest.mark.parametrize("cap", [30, 250])
 @pytest.mark.parametrize(("p", "reward", "terminal_reward"), [
     (0.02, 1, 1), (0.1, 1, 1), (0.4, 1, 1), (0.04, 0, 100), (0.1, 0, -100), (0.02, -1, -1), (0.1, -1, 30),
 ])  # fmt: skip
 def test_what_a_calibrated_m_promises_is_what_is_paid_ends_and_time_limits_and_all(
-    p, reward, terminal_reward, cap, warmup
+    p, reward, terminal_reward, cap, burn_in
 ):
     rng = np.random.default_rng(0)
     step = (1 - p) * reward + p * terminal_reward
@@ -103,7 +103,7 @@ def test_what_a_calibrated_m_promises_is_what_is_paid_ends_and_time_limits_and_a
     for _ in range(1500):
         episode = hazard(p, cap, rng, reward, terminal_reward)
         scores.append(episode.rewards.sum())
-        asked = windows(episode, warmup, cap, None)
+        asked = windows(episode, burn_in, cap, None)
         episodes.append(ReturnForecast(
             [sum((1 - p) ** t * step for t in range(window.promised)) for window in asked], [],
             [float(episode.rewards[w.start : w.start + w.lived].sum()) for w in asked],
@@ -111,7 +111,7 @@ def test_what_a_calibrated_m_promises_is_what_is_paid_ends_and_time_limits_and_a
         ))  # fmt: skip
     metrics = gap(episodes)
     assert abs(metrics["return_gap_points"]) < 3.5 * metrics["return_gap_points_se"]
-    if warmup == 0:  # each decision counts once: what is paid an episode is the episodes' score
+    if burn_in == 0:  # each decision counts once: what is paid an episode is the episodes' score
         assert metrics["real_return"] == pytest.approx(np.mean(scores))
 
 
@@ -139,17 +139,17 @@ def test_foresight_that_is_perfect_correlates_fully_without_bias_and_no_moments_
     assert gap([ReturnForecast([], [], [])]) == {}
 
 
-def lived(rewards, terminated=False, max_unrewarded=None, warmup=0):
+def lived(rewards, terminated=False, max_unrewarded=None, burn_in=0):
     rewards = np.array(rewards, np.float32)
     episode = Episode(np.zeros(0), np.zeros(0), rewards, terminated, not terminated, 0, 0)
-    return [tuple(window) for window in windows(episode, warmup, 1000, max_unrewarded)]
+    return [tuple(window) for window in windows(episode, burn_in, 1000, max_unrewarded)]
 
 
 @given(st.integers(1, 300), st.booleans(), st.integers(0, 10))
-def test_m_is_asked_up_to_the_last_decision_and_beyond_an_end_alone(length, terminated, warmup):
-    asked = lived(np.zeros(length), terminated, None, warmup)
+def test_m_is_asked_up_to_the_last_decision_and_beyond_an_end_alone(length, terminated, burn_in):
+    asked = lived(np.zeros(length), terminated, None, burn_in)
     covered = [t for start, _, real in asked for t in range(start, start + real)]
-    assert covered == list(range(warmup, length))
+    assert covered == list(range(burn_in, length))
     for start, promised, real in asked:
         assert real == min(25, length - start)
         assert promised == (25 if terminated else real)
@@ -203,7 +203,7 @@ def test_a_trace_tells_of_every_moment_asked_and_foresees_every_sixth_if_told_to
     st.integers(1, 40),
     st.integers(0, 4),
 )
-def test_an_episode_that_left_the_bounds_early_is_no_time_limit_to_one_that_lived_longer(ends, most, warmup):
+def test_an_episode_that_left_the_bounds_early_is_no_time_limit_to_one_that_lived_longer(ends, most, burn_in):
     config = build_config("smoke", tiny_config(), {"env": {"episode_frames": most}})
     driven = [Episode(np.zeros(0), np.zeros(0), np.ones(n, np.float32), end, not end, 0, 0) for n, end in ends]
     limit = time_limit(driven, config)
@@ -211,7 +211,7 @@ def test_an_episode_that_left_the_bounds_early_is_no_time_limit_to_one_that_live
     assert limit <= -(-config.env.most_frames // config.env.action_repeat)
     assert limit >= min(longest, -(-config.env.most_frames // config.env.action_repeat))
     for episode in driven:
-        for window in windows(episode, warmup, limit, None):
+        for window in windows(episode, burn_in, limit, None):
             assert 1 <= window.lived <= window.promised <= 25
     if (longest, False) in ends:
         assert limit <= longest

@@ -27,6 +27,7 @@ from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.events import VersionCommitted
 from wmloop.history import History
 from wmloop.opening import history_of, stored_config
+from wmloop.pipelines.pipeline import Pipeline
 from wmloop.pipelines.vanilla_ppo import VANILLA_PPO
 from wmloop.store import Store
 from wmloop.store.lock import run_lock
@@ -165,7 +166,8 @@ def test_every_row_is_tried_and_each_environment_is_driven_once(tmp_path, monkey
         if config.dream.horizon == 4:
             raise UsageError("it contradicts itself")
 
-    monkeypatch.setattr("wmloop.pipelines.pipeline.Pipeline.fitter", property(lambda self: fits))
+    resolve = Pipeline.resolve
+    monkeypatch.setattr(Pipeline, "resolve", lambda self, name: fits if name == "fits" else resolve(self, name))
     rows = "".join(f'[[row]]\nname = "h{horizon}"\nsettings = {{dream.horizon = {horizon}}}\n' for horizon in (2, 3, 4))
     refused = wmloop("study", written(tmp_path, HEAD + rows), runs=tmp_path / "runs")
     assert refused.exit_code == 2, refused.output

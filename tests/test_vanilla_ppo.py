@@ -311,7 +311,7 @@ def test_an_exported_agent_comes_back_and_a_stranger_is_refused(finished, tmp_pa
     assert refused.exit_code == 2
     config = with_settings(tiny(), {"ppo": {"stack": 2}})
     with pytest.raises(Exception, match="do not fit PixelActor"):
-        VANILLA_PPO.checker(config, BoxActions([-1, -1], [1, 1]), {"actor": dict(origin.tensors(file))})
+        VANILLA_PPO.resolve("accept")(config, BoxActions([-1, -1], [1, 1]), {"actor": dict(origin.tensors(file))})
 
 
 @pytest.mark.parametrize("place", ["dream", "both"])

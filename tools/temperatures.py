@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wmloop.agents.collector import EpisodeTask, waves
+from wmloop.agents.collector import waves
 from wmloop.agents.world_model import Agent
 from wmloop.calibration.dreamt import score_dreams
 from wmloop.calibration.ends import ends
@@ -45,7 +45,7 @@ def main(run: Path, iteration: int, updates: int, episodes: int, seed: int, taus
     assert vision is not None, "V of this iteration is there"
     assert memory is not None, "M of this iteration is there"
     seeds = fresh_seeds(episodes, seed)
-    decisions = -(-own.env.most_frames // own.env.action_repeat)
+    decisions = own.env.most_decisions
     print(
         "| temperature | in dreams at it | in dreams at 1 | in reality | real terminations, predicted |\n|---|---|---|---|---|",
         flush=True,
@@ -66,8 +66,8 @@ def main(run: Path, iteration: int, updates: int, episodes: int, seed: int, taus
             agent = Agent(world, actor, pool.actions)
             dreamt = [score_dreams(pool, agent, seeds, decisions, at, device) for at in (float(tau), 1.0)]
             results = []
-            for wave in waves([EpisodeTask(one, 0) for one in seeds], pool.num_envs):
-                results += score_episodes(config, pool, agent, [task.seed for task in wave], lambda *_: None, True)
+            for wave in waves(seeds, pool.num_envs):
+                results += score_episodes(config, pool, agent, wave, lambda *_: None, True)
         told = ends([ReturnForecast([], [], [], ends=one.ends) for one in results])
         cells = [_told(scores) for scores in (*dreamt, [one.score for one in results])]
         print(

@@ -178,5 +178,5 @@ def _understand(
     if not parts[starts.STARTS]:
         del parts[starts.STARTS]
     actions = recorded(json.loads(notes["actions"])) if "actions" in notes else None
-    pipeline.checker(config, actions, parts)
+    pipeline.resolve("accept")(config, actions, parts)
     return config, pipeline, origin, figures, parts, actions

@@ -156,7 +156,7 @@ class Replay:
             self.terminated[start + len(episode) - 1] = episode.terminated
 
     def sample_windows(
-        self, count: int, sequence: int, age_decay: float, rng: np.random.Generator
+        self, count: int, sequence: int, recency_decay: float, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw windows of an episode each, so that all decisions of one age are covered equally often, newer ones more.
 
@@ -164,11 +164,11 @@ class Replay:
         A window that lay only within its episode would seldom cover the last decision, where episodes end. So it may
         begin up to `sequence` - 1 decisions before the episode and end as many after it; what lies outside is cut off.
         Of an episode no longer than `sequence` the window is all of it. Each is drawn in proportion to the number of its
-        windows, all of it counting for `sequence` of them, and to `age_decay` to the power of its age.
+        windows, all of it counting for `sequence` of them, and to `recency_decay` to the power of its age.
         """
         whole = self.length <= sequence
         windows = np.where(whole, sequence, self.length + sequence - 1)
-        weight = windows * age_decay**self.age
+        weight = windows * recency_decay**self.age
         chosen = rng.choice(len(weight), count, p=weight / weight.sum())
         start = (rng.random(count) * windows[chosen]).astype(np.int64) - (sequence - 1)
         begin = np.where(whole[chosen], 0, np.maximum(start, 0))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from wmloop import __version__, ranking
-from wmloop.agents.collector import EpisodeTask, Tick, waves
+from wmloop.agents.collector import Tick, waves
 from wmloop.calibration.scores import EpisodeResult, details, score_episodes, summarise
 from wmloop.config import RunConfig
 from wmloop.device import machine_facts
@@ -31,8 +31,8 @@ def fresh_scores(
     with make_envs(config.env, min(config.env.num_envs, len(seeds)), output=output) as pool:
         require_same_actions(history.collected(), pool.actions)
         agent = Served.of(history, iteration).agent(config, pool.actions, device)
-        for wave in waves([EpisodeTask(seed, 0) for seed in seeds], pool.num_envs):
-            yield score_episodes(config, pool, agent, [task.seed for task in wave], tick, history.pipeline.dreams)
+        for wave in waves(seeds, pool.num_envs):
+            yield score_episodes(config, pool, agent, wave, tick, history.pipeline.dreams)
 
 
 def told(store: Store, iteration: int, seed: int, results: Sequence[EpisodeResult], seconds: float) -> dict[str, Any]:

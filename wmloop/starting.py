@@ -173,5 +173,5 @@ def try_out(
         found = check_environment(config.env, printed.append)
         driven.append((config.env, found))
     warnings, limit, actions, observations = found
-    pipeline.fitter(config, actions, observations)
+    pipeline.resolve("fits")(config, actions, observations)
     return warnings, limit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,10 +12,12 @@ import torch
 from wmloop.agents.agent import Agent, Exploration
 from wmloop.agents.recorder import Recorder
 from wmloop.envs import Envs, PoolStep
+from wmloop.envs.steps import UNLIMITED
 from wmloop.episodes import Cut, Episode
 from wmloop.errors import DraftUnusableError, UsageError
 from wmloop.spaces import ActionSpec
 
+T = TypeVar("T")
 Explore = Callable[[int, range], Exploration]
 """(t, copies) -> how the agent of these copies explores at its decision t. Called once for each, in order."""
 
@@ -31,20 +33,16 @@ class Announces(Protocol):
         """Tell it, in a line of a level as events.Message has it."""
 
 
-#: More decisions than any episode has.
-UNLIMITED = 1_000_000
-
-
 class EpisodeTask(NamedTuple):
     """One episode to drive: the environment's seed, at most `decisions` decisions, and whether without noise."""
 
     seed: int
-    decisions: int
+    decisions: int = UNLIMITED
     deterministic: bool = False
 
 
-def waves(tasks: Sequence[EpisodeTask], num_envs: int) -> list[list[EpisodeTask]]:
-    """Cut tasks into waves of at most `num_envs`."""
+def waves(tasks: Sequence[T], num_envs: int) -> list[list[T]]:
+    """Cut episodes into waves of at most `num_envs`."""
     return [list(tasks[i : i + num_envs]) for i in range(0, len(tasks), num_envs)]
 
 

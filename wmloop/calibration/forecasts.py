@@ -81,7 +81,7 @@ def forecast(
 
 
 def _ends(agent: WorldModelAgent, trace: Recorder, episodes: Sequence[Episode]) -> list[list[list[float]]]:
-    """Return for each episode how often M expected it to end, and whether it did (see Promises)."""
+    """Return for each episode how often M expected it to end, and whether it did (see ends)."""
     imagination = agent.world.imagination(1.0)
     seen = [trace.of(i, slice(0, len(episode))) for i, episode in enumerate(episodes)]
     states, actions = State.cat([states for states, _ in seen]), torch.cat([actions for _, actions in seen])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wmloop.agents.collector import UNLIMITED, EpisodeTask, Tick, drive, halves
+from wmloop.agents.collector import EpisodeTask, Tick, drive, halves
 from wmloop.agents.recorder import Recorder
 from wmloop.calibration.ends import ends
 from wmloop.calibration.forecasts import forecast
@@ -39,7 +39,7 @@ def score_episodes(
 
     If the agent `dreams`, its world model is asked what it promises (see Pipeline.dreams).
     """
-    wave = [EpisodeTask(seed, UNLIMITED) for seed in seeds]
+    wave = [EpisodeTask(seed) for seed in seeds]
     trace = Recorder() if dreams else None
     episodes = drive(pool, wave, dict.fromkeys(halves(pool.num_envs), agent), tick, trace=trace)
     told = forecast(agent, trace, config, episodes) if trace else [ReturnForecast([], [], [])] * len(episodes)

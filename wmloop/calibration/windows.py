@@ -40,8 +40,8 @@ class ReturnForecast(NamedTuple):
     ends: Sequence[Sequence[float]] = ()
 
 
-def windows(episode: Episode, warmup: int, limit: int, max_unrewarded: int | None) -> list[Window]:
-    """Return where in an episode M is asked, and how far: from decision `warmup` on, where dreams begin, up to the end.
+def windows(episode: Episode, burn_in: int, limit: int, max_unrewarded: int | None) -> list[Window]:
+    """Return where in an episode M is asked, and how far: from decision `burn_in` on, where dreams begin, up to the end.
 
     One window begins where the one before ends, so that each decision counts once.
 
@@ -52,7 +52,7 @@ def windows(episode: Episode, warmup: int, limit: int, max_unrewarded: int | Non
     """
     length, stopped = len(episode), _stopped(episode.rewards, max_unrewarded)
     found = []
-    for start in range(warmup, length, HORIZON):
+    for start in range(burn_in, length, HORIZON):
         if start + HORIZON > stopped and not (episode.terminated and stopped == length):
             break
         lived = min(HORIZON, length - start)
@@ -68,7 +68,7 @@ def time_limit(episodes: Sequence[Episode], config: RunConfig) -> int:
     """
     longest = max(map(len, episodes), default=0)
     cut = [len(e) for e in episodes if not e.terminated and _stopped(e.rewards, config.max_unrewarded) > len(e)]
-    return min([-(-config.env.most_frames // config.env.action_repeat), *(n for n in cut if n == longest)])
+    return min([config.env.most_decisions, *(n for n in cut if n == longest)])
 
 
 def _stopped(rewards: np.ndarray, max_unrewarded: int | None) -> float:

@@ -38,12 +38,11 @@ def score_dreams(
     from wmloop.view.words import tenths
 
     seeds = fresh_seeds(episodes, seed)
-    decisions = -(-config.env.most_frames // config.env.action_repeat)
     copies = min(config.env.num_envs, len(seeds))
     with log_named(store), make_envs(config.env, copies, output=output_of(store)) as pool:
         require_same_actions(history.collected(), pool.actions)
         agent = Served.of(history, number).agent(config, pool.actions, device)
-        scores = score(pool, agent, seeds, decisions, temperature, device)
+        scores = score(pool, agent, seeds, config.env.most_decisions, temperature, device)
     report: dict[str, Any] = {
         "run": store.name, "iteration": number, "seed": seed, "temperature": temperature,
         "dream_score": statistics.fmean(scores),

@@ -146,7 +146,7 @@ def _require_kin(source: Store, before: RunConfig, after: RunConfig) -> None:
     if before.pipeline != after.pipeline:  # what is not common to both begins anew
         common = common_groups(before, type(after)) - {"pipeline"}
         before = after.model_copy(update={name: getattr(before, name) for name in common})
-    shapes = pipeline_of(before).shaper
+    shapes = pipeline_of(before).resolve("shapes")
     if shapes(before) != shapes(after):
         new = settings(after)
         changed = [name for name in changed_settings(before, after) if _shapes_differ(before, name, new[name])]
@@ -162,13 +162,13 @@ def _require_fit(collected: Sequence[Version], after: RunConfig) -> None:
 
     actions, observations = last_actions(collected), newest_observations(collected)
     if actions is not None and observations is not None:
-        pipeline_of(after).fitter(after, actions, observations)
+        pipeline_of(after).resolve("fits")(after, actions, observations)
 
 
 def _shapes_differ(config: RunConfig, name: str, value: Any) -> bool:
     from wmloop.config import with_settings
 
-    shapes = pipeline_of(config).shaper
+    shapes = pipeline_of(config).resolve("shapes")
     layer: Any = value
     for part in reversed(name.split(".")):
         layer = {part: layer}

@@ -14,7 +14,7 @@ import typer
 from wmloop.cli.exits import guarded, say, say_next
 from wmloop.cli.options import PipelineOption, at_home
 from wmloop.cli.outputs import require_room
-from wmloop.cli.tasks import flat, task_ids
+from wmloop.cli.tasks import task_ids
 from wmloop.commands import quoted, wmloop
 from wmloop.errors import StorageError, UsageError
 from wmloop.opening import pipeline_of
@@ -90,7 +90,7 @@ def _misfit(config: RunConfig, told: Known) -> str | None:
     if told.spaces is None:
         return told.misfit
     try:
-        pipeline_of(config).fitter(config, *told.spaces)
+        pipeline_of(config).resolve("fits")(config, *told.spaces)
     except UsageError as error:
         return str(error)
     return None
@@ -99,6 +99,7 @@ def _misfit(config: RunConfig, told: Known) -> str | None:
 def _lines(config: RunConfig, told: Known, system: Mapping[str, str], path: Path) -> Iterator[str]:
     """Yield the lines of the file."""
     from wmloop.config import explain, settings
+    from wmloop.config.part import flat
     from wmloop.config.presets import profile
     from wmloop.config.text import toml_value
 

@@ -95,9 +95,7 @@ def resume(
     go_on(store, before, after, progress, runs, track)
 
 
-def go_on(
-    store: Store, before: RunConfig, after: RunConfig, progress: str, runs: Path, track: bool, notes: Sequence[str] = ()
-) -> None:
+def go_on(store: Store, before: RunConfig, after: RunConfig, progress: str, runs: Path, track: bool) -> None:
     """Go on with a run of the settings `before` by those that it has `after`.
 
     Raises:
@@ -124,7 +122,7 @@ def go_on(
         from wmloop.starting import on_this_machine
 
         after = on_this_machine(after)
-        told = [*notes, *differences(store.facts, machine_facts())]
+        told = differences(store.facts, machine_facts())
         if machine:
             told.append(
                 f"{' and '.join(machine)} changed since the run started: from here on its numbers are not bit for bit those of"
@@ -139,7 +137,8 @@ def _elsewhere(store: Store, before: RunConfig, after: RunConfig, names: Sequenc
 
     finished, _ = history_of(store, before).next_position()
     same = before.pipeline == after.pipeline and before.preset == after.preset
-    if not finished or not same or pipeline_of(before).shaper(before) != pipeline_of(before).shaper(after):
+    shapes = pipeline_of(before).resolve("shapes")
+    if not finished or not same or shapes(before) != shapes(after):
         return ""
     line = command("fork", store.path, "--from", str(finished - 1), *sets_of(after, names))
     return f"a fork may: `{line}`; or "

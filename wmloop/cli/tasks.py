@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -96,6 +95,7 @@ def _print_all(told: list[dict[str, Any]]) -> None:
 
 
 def _print_one(task: dict[str, Any]) -> None:
+    from wmloop.config.part import flat
     from wmloop.config.text import toml_value
 
     package, scores = task["package"], task["published"]["scores"]
@@ -115,12 +115,3 @@ def _print_one(task: dict[str, Any]) -> None:
     steps = {} if task["installed"] else {f"install it (licence {package['licence']})": package["install"]}
     steps["train in it"] = wmloop("start", "--env", task["id"])
     say_next(steps | {"write its settings to a file": wmloop("init", task["id"])})
-
-
-def flat(layer: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield nested settings by their dotted names."""
-    for name, value in layer.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -58,7 +58,7 @@ def kind_of(layers: Sequence[Mapping[str, Any]]) -> type[RunConfig]:
     """
     named = [layer["pipeline"] for layer in layers if isinstance(layer.get("pipeline"), str)]
     pipeline = get(named[-1] if named else RunConfig().pipeline)
-    kind = pipeline.config_type
+    kind = pipeline.resolve("settings")
     if not (isinstance(kind, type) and issubclass(kind, RunConfig)):
         raise UsageError(f"the settings of the pipeline {pipeline.name!r} are no subclass of RunConfig: {kind!r}")
     return kind

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from wmloop.commands import wmloop
 from wmloop.config.build import applying, build_config, kind_of
-from wmloop.config.part import Part, settings
+from wmloop.config.part import Part, flat, settings
 from wmloop.config.presets import PRESETS, PROFILES
 from wmloop.config.run import RunConfig
 from wmloop.errors import UsageError, nearest
@@ -38,7 +37,7 @@ def explain(word: str | None = None, pipeline: str = RunConfig().pipeline) -> li
     presets = {name: settings(build_config(name, plain, system)) for name in PRESETS if name != kind().preset}
     presets |= {name: settings(build_config("laptop", {"env": {"id": name}}, system)) for name in PROFILES.names()}
     presets = {name: values | {key: defaults[key] for key in ("preset", "env.id")} for name, values in presets.items()}
-    given = {name: _names(applying(layer, kind)) for name, layer in PRESETS.items()}
+    given = {name: dict(flat(applying(layer, kind))) for name, layer in PRESETS.items()}
     # a group or a whole name first: `store` is not about `restore`
     exact = [name for name in defaults if word and (name == word or name.startswith(f"{word}."))]
     chosen = exact or [name for name in defaults if not word or word in name]
@@ -58,14 +57,6 @@ def explain(word: str | None = None, pipeline: str = RunConfig().pipeline) -> li
         )
         for name in sorted(chosen, key=lambda name: groups.index(_group(name)))
     ]  # fmt: skip
-
-
-def _names(layer: Mapping[str, Any], prefix: str = "") -> set[str]:
-    """Return the dotted names of the settings in a layer of nested settings."""
-    found: set[str] = set()
-    for name, value in layer.items():
-        found |= _names(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name}
-    return found
 
 
 def _group(name: str) -> str:

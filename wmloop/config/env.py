@@ -211,3 +211,8 @@ class EnvConfig(Part):
     def most_frames(self) -> int:
         """Return the frames that an episode has at most."""
         return self.episode_frames or UNLIMITED_FRAMES
+
+    @property
+    def most_decisions(self) -> int:
+        """Return the agent steps that an episode has at most."""
+        return -(-self.most_frames // self.action_repeat)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -70,13 +71,22 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def flat(layer: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield nested settings by their dotted names."""
+    for name, value in layer.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
 def settings(config: Part, prefix: str = "") -> dict[str, Any]:
     """Return all settings flat: dotted name -> value."""
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name in type(config).order():
         value = getattr(config, name)
         if isinstance(value, Part):
-            flat |= settings(value, f"{prefix}{name}.")
+            found |= settings(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = value
-    return flat
+            found[prefix + name] = value
+    return found

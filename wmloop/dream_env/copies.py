@@ -40,7 +40,7 @@ class Copies:
         require_render_mode(render_mode)
         draws = render_mode is not None
         self.source = source = dreamt(run, iteration, device)
-        self.horizon = horizon or -(-source.env.most_frames // source.env.action_repeat)
+        self.horizon = horizon or source.env.most_decisions
         there = views(source.world, source.starts.features)
         self.metadata = metadata("pixels" in there, source.env.action_repeat)
         if draws and "pixels" not in there:

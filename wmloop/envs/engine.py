@@ -69,8 +69,8 @@ _PARTS = (
     "__exit__",
 )
 
-#: Where each engine is: a function (config, num_envs, patience, output) that returns Envs. A package brings one as an entry
-#: point of the group `wmloop.engines`. It may have a function `require`, which raises UsageError where it cannot be used.
+#: Where each engine is: a function (config, num_envs, max_unrewarded, output) that returns Envs. A package brings one as an
+#: entry point of the group `wmloop.engines`. It may have a function `require`, which raises UsageError where it cannot be used.
 ENGINES = Registry("engines", "engine", {"processes": "wmloop.envs.pool:EnvPool", "ray": "wmloop.ray.engine:RayEnvs"})
 
 

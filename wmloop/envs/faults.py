@@ -17,6 +17,12 @@ _LIBRARIES = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
 _MACHINERY = (str(Path(__file__).parent.parent), str(Path(gymnasium.__file__).parent), "<frozen")
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line that an exception says, without a full stop, or its kind where it says none."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
 def where(error: BaseException) -> str:
     """Return `Kind: message (FILE, line N, in function, called from ...)`, with the innermost places of the environment."""
     try:

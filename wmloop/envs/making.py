@@ -18,7 +18,7 @@ from wmloop.config.presets import Package, package_of
 from wmloop.entries import look_here_first
 from wmloop.envs.answers import read_rendering
 from wmloop.envs.doom import TidyDoom, is_doom
-from wmloop.envs.faults import where
+from wmloop.envs.faults import first_line, where
 from wmloop.errors import UsageError
 
 CAR_RACING = "CarRacing-v3"
@@ -56,9 +56,9 @@ def make(config: EnvConfig, render_mode: str | None = None) -> tuple[gymnasium.E
         hint += f" One of your own is found by its module: module:{name}"
         raise UsageError(f"there is no environment {config.id!r}: {hint}") from error
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
-        raise UsageError(f"the environment {config.id!r} needs a package: {_first_line(error)}") from error
+        raise UsageError(f"the environment {config.id!r} needs a package: {first_line(error)}") from error
     except gymnasium.error.Error as error:
-        raise UsageError(f"the environment {config.id!r} cannot be made: {_first_line(error)}") from error
+        raise UsageError(f"the environment {config.id!r} cannot be made: {first_line(error)}") from error
     except Exception as error:
         raise UsageError(f"the environment {config.id!r} cannot be made: {where(error)}") from error
 
@@ -164,7 +164,3 @@ def _register(name: str, package: Package) -> None:
         raise UsageError(
             f"the environment {name!r} needs the package {package.module!r}, which cannot be imported: {where(error)}"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

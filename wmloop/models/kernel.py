@@ -20,8 +20,8 @@ class Kernel:
     An end is an expectation, never drawn: the reward of a step is (1 - p) r + p r_end, and what follows counts 1 - p.
     """
 
-    def __init__(self, memory: Memory, temperature: float, done_weight: float) -> None:
-        self.memory, self.temperature, self.done_weight = memory, temperature, done_weight
+    def __init__(self, memory: Memory, temperature: float, terminated_weight: float) -> None:
+        self.memory, self.temperature, self.terminated_weight = memory, temperature, terminated_weight
         self.noise_size = memory.latent
         from_za, from_h, bias = memory.gate_weights()
         first, second = memory.outcome_linears()
@@ -50,7 +50,7 @@ class Kernel:
         z = mixture.sample(density, uniform, normal, self.temperature)
         shown = torch.addmm(raw_outcome, z, self._coming)
         outcome = torch.nn.functional.linear(torch.nn.functional.silu(shown, inplace=True), *self._outcome)
-        done = done_probability(outcome[:, 2], self.done_weight)
+        done = done_probability(outcome[:, 2], self.terminated_weight)
         return State(torch.cat([z, h], -1), c), Outcome(outcome[:, 0], outcome[:, 1], done)
 
     @torch.no_grad()

@@ -152,13 +152,13 @@ class Memory(nn.Module):
         return Prediction(self.density(hidden), outcome[..., 0], terminal, outcome[..., 2], outcome[..., 3:])
 
     def loss(
-        self, z: Tensor, actions: Tensor, start: State, targets: Targets, reward_weight: float, done_weight: float,
+        self, z: Tensor, actions: Tensor, start: State, targets: Targets, reward_weight: float, terminated_weight: float,
         action_weight: float,
     ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
         """Return M's loss over sequences z (B, T, Z) and actions (B, T, A) from `start` (B), and its parts (`memory_loss`)."""
         _, h = self.split(start.features)
         hidden, _ = self(z, actions, (h, start.inner))
-        weights, coming = (reward_weight, done_weight, action_weight), targets.z
+        weights, coming = (reward_weight, terminated_weight, action_weight), targets.z
         if targets.noise is not None:
             with torch.no_grad():
                 coming = sample(self.density(hidden), *targets.noise)
@@ -221,7 +221,7 @@ class Targets(NamedTuple):
 
 
 def memory_loss(
-    prediction: Prediction, targets: Targets, reward_weight: float, done_weight: float, action_weight: float,
+    prediction: Prediction, targets: Targets, reward_weight: float, terminated_weight: float, action_weight: float,
     terminal_scale: float | Tensor = 1.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
     """Return M's loss, the mean over real steps, and its parts; of a part of a batch, its part of the batch's mean.
@@ -229,7 +229,7 @@ def memory_loss(
     z': negative log-likelihood in nats, summed over latent dimensions. r': squared error, by the ordinary head on
     steps that go on and by the terminal head on those that end, there in units of `terminal_scale`, so that a crash of
     -100 does not drown a batch; another loss than the square would learn another thing than the mean.
-    d': binary cross-entropy with terminated steps counted `done_weight` times (HS18's Doom model does so).
+    d': binary cross-entropy with terminated steps counted `terminated_weight` times (HS18's Doom model does so).
     a': squared error. The parts are `nll`, `reward_loss`, `terminal_reward_loss`, `terminated_loss` and `action_loss`.
     """
     steps = (targets.mask.sum() if targets.steps is None else targets.steps).clamp(min=1.0)
@@ -241,7 +241,7 @@ def memory_loss(
     reward_loss = ((prediction.reward - targets.reward).square() * continues).sum() / steps
     terminal = ((prediction.terminal_reward - targets.reward) / terminal_scale).square()
     terminal_loss = (terminal * ends).sum() / steps
-    weight = targets.mask * (1 + (done_weight - 1) * targets.terminated)
+    weight = targets.mask * (1 + (terminated_weight - 1) * targets.terminated)
     done = F.binary_cross_entropy_with_logits(prediction.done_logit, targets.terminated, reduction="none")
     done_loss = (done * weight).sum() / steps
     error = (prediction.next_action - targets.next_action).square().mean(-1)
@@ -256,6 +256,6 @@ def memory_loss(
     return loss, {name: part.detach() for name, part in {**parts, "action_loss": action_loss}.items()}
 
 
-def done_probability(done_logit: Tensor, done_weight: float) -> Tensor:
-    """Return P(terminated), calibrated: training counted ends `done_weight` times, which raised their odds by as much."""
-    return torch.sigmoid(done_logit - math.log(done_weight))
+def done_probability(done_logit: Tensor, terminated_weight: float) -> Tensor:
+    """Return P(terminated), calibrated: training counted ends `terminated_weight` times, which raised their odds by as much."""
+    return torch.sigmoid(done_logit - math.log(terminated_weight))

@@ -28,8 +28,9 @@ class Vision(nn.Module):
     """A VAE with a diagonal Gaussian posterior q(z | x) = N(mu, exp(logvar)) and a pixel-wise decoder.
 
     `network` is `compact` (the default: convolutions with GroupNorm(1), the first of stride 4, that see ranks beside the
-    values, see Equaliser), `equalised` (four convolutions of stride 2, twice the channels), `light` (that without ranks) or
-    `ha2018` (the paper's layers, 4,348,547 parameters at latent 32). It is an encoder of pictures (see encoder.Encoder).
+    values, see HistogramEqualizer), `equalised` (four convolutions of stride 2, twice the channels), `light` (that without
+    ranks) or `ha2018` (the paper's layers, 4,348,547 parameters at latent 32). It is an encoder of pictures (see
+    encoder.Encoder).
     """
 
     #: The pictures that it takes, (H, W, C).
@@ -57,7 +58,7 @@ class Vision(nn.Module):
             self.equaliser.adapt(batches)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mu and logvar, both (B, Z), of images (B, 3, 64, 64) in [0, 1]; an Equaliser reads them to 8 bits."""
+        """Return mu and logvar, both (B, Z), of images (B, 3, 64, 64) in [0, 1]; an HistogramEqualizer reads them to 8 bits."""
         if self.equaliser is not None:
             images = self.equaliser(images)
         features = self.encoder(images).flatten(1)
@@ -122,7 +123,7 @@ class HistogramEqualizer(nn.Module):
 
 
 class _Pairwise(nn.Conv2d):
-    """A convolution over what the Equaliser returns; its weights lie as (r, g, b, ranks of r, of g, of b)."""
+    """A convolution over what the HistogramEqualizer returns; its weights lie as (r, g, b, ranks of r, of g, of b)."""
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)
@@ -152,12 +153,12 @@ def reward_prediction_loss(guess: Tensor, rewards: Tensor, known: Tensor, count:
 
 
 def vae_loss(
-    vision: Vision, images: Tensor, noise: Tensor, recon_weight: float, kl_tolerance: float,
+    vision: Vision, images: Tensor, noise: Tensor, recon_weight: float, free_nats: float,
     pixel_weights: Tensor | None = None, share: float = 1.0,
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:  # fmt: skip
     """Return a batch's loss, z (B, Z) and the loss's parts: weighted summed squared error plus KL, mean over images.
 
-    The KL is to N(0, I). `noise` (B, Z) is standard normal. `kl_tolerance` is the free nats per latent dimension
+    The KL is to N(0, I). `noise` (B, Z) is standard normal. `free_nats` is the free nats per latent dimension
     (HS18: 0.5 with `max(KL, 0.5 * Z)`). With `pixel_weights` (B, 1, H, W) a pixel's squared error counts so many times in the
     loss. `recon_loss` is squared error summed over a picture, without these; `kl_loss` is nats per picture. Where these are
     only a `share` of a batch's images, all are their part of the batch's means.
@@ -169,7 +170,7 @@ def vae_loss(
     recon_loss = error.sum((1, 2, 3)).mean()
     weighted = recon_loss if pixel_weights is None else (error * pixel_weights).sum((1, 2, 3)).mean()
     kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(1)
-    kl_loss = kl.clamp(min=kl_tolerance * mu.shape[1]).mean()
+    kl_loss = kl.clamp(min=free_nats * mu.shape[1]).mean()
     loss, parts = recon_weight * weighted + kl_loss, {"recon_loss": recon_loss.detach(), "kl_loss": kl.mean().detach()}
     if share < 1.0:
         loss, parts = loss * share, {name: part * share for name, part in parts.items()}

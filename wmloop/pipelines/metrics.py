@@ -19,6 +19,12 @@ class Metric:
     meaning: str
     normal: str = ""
 
+    @property
+    def told(self) -> str:
+        """Return in a sentence's part what it means, which way is better, and what is normal."""
+        better = f"{self.better} is better" if self.better else ""
+        return "; ".join(part for part in (self.meaning, better, self.normal and f"usual: {self.normal}") if part)
+
     def covers(self, name: str) -> bool:
         """Return whether this is the metric of that name."""
         return fnmatchcase(name, self.name)
@@ -190,14 +196,15 @@ SCORES = (
            " many as episodes), as in win or loss, one more episode is added before it is computed, which has the lowest score"
            " seen: in these episodes, in earlier evaluations, or as a rollout's mean. Equal wins are thus no certainty"),
 )  # fmt: skip
-_CONFIRMED = ("score", "score_std", "score_se", "score_min", "frames", "return_gap", "return_gap_se")
+#: What is told again of the confirming episodes, with `confirmed_` before it.
+CONFIRMED = ("score", "score_std", "score_se", "score_min", "frames", "return_gap", "return_gap_se")
 
 
 def _confirmed(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
     return tuple(
         Metric(f"confirmed_{m.name}", m.unit, m.better, f"`{m.name}` over the confirming episodes", m.normal)
         for m in metrics
-        if m.name in _CONFIRMED
+        if m.name in CONFIRMED
     )
 
 

@@ -14,6 +14,15 @@ from wmloop.pipelines.metrics import Metric
 #: What an agent with a world model has besides, and where that is described.
 _DREAMER, _DESCRIBED = ("world", "actor", "actions", "critic"), "wmloop.agents.world_model.WorldModelAgent"
 
+#: The functions that a pipeline names: what each is called with, and whether with the outputs of its agent's stages, too.
+_CALLED_WITH = {
+    "shapes": (("config",), False),
+    "accept": (("config", "actions", "tensors"), False),
+    "load": (("config", "actions", "device"), True),
+    "fits": (("config", "actions", "observations"), False),
+    "starts": (("config", "rollouts", "device"), True),
+}
+
 
 def weights_file(network: str) -> str:
     """Return the name of the file of a version that holds the weights of a network."""
@@ -70,16 +79,20 @@ class Pipeline:
 
     `collected_by` names the stage that collects real episodes, or several that do (they report the metric `frames`),
     `scored_by` the one whose metric `score` is the evaluation score, and `agent` the one whose output, with the outputs that
-    it needs, is an agent. `load` is the function that builds the agent of these outputs, and `accept` the one that checks
-    the tensors of an imported agent and raises where they do not fit; each may be named as `module:function`. `dreams`
-    says that this agent has a world model to dream in: it is an agents.world_model.WorldModelAgent. `settings` is
-    the class of its runs' settings, a subclass of config.RunConfig that has the groups which the pipeline brings,
-    and `shapes` the function that returns the shapes of its networks' tensors as configured: training cannot go on
-    where they change. `fits` is the function (config, actions, observations) that raises UsageError where it cannot
-    train in an environment with such spaces; without it every environment will do. `starts` is the function
-    (config, rollouts, device, **versions), called as `load` is, that returns remembered states to begin dreams at, as a
-    models.world_model.State, or None where the rollouts are gone; without it nobody else can dream in its world model.
-    These are named likewise.
+    it needs, is an agent. `dreams` says that this agent has a world model to dream in: it is an
+    agents.world_model.WorldModelAgent. What follows is a function or class, or its import path `module:name`:
+
+    * `load(config, actions, device, **versions)` returns the agent that the versions of `parts` are, by name; `actions` is
+      the environment's ActionSpec.
+    * `accept(config, actions, tensors)` refuses the tensors {prefix: {name: array}} of an imported agent that do not fit, by
+      anything it raises; `actions` is None where the environment's are not told.
+    * `settings` is the class of its runs' settings, a subclass of config.RunConfig that has the groups which the pipeline
+      brings.
+    * `shapes(config)` returns the shapes of all its networks' tensors by name: training cannot go on where they change.
+    * `fits(config, actions, observations)` raises UsageError where it cannot train in an environment with such an ActionSpec
+      and ObservationSpec; without it every environment will do.
+    * `starts(config, rollouts, device, **versions)` returns remembered states to begin dreams at, as a
+      models.world_model.State, or None where the rollouts are gone; without it nobody else can dream in its world model.
 
     Raises:
         UsageError: two stages have one name, or one reads what the table does not have by then.
@@ -131,41 +144,16 @@ class Pipeline:
             UsageError: something is not there, or a function does not take the versions that it is given.
         """
         parts = dict.fromkeys(part.name for part in self.parts)
-        try:
-            inspect.signature(self.shaper).bind(None)
-        except TypeError as error:
-            raise UsageError(
-                f"the function 'shapes' of the pipeline {self.name!r} is called with (config), but its signature does not take"
-                f" that: {error}"
-            ) from None
-        try:
-            inspect.signature(self.checker).bind(None, None, None)
-        except TypeError as error:
-            raise UsageError(
-                f"the function 'accept' of the pipeline {self.name!r} is called with (config, actions, tensors), but its"
-                f" signature does not take that: {error}"
-            ) from None
-        try:
-            inspect.signature(self.loader).bind(None, None, None, **parts)
-        except TypeError as error:
-            raise UsageError(
-                f"the function 'load' of the pipeline {self.name!r} is called with (config, actions, device) and the stage"
-                f" outputs {', '.join(parts)} by name, but its signature does not take that: {error}"
-            ) from None
-        try:
-            inspect.signature(self.fitter).bind(None, None, None)
-        except TypeError as error:
-            raise UsageError(
-                f"the function 'fits' of the pipeline {self.name!r} is called with (config, actions, observations), but its"
-                f" signature does not take that: {error}"
-            ) from None
-        try:
-            inspect.signature(self.rememberer).bind(None, None, None, **parts)
-        except TypeError as error:
-            raise UsageError(
-                f"the function 'starts' of the pipeline {self.name!r} is called with (config, rollouts, device) and the stage"
-                f" outputs {', '.join(parts)} by name, but its signature does not take that: {error}"
-            ) from None
+        for attribute, (arguments, takes_parts) in _CALLED_WITH.items():
+            try:
+                signature = inspect.signature(self.resolve(attribute))
+                signature.bind(*[None] * len(arguments), **(parts if takes_parts else {}))
+            except TypeError as error:
+                besides = f" and the stage outputs {', '.join(parts)} by name" if takes_parts else ""
+                raise UsageError(
+                    f"the function {attribute!r} of the pipeline {self.name!r} is called with ({', '.join(arguments)})"
+                    f"{besides}, but its signature does not take that: {error}"
+                ) from None
         for stage in self.stages:
             read = dict.fromkeys([*stage.needs, *stage.carries, *stage.carries_accepted])
             try:
@@ -197,17 +185,13 @@ class Pipeline:
         """Return the stage of that name; for an unknown name, a stage without description or metrics."""
         return next((stage for stage in self.stages if stage.name == name), Stage(name, _missing))
 
-    @property
-    def loader(self) -> Callable[..., Any]:
-        """Return the function that makes the agent: (config, actions, device, **versions), those of `parts` by name.
-
-        `actions` is the environment's ActionSpec.
+    def resolve(self, attribute: str) -> Any:
+        """Return the function or class that it names under `load`, `accept`, `settings`, `shapes`, `fits` or `starts`.
 
         Raises:
-            UsageError: there is no such module or function.
+            UsageError: there is no such module, function or class.
         """
-        loader: Callable[..., Any] = found(self.load, f"the attribute 'load' of the pipeline {self.name!r}")
-        return loader
+        return found(getattr(self, attribute), f"the attribute {attribute!r} of the pipeline {self.name!r}")
 
     def load_agent(self, config: Any, actions: Any, device: Any, versions: Mapping[str, Any]) -> Any:
         """Return the agent that the versions of `parts` are, by name.
@@ -215,68 +199,12 @@ class Pipeline:
         Raises:
             UsageError: what `load` made is none; what it lacks is listed.
         """
-        agent = self.loader(config, actions, device, **versions)
+        agent = self.resolve("load")(config, actions, device, **versions)
         made = f"the function 'load' of the pipeline {self.name!r}"
         require_parts(agent, ("start", "act"), f"{made} returned", "wmloop.agents.agent.Agent")
         if self.dreams:
             require_parts(agent, _DREAMER, f"{made}, whose agents have a world model, returned", _DESCRIBED)
         return agent
-
-    @property
-    def checker(self) -> Callable[..., None]:
-        """Return the function that checks an agent's tensors: (config, actions, {prefix: {name: array}}).
-
-        It refuses by anything it raises. `actions` is the ActionSpec of the agent's environment, or None where that is not
-        told.
-
-        Raises:
-            UsageError: there is no such module or function.
-        """
-        checker: Callable[..., None] = found(self.accept, f"the attribute 'accept' of the pipeline {self.name!r}")
-        return checker
-
-    @property
-    def shaper(self) -> Callable[..., Mapping[str, tuple[int, ...]]]:
-        """Return the function that tells the shapes of all networks' tensors by name: (config).
-
-        Raises:
-            UsageError: there is no such module or function.
-        """
-        what = f"the attribute 'shapes' of the pipeline {self.name!r}"
-        shaper: Callable[..., Mapping[str, tuple[int, ...]]] = found(self.shapes, what)
-        return shaper
-
-    @property
-    def fitter(self) -> Callable[..., None]:
-        """Return the function that refuses an environment's spaces: (config, actions, observations).
-
-        These are its ActionSpec and its ObservationSpec.
-
-        Raises:
-            UsageError: there is no such module or function.
-        """
-        fitter: Callable[..., None] = found(self.fits, f"the attribute 'fits' of the pipeline {self.name!r}")
-        return fitter
-
-    @property
-    def rememberer(self) -> Callable[..., Any]:
-        """Return the function that tells where dreams begin: (config, rollouts, device, **versions), those of `parts`.
-
-        Raises:
-            UsageError: there is no such module or function.
-        """
-        rememberer: Callable[..., Any] = found(self.starts, f"the attribute 'starts' of the pipeline {self.name!r}")
-        return rememberer
-
-    @property
-    def config_type(self) -> type[Any]:
-        """Return the class of its runs' settings.
-
-        Raises:
-            UsageError: there is no such module or class.
-        """
-        config_type: type[Any] = found(self.settings, f"the attribute 'settings' of the pipeline {self.name!r}")
-        return config_type
 
     @property
     def parts(self) -> tuple[Stage, ...]:

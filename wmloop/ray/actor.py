@@ -82,8 +82,8 @@ class Actor:
             with contextlib.suppress(OSError):
                 os.chdir(folder)
             set_up("cpu", 1)
-            config, copies, patience = unpacked(setup)
-            self._pool = EnvPool(config, copies, patience, self._printed.append, num_workers=1)
+            config, copies, max_unrewarded = unpacked(setup)
+            self._pool = EnvPool(config, copies, max_unrewarded, self._printed.append, num_workers=1)
             return packed(Opened(self._pool.actions, self._pool.observations, here))
         except Exception as error:
             return _fault(error)

@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
 from wmloop.envs import processes
+from wmloop.envs.faults import first_line
 from wmloop.envs.output import redirect
 from wmloop.ray.private import SILENT, admitted, private
 
@@ -86,7 +87,7 @@ def serve(pipe: Connection, place: Place, mark: str) -> None:
     except _LostError as error:
         _last_word(pipe, "lost", f"the Ray cluster is lost: {error}" if connected else str(error))
     except BaseException as error:
-        _last_word(pipe, "lost", f"Ray failed: {type(error).__name__}: {_first_line(error)}")
+        _last_word(pipe, "lost", f"Ray failed: {type(error).__name__}: {first_line(error)}")
     finally:
         with contextlib.suppress(BaseException):
             import ray
@@ -123,7 +124,7 @@ def _connected(place: Place, mark: str) -> str:
         # Ray tells of a token that is missing in the error that led to this one
         asks = "authentication" in f"{error} {error.__cause__}".lower()
         token = " (it asks for a token, which $RAY_AUTH_TOKEN or ~/.ray/auth_token has to hold)" if asks else ""
-        raise _LostError(f"Ray {where} cannot be used: {_first_line(error)}{token}") from error
+        raise _LostError(f"Ray {where} cannot be used: {first_line(error)}{token}") from error
     for signum, handler in handlers.items():
         signal.signal(signum, handler)
     return str(ray.get_runtime_context().gcs_address)
@@ -189,11 +190,11 @@ class _Team:
                     self._replace(actor, error)
                     if deaths[share] >= _TRIES:
                         raise _LostError(
-                            f"actors died {_TRIES} times while they drove the same episodes (the last: {_first_line(error)});"
+                            f"actors died {_TRIES} times while they drove the same episodes (the last: {first_line(error)});"
                             " if memory ran out, lower env.num_envs (`--set env.num_envs=...`, also on resume)"
                         ) from error
                     waiting.append(share)
-                    self._pipe.send(("died", share, _first_line(error)))
+                    self._pipe.send(("died", share, first_line(error)))
         self._pipe.send(("done",))
 
     def _close(self) -> None:
@@ -217,7 +218,7 @@ class _Team:
         except self._deaths as error:
             self._vain += 1
             if self._vain >= _TRIES:
-                raise _LostError(f"actors die as they start (the last: {_first_line(error)})") from error
+                raise _LostError(f"actors die as they start (the last: {first_line(error)})") from error
             self._replace(actor, error)
             return
         self._vain = 0
@@ -257,11 +258,6 @@ def _watch(address: str, pipe: Connection) -> None:
 def _last_word(pipe: Connection, *word: str) -> None:
     with contextlib.suppress(OSError, ValueError):
         pipe.send(word)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def _die_with_parent() -> None:

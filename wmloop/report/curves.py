@@ -11,17 +11,24 @@ from matplotlib.figure import Figure
 from wmloop.events import Metrics, from_record
 from wmloop.history import History
 from wmloop.report import drawing
-from wmloop.report.words import PPO, UNDRAWN
 
+#: What tells most of how C learns, in the order in which it is drawn; everything else comes after it.
+_FIRST = (
+    "approx_kl", "entropy", "explained_variance", "clipfrac", "v_loss", "pg_loss", "ref_kl", "policy_epochs", "dream_return",
+    "dream_terminated_fraction",
+)  # fmt: skip
+#: Settings and counts among a stage's figures: nothing that training changes.
+_UNDRAWN = {"units", "frames", "decisions", "episodes", "temperature", "gamma", "finetuned", "reward_saturated"}
 #: Points of the way that are drawn of a curve.
 _MOST = 400
 
 
 class Curve(NamedTuple):
-    """One figure of a stage: points (iteration, value) inside its iterations, and where each of them ended."""
+    """One figure of a stage, what it means, points (iteration, value) inside its iterations, and where each of them ended."""
 
     stage: str
     metric: str
+    meaning: str
     way: list[tuple[float, float]]
     ends: list[tuple[float, float]]
 
@@ -53,13 +60,14 @@ def curves(history: History, records: Iterable[Mapping[str, Any]]) -> list[Curve
                 for k, value in enumerate(values)
             ]
             way = [point for point in way if math.isfinite(point[1])]
-            if metric not in UNDRAWN and len({value for _, value in [*way, *ends]}) > 1:
-                found.append(Curve(stage, metric, way[:: max(1, len(way) // _MOST)], ends))
+            if metric not in _UNDRAWN and len({value for _, value in [*way, *ends]}) > 1:
+                meaning = next((m.told for m in pipeline.row(stage).metrics if m.covers(metric)), "")
+                found.append(Curve(stage, metric, meaning, way[:: max(1, len(way) // _MOST)], ends))
     return sorted(found, key=lambda curve: (training.index(curve.stage), _place(curve.metric)))
 
 
 def _place(metric: str) -> int:
-    return PPO.index(metric) if metric in PPO else len(PPO)
+    return _FIRST.index(metric) if metric in _FIRST else len(_FIRST)
 
 
 def draw(stage: Sequence[Curve]) -> Figure:

@@ -16,7 +16,7 @@ from wmloop.report.facts import Facts, Point
 from wmloop.report.html import Page, cell, chart, mean, percent, safe, signed, thousands
 from wmloop.report.origin import Commands, following, mapping, origin
 from wmloop.report.probe import Layer, Probe
-from wmloop.report.words import METRICS, TERMS, world_model
+from wmloop.report.words import TERMS, world_model
 from wmloop.report.worlds import ended, watched, worlds
 from wmloop.store import Evaluation
 from wmloop.view.words import counted, number, size, span
@@ -167,9 +167,8 @@ def _training(page: Page, facts: Facts) -> None:
     )
     drawn = {stage: list(own) for stage, own in groupby(facts.curves, lambda curve: curve.stage)}
     page.pair(*(chart(curves.draw(own), f"in the stage {stage}") for stage, own in drawn.items()))
-    names = dict.fromkeys(curve.metric for curve in facts.curves)
     page.add("<details><summary>What these metrics are</summary>")
-    page.terms({name: METRICS[name] for name in names if name in METRICS})
+    page.terms({curve.metric: curve.meaning for curve in facts.curves if curve.meaning})
     page.add("</details>")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wmloop.agents.collector import UNLIMITED, EpisodeTask, drive, halves
+from wmloop.agents.collector import EpisodeTask, drive, halves
 from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import WorldModelAgent
 from wmloop.config import RunConfig
@@ -123,7 +123,7 @@ def watch(
     with make_envs(config.env, 1, output=output) as pool:
         require_same_actions(rollouts, pool.actions)
         agents = dict.fromkeys(halves(1), served.agent(config, pool.actions, device))
-        wave = [EpisodeTask(one, UNLIMITED) for one in fresh_seeds(1, seed)]
+        wave = [EpisodeTask(one) for one in fresh_seeds(1, seed)]
         (episode,) = drive(pool, wave, agents, lambda frames, picture: None)
         say("played 1 of 1 fresh episodes")
     return drive_of(pool.observations, episode)
@@ -132,7 +132,7 @@ def watch(
 def driven_and_seen(pool: Envs, agent: WorldModelAgent, seeds: Sequence[int]) -> tuple[list[Episode], list[Seen]]:
     """Drive a wave of whole episodes without noise, and return them and what the agent saw in each."""
     trace, agents = Recorder(), dict.fromkeys(halves(pool.num_envs), agent)
-    wave = [EpisodeTask(seed, UNLIMITED) for seed in seeds]
+    wave = [EpisodeTask(seed) for seed in seeds]
     episodes = drive(pool, wave, agents, lambda frames, picture: None, trace=trace)
     return episodes, [Seen(*trace.of(i, slice(0, len(episode)))) for i, episode in enumerate(episodes)]
 

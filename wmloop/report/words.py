@@ -54,39 +54,3 @@ def world_model(pipelines: Sequence[Pipeline]) -> dict[str, str]:
             how += "; it goes on from the newest iteration whose score is not clearly below the best"
         told.append(f"{how}.")
     return WORLD_MODEL | {"C": WORLD_MODEL["C"] + "".join(told)}
-
-
-#: What training is told by, and which way is good; those of PPO in the order in which they are drawn.
-METRICS = {
-    "approx_kl": "KL divergence of the updated policy from the one that acted; about 0.01 is usual",
-    "entropy": "entropy of the policy; it falls as the policy becomes deterministic",
-    "explained_variance": "fraction of the returns' variance that the critic explains; 1 is best, 0 is a constant",
-    "clipfrac": "fraction of samples that PPO clipped; 0.02 to 0.2 is usual",
-    "v_loss": "squared error of the critic; lower is better at equal rewards",
-    "pg_loss": "PPO's objective, negated; its level says little",
-    "ref_kl": "KL divergence of the policy from the one that this iteration's training began with (in vanilla-ppo: that"
-    " collected the batch); `ref_kl_coef` is its weight in the loss",
-    "policy_epochs": "passes over each batch before `target_kl` stopped the policy's update",
-    "dream_return": "mean undiscounted sum of rewards of an imagined episode; higher is better",
-    "dream_terminated_fraction": "fraction of dreams that terminate",
-    "best_fitness": "fitness of the best candidate of a generation: the largest of many noisy figures",
-    "sigma": "CMA-ES's step size: how far candidates lie from their mean",
-    "recon_loss": "squared error of V's reconstructions; lower is better",
-    "newest_recon_loss": "the same on the newest episodes alone",
-    "kl_loss": "KL divergence of z's posterior from the prior, in nats; below `vision.free_nats` times `vision.latent_size` it"
-    " has no gradient",
-    "reward_aux_loss": "squared error of the next rewards predicted from z alone; lower is better",
-    "nll": "negative log-likelihood of the next z; lower is better, and a density may have it below 0",
-    "reward_loss": "squared error of the rewards that M predicts; lower is better",
-    "terminated_loss": "cross-entropy of the termination that M predicts; lower is better",
-    "terminal_reward_loss": "squared error of the reward predicted for terminal steps, divided by the number of all steps;"
-    " lower is better",
-    "action_loss": "squared error of the next action of the episode as M predicts it; lower is better",
-    "score": "mean score of the episodes that were trained on, with exploration",
-    "episodes": "episodes that were trained on",
-    "frames": "real frames that were trained on",
-    "decisions": "agent steps that were trained on",
-}  # fmt: skip
-PPO = tuple(METRICS)[:10]
-#: Settings and counts among a stage's figures: nothing that training changes.
-UNDRAWN = {"units", "frames", "decisions", "episodes", "temperature", "gamma", "finetuned", "reward_saturated"}

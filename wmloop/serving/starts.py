@@ -32,7 +32,7 @@ def starts_of(history: History, served: Served, config: RunConfig, device: torch
         return State(**{name: torch.from_numpy(part).to(device) for name, part in stored(own, STARTS).arrays.items()})
     collected = history.collected(own.iteration + 1)
     rollouts = [version for version in collected if has_episodes(version)][-config.replay :]  # evolution keeps none
-    found: State | None = served.pipeline.rememberer(config, rollouts, device, **served.versions)
+    found: State | None = served.pipeline.resolve("starts")(config, rollouts, device, **served.versions)
     return found
 
 

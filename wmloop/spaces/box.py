@@ -55,28 +55,28 @@ class BoxActions:
     def random_walk(self, settings: RandomDriving, decisions: int, rng: np.random.Generator) -> np.ndarray:
         """Return the actions of one random episode, (decisions, A) float32 within the bounds.
 
-        Each dimension draws a mean, a noise scale and a memory m for the episode, and follows the walk
-        x[t] = m x[t-1] + sqrt(1 - m^2) N(0, 1), whose variance is 1 from the first decision on (an Ornstein-Uhlenbeck
-        process sampled at the decisions). The action is mean + boost + scale * x, clipped, where the boost fades out
-        linearly over `boost_decisions`. What is not configured is in parts of half the action's range about its middle: a
+        Each dimension draws a mean, a noise scale and an autocorrelation c for the episode, and follows the walk
+        x[t] = c x[t-1] + sqrt(1 - c^2) N(0, 1), whose variance is 1 from the first decision on (an Ornstein-Uhlenbeck
+        process sampled at the decisions). The action is mean + initial_offset + scale * x, clipped, where the offset fades
+        out linearly over `initial_decisions`. What is not configured is in parts of half the action's range about its middle: a
         mean within 0.5 of it, a scale of 0.25 to 1.
         """
         low, high = self.low.astype(np.float64), self.high.astype(np.float64)
         half, middle = (high - low) / 2, (high + low) / 2
         means = np.array(settings.mean).T if settings.mean else (middle - half / 2, middle + half / 2)
         scales = np.array(settings.std).T if settings.std else (half / 4, half)
-        boost = np.array(settings.initial_offset) if settings.initial_offset else np.zeros(len(low))
+        offset = np.array(settings.initial_offset) if settings.initial_offset else np.zeros(len(low))
         mean, scale = rng.uniform(*means), rng.uniform(*scales)  # (A,)
-        memory = rng.uniform(*settings.autocorrelation, size=len(low))
+        kept = rng.uniform(*settings.autocorrelation, size=len(low))
         noise = rng.standard_normal((decisions, len(low)))
         walk = np.empty_like(noise)
         x = rng.standard_normal(len(low))
         for t in range(decisions):
-            x = memory * x + np.sqrt(1 - memory**2) * noise[t]
+            x = kept * x + np.sqrt(1 - kept**2) * noise[t]
             walk[t] = x
         span = settings.initial_decisions
         fading = np.clip(1 - np.arange(decisions) / span, 0, None) if span else np.zeros(decisions)
-        actions: np.ndarray = mean + fading[:, None] * boost + scale * walk
+        actions: np.ndarray = mean + fading[:, None] * offset + scale * walk
         return np.asarray(np.clip(actions, low, high), np.float32)
 
     def perturbations(self, settings: RolloutConfig, rngs: Sequence[np.random.Generator]) -> Perturbations:
@@ -114,7 +114,8 @@ class Perturbations:
     """Push N drivers off their line now and then: an offset to the action, held for a while, then gone.
 
     A good driver's own data never shows how to find back, and in it every action follows from the road, so that M could
-    read the road off the action. A push breaks both: it is drawn from nothing, and what follows is a recovery.
+    read the road off the action. A push breaks both: it is drawn from nothing, and what follows is a recovery. So at least
+    one decision without a push lies between two.
     """
 
     def __init__(self, settings: RolloutConfig, size: int, rngs: Sequence[np.random.Generator]) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from wmloop import ranking
-from wmloop.agents.collector import UNLIMITED, EpisodeTask, require_wave, waves
+from wmloop.agents.collector import EpisodeTask, require_wave, waves
 from wmloop.calibration.scores import EpisodeResult, score_episodes, summarise
 from wmloop.config import RunConfig
 from wmloop.envs import Envs, make_envs
+from wmloop.pipelines.metrics import CONFIRMED
 from wmloop.seeding import confirmation_seeds, evaluation_seeds
 from wmloop.store import Version
 from wmloop.training.context import StageContext
@@ -44,8 +45,7 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
             ctx.begin(len(further) * config.env.most_frames)
             results = _score(ctx, pool, agent, further, FURTHER)
             confirmed = summarise(results)
-            kept = ("score", "score_std", "score_se", "score_min", "frames", "return_gap", "return_gap_se")
-            metrics |= {f"confirmed_{name}": confirmed[name] for name in kept if name in confirmed}
+            metrics |= {f"confirmed_{name}": confirmed[name] for name in CONFIRMED if name in confirmed}
             seen = [version.metrics for version in ctx.scored()]
             lost = ranking.worst([version.metrics for version in ctx.collected()], [*seen, metrics])
             low = ranking.lower_bound([result.score for result in results], lost)
@@ -75,7 +75,7 @@ def _score(
     ctx: StageContext[RunConfig], pool: Envs, agent: Any, seeds: Sequence[int], name: str
 ) -> list[EpisodeResult]:
     results: list[EpisodeResult] = []
-    for number, wave in enumerate(waves([EpisodeTask(seed, UNLIMITED) for seed in seeds], pool.num_envs)):
+    for number, wave in enumerate(waves([EpisodeTask(seed) for seed in seeds], pool.num_envs)):
         part = results_file(name, number)
         known = ctx.draft.has(part)
         if not known:

@@ -46,7 +46,7 @@ def run(ctx: StageContext[VanillaPPOConfig], learner: Version | None = None) -> 
             ticker = Ticker(ctx, pool.observations, i * episodes * env.most_frames)
             wave = drive_wave(ctx, pool, agent, (i,), episodes, ticker)
             ctx.draft.save_json(wave_file(i), wave.record())
-            shuffle = torch.Generator(ctx.device).manual_seed(ctx.seed("minibatches", i))
+            shuffle = ctx.generator("minibatches", i)
             learnt_from = batch(wave, actor, ctx.config)
             metrics = ppo.update(actor, critic, actor, optimizer, learnt_from, settings, shuffle)
             return metrics | {"score": float(np.mean([episode.score for episode in wave.episodes]))}

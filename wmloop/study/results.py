@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -191,11 +191,3 @@ def read_lines(path: Path, limits: Mapping[str, float], episodes: int) -> Result
     result = Result(points, finals, made)
     result.require_whole(limits, episodes, path)
     return result._replace(finals={name: finals[name] for name in limits})
-
-
-def last_of(points: Sequence[Point]) -> str:
-    """Return in words how far a task has come."""
-    if not points:
-        return "no score yet"
-    point = points[-1]
-    return f"{point.frames:,.0f} frames, {point.seconds / 60:.1f} min, score {point.score:.1f}"

@@ -50,26 +50,26 @@ def summarise(scores: Sequence[Sequence[float]], finished: float | None = None) 
     )  # fmt: skip
 
 
-def interval(table: np.ndarray, over_seeds: bool, statistic: Statistic = iqm, seed: int = 0) -> tuple[float, float]:
+def interval(table: np.ndarray, over_seeds: bool, statistic: Statistic = iqm) -> tuple[float, float]:
     """Return the 95% interval of a statistic of scores (seeds, episodes) by the percentile bootstrap.
 
     Episodes are drawn anew, the same ones for all seeds, whose agents all had the same episodes: what is hard for one is hard
     for the others. With `over_seeds` the seeds are drawn anew, too. The same table gives the same interval.
     """
     seeds, episodes = table.shape
-    draw, drawn = np.random.default_rng(seed), []
+    draw, drawn = np.random.default_rng(0), []
     for _ in range(_RESAMPLES):
         rows = draw.integers(seeds, size=(seeds,)) if over_seeds else np.arange(seeds)
         drawn.append(statistic(_at(table, rows, draw.integers(episodes, size=(episodes,)))))
     return _middle(drawn)
 
 
-def difference(table: np.ndarray, other: np.ndarray, seed: int = 0) -> tuple[float, float]:
+def difference(table: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     """Return the 95% interval of the interquartile mean of `table` (seeds, episodes) less that of an `other`, for other seeds.
 
     Both had the same episodes, which are drawn together; their seeds, which have nothing in common, are drawn apart.
     """
-    draw, drawn = np.random.default_rng(seed), []
+    draw, drawn = np.random.default_rng(0), []
     for _ in range(_RESAMPLES):
         columns = draw.integers(table.shape[1], size=(table.shape[1],))
         mine, theirs = (iqm(_at(one, draw.integers(len(one), size=(len(one),)), columns)) for one in (table, other))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wmloop.config.part import flat
 from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.seeding import fresh_seeds
 from wmloop.store import atomic
@@ -75,7 +76,7 @@ class Task:
                 f"{error}: move {self.place} elsewhere, and {run} if it is there; it is made anew"
             ) from None
         asked = parse_json(dump_json(self.asked, _TASK), path)
-        before, after = (_flat(table) for table in (begun, asked))
+        before, after = (dict(flat(table)) for table in (begun, asked))
         for name in dict.fromkeys([*before, *after]):
             if before.get(name) != after.get(name) and not name.startswith(_INDIFFERENT):
                 raise UsageError(
@@ -131,10 +132,3 @@ def study_of(run: Path) -> Path | None:
 def is_done(run: Path) -> bool:
     """Tell whether a run of a study has come to its result."""
     return (run.parent / _TASKS / run.name / _RESULT).exists()
-
-
-def _flat(table: dict[str, Any], path: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in table.items():
-        flat |= _flat(value, f"{path}{name}.") if isinstance(value, dict) else {f"{path}{name}": value}
-    return flat

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wmloop.agents.collector import UNLIMITED, EpisodeTask, drive, halves, waves
+from wmloop.agents.collector import EpisodeTask, drive, halves, waves
 from wmloop.agents.world_model import Agent
 from wmloop.config import EvolutionConfig, HS18Config, HS18DreamConfig
 from wmloop.dreams import Noise, returns
@@ -165,7 +165,7 @@ class DreamtGeneration:
         self._imagination = world.imagination(temperature)
         self._experience, self._states = experience, states
         self._viewer = DreamViewer(ctx, world, evolution.actor, experience.replay.spec)
-        self.horizon = ctx.config.evolution.horizon or most_decisions(ctx.config)
+        self.horizon = ctx.config.evolution.horizon or ctx.config.env.most_decisions
 
     def __call__(self, generation: int) -> dict[str, float]:
         """Try a generation's candidates and learn from them; return its metrics.
@@ -250,7 +250,7 @@ class RealRound:
         ctx, width = self._ctx, self._pool.num_envs
         candidates = self._evolution.candidates(generation)
         seed = training_seed(ctx.config.seed, ctx.iteration, "track", generation, place)
-        tasks = [EpisodeTask(seed, UNLIMITED) for _ in candidates]
+        tasks = [EpisodeTask(seed) for _ in candidates]
         driven: list[Episode] = []
         for wave in waves(tasks, width):
             first = len(driven)
@@ -263,8 +263,3 @@ class RealRound:
             done = (number * len(tasks) + first) * ctx.config.env.most_frames
             driven += drive(self._pool, wave, agents, Ticker(ctx, self._pool.observations, done))
         return driven
-
-
-def most_decisions(config: HS18Config | HS18DreamConfig) -> int:
-    """Return how many agent steps a real episode has at most."""
-    return -(-config.env.most_frames // config.env.action_repeat)

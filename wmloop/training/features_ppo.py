@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.agents.collector import UNLIMITED, EpisodeTask
+from wmloop.agents.collector import EpisodeTask
 from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import Agent
 from wmloop.config import PPOFeaturesConfig
@@ -53,7 +53,7 @@ def tallied(ctx: StageContext[PPOFeaturesConfig], batches: int) -> Tally:
     tally = Tally()
     for number in range(batches):
         said = ctx.draft.json(summary_file(number))
-        tally.add(said, [EpisodeTask(0, UNLIMITED)] * len(said["scores"]))  # the policy explored in all of them
+        tally.add(said, [EpisodeTask(0)] * len(said["scores"]))  # the policy explored in all of them
     return tally
 
 

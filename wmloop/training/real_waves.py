@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wmloop.agents.agent import Agent, Exploration
-from wmloop.agents.collector import UNLIMITED, EpisodeTask, drive, halves
+from wmloop.agents.collector import EpisodeTask, drive, halves
 from wmloop.agents.recorder import Recorder
 from wmloop.config import RunConfig
 from wmloop.envs import Envs
@@ -80,7 +80,7 @@ def drive_wave(
     agents, trace = dict.fromkeys(halves(pool.num_envs), agent), trace or Recorder("sampled")
     sampling = Sampling(ctx.chance, place, pool.num_envs, pool.actions.size)
     try:
-        episodes = drive(pool, [EpisodeTask(seed, UNLIMITED) for seed in seeds], agents, tick, sampling, trace)
+        episodes = drive(pool, [EpisodeTask(seed) for seed in seeds], agents, tick, sampling, trace)
     except DivergedError as error:
         raise EnvironmentFailedError(str(error)) from error
     return RealWave(episodes, [trace.part("sampled", n, slice(len(episode))) for n, episode in enumerate(episodes)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from wmloop.agents.collector import UNLIMITED, EpisodeTask
+from wmloop.agents.collector import EpisodeTask
 from wmloop.config import DreamingConfig, VisionMemoryConfig
 from wmloop.seeding import training_seed
 from wmloop.training.context import StageContext
@@ -61,7 +61,7 @@ def policy_wave(ctx: StageContext[DreamingConfig], driven: Driven) -> list[Episo
         width = max(1, width)
     share = config.rollout.deterministic_fraction
     numbers = range(episodes, episodes + width)
-    return [EpisodeTask(_seed(ctx, n), UNLIMITED, int((n + 1) * share) > int(n * share)) for n in numbers]
+    return [EpisodeTask(_seed(ctx, n), deterministic=int((n + 1) * share) > int(n * share)) for n in numbers]
 
 
 def _seed(ctx: StageContext[VisionMemoryConfig], number: int) -> int:

@@ -174,7 +174,7 @@ def _scores(state: ViewState, width: int, room: int) -> list[Row]:
     rows: list[Row] = [
         [Span("score ", "real"), Span(f"{figure(real[-1]):>7}  "), Span(sparkline(real, bars, *bounds), "real")],
     ]
-    if _dreams(state):
+    if state.pipeline.dreams:
         bar = Span(sparkline(predicted, bars, *bounds), "dream")
         rows.append([Span("M     ", "dream"), Span(f"{_known(predicted[-1]):>7}  "), bar])
     if state.open_loop is not None:
@@ -183,14 +183,14 @@ def _scores(state: ViewState, width: int, room: int) -> list[Row]:
         rows.append([Span(f"open loop: corr. {correlation:.2f}{told}", "dim")])
     left = room - len(rows)
     shown = sorted(scores[-left:], key=lambda s: -s.iteration) if left > 0 else []
-    return [*rows, *(_score_row(score, score is state.best, _dreams(state)) for score in shown)][:room]
+    return [*rows, *(_score_row(score, score is state.best, state.pipeline.dreams) for score in shown)][:room]
 
 
 def _scores_head(state: ViewState) -> str:
     """Return the title of the scores, and when the next one comes, if that is known."""
     if not state.scores and state.reason is None:
         return "one iteration"
-    predicted = ", and M's predicted return" if _dreams(state) else ""
+    predicted = ", and M's predicted return" if state.pipeline.dreams else ""
     ahead = state.score_in()
     return f"score{predicted}" if ahead is None else f"score · next in {span(ahead)}"
 
@@ -201,11 +201,6 @@ def _plan(state: ViewState, room: int) -> list[Row]:
         [*cut([Span(stage.name)], 11), Span(stage.about, "dim")] for stage in state.pipeline.stages if stage.about
     ]
     return [*rows, [Span(f"the first score comes with {state.pipeline.scored_by}", "dim")]][: max(0, room)]
-
-
-def _dreams(state: ViewState) -> bool:
-    """Return whether scores are predicted: where there is a dream, it is shown."""
-    return "dream" in state.pipeline.images
 
 
 def _known(value: float) -> str:

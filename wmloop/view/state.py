@@ -128,7 +128,7 @@ class ViewState:
 
     @property
     def best(self) -> Score | None:
-        """Return the evaluation whose triple is served."""
+        """Return the evaluation of the best agent."""
         return max(self.scores, key=lambda s: s.merit, default=None)
 
     @property

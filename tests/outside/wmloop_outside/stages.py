@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from wmloop.agents.agent import Exploration
-from wmloop.agents.collector import UNLIMITED, EpisodeTask, drive, halves, require_wave, waves
+from wmloop.agents.collector import EpisodeTask, drive, halves, require_wave, waves
 from wmloop.agents.random_walk import RandomWalk
 from wmloop.dreams import Noise, rollout
 from wmloop.envs import make_envs
@@ -30,7 +30,7 @@ def collect(ctx, model=None, controller=None):
         require_same_spaces(ctx.collected(), pool.actions, pool.observations)
         agent = ctx.agent(pool.actions, {"model": model, "controller": controller}) if controller else None
         ctx.begin(len(tracks) * env.most_frames)
-        for number, wave in enumerate(waves([EpisodeTask(track, UNLIMITED) for track in tracks], pool.num_envs)):
+        for number, wave in enumerate(waves([EpisodeTask(track) for track in tracks], pool.num_envs)):
             shard = f"episodes-{number:04d}.safetensors"
             if not ctx.draft.has(shard):  # else an interrupted attempt has collected it
                 agents = dict.fromkeys(halves(pool.num_envs), agent) if agent else _walks(ctx, pool, number)
