@@ -3,8 +3,8 @@
     pip install 'stable-baselines3>=2.9'
     python -m benchmarks.sb3 dqn --seed 0 --frames 300000 --minutes 30 --first-episode 1075741824 --to scores.jsonl
 
-Settings are those of RL Baselines3 Zoo for games from pictures (its group `atari`; it has none for CarRacing): four grey
-pictures, NatureCNN. What differs is named below. DQN takes Gymnasium's five discrete actions of CarRacing, A2C its Box.
+Settings are those of RL Baselines3 Zoo 2.9.2 for games from pictures (its group `atari`; it has none for CarRacing): four
+grey pictures, NatureCNN. What differs is named below. DQN takes Gymnasium's five discrete actions of CarRacing, A2C its Box.
 """
 
 from __future__ import annotations
@@ -27,17 +27,16 @@ _ENDLESS = 1_000_000_000
 
 
 def dqn(env: DummyVecEnv, given: Any, repeat: int) -> DQN:
-    """Return DQN with the zoo's settings; what counts steps is scaled from its 10 million to the study's frames.
+    """Return DQN with the zoo's settings, for fewer steps than its 10 million.
 
-    That is `learning_starts` (100,000 there) and `target_update_interval` (10,000), but no less than 1,000; the replay, a
-    million there, holds all steps up to 100,000; epsilon falls over a tenth of the steps, as there.
+    `learning_starts`, 100,000 there, is the same part of the study's frames, and no less than 1,000. The replay, 100,000
+    there, holds no more than all steps. Epsilon falls over a tenth of the steps, as there.
     """
     steps = (given.frames or 300_000) / repeat
     return DQN(
         "CnnPolicy", env, learning_rate=1e-4, buffer_size=int(min(1e5, max(1e4, steps))), batch_size=32, train_freq=4,
         gradient_steps=1, learning_starts=int(max(1_000, steps / 100)),
-        target_update_interval=int(max(1_000, steps / 1_000)), exploration_fraction=0.1 * steps / _ENDLESS,
-        exploration_final_eps=0.1, seed=given.seed,
+        target_update_interval=1_000, exploration_fraction=0.1 * steps / _ENDLESS, exploration_final_eps=0.01, seed=given.seed,
     )  # fmt: skip
 
 

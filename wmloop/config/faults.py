@@ -45,7 +45,12 @@ def explain_fault(name: str, reason: str, merged: Mapping[str, Any], kind: type[
     for key in name.split("."):
         if not (isinstance(part, type) and issubclass(part, Part) and key in part.model_fields):
             near = nearest(name, [*settings(kind()), *kind.order()])
-            return f"unknown setting {name!r}{near}; see `{wmloop('settings')}`"
+            own = merged.get("pipeline")
+            if own in (None, RunConfig().pipeline):
+                return f"unknown setting {name!r}{near}; see `{wmloop('settings')}`"
+            return (
+                f"unknown setting {name!r} in the pipeline {own}{near}; see `{wmloop('settings', '--pipeline', own)}`"
+            )
         schema, value = _properties(part)[key], value[key]
         part = part.model_fields[key].annotation
     return f"setting {name!r} does not accept {shown(value)}: {reason or f'it takes {_fitting(schema)}'}"

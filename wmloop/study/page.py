@@ -66,19 +66,22 @@ def _part(line: Line, study: Study) -> str:
 def _terms(table: Table) -> str:
     """Return what the columns mean."""
     study = table.study
+    programs = " (what other programs do, wmloop cannot tell)" if any(row.command for row in study.rows) else ""
     told = [
         f"Seeds {', '.join(map(str, study.seeds))}. Frames are real ones collected to learn from; those of evaluations"
         " have a column of their own and do not count towards a limit. Minutes are those of all stages, evaluations included"
         f"{_cores(table.cores)}. Frames and minutes are what a run had used at its last evaluation within the limit. Its agent"
         " is the best by the evaluations until then, less their standard error, so it may come from an earlier one."
         f" It was scored once, on the same {study.episodes} fresh episodes for every row (`wmloop eval --seed"
-        f" {study.episodes_seed}`), which no run of this study was trained on or chosen by.",
+        f" {study.episodes_seed}`), which nothing in a run was trained on or chosen by{programs}.",
         "Interquartile mean: the mean of the middle half of all scores, those of all seeds and episodes together. An agent that"
         " fails in a few episodes loses little of it: see the mean and the worst, too. Its intervals are by the bootstrap:"
         " *these agents* draws the episodes anew, *other seeds* the seeds, too. Few seeds cannot show how different others may"
-        " be: with three the second interval is rather too narrow. *Difference*: the interquartile mean less that of the first"
+        " be: with three the second interval is rather too narrow, and one that just leaves zero out decides nothing."
+        " *Difference*: the interquartile mean less that of the first"
         " row of the same task, and its interval for other seeds, on the same episodes for both. *Dream-real gap*:"
-        " predicted minus real return in points, from the seed with the least to that with the most.",
+        " predicted minus real return in points, from the seed with the least to that with the most. Both leave out what dreams"
+        " do not have, and are scaled to an episode, so either may be above every score.",
     ]
     if study.finished is not None:
         told.append(f"Finished: the part of the episodes with a score above {plain(study.finished, comma=',')}.")
@@ -125,7 +128,7 @@ def _apart(difference: Difference | None) -> str:
 
 def _gap(gaps: Sequence[float]) -> str:
     """Return the gap, from that of the seed with the least to that of the one with the most."""
-    return " to ".join(dict.fromkeys(f"{gap:+.1f}" for gap in (min(gaps), max(gaps)))) if gaps else ""
+    return " to ".join(dict.fromkeys(f"{round(gap, 1) + 0.0:+.1f}" for gap in (min(gaps), max(gaps)))) if gaps else ""
 
 
 def _published(one: Published) -> list[str]:
@@ -158,10 +161,20 @@ def _sources(rows: Sequence[Published]) -> str:
 
 
 def _made(table: Table) -> list[str]:
-    commits = list(dict.fromkeys(f"`{name[:7]}`" for name in table.made("git")))
-    told = [f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}"] if commits else []
+    commits = table.made("git")
+    made = [f"`{name[:7]}`{_of(table, runs) if len(commits) > 1 else ''}" for name, runs in commits.items()]
+    told = [f"commit{'s' * (len(commits) > 1)} {', '.join(made)}"] if commits else []
     told += [name for kind in ("cpu", "gpu") for name in table.made(kind)]
     return [f"Made with {'; '.join(told)}."] if told else []
+
+
+def _of(table: Table, runs: Sequence[tuple[str, int]]) -> str:
+    """Return in brackets which runs these are: a row, or some of its seeds."""
+    seeds: dict[str, list[int]] = {}
+    for row, seed in runs:
+        seeds.setdefault(row, []).append(seed)
+    whole = len(table.study.seeds)
+    return f" ({', '.join(row if len(some) == whole else ' '.join(map(str, (row, *some))) for row, some in seeds.items())})"
 
 
 def _way(row: Row) -> str:

@@ -73,10 +73,13 @@ class Table:
         self._results = {(task.row.name, task.seed): result for task, result in results.items()}
         self._tasks = {row.name: study.task(row) for row in study.rows}
 
-    def made(self, name: str) -> list[str]:
-        """Return what the runs tell of what they were made with, such as their `cpu`, each once."""
-        told = [result.made.get(name) for result in self._results.values() if result is not None]
-        return list(dict.fromkeys(one for one in told if isinstance(one, str)))
+    def made(self, name: str) -> dict[str, list[tuple[str, int]]]:
+        """Return what the runs tell of what they were made with, such as their `cpu`, and the runs (row, seed) of each."""
+        told: dict[str, list[tuple[str, int]]] = {}
+        for run, result in self._results.items():
+            if result is not None and isinstance(one := result.made.get(name), str):
+                told.setdefault(one, []).append(run)
+        return told
 
     @property
     def done(self) -> int:
