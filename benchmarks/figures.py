@@ -215,7 +215,7 @@ def _gymnasium(lazy: int = 0) -> Iterator[Work]:
 
 
 def _rollouts(policy: bool) -> Iterator[Work]:
-    """Yield real frames by decisions, 16 copies on all cores, packed for the disk; by C through V and M, or at random."""
+    """Yield real frames by decisions, 20 copies on all cores, packed for the disk; by C through V and M, or at random."""
     num_envs = CONFIG.env.num_envs
     with EnvPool(CONFIG.env, num_envs) as pool:
         world = VisionMemory(

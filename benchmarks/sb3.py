@@ -21,6 +21,7 @@ from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from benchmarks.row import FIVE, Act, Face, Row, options, settings_of
+from wmloop import machine
 
 #: More than any study asks for: the callback ends it.
 _ENDLESS = 1_000_000_000
@@ -81,8 +82,7 @@ def main() -> None:
     parser.add_argument("way", choices=WAYS)
     parser.add_argument("--threads", type=int, default=0)
     given = parser.parse_args()
-    if given.threads:
-        torch.set_num_threads(given.threads)
+    torch.set_num_threads(given.threads or machine.cores())
     config = settings_of(given.env)
     make, count, listed = WAYS[given.way]
     actions = listed(given.env)

@@ -24,9 +24,9 @@ from wmloop.config import build_config
 from wmloop.config.text import to_toml
 from wmloop.device import resolve_precision, resolve_threads, set_up
 from wmloop.pipelines.world_model import WORLD_MODEL
-from wmloop.stages import controller, memory, rollout, vision
+from wmloop.stages import controller, memory, vision
 from wmloop.store import Draft, Store
-from wmloop.training import latents
+from wmloop.training import driving, latents
 
 _spent: dict[str, collections.Counter[str]] = {kind: collections.Counter() for kind in ("useful", "saving")}
 
@@ -59,7 +59,7 @@ def main() -> None:
     options = parser.parse_args()
     for name in ("snapshot", "save_bytes", "commit"):  # the other saves are save_bytes with a coat
         clock("saving", Draft, name)
-    for module in (rollout, scores):
+    for module in (driving, scores):
         clock("useful", module, "drive")
         clock("useful", module, "forecast")
     for module in (memory, controller, vision):

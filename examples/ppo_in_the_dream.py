@@ -57,7 +57,7 @@ agent = Agent()
 optimizer = torch.optim.Adam(agent.parameters(), lr=learning_rate, eps=1e-5)
 obs = torch.zeros(num_steps, num_envs, features)
 taken = torch.zeros(num_steps, num_envs, actions)
-logprobs, rewards, dones, values = torch.zeros(4, num_steps, num_envs)
+logprobs, rewards, paid, dones, values = torch.zeros(5, num_steps, num_envs)
 scale, begun = 1.0, time.time()
 next_obs = torch.from_numpy(envs.reset(seed=seed)[0])
 
@@ -71,6 +71,7 @@ for update in range(1, updates + 1):
             logprobs[step] = policy.log_prob(taken[step]).sum(-1)
             values[step] = agent.value(next_obs)
         shown, reward, terminated, truncated, infos = envs.step(taken[step].numpy().clip(low, high))
+        paid[step] = torch.from_numpy(reward)
         if truncated.any():  # the dream was cut, and would have gone on: its last value stands for the rest
             last = torch.from_numpy(np.stack(infos["final_obs"][truncated]))
             with torch.no_grad():
@@ -79,7 +80,6 @@ for update in range(1, updates + 1):
         next_obs = torch.from_numpy(shown)
     if update == 1:
         scale = max(1.0, float(rewards.std()))  # the unit of rewards, so that values are not large
-    dreamt = rewards[:-1].mean()
     with torch.no_grad():
         advantages, last_advantage = torch.zeros(num_steps, num_envs), 0.0
         for t in reversed(range(num_steps)):
@@ -104,7 +104,8 @@ for update in range(1, updates + 1):
             break
     if update % 20 == 0 or update == updates:
         print(
-            f"update {update}: {dreamt:.2f} points an agent step in the dream, {time.time() - begun:.0f} s", flush=True
+            f"update {update}: {paid.mean():.2f} points an agent step in the dream, {time.time() - begun:.0f} s",
+            flush=True,
         )
 
 real, scores = gymnasium.make("wmloop/Real-v0", run=run), []

@@ -72,7 +72,7 @@ ROOMS = {
     "starting": "commands config device envs errors events pipelines store",
     "store": "__init__ commands errors legacy machine",
     "streams": "",
-    "study": "config errors events history machine opening ranking report seeding store",
+    "study": "config errors events history machine opening ranking ray report seeding store",
     "torchrun": "",
     "tracking": "errors events store",
     "training": (

@@ -245,6 +245,14 @@ def test_macos_own_temporary_folder_is_short_enough(places):
     assert scratch.temporary_fault(longest) == "has too long a path for sockets"
 
 
+def test_a_place_where_longer_sockets_have_no_room_is_passed_over(places):
+    longer = places.short / ("x" * (70 - len(f"{places.short}/wmloop-{os.getpid()}-1234/")))
+    longer.mkdir()
+    places(longer, places.short)
+    assert made().parent == longer
+    assert made("ray/" + "s" * 40).parent == places.short
+
+
 def test_the_usual_places_come_after_what_the_user_says_and_the_current_folder_last(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", "relative")

@@ -1,6 +1,7 @@
 """Where a study's tasks are performed: shares of a machine, several at once, and what is done when one is lost or stopped."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -18,11 +19,12 @@ from tests.commands import wmloop
 from tests.test_study import TWO, finish, strike, study, table, two, written  # noqa: F401 - `two` is a fixture
 from wmloop import machine
 from wmloop.cli.places import sbatch_option
-from wmloop.errors import StorageError
+from wmloop.errors import Interrupted, StorageError, UsageError
 from wmloop.study.driver import Driver, State
 from wmloop.study.file import read_study
 from wmloop.study.place import LOST
 from wmloop.study.process import Process, ThisMachine
+from wmloop.study.program import perform
 from wmloop.study.results import Result
 from wmloop.study.share import Share, deal
 from wmloop.study.task import tasks
@@ -163,6 +165,29 @@ def test_a_task_whose_process_was_lost_is_begun_again_and_given_up_in_the_end(fo
     }  # fmt: skip
 
 
+def test_where_its_place_takes_no_task_now_those_under_way_go_on_and_it_is_asked_again(four, monkeypatch):
+    clock = itertools.count(0.0, 10.0)
+    monkeypatch.setattr("wmloop.study.driver.time.monotonic", lambda: next(clock))
+
+    class Refusing(Somewhere):
+        refusals = 1
+
+        def begin(self, tasks):
+            if self.begun and self.refusals:
+                self.refusals -= 1
+                raise UsageError("the scheduler does not answer")
+            return super().begin(tasks)
+
+    with pytest.raises(UsageError, match="does not answer"):  # where none is under way
+        drive(four, Refusing(1, {"A-1": [LOST, 0]}))
+
+    place = Refusing(2, {"A-1": [LOST, 0]})
+    driver, _, _ = drive(four, place)
+    assert place.refusals == 0
+    assert set(driver.states.values()) == {State("done")}
+    assert [work.asked for work in place.begun] == [[]] * 5
+
+
 def test_one_that_fails_leaves_the_others_but_none_is_begun_where_the_disk_is_full(four):
     driver, _, _ = drive(four, Somewhere(1, {"A-1": [4]}))
     assert [driver.states[task].status for task in four] == ["failed", "done", "done", "done"]
@@ -228,6 +253,20 @@ def wait(happened, seconds=20.0):
 
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+
+
+def test_a_program_in_a_shell_has_the_time_to_save_and_is_not_left_behind(tmp_path):
+    saves = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), open(sys.argv[1], 'w')," \
+            " sys.exit(0))); open(sys.argv[2], 'w'); time.sleep(60)"  # fmt: skip
+    saved, began = tmp_path / "saved", tmp_path / "began"
+    (tmp_path / "run.sh").write_text(f'"{sys.executable}" -c "{saves}" "{saved}" "{began}" &\nwait\n')
+    row = f'[[row]]\nname = "A"\ncommand = "sh {tmp_path}/run.sh {{to}}"\n'
+    text = f'name = "two"\nseeds = [1]\nframes = 1\nepisodes = 1\n{row}'
+    (task,) = tasks(read_study(written(tmp_path, text)), tmp_path / "two")
+    task.begin()
+    with pytest.raises(Interrupted):
+        perform(task, began.exists)
+    assert saved.exists()
 
 
 def test_who_ends_a_process_at_once_ends_what_it_has_begun_in_sessions_of_their_own_too(tmp_path):

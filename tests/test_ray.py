@@ -36,7 +36,9 @@ from wmloop.events import Message
 from wmloop.models.networks import new_actor, new_memory, new_vision
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.ray import identity, link
+from wmloop.ray.address import cluster_address
 from wmloop.ray.engine import RayEnvs
+from wmloop.ray.faults import unfit
 from wmloop.ray.parcels import packed, unpacked
 from wmloop.ray.private import SILENT, admitted
 from wmloop.ray.shares import Places, dealt
@@ -188,6 +190,24 @@ def test_an_address_of_the_ray_client_is_refused_with_the_one_that_is_meant(monk
         RayEnvs(CONFIG.env, 2)
     with pytest.raises(UsageError, match="host:6379"):
         check_environment(CONFIG.env.model_copy(update={"engine": "ray"}))
+
+
+def test_ray_s_own_word_for_a_cluster_of_its_own_is_none_of_others(monkeypatch):
+    for address, meant in (("local", ""), ("", ""), ("head:6379", "head:6379")):
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        assert cluster_address() == meant
+
+
+def test_a_node_on_which_no_actor_can_be_made_is_named_with_the_reason():
+    said = (
+        "The actor died because of an error raised in its creation task, \x1b[36mray::_Seat.__init__()\x1b[39m (pid=7,"
+        " ip=10.0.0.7, actor_id=1)\n  File \"x.py\", line 1\nModuleNotFoundError: No module named 'wmloop'\n"
+    )
+    assert (
+        unfit(RuntimeError(said))
+        == "the Ray node 10.0.0.7 cannot run wmloop: ModuleNotFoundError: No module named 'wmloop'"
+    )
+    assert unfit(RuntimeError("The actor is dead because its node has died.")) is None
 
 
 def test_a_token_is_shown_to_a_cluster_where_there_is_one_and_nobody_has_decided(tmp_path, monkeypatch):

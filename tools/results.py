@@ -8,7 +8,6 @@
     python -m tools.results tasks RUN... FILE.png   what people see of each run's environment, side by side
     python -m tools.results table RUN COMMAND > docs/results/NAME-run.csv       a run's iterations, one a line
     python -m tools.results scores SCORES.json COMMAND > docs/results/NAME-100-fresh-tracks.csv
-    python -m tools.results plot docs/results/*-run.csv docs/pictures/scores.svg   real score and promise over time
 
 A RUN is a run's folder. All but table and scores need matplotlib (pip install -e '.[report]').
 """
@@ -61,40 +60,18 @@ def table(run: Path, command: str) -> None:
 def scores(told: Path, command: str) -> None:
     """Print the score of each track that `wmloop eval --json` told of, under two lines that say where they come from."""
     report = json.loads(told.read_text())
-    low, high = report["score_ci95"]
     print(f"# {command}")
-    said = f"score {report['score']:.1f} +- {report['score_std']:.1f}, 95% CI of the mean {low:.1f} to {high:.1f}"
-    gap = f"gap {report['return_gap']:+.3f} +- {report['return_gap_se']:.3f}"
-    print(f"# {said}, worst {report['score_min']:.1f}, frames {report['frames']:.0f}; {gap}")
+    said = [f"score {report['score']:.1f}" + (f" +- {report['score_std']:.1f}" if "score_std" in report else "")]
+    if report["score_ci95"] is not None:  # of a single episode there is none
+        said.append("95% CI of the mean {:.1f} to {:.1f}".format(*report["score_ci95"]))
+    said += [f"worst {report['score_min']:.1f}", f"frames {report['frames']:.0f}"]
+    if "return_gap" in report:
+        said.append(f"gap {report['return_gap']:+.3f} +- {report['return_gap_se']:.3f}")
+    print(f"# {', '.join(said)}")
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(["track", "score", "frames", "terminated"])
     for track in report["tracks"]:
         rows.writerow([track["seed"], f"{track['score']:.3f}", track["frames"], int(track["terminated"])])
-
-
-def plot(tables: list[Path], target: Path) -> None:
-    """Draw the real score (mean, and one standard deviation over tracks) and the dream's promise over minutes."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "wmloop"
-    from matplotlib import pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for path in tables:
-        lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
-        rows = list(csv.DictReader(lines))
-        minutes, score, std = ([float(row[name]) for row in rows] for name in ("minutes", "score", "score_std"))
-        (line,) = left.plot(minutes, score, marker=".", label=path.stem)
-        low, high = ([a + sign * b for a, b in zip(score, std, strict=True)] for sign in (-1, 1))
-        left.fill_between(minutes, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-        right.plot(minutes, [float(row["predicted_return"]) for row in rows], color=line.get_color(), linestyle="--")
-        right.plot(minutes, [float(row["real_return"]) for row in rows], color=line.get_color(), marker=".")
-    left.axhline(900, color="grey", linewidth=0.8)
-    left.set(title="real score on 20 held-out tracks", xlabel="minutes", ylabel="score (mean ± std over tracks)")
-    right.set(title="reward in 1000 frames: promised (dashed), paid", xlabel="minutes")
-    left.legend(loc="lower right")
-    figure.savefig(target, metadata={"Date": None})
 
 
 def page(name: str, runs: list[Path]) -> None:
@@ -143,8 +120,6 @@ def main(words: list[str]) -> None:
             table(Path(run), command)
         case ["scores", told, command]:
             scores(Path(told), command)
-        case ["plot", *tables, target]:
-            plot(list(map(Path, tables)), Path(target))
         case _:
             sys.exit(__doc__)
 

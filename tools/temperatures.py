@@ -3,8 +3,9 @@
     python -m tools.temperatures RUN ITERATION UPDATES EPISODES SEED TAU [TAU ...]
 
 RUN is a run's folder; V and M are those of ITERATION, which stay as they are, and what was collected up to there is where
-dreams begin. Each C has UPDATES of PPO at one temperature TAU. Then EPISODES dreams at TAU, as many at 1, and as many real
-episodes, fresh ones of SEED, tell what it scores (mean +- standard deviation): a line of a Markdown table for each TAU.
+dreams begin. Each C has UPDATES of PPO at one temperature TAU. Then EPISODES dreams at TAU, two or more, as many at 1, and
+as many real episodes, fresh ones of SEED, tell what it scores (mean +- standard deviation): a line of a Markdown table for
+each TAU.
 """
 
 from __future__ import annotations
@@ -81,6 +82,6 @@ def _told(scores: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 7:
+    if len(sys.argv) < 7 or int(sys.argv[4]) < 2:
         sys.exit(__doc__)
     main(Path(sys.argv[1]), *map(int, sys.argv[2:6]), sys.argv[6:])

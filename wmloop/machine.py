@@ -200,6 +200,17 @@ def born(pid: int) -> str | float | None:
     return None
 
 
+def has_group(pid: int) -> bool:
+    """Tell whether a process of the group that `pid` leads is alive, or of a system without groups `pid` itself."""
+    if not hasattr(os, "getpgid"):
+        return born(pid) is not None
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getpgid(process.pid) == pid and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
+
+
 def end_tree(pid: int) -> list[psutil.Process]:
     """Kill a process and all that it has begun, of other sessions, too; return them: they may take a moment to be gone."""
     killed: list[psutil.Process] = []

@@ -32,8 +32,10 @@ _held: dict[Path, int] = {}
 
 
 @functools.cache
-def temporary_folder() -> Path:
+def temporary_folder(longest: str = _SOCKET) -> Path:
     """Return a folder of this process alone, for sockets and shared memory; it goes when the process ends.
+
+    A socket in it may have as long a path below it as `longest` is.
 
     The folders beside it of processes that were killed are removed.
 
@@ -43,7 +45,7 @@ def temporary_folder() -> Path:
     faults = []
     for place in temporary_places():
         try:
-            folder = _new_folder(place)
+            folder = _new_folder(place, longest)
         except OSError as error:
             faults.append(f"{place} {_in_words(error)}")
         else:
@@ -70,14 +72,14 @@ def temporary_places() -> list[Path]:
 def temporary_fault(place: Path) -> str:
     """Return why the folder cannot be in `place`, "" if it can."""
     try:
-        _remove(_new_folder(place))
+        _remove(_new_folder(place, _SOCKET))
     except OSError as error:
         return _in_words(error)
     return ""
 
 
-def _new_folder(place: Path) -> Path:
-    """Make a folder in `place`, hold it, and try whether a socket can be in it.
+def _new_folder(place: Path, longest: str) -> Path:
+    """Make a folder in `place`, hold it, and try whether a socket can be in it whose path below it is as long as `longest`.
 
     Raises:
         OSError: it cannot be there.
@@ -94,13 +96,14 @@ def _new_folder(place: Path) -> Path:
     else:
         raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
     if os.name == "posix":  # elsewhere its sockets have no place among the files
+        path = folder / longest.replace("/", "-")
         try:
             with socket.socket(socket.AF_UNIX) as trial:
-                trial.bind(str(folder / _SOCKET))
+                trial.bind(str(path))
         except OSError:
             _remove(folder)
             raise
-        (folder / _SOCKET).unlink()
+        path.unlink()
     return folder
 
 

@@ -58,7 +58,7 @@ def place_of(on: str, cores: int | None, gpus: int, slurm: Sequence[str], name: 
     _require({"ray": "ray", "slurm": "submitit"}[on], on)
     if on == "ray":
         from wmloop.ray.address import cluster_address
-        from wmloop.ray.private import SILENT, admitted, private
+        from wmloop.ray.private import SILENT, SOCKET, admitted, private
         from wmloop.scratch import temporary_folder
 
         address = cluster_address()
@@ -66,7 +66,7 @@ def place_of(on: str, cores: int | None, gpus: int, slurm: Sequence[str], name: 
         os.environ.update(SILENT | (admitted() if address else private()))
         from wmloop.study.ray import Cluster
 
-        return Cluster(command, cores or _CORES, gpus, address, temporary_folder() / "ray")
+        return Cluster(command, cores or _CORES, gpus, address, temporary_folder(SOCKET) / "ray")
     from wmloop.study.slurm import Slurm
 
     return Slurm(command, name, (runs / name / _JOBS).absolute(), cores or _CORES, gpus, options)

@@ -159,11 +159,16 @@ def _drive(study: Study, every: list[Task], place: Place, output: StudyOutput, a
     output.write()
     failed = {one: state.code for one, state in driver.states.items() if state.status == "failed"}
     for one, code in failed.items():
-        say(f"error: {one.name} ended with exit code {code}; its output is in {one.place / _log()}")
+        say(f"error: {one.name} ended with exit code {_told(code)}; its output is in {one.place / _log()}")
     if failed:
         say_next({"try what failed again": again})
         first = next(iter(failed.values()))
-        raise typer.Exit(first if first > 0 else 128 - first)  # a signal's number, as shells tell it
+        raise typer.Exit(_told(first))
+
+
+def _told(code: int) -> int:
+    """Return an exit code as shells tell it: that of a process that a signal ended is 128 and the signal's number."""
+    return code if code >= 0 else 128 - code
 
 
 def _log() -> str:

@@ -8,7 +8,7 @@ from wmloop.errors import UsageError
 
 
 def cluster_address() -> str:
-    """Return RAY_ADDRESS, "" without one: then a cluster is begun on this machine.
+    """Return RAY_ADDRESS, "" without one, or where it is `local`: then a cluster is begun on this machine.
 
     Raises:
         UsageError: it is no address of a cluster itself.
@@ -19,4 +19,4 @@ def cluster_address() -> str:
             f"RAY_ADDRESS={address} is a server of the Ray client or of jobs: give the address of the cluster's head,"
             " host:6379, on a machine that is one of its nodes (`ray start --address=host:6379` makes it one)"
         )
-    return address
+    return "" if address == "local" else address  # Ray's own word for it

@@ -22,6 +22,11 @@ from wmloop.ray.link import START_SECONDS, link, require
 from wmloop.ray.parcels import packed, packed_from, unpacked
 from wmloop.ray.shares import dealt
 
+_SLOW = (
+    "it has no CPU free, or its nodes start slowly (see `ray status`); --set env.worker_timeout=... waits longer, also on"
+    " resume"
+)
+
 
 class RayEnvs:
     """Drive whole waves on a Ray cluster: that of RAY_ADDRESS, or one of its own on this machine's cores (an Envs).
@@ -52,7 +57,7 @@ class RayEnvs:
         setup = Setup(config, -(-num_envs // self._actors), max_unrewarded)
         self._link.ask("open", self._actors, identity(), str(Path.cwd()), packed(setup))
         try:
-            opened = self._opened(self._link.event(lambda: None, START_SECONDS + config.worker_timeout)[1])
+            opened = self._opened(self._link.event(lambda: None, START_SECONDS + config.worker_timeout, _SLOW)[1])
         except BaseException:
             self._link.close()
             raise
@@ -76,7 +81,7 @@ class RayEnvs:
         task, device = packed_from((list(wave), self.num_envs, dict(agents), explore, trace))
         frames, episodes = [0] * len(shares), dict[int, Episode]()
         try:
-            self._link.ask("drive", task, shares)
+            self._link.ask("drive", task, shares, START_SECONDS + self._config.worker_timeout)
             while (event := self._link.event(lambda: tick(0, None)))[0] != "done":
                 self._tell(tick)
                 if event[0] == "opened":
@@ -84,6 +89,7 @@ class RayEnvs:
                 elif event[0] == "died":
                     again = f"its {len(shares[event[1]])} episodes are driven again by another"
                     self._news.append((f"Ray: an actor has died ({event[2]}); {again}", "warning"))
+                    self._tell(tick)  # it may be long until there is a CPU for another
                 else:
                     _, share, answer = event
                     said = _raised(unpacked(answer))

@@ -21,14 +21,13 @@ from typing import Any, NamedTuple
 from wmloop.envs import processes
 from wmloop.envs.faults import first_line
 from wmloop.envs.output import redirect
+from wmloop.ray.faults import DEATHS, unfit
 from wmloop.ray.private import SILENT, admitted, private
 
 #: Seconds between two looks at whether the pipe was closed or the cluster is there, and looks in vain after which it is not.
 _LOOK, _CONNECT, _VAIN = 0.2, 2.0, 5
 #: How often a share is driven again after its actor has died, and how often an actor is tried to be made.
 _TRIES = 20
-#: What Ray raises where an actor has died, or its node with what it had answered.
-_DEATHS = ("RayActorError", "ObjectLostError", "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError")
 #: What Ray says where this node's own part of it is gone.
 _ORPHANED = "owner has died"
 #: How Ray is asked to let its actors be as important as the run that waits for them, beside what it is asked anyway.
@@ -65,13 +64,18 @@ class _LostError(Exception):
     """Tell that the cluster cannot be used any more, and why."""
 
 
+class _RefusedError(Exception):
+    """Tell what is wrong with a node."""
+
+
 def serve(pipe: Connection, place: Place, mark: str) -> None:
     """Connect to Ray and do what is asked until the other end of `pipe` is closed.
 
     First sends ("ready", CPUs of the cluster, its nodes). Asked ("open", actors, arguments of Actor.open), sends ("opened",
-    answer) for each actor, from which on it drives. Asked ("drive", task, shares), sends ("told", share, answer) for what
-    Actor.drive yields, ("died", share, why) where it is driven again, and ("done",) after the last. Asked ("close",), lets the
-    actors close their environments. Where Ray cannot be used any more, ("lost", why) is its last word.
+    answer) for each actor, from which on it drives. Asked ("drive", task, shares, seconds), sends ("told", share, answer) for
+    what Actor.drive yields, ("died", share, why) where it is driven again, and ("done",) after the last; it waits so many
+    seconds for an actor in the place of a dead one. Asked ("close",), lets the actors close their environments. Where Ray
+    cannot be used any more, ("lost", why) is its last word, and ("refused", why) where a node cannot run wmloop.
     """
     redirect(None)
     processes.lead(mark)
@@ -84,6 +88,8 @@ def serve(pipe: Connection, place: Place, mark: str) -> None:
         team.serve()
     except (EOFError, OSError):  # nobody asks any more
         pass
+    except _RefusedError as error:
+        _last_word(pipe, "refused", str(error))
     except _LostError as error:
         _last_word(pipe, "lost", f"the Ray cluster is lost: {error}" if connected else str(error))
     except BaseException as error:
@@ -138,7 +144,7 @@ class _Team:
 
         self._ray, self._pipe = ray, pipe
         self._kind = ray.remote(_Seat)
-        self._deaths = tuple(getattr(ray.exceptions, name) for name in _DEATHS)
+        self._deaths = tuple(getattr(ray.exceptions, name) for name in DEATHS)
         self._arguments: Sequence[Any] = ()
         self._actors: list[Any] = []
         self._opening: dict[Any, Any] = {}  # what is awaited of those that are not ready, and who it is
@@ -165,8 +171,8 @@ class _Team:
             for ref in self._ready(self._opening):
                 self._take_in(ref)
 
-    def _drive(self, task: bytes, shares: Sequence[Sequence[int]]) -> None:
-        put = self._ray.put(task)
+    def _drive(self, task: bytes, shares: Sequence[Sequence[int]], seconds: float) -> None:
+        put, driven = self._ray.put(task), time.monotonic()
         waiting, busy = deque(range(len(shares))), dict[Any, tuple[Any, int]]()
         deaths = [0] * len(shares)
         while waiting or busy:
@@ -174,6 +180,9 @@ class _Team:
                 actor, share = self._idle.pop(), waiting.popleft()
                 busy[actor.drive.remote(put, shares[share])] = actor, share
             self._require_asked()
+            driven = time.monotonic() if busy else driven
+            if time.monotonic() - driven > seconds:
+                raise _LostError(f"for {seconds:g} s it has had no CPU free for an actor in the place of one that died")
             for ref in self._ready([*busy, *self._opening]):
                 if ref in self._opening:
                     self._take_in(ref)
@@ -216,6 +225,8 @@ class _Team:
         try:
             answer = self._ray.get(ref)
         except self._deaths as error:
+            if (fault := unfit(error)) is not None:
+                raise _RefusedError(fault) from error
             self._vain += 1
             if self._vain >= _TRIES:
                 raise _LostError(f"actors die as they start (the last: {first_line(error)})") from error
@@ -242,6 +253,7 @@ class _Team:
 def _watch(address: str, pipe: Connection) -> None:
     """End this process once nobody answers at the address of the cluster's control service."""
     host, _, port = address.rpartition(":")
+    host = host.strip("[]")  # around an address of IPv6
     vain = 0
     while vain < _VAIN:
         time.sleep(_LOOK * 5)

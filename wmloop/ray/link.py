@@ -19,6 +19,7 @@ from wmloop.envs.starting import clean_start, context_for
 from wmloop.errors import EnvironmentFailedError, UsageError
 from wmloop.ray.address import cluster_address
 from wmloop.ray.gateway import Place, serve
+from wmloop.ray.private import SOCKET
 
 #: Seconds in which Ray has to start here, or to be connected to, and an actor to start.
 START_SECONDS = 180.0
@@ -44,7 +45,7 @@ class Link:
         self._mark = secrets.token_hex(4)
         self._pipe: Connection
         self._pipe, theirs = context.Pipe()
-        self._folder = scratch.temporary_folder() / f"ray-{self._mark}"  # sockets' paths in it have to be short
+        self._folder = scratch.temporary_folder(SOCKET) / f"ray-{self._mark}"
         self._folder.mkdir(mode=0o700)
         self._grace = _PARTING if address else _GRACE
         with clean_start():
@@ -54,7 +55,8 @@ class Link:
         theirs.close()
         self.cpus, self.nodes = 0, 0
         try:
-            _, self.cpus, self.nodes = self.event(lambda: None, START_SECONDS)
+            slow = f"is RAY_ADDRESS={address} the right one?" if address else _NEXT
+            _, self.cpus, self.nodes = self.event(lambda: None, START_SECONDS, slow)
             if not self.cpus:
                 raise EnvironmentFailedError(f"the Ray cluster {address} has no CPU: {_NEXT}")
         except BaseException:
@@ -71,11 +73,12 @@ class Link:
         with contextlib.suppress(OSError):  # a dead one is reported where its answer is awaited
             self._pipe.send((name, *arguments))
 
-    def event(self, tick: Callable[[], None], seconds: float | None = None) -> tuple[Any, ...]:
+    def event(self, tick: Callable[[], None], seconds: float | None = None, slow: str = "") -> tuple[Any, ...]:
         """Wait for what comes next and return it; `tick` is called while nothing comes, and may raise to give up.
 
         Raises:
-            EnvironmentFailedError: the cluster is lost, or within so many `seconds` nothing has come.
+            EnvironmentFailedError: the cluster is lost, or nothing comes within so many `seconds`, which `slow` explains.
+            UsageError: a node cannot run wmloop.
         """
         if self.closed:
             raise EnvironmentFailedError("this connection to Ray is closed: make a new engine")
@@ -84,10 +87,7 @@ class Link:
             tick()
             if seconds is not None and time.monotonic() - begun > seconds:
                 self.close()
-                raise EnvironmentFailedError(
-                    f"Ray gave no answer for {seconds:g} s: it has no CPU free, or its nodes start slowly (see `ray status`);"
-                    " --set env.worker_timeout=... waits longer, also on resume"
-                )
+                raise EnvironmentFailedError(f"Ray gave no answer for {seconds:g} s: {slow}")
         try:
             said: tuple[Any, ...] = self._pipe.recv()
         except (EOFError, OSError):
@@ -95,6 +95,9 @@ class Link:
         if said[0] == "lost":
             self.close()
             raise EnvironmentFailedError(f"{said[1]}; {_NEXT}")
+        if said[0] == "refused":
+            self.close()
+            raise UsageError(said[1])
         return said
 
     def close(self) -> None:

@@ -6,6 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
+#: As long a path as Ray gives its sockets in a folder.
+SOCKET = "ray-12345678/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store"
 #: How Ray is asked to tell nobody that it is used.
 SILENT = {"RAY_USAGE_STATS_ENABLED": "0"}
 

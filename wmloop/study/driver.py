@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from wmloop.errors import StorageError
+from wmloop.errors import StorageError, UsageError
 from wmloop.study.place import LOST, Place, Work
 from wmloop.study.program import end_lost
 from wmloop.study.task import Task
 
 _LOOK_SECONDS = 0.2
+#: Until a place that took no task is asked again.
+_PAUSE_SECONDS = 30.0
 #: How often a task is begun again whose process was lost: a node that died, the last resort against a full memory.
 _AGAIN = 2
 
@@ -37,10 +39,10 @@ class Driver:
         """Do what is not done, until that is all, or somebody stops it; `show` is called now and then, `ended` after each.
 
         A task that fails leaves the others to be done; but where a disk is full none is begun any more. One whose process
-        was lost is begun again, twice at most.
+        was lost is begun again, twice at most. Where its place takes no task now, those under way go on, and it is asked again.
         """
         waiting = [task for task in self.tasks if self.states[task].status == "waiting"]
-        asked = False
+        asked, due = False, 0.0
         try:
             while self._works or waiting:
                 if should_stop() and not asked:
@@ -55,9 +57,14 @@ class Driver:
                         waiting.insert(0, task)
                     if state.code == StorageError.exit_code:
                         waiting = []
-                if waiting and (free := self._place.free()) > 0:
-                    self._begin(waiting[:free])
-                    waiting = waiting[free:]
+                if waiting and (time.monotonic() >= due or not self._works) and (free := self._place.free()) > 0:
+                    try:
+                        self._begin(waiting[:free])
+                        waiting = waiting[free:]
+                    except UsageError:
+                        if not self._works:
+                            raise
+                        due = time.monotonic() + _PAUSE_SECONDS
                 if self._works and not over:
                     for task, work in self._works.items():
                         self.states[task] = State("queued" if work.is_queued() else "running")

@@ -85,13 +85,20 @@ def perform(task: Task, should_stop: Callable[[], bool]) -> Result:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a program and those that it has begun, if it has not ended: first by asking it."""
+    """End a program and those that it has begun, if it has not ended: first by asking it.
+
+    It may be a shell that ends at once, while what it has begun still saves.
+    """
     if process.poll() is not None:
         return
     for ask in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
         _signal(process.pid, ask)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_PATIENCE_SECONDS)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while process.poll() is None or machine.has_group(process.pid):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        else:
             return
 
 

@@ -15,12 +15,14 @@ import ray
 
 from wmloop import machine
 from wmloop.errors import EnvironmentFailedError, UsageError
+from wmloop.ray.faults import DEATHS, unfit
 from wmloop.study.place import LOST
 from wmloop.study.process import Process
 from wmloop.study.share import Share
 from wmloop.study.task import LOG, Task
 from wmloop.study.words import counted
 
+_DEATHS = tuple(getattr(ray.exceptions, name) for name in DEATHS)
 _GONE = "the Ray cluster does not answer any more; what was done is saved, and the same command goes on"
 
 
@@ -28,6 +30,7 @@ class Actor:
     """A task that an actor performs: the actor has a process on its node, and both end together."""
 
     def __init__(self, kind: Any, command: Sequence[str], log: Path, share: Share, folder: Path) -> None:
+        self._log = log
         self._actor = kind.remote(command, log, share, folder)
         self._begun, self._end = self._actor.code.remote(), self._actor.wait.remote()
         self._code: int | None = None
@@ -37,8 +40,12 @@ class Actor:
         if self._code is None and _is_there(self._end):
             try:
                 self._code = int(ray.get(self._end))
-            except ray.exceptions.RayActorError:
+            except _DEATHS as error:
                 self._code = LOST
+                if (fault := unfit(error)) is not None:  # that of the next actor would be the same
+                    self._code = UsageError.exit_code
+                    with self._log.open("a") as file:
+                        file.write(f"error: {fault}\n")
             ray.kill(self._actor)  # which gives its cores to the next
         return self._code
 

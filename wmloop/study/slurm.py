@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import math
+import os
 import re
 import signal
 import subprocess
@@ -76,11 +76,14 @@ class Job:
         self._job = job
         self._code: int | None = None
         self._due = 0.0
+        self._unwanted = self._cancelled = False
 
     def code(self) -> int | None:
         """Return the exit code of its process, or LOST where Slurm ended the job; None while it has not ended."""
         if self._code is None and time.monotonic() >= self._due:
             self._due = time.monotonic() + _LOOK_SECONDS
+            if self._unwanted and not self._cancelled:
+                self._cancel()
             if self._job.done():
                 self._code = self._outcome()
         return self._code
@@ -98,12 +101,27 @@ class Job:
         return str(self._job.state).upper().startswith("PENDING")
 
     def stop(self) -> None:
-        """Cancel it: Slurm asks it to end, and it saves."""
-        self._job.cancel(check=False)
+        """Cancel it: Slurm asks it to end, and it saves. Where scancel fails, it is called again."""
+        self._unwanted = True
+        self._cancel()
         self._job.watcher.register_job(self._job.job_id)  # so that its state is asked for soon
 
     def kill(self) -> None:
-        """Leave it to Slurm, which was asked to cancel it before and waits no longer than its KillWait."""
+        """Leave it to Slurm, which waits no longer than its KillWait; one that was not cancelled yet is now."""
+        if not self._cancelled:
+            subprocess.Popen(self._scancel(), stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def _cancel(self) -> None:
+        if not isinstance(self._job, submitit.SlurmJob):
+            self._job.cancel(check=False)
+            self._cancelled = True
+            return
+        # of a session of its own: a second Ctrl-C is not for it
+        own: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "start_new_session": True}
+        self._cancelled = subprocess.run(self._scancel(), check=False, **own).returncode == 0
+
+    def _scancel(self) -> list[str]:
+        return ["scancel", self._job.job_id]
 
 
 class Slurm:
@@ -196,7 +214,7 @@ def queued_jobs() -> set[str]:
     Raises:
         UsageError: squeue does not tell.
     """
-    words = ["squeue", "--noheader", "--array", "--format=%i", f"--user={getpass.getuser()}"]
+    words = ["squeue", "--noheader", "--array", "--format=%i", f"--user={os.getuid()}"]
     try:
         told = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
