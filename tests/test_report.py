@@ -180,12 +180,12 @@ def test_a_gap_as_large_as_the_return_is_told_in_points_alone(runs):
     point = facts_of_run.point_of(0, 1.0, 1.0, told, {"open_loop_bias": 30.0, "open_loop_correlation": 0.5})
     assert math.isnan(point.gap)
     assert math.isnan(point.bias)
-    assert (point.points, point.correlation) == (-45.0, 0.5)
+    assert (point.gap_points, point.correlation) == (-45.0, 0.5)
     near = facts_of_run.point_of(0, 1.0, 1.0, told | {"return_gap": -0.2}, {})
     assert near.gap == -0.2
     del told["return_gap_points"]
     older = facts_of_run.point_of(0, 1.0, 1.0, told | {"predicted_return": 7.0, "real_return": 5.0}, {})
-    assert older.points == 2.0
+    assert older.gap_points == 2.0
 
 
 def test_every_figure_of_training_that_is_drawn_has_its_meaning(runs):

@@ -162,8 +162,8 @@ def _row(seed: Seed) -> list[str]:
     return [
         f"{seed.number}", iterations, number(point.frames), number(60 * point.hours),
         _figure(best.confirmed, seed.scored[best.iteration].get("confirmed_score_se", math.nan)),
-        _figure(best.promised), _figure(best.paid),
-        "+" * (best.points > 0) + _figure(best.points, best.points_error) + f" ({share})" * bool(share),
+        _figure(best.predicted_return), _figure(best.real_return),
+        "+" * (best.gap_points > 0) + _figure(best.gap_points, best.gap_points_error) + f" ({share})" * bool(share),
         f"**{_fresh(seed)}**", f"{_figure(bounds[0])} to {_figure(bounds[1])}" if bounds else "", _figure(min(fresh)),
     ]  # fmt: skip
 

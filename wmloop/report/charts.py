@@ -43,10 +43,10 @@ def learning(facts: Facts, against: str) -> Figure:
     axes.plot(x, score, "o-", color=REAL, markersize=3, label="score ± one standard deviation")
     values = [*score - np.nan_to_num(std), *score + np.nan_to_num(std)]
     if facts.dreams:
-        predicted = [p.promised for p in facts.points]
+        predicted = [p.predicted_return for p in facts.points]
         axes.plot(x, predicted, "s--", color=DREAM, markersize=3, label="predicted return")
-        axes.plot(x, [p.paid for p in facts.points], ":", color=REAL, label="real return")
-        values += [*predicted, *(p.paid for p in facts.points)]
+        axes.plot(x, [p.real_return for p in facts.points], ":", color=REAL, label="real return")
+        values += [*predicted, *(p.real_return for p in facts.points)]
     sure = [(at, p.confirmed) for at, p in zip(x, facts.points, strict=True) if np.isfinite(p.confirmed)]
     if sure:
         axes.plot(*zip(*sure, strict=True), "D", color=drawing.INK, markersize=4, label="score on confirming episodes")
@@ -104,7 +104,7 @@ def gap(facts: Facts) -> Figure:
     rows = 2 if ranked else 1
     figure, panels = drawing.panels(rows, 1, 1.2 + 1.5 * rows, sharex=True, squeeze=False)
     above = panels[0, 0]
-    told = [(p.iteration, p.points, p.points_error) for p in facts.points if np.isfinite(p.points)]
+    told = [(p.iteration, p.gap_points, p.gap_points_error) for p in facts.points if np.isfinite(p.gap_points)]
     if told:
         iterations, difference, error = np.array(told).T
         above.errorbar(iterations, difference, np.nan_to_num(error), color=DREAM, marker="o", markersize=3, capsize=2)

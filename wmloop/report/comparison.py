@@ -67,7 +67,7 @@ def _summary(facts: Facts) -> list[str]:
     return [
         facts.name, seed, f"{len(facts.points)}", f"{mean(best.score, best.std)} (iteration {best.iteration})",
         cell(best.confirmed), cell(sum(fresh) / len(fresh)) if fresh else "", cell(best.worst),
-        signed(best.points, best.points_error), percent(best.gap), thousands(facts.collected),
+        signed(best.gap_points, best.gap_points_error), percent(best.gap), thousands(facts.collected),
         span(facts.worked) if facts.worked else "",
     ]  # fmt: skip
 

@@ -73,7 +73,7 @@ def _front(page: Page, facts: Facts) -> None:
         "score on held-out episodes": mean(best.score, best.std) if best else "",
         f"score on {counted(len(fresh), 'fresh episode')}": cell(float(np.mean(fresh))) if fresh else "",
         "worst held-out episode": cell(best.worst) if best else "",
-        "predicted minus real return": signed(best.points, best.points_error) if best and facts.dreams else "",
+        "predicted minus real return": signed(best.gap_points, best.gap_points_error) if best and facts.dreams else "",
         "iterations": f"{len(facts.points)}" if not imported else "",
         "real frames collected": thousands(facts.collected),
         "frames of evaluation": thousands(facts.evaluated),
@@ -113,7 +113,7 @@ def _learning(page: Page, facts: Facts) -> None:
     else:
         rows = [_iteration(point) for point in facts.points]
         page.table(_ITERATION_HEAD, [["imported", *row[1:]] for row in rows] if "imported" in facts.made else rows)
-        if any(math.isfinite(point.points) and math.isnan(point.gap) for point in facts.points):
+        if any(math.isfinite(point.gap_points) and math.isnan(point.gap) for point in facts.points):
             page.say(
                 "The gap in % is left out where it is as large as the real return, or this does not differ clearly from 0.",
                 "dim",
@@ -129,8 +129,8 @@ _ITERATION_HEAD = (
 def _iteration(point: Point) -> list[str]:
     return [
         f"{point.iteration}", thousands(point.frames), span(3600 * point.hours) if point.hours else "",
-        mean(point.score, point.std), cell(point.worst), cell(point.confirmed), cell(point.promised), cell(point.paid),
-        signed(point.points, point.points_error), percent(point.gap), cell(point.correlation),
+        mean(point.score, point.std), cell(point.worst), cell(point.confirmed), cell(point.predicted_return),
+        cell(point.real_return), signed(point.gap_points, point.gap_points_error), percent(point.gap), cell(point.correlation),
     ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ class Point(NamedTuple):
     """One iteration with an evaluation. `frames` (collected, without evaluations) and `hours` are those of all so far.
 
     The rest are figures of the evaluation (see calibration.scores.summarise) and of M's foresight on this iteration's
-    rollouts (see calibration.open_loop.open_loop_metrics); what was not measured is NaN. `points` is the gap in units of
+    rollouts (see calibration.open_loop.open_loop_metrics); what was not measured is NaN. `gap_points` is the gap in units of
     reward; `gap`, in parts of the real return, is NaN where that says nothing, being as large as what it is a part of.
     `ends`: see calibration.ends.
     """
@@ -34,17 +34,17 @@ class Point(NamedTuple):
     worst: float
     merit: float
     confirmed: float
-    promised: float
-    paid: float
+    predicted_return: float
+    real_return: float
     gap: float
-    points: float
-    points_error: float
+    gap_points: float
+    gap_points_error: float
     correlation: float
     bias: float
     ends: Mapping[str, float]
 
 
-class Track(NamedTuple):
+class ScoredEpisode(NamedTuple):
     """An episode's seed, the score in it, and whether it is one of the confirming episodes that confirm a goal."""
 
     seed: int
@@ -66,7 +66,7 @@ class Facts:
     config: RunConfig
     pipeline: Pipeline
     points: Sequence[Point]
-    tracks: Sequence[Track]
+    tracks: Sequence[ScoredEpisode]
     seconds: Mapping[int, Mapping[str, float]]
     rates: dict[str, float]
     collected: float
@@ -181,16 +181,16 @@ def point_of(
     def part(name: str, figures: Mapping[str, float]) -> float:
         return told(name, figures) if abs(told(name, figures)) < 1 else math.nan
 
-    points = told("return_gap_points")
-    if not math.isfinite(points):  # from before it was a figure
-        points = told("predicted_return") - told("real_return")
+    gap_points = told("return_gap_points")
+    if not math.isfinite(gap_points):  # from before it was a figure
+        gap_points = told("predicted_return") - told("real_return")
     return Point(
         iteration, frames, hours, scored["score"], told("score_std"), told("score_min"), merit(scored),
-        told("confirmed_score"), told("predicted_return"), told("real_return"), part("return_gap", scored), points,
+        told("confirmed_score"), told("predicted_return"), told("real_return"), part("return_gap", scored), gap_points,
         told("return_gap_points_se"), told("open_loop_correlation", driven), part("open_loop_bias", driven),
         {name: value for name, value in scored.items() if name.startswith(("terminat", "predicted_terminations"))},
     )  # fmt: skip
 
 
-def _tracks(evaluation: Version) -> list[Track]:
-    return [Track(result.seed, result.score, further) for further, result in saved_results(evaluation)]
+def _tracks(evaluation: Version) -> list[ScoredEpisode]:
+    return [ScoredEpisode(result.seed, result.score, further) for further, result in saved_results(evaluation)]

@@ -97,7 +97,7 @@ def together(groups: Sequence[Group], against: str) -> Figure:
 def gaps(groups: Sequence[Group]) -> Figure:
     """Draw predicted less real return of several runs."""
     figure, axes = drawing.axes(_height(groups), xlabel="iteration", ylabel="predicted minus real return")
-    list(_lines(groups, axes, lambda point: point.iteration, "points"))
+    list(_lines(groups, axes, lambda point: point.iteration, "gap_points"))
     axes.axhline(0, color=drawing.GREY, linewidth=0.8)
     drawing.whole_ticks(axes)
     drawing.legend(figure, 1 if _crowded(groups) else 2)

@@ -16,7 +16,7 @@ from wmloop.report.episode import vectors_of
 from wmloop.spaces import ObservationSpec
 
 
-class Track(NamedTuple):
+class VectorTrack(NamedTuple):
     """An open-loop dream beside reality: vectors (T+1, n) from where it branched off, at `decision`."""
 
     seed: int
@@ -36,7 +36,7 @@ class VectorProbe(NamedTuple):
     deviation: np.ndarray
     error: np.ndarray
     change: np.ndarray
-    tracks: Sequence[Track]
+    tracks: Sequence[VectorTrack]
     dream_error: np.ndarray
     stay_error: np.ndarray
 
@@ -55,7 +55,7 @@ def probe_vectors(
     dreamt = np.stack([_decoded(agent, features) for features in branches.features])  # (T, N, n)
     real = np.stack([[observed[i][t + k] for i, t in branches.places] for k in range(len(dreamt) + 1)])
     tracks = [
-        Track(episodes[i].seed, t, real[:, n], np.concatenate([real[:1, n], dreamt[:, n]]))
+        VectorTrack(episodes[i].seed, t, real[:, n], np.concatenate([real[:1, n], dreamt[:, n]]))
         for n in branches.some()
         for i, t in [branches.places[n]]
     ]

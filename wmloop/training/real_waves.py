@@ -23,9 +23,6 @@ from wmloop.seeding import training_seed
 from wmloop.training.context import Chance, StageContext
 from wmloop.training.driving import Ticker
 
-Actor = Callable[[Tensor], Policy]
-"""features (..., F) -> the policy there."""
-
 
 @dataclass(frozen=True)
 class Sampling:
@@ -86,8 +83,10 @@ def drive_wave(
     return RealWave(episodes, [trace.part("sampled", n, slice(len(episode))) for n, episode in enumerate(episodes)])
 
 
-def aligned(wave: RealWave, features: Sequence[Tensor], rewards: Sequence[Tensor], actor: Actor) -> Batch:
-    """Return real episodes that `actor` drove as a batch to learn from.
+def aligned(
+    wave: RealWave, features: Sequence[Tensor], rewards: Sequence[Tensor], actor: Callable[[Tensor], Policy]
+) -> Batch:
+    """Return real episodes that `actor`, features (..., F) -> the policy there, drove as a batch to learn from.
 
     These are what it saw in each, `features` (T+1, ...) with where the episode stopped, and what each was paid, (T,). They
     end together in the last row, where a truncated episode bootstraps; before a shorter one begins its mask is 0.
