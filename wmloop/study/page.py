@@ -162,10 +162,15 @@ def _sources(rows: Sequence[Published]) -> str:
 
 def _made(table: Table) -> list[str]:
     commits = table.made("git")
-    made = [f"`{name[:7]}`{_of(table, runs) if len(commits) > 1 else ''}" for name, runs in commits.items()]
+    made = [f"`{_short(name)}`{_of(table, runs) if len(commits) > 1 else ''}" for name, runs in commits.items()]
     told = [f"commit{'s' * (len(commits) > 1)} {', '.join(made)}"] if commits else []
     told += [name for kind in ("cpu", "gpu") for name in table.made(kind)]
     return [f"Made with {'; '.join(told)}."] if told else []
+
+
+def _short(commit: str) -> str:
+    """Return the first digits of a commit, and whether files differed from it."""
+    return f"{commit[:7]}{'+changes' * commit.endswith('+changes')}"
 
 
 def _of(table: Table, runs: Sequence[tuple[str, int]]) -> str:
