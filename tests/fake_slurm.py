@@ -195,12 +195,17 @@ def _again(job):
 
 
 def _announce(what, asked, batch, name):
-    """Send the signals of a time limit to all processes of the steps, those of an end to the batch shell, too."""
+    """Send the signals of a time limit to all processes of the steps, or with `B:` to the batch shell alone.
+
+    Those of an end are sent to both.
+    """
+    members = _members(name, batch, whole=what in ("cancel", "requeue"))
     if what == "limit":
-        signals = [getattr(signal, f"SIG{asked['signal'].partition('@')[0]}")]
+        shell, word = asked["signal"].startswith("B:"), asked["signal"].removeprefix("B:").partition("@")[0]
+        signals, members = [getattr(signal, f"SIG{word}")], [psutil.Process(batch)] if shell else members
     else:
         signals = [signal.SIGCONT, signal.SIGTERM]
-    for process in _members(name, batch, whole=what in ("cancel", "requeue")):
+    for process in members:
         for signum in signals:
             with contextlib.suppress(psutil.Error):
                 process.send_signal(signum)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -92,8 +93,40 @@ def test_a_job_that_meets_its_time_limit_twice_and_is_preempted_comes_to_the_sam
 @pytest.mark.parametrize("path", sorted((ROOT / "examples/slurm").glob("*.sh")), ids=lambda path: path.name)
 def test_a_job_file_is_one_that_bash_can_read_and_is_queued_again(path):
     assert subprocess.run(["bash", "-n", path], check=False).returncode == 0
-    assert "#SBATCH --requeue --open-mode=append --signal=TERM@120\n" in path.read_text()
-    assert path.read_text().endswith('[ $code = 143 ] && scontrol requeue "$SLURM_JOB_ID"\nexit $code\n')
+    assert re.search(r"#SBATCH --requeue --open-mode=append --signal=(B:USR1|TERM)@120\n", path.read_text())
+    assert path.read_text().endswith(' && scontrol requeue "$SLURM_JOB_ID"\nexit $code\n')
+
+
+SAVES = """
+import pathlib, signal, sys, time
+def save(*_):
+    time.sleep(1)
+    pathlib.Path("saved").touch()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, save)
+pathlib.Path("begun").touch()
+time.sleep(600)
+"""
+
+
+def test_a_cluster_in_a_job_saves_before_the_limit_and_is_queued_again_and_one_that_is_cancelled_is_not(
+    slurm, tmp_path
+):
+    ray = tmp_path / "cluster" / "bin" / "ray"
+    ray.write_text('#!/bin/bash\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n')
+    ray.chmod(0o755)
+    job = [str(ROOT / "examples/slurm/ray.sh"), sys.executable, "-c", SAVES]
+    subprocess.run(["sbatch", *job], env=os.environ | slurm, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    wait((tmp_path / "begun").exists)
+    (tmp_path / "begun").unlink()
+    fake_slurm.ask("limit", "100", slurm)
+    wait((tmp_path / "begun").exists)
+    assert (tmp_path / "saved").exists()
+    assert starts(slurm)["100"] == 2
+    fake_slurm.ask("cancel", "100", slurm)
+    wait(lambda: not fake_slurm.states(slurm)["100"]["live"])
+    ended = fake_slurm.states(slurm)["100"]
+    assert (ended["state"], ended["starts"]) == ("CANCELLED", 2)
 
 
 def test_an_array_of_seeds_is_a_run_each(slurm, tmp_path):
@@ -164,9 +197,18 @@ def test_a_task_whose_job_was_killed_is_begun_again(slurm, tmp_path):
     assert (tmp_path / "two" / "tasks" / "B-1" / "result.json").exists()
 
 
+def failing(command, times):
+    """Let a command fail so many times before it does what it does."""
+    count = command.with_name(f"{command.name}-failed")
+    fails = f'if [ "$(wc -c < {count})" -lt {times} ]; then printf x >> {count}; exit 1; fi\n'
+    count.touch()
+    command.write_text(command.read_text().replace("exec ", f"{fails}exec ", 1))
+
+
 def test_ctrl_c_cancels_the_jobs_and_the_same_command_goes_on(six, slurm, tmp_path):
     need_submitit()
     file = written(tmp_path, SIX.replace("--steps 20", "--steps 60"))
+    failing(tmp_path / "cluster" / "bin" / "scancel", 3)
     process = of_study(file, tmp_path, slurm | {"FAKE_SLURM_GRACE": "5"}, *SLURM)
     wait(lambda: list((tmp_path / "two" / "tasks").glob("B-*/scores-*")))
     process.send_signal(signal.SIGINT)

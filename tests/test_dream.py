@@ -86,13 +86,13 @@ def test_the_same_noise_dreams_the_same_and_other_noise_does_not(memory):
     assert not torch.equal(first.features, rollout(kernel, actor, start(memory), other).features)
 
 
-def saying(memory, reward, terminal_reward, p, done_weight):
+def saying(memory, reward, terminal_reward, p, terminated_weight):
     """Return the dreaming of an M that always says the same."""
     with torch.no_grad():
         memory.outcome_head[2].weight.zero_()
-        logit = math.log(p / (1 - p)) + math.log(done_weight) if 0 < p < 1 else math.copysign(1e4, p - 0.5)
+        logit = math.log(p / (1 - p)) + math.log(terminated_weight) if 0 < p < 1 else math.copysign(1e4, p - 0.5)
         memory.outcome_head[2].bias[:3] = torch.tensor([reward, terminal_reward, logit])
-    return Kernel(memory, 1.0, done_weight)
+    return Kernel(memory, 1.0, terminated_weight)
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from tests.commands import wmloop
 from tests.test_study import TWO, finish, strike, study, table, two, written  # noqa: F401 - `two` is a fixture
 from wmloop import machine
 from wmloop.cli.places import sbatch_option
-from wmloop.errors import Interrupted, StorageError, UsageError
+from wmloop.errors import Interrupted, StorageError
 from wmloop.study.driver import Driver, State
 from wmloop.study.file import read_study
-from wmloop.study.place import LOST
+from wmloop.study.place import LOST, NotNowError
 from wmloop.study.process import Process, ThisMachine
 from wmloop.study.program import perform
 from wmloop.study.results import Result
@@ -139,7 +139,9 @@ def drive(every, place, stop_at=None):
         if stop_at is None or len(looks) < stop_at:
             place.end_one()
 
-    driver.run(lambda: stop_at is not None and len(looks) >= stop_at, show, lambda task: ends.append(task.name))
+    place.told = []
+    should_stop = lambda: stop_at is not None and len(looks) >= stop_at  # noqa: E731
+    driver.run(should_stop, show, lambda task: ends.append(task.name), place.told.append)
     return driver, ends, looks
 
 
@@ -175,15 +177,16 @@ def test_where_its_place_takes_no_task_now_those_under_way_go_on_and_it_is_asked
         def begin(self, tasks):
             if self.begun and self.refusals:
                 self.refusals -= 1
-                raise UsageError("the scheduler does not answer")
+                raise NotNowError("the scheduler does not answer")
             return super().begin(tasks)
 
-    with pytest.raises(UsageError, match="does not answer"):  # where none is under way
+    with pytest.raises(NotNowError, match="does not answer"):  # where none is under way
         drive(four, Refusing(1, {"A-1": [LOST, 0]}))
 
     place = Refusing(2, {"A-1": [LOST, 0]})
     driver, _, _ = drive(four, place)
     assert place.refusals == 0
+    assert place.told == ["the scheduler does not answer"]
     assert set(driver.states.values()) == {State("done")}
     assert [work.asked for work in place.begun] == [[]] * 5
 
@@ -267,6 +270,7 @@ def test_a_program_in_a_shell_has_the_time_to_save_and_is_not_left_behind(tmp_pa
     with pytest.raises(Interrupted):
         perform(task, began.exists)
     assert saved.exists()
+    assert not machine.has_group(json.loads((task.place / "program.json").read_text())["pid"])
 
 
 def test_who_ends_a_process_at_once_ends_what_it_has_begun_in_sessions_of_their_own_too(tmp_path):

@@ -364,7 +364,10 @@ def test_the_page_tells_rows_apart_by_an_interval_and_what_is_missing_where_it_r
     assert "Interquartile mean at 400 real frames: D 292.0, A 202.0, C 201.0 (1 of 3 seeds), B 192.0." in told
     assert "| -60.0 to +30.0 |" in told
     assert "## At 1 minute\n" in told
-    assert "Made with commits `aaaaaaa` (A 1 3, B 1 3, C 1, D 1 3), `bbbbbbb` (A 2, B 2, D 2); X." in told
+    assert (
+        "Made with commits `aaaaaaa` (A 1 3, B 1 3, C 1, D 1 3), `bbbbbbb` (A 2, B 2, D 2); X. In brackets the rows"
+        in told
+    )
     rows = {line["row"]: line for line in csv.DictReader(io.StringIO(table.csv())) if line["kind"] == "row"}
     assert (rows["B"]["against"], float(rows["B"]["difference"])) == ("A", pytest.approx(-10, abs=1e-3))
     assert float(rows["B"]["low_difference"]) == pytest.approx(b.difference.low, abs=1e-3)

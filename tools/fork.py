@@ -31,7 +31,9 @@ def main(run: Path, name: str, iteration: int, stage: str, changes: list[str]) -
     for change in changes:
         config = with_settings(config, parse_setting(change))
     shapes = pipeline.resolve("shapes")
-    if config.pipeline != before.pipeline or shapes(config) != shapes(before):
+    if config.pipeline != before.pipeline:
+        raise UsageError("another pipeline has other stages: `wmloop fork --pipeline` takes over what both have")
+    if shapes(config) != shapes(before):
         raise UsageError("these settings change the shapes of networks, whose weights the fork would go on from")
     stages, place = list(pipeline.names), (iteration, pipeline.names.index(stage))
     parent = {"run": source.name, "iteration": iteration, "before": stage, "created": source.created}

@@ -151,7 +151,7 @@ def _drive(study: Study, every: list[Task], place: Place, output: StudyOutput, a
             if driver.states[one].status == "done":
                 output.write(aloud=False)
 
-        driver.run(stop, show, after)
+        driver.run(stop, show, after, lambda text: say(f"note: {text}"))
     if stop():
         say("stopped; what was done is saved")
         say_next({"continue": again})
@@ -163,7 +163,7 @@ def _drive(study: Study, every: list[Task], place: Place, output: StudyOutput, a
     if failed:
         say_next({"try what failed again": again})
         first = next(iter(failed.values()))
-        raise typer.Exit(_told(first))
+        raise typer.Exit(_told(first) or 1)  # 0 where it ended well and left no result
 
 
 def _told(code: int) -> int:

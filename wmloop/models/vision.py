@@ -58,7 +58,7 @@ class Vision(nn.Module):
             self.equaliser.adapt(batches)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mu and logvar, both (B, Z), of images (B, 3, 64, 64) in [0, 1]; an HistogramEqualizer reads them to 8 bits."""
+        """Return mu and logvar, both (B, Z), of images (B, 3, 64, 64) in [0, 1]; a HistogramEqualizer reads them to 8 bits."""
         if self.equaliser is not None:
             images = self.equaliser(images)
         features = self.encoder(images).flatten(1)

@@ -6,8 +6,8 @@ import re
 
 #: What Ray raises where an actor has died, or its node with what it had answered.
 DEATHS = ("RayActorError", "ObjectLostError", "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError")
-#: What Ray says where the actor itself raised as it was made: another on that node would raise the same.
-_RAISED = "creation task"
+#: What Ray says where the actor itself raised as it was made, and what it raises where its node cannot run wmloop.
+_RAISED, _KINDS = "creation task", ("ImportError", "ModuleNotFoundError", "FileNotFoundError")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -15,7 +15,7 @@ def unfit(error: BaseException) -> str | None:
     """Return what is wrong with the node that an actor could not be made on; None where it died in another way."""
     text = _COLOUR.sub("", str(error))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if _RAISED not in text:
+    if _RAISED not in text or not lines[-1].startswith(_KINDS):
         return None
     node = re.search(r"\bip=([^,)\s]+)", text)
     return f"the Ray node{f' {node[1]}' if node else ''} cannot run wmloop: {lines[-1]}"

@@ -182,7 +182,7 @@ class _Team:
             self._require_asked()
             driven = time.monotonic() if busy else driven
             if time.monotonic() - driven > seconds:
-                raise _LostError(f"for {seconds:g} s it has had no CPU free for an actor in the place of one that died")
+                raise _LostError(f"for {seconds:g} s no actor was ready in the place of those that died (no free CPU?)")
             for ref in self._ready([*busy, *self._opening]):
                 if ref in self._opening:
                     self._take_in(ref)

@@ -55,7 +55,7 @@ class Link:
         theirs.close()
         self.cpus, self.nodes = 0, 0
         try:
-            slow = f"is RAY_ADDRESS={address} the right one?" if address else _NEXT
+            slow = f"is RAY_ADDRESS={address} the right one?" if address else f"its processes start slowly; {_NEXT}"
             _, self.cpus, self.nodes = self.event(lambda: None, START_SECONDS, slow)
             if not self.cpus:
                 raise EnvironmentFailedError(f"the Ray cluster {address} has no CPU: {_NEXT}")

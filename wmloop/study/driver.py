@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from wmloop.errors import StorageError, UsageError
-from wmloop.study.place import LOST, Place, Work
+from wmloop.errors import StorageError
+from wmloop.study.place import LOST, NotNowError, Place, Work
 from wmloop.study.program import end_lost
 from wmloop.study.task import Task
 
@@ -35,14 +35,18 @@ class Driver:
         self._works: dict[Task, Work] = {}
         self._lost = dict.fromkeys(tasks, 0)
 
-    def run(self, should_stop: Callable[[], bool], show: Callable[[], None], ended: Callable[[Task], None]) -> None:
+    def run(
+        self, should_stop: Callable[[], bool], show: Callable[[], None], ended: Callable[[Task], None],
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> None:  # fmt: skip
         """Do what is not done, until that is all, or somebody stops it; `show` is called now and then, `ended` after each.
 
         A task that fails leaves the others to be done; but where a disk is full none is begun any more. One whose process
-        was lost is begun again, twice at most. Where its place takes no task now, those under way go on, and it is asked again.
+        was lost is begun again, twice at most. Where its place takes no task now, those under way go on, and it is asked again;
+        `tell` is told why.
         """
         waiting = [task for task in self.tasks if self.states[task].status == "waiting"]
-        asked, due = False, 0.0
+        asked, due, said = False, 0.0, ""
         try:
             while self._works or waiting:
                 if should_stop() and not asked:
@@ -61,9 +65,11 @@ class Driver:
                     try:
                         self._begin(waiting[:free])
                         waiting = waiting[free:]
-                    except UsageError:
+                    except NotNowError as error:
                         if not self._works:
                             raise
+                        if str(error) != said:
+                            tell(said := str(error))
                         due = time.monotonic() + _PAUSE_SECONDS
                 if self._works and not over:
                     for task, work in self._works.items():
@@ -77,8 +83,9 @@ class Driver:
 
     def abandon(self) -> None:
         """End what is under way at once: it saves nothing more."""
-        for work in list(self._works.values()):
+        for task, work in list(self._works.items()):
             work.kill()
+            end_lost(task)
 
     def _begin(self, tasks: Sequence[Task]) -> None:
         for task in tasks:

@@ -78,10 +78,10 @@ def _terms(table: Table) -> str:
         " fails in a few episodes loses little of it: see the mean and the worst, too. Its intervals are by the bootstrap:"
         " *these agents* draws the episodes anew, *other seeds* the seeds, too. Few seeds cannot show how different others may"
         " be: with three the second interval is rather too narrow, and one that just leaves zero out decides nothing."
-        " *Difference*: the interquartile mean less that of the first"
-        " row of the same task, and its interval for other seeds, on the same episodes for both. *Dream-real gap*:"
-        " predicted minus real return in points, from the seed with the least to that with the most. Both leave out what dreams"
-        " do not have, and are scaled to an episode, so either may be above every score.",
+        " *Difference*: the interquartile mean less that of the first row of the same task, and its interval for other seeds,"
+        " on the same episodes for both. *Dream-real gap*: predicted minus real return in points, from the seed with the least"
+        " to that with the most. Both returns leave out what dreams do not have, and are scaled to an episode, so either may be"
+        " above every score.",
     ]
     if study.finished is not None:
         told.append(f"Finished: the part of the episodes with a score above {plain(study.finished, comma=',')}.")
@@ -165,7 +165,8 @@ def _made(table: Table) -> list[str]:
     made = [f"`{_short(name)}`{_of(table, runs) if len(commits) > 1 else ''}" for name, runs in commits.items()]
     told = [f"commit{'s' * (len(commits) > 1)} {', '.join(made)}"] if commits else []
     told += [name for kind in ("cpu", "gpu") for name in table.made(kind)]
-    return [f"Made with {'; '.join(told)}."] if told else []
+    rows = " In brackets the rows, and the seeds where not all of a row are meant." if len(commits) > 1 else ""
+    return [f"Made with {'; '.join(told)}.{rows}"] if told else []
 
 
 def _short(commit: str) -> str:

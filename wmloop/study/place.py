@@ -6,10 +6,15 @@ import signal
 from collections.abc import Sequence
 from typing import Protocol
 
+from wmloop.errors import UsageError
 from wmloop.study.task import Task
 
 #: The exit code of a task whose process, or whose machine, was lost without a word.
 LOST = -int(getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+class NotNowError(UsageError):
+    """Report a place that takes no task now, and may later; nothing was begun."""
 
 
 class Work(Protocol):

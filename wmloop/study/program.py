@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import secrets
 import shlex
 import signal
@@ -65,7 +66,7 @@ def perform(task: Task, should_stop: Callable[[], bool]) -> Result:
     except OSError as error:
         raise UsageError(f"{task.row.place}: {words[0]} cannot be run: {error.strerror or error}") from None
     try:
-        note = {"pid": process.pid, "born": machine.born(process.pid)}
+        note = {"pid": process.pid, "born": machine.born(process.pid), "host": platform.node()}
         atomic.write_file(task.place / _NOTE, dump_json(note, _NOTE))
         while process.poll() is None:
             if should_stop():
@@ -103,11 +104,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def end_lost(task: Task) -> None:
-    """End the program of an attempt at once, if it is still there: the attempt's own process is lost, or ends now."""
+    """End the program of an attempt at once, if it is still there: the attempt's own process is lost, or ends now.
+
+    It may have been a shell that has ended, and what it began goes on. No other process has its number until then.
+    """
     with contextlib.suppress(StoreCorruptError, KeyError, TypeError):
         left = parse_json(read_regular(task.place / _NOTE), task.place / _NOTE)
-        if left["born"] is not None and machine.born(left["pid"]) == left["born"]:
-            machine.end_tree(left["pid"])
+        pid, there = left["pid"], machine.born(left["pid"])
+        here = left.get("host") == platform.node()
+        if left["born"] is not None and (there == left["born"] or (there is None and here and machine.has_group(pid))):
+            machine.end_tree(pid)
 
 
 def _signal(pid: int, signum: int) -> None:

@@ -41,9 +41,8 @@ class Actor:
             try:
                 self._code = int(ray.get(self._end))
             except _DEATHS as error:
-                self._code = LOST
-                if (fault := unfit(error)) is not None:  # that of the next actor would be the same
-                    self._code = UsageError.exit_code
+                self._code = LOST  # another actor may come to another node
+                if (fault := unfit(error)) is not None:
                     with self._log.open("a") as file:
                         file.write(f"error: {fault}\n")
             ray.kill(self._actor)  # which gives its cores to the next

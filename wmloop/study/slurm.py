@@ -19,7 +19,7 @@ from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.store import atomic
 from wmloop.store.files import read_regular
 from wmloop.store.jsontext import dump_json, parse_json
-from wmloop.study.place import LOST
+from wmloop.study.place import LOST, NotNowError
 from wmloop.study.process import Process
 from wmloop.study.share import Share
 from wmloop.study.task import LOG, Task
@@ -101,15 +101,21 @@ class Job:
         return str(self._job.state).upper().startswith("PENDING")
 
     def stop(self) -> None:
-        """Cancel it: Slurm asks it to end, and it saves. Where scancel fails, it is called again."""
+        """Cancel it: Slurm asks it to end, and it saves. Where scancel fails, it is called again when the code is asked for."""
         self._unwanted = True
         self._cancel()
         self._job.watcher.register_job(self._job.job_id)  # so that its state is asked for soon
 
     def kill(self) -> None:
         """Leave it to Slurm, which waits no longer than its KillWait; one that was not cancelled yet is now."""
-        if not self._cancelled:
-            subprocess.Popen(self._scancel(), stdin=subprocess.DEVNULL, start_new_session=True)
+        if isinstance(self._job, submitit.SlurmJob) and not self._cancelled:
+            nothing: dict[str, Any] = {
+                "stdin": subprocess.DEVNULL,
+                "stdout": subprocess.DEVNULL,
+                "stderr": subprocess.DEVNULL,
+            }
+            with contextlib.suppress(OSError):
+                subprocess.Popen(self._scancel(), start_new_session=True, **nothing)
 
     def _cancel(self) -> None:
         if not isinstance(self._job, submitit.SlurmJob):
@@ -177,7 +183,8 @@ class Slurm:
         """Submit tasks as an array of jobs, but for those whose jobs are still there.
 
         Raises:
-            UsageError: sbatch refuses them, or squeue does not tell which are still there.
+            UsageError: sbatch refuses them.
+            NotNowError: squeue does not tell which are still there.
         """
         atomic.make_folder(self._folder)
         jobs = self._left(tasks)
@@ -212,14 +219,14 @@ def queued_jobs() -> set[str]:
     """Return the jobs of this user that wait or run; what sacct says of a job is late, and squeue knows it at once.
 
     Raises:
-        UsageError: squeue does not tell.
+        NotNowError: squeue does not tell.
     """
     words = ["squeue", "--noheader", "--array", "--format=%i", f"--user={os.getuid()}"]
     try:
         told = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         said = " ".join(f"{error} {getattr(error, 'stderr', '')}".split())
-        raise UsageError(
+        raise NotNowError(
             f"squeue does not say which jobs of this study are still there: {said[:500]}. The same command goes on as soon as"
             " it does"
         ) from None
