@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.tiny_env import tiny_config
 from wmloop import loop
@@ -21,6 +23,7 @@ from wmloop.learn.schedules import gamma, temperature
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.seeding import evaluation_seeds
 from wmloop.store import Store
+from wmloop.training.rollouts import episodes_of, gather_frames, spread
 
 CPU = torch.device("cpu")
 
@@ -361,7 +364,6 @@ def test_a_loss_that_is_not_finite_is_never_committed_and_named_after_three_roll
 
 def test_episodes_on_disk_are_what_the_environment_gives_for_their_seed_and_actions(whole):
     from wmloop.envs import RealEnv
-    from wmloop.training.rollouts import episodes_of
 
     store = whole[0]
     episode = next(episodes_of(store.version(1, "rollout")))
@@ -380,8 +382,16 @@ def test_json_beside_the_tensors_is_plain(whole):
     assert set(EpisodeResult._fields) == results[0].keys()
 
 
+@given(st.integers(1, 3000), st.integers(2, 1000))
+def test_rows_are_spread_evenly_from_the_first_to_the_last(rows, most):
+    chosen = spread(rows, most)
+    assert len(chosen) == min(rows, most)
+    assert (chosen[0], chosen[-1]) == (0, rows - 1)
+    gaps = np.diff(chosen)
+    assert rows == 1 or (gaps.min() >= 1 and gaps.max() - gaps.min() <= 1)
+
+
 def test_frames_are_gathered_by_their_rows_over_all_episodes(whole):
-    from wmloop.training.rollouts import episodes_of, gather_frames
 
     rollouts = [whole[0].version(i, "rollout") for i in range(2)]
     everything = np.concatenate([e.observations for version in rollouts for e in episodes_of(version)])

@@ -63,7 +63,12 @@ def has_episodes(version: Version) -> bool:
 def sample_frames(rollout: Version, most: int) -> np.ndarray:
     """Return up to `most` observations (N, ...) of a rollout, spread over it."""
     rows = int(rollout.metrics["decisions"] + rollout.metrics["episodes"])
-    return gather_frames([rollout], np.arange(0, rows, max(1, rows // most))[:most])
+    return gather_frames([rollout], spread(rows, most))
+
+
+def spread(rows: int, most: int) -> np.ndarray:
+    """Return up to `most` of so many rows, the first, the last and those between at equal distances, to a row."""
+    return np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)
 
 
 def gather_frames(versions: Sequence[Version], rows: np.ndarray) -> np.ndarray:
