@@ -47,6 +47,7 @@ def known(name: str) -> str:
 
 for _name, _entry, _spec in (
     ("Solved", "tests.tiny_env:TinyDrive", {"max_episode_steps": LIMIT, "reward_threshold": THRESHOLD}),
+    ("Unsolvable", "tests.tiny_env:TinyDrive", {"reward_threshold": float("inf")}),
     ("Letters", "tests.known_envs:Letters", {}),
     ("Dies", "tests.known_envs:Dies", {}),
     ("Sleeps", "tests.known_envs:Sleeps", {}),

@@ -620,6 +620,22 @@ class NoRenderMode(_Strange):
         super().__init__()
 
 
+class RefusesRenderMode(_Strange):
+    """Draw in another render mode alone."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human"]}
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        if render_mode not in (None, "human"):
+            raise ValueError("unsupported render mode")
+        super().__init__(render_mode)
+
+
+class NeedsArgument(_Strange):
+    def __init__(self, width: int, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+
+
 class RendersFloats(_Strange):
     def render(self) -> Any:
         return self._picture() / 255

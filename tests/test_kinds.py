@@ -128,9 +128,9 @@ def pictures(draw: st.DrawFn) -> spaces.Box:
     height, width, channels = draw(st.integers(4, 20)), draw(st.integers(4, 20)), draw(st.sampled_from([1, 3]))
     shape = draw(st.sampled_from([(height, width, channels), (channels, height, width), (height, width)]))
     if len(shape) == 2:
-        return spaces.Box(0, 255, shape, np.uint8)
+        return spaces.Box(0, draw(st.sampled_from([10, 255])), shape, np.uint8)
     dtype = draw(st.sampled_from([np.uint8, np.float32, np.float64, np.int16, np.int8]))
-    bounds = [(0, 1), (0, 255)] if dtype == np.uint8 else [(0, 1), (-1, 1), (-7, 50)]
+    bounds = [(0, 1), (0, 10), (0, 255)] if dtype == np.uint8 else [(0, 1), (-1, 1), (-7, 50)]
     return spaces.Box(*draw(st.sampled_from(bounds)), shape, dtype)
 
 

@@ -229,6 +229,7 @@ def test_what_is_known_of_an_environment_is_its_spec_and_its_spaces_in_words():
     actions, observations = told.spaces or ()
     assert (actions.record(), observations) == ({"kind": "discrete", "size": 2}, Vector(4))
     assert envs.known(EnvConfig(id="CartPole-v1", kwargs={"max_episode_steps": 9})).max_episode_steps == 9
+    assert envs.known(EnvConfig(id=known("Unsolvable"))).reward_threshold is None
     told = envs.known(EnvConfig(id=known("Letters")))
     assert told.observations == "a dictionary of text: Text, where: 2 numbers from -1 to 1"
     assert told[2:5] == ("one of 26", None, None)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import psutil
 import pytest
@@ -27,7 +28,7 @@ from tests.processes import ROOT, Process, workers
 from tests.strange_envs import STRANGE, ScalesInPlace, strange
 from tests.test_interruptions import hashes, interrupt_until_done, launch, timed_finish
 from tests.test_loop import configure, perform
-from tests.tiny_env import MAX_STEPS, tiny_config
+from tests.tiny_env import MAX_STEPS, SIZE, TinyDrive, tiny_config
 from wmloop.cli import app
 from wmloop.config import EnvConfig, build_config
 from wmloop.config.text import to_toml
@@ -127,7 +128,7 @@ def test_pictures_are_those_of_the_plain_environment_whatever_they_are_kept_in(
 @pytest.mark.parametrize(
     ("name", "shape"),
     [("RendersFloats", (32, 32)), ("RendersAlpha", (32, 32)), ("RendersNothing", (32, 32)), ("RendersNot", (32, 32)),
-     ("NoRenderMode", (32, 32)),
+     ("NoRenderMode", (32, 32)), ("RefusesRenderMode", (32, 32)),
      ("Observes", (256, 256))],
 )  # fmt: skip
 def test_whatever_is_rendered_people_see_a_picture(name: str, shape: tuple[int, int]) -> None:
@@ -136,6 +137,16 @@ def test_whatever_is_rendered_people_see_a_picture(name: str, shape: tuple[int, 
     picture = env.render()
     assert (picture.shape, picture.dtype) == ((*shape, 3), np.uint8)
     assert picture.max() > 200
+
+
+def test_a_picture_that_its_user_drew_is_looked_at_as_the_run_reads_it() -> None:
+    env = RealEnv(config("RendersAlpha", pixels=True))
+    drawn = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 4), np.uint8)
+    drawn[0, 0] = 255
+    seen = env.look(drawn)
+    assert (seen.shape, seen.dtype) == (env.observations.shape, env.observations.dtype)
+    np.testing.assert_array_equal(env.look(drawn[..., :3]), seen)
+    np.testing.assert_array_equal(env.look(drawn[..., :3] / 255), seen)
 
 
 # ---- told
@@ -174,6 +185,16 @@ def test_whatever_is_rendered_people_see_a_picture(name: str, shape: tuple[int, 
 )
 def test_what_its_user_should_know_is_told(name: str, changes: dict[str, Any], words: str) -> None:
     assert any(words in note for note in notes(name, **changes)), notes(name, **changes)
+
+
+def test_of_two_time_limits_the_shorter_one_is_told() -> None:
+    gymnasium.register(
+        "strange/TwoLimits-v0", lambda **_: gymnasium.wrappers.TimeLimit(TinyDrive(), 30), max_episode_steps=200
+    )
+    try:
+        assert RealEnv(TINY.model_copy(update={"id": "strange/TwoLimits-v0"})).frame_limit == 30
+    finally:
+        del gymnasium.registry["strange/TwoLimits-v0"]
 
 
 def test_an_episode_has_the_configured_frames_at_most_also_within_a_decision() -> None:
@@ -311,6 +332,7 @@ def test_a_size_that_changes_on_the_way_is_refused_when_it_does() -> None:
             r"ValueError: no map of this place x+\.\.\. \(tests/strange_envs\.py, line \d+, in _deeper, called from",
         ),
         ("FailsAtBirth", "cannot be made: OSError: no licence"),
+        ("NeedsArgument", r"TypeError: .*'width'.*; --set env\.kwargs\.NAME=VALUE gives it an argument"),
         ("Asks", "EOFError"),
         (
             "ResetWithoutSeed",

@@ -219,7 +219,7 @@ def dream(
       step; `score`: the sum of these so far
     * `done`: the probability that this step ends the episode, given that the dream has come to it
     * `ended`: empty until the last moment, which says how the dream ended
-    * `action`: what the agent does next, in the environment's units
+    * `action`: what the agent does next, in the environment's units (in one row and as floats); a choice is numbered from 0
     * `value`: the critic's estimate of the discounted rewards from here on; NaN without a critic
 
     >>> import itertools, wmloop

@@ -101,7 +101,7 @@ def require_trust(store: Store, config: RunConfig, trusted: bool) -> None:
     if not trusted and (named := named_code(store, config)) is not None:
         raise UsageError(
             f"{store.name} was imported, and its file {named}. That code would be executed here: if you trust its origin, add"
-            " --trust-env"
+            " --trust-env (in Python trust_env=True)"
         )
 
 

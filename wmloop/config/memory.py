@@ -46,7 +46,7 @@ class MemoryConfig(Part):
         Positive | Literal["auto"],
         Field(
             description="rewards are divided by this for training; auto: the root mean square of the nonzero rewards"
-            " of non-terminal steps, in the first iteration whose episodes have any"
+            " of non-terminal steps (of terminal ones where no others are), in the first iteration whose episodes have any"
         ),
     ] = "auto"
     reward_min: Annotated[

@@ -16,7 +16,7 @@ from wmloop.envs.answers import place_of
 from wmloop.envs.keys import arrow_keys_of, names_of
 from wmloop.envs.observations import Observations
 from wmloop.errors import UsageError
-from wmloop.spaces import ActionSpec, BinnedActions, DiscreteActions
+from wmloop.spaces import ActionSpec, BinnedActions, BoxActions, DiscreteActions
 
 
 def fit(
@@ -92,7 +92,26 @@ def _misfits_of_driving(config: EnvConfig, actions: ActionSpec) -> list[str]:
                 f"env.random_policy.{key} has {length} entries, and {config.id!r} has {size} action dimensions: give {size}"
                 f" {what} or [], which {empty}"
             )
+    if isinstance(actions, BoxActions) and not wrong:
+        wrong += _misfits_of_walks(config, actions)
     return wrong + _misfits_of_weights(config, actions)
+
+
+def _misfits_of_walks(config: EnvConfig, actions: BoxActions) -> list[str]:
+    """Return what of the random policy's numbers could have no effect on these actions, or one effect alone."""
+    wrong, driving = [], config.random_policy
+    for i, (low, high) in enumerate(driving.mean):
+        if high < actions.low[i] or low > actions.high[i]:
+            wrong.append(
+                f"env.random_policy.mean draws means from [{low:g}, {high:g}] in action dimension {i} of {config.id!r}, which"
+                f" lies in [{actions.low[i]:g}, {actions.high[i]:g}]: give means within it"
+            )
+    if any(driving.initial_offset) and not driving.initial_decisions:
+        wrong.append(
+            f"env.random_policy.initial_offset {list(driving.initial_offset)} is added over no agent steps: give"
+            " env.random_policy.initial_decisions, or [] for no offset"
+        )
+    return wrong
 
 
 def _misfits_of_weights(config: EnvConfig, actions: ActionSpec) -> list[str]:
@@ -155,6 +174,12 @@ def _misfits_of_actions(config: EnvConfig, actions: ActionSpec) -> list[str]:
         wrong.append(
             f"env.mirrored_actions names {list(mirror)}, and {config.id!r} has the action dimensions 0 to {size - 1}: name only"
             " these, or give [] where mirroring is no symmetry"
+        )
+    elif isinstance(actions, BoxActions) and (uneven := [i for i in mirror if actions.low[i] != -actions.high[i]]):
+        bounds = f"[{actions.low[uneven[0]]:g}, {actions.high[uneven[0]]:g}]"
+        wrong.append(
+            f"env.mirrored_actions names {list(mirror)}, whose sign is flipped, and action dimension {uneven[0]} of"
+            f" {config.id!r} lies in {bounds}: name only dimensions with bounds such as [-1, 1]"
         )
     return wrong
 

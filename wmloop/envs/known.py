@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import secrets
@@ -92,12 +93,13 @@ def _tell(config: EnvConfig, pipe: Connection, mark: str) -> None:
 
 def _described(asked: str, env: Any) -> Known:
     spec, (module, colon, _) = env.spec, asked.rpartition(":")
+    threshold = None if spec is None or spec.reward_threshold is None else float(spec.reward_threshold)
     return Known(
         asked if spec is None else f"{module}{colon}{spec.id}",
         in_words(env.observation_space),
         in_words(env.action_space),
         None if spec is None or spec.max_episode_steps is None else int(spec.max_episode_steps),
-        None if spec is None or spec.reward_threshold is None else float(spec.reward_threshold),
+        threshold if threshold is not None and math.isfinite(threshold) else None,
     )
 
 

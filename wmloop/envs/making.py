@@ -29,8 +29,8 @@ Observe = Callable[[], np.ndarray | None]
 def make(config: EnvConfig, render_mode: str | None = None) -> tuple[gymnasium.Env[Any, Any], Observe | None]:
     """Return the environment and, where it draws only when asked, what draws its present picture.
 
-    An environment that has no `render_mode` argument is made without. The module part of an id is looked for as `python -m`
-    would: in the current folder first.
+    An environment that has no `render_mode` argument, or not this one, is made without. The module part of an id is looked
+    for as `python -m` would: in the current folder first.
 
     Raises:
         UsageError: there is no such environment, it needs a package that is missing, or it fails as it is made.
@@ -60,7 +60,9 @@ def make(config: EnvConfig, render_mode: str | None = None) -> tuple[gymnasium.E
     except gymnasium.error.Error as error:
         raise UsageError(f"the environment {config.id!r} cannot be made: {first_line(error)}") from error
     except Exception as error:
-        raise UsageError(f"the environment {config.id!r} cannot be made: {where(error)}") from error
+        missing = isinstance(error, TypeError) and "required positional argument" in str(error)
+        hint = "; --set env.kwargs.NAME=VALUE gives it an argument" if missing else ""
+        raise UsageError(f"the environment {config.id!r} cannot be made: {where(error)}{hint}") from error
 
 
 def drawn_space(config: EnvConfig, env: gymnasium.Env[Any, Any]) -> gymnasium.spaces.Box:
@@ -87,9 +89,13 @@ def _make(config: EnvConfig, render_mode: str | None) -> gymnasium.Env[Any, Any]
     if render_mode is not None and "render_mode" not in kwargs:
         try:
             return gymnasium.make(config.id, render_mode=render_mode, disable_env_checker=True, **kwargs)
-        except TypeError as error:
-            if "render_mode" not in str(error):
+        except Exception as error:
+            if config.pixels and "render_mode" not in str(error):
                 raise
+            try:
+                return gymnasium.make(config.id, disable_env_checker=True, **kwargs)
+            except Exception:
+                raise error from None
     return gymnasium.make(config.id, disable_env_checker=True, **kwargs)
 
 

@@ -112,7 +112,7 @@ def _layout(space: spaces.Box) -> str | None:
     if not float(space.low.min()) < float(space.high.max()):
         return None
     if len(shape) == 2:
-        return "HW" if space.dtype == np.uint8 and _range(space)[:2] == (0, 255) else None
+        return "HW" if space.dtype == np.uint8 and _range(space)[2] != 255 else None
     if len(shape) != 3:
         return None
     return "HWC" if shape[2] in _CHANNELS else "CHW" if shape[0] in _CHANNELS else None
@@ -123,6 +123,4 @@ def _range(space: spaces.Box) -> tuple[float, float, float]:
     low, high = float(space.low.min()), float(space.high.max())
     if low == 0 and high == 1:
         return 0, 1, 255
-    if space.dtype == np.uint8:
-        return 0, 255, 1
     return low, high, 1 if (low, high) == (0, 255) else 255 / (high - low)

@@ -40,6 +40,7 @@ class RealEnv:
         except BaseException:
             self._env.close()
             raise
+        self._pixels = config.pixels
         if config.pixels:
             self._observe = lambda: read_rendering(self._env.render())
         self._read = self._see.read
@@ -134,7 +135,7 @@ class RealEnv:
         Raises:
             EnvironmentFailedError: it is none as declared.
         """
-        return self._see(observation)
+        return self._see(read_rendering(observation) if self._pixels else observation)
 
     def in_range(self, action: np.ndarray) -> Any:
         """Return one of `actions` as the environment takes it: clipped to its bounds, in its own dtype and shape.
@@ -159,8 +160,9 @@ def _speed(env: Any) -> float:
 
 
 def _limit(env: Any) -> int | None:
+    limits = []
     while isinstance(env, gymnasium.Wrapper):
         if isinstance(env, gymnasium.wrappers.TimeLimit):
-            return int(env._max_episode_steps)
+            limits.append(int(env._max_episode_steps))
         env = env.env
-    return None
+    return min(limits, default=None)

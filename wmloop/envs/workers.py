@@ -127,7 +127,8 @@ class Workers:
     def _fail(self, worker: int, hung: bool) -> NoReturn:
         copy = max(int(self._memory.driven[worker]), worker)  # -1 while it starts
         process = self._processes[worker]
-        who = f"environment copy {copy} (seed {self.seeds[copy]}, process {process.pid})"
+        seed = "" if self.seeds[copy] is None else f"seed {self.seeds[copy]}, "
+        who = f"environment copy {copy} ({seed}process {process.pid})"
         if hung:
             self._end(process)
             advice = "if it is only slow, raise env.worker_timeout (`--set env.worker_timeout=...`, also on resume)"
@@ -135,13 +136,13 @@ class Workers:
         process.join(GRACE)
         code = process.exitcode
         self._end(process)
-        advice = "if memory ran out, lower env.num_envs (`--set env.num_envs=...`, also on resume)"
         if not code:
             raise EnvironmentFailedError(
                 f"{who} ended its own process, as os._exit does, or closed its pipes to wmloop: look for such a"
                 " call in it or in a library that it uses"
             )
-        raise EnvironmentFailedError(f"{who} died with exit code {code}; {advice}")
+        advice = "if memory ran out, lower env.num_envs (`--set env.num_envs=...`, also on resume)"
+        raise EnvironmentFailedError(f"{who} died with exit code {code}" + (f"; {advice}" if code < 0 else ""))
 
 
 def _ready(pipes: list[Connection], timeout: float) -> list[Any]:

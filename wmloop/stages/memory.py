@@ -30,7 +30,7 @@ def run(
     if config.reward_scale == "auto" and memory is None:
         ctx.log(
             f"memory.reward_scale = {scale:.4g}: the root mean square of the first rollouts' nonzero rewards,"
-            " without those of terminal steps"
+            " without those of terminal steps unless there are no others"
         )
     net.reward_scale.fill_(scale)
     net.rescale_terminal(experience.terminal_scale)
