@@ -193,10 +193,6 @@ def test_a_reward_that_is_not_finite_is_refused(monkeypatch: pytest.MonkeyPatch)
             {"id": "CarRacing-v3", "mirrored_actions": (0, 1)},
             r"sign is flipped, and action dimension 1 of .* lies in \[0, 1\]",
         ),
-        (
-            {"random_policy": RandomDriving(mean=((2, 3), (0, 1)))},
-            r"means from \[2, 3\] in action dimension 0 .* lies in \[-1, 1\]",
-        ),
         ({"random_policy": RandomDriving(initial_offset=(1, 0))}, "is added over no agent steps"),
         ({"crop": (0, 84, 0, 96)}, "32x32"),
     ],

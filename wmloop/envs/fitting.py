@@ -92,26 +92,12 @@ def _misfits_of_driving(config: EnvConfig, actions: ActionSpec) -> list[str]:
                 f"env.random_policy.{key} has {length} entries, and {config.id!r} has {size} action dimensions: give {size}"
                 f" {what} or [], which {empty}"
             )
-    if isinstance(actions, BoxActions) and not wrong:
-        wrong += _misfits_of_walks(config, actions)
-    return wrong + _misfits_of_weights(config, actions)
-
-
-def _misfits_of_walks(config: EnvConfig, actions: BoxActions) -> list[str]:
-    """Return what of the random policy's numbers could have no effect on these actions, or one effect alone."""
-    wrong, driving = [], config.random_policy
-    for i, (low, high) in enumerate(driving.mean):
-        if high < actions.low[i] or low > actions.high[i]:
-            wrong.append(
-                f"env.random_policy.mean draws means from [{low:g}, {high:g}] in action dimension {i} of {config.id!r}, which"
-                f" lies in [{actions.low[i]:g}, {actions.high[i]:g}]: give means within it"
-            )
-    if any(driving.initial_offset) and not driving.initial_decisions:
+    if not choice and any(config.random_policy.initial_offset) and not config.random_policy.initial_decisions:
         wrong.append(
-            f"env.random_policy.initial_offset {list(driving.initial_offset)} is added over no agent steps: give"
+            f"env.random_policy.initial_offset {list(config.random_policy.initial_offset)} is added over no agent steps: give"
             " env.random_policy.initial_decisions, or [] for no offset"
         )
-    return wrong
+    return wrong + _misfits_of_weights(config, actions)
 
 
 def _misfits_of_weights(config: EnvConfig, actions: ActionSpec) -> list[str]:
