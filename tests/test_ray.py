@@ -40,7 +40,7 @@ from wmloop.ray.address import cluster_address
 from wmloop.ray.engine import RayEnvs
 from wmloop.ray.faults import unfit
 from wmloop.ray.parcels import packed, unpacked
-from wmloop.ray.private import SILENT, admitted
+from wmloop.ray.private import SILENT, SOCKET, admitted
 from wmloop.ray.shares import Places, dealt
 from wmloop.store import Store
 from wmloop.training.context import Chance
@@ -351,7 +351,7 @@ def test_a_run_has_the_same_bits_on_one_machine_and_on_any_number_of_actors(tmp_
     assert made[1] == first
     assert made[2] == made[0]
     assert made[5] == first
-    began, folder = ours(), scratch.temporary_folder()
+    began, folder = ours(), scratch.temporary_folder(SOCKET)
     assert list(folder.glob("ray-*/wmloop-*"))
     link.unlink()
     assert left([began[0], *began[1]]) == []
@@ -410,6 +410,7 @@ def test_episodes_of_a_node_that_dies_are_driven_again_on_another_one(monkeypatc
     device.set_up("cpu", 1)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_TMPDIR", str(scratch.temporary_folder()))
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # whatever is in the home of who runs this
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     said = []
     try:
