@@ -628,7 +628,6 @@ def await_line(stream, wanted):
     raise AssertionError(f"{wanted!r} never came")
 
 
-@pytest.mark.slow  # tests/test_faults.py sends any signal at any moment
 def test_a_run_stopped_by_ctrl_c_and_then_by_sigterm_ends_as_one_that_never_stopped(finished, tiny_toml, tmp_path):
     with begin("start", "tiny", "--config", tiny_toml, "--progress", "plain", "--runs", tmp_path) as process:
         await_line(process.stdout, "0000/memory  started")

@@ -189,8 +189,7 @@ def test_evolution_in_a_known_world_learns_to_push_the_point_home():
     assert with_weights(actor, search.mean)(torch.tensor([[1.0, 0.0]])).mode()[0, 0] < -0.8
 
 
-@pytest.mark.slow  # it is also stopped inside a generation
-@BOTH
+@ONE_SLOW
 def test_a_run_killed_at_random_moments_ends_as_the_uninterrupted_one(system, finished, tmp_path):
     runs, found = finished
     seconds, whole = found[system]

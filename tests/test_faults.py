@@ -285,7 +285,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.skipif(not Path("/proc/mounts").exists(), reason="mounts a tmpfs")
-@pytest.mark.parametrize("levels", [pytest.param(2, marks=pytest.mark.slow), pytest.param(40, marks=LONG)])
+@pytest.mark.parametrize("levels", [2, pytest.param(40, marks=LONG)])
 def test_a_real_disk_that_is_full_is_one_line_and_74_and_resume_works_once_there_is_room(
     tmp_path: Path, tiny: tuple[Path, Path], small_disk: Path, levels: int, figure: Figure
 ) -> None:

@@ -466,7 +466,7 @@ def test_no_process_of_an_environment_outlives_a_run_that_is_killed(
     assert gone(started())
 
 
-@pytest.mark.parametrize("kills", [pytest.param(1, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("kills", [1, pytest.param(50, marks=pytest.mark.faults)])
 def test_a_run_with_such_environments_killed_at_random_moments_is_the_uninterrupted_one_and_leaves_nothing(
     kills: int, started: Callable[[], list[int]], tmp_path: Path, figure: Callable[[str, str], None]
 ) -> None:
