@@ -392,7 +392,6 @@ def test_rows_are_spread_evenly_from_the_first_to_the_last(rows, most):
 
 
 def test_frames_are_gathered_by_their_rows_over_all_episodes(whole):
-
     rollouts = [whole[0].version(i, "rollout") for i in range(2)]
     everything = np.concatenate([e.observations for version in rollouts for e in episodes_of(version)])
     rows = np.random.default_rng(0).integers(0, len(everything), 100)
