@@ -312,6 +312,26 @@ def test_no_settings_are_written_that_no_run_can_begin_with(environment, remedy,
     assert refused.stderr.startswith(said)
 
 
+def test_what_is_set_stands_in_the_file_and_makes_the_environment(tmp_path):
+    sets = [
+        'env.observation=["where"]',
+        "seed=3",
+        "vision.latent_size=16",
+        "env.driving.memory=[0.5, 0.6]",
+        "preset=smoke",
+    ]
+    text = written(tmp_path, known("Letters"), *(word for one in sets for word in ("--set", one)))
+    told = from_toml(text, "text")
+    assert (told["seed"], told["preset"], told["vision"]) == (3, "smoke", {"latent_size": 16})
+    assert (told["env"]["observation"], told["env"]["random_policy"]) == (["where"], {"autocorrelation": [0.5, 0.6]})
+    assert "shows a dictionary of text: Text" in text
+
+
+def test_settings_to_start_from_say_where_a_rendering_is_looked_at(tmp_path):
+    text = written(tmp_path, "CartPole-v1", "--set", "env.pixels=true").replace("\n# ", " ")
+    assert re.search(r"shows 4 numbers .*\(what it renders is looked at: env.pixels\)", text)
+
+
 def test_a_file_that_is_there_is_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("ALE-Mine-v0.toml").write_text("mine")

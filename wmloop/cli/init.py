@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wmloop.cli.exits import guarded, say, say_next
-from wmloop.cli.options import PipelineOption, at_home
+from wmloop.cli.options import PipelineOption, SetOption, at_home
 from wmloop.cli.outputs import require_room
 from wmloop.cli.tasks import task_ids
 from wmloop.commands import quoted, wmloop
@@ -43,15 +43,18 @@ def init(
         typer.Option("--to", metavar="FILE.toml", callback=at_home, help="Where to write; without it ID.toml here."),
     ] = None,
     pipeline: PipelineOption = None,
+    sets: SetOption = None,
 ) -> None:
     """Write settings for an environment to a file to edit.
 
     The environment is made once. What follows from it, its time limit and the score that counts as its solution, is filled
     in. The other settings that an environment often needs are in comments, with their meaning, their value, and whether it is
-    the default or the profile's. A file that is there is never overwritten. An environment whose spaces
-    wmloop cannot use is refused here, too; `wmloop start` also drives it for a moment, and may refuse it then.
+    the default or the profile's. What --set says stands in the file, too, and the environment is made with it. A file that
+    is there is never overwritten. An environment whose spaces wmloop cannot use is refused here, too; `wmloop start` also
+    drives it for a moment, and may refuse it then.
     """
     from wmloop.config import build_config
+    from wmloop.config.text import parse_setting
     from wmloop.envs import known
     from wmloop.starting import with_version
 
@@ -60,14 +63,13 @@ def init(
         raise UsageError(f"there is a file {path} already: say another with --to")
     require_room(path, "--to")
     system = {} if pipeline is None else {"pipeline": pipeline}
-    config = build_config("laptop", *with_version([{"env": {"id": environment}}]), system)
+    layers = [parse_setting(text) for text in sets or []]
+    preset = next((layer["preset"] for layer in reversed(layers) if "preset" in layer), "laptop")
+    config = build_config(preset, *with_version([*layers, {"env": {"id": environment}}]), system)
     told = known(config.env)
     if (misfit := _misfit(config, told)) is not None:
-        if "--set " not in misfit:
-            raise UsageError(misfit)
-        shown = wmloop("start", *(["--pipeline", pipeline] if pipeline else []), "--env", environment, "--print-config")
-        raise UsageError(f"{misfit}. For settings in a file add it to `{shown}`")
-    text = "\n".join(_lines(config, told, system, path)) + "\n"
+        raise UsageError(misfit)
+    text = "\n".join(_lines(config, told, _named(config, [*layers, system]), path)) + "\n"
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -77,7 +79,7 @@ def init(
         with contextlib.suppress(OSError):
             path.unlink()
         raise StorageError(f"cannot write {path}: {error.strerror or error}; say another place with --to") from None
-    say(f"{path}: {config.env.id} shows {told.observations}; an action is {told.actions}")
+    say(f"{path}: {_spaces(config, told)}")
     name = re.sub("[^a-z0-9]+", "-", path.stem.lower())[:50].strip("-") or "my-run"
     say_next({
         "a short test that everything works": wmloop("start", f"{name}-test", "--preset", "smoke", "--config", str(path)),
@@ -96,8 +98,24 @@ def _misfit(config: RunConfig, told: Known) -> str | None:
     return None
 
 
-def _lines(config: RunConfig, told: Known, system: Mapping[str, str], path: Path) -> Iterator[str]:
-    """Yield the lines of the file."""
+def _spaces(config: RunConfig, told: Known) -> str:
+    """Say what an environment shows, and what is looked at in its place, and what an action is."""
+    drawn = " (what it renders is looked at: env.pixels)" if config.env.pixels else ""
+    return f"{config.env.id} shows {told.observations}{drawn}; an action is {told.actions}"
+
+
+def _named(config: RunConfig, layers: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the dotted names of the settings that layers say."""
+    from wmloop.config import settings
+    from wmloop.config.part import flat
+    from wmloop.legacy import settings_now
+
+    said = {key for layer in layers for key, _ in flat(settings_now(layer))}
+    return {name for name in settings(config) if any(key == name or key.startswith(f"{name}.") for key in said)}
+
+
+def _lines(config: RunConfig, told: Known, given: Collection[str], path: Path) -> Iterator[str]:
+    """Yield the lines of the file, in which the settings `given` by name stand."""
     from wmloop.config import explain, settings
     from wmloop.config.part import flat
     from wmloop.config.presets import profile
@@ -106,12 +124,13 @@ def _lines(config: RunConfig, told: Known, system: Mapping[str, str], path: Path
     environment, values = config.env.id, settings(config)
     has = profile(environment)
     own = {} if has is None else dict(flat(has.settings))
-    derived = {name: value for name, value in _derived(told).items() if name not in own}
+    derived = {name: value for name, value in _derived(told).items() if name not in own and name not in given}
     meanings = {setting.name: setting.meaning for setting in explain(pipeline=config.pipeline)}
-    yield from _head(environment, told, path)
-    yield from (f"{name} = {toml_value(value)}" for name, value in system.items())
+    yield from _head(config, told, path)
+    shown = [name for name in (*_FIRST, *values) if name in values and (name in _FIRST or name in given)]
+    groups = ["", *dict.fromkeys(name.rpartition(".")[0] for name in shown)]
     group = ""
-    for name in (name for name in _FIRST if name in values):
+    for name in sorted(dict.fromkeys(shown), key=lambda name: groups.index(name.rpartition(".")[0])):
         here, _, last = name.rpartition(".")
         if here != group:
             group = here
@@ -123,6 +142,8 @@ def _lines(config: RunConfig, told: Known, system: Mapping[str, str], path: Path
             yield f"{last} = {toml_value(value)}  # {origin}"
         elif name == "env.id":
             yield f"{last} = {toml_value(environment)}"
+        elif name in given:
+            yield f"{last} = {toml_value(values[name])}"
         else:
             whose = "its profile's" if name in own else "the default"
             yield f"# {last} = {toml_value(values[name])}  # {whose}"
@@ -137,14 +158,12 @@ def _derived(told: Known) -> dict[str, tuple[Any, str]]:
     return {name: (value, origin) for name, (value, origin) in found.items() if value is not None}
 
 
-def _head(environment: str, told: Known, path: Path) -> Iterator[str]:
+def _head(config: RunConfig, told: Known, path: Path) -> Iterator[str]:
     """Yield what the file begins with: what the environment is, how to use the file, and how to read it."""
     from wmloop.config.presets import package_of
 
-    yield from _comment(
-        f"Settings of wmloop for {environment}. It shows {told.observations}; an action is {told.actions}."
-    )
-    if (package := package_of(environment)) is not None:
+    yield from _comment(f"Settings of wmloop. {_spaces(config, told)}.")
+    if (package := package_of(config.env.id)) is not None:
         yield from _comment(f"It needs a package: {package.install} (licence {package.licence})")
     yield from _comment(f"Train: {quoted(['wmloop', 'start', '--config', str(path)])}")
     yield from _comment("What stands in a comment has the value that is shown, unless a preset has another.")

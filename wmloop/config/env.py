@@ -166,7 +166,7 @@ class EnvConfig(Part):
         Field(
             description="data augmentation by images mirrored left to right. Box: action dimensions that then change"
             " their sign. Discrete: for each action in order, the action that it becomes in the mirrored image, e.g. [0, 2, 1]"
-            " (empty: no augmentation)"
+            " (empty: no augmentation; vanilla-ppo has none)"
         ),
     ] = ()
     arrow_keys: Annotated[
