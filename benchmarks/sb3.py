@@ -1,10 +1,11 @@
-"""DQN and A2C of stable-baselines3 in wmloop's environment, as rows of a study: python -m benchmarks.sb3 dqn|a2c ...
+"""DQN and A2C of stable-baselines3 in wmloop's environment, as rows of a study: python -m benchmarks.sb3 WAY ...
 
     pip install 'stable-baselines3>=2.9'
     python -m benchmarks.sb3 dqn --seed 0 --frames 300000 --minutes 30 --first-episode 1075741824 --to scores.jsonl
 
 Settings are those of RL Baselines3 Zoo 2.9.2 for games from pictures (its group `atari`; it has none for CarRacing): four
-grey pictures, NatureCNN. What differs is named below. DQN takes Gymnasium's five discrete actions of CarRacing, A2C its Box.
+grey pictures, NatureCNN. What differs is named below. `dqn` and `a2c-discrete` take Gymnasium's five discrete actions of
+CarRacing, `a2c` its Box; those settings are of games with discrete actions.
 """
 
 from __future__ import annotations
@@ -48,12 +49,16 @@ def a2c(env: DummyVecEnv, given: Any, repeat: int) -> A2C:
 
 
 def choices(environment: str) -> np.ndarray | None:
-    """Return the actions that DQN chooses among where the environment's own are numbers; None: its own."""
+    """Return the actions that are chosen among where the environment's own are numbers; None: its own."""
     return FIVE if environment.startswith("CarRacing-") else None
 
 
 #: The algorithm, how many environments it drives, and the actions that it chooses among.
-WAYS: dict[str, tuple[Any, int, Any]] = {"dqn": (dqn, 1, choices), "a2c": (a2c, 16, lambda environment: None)}
+WAYS: dict[str, tuple[Any, int, Any]] = {
+    "dqn": (dqn, 1, choices),
+    "a2c": (a2c, 16, lambda environment: None),
+    "a2c-discrete": (a2c, 16, choices),
+}
 
 
 class Evaluations(BaseCallback):

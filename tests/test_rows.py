@@ -159,14 +159,15 @@ def test_an_environment_without_a_profile_has_the_time_limit_that_it_declares_an
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["dqn", "a2c"])
+@pytest.mark.parametrize("way", ["dqn", "a2c", "a2c-discrete"])
 def test_stable_baselines3_trains_in_it_and_writes_what_a_study_reads(way, tmp_path, monkeypatch):
     pytest.importorskip("stable_baselines3")
     from benchmarks import sb3
 
     monkeypatch.setattr(sb3, "settings_of", lambda environment: CONFIG)
     two = np.array([[0.0, 0.4], [-1.0, 0.4]], np.float32)
-    monkeypatch.setitem(sb3.WAYS, "dqn", (sb3.dqn, 1, lambda environment: two))
+    if way != "a2c":
+        monkeypatch.setitem(sb3.WAYS, way, (*sb3.WAYS[way][:2], lambda environment: two))
     to = tmp_path / "scores"
     words = [way, "--env", TINY_ID, "--seed", "1", "--frames", "6000", "--minutes", "none", "--episodes", "3"]
     monkeypatch.setattr(
