@@ -11,7 +11,8 @@ CarRacing, `a2c` its Box; those settings are of games with discrete actions.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -53,32 +54,44 @@ def choices(environment: str) -> np.ndarray | None:
     return FIVE if environment.startswith("CarRacing-") else None
 
 
-#: The algorithm, how many environments it drives, and the actions that it chooses among.
-WAYS: dict[str, tuple[Any, int, Any]] = {
-    "dqn": (dqn, 1, choices),
-    "a2c": (a2c, 16, lambda environment: None),
-    "a2c-discrete": (a2c, 16, choices),
+class Way(NamedTuple):
+    """An algorithm, how many environments it drives, and the actions that it chooses among.
+
+    `sampled` says that its actions are drawn in evaluations, too, as the zoo does for such games. The likeliest of five actions
+    that are nearly equally likely would always be the same one.
+    """
+
+    make: Callable[[DummyVecEnv, Any, int], BaseAlgorithm]
+    environments: int
+    actions: Callable[[str], np.ndarray | None]
+    sampled: bool = False
+
+
+WAYS = {
+    "dqn": Way(dqn, 1, choices),
+    "a2c": Way(a2c, 16, lambda environment: None),
+    "a2c-discrete": Way(a2c, 16, choices, sampled=True),
 }
 
 
 class Evaluations(BaseCallback):
     """Let a row evaluate the policy when it is due, and end the training when nothing more counts."""
 
-    def __init__(self, row: Row, step: float) -> None:
+    def __init__(self, row: Row, step: float, sampled: bool) -> None:
         super().__init__()
-        self._row, self._step, self._frames = row, step, 0.0
+        self._row, self._step, self._sampled, self._frames = row, step, sampled, 0.0
 
     def _on_step(self) -> bool:
         self._frames += sum(info["frames"] for info in self.locals["infos"])
         if self._row.due(self._frames, self._step):
             weights = copy.deepcopy(self.model.policy.state_dict())
-            self._row.evaluate(self._frames, acting(self.model), weights)
+            self._row.evaluate(self._frames, acting(self.model, self._sampled), weights)
         return self._row.goes_on
 
 
-def acting(model: BaseAlgorithm) -> Act:
-    """Return what a model does, without exploring."""
-    return lambda observation: model.predict(observation, deterministic=True)[0]
+def acting(model: BaseAlgorithm, sampled: bool) -> Act:
+    """Return what a model does: what it draws, or the action that it holds to be best."""
+    return lambda observation: model.predict(observation, deterministic=not sampled)[0]
 
 
 def main() -> None:
@@ -89,8 +102,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads or machine.cores())
     config = settings_of(given.env)
-    make, count, listed = WAYS[given.way]
-    actions = listed(given.env)
+    way = WAYS[given.way]
+    actions, count = way.actions(given.env), way.environments
     memory = config.model_dump()["memory"]
     scale = memory["reward_scale"] if memory["reward_scale"] != "auto" else 1.0
 
@@ -100,12 +113,12 @@ def main() -> None:
     env = DummyVecEnv([lambda place=place: face(place) for place in range(count)])
     repeat = config.env.action_repeat
     row = Row(given, Face(config, actions=actions), config.evaluate.episodes)
-    model = make(env, given, repeat)
-    model.learn(_ENDLESS, callback=Evaluations(row, count * repeat))
+    model = way.make(env, given, repeat)
+    model.learn(_ENDLESS, callback=Evaluations(row, count * repeat, way.sampled))
 
     def again(weights: dict[str, np.ndarray]) -> Act:
         model.policy.load_state_dict(weights)
-        return acting(model)
+        return acting(model, way.sampled)
 
     row.finish(again)
 

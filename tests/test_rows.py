@@ -167,7 +167,7 @@ def test_stable_baselines3_trains_in_it_and_writes_what_a_study_reads(way, tmp_p
     monkeypatch.setattr(sb3, "settings_of", lambda environment: CONFIG)
     two = np.array([[0.0, 0.4], [-1.0, 0.4]], np.float32)
     if way != "a2c":
-        monkeypatch.setitem(sb3.WAYS, way, (*sb3.WAYS[way][:2], lambda environment: two))
+        monkeypatch.setitem(sb3.WAYS, way, sb3.WAYS[way]._replace(actions=lambda environment: two))
     to = tmp_path / "scores"
     words = [way, "--env", TINY_ID, "--seed", "1", "--frames", "6000", "--minutes", "none", "--episodes", "3"]
     monkeypatch.setattr(
