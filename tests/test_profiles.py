@@ -325,6 +325,8 @@ def test_what_is_set_stands_in_the_file_and_makes_the_environment(tmp_path):
     assert (told["seed"], told["preset"], told["vision"]) == (3, "smoke", {"latent_size": 16})
     assert (told["env"]["observation"], told["env"]["random_policy"]) == (["where"], {"autocorrelation": [0.5, 0.6]})
     assert "shows a dictionary of text: Text" in text
+    assert re.search(r"^# frames = \d+  # preset smoke's$", text, re.M)
+    assert re.search(r"^# perturb_prob = \S+  # the default$", text, re.M)
 
 
 def test_settings_to_start_from_say_where_a_rendering_is_looked_at(tmp_path):

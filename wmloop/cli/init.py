@@ -116,7 +116,7 @@ def _named(config: RunConfig, layers: Sequence[Mapping[str, Any]]) -> set[str]:
 
 def _lines(config: RunConfig, told: Known, given: Collection[str], path: Path) -> Iterator[str]:
     """Yield the lines of the file, in which the settings `given` by name stand."""
-    from wmloop.config import explain, settings
+    from wmloop.config import build_config, explain, settings
     from wmloop.config.part import flat
     from wmloop.config.presets import profile
     from wmloop.config.text import toml_value
@@ -127,10 +127,11 @@ def _lines(config: RunConfig, told: Known, given: Collection[str], path: Path) -
     derived = {name: value for name, value in _derived(told).items() if name not in own and name not in given}
     meanings = {setting.name: setting.meaning for setting in explain(pipeline=config.pipeline)}
     yield from _head(config, told, path)
-    shown = [name for name in (*_FIRST, *values) if name in values and (name in _FIRST or name in given)]
+    plain = settings(build_config("laptop", {"env": {"id": environment}, "pipeline": config.pipeline}))
+    shown = [name for name in dict.fromkeys([*_FIRST, *sorted(given)]) if name in values]
     groups = ["", *dict.fromkeys(name.rpartition(".")[0] for name in shown)]
     group = ""
-    for name in sorted(dict.fromkeys(shown), key=lambda name: groups.index(name.rpartition(".")[0])):
+    for name in sorted(shown, key=lambda name: groups.index(name.rpartition(".")[0])):
         here, _, last = name.rpartition(".")
         if here != group:
             group = here
@@ -146,6 +147,8 @@ def _lines(config: RunConfig, told: Known, given: Collection[str], path: Path) -
             yield f"{last} = {toml_value(values[name])}"
         else:
             whose = "its profile's" if name in own else "the default"
+            if values[name] != plain[name]:
+                whose = f"preset {config.preset}'s"
             yield f"# {last} = {toml_value(values[name])}  # {whose}"
 
 
