@@ -174,7 +174,7 @@ def test_a_study_is_an_array_of_jobs_which_outlive_who_submitted_them_and_are_ta
     need_submitit()
     file = written(tmp_path, SIX)
     process = of_study(file, tmp_path, slurm, *SLURM)
-    wait(lambda: len(list((tmp_path / "two" / "tasks").glob("*/job.json"))) == 6)
+    wait((tmp_path / "two" / "slurm" / "jobs.json").exists)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     (fake_slurm.Path(slurm["FAKE_SLURM"]) / "sacct-is-late").touch()  # as it is of jobs that have just been submitted
@@ -205,7 +205,7 @@ def failing(command, times):
     command.write_text(command.read_text().replace("exec ", f"{fails}exec ", 1))
 
 
-def test_ctrl_c_cancels_the_jobs_and_the_same_command_goes_on(six, slurm, tmp_path):
+def test_ctrl_c_cancels_the_jobs_and_the_same_command_goes_on(slurm, tmp_path):
     need_submitit()
     file = written(tmp_path, SIX.replace("--steps 20", "--steps 60"))
     failing(tmp_path / "cluster" / "bin" / "scancel", 3)
@@ -217,6 +217,9 @@ def test_ctrl_c_cancels_the_jobs_and_the_same_command_goes_on(six, slurm, tmp_pa
     assert f"wmloop study {file} --on slurm --cores 1 --slurm time=0:30:00" in output
     wait(lambda: not any(one["live"] for one in fake_slurm.states(slurm).values()))
     assert "CANCELLED" in {one["state"] for one in fake_slurm.states(slurm).values()}
+    finish(of_study(file, tmp_path, slurm, *SLURM))
+    tasks = [f"{row}-{seed}" for seed in (1, 2) for row in "AB"]
+    assert [task for task in tasks if not (tmp_path / "two" / "tasks" / task / "result.json").exists()] == []
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from tests.vector_world import PUSH, VectorWorld
 from wmloop.config import EnvConfig, build_config
 from wmloop.config.text import to_toml
 from wmloop.dream_env import chance, copies
+from wmloop.dream_env.real import RealityEnv
 from wmloop.dream_env.source import Source
 from wmloop.dream_env.vector import DreamVectorEnv
 from wmloop.envs import RealEnv
@@ -349,11 +350,13 @@ def test_each_mode_is_declared_and_does_what_gymnasium_says_of_it():
             envs.reset(options={"reset_mask": ended})
         before = envs.state
         _, rewards, terminated, truncated, _ = envs.step(np.ones((300, 2)))
+        going = ~(terminated | truncated)
+        assert 0 < going.sum() < 300
         if mode == "NextStep":
             assert not any(told[ended].any() for told in (rewards, terminated, truncated))
             assert (rewards[~ended] != 0).all()
         else:
-            np.testing.assert_allclose(envs.state, before + PUSH if mode == "Disabled" else envs.state, atol=1e-6)
+            np.testing.assert_allclose(envs.state[going], (before + PUSH)[going], atol=1e-6)
 
 
 # ---- where dreams begin
@@ -540,12 +543,18 @@ def test_a_real_environment_is_closed_where_it_cannot_be_shown(run, monkeypatch)
         ({"horizon": float("nan")}, "horizon=nan"), ({"horizon": 1.5}, "horizon=1.5"), ({"horizon": True}, "horizon=True"),
         ({"render_mode": "human"}, "render_mode='human' is none: give 'rgb_array'"),
         ({"autoreset_mode": "Never"}, "autoreset_mode='Never' is none: it is 'NextStep', 'SameStep', 'Disabled'"),
+        ({"observation": None}, "no observation None"), ({"observation": ["pixels"]}, r"no observation \['pixels'\]"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_in_words(arguments, match, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=match):
         DreamVectorEnv(**{"num_envs": 2, "run": "demo", **arguments})
+
+
+def test_reality_is_rendered_as_the_dream_is_or_not_at_all():
+    with pytest.raises(UsageError, match="render_mode='human' is none: give 'rgb_array'"):
+        RealityEnv("demo", render_mode="human")
 
 
 @pytest.mark.usefixtures("coin")
@@ -559,7 +568,8 @@ def test_a_world_that_is_not_drawn_has_no_pictures():
 @pytest.mark.parametrize(
     ("seed", "options", "match"),
     [
-        (None, {"states": 0}, "did you mean 'state'"), (None, {"state": np.zeros(3)}, "is no state of this world model"),
+        (None, {"states": 0}, "did you mean 'state'"), (None, {1: 2}, "no option 1"),
+        (None, {"state": np.zeros(3)}, "is no state of this world model"),
         (None, {"state": np.zeros((3, 288))}, r"shape \(3, 288\): give one state"), (None, {"state": 0.0}, r"shape \(\)"),
         (None, {"state": np.full(288, np.nan)}, "not finite"), (None, {"state": "here"}, "no array of numbers"),
         (None, {"state": [[1], [2, 3]]}, "no array of numbers"), (1.5, None, "a number from 0 on"),

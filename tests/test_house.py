@@ -366,7 +366,7 @@ FILE_NAMES = {
     "store/lock.py": {"lock.json"},
     "store/tensors.py": {".safetensors"},
     "study/program.py": {"program.json", "scores-*.jsonl", "scores-"},
-    "study/slurm.py": {"job.json"},
+    "study/slurm.py": {"jobs.json"},
     "study/task.py": {"task.json", "result.json", "task.log"},
     "store/version.py": {"manifest.json", "pruned.json"},
     "tracking.py": {"metrics.csv"},

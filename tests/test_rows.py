@@ -67,16 +67,26 @@ def test_episodes_to_learn_from_are_never_those_that_score(monkeypatch):
     assert max(seeds) < HELD_OUT
 
 
-def test_an_episode_that_pays_nothing_is_cut_where_it_is_to_be_learnt_from_and_rewards_are_scaled():
-    face = Face(CONFIG, unrewarded=5, scale=10.0)
-    observation, _ = face.reset(seed=1)
+def driven(face, act, seed):
+    """Return the rewards of an episode, and whether it was truncated."""
+    observation, _ = face.reset(seed=seed)
     rewards, over = [], False
     while not over:
-        observation, reward, terminated, truncated, _ = face.step(still(observation))
+        observation, reward, terminated, truncated, _ = face.step(act(observation))
         rewards, over = [*rewards, reward], terminated or truncated
-    assert truncated
-    assert max(rewards[-5:]) <= 0
-    assert set(rewards) <= {0.0, 0.1}
+    return rewards, truncated
+
+
+def test_an_episode_that_pays_nothing_is_cut_where_it_is_to_be_learnt_from():
+    assert driven(Face(CONFIG, unrewarded=5), still, 1) == ([0.0] * 5, True)
+    assert len(driven(Face(CONFIG), still, 1)[0]) > 5
+
+
+def test_rewards_are_scaled_where_a_program_asks_for_it():
+    seeds = range(6)
+    plain, scaled = ([driven(Face(CONFIG, scale=scale), left, seed)[0] for seed in seeds] for scale in (1.0, 10.0))
+    assert {1.0, -5.0} <= {reward for rewards in plain for reward in rewards}
+    assert scaled == [[reward / 10 for reward in rewards] for rewards in plain]
 
 
 def test_a_number_stands_for_an_action_where_they_are_listed():

@@ -284,8 +284,17 @@ def test_what_is_stored_of_a_result_is_read_back():
         ('{"frames": 1, "seconds": 1, "limit": "frames", "scores": [1, true, "3"]}', "line 2.*no number"),
         ('{"made": {"cpu": "A \\udcff"}}', "line 2.*surrogates not allowed"),
         ('{"made": {}, "frames": 2, "seconds": 2, "score": 2}', "line 2.*'made' stands on a line of its own"),
-        ('{"frames": 0, "seconds": 2, "score": 2}', "line 2.*less than those of the point before"),
-        ('{"frames": 2, "seconds": 0.5, "score": 2}', "line 2.*less than those of the point before"),
+        ('{"frames": 0, "seconds": 2, "score": 2}', "line 2.*'frames' is less than that of the point before"),
+        ('{"frames": 2, "seconds": 0.5, "score": 2}', "line 2.*'seconds' is less than that of the point before"),
+        (
+            '{"frames": 2, "seconds": 2, "score": 2, "evaluations": 5}',
+            "line 2.*'evaluations'.*did you mean 'evaluated'",
+        ),
+        (
+            '{"frames": 2, "seconds": 2, "limit": "frames", "scores": [1, 2, 3], "score": 2}',
+            "line 2.*unknown key 'score'",
+        ),
+        ('{"made": {"cores": true}}', "line 2.*'cores' of 'made' has to be a whole number"),
         ("\n", "line 2"),
         (
             2 * '{"frames": 1, "seconds": 1, "limit": "frames", "scores": [1, 2, 3]}\n',
@@ -336,6 +345,16 @@ def test_what_a_program_said_of_itself_breaks_no_page(tmp_path):
     assert "Made with" not in page(Table(task.study, results), "wmloop study", {}, "two.csv")
 
 
+def test_a_run_that_went_on_with_other_cores_or_code_is_told_with_both(tmp_path):
+    (task, *others) = tasks(read_study(written(tmp_path, TWO)), tmp_path / "two")
+    sessions = [{"cores": 1, "git": "a" * 40}, {"cores": 4, "git": "b" * 40 + "+changes"}, {"git": None}, 3]
+    results = {task: Result([], {}, sessions[0] | {"sessions": sessions})} | dict.fromkeys(others)
+    said = page(Table(task.study, results), "wmloop study", {}, "two.csv")
+    assert "on 1 to 4 cores a run: those of different runs cannot be compared" in said
+    assert "`aaaaaaa` (A 1), `bbbbbbb+changes` (A 1)." in said
+    assert "`+changes`: files differed from that commit." in said
+
+
 def test_the_page_tells_rows_apart_by_an_interval_and_what_is_missing_where_it_ranks(tmp_path):
     text = TWO.replace("episodes = 6", "episodes = 8").replace("seeds = [1, 2]", "seeds = [1, 2, 3]")
     text += f'[[row]]\nname = "C"\ncommand = "{PROGRAM}"\n[[row]]\nname = "D"\nsettings.env.id = "Pendulum-v1"\n'
@@ -361,7 +380,7 @@ def test_the_page_tells_rows_apart_by_an_interval_and_what_is_missing_where_it_r
     assert -12 - 1e-9 <= b.difference.low < -10 < b.difference.high <= -8 + 1e-9  # seeds are 1 to 3 above their row
     assert (a.difference, c.difference, d.difference) == (None, None, None)  # first, one seed, another environment
     assert re.search(r"\| B \| 3 \|.* \| -10\.0 \(-1[12]\.\d to -[89]\.\d\) \|", told)
-    assert "Interquartile mean at 400 real frames: D 292.0, A 202.0, C 201.0 (1 of 3 seeds), B 192.0." in told
+    assert "Interquartile mean at 400 real frames: A 202.0, C 201.0 (1 of 3 seeds), B 192.0; D 292.0." in told
     assert "| -60.0 to +30.0 |" in told
     assert "## At 1 minute\n" in told
     assert (
@@ -372,6 +391,24 @@ def test_the_page_tells_rows_apart_by_an_interval_and_what_is_missing_where_it_r
     assert (rows["B"]["against"], float(rows["B"]["difference"])) == ("A", pytest.approx(-10, abs=1e-3))
     assert float(rows["B"]["low_difference"]) == pytest.approx(b.difference.low, abs=1e-3)
     assert rows["A"]["against"] == ""
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        ([0.86, 0.94, 0.9], ["0.9000"]), ([-1.0, 0.0, 0.0012], ["-0.33", "-1.00"]), ([0.0, 0.0, 0.0], ["0.0"]),
+        ([-0.004, 0.0, 0.004], ["0.00000", "-0.00400"]), ([0.5, 0.5, 0.5], ["0.500"]), ([100.0, 812.34, 900.0], ["604.1"]),
+        ([-0.04, 900.0, -900.0], ["0.0"]),
+    ],
+)  # fmt: skip
+def test_the_page_has_as_many_decimals_as_tell_the_scores_of_a_task_apart(scores, told, tmp_path):
+    every = tasks(read_study(written(tmp_path, TWO)), tmp_path / "two")
+    final = Final(1, 1, 1, scores)
+    results = dict.fromkeys(every, Result([], {"frames": final, "minutes": final}, {}))
+    said = page(Table(every[0].study, results), "wmloop study", {}, "two.csv")
+    (row,) = (line for line in said.split("## At")[1].split("\n") if line.startswith("| A |"))
+    assert [one for one in told if f"| {one} |" not in row] == []
+    assert not re.search(r"-0\.0+ ", row)
 
 
 def test_large_limits_and_scores_are_written_in_digits_and_texts_on_one_line(tmp_path):
@@ -639,6 +676,30 @@ def test_a_row_that_fails_leaves_the_others_to_be_done_and_is_tried_again(tmp_pa
     assert "B: seed 1 not finished" in (tmp_path / "two" / "two.md").read_text()
     assert "ended with exit code 3" in (tmp_path / "two" / "tasks" / "B-1" / "task.log").read_text()
     assert (tmp_path / "two" / "tasks" / "A-1" / "result.json").exists()
+
+
+KEEPER = """
+import json, pathlib, sys
+
+folder, to = map(pathlib.Path, sys.argv[1:])
+if not (state := folder / "scores-state").exists():
+    state.write_text("half")
+    (folder / "result.json").write_text("[]")
+    sys.exit(3)
+lines = [{"frames": 1, "seconds": 1, "limit": name, "scores": [1] * 6} for name in ("frames", "minutes")]
+to.write_text("".join(json.dumps(line) + chr(10) for line in lines))
+"""
+
+
+def test_what_a_program_keeps_in_its_folder_is_there_when_it_begins_again_and_nobody_elses(tmp_path):
+    (tmp_path / "keeper.py").write_text(KEEPER)
+    row = f'[[row]]\nname = "A"\ncommand = "{{python}} {tmp_path / "keeper.py"} {{folder}} {{to}}"\n'
+    file = written(tmp_path, HEAD.replace("[1, 2]", "[1]") + row)
+    for code in (4, 0):
+        process = study(file, tmp_path)
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == code, output
+    assert (tmp_path / "two" / "tasks" / "A-1" / "own" / "scores-state").read_text() == "half"
 
 
 def of_program(file):

@@ -45,6 +45,7 @@ from wmloop.serving.agent import Served
 from wmloop.serving.vanilla_ppo import fits
 from wmloop.spaces import BoxActions, DiscreteActions, PictureAndVector, Pixels, Vector
 from wmloop.store import Store
+from wmloop.study.file import read_study
 from wmloop.training.real_waves import RealWave
 from wmloop.training.vanilla_ppo import batch
 from wmloop.training.weights import load, load_optimizer, save, save_optimizer
@@ -184,6 +185,9 @@ def test_the_published_settings_are_those_of_the_published_program_and_carracing
     assert (ppo_then.reward_offset, ppo_then.reward_scale, ppo_then.log_std_bounds) == (8, 8, (0, 0))
     assert (published.env.action_repeat, published.env.crop) == (1, (0, 64, 0, 96))
     assert (repaired.env.action_repeat, ppo_now.stack, ppo_now.reward_offset) == (4, 4, 0)
+    study = read_study(ROOT / "studies" / "figure7.toml")
+    (row,) = (study.config(row, 1) for row in study.rows if row.name == "vanilla-ppo-published")
+    assert (row.env, row.ppo) == (published.env, published.ppo)
 
 
 def test_weights_and_a_state_of_other_networks_are_refused_with_the_file_that_holds_them(tmp_path):

@@ -196,7 +196,7 @@ def machine_facts() -> dict[str, Any]:
         facts["gpu"] = torch.cuda.get_device_name()
     if (place := torchrun.place()) is not None:
         facts["ranks"] = place.size
-    if revision := _revision():
+    if (revision := commit()) is not None:
         facts["git"] = revision
     return facts
 
@@ -252,7 +252,7 @@ def _decisive(facts: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in found.items() if value}
 
 
-def _revision() -> str | None:
+def commit() -> str | None:
     """Return the commit of the checkout wmloop runs from, `+changes` if it has any; None when installed otherwise."""
     root = Path(__file__).parent.parent
     if not (root / ".git").exists():

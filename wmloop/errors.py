@@ -66,7 +66,7 @@ class Interrupted(WmloopError):  # noqa: N818 - it is no fault: work stopped at 
     exit_code = 130
 
 
-def nearest(word: str, choices: Sequence[str]) -> str:
-    """Return ` (did you mean 'x'?)` for the nearest of `choices`, or nothing where none is near."""
-    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+def nearest(word: object, choices: Sequence[str]) -> str:
+    """Return ` (did you mean 'x'?)` for the nearest of `choices`, or nothing where none is near; `word` need be no text."""
+    near = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.5)
     return f" (did you mean {near[0]!r}?)" if near else ""

@@ -149,5 +149,7 @@ def _result(task: Task, store: Store, finals: dict[str, Final | None]) -> Result
     from wmloop.study.results import Result, points_of
 
     history = history_of(store, stored_config(store))
-    made = store.facts if isinstance(store.facts, dict) else {}
-    return Result(list(points_of(history).values()), finals, dict(made))
+    begun = [record for record in store.journal.events()[0] if record.get("event") == "SessionStarted"]
+    sessions = [{name: record[name] for name in ("cores", "git") if name in record} for record in begun]
+    made = {**store.facts, "sessions": sessions}
+    return Result(list(points_of(history).values()), finals, made)

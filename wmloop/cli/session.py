@@ -72,13 +72,14 @@ class Session:
             WmloopError: as the loop does.
         """
         from wmloop import loop
-        from wmloop.device import set_up
+        from wmloop.device import commit, set_up
         from wmloop.ranks import joined
 
         device, ranks = set_up(self._config.device, self._config.threads, self._config.precision), joined()
         ranks.prepare(device)
         state = ViewState(self._pipeline)
-        self._store.journal.append(timed_record("SessionStarted", changed=changed(self._stored, self._config)))
+        named = {"changed": changed(self._stored, self._config), "cores": machine.cores(), "git": commit()}
+        self._store.journal.append(timed_record("SessionStarted", **named))
         notes = [*self._notes]
         if ranks.size > 1:
             notes.append(

@@ -42,7 +42,7 @@ def lay_over(preset: str, layers: Sequence[Mapping[str, Any]]) -> RunConfig:
     kind = kind_of(layers)
     for name in (preset, *(layer["preset"] for layer in layers if "preset" in layer)):
         if not isinstance(name, str) or name not in PRESETS:
-            near = nearest(str(name), list(PRESETS))
+            near = nearest(name, list(PRESETS))
             raise UsageError(f"unknown preset {shown(name)}{near}: one of {', '.join(PRESETS)}")
     merged = kind().model_dump()
     for layer in (_profile(layers, kind), applying(PRESETS[preset], kind), *layers, {"preset": preset}):
@@ -138,7 +138,7 @@ def _require_groups(layer: Mapping[str, Any], kind: type[RunConfig]) -> None:
         known = list(dict.fromkeys([*known, *(name for other in _kinds(pipelines()) for name in other.model_fields)]))
     for name in layer:
         if name not in known:
-            raise UsageError(f"unknown group {name!r}{nearest(str(name), known)}: it takes {', '.join(known)}")
+            raise UsageError(f"unknown group {name!r}{nearest(name, known)}: it takes {', '.join(known)}")
 
 
 def _environment(layers: Sequence[Mapping[str, Any]]) -> str:

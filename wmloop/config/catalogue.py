@@ -43,7 +43,7 @@ def explain(word: str | None = None, pipeline: str = RunConfig().pipeline) -> li
     chosen = exact or [name for name in defaults if not word or word in name]
     if not chosen:
         raise UsageError(
-            f"there is no setting like {word!r}{nearest(str(word), list(defaults))}; all: `{wmloop('settings')}`"
+            f"there is no setting like {word!r}{nearest(word, list(defaults))}; all: `{wmloop('settings')}`"
         )
     groups = list(dict.fromkeys(map(_group, chosen)))
     return [

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from wmloop.dream_env import source
-from wmloop.dream_env.options import require_known
+from wmloop.dream_env.options import require_known, require_render_mode
 from wmloop.dream_env.views import METADATA, action_space, encode, metadata, view, views
 from wmloop.models.world_model import State
 from wmloop.seeding import HELD_OUT
@@ -35,6 +35,7 @@ class RealityEnv(gymnasium.Env[np.ndarray, Any]):
             UsageError: an argument does not fit, or the run was imported and names a module that `trust_env` does not allow.
             StoreCorruptError: the run is damaged.
         """
+        require_render_mode(render_mode)
         self._env, self._world = source.real(run, iteration, device, trust_env, render_mode)
         try:
             self._state = self._see(self._env.reset(0), None)

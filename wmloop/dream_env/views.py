@@ -38,13 +38,13 @@ def views(world: WorldModel, examples: Tensor) -> dict[str, Callable[[], View]]:
     return there
 
 
-def view(name: str, there: dict[str, Callable[[], View]]) -> View:
+def view(name: Any, there: dict[str, Callable[[], View]]) -> View:
     """Return what is shown by that name.
 
     Raises:
         UsageError: this world model does not show that.
     """
-    if name not in there:
+    if name not in list(there):
         names = ", ".join(map(repr, there))
         raise UsageError(f"this world model has no observation {name!r}{nearest(name, list(there))}: it has {names}")
     return there[name]()

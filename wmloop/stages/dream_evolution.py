@@ -1,4 +1,4 @@
-"""Controller: evolve C with CMA-ES, only inside M: every candidate in whole dreams that begin as real episodes did."""
+"""Controller: evolve C with CMA-ES, only inside M: in dreams of whole episodes, or of `evolution.horizon` from any moment."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def require_command(command: str) -> None:
         raise UsageError(f"the command {command!r} cannot be read ({error}); a brace itself is written twice") from None
     for _, name, form, conversion in fields:
         if name not in PLACEHOLDERS:
-            near = nearest(str(name), PLACEHOLDERS)
+            near = nearest(name, PLACEHOLDERS)
             raise UsageError(f"the command has the placeholder {{{name}}}{near}: it takes {', '.join(PLACEHOLDERS)}")
         if form or conversion:
             raise UsageError(

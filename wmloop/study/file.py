@@ -232,7 +232,7 @@ def _get(table: Mapping[str, Any], key: str, read: Callable[[Any], Any], place: 
 def _known(table: Mapping[str, Any], keys: Sequence[str], place: str) -> None:
     for key in table:
         if key not in keys:
-            raise UsageError(f"{place}: unknown key {key!r}{nearest(str(key), keys)}: it takes {', '.join(keys)}")
+            raise UsageError(f"{place}: unknown key {key!r}{nearest(key, keys)}: it takes {', '.join(keys)}")
 
 
 def _tables(table: Mapping[str, Any], key: str, path: Path) -> list[tuple[Mapping[str, Any], str]]:

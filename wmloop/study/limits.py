@@ -34,6 +34,7 @@ class UsedUp:
 
     def __call__(self) -> bool:
         """Tell it."""
-        used = {"minutes": (time.monotonic() - self._begun) / 60, "frames": self._scored}
-        behind = "frames" in self._limits and self._frames > self._limits["frames"]
-        return all(used[name] >= limit or (name == "frames" and behind) for name, limit in self._limits.items())
+        frames, minutes = self._limits.get("frames"), self._limits.get("minutes")
+        return (frames is None or self._scored >= frames or self._frames > frames) and (
+            minutes is None or (time.monotonic() - self._begun) / 60 >= minutes
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from wmloop.study.file import Published, Row, Study
@@ -9,6 +10,8 @@ from wmloop.study.table import Difference, Line, Table
 from wmloop.study.words import one_line, plain
 
 _UNITS = {"frames": "real frame", "minutes": "minute"}
+#: What a commit ends with where the checkout's files differed from it.
+_CHANGED = "+changes"
 _HEAD = (
     "row", "seeds", "mean", "interquartile mean", "95%, these agents", "95%, other seeds", "difference", "finished", "worst",
     "frames", "evaluation frames", "minutes", "dream-real gap",
@@ -49,12 +52,25 @@ def _verdict(table: Table) -> str:
     total = len(table.study.rows) * len(table.study.seeds)
     told = "" if table.done == total else f"Not finished: {table.done} of {total} runs are done. "
     limit, value = next(iter(table.study.limits.items()))
-    scored = [(line.summary.iqm, line) for line in table.lines(limit) if line.summary is not None]
-    if not scored:
+    ranked = [_ranked(lines, table.study) for lines in table.tasks(limit)]
+    if not any(ranked):
         return told + "No row has a score yet."
+    return f"{told}Interquartile mean at {_amount(limit, value)}: {'; '.join(filter(None, ranked))}."
+
+
+def _ranked(lines: Sequence[Line], study: Study) -> str:
+    """Return the rows of one task with their interquartile means, the best first."""
+    digits = _digits(lines)
+    scored = [(line.summary.iqm, line) for line in lines if line.summary is not None]
     ranked = sorted(scored, key=lambda one: one[0], reverse=True)
-    names = ", ".join(f"{line.row.name} {iqm:.1f}{_part(line, table.study)}" for iqm, line in ranked)
-    return f"{told}Interquartile mean at {_amount(limit, value)}: {names}."
+    return ", ".join(f"{line.row.name} {_score(iqm, digits)}{_part(line, study)}" for iqm, line in ranked)
+
+
+def _digits(lines: Sequence[Line]) -> int:
+    """Return with how many decimals the scores of one task are told: three digits of what lies between them, at least one."""
+    scores = [score for line in lines for seed in line.scores for score in seed]
+    apart = max(scores, default=0.0) - min(scores, default=0.0) or max(map(abs, scores), default=0.0)
+    return min(6, max(1, 2 - math.floor(math.log10(apart)))) if apart else 1
 
 
 def _part(line: Line, study: Study) -> str:
@@ -77,11 +93,12 @@ def _terms(table: Table) -> str:
         "Interquartile mean: the mean of the middle half of all scores, those of all seeds and episodes together. An agent that"
         " fails in a few episodes loses little of it: see the mean and the worst, too. Its intervals are by the bootstrap:"
         " *these agents* draws the episodes anew, *other seeds* the seeds, too. Few seeds cannot show how different others may"
-        " be: with three the second interval is rather too narrow, and one that just leaves zero out decides nothing."
+        " be: with three the second interval is rather too narrow."
         " *Difference*: the interquartile mean less that of the first row of the same task, and its interval for other seeds,"
-        " on the same episodes for both. *Dream-real gap*: predicted minus real return in points, from the seed with the least"
-        " to that with the most. Both returns leave out what dreams do not have, and are scaled to an episode, so either may be"
-        " above every score.",
+        " on the same episodes for both. With three seeds an interval that just leaves zero out decides nothing: see each"
+        " seed's mean, in the CSV's rows of kind `final`. *Dream-real gap*: predicted minus real return in points, from the"
+        " seed with the least to that with the most. Both returns leave out what dreams do not have, and are scaled to an"
+        " episode, so either may be above every score.",
     ]
     if study.finished is not None:
         told.append(f"Finished: the part of the episodes with a score above {plain(study.finished, comma=',')}.")
@@ -98,20 +115,22 @@ def _cores(counts: Sequence[int]) -> str:
 
 
 def _scores(table: Table, limit: str) -> str:
-    ours = [_row(line, len(table.study.seeds)) for line in table.lines(limit)]
+    digits = {line.row.name: _digits(lines) for lines in table.tasks(limit) for line in lines}
+    ours = [_row(line, len(table.study.seeds), digits[line.row.name]) for line in table.lines(limit)]
     return _table(_HEAD, ours + [_published(one) for one in table.study.published])
 
 
-def _row(line: Line, seeds: int) -> list[str]:
+def _row(line: Line, seeds: int, digits: int) -> list[str]:
     summary = line.summary
     if summary is None:
         there = _there(line, seeds)
         return [line.row.name, there, "not finished" if line.missing else "no agent by then", *[""] * (len(_HEAD) - 3)]
     return [
-        line.row.name, _there(line, seeds), f"{summary.mean:.1f}", f"**{summary.iqm:.1f}**", _span(summary.over_episodes),
-        _span(summary.over_seeds), _apart(line.difference), "" if summary.finished is None else f"{summary.finished:.0%}",
-        f"{summary.worst:.1f}", _count(line.mean("frames")), _count(line.mean("evaluated")),
-        f"{(line.mean('seconds') or 0.0) / 60:.1f}", _gap(line.gaps),
+        line.row.name, _there(line, seeds), _score(summary.mean, digits), f"**{_score(summary.iqm, digits)}**",
+        _span(summary.over_episodes, digits), _span(summary.over_seeds, digits), _apart(line.difference, digits),
+        "" if summary.finished is None else f"{summary.finished:.0%}", _score(summary.worst, digits),
+        _count(line.mean("frames")), _count(line.mean("evaluated")), f"{(line.mean('seconds') or 0.0) / 60:.1f}",
+        _gap(line.gaps, digits),
     ]  # fmt: skip
 
 
@@ -120,15 +139,21 @@ def _there(line: Line, seeds: int) -> str:
     return f"{len(line.finals)}" if len(line.finals) == seeds else f"{len(line.finals)} of {seeds}"
 
 
-def _apart(difference: Difference | None) -> str:
+def _score(value: float, digits: int, sign: str = "") -> str:
+    """Return a score with so many decimals; no zero has a minus."""
+    return f"{round(value, digits) + 0.0:{sign}.{digits}f}"
+
+
+def _apart(difference: Difference | None, digits: int) -> str:
     if difference is None:
         return ""
-    return f"{difference.value:+.1f} ({difference.low:+.1f} to {difference.high:+.1f})"
+    value, low, high = (_score(one, digits, "+") for one in difference[1:])
+    return f"{value} ({low} to {high})"
 
 
-def _gap(gaps: Sequence[float]) -> str:
+def _gap(gaps: Sequence[float], digits: int) -> str:
     """Return the gap, from that of the seed with the least to that of the one with the most."""
-    return " to ".join(dict.fromkeys(f"{round(gap, 1) + 0.0:+.1f}" for gap in (min(gaps), max(gaps)))) if gaps else ""
+    return " to ".join(dict.fromkeys(_score(gap, digits, "+") for gap in (min(gaps), max(gaps)))) if gaps else ""
 
 
 def _published(one: Published) -> list[str]:
@@ -165,13 +190,14 @@ def _made(table: Table) -> list[str]:
     made = [f"`{_short(name)}`{_of(table, runs) if len(commits) > 1 else ''}" for name, runs in commits.items()]
     told = [f"commit{'s' * (len(commits) > 1)} {', '.join(made)}"] if commits else []
     told += [name for kind in ("cpu", "gpu") for name in table.made(kind)]
-    rows = " In brackets the rows, and the seeds where not all of a row are meant." if len(commits) > 1 else ""
-    return [f"Made with {'; '.join(told)}.{rows}"] if told else []
+    terms = " In brackets the rows, and the seeds where not all of a row are meant." * (len(commits) > 1)
+    terms += " `+changes`: files differed from that commit." * any(name.endswith(_CHANGED) for name in commits)
+    return [f"Made with {'; '.join(told)}.{terms}"] if told else []
 
 
 def _short(commit: str) -> str:
     """Return the first digits of a commit, and whether files differed from it."""
-    return f"{commit[:7]}{'+changes' * commit.endswith('+changes')}"
+    return f"{commit[:7]}{_CHANGED * commit.endswith(_CHANGED)}"
 
 
 def _of(table: Table, runs: Sequence[tuple[str, int]]) -> str:
@@ -191,8 +217,8 @@ def _amount(limit: str, value: float) -> str:
     return f"{plain(value, comma=',')} {_UNITS[limit]}{'s' * (value != 1)}"
 
 
-def _span(bounds: tuple[float, float] | None) -> str:
-    return "" if bounds is None else f"{bounds[0]:.1f} to {bounds[1]:.1f}"
+def _span(bounds: tuple[float, float] | None, digits: int) -> str:
+    return "" if bounds is None else " to ".join(_score(bound, digits) for bound in bounds)
 
 
 def _count(value: float | None) -> str:

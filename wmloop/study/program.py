@@ -25,6 +25,8 @@ from wmloop.study.task import LOG, Task
 from wmloop.study.words import plain
 
 _NOTE = "program.json"
+#: The folder that is a program's own, in that of its task.
+_OWN = "own"
 _PATIENCE_SECONDS, _SAME_SECONDS = 15.0, 0.3
 
 
@@ -35,7 +37,7 @@ def words_of(task: Task, to: Path) -> list[str]:
     values = {
         "python": sys.executable, "env": study.environment(task.row), "seed": task.seed, "episodes": study.episodes,
         "frames": "none" if study.frames is None else study.frames, "first_episode": task.episodes[0],
-        "minutes": "none" if study.minutes is None else plain(study.minutes, 15), "to": to, "folder": task.place,
+        "minutes": "none" if study.minutes is None else plain(study.minutes, 15), "to": to, "folder": task.place / _OWN,
     }  # fmt: skip
     return words_with(command, values)
 
@@ -59,6 +61,7 @@ def perform(task: Task, should_stop: Callable[[], bool]) -> Result:
     # each attempt has a file of its own: one that was lost, and may go on, writes to nobody's
     to = task.place / f"scores-{secrets.token_hex(4)}.jsonl"
     words = words_of(task, to.absolute())
+    atomic.make_folder(task.place / _OWN)
     print(shlex.join(words), flush=True)
     own_group = {} if sys.platform == "win32" else {"start_new_session": True}
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wmloop import ranking
-from wmloop.errors import StoreCorruptError
+from wmloop.errors import StoreCorruptError, nearest
 from wmloop.history import History
 from wmloop.store.files import read_regular
 
@@ -43,6 +43,13 @@ class Result(NamedTuple):
     points: list[Point]
     finals: dict[str, Final | None]
     made: dict[str, Any]
+
+    def told(self, name: str, kind: type) -> list[Any]:
+        """Return what `made` says of a thing, such as the `cores`, each answer once: it may change when a run is continued."""
+        later = self.made.get("sessions")
+        sessions = [self.made, *(later if isinstance(later, list) else [])]
+        said = [one.get(name) for one in sessions if isinstance(one, dict)]
+        return list(dict.fromkeys(one for one in said if type(one) is kind))
 
     @property
     def record(self) -> dict[str, Any]:
@@ -118,7 +125,7 @@ def _made(told: Any) -> dict[str, Any]:
     made = dict(told)
     json.dumps(made, allow_nan=False, ensure_ascii=False).encode()  # it is stored and shown so
     for name, (kind, words) in _MADE.items():
-        if made.get(name) is not None and not isinstance(made[name], kind):
+        if made.get(name) is not None and type(made[name]) is not kind:
             raise ValueError(f"{name!r} of 'made' has to be {words}")
     return made
 
@@ -173,10 +180,14 @@ def read_lines(path: Path, limits: Mapping[str, float], episodes: int) -> Result
                 made |= _made(told["made"])
                 continue
             where = {name: told[name] for name in ("frames", "seconds")} | {"evaluated": told.get("evaluated", 0.0)}
+            own = ("limit", "scores") if "limit" in told else ("score",)
+            if other := [name for name in told if name not in (*where, *own)]:
+                raise ValueError(f"unknown key {other[0]!r}{nearest(other[0], (*where, *own))}")
             if "limit" not in told:
                 points.append(_point(**where, score=told["score"]))
-                if points[1:] and any(new < old for old, new in zip(points[-2][:3], points[-1][:3], strict=True)):
-                    raise ValueError("its frames or seconds are less than those of the point before")
+                for name in where if points[1:] else ():
+                    if getattr(points[-1], name) < getattr(points[-2], name):
+                        raise ValueError(f"its {name!r} is less than that of the point before")
             else:
                 name, scores = told["limit"], told["scores"]
                 if name in finals:

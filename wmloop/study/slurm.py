@@ -24,7 +24,8 @@ from wmloop.study.process import Process
 from wmloop.study.share import Share
 from wmloop.study.task import LOG, Task
 
-_JOB = "job.json"
+#: The jobs of tasks by name, in one file: it is written at once, before anything can come between.
+_JOBS = "jobs.json"
 #: How often a job may reach its time limit; each time it is saved and queued again.
 _LIMITS = 1000
 #: How long a job that was asked to end waits for the scheduler to say what becomes of it, and how often one is looked at.
@@ -195,24 +196,29 @@ class Slurm:
         except submitit.core.utils.FailedJobError as error:
             said = " ".join(str(error).split())
             raise UsageError(f"sbatch does not take the jobs: {said[:500]}") from None
-        for task, job in zip(new, submitted, strict=True):
-            atomic.write_file(task.place / _JOB, dump_json({"job": job.job_id}, _JOB))
-            jobs[task] = job
+        if submitted:
+            noted = self._noted() | {task.name: job.job_id for task, job in zip(new, submitted, strict=True)}
+            atomic.write_file(self._folder / _JOBS, dump_json(noted, _JOBS))
+        jobs |= dict(zip(new, submitted, strict=True))
         return [Job(jobs[task]) for task in tasks]
 
     def _left(self, tasks: Sequence[Task]) -> dict[Task, submitit.Job[int]]:
         """Return the jobs that an earlier process submitted for tasks, where these go on."""
-        noted: dict[Task, str] = {}
-        for task in tasks if isinstance(self._executor, submitit.SlurmExecutor) else []:
-            path = task.place / _JOB
-            if path.exists():
-                with contextlib.suppress(StoreCorruptError, KeyError, TypeError):
-                    noted[task] = str(parse_json(read_regular(path), path)["job"])
+        every = self._noted() if isinstance(self._executor, submitit.SlurmExecutor) else {}
+        noted = {task: every[task.name] for task in tasks if task.name in every}
         there = queued_jobs() if noted else set()
         jobs: dict[Task, Any] = {
             task: submitit.SlurmJob(self._folder, job) for task, job in noted.items() if job in there
         }
         return {task: job for task, job in jobs.items() if not job.paths.result_pickle.exists()}
+
+    def _noted(self) -> dict[str, str]:
+        """Return the jobs that were ever submitted for tasks, by their names; none where nobody can read which."""
+        path = self._folder / _JOBS
+        with contextlib.suppress(StoreCorruptError, AttributeError):
+            if path.exists():
+                return {str(name): str(job) for name, job in parse_json(read_regular(path), path).items()}
+        return {}
 
 
 def queued_jobs() -> set[str]:

@@ -71,13 +71,14 @@ class Table:
         """Take a study and what each of its tasks came to, None for those that are not done."""
         self.study = study
         self._results = {(task.row.name, task.seed): result for task, result in results.items()}
-        self._tasks = {row.name: study.task(row) for row in study.rows}
+        tasks = {row.name: study.task(row) for row in study.rows}
+        self._first = {name: next(one for one in tasks if tasks[one] == task) for name, task in tasks.items()}
 
     def made(self, name: str) -> dict[str, list[tuple[str, int]]]:
         """Return what the runs tell of what they were made with, such as their `cpu`, and the runs (row, seed) of each."""
         told: dict[str, list[tuple[str, int]]] = {}
         for run, result in self._results.items():
-            if result is not None and isinstance(one := result.made.get(name), str):
+            for one in [] if result is None else result.told(name, str):
                 told.setdefault(one, []).append(run)
         return told
 
@@ -89,8 +90,7 @@ class Table:
     @property
     def cores(self) -> list[int]:
         """Return on how many cores its runs were made, in order, each number once; nothing where none tells."""
-        told = [result.made.get("cores") for result in self._results.values() if result is not None]
-        return sorted({count for count in told if isinstance(count, int)})
+        return sorted({count for result in self._results.values() if result for count in result.told("cores", int)})
 
     def result(self, row: Row, seed: int) -> Result | None:
         """Return what a row with a seed came to."""
@@ -106,9 +106,15 @@ class Table:
         lines = [self._line(row, limit) for row in self.study.rows]
         return [line._replace(difference=self._difference(line, lines)) for line in lines]
 
+    def tasks(self, limit: str) -> list[list[Line]]:
+        """Return the rows at a limit, those of each task by themselves: scores of two tasks cannot be compared."""
+        tasks: dict[str, list[Line]] = {}
+        for line in self.lines(limit):
+            tasks.setdefault(self._first[line.row.name], []).append(line)
+        return list(tasks.values())
+
     def _difference(self, line: Line, lines: Sequence[Line]) -> Difference | None:
-        here = self._tasks[line.row.name]
-        first = next(one for one in lines if self._tasks[one.row.name] == here)
+        first = next(one for one in lines if one.row.name == self._first[line.row.name])
         if first.row is line.row or min(len(line.finals), len(first.finals)) < 2:
             return None
         return _difference(first.row.name, line.scores, first.scores)
