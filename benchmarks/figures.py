@@ -275,7 +275,7 @@ def _light() -> Vision:
     return new_vision(CONFIG, CPU).train()
 
 
-#: Name -> how to measure it, in the order of the table in docs/performance.md. What is ours computes in the precision
+#: Name -> how to measure it. What is ours computes in the precision
 #: that a run on this machine would choose, unless one is named; what people use today computes in fp32.
 FIGURES: dict[str, Figure] = {
     name: _pair(name, unit, ours, theirs, seconds, *precision)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import resource
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from wmloop import loop
@@ -63,8 +62,7 @@ def main() -> None:
         count = repeat(source, target, options.frames)
         budget = {"budget": {"iterations": count + 1, "goal": 1e9}}
         device = set_up("cpu", resolve_threads(options.threads), config.precision)
-        deterministic: Callable[[object], None] = lambda event: None  # noqa: E731
-        loop.run(target, with_settings(config, budget), WORLD_MODEL, device, deterministic, lambda: False)
+        loop.run(target, with_settings(config, budget), WORLD_MODEL, device, lambda event: None, lambda: False)
         last = {stage.name: target.version(count, stage.name) for stage in WORLD_MODEL.stages}
         frames = sum(v.metrics["frames"] for v in target.versions() if v.stage == "rollout")
     history = History(source, WORLD_MODEL)

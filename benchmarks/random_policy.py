@@ -11,6 +11,7 @@ import json
 import numpy as np
 
 from benchmarks.row import options, settings_of
+from wmloop.config.env import RandomDriving
 from wmloop.device import machine_facts
 from wmloop.envs import RealEnv
 
@@ -31,7 +32,7 @@ def main() -> None:
             file.write(json.dumps({"frames": 0, "seconds": 0, "limit": limit, "scores": scores}) + "\n")
 
 
-def score(env: RealEnv, seed: int, most: int, policy: str, draw: np.random.Generator) -> float:
+def score(env: RealEnv, seed: int, most: int, policy: RandomDriving, draw: np.random.Generator) -> float:
     """Return the score of an episode of at most `most` decisions, acted at random."""
     env.reset(seed)
     total = 0.0

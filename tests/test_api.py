@@ -12,7 +12,7 @@ import torch
 
 import wmloop
 from tests.commands import wmloop as command
-from tests.tiny_env import tiny_config
+from tests.tiny_env import TinyDrive, tiny_config
 from wmloop.envs import RealEnv
 from wmloop.errors import UsageError
 from wmloop.events import Message, RunFinished, VersionCommitted
@@ -122,6 +122,40 @@ def test_an_observation_of_another_environment_is_refused(run):
     agent = wmloop.load(run[0].path)
     with pytest.raises(wmloop.WmloopError, match="shape"):
         agent.act(np.zeros((3, 3, 3), np.uint8))
+
+
+@pytest.mark.parametrize("source", ["folder", "file"])
+@pytest.mark.parametrize(
+    ("space", "changed", "said"),
+    [
+        ("action_space", gymnasium.spaces.Box(-2, 2, (2,)), r"actions are .* now, and were .* another environment"),
+        ("observation_space", gymnasium.spaces.Box(-1, 1, (5,)), r"float32 \(5,\) now, and were uint8 \(64, 64, 3\)"),
+    ],
+)
+def test_an_agent_is_not_put_into_another_environment_of_that_name(
+    run, source, space, changed, said, tmp_path, monkeypatch
+):
+    place = run[0].path
+    if source == "file":
+        place = tmp_path / "agent.safetensors"
+        assert command("export", str(run[0].path), "--to", str(place)).exit_code == 0
+    begun = TinyDrive.__init__
+
+    def another(self, *given, **named):
+        begun(self, *given, **named)
+        setattr(self, space, changed)
+
+    monkeypatch.setattr(TinyDrive, "__init__", another)
+    with pytest.raises(UsageError, match=said):
+        wmloop.load(place, trust_env=True)
+
+
+@pytest.mark.parametrize("temperature", [0, -1.0, float("nan"), float("inf"), "1"])
+def test_a_dream_that_there_cannot_be_is_refused_before_it_begins(run, temperature):
+    with pytest.raises(UsageError, match="temperature="):
+        wmloop.dream(run[0].path, temperature=temperature)
+    with pytest.raises(UsageError, match="no agent of iteration 9"):
+        wmloop.dream(run[0].path, iteration=9)
 
 
 def test_a_dream_begins_where_reality_stood_and_tells_what_it_pays(run):

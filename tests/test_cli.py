@@ -340,6 +340,8 @@ def test_a_fork_repeats_the_run_or_goes_another_way_and_leaves_it_as_it_was(twic
         (["demo", "--from", "0"], 2, "the agent that comes with wmloop"),
         (["new"], 2, "--from"),
         (["--from", "0", "--set", "preset=gpu"], 2, "wmloop start --preset gpu"),
+        (["--from", "0", "--set", "env.kwargs.nosuch=1"], 2, "nosuch"),
+        (["--from", "0", "--engine", "nosuch"], 2, "nosuch"),
     ],
 )
 def test_a_fork_that_cannot_be_is_refused_and_makes_no_run(runs, arguments, code, said):
@@ -347,6 +349,17 @@ def test_a_fork_that_cannot_be_is_refused_and_makes_no_run(runs, arguments, code
     assert result.exit_code == code
     assert said in result.stderr
     assert [path.name for path in runs.iterdir()] == ["tiny"]
+
+
+def test_a_run_whose_first_agent_is_damaged_is_not_trained_on_without_it(twice, tmp_path):
+    shutil.copytree(twice.runs / "tiny", tmp_path / "tiny")
+    for stage in ("controller", "evaluate"):
+        shutil.rmtree(tmp_path / "tiny" / "iterations" / "0001" / stage)
+    actor = tmp_path / "tiny" / "iterations" / "0000" / "controller" / "actor.safetensors"
+    actor.write_bytes(actor.read_bytes()[:-1])
+    refused = wmloop("resume", "tiny", "--progress", "none", runs=tmp_path)
+    assert refused.exit_code == 65, refused.output
+    assert "0000/controller" in " ".join(refused.stderr.split())
 
 
 def test_a_fork_of_damaged_versions_names_the_file_and_makes_no_run(runs):

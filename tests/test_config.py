@@ -162,6 +162,20 @@ def test_a_stored_run_makes_its_environment_as_it_did_whatever_a_profile_of_toda
 
 
 @pytest.mark.parametrize(
+    ("layer", "group", "name"),
+    [
+        ({"env": {"id": "ALE/Pong-v5"}}, "vision", "foreground_weight"), ({"pipeline": "vanilla-ppo"}, "ppo", "initial_action"),
+        ({}, "dream", "temperature"),
+    ],
+)  # fmt: skip
+def test_a_stored_run_that_is_older_than_a_setting_has_its_default_whatever_a_profile_of_today_says(layer, group, name):
+    table = from_toml(to_toml(build_config("laptop", layer)), "config")
+    default = getattr(getattr(type(build_config("laptop", layer))(), group), name)
+    assert table[group].pop(name) != default
+    assert getattr(getattr(stored(table), group), name) == default
+
+
+@pytest.mark.parametrize(
     "text", ["budget.goal = none", "preset = smoke", "env.id = CartPole-v1", "env.kwargs.map = 8x8"]
 )
 def test_blanks_around_the_sign_are_none_of_a_value(text):

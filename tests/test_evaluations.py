@@ -1,6 +1,7 @@
 """What `wmloop eval` found stays with the run, and decides nothing."""
 
 import json
+import math
 import multiprocessing
 import shutil
 
@@ -99,13 +100,14 @@ def test_what_a_killed_write_left_goes_with_the_next_lock_and_counts_for_nothing
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{}", "[" * 100_000, '{"tracks": []}', json.dumps({**RECORD, "tracks": [{"score": "high"}]}),
-     json.dumps({**RECORD, "seed": None}), json.dumps({**RECORD, "version": 3})],
-    ids=range(8),
+     json.dumps({**RECORD, "seed": None}), json.dumps({**RECORD, "version": 3}), json.dumps({**RECORD, "seed": math.nan}),
+     json.dumps({**RECORD, "seed": 10**400}), json.dumps({**RECORD, "tracks": [{"score": math.inf}]})],
+    ids=range(11),
 )  # fmt: skip
 def test_what_is_no_evaluation_is_passed_over(run, text):
     store = Store.open(run)
     store.evaluations.add(RECORD)
-    (run / "evaluations" / "20261129-100000-00000000.json").write_text(text)
+    (run / "evaluations" / "eval-20261129-100000-00000000.json").write_text(text)
     assert len(store.evaluations.all()) == 1
     assert wmloop("log", "tiny", runs=run.parent).exit_code == 0
 

@@ -555,6 +555,7 @@ def test_what_a_killed_creation_left_is_swept_and_what_somebody_makes_now_is_not
     foreign[2].mkdir()  # a moment old, so maybe somebody is about to claim it
     with private_folder(tmp_path, "b") as made:
         assert not left.exists()
+        Store.create(tmp_path, "inner", "", {})  # of this process, which goes on with what it was making
         other = os.fork()
         if other == 0:
             Store.create(tmp_path, "other", "", {})

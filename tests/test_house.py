@@ -32,7 +32,7 @@ ROOMS = {
     "config": "commands entries errors legacy pipelines",
     "device": "envs errors machine models torchrun",
     "display": "errors",
-    "doctor": "__init__ commands config device envs errors machine scratch store view",
+    "doctor": "__init__ commands config device display envs errors machine scratch store view",
     "dream_env": (
         "agents bundle commands config device dreams envs errors history models opening seeding serving spaces store"
     ),

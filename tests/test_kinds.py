@@ -17,6 +17,7 @@ from tests.strange_envs import Numbered, strange
 from wmloop.config import EnvConfig
 from wmloop.envs import EnvPool, RealEnv
 from wmloop.envs.actions import actions_of
+from wmloop.envs.keys import names_of
 from wmloop.envs.observations import LARGEST_BYTES, Observations
 from wmloop.envs.shrinking import SHOWN, BoxFilter
 from wmloop.envs.vectors import LONGEST
@@ -145,7 +146,7 @@ def vectors() -> st.SearchStrategy[spaces.Space[Any]]:
             spaces.Box, st.just(-3), st.just(9), st.sampled_from([(), (5,), (2, 2)]), st.sampled_from([np.int8, np.int64])
         ),
         st.builds(spaces.Discrete, st.integers(1, LONGEST), start=st.integers(-3, 3)),
-        st.builds(spaces.MultiDiscrete, sizes),
+        st.builds(spaces.MultiDiscrete, sizes, dtype=st.sampled_from((*WHOLES, np.uint16, np.uint64))),
         st.builds(spaces.MultiBinary, st.sampled_from([1, 5, (2, 3)])),
     )  # fmt: skip
 
@@ -409,3 +410,10 @@ def test_keys_are_as_set_else_as_the_environment_calls_its_actions(
 ) -> None:
     with EnvPool(config("Numbered", arrow_keys=set_keys), 1) as pool:
         assert held(pool.actions) == expected  # type: ignore[arg-type]
+
+
+def test_names_of_actions_below_a_wrapper_that_changes_them_are_none() -> None:
+    env = gymnasium.make(strange("Numbered"))
+    assert names_of(env) == ("LEFT", "UP", "RIGHT", "NOOP", "FIRE")
+    fewer = gymnasium.wrappers.TransformAction(env, lambda action: action + 5, spaces.Discrete(2))
+    assert names_of(fewer) == ()

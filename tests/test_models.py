@@ -42,7 +42,7 @@ def test_memorys_second_bias_vector_is_zero_and_does_not_train():
     assert not memory.lstm.bias_hh_l0.any()
 
 
-def test_the_seeds_actor_has_181318_parameters():
+def test_the_actor_of_kuth_et_al_has_181318_parameters():
     assert count(GaussianActor(288, 3, "mlp")) == 181_318
 
 

@@ -233,7 +233,7 @@ def test_an_end_by_time_is_no_end_by_the_environment(real):
 
 
 def test_a_dream_goes_on_without_the_environment_and_ends(env, real, monkeypatch):
-    dream = Dreamt(real, 60, 3)  # 20 decisions make an episode
+    dream = Dreamt(real, 20, 3)  # 20 decisions make an episode
     dream.reset(TRACK)
     first = dream.moment
     monkeypatch.setattr(env, "step", lambda action: pytest.fail("the dream stepped the real environment"))
@@ -258,7 +258,7 @@ def test_a_dream_ends_where_the_done_head_fires(real):
 
 
 def test_the_same_seed_dreams_the_same_dream(real):
-    dream = Dreamt(real, 400, 100)
+    dream = Dreamt(real, 4, 100)
     one, two, other = ([moment.score for moment in episode(dream, seed)] for seed in (TRACK, TRACK, TRACK + 1))
     assert one == two != other
 
@@ -279,13 +279,13 @@ def test_a_dream_branches_off_the_first_half_of_an_episode_that_is_short(env, re
 
 
 def test_the_dreams_temperature_turns_within_bounds_and_means_something(real):
-    dream = Dreamt(real, 400, 100)
-    real.temperature = 100.0
-    assert real.temperature == worlds.MAX_TEMPERATURE
-    hot = [moment.score for moment in episode(dream)]
-    real.temperature = 0.0
-    assert real.temperature == worlds.MIN_TEMPERATURE
-    assert [moment.score for moment in episode(dream)] != hot
+    dream, scores = Dreamt(real, 4, 100), []
+    for key, bound in (("T", player.MAX_TEMPERATURE), ("t", player.MIN_TEMPERATURE)):
+        perform(real, {1: [key] * 60}, longest=3)
+        assert real.temperature == bound
+        scores.append([moment.score for moment in episode(dream)])
+    assert scores[0] != scores[1]
+    real.temperature = 1.0
 
 
 def test_two_agents_are_compared_on_one_track(run, env, real):

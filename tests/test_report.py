@@ -26,10 +26,13 @@ from wmloop.models.networks import new_actor, new_critic, new_memory, new_vision
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.opening import stored_config
 from wmloop.pipelines.world_model import WORLD_MODEL
+from wmloop.player.moment import points
 from wmloop.ranking import merit
 from wmloop.report import Commands, Facts, compare, describe, drawing, groups, pictures, probe
 from wmloop.report import facts as facts_of_run
-from wmloop.report.charts import along, goal_line
+from wmloop.report.charts import along, episode, goal_line
+from wmloop.report.episode import Drive
+from wmloop.report.html import cell, mean
 from wmloop.report.words import world_model
 from wmloop.serving.agent import Served
 from wmloop.spaces import BoxActions, Pixels
@@ -59,8 +62,8 @@ def written(runs, tmp_path_factory):
 
 def look(runs):
     store = Store.open(runs / "one")
-    served = Served.of(History(store, WORLD_MODEL), 1)
-    return probe.look(stored_config(store), served, 0, torch.device("cpu"), lambda text: None)
+    history = History(store, WORLD_MODEL)
+    return probe.look(history, stored_config(store), Served.of(history, 1), 0, torch.device("cpu"), lambda text: None)
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +226,7 @@ def test_runs_that_differ_only_by_seed_are_one_line_with_a_band(runs):
     assert deviation == pytest.approx(math.sqrt(2.0))
     page = compare([one, other, apart], [("one", ["wmloop eval one"])]).decode()
     words = " ".join(Page(page).words)
-    assert "one, other differ only in the seed" in words
+    assert "one, other differ in the seed alone" in words
     assert "mean of 2: one, other" in words
     assert re.search(r"dream\.horizon +5 +5 +7 ", words)
 
@@ -252,6 +255,50 @@ def test_a_name_that_begins_with_an_underscore_is_in_the_legend(runs):
     other = dataclasses.replace(one, name="_other", config=with_settings(one.config, {"dream": {"horizon": 7}}))
     figure = groups.together(groups.grouped([one, other]), "frames")
     assert [text.get_text().strip() for text in figure.legends[0].get_texts()] == ["one", "_other"]
+
+
+def test_runs_of_one_seed_are_never_taken_for_several(runs):
+    store = Store.open(runs / "one")
+    one = Facts.of(store, stored_config(store))
+
+    def like(name, **changes):
+        return dataclasses.replace(one, name=name, config=with_settings(one.config, changes))
+
+    longer, other, third = like("longer", budget={"iterations": 9}), like("other", seed=99), like("third", seed=98)
+    told = groups.grouped([one, longer, other, third])
+    assert [[facts.name for facts in group.runs] for group in told] == [["one", "other", "third"], ["longer"]]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "cut"),
+    [
+        ([-1.0] * 149 + [10.0], False), ([0.0] * 149 + [1.0], False), ([-1.0, 0.0] * 70 + [1.0] * 10, False),
+        ([0.0, 1.0] * 75, False), ([0.5, 1.0] * 75 + [100.0], True),
+    ],
+)  # fmt: skip
+def test_a_chart_of_rewards_hides_none_but_one_far_above_all_others(rewards, cut):
+    drive = Drive(1, sum(rewards), 5, np.zeros((len(rewards), 1)), np.array(rewards))
+    middle = episode(drive).axes[1]
+    low, high = middle.get_ylim()
+    assert low <= min(rewards) < high
+    assert (high < max(rewards)) == cut
+
+
+def test_numbers_are_told_with_the_digits_that_they_have():
+    assert [cell(x) for x in (0.0, 123.4, 12.34, 1.234, 0.1234, 0.00042)] == [
+        "0.00", "123", "12.3", "1.23", "0.123", "0.000420"
+    ]  # fmt: skip
+    assert mean(0.001, 0.0005) == "0.00100 ± 0.00050"
+    assert [mean(1.5, 0.25), mean(0.0, 0.0), mean(912.3, 35.9)] == ["1.50 ± 0.25", "0.00 ± 0.00", "912 ± 36"]
+    assert [points(x) for x in (0.0, 3.24, -0.1, 0.94, 0.00042, 900.04)] == [
+        "0.0",
+        "3.2",
+        "-0.1",
+        "0.94",
+        "0.00042",
+        "900.0",
+    ]
+    assert points(0.25, "+") == "+0.25"
 
 
 def test_a_run_without_single_tracks_has_its_mark_among_the_spreads(runs):

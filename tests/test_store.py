@@ -351,6 +351,7 @@ def test_a_linked_version_is_no_version(store: Store) -> None:
         ({"files": {"a": {"size": -1, "sha256": "0" * 64}}}, "has no size"),
         ({"files": {"a": {"size": 1, "sha256": "x"}}}, "is not a SHA-256"),
         ({"files": []}, "not a whole manifest"),
+        ({"seconds": 10**400}, "not a whole manifest"),
         ({"parents": {"../0000": "0" * 64}}, "is not the name of a stage output"),
         ({"metrics": {"loss": "low"}}, "no finite number"),
         ({"seconds": True}, "no finite number"),

@@ -83,7 +83,7 @@ def count(*networks):
     return sum(part.numel() for part in {part for net in networks for part in net.parameters()})
 
 
-def test_the_networks_are_the_seeds_figures_5_and_6_on_one_trunk():
+def test_the_networks_are_figures_5_and_6_of_kuth_et_al_on_one_trunk():
     actor = PixelActor()
     critic = PixelCritic(actor.trunk)
     assert (count(actor), count(critic), count(actor, critic)) == (644_646, 642_641, 645_047)

@@ -84,9 +84,8 @@ def _drawn(store: Store) -> np.ndarray:
     history = history_of(store, config)
     env = RealEnv(config.env, "rgb_array")
     try:
-        agent = Served.of(history, choose(history, None)[0]).agent(
-            config, env.actions, set_up("cpu", resolve_threads(0))
-        )
+        served, device = Served.of(history, choose(history, None)[0]), set_up("cpu", resolve_threads(0))
+        agent = served.agent_in(env, history, config, device)
         (seed,), pictures, over = evaluation_seeds(1), [], False
         observation, carry = env.reset(seed), agent.start(1)
         while not over:
@@ -114,7 +113,7 @@ def beside(store: Store) -> Pair:
     _require_dreams(store, history.pipeline)
     device = set_up("cpu", resolve_threads(0))
     with make_envs(config.env, 1) as pool:
-        agent = Served.of(history, choose(history, None)[0]).agent(config, pool.actions, device)
+        agent = Served.of(history, choose(history, None)[0]).agent_in(pool, history, config, device)
         (episode,), (seen,) = driven_and_seen(pool, agent, evaluation_seeds(1))
         spec = pool.observations
     decision = len(episode) // 4

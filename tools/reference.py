@@ -37,11 +37,12 @@ def metrics() -> str:
         "`seconds` is in each stage: how long it took. The words are in the [glossary](../glossary.md).\n"
         "V is the VAE, M the recurrent model, C the policy; an agent step (in names:\n"
         "`decisions`) is one action, repeated for `env.action_repeat` frames. A metric that cannot be computed is\n"
-        "left out. What is measured at each training step (losses and what PPO tells) is exponentially smoothed over these\n"
-        "steps: 0.98 of the value so far, 0.02 of the new one.\n",
+        "left out. What is measured at each training step (losses and what PPO tells) is a mean over these steps, each of\n"
+        "which counts 0.98 as much as the next: a moving average that is corrected for its beginning, as those of Adam are.\n",
         f"The last two columns are measured on CarRacing-v3: least and greatest value in the first and in the last\n"
         f"iteration of three runs; an empty cell: not written then.\n"
-        f"Source: [{Path(NORMAL).name}](../{NORMAL}), {source.lstrip('# ')}.",
+        f"Source: [{Path(NORMAL).name}](../{NORMAL}), {source.lstrip('# ')}. Moving averages were not corrected for\n"
+        "their beginning then, so of C's 50 updates an iteration the first counted 0.37 by itself.",
         _MADE,
     ]
     for name in pipelines.PIPELINES.own:

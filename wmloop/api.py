@@ -13,6 +13,7 @@ from wmloop.commands import runs_folder
 from wmloop.config import RunConfig
 from wmloop.config.text import read_toml
 from wmloop.device import resolve_device, set_up
+from wmloop.dream_env.options import require_positive
 from wmloop.envs import RealEnv, RemoteEnv
 from wmloop.episodes import Episode
 from wmloop.errors import UsageError
@@ -106,24 +107,29 @@ class Run:
         chosen, _ = choose(history, iteration)
         with contextlib.closing(RealEnv(self.config.env)) as env:
             served = Served.of(history, chosen)
-            agent = served.agent(self.config, env.actions, _device(device))
+            agent = served.agent_in(env, history, self.config, _device(device))
             return TrainedAgent(agent, env, self.config, chosen)
 
     def dream(
         self, iteration: int | None = None, seed: int = 0, temperature: float = 1.0, trust_env: bool = False
     ) -> Iterator[Moment]:
         """Yield one dream of its world model, agent step by agent step (see `wmloop.dream`)."""
+        require_positive(temperature)
         require_trust(self._store, self.config, trust_env)
         history, config = self._history(), self.config
         if not history.pipeline.dreams:
             raise UsageError(f"{self.name} has no world model: its pipeline is {config.pipeline!r}")
-        chosen, _ = choose(history, iteration)
+        served, (start,) = Served.of(history, choose(history, iteration)[0]), fresh_seeds(1, seed)
+        return self._dream(history, served, start, temperature)
+
+    def _dream(self, history: History, served: Served, start: int, temperature: float) -> Iterator[Moment]:
+        config = self.config
         with contextlib.closing(RemoteEnv(config.env)) as env:
-            agent = Served.of(history, chosen).agent(config, env.actions, _device("cpu"))
+            agent = served.agent_in(env, history, config, _device("cpu"))
             real = Real(env, agent, env.draw)
             real.temperature = temperature
-            dreamt = Dreamt(real, config.env.most_frames, config.env.action_repeat)
-            dreamt.reset(fresh_seeds(1, seed)[0])
+            dreamt = Dreamt(real, config.env.most_decisions, config.env.action_repeat)
+            dreamt.reset(start)
             yield dreamt.moment  # the environment stays: it may draw what is dreamt
             while not dreamt.moment.ended:
                 dreamt.step()
@@ -228,7 +234,8 @@ def dream(
     ((64, 64, 3), 4)
 
     Raises:
-        UsageError: as `load` does.
+        UsageError: as `load` does, the run has no world model, or `temperature` is no number above 0. An environment that
+            cannot be made, or is another one now, is refused at the first moment.
     """
     return Run(run).dream(iteration, seed, temperature, trust_env)
 

@@ -3,8 +3,8 @@
 Tensors are named after their stage, or after their file where that is no `model`: `vision.*`, `memory.*`, `actor.*`; and
 `starts.*` are remembered states at which dreams begin, which files of earlier days do not have. The
 metadata holds `format` (`wmloop-agent-1`), `config` (the run's settings, TOML), `origin` (JSON: run, iteration, hash of
-the manifest of the agent's stage under that stage's name, all figures) and `actions` (JSON: what the agent was trained to
-take), which files of earlier days do not have.
+the manifest of the agent's stage under that stage's name, wmloop's version, all figures), and `actions` and `observations`
+(JSON: what the agent was trained to take and to see), which files of earlier days do not have.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from wmloop.opening import open_named, stored_config
 from wmloop.pipelines import Pipeline, get
 from wmloop.serving import starts
 from wmloop.serving.agent import Served, files_of
-from wmloop.spaces import ActionSpec, recorded
+from wmloop.spaces import ActionSpec, ObservationSpec, recorded, recorded_observations
 from wmloop.store import Store, Version, atomic, check_run_name, private_folder, require_free
 from wmloop.store.tensors import SUFFIX, begins_as_one, encode, read
 
@@ -66,8 +66,10 @@ def write(store: Store, pipeline: Pipeline, iteration: int, path: Path) -> int:
         "metrics": {version.stage: dict(version.metrics) for version in versions if version},
     }
     notes = {"format": FORMAT, "config": store.config_text, "origin": json.dumps(origin, sort_keys=True)}
-    if actions := starts.actions_of(history, served):
+    if (actions := served.actions(history)) is not None:
         notes["actions"] = json.dumps(actions.record())
+    if (observations := served.observations(history)) is not None:
+        notes["observations"] = json.dumps(observations.record())
     data = encode(tensors, notes)
     atomic.write_file(path.absolute(), data)
     return len(data)
@@ -96,7 +98,7 @@ def unpack(path: Path, root: Path, name: str | None, facts: dict[str, Any]) -> S
     if notes.get("format") != FORMAT:
         raise StoreCorruptError(f"{path} is not an agent that `wmloop export` wrote: its format is not {FORMAT!r}")
     try:
-        config, pipeline, origin, figures, parts, actions = _understand(tensors, notes)
+        config, pipeline, origin, figures, parts, actions, observations = _understand(tensors, notes)
     except _MISUNDERSTOOD as error:
         raise StoreCorruptError(f"{path} is not a complete agent: {error}") from None
     told: dict[str, str] = {
@@ -115,7 +117,7 @@ def unpack(path: Path, root: Path, name: str | None, facts: dict[str, Any]) -> S
                 if owner == stage.name:
                     draft.save_tensors(file, parts[prefix])
             if stage.name == pipeline.agent:
-                starts.save(draft, parts.get(starts.STARTS), actions)
+                starts.save(draft, parts.get(starts.STARTS), actions, observations)
             parents = list(versions.values()) if stage.name == pipeline.agent else []
             versions[stage.name] = draft.commit(parents, figures.get(stage.name, {}), 0.0)
         if scored := figures.get(pipeline.scored_by):
@@ -147,8 +149,11 @@ _MISUNDERSTOOD = (
 
 def _understand(
     tensors: Arrays, notes: dict[str, str]
-) -> tuple[RunConfig, Pipeline, dict[str, Any], dict[str, dict[str, float]], dict[str, Arrays], ActionSpec | None]:
-    """Return an agent's settings, pipeline, origin, figures by stage, tensors by network, actions.
+) -> tuple[
+    RunConfig, Pipeline, dict[str, Any], dict[str, dict[str, float]], dict[str, Arrays], ActionSpec | None,
+    ObservationSpec | None,
+]:  # fmt: skip
+    """Return an agent's settings, pipeline, origin, figures by stage, tensors by network, actions, observations.
 
     Raises one of _MISUNDERSTOOD.
     """
@@ -178,5 +183,6 @@ def _understand(
     if not parts[starts.STARTS]:
         del parts[starts.STARTS]
     actions = recorded(json.loads(notes["actions"])) if "actions" in notes else None
+    observations = recorded_observations(json.loads(notes["observations"])) if "observations" in notes else None
     pipeline.resolve("accept")(config, actions, parts)
-    return config, pipeline, origin, figures, parts, actions
+    return config, pipeline, origin, figures, parts, actions, observations

@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple
 
 from wmloop import __version__, machine, scratch
 from wmloop.commands import wmloop
+from wmloop.display.window import there_is_a_display
 from wmloop.errors import StorageError
 
 Verdict = Literal["good", "note", "bad"]
@@ -233,8 +234,7 @@ def _environment(runs: Path) -> Finding:
 
 
 def _display(runs: Path) -> Finding:
-    anywhere = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    if anywhere:
+    if there_is_a_display():
         return Finding("display", "good", f"available: `{wmloop('play', 'demo')}` opens a window")
     here, file = wmloop("play", "demo", "--render", "terminal"), wmloop("play", "demo", "--to", "demo.mp4")
     advice = f"`{here}` plays in this terminal, `{file}` writes a video"

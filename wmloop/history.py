@@ -60,10 +60,14 @@ class History:
 
     @property
     def first(self) -> int:
-        """Return the iteration of the run's first agent: 0, or later where it began with what another pipeline had learnt."""
-        made = self._versions[self.pipeline.agent]
-        begun = max((iteration for versions in self._versions.values() for iteration in versions), default=0)
-        return min(made, default=begun)
+        """Return the iteration of the run's first agent: 0, or later where it began with what another pipeline had learnt.
+
+        Before it such a run has episodes alone.
+        """
+        stages = self._versions.items()
+        learnt = [iteration for name, made in stages if name not in self.pipeline.collectors for iteration in made]
+        begun = max((iteration for _, made in stages for iteration in made), default=0)
+        return min(learnt, default=begun)
 
     def next_position(self) -> tuple[int, int]:
         """Return the first (iteration, place in the table) without a version: what is to be done next."""
@@ -76,12 +80,6 @@ class History:
 
     def lost(self) -> str | None:
         """Return the name of a version that is missing though later iterations are there, or None."""
-        for (
-            version
-        ) in self.everything():  # before its first agent a run has what another pipeline collected, and no more
-            row = self.pipeline.row(version.stage)
-            if version.iteration < self.first and not row.once and row.name not in self.pipeline.collectors:
-                return version_name(version.iteration, self.pipeline.agent)
         iteration, place = self.next_position()
         later = any(version.iteration > iteration for version in self.everything())
         return version_name(iteration, self.pipeline.names[place]) if later else None

@@ -17,7 +17,6 @@ from wmloop.history import History
 from wmloop.serving.agent import Served
 from wmloop.store import Store, Version
 from wmloop.store.draft import utc_now
-from wmloop.training.rollouts import require_same_actions
 
 
 def fresh_scores(
@@ -29,8 +28,7 @@ def fresh_scores(
     `tick` is called as in collector.drive, `output` with the lines that the environment prints.
     """
     with make_envs(config.env, min(config.env.num_envs, len(seeds)), output=output) as pool:
-        require_same_actions(history.collected(), pool.actions)
-        agent = Served.of(history, iteration).agent(config, pool.actions, device)
+        agent = Served.of(history, iteration).agent_in(pool, history, config, device)
         for wave in waves(seeds, pool.num_envs):
             yield score_episodes(config, pool, agent, wave, tick, history.pipeline.dreams)
 

@@ -44,7 +44,7 @@ class Request:
 
 
 class _InterruptError(KeyboardInterrupt):
-    """Be Ctrl-C. Of the plain kind Python remembers that it left an `exec`, and ends by SIGINT whatever was made of it."""
+    """A KeyboardInterrupt, but no plain one: after one left `exec` (`python -m`), Python ends by SIGINT, handled or not."""
 
 
 _request = Request()

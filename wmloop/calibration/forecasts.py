@@ -21,7 +21,8 @@ from wmloop.seeding import derive_seed
 
 #: M's word is a distribution: dreams of C's own driving that are averaged for each moment.
 _DREAMS = 4
-#: What M foresees takes many dreams, so it is asked for every sixth moment, in every second episode from the fourth on.
+#: What M foresees takes many dreams, so it is asked for every sixth moment: from the first on in even episodes,
+#: from the fourth on in odd ones.
 _FORESEEN_EVERY = 6
 #: Moments foreseen together: of more, a step's intermediate results would not stay in the processor's cache.
 _TOGETHER = 4

@@ -34,14 +34,12 @@ def score_dreams(
     from wmloop.envs import make_envs
     from wmloop.seeding import fresh_seeds
     from wmloop.serving.agent import Served
-    from wmloop.training.rollouts import require_same_actions
     from wmloop.view.words import tenths
 
     seeds = fresh_seeds(episodes, seed)
     copies = min(config.env.num_envs, len(seeds))
     with log_named(store), make_envs(config.env, copies, output=output_of(store)) as pool:
-        require_same_actions(history.collected(), pool.actions)
-        agent = Served.of(history, number).agent(config, pool.actions, device)
+        agent = Served.of(history, number).agent_in(pool, history, config, device)
         scores = score(pool, agent, seeds, config.env.most_decisions, temperature, device)
     report: dict[str, Any] = {
         "run": store.name, "iteration": number, "seed": seed, "temperature": temperature,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import re
 import signal
 import sys
 import traceback
@@ -46,9 +47,23 @@ EXIT_CODES = {
     _BROKEN_PIPE: "the reader of stdout closed it, as `head` does (SIGPIPE); start, resume, fork and watch go on without it",
     143: f"SIGTERM; {_SAVED}",
 }
+#: What torch says of memory: of the machine's, and of CUDA's and MPS's.
+_OUT_OF_MEMORY = re.compile(r"allocate memory|out of memory")
 _REFUSALS = {
     getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EMFILE", "ENFILE", "EFBIG")
+    for name in (
+        "ENOSPC",
+        "EDQUOT",
+        "EROFS",
+        "EACCES",
+        "EPERM",
+        "EIO",
+        "EMFILE",
+        "ENFILE",
+        "EFBIG",
+        "ENAMETOOLONG",
+        "ELOOP",
+    )
     if hasattr(errno, name)
 }
 
@@ -120,7 +135,7 @@ def explain(error: Exception) -> int:
         case BrokenPipeError():
             streams.flush()  # or Python would, at its end, and complain about the same pipe
             return _BROKEN_PIPE
-        case MemoryError() | RuntimeError() if isinstance(error, MemoryError) or "allocate memory" in str(error):
+        case MemoryError() | RuntimeError() if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
             say(f"error: there is not enough memory ({' '.join(str(error).split())[:200]}): use smaller settings, or"
                 f" free some; `{wmloop('doctor')}` says how much there is")  # fmt: skip
             return OUT_OF_MEMORY

@@ -14,6 +14,7 @@ from wmloop.cli.exits import guarded, say
 from wmloop.cli.opening import open_run
 from wmloop.cli.options import (
     DeviceOption,
+    EngineOption,
     GoalOption,
     HoursOption,
     IterationsOption,
@@ -23,6 +24,7 @@ from wmloop.cli.options import (
     TrackOption,
     budget,
     laid_over,
+    with_engine,
 )
 from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.opening import history_of, pipeline_of, require_origin, stored_config
@@ -69,6 +71,7 @@ def fork(
     hours: HoursOption = None,
     goal: GoalOption = None,
     device: DeviceOption = None,
+    engine: EngineOption = None,
     threads: ThreadsOption = None,
     progress: ProgressOption = "auto",
     track: TrackOption = False,
@@ -82,7 +85,8 @@ def fork(
     the copied iterations.
     """
     from wmloop.config import of_pipeline
-    from wmloop.starting import on_this_machine, require_new
+    from wmloop.events import Message
+    from wmloop.starting import on_this_machine, require_new, try_out
 
     source = open_run(runs, name)
     require_origin(source)
@@ -91,7 +95,7 @@ def fork(
         raise UsageError(f"--from ITERATION is missing, the last iteration to copy: {_finished(source, before)}")
     flags = {"device": device, "seed": seed, "threads": threads}
     begun = before if pipeline in (None, before.pipeline) else of_pipeline(before, str(pipeline))
-    after = laid_over(begun, sets, budget(iterations, hours, goal), flags)
+    after = laid_over(begun, with_engine(sets, engine), budget(iterations, hours, goal), flags)
     if new is not None:
         require_new(runs, new)
     _require_kin(source, before, after)
@@ -100,11 +104,16 @@ def fork(
 
         require_tensorboard()
     after = on_this_machine(after)
+    printed: list[str] = []
+    notes: list[Message] = []
+    if (after.env, after.pipeline) != (before.env, before.pipeline):
+        warned, _ = try_out(after, printed)
+        notes = [Message(f"the environment {after.env.id!r}: {text}", "warning") for text in warned]
     store = _copied(source, fork_from, new, after, runs)
     with store.lock():
         from wmloop.cli.session import Session
 
-        Session(store, after, after, progress, runs, track).run()
+        Session(store, after, after, progress, runs, track, notes, printed).run()
 
 
 def _finished(source: Store, config: RunConfig) -> str:
@@ -158,9 +167,9 @@ def _require_kin(source: Store, before: RunConfig, after: RunConfig) -> None:
 
 def _require_fit(collected: Sequence[Version], after: RunConfig) -> None:
     """Refuse settings that a new run in what was `collected` would be refused for, too; raises UsageError."""
-    from wmloop.training.rollouts import last_actions, newest_observations
+    from wmloop.training.rollouts import last_actions, last_observations
 
-    actions, observations = last_actions(collected), newest_observations(collected)
+    actions, observations = last_actions(collected), last_observations(collected)
     if actions is not None and observations is not None:
         pipeline_of(after).resolve("fits")(after, actions, observations)
 

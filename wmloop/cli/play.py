@@ -118,7 +118,7 @@ def play(
             say(real.legend(place == "both"))
         fps = env.frames_per_second / config.env.action_repeat
         showing = open_showing(where, fps)
-        dream = Dreamt(real, config.env.most_frames, config.env.action_repeat) if isinstance(real, Real) else None
+        dream = Dreamt(real, config.env.most_decisions, config.env.action_repeat) if isinstance(real, Real) else None
         about = store.name if "imported" in store.facts else f"{store.name} iteration {number}"
         player = Player(showing, real, dream, place, about, fps, comparison)
         stack.callback(lambda: print(*player.results, sep="\n", end="\n" if player.results else ""))
@@ -150,8 +150,6 @@ def _place(render: str | None, to: Path | None) -> Place:
 def _real(config: RunConfig, history: History, iteration: int, env: RemoteEnv, device: torch.device) -> Real | Plain:
     from wmloop.player import Plain, Real
     from wmloop.serving.agent import Served
-    from wmloop.training.rollouts import require_same_actions
 
-    require_same_actions(history.collected(), env.actions)
-    agent = Served.of(history, iteration).agent(config, env.actions, device)
+    agent = Served.of(history, iteration).agent_in(env, history, config, device)
     return Real(env, agent, env.draw) if history.pipeline.dreams else Plain(env, agent)

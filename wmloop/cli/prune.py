@@ -60,7 +60,7 @@ def prune(
         gone = kept.goes(history, config.replay)
         freed = sum(version.files[file].size for version, files in gone for file in files)
         if not dry_run:
-            freed = retention.prune(store, history_of(store, config), kept, config.replay)
+            freed = retention.prune(store, history, kept, config.replay)
     if as_json:
         going = [{"version": version.name, "files": sorted(files)} for version, files in gone]
         print_json("prune", run=store.name, dry_run=dry_run, bytes=freed, versions=going)

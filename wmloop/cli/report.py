@@ -84,12 +84,14 @@ def report(
         raise UsageError(f"the report's plots need {error.name}: pip install 'wmloop[report]'") from error
 
     facts = [Facts.of(store, stored_config(store)) for store in stores]
+    from wmloop.store import atomic
+
     with _place(stores, to, runs) as path:
         if len(stores) > 1:
             page = compare(facts, [(store.name, _lines(store)) for store in stores])
         else:
             page = _describe(stores[0], facts[0], seed or 0, iteration)
-        path.write_bytes(page)
+        atomic.write_file(path.absolute(), page)
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     if as_json:
         print_json("report", runs=[store.name for store in stores], page=str(shown))
@@ -140,12 +142,12 @@ def _describe(store: Store, facts: Any, seed: int, iteration: int | None) -> byt
     served, told = Served.of(history, number), again(store)
     commands = Commands(told.commands, told.notes, _following(store))
     say(f"{agent_named(store, number, why)}: playing fresh episodes to show")
-    device, output, collected = set_up("cpu", resolve_threads(0)), output_of(store), history.collected()
+    device, output = set_up("cpu", resolve_threads(0)), output_of(store)
     with log_named(store):
         if facts.dreams:
-            probe = look(facts.config, served, seed, device, say, output, collected)
+            probe = look(history, facts.config, served, seed, device, say, output)
             return describe(facts, probe, number, commands)
-        drive = watch(facts.config, served, seed, device, say, output, collected)
+        drive = watch(history, facts.config, served, seed, device, say, output)
     return describe(facts, None, number, commands, drive, served.tensors())
 
 

@@ -72,7 +72,7 @@ def resume(
     if fork_from is not None:  # how `fork` was spelled
         say("note: resume NAME --from ITERATION --as NEW is called fork NAME NEW --from ITERATION now")
         fork(name or str(open_run(runs, None).path), fork_name, fork_from, sets, None, seed, iterations, hours, goal, device,
-             threads, progress, track, runs)  # fmt: skip
+             engine, threads, progress, track, runs)  # fmt: skip
         return
     if fork_name is not None:
         raise UsageError("--as names a new run, and only `fork NAME NEW --from ITERATION` makes one")
@@ -107,7 +107,7 @@ def go_on(store: Store, before: RunConfig, after: RunConfig, progress: str, runs
     from wmloop.config.build import FREE
     from wmloop.events import Message
 
-    fixed, machine = changed_on_resume(before, after)
+    fixed, _ = changed_on_resume(before, after)
     if fixed:
         old, new = settings(before)[fixed[0]], settings(after)[fixed[0]]
         free = ", ".join(name for name in FREE if name in settings(before))
@@ -122,6 +122,7 @@ def go_on(store: Store, before: RunConfig, after: RunConfig, progress: str, runs
         from wmloop.starting import on_this_machine
 
         after = on_this_machine(after)
+        machine = changed_on_resume(before, after)[1]  # as this machine has it: `auto` may be what there was
         told = differences(store.facts, machine_facts())
         if machine:
             told.append(

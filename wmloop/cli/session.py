@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import shutil
 import signal
@@ -28,6 +29,7 @@ from wmloop.opening import history_of, pipeline_of, stored_config
 from wmloop.store import Store
 from wmloop.store.notes import take_notes
 from wmloop.study.limits import UsedUp
+from wmloop.study.words import plain
 from wmloop.view import View, ViewState, open_view
 from wmloop.view.lines import Throttle, note, stamped, timed_record
 from wmloop.view.state import recall
@@ -91,7 +93,9 @@ class Session:
         for line in self._printed:
             self._store.journal.append_output(line)
         with contextlib.ExitStack() as stack:
-            self._view = open_view(self._progress, recall(state, commits(self._store), time.monotonic()))
+            seen = recall(state, commits(self._store), time.monotonic())
+            worked = seconds_of(self._store, history_of(self._store, self._config))  # what was interrupted included
+            self._view = open_view(self._progress, dataclasses.replace(seen, spent=worked))
             stack.callback(self._view.close)
             self._follow(stack)
             stack.callback(self._save_pictures)
@@ -237,7 +241,7 @@ def more(store: Store) -> list[str]:
     history = history_of(store, config)
     worked = seconds_of(store, history)
     larger = larger_budget(config, history, worked)
-    return [word for part in spent(config, history, worked) for word in (f"--{part}", f"{larger[part]:g}")]
+    return [word for part in spent(config, history, worked) for word in (f"--{part}", plain(larger[part]))]
 
 
 def changed(stored: RunConfig, config: RunConfig) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def start(
     layers += [budget(iterations, hours, goal), {key: value for key, value in flags.items() if value is not None}]
     if again:
         assert name is not None
-        _go_on(runs, name, [*({"preset": preset} for _ in [0] if preset), *layers], progress, track)
+        _go_on(runs, name, [*([{"preset": preset}] if preset else []), *layers], progress, track)
         return
     asked, settled, why = settle(preset, layers)
     pipeline_of(settled)

@@ -40,7 +40,7 @@ class Stop:
         return self._asked.wait(seconds)
 
     def expect(self, signum: int) -> None:
-        """Take a signal that is about to come for part of a request: there is something to say before the end."""
+        """Take a signal that torchrun is about to send as answered: so the error is printed before this process ends."""
         self._request.first(signum)
 
     def __enter__(self) -> Stop:

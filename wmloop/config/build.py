@@ -44,8 +44,13 @@ def lay_over(preset: str, layers: Sequence[Mapping[str, Any]]) -> RunConfig:
         if not isinstance(name, str) or name not in PRESETS:
             near = nearest(name, list(PRESETS))
             raise UsageError(f"unknown preset {shown(name)}{near}: one of {', '.join(PRESETS)}")
+    return over_defaults(kind, [_profile(layers, kind), applying(PRESETS[preset], kind), *layers, {"preset": preset}])
+
+
+def over_defaults(kind: type[RunConfig], layers: Sequence[Mapping[str, Any]]) -> RunConfig:
+    """Return the defaults of a kind of run with each layer laid over them in turn; raises UsageError as `build_config` does."""
     merged = kind().model_dump()
-    for layer in (_profile(layers, kind), applying(PRESETS[preset], kind), *layers, {"preset": preset}):
+    for layer in layers:
         merged = overlay(merged, layer)
     return _validate(merged, kind)
 
@@ -75,7 +80,7 @@ def applying(layer: Mapping[str, Any], kind: type[RunConfig]) -> dict[str, Any]:
 
 
 def _had(group: Any, name: str, kind: type[RunConfig]) -> Any:
-    """Return of the values of a group those that a kind of run has, and those that none of our own pipelines has."""
+    """Drop of a group's values those that a kind of run has not, and another of our pipelines has; unknown names stay."""
     if not isinstance(group, Mapping):
         return group
     there = {known: _fields(known, name) for known in (kind, *_kinds(PIPELINES.own))}

@@ -37,7 +37,10 @@ class EvolutionConfig(Part):
     ] = 1.0
     sigma: Annotated[
         Positive,
-        Field(description="standard deviation of the candidates' weights in the first generation"),
+        Field(
+            description="standard deviation of the candidates' weights in the first generation; a fork goes on with what the"
+            " search had"
+        ),
     ] = 0.1
     covariance: Annotated[
         Literal["full", "diagonal"],

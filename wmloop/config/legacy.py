@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wmloop.config.build import applying, kind_of, lay_over, named_now, with_kwargs
+from wmloop.config.build import applying, kind_of, named_now, over_defaults
 from wmloop.config.run import RunConfig
 
 #: What runs did before there was a setting for it.
@@ -30,8 +30,4 @@ def stored(table: Mapping[str, Any]) -> RunConfig:
     if isinstance(evaluate, Mapping) and evaluate.get("confirm_episodes") == 1:
         # one alone was taken once, and could never confirm a goal
         table["evaluate"] = {**evaluate, "confirm_episodes": 2}
-    config = lay_over(str(table.get("preset", "laptop")), [applying(_BEFORE, kind), table])
-    env = table.get("env")
-    kwargs = env.get("kwargs") if isinstance(env, Mapping) else None
-    # a profile of today adds nothing to how its environment was made
-    return with_kwargs(config, kwargs) if isinstance(kwargs, Mapping) else config
+    return over_defaults(kind, [applying(_BEFORE, kind), table])  # whatever presets and profiles say today

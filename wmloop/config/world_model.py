@@ -52,7 +52,10 @@ class WorldModelConfig(DreamingConfig):
 class HS18Config(DreamingConfig):
     """The settings of the pipeline hs18: CMA-ES evolves C in the real environment, where it drives without noise.
 
-    Those of evolution reached 800 points on one task and one seed; those of Ha and Schmidhuber 2018 are in preset paper.
+    Those of evolution reached 800 points on one task and one seed; those of Ha and Schmidhuber 2018 are in preset paper. V
+    and M learn once, from the random episodes of `rollout.prefill`. So what other pipelines take for later iterations, and for
+    their dreams, has no effect here: `rollout.frames`, `.replay_iterations`, `.deterministic_fraction` and `.perturb_*`,
+    `vision.finetune_*`, `memory.train_steps`, `.steps_growth` and `.recency_decay`, `dream.temperature`.
     """
 
     controller: ActorConfig = ActorConfig(actor="linear", log_std_bounds=(-5.0, -5.0))

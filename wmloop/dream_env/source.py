@@ -21,7 +21,7 @@ from wmloop.models.world_model import State, WorldModel
 from wmloop.opening import history_of, require_trust, stored_config
 from wmloop.serving.agent import Served
 from wmloop.serving.choice import choose
-from wmloop.serving.starts import actions_of, starts_of
+from wmloop.serving.starts import starts_of
 from wmloop.spaces import ActionSpec
 from wmloop.store import Store
 
@@ -44,7 +44,7 @@ def dreamt(run: str | Path, iteration: int | None, device: str) -> Source:
     """
     with _opened(run, iteration) as (_, config, history, served):
         place = torch.device(resolve_device(device))
-        starts, actions = starts_of(history, served, config, place), actions_of(history, served)
+        starts, actions = starts_of(history, served, config, place), served.actions(history)
         if starts is None or actions is None:
             raise UsageError(
                 f"{run} does not tell where dreams begin. They begin at states of real episodes that the world model"
@@ -65,11 +65,11 @@ def real(
         UsageError: as `dreamt`, or the environment does not fit, or its module is not `trusted` (see opening.require_trust).
         StoreCorruptError: it is damaged.
     """
-    with _opened(run, iteration) as (store, config, _, served):
+    with _opened(run, iteration) as (store, config, history, served):
         require_trust(store, config, trusted)
         env = RealEnv(config.env, render_mode)
         try:
-            agent: WorldModelAgent = served.agent(config, env.actions, torch.device(resolve_device(device)))
+            agent: WorldModelAgent = served.agent_in(env, history, config, torch.device(resolve_device(device)))
         except BaseException:
             env.close()
             raise

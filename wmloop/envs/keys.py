@@ -14,9 +14,13 @@ _MEANINGS = (("NOOP",), ("LEFT",), ("RIGHT",), ("UP", "FIRE"), ("DOWN",))
 
 
 def names_of(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:
-    """Return what an environment calls its actions, in order, as those of Atari games do; nothing where it does not tell."""
+    """Return what an environment calls its actions, in order, as those of Atari games do; nothing where it does not tell.
+
+    The names are those of the environment below all wrappers: where one of these changes the actions, they are none.
+    """
     try:
-        return tuple(" ".join(str(name).split()) for name in env.unwrapped.get_action_meanings())  # type: ignore[attr-defined]
+        names = tuple(" ".join(str(name).split()) for name in env.unwrapped.get_action_meanings())  # type: ignore[attr-defined]
+        return names if env.action_space == env.unwrapped.action_space else ()
     except Exception:  # hardly any has it, and it is only for people who play
         return ()
 

@@ -107,9 +107,9 @@ def _make_car_racing(config: EnvConfig, render_mode: str | None) -> tuple[gymnas
     kwargs: dict[str, Any] = dict(config.kwargs)
     limit = kwargs.pop("max_episode_steps", spec.max_episode_steps)
     try:
-        env = OnDemandCarRacing(render_mode=render_mode, lazy=True, **{**spec.kwargs, **kwargs})
+        env = OnDemandCarRacing(**{"render_mode": render_mode, **spec.kwargs, **kwargs, "lazy": True})
         env.spec = spec
-        return (gymnasium.wrappers.TimeLimit(env, int(limit)) if limit else env), env.observe
+        return (gymnasium.wrappers.TimeLimit(env, int(limit)) if limit and limit > 0 else env), env.observe
     except Exception as error:
         raise UsageError(f"the environment {config.id!r} cannot be made: {where(error)}") from error
 

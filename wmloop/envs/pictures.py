@@ -10,9 +10,11 @@ from gymnasium import spaces
 from wmloop.errors import EnvironmentFailedError
 
 PICTURE = (
-    "a picture (a Box with bounds, of shape (height, width, 3 or 1) or (3 or 1, height, width); of uint8 in [0, 255] also"
-    " (height, width))"
+    "a picture (a Box with bounds, of shape (height, width, 3 or 1) or (3 or 1, height, width); of uint8, unless in [0, 1],"
+    " also (height, width))"
 )
+#: Bounds beyond this, such as the largest float there is, are no bounds.
+_UNBOUNDED = 1e18
 #: Channels: red, green and blue, or grey.
 _CHANNELS = (3, 1)
 
@@ -109,7 +111,8 @@ def _layout(space: spaces.Box) -> str | None:
     shape = space.shape
     if 0 in shape or not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         return None
-    if not float(space.low.min()) < float(space.high.max()):
+    low, high = float(space.low.min()), float(space.high.max())
+    if not low < high or max(-low, high) > _UNBOUNDED:
         return None
     if len(shape) == 2:
         return "HW" if space.dtype == np.uint8 and _range(space)[2] != 255 else None

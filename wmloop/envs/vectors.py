@@ -36,7 +36,7 @@ class Vectors:
         self._shape, self._choices = space.shape, _choices(space)
         self._plain = self._choices is None
         if self._choices is not None:
-            self._start = np.asarray(space.start).reshape(-1)
+            self._start = np.asarray(space.start).astype(np.int64).reshape(-1)
             self._first = np.concatenate([[0], np.cumsum(self._choices)[:-1]])
             self.note = f"of its observation {space} is read one-hot"
 
@@ -78,7 +78,8 @@ class Vectors:
         return vector
 
     def _one_hot(self, seen: np.ndarray) -> np.ndarray:
-        chosen = seen.reshape(-1) - self._start
+        assert self._choices is not None, "it shows choices"
+        chosen = seen.reshape(-1).astype(np.int64) - self._start
         if (chosen < 0).any() or (chosen >= self._choices).any():
             raise EnvironmentFailedError(f"showed {seen}, and it declares {self._space}")
         vector = np.zeros(self.size, np.float32)
@@ -89,8 +90,8 @@ class Vectors:
 def _choices(space: Any) -> np.ndarray | None:
     """Return how many there are to choose from, for each choice; None of numbers."""
     if isinstance(space, spaces.Discrete):
-        return np.array([space.n])
-    return space.nvec.reshape(-1) if isinstance(space, spaces.MultiDiscrete) else None
+        return np.array([space.n], np.int64)
+    return space.nvec.reshape(-1).astype(np.int64) if isinstance(space, spaces.MultiDiscrete) else None
 
 
 def _size(space: Any) -> int:

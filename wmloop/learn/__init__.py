@@ -1,1 +1,1 @@
-"""Learning algorithms as pure functions on tensors."""
+"""Learning algorithms, which know of no files, settings or environments."""

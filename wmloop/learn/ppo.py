@@ -1,4 +1,4 @@
-"""Proximal policy optimisation (Schulman et al. 2017) as pure functions on tensors, in CleanRL's vocabulary."""
+"""Proximal policy optimisation (Schulman et al. 2017) on tensors, in CleanRL's vocabulary."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from wmloop.models.policies import Categorical, ClippedGaussian, bias_of
 
 #: What lies below an actor's heads.
 Kind = Literal["mlp", "hidden", "linear"]
-#: What an actor's spread of actions hangs on: nothing of it is in the deterministic policy.
+#: What an actor's spread of actions follows from. Evolution leaves it alone.
 _SPREAD = "spread."
 
 
@@ -45,7 +45,10 @@ class Actor(nn.Module):
         raise NotImplementedError
 
     def deciding(self) -> dict[str, nn.Parameter]:
-        """Return, by name, the parameters that the deterministic policy follows from: all but an own spread's."""
+        """Return, by name, the parameters that evolution changes: all but those of the spread.
+
+        The deterministic action is the mean of the clipped policy, so with a wide spread it does not reach the bounds.
+        """
         return {name: part for name, part in self.named_parameters() if not name.startswith(_SPREAD)}
 
     def forward(self, features: Tensor) -> Policy:
@@ -127,7 +130,7 @@ class AttentionCritic(nn.Module):
     """Map features [z, h] to the value through attention, as the critic of Kuth et al. 2021 does in its text.
 
     The features are cut into tokens of 32; each is embedded with its place, a learned query attends over all of them
-    (4 heads), and a small network reads the value off what it gathered. The seed gives no layout: this one is ours.
+    (4 heads), and a small network reads the value off what it gathered. They give no layout: this one is wmloop's.
     """
 
     _TOKEN = 32

@@ -17,7 +17,8 @@ class Kernel:
     once: build a new one when M's weights have changed. What a step pays and whether it ends the episode is told with the
     z' that was drawn, so a dream that shows a crash ends by it.
 
-    An end is an expectation, never drawn: the reward of a step is (1 - p) r + p r_end, and what follows counts 1 - p.
+    An end is an expectation, which is not drawn here: the reward of a step is (1 - p) r + p r_end, and what follows counts
+    1 - p.
     """
 
     def __init__(self, memory: Memory, temperature: float, terminated_weight: float) -> None:

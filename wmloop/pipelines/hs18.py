@@ -10,7 +10,8 @@ _FIRST = [WORLD_MODEL.row(name) for name in ("rollout", "vision", "memory")]
 HS18 = Pipeline(
     "hs18",
     (
-        *(replace(stage, once=True, carries=()) for stage in _FIRST),
+        replace(_FIRST[0], once=True, carries=(), metrics=metrics.RANDOM_ROLLOUT),
+        *(replace(stage, once=True, carries=()) for stage in _FIRST[1:]),
         Stage(
             "controller", "wmloop.stages.real_evolution:run",
             needs=("vision", "memory"), carries=("controller",), about="CMA-ES evolves C on real episodes",

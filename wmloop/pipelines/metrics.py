@@ -45,9 +45,9 @@ RETURNS = (
            "near `real_return`"),
     Metric("real_return", _REWARD, "higher",
            "real return of the same agent steps, scaled in the same way; it differs from `score`"
-           " because an episode's first `dream.burn_in` agent steps are left out, and so are those after"
-           " `rollout.max_unrewarded` agent steps without a positive reward, which M sees in training only in the episodes of"
-           " iteration 0. So it can differ widely from a low score"),
+           " because an episode's first `dream.burn_in` agent steps are left out, and so is all from the window of 25 agent"
+           " steps on in which `rollout.max_unrewarded` in a row had no positive reward, which M sees in training only in the"
+           " episodes of iteration 0. So it can differ widely from a low score"),
     Metric("best_real_return", _REWARD, "higher", "highest real return of a single episode, over the same agent steps,"
            " scaled to its own length",
            "above `predicted_return`"),
@@ -77,20 +77,28 @@ ENDS = (
     Metric("terminated_*_ended", _SHARE, "", "fraction of the bin's agent steps that terminated the episode",
            "near `terminated_*_expected` of the same bin"),
 )  # fmt: skip
-ROLLOUT = (
-    *COUNTS,
-    Metric("score", _REWARD, "higher", "mean return (undiscounted sum of rewards) of the collected episodes: in"
-           " iteration 0 of the random policy, later of C with exploration and perturbations, so below the"
-           " evaluation's score"),
+_COLLECTED = (
     Metric("rewarded_fraction", _SHARE, "higher", "fraction of agent steps with a positive reward"),
     Metric("reward_rms", _REWARD, "", "root mean square of the rewards that are not 0, without those of steps that terminate"
            " unless there are no others; the unit of rewards inside the networks where `memory.reward_scale` is `auto`"),
     Metric("truncations_decisions", _COUNT, "", "episodes that were stopped after the agent steps asked for"
            " (`rollout.prefill`)"),
-    Metric("truncations_unrewarded", _COUNT, "lower", "episodes that were stopped after `rollout.max_unrewarded`"
-           " agent steps without a positive reward"),
     Metric("truncations_environment", _COUNT, "", "episodes that the environment truncated, as at its time limit"),
     Metric("truncations_frames", _COUNT, "", "episodes that `env.episode_frames` stopped before the environment did"),
+)  # fmt: skip
+RANDOM_ROLLOUT = (
+    *COUNTS,
+    Metric("score", _REWARD, "higher", "mean return (undiscounted sum of rewards) of the collected episodes, which are random"),
+    *_COLLECTED,
+)  # fmt: skip
+ROLLOUT = (
+    *COUNTS,
+    Metric("score", _REWARD, "higher", "mean return (undiscounted sum of rewards) of the collected episodes: in"
+           " iteration 0 of the random policy, later of C with exploration and perturbations, so below the"
+           " evaluation's score"),
+    *_COLLECTED,
+    Metric("truncations_unrewarded", _COUNT, "lower", "episodes that were stopped after `rollout.max_unrewarded`"
+           " agent steps without a positive reward"),
     *QUIET_RETURNS,
     Metric("open_loop_correlation", "-1 to 1", "higher", "open-loop prediction of the sum of rewards after moments of real"
            " episodes, for up to 25 agent steps, with the recorded actions and without observations: M is run as a particle"
@@ -136,15 +144,16 @@ PPO = (
     Metric("v_loss", "squared value", "lower", "half the critic's mean squared error", "grows with the returns"),
     Metric("explained_variance", "at most 1", "higher", "fraction of the returns' variance that the critic explains",
            "above 0.5; below 0 the critic is worse than a constant"),
-    Metric("entropy", _NATS, "", "entropy of the policy. Box: of a Gaussian, a density, so it may be negative. Discrete: of a"
-           " categorical distribution, never negative", "falls as the policy becomes deterministic"),
+    Metric("entropy", _NATS, "", "entropy of the policy. Box, and whatever has `env.action_bins`: of a"
+           " Gaussian, a density, so it may be negative. Discrete: of a categorical distribution, never negative",
+           "falls as the policy becomes deterministic"),
     Metric("approx_kl", _NATS, "lower", "approximate KL divergence between the policy that acted and the policy in"
            " training (k3 estimate), mean over minibatches",
            "below `target_kl`, where the policy's update stops"),
     Metric("clipfrac", _SHARE, "lower", "fraction of samples whose probability ratio lies outside 1 ± `clip_coef`",
            "0.02 to 0.2"),
     Metric("ref_kl", _NATS, "lower", "KL divergence from the reference policy: the one that the iteration's training"
-           " began with; in `vanilla-ppo` the one that collected the batch", "below 1"),
+           " began with; in `vanilla-ppo` and `ppo-features` the one that collected the batch", "below 1"),
     Metric("policy_epochs", "epochs", "", "passes over each batch before `target_kl` stopped the policy",
            "near `update_epochs`; far below it, steps are too large"),
 )  # fmt: skip
@@ -196,14 +205,15 @@ SCORES = (
            " many as episodes), as in win or loss, one more episode is added before it is computed, which has the lowest score"
            " seen: in these episodes, in earlier evaluations, or as a rollout's mean. Equal wins are thus no certainty"),
 )  # fmt: skip
-_CONFIRMED = ("score", "score_std", "score_se", "score_min", "frames", "return_gap", "return_gap_se")
+#: The figures of an evaluation that its confirming episodes have, too.
+CONFIRMED = ("score", "score_std", "score_se", "score_min", "frames", "return_gap", "return_gap_se")
 
 
 def _confirmed(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
     return tuple(
         Metric(f"confirmed_{m.name}", m.unit, m.better, f"`{m.name}` over the confirming episodes", m.normal)
         for m in metrics
-        if m.name in _CONFIRMED
+        if m.name in CONFIRMED
     )
 
 

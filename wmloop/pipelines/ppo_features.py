@@ -9,7 +9,10 @@ from wmloop.pipelines.world_model import WORLD_MODEL
 PPO_FEATURES = Pipeline(
     "ppo-features",
     (
-        replace(WORLD_MODEL.row("rollout"), once=True, carries=(), about="collects random episodes"),
+        replace(
+            WORLD_MODEL.row("rollout"), once=True, carries=(), about="collects random episodes",
+            metrics=metrics.RANDOM_ROLLOUT,
+        ),
         WORLD_MODEL.row("vision"),
         WORLD_MODEL.row("memory"),
         Stage(

@@ -1,4 +1,4 @@
-"""The mission: Learning to Think's loop with C trained by PPO inside M."""
+"""The default pipeline: the loop of Learning to Think (Schmidhuber 2015), with C trained by PPO inside M."""
 
 from wmloop.pipelines import metrics
 from wmloop.pipelines.pipeline import Pipeline, Stage, weights_file

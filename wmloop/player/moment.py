@@ -48,7 +48,12 @@ class World(Protocol):
 
 def how_it_ended(reward: float, terminated: bool, truncated: bool) -> str:
     """Return how a real episode ended with a decision that was paid `reward`; nothing where it goes on."""
-    return f"terminated (last reward {reward:.1f})" if terminated else "truncated" if truncated else ""
+    return f"terminated (last reward {points(reward)})" if terminated else "truncated" if truncated else ""
+
+
+def points(value: float, sign: str = "") -> str:
+    """Return a reward or a score as people are shown it: with one decimal, or with two digits where it is below 1."""
+    return f"{value:{sign}.1f}" if value == 0 or abs(value) >= 1 else f"{value:{sign}.2g}"
 
 
 def decided(driver: Agent[Any], seen: np.ndarray) -> np.ndarray:

@@ -17,13 +17,14 @@ from wmloop.display.showing import ClosedError, Showing
 from wmloop.display.video import Video
 from wmloop.errors import UsageError, WmloopError
 from wmloop.player.hand import Hand
-from wmloop.player.moment import Moment, World
+from wmloop.player.moment import Moment, World, points
 from wmloop.player.plain import Plain
 from wmloop.player.worlds import Comparison, Dreamt, Real
 
 _HEIGHT = 400
-#: What `t` and `T` do to the dream's temperature.
+#: What `t` and `T` do to the dream's temperature, and how far.
 _TURN = 1.15
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.1, 3.0
 _NOTHING = Moment({}, 0, 0.0, 0)
 _PLACES = ("real", "both", "dream")
 _UNSEEN = "this agent's world model does not predict images or vectors, so its dreams cannot be shown"
@@ -119,7 +120,8 @@ class Player:
             case "v":
                 self._record()
             case "t" | "T" if self._comparison is None and isinstance(self._real, Real):
-                self._real.temperature *= _TURN if key == "T" else 1 / _TURN
+                turned = self._real.temperature * (_TURN if key == "T" else 1 / _TURN)
+                self._real.temperature = min(max(turned, MIN_TEMPERATURE), MAX_TEMPERATURE)
                 self._said = f"the dream's temperature is {self._real.temperature:.2f}"
             case "tab" if self._comparison is None:
                 self._turn(seed)
@@ -157,8 +159,9 @@ class Player:
 
     def _score(self, moment: Moment) -> str:
         if self._comparison is not None:
-            return f"leader {moment.score:.1f}"
-        return f"{'predicted return' if self._place == 'dream' else 'score'} {moment.score:.1f}, {moment.frames} frames"
+            return f"leader {points(moment.score)}"
+        what = "predicted return" if self._place == "dream" else "score"
+        return f"{what} {points(moment.score)}, {moment.frames} frames"
 
     def _show(self, moment: Moment, seed: int) -> None:
         where = _WORDS["comparison" if self._comparison else self._place]
@@ -177,12 +180,13 @@ class Player:
     def _lines(self, moment: Moment) -> list[str]:
         if self._comparison is not None:
             standing = [
-                f"{name} {world.score:.1f} ({world.reward:+.1f})" for name, world in self._comparison.standing()
+                f"{name} {points(world.score)} ({points(world.reward, '+')})"
+                for name, world in self._comparison.standing()
             ]
             return ["   ".join([f"agent step {moment.decision}", *standing]), self._said]
-        value = "" if np.isnan(moment.value) else f"   value {moment.value:.1f}"
+        value = "" if np.isnan(moment.value) else f"   value {points(moment.value)}"
         end = "" if np.isnan(moment.done) else f"   P(end) {moment.done:.1%}"
-        stands = f"reward {moment.reward:+.1f}   return {moment.score:.1f}{end}{value}"
+        stands = f"reward {points(moment.reward, '+')}   return {points(moment.score)}{end}{value}"
         tau = (
             f"   temperature {self._real.temperature:.2f}"
             if isinstance(self._real, Real) and self._place != "real"

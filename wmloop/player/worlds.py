@@ -17,7 +17,7 @@ from wmloop.agents.world_model import WorldModelAgent
 from wmloop.dreams import Noise, unroll
 from wmloop.envs import RealEnv, RemoteEnv
 from wmloop.models.world_model import Imagination, Outcome, State, decode_vector
-from wmloop.player.moment import Moment, World, decided, how_it_ended, observed
+from wmloop.player.moment import Moment, World, decided, how_it_ended, observed, points
 from wmloop.seeding import derive_seed
 from wmloop.spaces import PictureAndVector, Vector
 
@@ -25,9 +25,6 @@ from wmloop.spaces import PictureAndVector, Vector
 BURN_IN = 20
 #: With both worlds side by side, M dreams with closed eyes for so many decisions before it looks again.
 OPEN_LOOP = 25
-#: Temperatures that a person can turn to.
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.1, 3.0
-
 Draw = Callable[[np.ndarray], np.ndarray | None]
 """(vector) -> the picture (H, W, 3) uint8 of it, or None."""
 
@@ -53,7 +50,7 @@ class Real:
 
     @temperature.setter
     def temperature(self, tau: float) -> None:
-        self._temperature = min(max(tau, MIN_TEMPERATURE), MAX_TEMPERATURE)
+        self._temperature = tau
         self.imagination = self.agent.world.imagination(self._temperature)
 
     @property
@@ -137,16 +134,16 @@ class Dreamt:
     """M's dream, which branches off a real episode; the `dream` is all there is to see, `score` what M promises.
 
     What a decision promises counts with the probability that the dream has come to it. The dream is over where it has
-    more probably ended than not, or after as many frames as a real episode has. Of a world model that tells neither
+    more probably ended than not, or after as many decisions as a real episode has at most. Of a world model that tells neither
     pictures nor vectors there is nothing to see.
     """
 
     moment: Moment
 
-    def __init__(self, real: Real, frames: int, repeat: int) -> None:
-        """Prepare to dream off `real`, whose episodes have `frames` frames, `repeat` a decision."""
+    def __init__(self, real: Real, decisions: int, repeat: int) -> None:
+        """Prepare to dream off `real`, whose episodes have at most so many `decisions`, of `repeat` frames each."""
         self.real, self.agent = real, real.agent
-        self._length, self._repeat = max(1, frames // repeat), repeat
+        self._length, self._repeat = decisions, repeat
 
     def reset(self, seed: int) -> None:
         """Let the agent drive BURN_IN real decisions of a seed's episode, or half of a shorter one, and dream on from there."""
@@ -225,7 +222,9 @@ class Comparison:
         moments = [world.moment for world in self._worlds.values()]
         ended = ""
         if all(moment.ended for moment in moments):
-            ended = "; ".join(f"{name}: score {moment.score:.1f}, {moment.ended}" for name, moment in self.standing())
+            ended = "; ".join(
+                f"{name}: score {points(moment.score)}, {moment.ended}" for name, moment in self.standing()
+            )
         leader = max(moments, key=lambda moment: moment.score)
         pictures = {name: m.pictures["real"] for name, m in self.standing() if "real" in m.pictures}
         vectors = {name: m.vectors["real"] for name, m in self.standing() if "real" in m.vectors}

@@ -213,8 +213,8 @@ def episode(drive: Drive) -> Figure:
     middle.set(ylabel="reward")
     drawing.legend_above(middle)
     low, high = np.percentile(drive.rewards, [0, 99]) if count else (0, 1)
-    if count and drive.rewards.max() > 4 * max(high, 1e-9):
-        middle.set_ylim(low, 1.3 * high)
+    if high > 0 and drive.rewards.max() > 4 * high:  # one that is far above all others would make them a line
+        middle.set_ylim(low, high + 0.3 * (high - low))
     below.set(ylabel="action", xlabel="agent step")
     drawing.whole_ticks(below)
     if drive.actions.ndim == 1:  # one of several, by its number
@@ -223,6 +223,8 @@ def episode(drive: Drive) -> Figure:
         below.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         return figure
     actions = drive.actions.reshape(count, -1)
+    if actions.shape[1] > len(drawing.SERIES):
+        below.set(ylabel=f"action, its first {len(drawing.SERIES)} numbers")
     for place, colour in zip(range(actions.shape[1]), drawing.SERIES, strict=False):
         below.plot(np.arange(count), actions[:, place], color=colour, linewidth=0.9, label=f"action {place}")
     drawing.legend_above(below, 3)

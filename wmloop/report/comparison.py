@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wmloop.config import settings
-from wmloop.config.text import toml_value
 from wmloop.report import groups
 from wmloop.report.facts import Facts
 from wmloop.report.groups import Group
-from wmloop.report.html import Page, cell, chart, mean, percent, safe, signed, thousands
+from wmloop.report.html import Page, cell, chart, mean, percent, safe, setting, signed, thousands
 from wmloop.report.words import TERMS, world_model
 from wmloop.view.words import span
 
@@ -24,7 +23,8 @@ def compare(runs: Sequence[Facts], commands: Sequence[tuple[str, Sequence[str]]]
     page.say(f"{len(runs)} runs · {environments}", "dim")
     for group in several:
         page.say(
-            f"{group.name} differ only in the seed: they are drawn as their mean, with a band of ± one standard deviation."
+            f"{group.name} differ in the seed alone, but for budget, store and machine: they are drawn as their mean, with a"
+            " band of ± one standard deviation."
         )
     page.front()
     page.head("Scores")
@@ -33,7 +33,7 @@ def compare(runs: Sequence[Facts], commands: Sequence[tuple[str, Sequence[str]]]
     page.table(head, [_summary(facts) for facts in runs])
     if several:
         page.table(
-            ["runs that differ only in the seed", "seeds", "score of best agent, mean ± deviation over seeds"],
+            ["runs that differ in the seed alone", "seeds", "score of best agent, mean ± deviation over seeds"],
             map(_kind, several),
         )
     page.pair(
@@ -82,12 +82,7 @@ def _differing(runs: Sequence[Facts]) -> list[list[str]]:
     tables = [settings(facts.config) for facts in runs]
     rows = []
     for name in dict.fromkeys(name for table in tables for name in table):
-        told = [_shown(table[name]) if name in table else "-" for table in tables]
+        told = [setting(table[name], 24) if name in table else "-" for table in tables]
         if len(set(told)) > 1:
             rows.append([name, *told])
     return rows
-
-
-def _shown(value: object) -> str:
-    text = "none" if value is None else toml_value(value)
-    return text if len(text) <= 24 else f"{text[:21]}..."

@@ -163,7 +163,7 @@ def _training(page: Page, facts: Facts) -> None:
     page.head("Training")
     page.say(
         "Orange: values logged during training, where the log has them; blue: the value at each iteration's end. What is"
-        " measured at each training step is exponentially smoothed: 0.98 of the value so far, 0.02 of the new one."
+        " measured at each training step is the mean over these steps, each of which counts 0.98 as much as the next."
     )
     drawn = {stage: list(own) for stage, own in groupby(facts.curves, lambda curve: curve.stage)}
     page.pair(*(chart(curves.draw(own), f"in the stage {stage}") for stage, own in drawn.items()))

@@ -150,12 +150,12 @@ class Facts:
         """
         told = beside_preset(self.config)
         return {
-            name: pair for name, pair in told.items() if name in BASIS or (pair[0] != pair[1] and name not in _PLACE)
+            name: pair for name, pair in told.items() if name in BASIS or (pair[0] != pair[1] and name not in PLACE)
         }
 
 
 #: What a run has of its own wherever it is begun.
-_PLACE = ("seed", "device", "threads", "precision")
+PLACE = ("seed", "device", "threads", "precision")
 
 
 def _rates(versions: Sequence[Version], stages: Sequence[str]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Figures of several runs: those that differ only by seed are one line with a band."""
+"""Figures of several runs: those that differ by seed alone are one line with a band."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from matplotlib.figure import Figure
 
 from wmloop.config import settings
 from wmloop.report import charts, drawing
-from wmloop.report.facts import Facts
+from wmloop.report.facts import PLACE, Facts
 
-#: What two runs that differ only by seed may have otherwise: where they ran, and how far.
-_FREE = ("seed", "device", "threads", "precision")
+#: What runs that are taken together may have otherwise: where they ran, how far, and what they keep.
+_FREE = (*PLACE, "budget.", "store.")
 #: Characters of a name in a figure.
 _LONG = 30
 
 
 class Group(NamedTuple):
-    """Runs that differ only by seed."""
+    """Runs that differ by seed alone."""
 
     runs: Sequence[Facts]
 
@@ -45,12 +45,17 @@ class Group(NamedTuple):
 
 
 def grouped(runs: Sequence[Facts]) -> list[Group]:
-    """Return the runs, those together that differ only by seed, in the order of the first of each."""
+    """Return the runs, those together that differ by seed alone, in the order of the first of each.
+
+    Budget, store and machine do not matter. Of one seed a group has one run: another of it, such as a fork, is no new one.
+    """
     kinds: dict[str, list[Facts]] = {}
     for facts in runs:
-        told = settings(facts.config)
-        kind = {name: told[name] for name in told if name not in _FREE and not name.startswith(("budget.", "store."))}
-        kinds.setdefault(repr(kind), []).append(facts)
+        kind = {name: value for name, value in settings(facts.config).items() if not name.startswith(_FREE)}
+        key = repr(kind)
+        while any(facts.config.seed == other.config.seed for other in kinds.get(key, ())):
+            key += " again"
+        kinds.setdefault(key, []).append(facts)
     return [Group(members) for members in kinds.values()]
 
 

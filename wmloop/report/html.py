@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from wmloop import __version__
+from wmloop.config.text import toml_value
 from wmloop.report import drawing, pictures
 from wmloop.view.words import number
 
@@ -155,6 +156,12 @@ def safe(text: object) -> str:
     return html.escape(str(text)).encode(errors="replace").decode()
 
 
+def setting(value: object, longest: int) -> str:
+    """Return a setting's value as it is written, cut to so many characters."""
+    text = "none" if value is None else toml_value(value)
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
 def coded(text: str) -> str:
     """Return a text for the page, with what stands between backquotes as code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", safe(text))
@@ -164,8 +171,7 @@ def cell(value: float) -> str:
     """Return a figure as a table shows it, three digits at least; nothing where it was not measured."""
     if not math.isfinite(value):
         return ""
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 or value == 0 else 3
-    return f"{value:.{digits}f}"
+    return f"{value:.{2 if value == 0 else max(0, 2 - _magnitude(value))}f}"
 
 
 def signed(value: float, error: float = math.nan) -> str:
@@ -178,8 +184,14 @@ def mean(value: float, deviation: float) -> str:
     if not math.isfinite(value) or not math.isfinite(deviation):
         return cell(value)
     largest = max(abs(value), 10 * deviation)
-    digits = 0 if largest >= 100 else 1 if largest >= 10 else 2
+    digits = 2 if largest == 0 or largest >= 1 else 2 - _magnitude(largest)
+    digits = 0 if largest >= 100 else 1 if largest >= 10 else digits
     return f"{value:.{digits}f} ± {deviation:.{digits}f}"
+
+
+def _magnitude(value: float) -> int:
+    """Return the power of ten of a number's first digit."""
+    return math.floor(math.log10(abs(value)))
 
 
 def thousands(value: float) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from wmloop.config import BASIS, preset_of
-from wmloop.config.text import to_toml, toml_value
+from wmloop.config.text import to_toml
 from wmloop.report.facts import Facts
-from wmloop.report.html import Page, safe
+from wmloop.report.html import Page, safe, setting
 
 
 class Commands(NamedTuple):
@@ -49,16 +49,14 @@ def origin(page: Page, facts: Facts, commands: Commands) -> None:
     if facts.parent.get("run"):
         page.say(f"Forked from {facts.parent.get('run')} after iteration {facts.parent.get('iteration')}.")
     page.subhead("Pipeline, environment, and settings that differ from the preset")
-    rows = [[name, "" if name in BASIS else _shown(was), _shown(value)] for name, (value, was) in facts.changed.items()]
+    rows = [
+        [name, "" if name in BASIS else setting(was, 60), setting(value, 60)]
+        for name, (value, was) in facts.changed.items()
+    ]
     page.table(["setting", "the preset's", "the run's"], rows)
     page.say(f"The others are those of {preset_of(facts.config)}, except the seed and what depends on the machine (device,"
              " threads, precision).")  # fmt: skip
     page.add(f'<details><summary>All settings</summary><pre tabindex="0">{safe(to_toml(facts.config))}</pre></details>')
-
-
-def _shown(value: object) -> str:
-    text = "none" if value is None else toml_value(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def mapping(value: object) -> dict[str, object]:

@@ -18,6 +18,7 @@ from wmloop.config import RunConfig
 from wmloop.dreams import foretell
 from wmloop.envs import Envs, make_envs
 from wmloop.episodes import Episode
+from wmloop.history import History
 from wmloop.models.world_model import decode_vector
 from wmloop.report.branches import WARM, Branches, Seen, branch
 from wmloop.report.episode import Dream, Drive, dream_of, drive_of, pictures_of
@@ -25,8 +26,6 @@ from wmloop.report.vectors import VectorProbe, probe_vectors
 from wmloop.seeding import derive_seed, fresh_seeds
 from wmloop.serving.agent import Served
 from wmloop.spaces import ObservationSpec
-from wmloop.store import Version
-from wmloop.training.rollouts import require_same_actions
 
 #: Fresh episodes driven.
 _EPISODES = 4
@@ -96,14 +95,13 @@ class Probe:
 
 
 def look(
-    config: RunConfig, served: Served, seed: int, device: torch.device, say: Callable[[str], None],
-    output: Callable[[str], None] | None = None, rollouts: Sequence[Version] = (),
+    history: History, config: RunConfig, served: Served, seed: int, device: torch.device, say: Callable[[str], None],
+    output: Callable[[str], None] | None = None,
 ) -> Probe:  # fmt: skip
     """Drive fresh episodes with the agent and ask V and M about them; `seed` chooses episodes as in `wmloop eval`."""
     seeds = fresh_seeds(_EPISODES, seed)
     with make_envs(config.env, min(config.env.num_envs, _EPISODES), output=output) as pool:
-        require_same_actions(rollouts, pool.actions)
-        agent = served.agent(config, pool.actions, device)
+        agent = served.agent_in(pool, history, config, device)
         episodes: list[Episode] = []
         seen: list[Seen] = []
         for i in range(0, _EPISODES, pool.num_envs):
@@ -116,13 +114,12 @@ def look(
 
 
 def watch(
-    config: RunConfig, served: Served, seed: int, device: torch.device, say: Callable[[str], None],
-    output: Callable[[str], None] | None = None, rollouts: Sequence[Version] = (),
+    history: History, config: RunConfig, served: Served, seed: int, device: torch.device, say: Callable[[str], None],
+    output: Callable[[str], None] | None = None,
 ) -> Drive:  # fmt: skip
     """Drive one fresh episode with an agent that has no world model to ask."""
     with make_envs(config.env, 1, output=output) as pool:
-        require_same_actions(rollouts, pool.actions)
-        agents = dict.fromkeys(halves(1), served.agent(config, pool.actions, device))
+        agents = dict.fromkeys(halves(1), served.agent_in(pool, history, config, device))
         wave = [EpisodeTask(one) for one in fresh_seeds(1, seed)]
         (episode,) = drive(pool, wave, agents, lambda frames, picture: None)
         say("played 1 of 1 fresh episodes")

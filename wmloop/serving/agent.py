@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -12,9 +12,27 @@ from wmloop.errors import StoreCorruptError
 from wmloop.history import History
 from wmloop.models.state import Arrays
 from wmloop.pipelines import Pipeline
-from wmloop.spaces import ActionSpec
+from wmloop.spaces import ActionSpec, ObservationSpec
 from wmloop.store import Version
 from wmloop.store.tensors import SUFFIX
+from wmloop.training.rollouts import (
+    last_actions,
+    last_observations,
+    require_same_actions,
+    require_same_observations,
+)
+
+
+class Played(Protocol):
+    """An environment, as far as an agent has to fit it."""
+
+    @property
+    def actions(self) -> ActionSpec:
+        """Return what it takes."""
+
+    @property
+    def observations(self) -> ObservationSpec:
+        """Return what it shows."""
 
 
 class Served(NamedTuple):
@@ -46,6 +64,28 @@ class Served(NamedTuple):
     def agent(self, config: RunConfig, actions: ActionSpec, device: torch.device) -> Any:
         """Return the agent that takes `actions`."""
         return self.pipeline.load_agent(config, actions, device, self.versions)
+
+    def agent_in(self, env: Played, history: History, config: RunConfig, device: torch.device) -> Any:
+        """Return the agent that acts in `env`.
+
+        Raises:
+            UsageError: `env` takes other actions than the agent learnt in, or shows something else.
+        """
+        require_same_actions(self.actions(history), env.actions)
+        require_same_observations(self.observations(history), env.observations)
+        return self.agent(config, env.actions, device)
+
+    def actions(self, history: History) -> ActionSpec | None:
+        """Return the actions that the agent takes, as they are stored with it or its rollouts; None where neither tells."""
+        return last_actions([self._own]) or last_actions(history.collected(self._own.iteration + 1))
+
+    def observations(self, history: History) -> ObservationSpec | None:
+        """Return what the agent observes, as it is stored with it or its rollouts; None where neither tells."""
+        return last_observations([self._own]) or last_observations(history.collected(self._own.iteration + 1))
+
+    @property
+    def _own(self) -> Version:
+        return self.versions[self.pipeline.agent]
 
     def tensors(self) -> dict[str, Arrays]:
         """Return its tensors, by network (see `files_of`)."""

@@ -10,9 +10,9 @@ from wmloop.models.state import Arrays
 from wmloop.models.world_model import State
 from wmloop.pipelines import weights_file
 from wmloop.serving.agent import Served
-from wmloop.spaces import ActionSpec
+from wmloop.spaces import ActionSpec, ObservationSpec
 from wmloop.store import Draft
-from wmloop.training.rollouts import ACTIONS, has_episodes, last_actions
+from wmloop.training.rollouts import ACTIONS, OBSERVATIONS, has_episodes
 from wmloop.training.weights import has, stored
 
 #: The file of an imported agent's own stage that holds the states; in an exported file it is what their names begin with.
@@ -36,20 +36,16 @@ def starts_of(history: History, served: Served, config: RunConfig, device: torch
     return found
 
 
-def actions_of(history: History, served: Served) -> ActionSpec | None:
-    """Return the actions that an agent takes, as they are stored with it or its rollouts; None where neither tells."""
-    own = served.versions[served.pipeline.agent]
-    return last_actions([own]) or last_actions(history.collected(own.iteration + 1))
-
-
 def arrays_of(states: State) -> Arrays:
     """Return states as named arrays, as `save` takes them."""
     return {name: part.cpu().numpy() for name, part in states._asdict().items()}
 
 
-def save(draft: Draft, starts: Arrays | None, actions: ActionSpec | None) -> None:
-    """Save in the draft of an agent's own stage where its dreams begin, and the actions that it takes, where they are known."""
+def save(draft: Draft, starts: Arrays | None, actions: ActionSpec | None, observations: ObservationSpec | None) -> None:
+    """Save in the draft of an agent's own stage where its dreams begin, what it takes and what it sees, where that is known."""
     if starts:
         draft.save_tensors(weights_file(STARTS), starts)
     if actions is not None:
         draft.save_json(ACTIONS, actions.record())
+    if observations is not None:
+        draft.save_json(OBSERVATIONS, observations.record())

@@ -29,7 +29,7 @@ def run(
     evaluate: Version | None = None,
     controller: Version | None = None,
 ) -> dict[str, float]:
-    """Train C; write `actor` and `critic`, warm-started from the best so far by real score."""
+    """Train C; write `actor` and `critic`, warm-started from those of the newest accepted iteration."""
     config, device = ctx.config, ctx.device
     seed, last = ctx.seed("init"), evaluate.metrics if evaluate else {}
     tau = temperature(config.dream.temperature, last.get("temperature", 1.0), last.get("return_gap", 0.0))

@@ -22,7 +22,7 @@ def run(
     evaluate: Version | None = None,
     controller: Version | None = None,
 ) -> dict[str, float]:
-    """Evolve C; write `actor`, the mean of the search, and the search, which goes on from the best so far by real score."""
+    """Evolve C; write `actor`, the mean of the search, and the search, which goes on from the newest accepted iteration's."""
     config, last = ctx.config, evaluate.metrics if evaluate else {}
     tau = temperature(config.dream.temperature, last.get("temperature", 1.0), last.get("return_gap", 0.0))
     experience = load_replay(ctx, vision)

@@ -37,13 +37,16 @@ def run(ctx: StageContext[VisionMemoryConfig], rollout: Version, vision: Version
     net = new_vision(ctx.config, ctx.device, seen)
     if vision is None:
         net.look(map(torch.from_numpy, batches(episodes_of(rollouts[0]))))
-    if not net.pictures:
-        return _see_vectors(ctx, net, rollouts, newest, vision)
-    foretaste = RewardPredictor(ctx.config.vision.latent_size, AHEAD).to(ctx.device)
-    if vision:
+    else:
         load(net, vision)
-        if has(vision, "foretaste"):  # runs of earlier days have none
-            load(foretaste, vision, "foretaste")
+    if not net.pictures:
+        ctx.begin(int(newest.metrics["decisions"]), unit="vectors")
+        see_rollouts(ctx, net, rollouts, vision)
+        save(net, ctx.draft)
+        return {"finetuned": 0.0}
+    foretaste = RewardPredictor(ctx.config.vision.latent_size, AHEAD).to(ctx.device)
+    if vision and has(vision, "foretaste"):  # runs of earlier days have none
+        load(foretaste, vision, "foretaste")
     images, metrics = ctx.config.vision.images(ctx.iteration), dict[str, float]()
     if images:
         metrics = _train(ctx, net, foretaste, rollouts, max(1, images // ctx.config.vision.batch_size))
@@ -53,21 +56,6 @@ def run(ctx: StageContext[VisionMemoryConfig], rollout: Version, vision: Version
     save(net, ctx.draft)
     save(foretaste, ctx.draft, "foretaste")
     return metrics | {"finetuned": float(images > 0), "newest_recon_loss": reconstruction.error(net, newest)}
-
-
-def _see_vectors(
-    ctx: StageContext[VisionMemoryConfig],
-    net: AnyEncoder,
-    rollouts: Sequence[Version],
-    newest: Version,
-    vision: Version | None,
-) -> dict[str, float]:
-    if vision:
-        load(net, vision)
-    ctx.begin(int(newest.metrics["decisions"]), unit="vectors")
-    see_rollouts(ctx, net, rollouts, vision)
-    save(net, ctx.draft)
-    return {"finetuned": 0.0}
 
 
 def _train(

@@ -56,7 +56,7 @@ def write_file(path: Path, data: bytes | bytearray | memoryview, durable: bool =
             finally:
                 disk.close(fd)
             _patiently(disk.replace, temp, path, seconds=_PATIENCE_SECONDS if durable else 0.0)
-        except OSError:
+        except BaseException:  # also where somebody interrupts it: no lock ever sweeps a user's own folder
             with contextlib.suppress(OSError):
                 disk.remove(temp)
             raise

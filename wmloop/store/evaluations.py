@@ -1,8 +1,9 @@
-"""What `wmloop eval` found of a run's agents, kept with the run. Nothing decides by what is in it."""
+"""What `wmloop eval` found of a run's agents, kept with the run. Training never reads it; studies take scores from it."""
 
 from __future__ import annotations
 
 import datetime
+import math
 import re
 import secrets
 from collections.abc import Mapping
@@ -79,4 +80,10 @@ class Evaluations:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """Return a finite number, or None of what is none."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None

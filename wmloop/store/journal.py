@@ -23,7 +23,7 @@ _NOTHING = np.zeros(())
 
 
 class Journal:
-    """The log of a run in the folder `path`; whoever writes holds the run's lock."""
+    """The log of a run in the folder `path`. Who appends events holds the run's lock; what environments print needs none."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -51,4 +51,5 @@ def _sweep(root: Path) -> None:
             ours = claim(folder, fresh=False)
             if ours or (ours is None and time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS):
                 shutil.rmtree(folder, ignore_errors=True)
-            unclaim(folder)
+            if ours:  # else it is another's, or of this process, which is making it
+                unclaim(folder)

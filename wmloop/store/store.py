@@ -38,7 +38,7 @@ from wmloop.store.version import (
 
 
 class Store:
-    """One run on disk. Reading needs no lock; whoever drafts, commits or appends holds `lock()`."""
+    """One run on disk. Reading needs no lock; whoever drafts or commits holds `lock()`."""
 
     def __init__(self, path: Path, config_text: str, facts: Mapping[str, Any], created: str) -> None:
         self.path = path
@@ -105,7 +105,11 @@ class Store:
                 raise StoreCorruptError(
                     f"{path / file} was changed after the run wrote it, so the run is refused: undo the change{other}"
                 )
-        return cls(path, config.decode(), parse_json(facts, path / FACTS), str(table.get("created", "")))
+        try:
+            text = config.decode()
+        except UnicodeDecodeError as error:
+            raise StoreCorruptError(f"{path / CONFIG} is damaged: {error}") from None
+        return cls(path, text, parse_json(facts, path / FACTS), str(table.get("created", "")))
 
     def holder(self) -> str | None:
         """Return which process writes this run now, or None (see lock.holder)."""

@@ -197,7 +197,7 @@ def load_version(folder: Path, iteration: int, stage: str) -> Version:
         raise StoreCorruptError(f"{path} is not a manifest")
     check_format(manifest.get("format"), path)
     checksum = str(manifest.get("checksum"))
-    if sha256(data.replace(checksum.encode(), _NO_CHECKSUM.encode(), 1)) != checksum:
+    if sha256(data.replace(checksum.encode(errors="replace"), _NO_CHECKSUM.encode(), 1)) != checksum:
         raise StoreCorruptError(f"{path} is damaged: its bytes are not those that were committed")
     if (manifest.get("iteration"), manifest.get("stage")) != (iteration, stage):
         raise StoreCorruptError(f"{path} belongs to {manifest.get('iteration')}/{manifest.get('stage')}, not here")
@@ -220,7 +220,7 @@ def load_version(folder: Path, iteration: int, stage: str) -> Version:
             created=str(manifest["created"]),
             seconds=_finite(manifest["seconds"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise StoreCorruptError(f"{path} is not a whole manifest: {error!r}") from None
 
 

@@ -1,4 +1,4 @@
-"""All that a stage may touch. There are no globals."""
+"""All that a stage may touch, beside the versions that it is given."""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ def fit(
     bit. One that takes long may raise Interrupted as long as it has changed neither. A step that raises DivergedError sends
     the training back to its last snapshot (or its start) with half the learning rate, three times at most. `setting` is the one
     that the rate follows, by which to go on where it does. What learns without a gradient has neither optimizer nor learning
-    rate, and nothing to halve. Of each metric 1 - `smoothing` of every step's value comes in: all of it where that is 0. What
-    is `lasting` is saved at its end, too: what follows in the stage takes long.
+    rate, and nothing to halve. A metric is the mean over the steps so far, each of which counts `smoothing` times as much as
+    the next: the last alone where that is 0. What is `lasting` is saved at its end, too: what follows in the stage takes long.
 
     Raises:
         DivergedError: it diverged again after the last rollback, or without an optimizer.
@@ -54,11 +54,11 @@ def fit(
             arrays |= {f"optimizer.{key}": a for key, a in optimizer_arrays(optimizer).items()}
         return arrays, {"means": means, "scale": scale, "rollbacks": rollbacks}
 
-    # Weights and Adam's two moments, in the snapshots that are kept and the one being written; and the weights committed.
+    # Weights, and Adam's two moments, in the snapshots that are kept and the one being written; and the weights committed.
     size = sum(array.nbytes for array in pack()[0].values())
     if ctx.ranks.first:
-        ctx.draft.require_space(3 * (KEPT_SNAPSHOTS + 1) * size + size)
-    beginning = {key: array.copy() for key, array in pack()[0].items()}
+        ctx.draft.require_space((1 if optimizer is None else 3) * (KEPT_SNAPSHOTS + 1) * size + size)
+    beginning = {} if optimizer is None else {key: array.copy() for key, array in pack()[0].items()}
 
     def restore(arrays: Mapping[str, np.ndarray]) -> None:
         for name, module in modules.items():
@@ -105,8 +105,9 @@ def fit(
             i = saved[0] if saved else 0
             continue
         i += 1
+        newest = (1 - smoothing) / (1 - smoothing**i)  # at first all steps count alike
         for name, value in values.items():
-            means[name] = smoothing * means[name] + (1 - smoothing) * value if name in means else value
+            means[name] = means[name] + newest * (value - means[name]) if name in means else value
         ctx.progress(i * units_per_step, means)
         if i < total:
             ctx.checkpoint(i, pack)

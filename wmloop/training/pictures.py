@@ -59,7 +59,7 @@ class Pictures:
             self._background = encoder.images(seen).median(0).values
 
     def batch(self, step: int) -> PictureBatch:
-        """Return the batch of a step, half of them mirrored where the world has a mirror image."""
+        """Return the batch of a step. Where the world has a mirror image, half of the batches are mirrored, each as a whole."""
         chosen, mirrored = self._draw(step)
         images = self._encoder.images(self._frames.of(step))
         rows = torch.from_numpy(chosen).to(self._ctx.device)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from wmloop.commands import wmloop
 from wmloop.config import VisionMemoryConfig
+from wmloop.envs.shrinking import SHOWN
 from wmloop.episodes import Episode, unpack
 from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.spaces import ActionSpec, ObservationSpec, Pixels, recorded, recorded_observations
@@ -19,6 +21,10 @@ ACTIONS = "actions.json"
 #: And that which says what it saw, where that is no picture.
 OBSERVATIONS = "observations.json"
 _SHARD = "episodes-"
+_ANOTHER = (
+    f"when its episodes were collected: the agent learnt another environment. Restore that one, or start a new run with"
+    f" `{wmloop('start')}`"
+)
 #: A little more than a compressed picture of a drawn world takes on the disk.
 BYTES_A_DECISION = 2048
 
@@ -87,17 +93,26 @@ def gather_frames(versions: Sequence[Version], rows: np.ndarray) -> np.ndarray:
     return frames
 
 
-def require_same_actions(rollouts: Sequence[Version], actions: ActionSpec) -> None:
-    """Refuse an environment whose actions are not those that the newest of a run's rollouts was driven with.
+def require_same_actions(driven: ActionSpec | None, actions: ActionSpec) -> None:
+    """Refuse an environment whose actions are not those by which episodes were driven, where these are known.
 
     Raises:
-        UsageError: they are others; nothing where no rollout tells.
+        UsageError: they are others.
     """
-    driven = last_actions(rollouts)
     if driven is not None and driven.record() != actions.record():
+        raise UsageError(f"the environment's actions are {actions} now, and were {driven} {_ANOTHER}")
+
+
+def require_same_observations(seen: ObservationSpec | None, observations: ObservationSpec) -> None:
+    """Refuse an environment that shows something else than episodes had, where that is known.
+
+    Raises:
+        UsageError: it does.
+    """
+    if seen is not None and seen.record() != observations.record():
         raise UsageError(
-            f"the environment's actions are {actions} now, and were {driven} when its episodes were collected: the agent"
-            f" learnt another environment. Restore that one, or start a new run with `{wmloop('start')}`"
+            f"the environment's observations are {_array(observations.dtype, observations.shape)} now, and were"
+            f" {_array(seen.dtype, seen.shape)} {_ANOTHER}"
         )
 
 
@@ -110,17 +125,18 @@ def require_same_spaces(rollouts: Sequence[Version], actions: ActionSpec, observ
         UsageError: its actions or its observations are others; nothing where no rollout tells.
         StoreCorruptError: the episodes are damaged.
     """
-    require_same_actions(rollouts, actions)
+    require_same_actions(last_actions(rollouts), actions)
     stored = next(episodes_of(rollouts[-1], observed=False), None) if rollouts else None
     if stored is None:
         return
-    shown = stored.observations.dtype, stored.observations.shape[1:]
-    now = np.dtype(observations.dtype), tuple(observations.shape)
+    shown = _array(stored.observations.dtype, stored.observations.shape[1:])
+    now = _array(observations.dtype, observations.shape)
     if shown != now:
-        raise UsageError(
-            f"the environment's observations are {now[0]} {now[1]} now, and were {shown[0]} {shown[1]} when its episodes were"
-            f" collected: the agent learnt another environment. Restore that one, or start a new run with `{wmloop('start')}`"
-        )
+        raise UsageError(f"the environment's observations are {now} now, and were {shown} {_ANOTHER}")
+
+
+def _array(dtype: np.dtype[Any], shape: Sequence[int]) -> str:
+    return f"{np.dtype(dtype)} {tuple(shape)}"
 
 
 def record_spaces(draft: Draft, actions: ActionSpec, observations: ObservationSpec) -> None:
@@ -133,6 +149,14 @@ def record_spaces(draft: Draft, actions: ActionSpec, observations: ObservationSp
 def last_actions(rollouts: Sequence[Version]) -> ActionSpec | None:
     """Return the actions that the newest of a run's rollouts was driven by; None where there is none, or it does not tell."""
     return actions_of(rollouts[-1]) if rollouts and ACTIONS in rollouts[-1].files else None
+
+
+def last_observations(rollouts: Sequence[Version]) -> ObservationSpec | None:
+    """Return what the newest of a run's rollouts saw; None where there is none, or it does not tell."""
+    if not rollouts or ACTIONS not in rollouts[-1].files:
+        return None
+    newest = rollouts[-1]
+    return recorded_observations(newest.json(OBSERVATIONS)) if OBSERVATIONS in newest.files else SHOWN
 
 
 def actions_of(rollout: Version) -> ActionSpec:
@@ -148,9 +172,3 @@ def observations_of(rollout: Version) -> ObservationSpec:
     if stored is None:
         raise StoreCorruptError(f"{rollout.name} has no episode, and so does not tell what it saw")
     return Pixels(*stored.observations.shape[1:])
-
-
-def newest_observations(rollouts: Sequence[Version]) -> ObservationSpec | None:
-    """Return what the newest of a run's rollouts that tells it saw; None where none does: some keep no episodes."""
-    told = [version for version in rollouts if OBSERVATIONS in version.files or has_episodes(version)]
-    return observations_of(told[-1]) if told else None

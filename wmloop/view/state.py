@@ -251,7 +251,7 @@ def _with_commit(state: ViewState, event: VersionCommitted, now: float) -> ViewS
     if "open_loop_correlation" in metrics:
         state = replace(state, open_loop=(metrics["open_loop_correlation"], metrics.get("open_loop_bias", math.nan)))
     if event.stage in state.pipeline.collectors:
-        return replace(state, collected=state.collected + metrics.get("frames", 0.0))
+        state = replace(state, collected=state.collected + metrics.get("frames", 0.0))
     if event.stage == state.pipeline.scored_by and "score" in metrics:
         score = Score(
             event.iteration, metrics["score"], metrics.get("score_std", math.nan), metrics.get("predicted_return", math.nan),
