@@ -128,9 +128,9 @@ def test_what_is_promised_is_what_is_paid(trained):
     due = (batch.survival[:-1] * batch.expected).cumsum(0).numpy()
     told = [ReturnForecast([], [], [], [], len(episode)) for episode in driven]
     for place, (i, window) in enumerate(starts):
-        told[i].promised.append(float(due[window.promised - 1, place]))
-        told[i].paid.append(float(driven[i].rewards[window.start : window.start + window.lived].sum()))
-        told[i].lived.append(window.lived)
+        told[i].predicted.append(float(due[window.horizon - 1, place]))
+        told[i].real.append(float(driven[i].rewards[window.start : window.start + window.length].sum()))
+        told[i].steps.append(window.length)
     metrics = gap(told)
     # M has learnt from 1500 episodes, of which some 1380 ended: its own hazard has an error, too
     learnt = abs(metrics["predicted_return"]) / np.sqrt(1380)

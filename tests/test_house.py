@@ -18,7 +18,7 @@ ROOMS = {
     "__main__": "cli signals streams",
     "agents": "entries envs episodes errors learn models spaces",
     "api": (
-        "bundle commands config device envs episodes errors events history loop opening player seeding serving "
+        "bundle commands config device dream_env envs episodes errors events history loop opening player seeding serving "
         "starting store training"
     ),
     "bundle": "__init__ commands config entries errors history legacy models opening pipelines serving spaces store",
@@ -65,7 +65,7 @@ ROOMS = {
     "scratch": "errors",
     "seeding": "errors",
     "serving": "agents commands config envs errors history models pipelines spaces store training",
-    "scoring": "__init__ agents calibration config device envs history ranking serving store training",
+    "scoring": "__init__ agents calibration config device envs history ranking serving store",
     "signals": "",
     "spaces": "config entries errors",
     "stages": "agents calibration config envs episodes learn models ranking seeding store training",

@@ -72,14 +72,14 @@ def test_the_shares_of_a_batch_are_its_rows_once_each_and_of_almost_one_size(siz
 def test_the_gradients_and_figures_of_vs_parts_add_up_to_those_of_the_whole_batch(size):
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    vision, foretaste = Vision("light", 4), RewardPredictor(4, 3)
+    vision, predictor = Vision("light", 4), RewardPredictor(4, 3)
     images, noise = torch.rand(10, 3, 64, 64, generator=generator), torch.randn(10, 4, generator=generator)
     weights = 1 + torch.rand(10, 1, 64, 64, generator=generator)
     rewards, known = torch.randn(10, 3, generator=generator), torch.rand(10, 3, generator=generator).gt(0.6).float()
     known[:3] = 0  # a part of a batch may know of no reward at all
 
     def step(ranks):
-        nets, own = copy.deepcopy([vision, foretaste]), ranks.rows(10)
+        nets, own = copy.deepcopy([vision, predictor]), ranks.rows(10)
         loss, z, parts = vae_loss(nets[0], images[own], noise[own], 2.0, 0.5, weights[own], (own.stop - own.start) / 10)
         told = reward_prediction_loss(nets[1](z), rewards[own], known[own], known.sum())
         parts["told"] = told.detach()

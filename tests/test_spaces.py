@@ -412,8 +412,8 @@ def test_what_an_agent_did_is_recorded_as_m_reads_it_and_m_is_asked_about_it(con
         states, actions = trace.of(i, slice(0, len(episode)))
         np.testing.assert_array_equal(actions.numpy(), agent.actions.encode(episode.actions))
         np.testing.assert_array_equal(states.features[:, :2].numpy(), episode.observations[:-1])
-    told = forecast(agent, trace, config, episodes, foreseeing=True)
-    assert all(math.isfinite(value) for one in told for value in one.promised)
+    told = forecast(agent, trace, config, episodes, open_loop=True)
+    assert all(math.isfinite(value) for one in told for value in one.predicted)
 
 
 class Watched:

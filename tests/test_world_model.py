@@ -86,12 +86,12 @@ def test_where_the_model_is_the_world_as_much_is_promised_and_foreseen_as_is_pai
         Episode(np.zeros(0), np.zeros(0), reward, False, True, track, length)
         for track, reward in zip(tracks, np.array(rewards, np.float32).T, strict=True)
     ]
-    told = forecast(agent, trace, CONFIG, driven, foreseeing=True)
+    told = forecast(agent, trace, CONFIG, driven, open_loop=True)
     for episode in told:
-        assert episode.promised == pytest.approx(episode.paid, abs=1e-3)
-        for foreseen, came in zip(episode.foreseen, episode.paid, strict=True):
+        assert episode.predicted == pytest.approx(episode.real, abs=1e-3)
+        for foreseen, came in zip(episode.open_loop, episode.real, strict=True):
             assert foreseen is None or foreseen == pytest.approx(came, abs=1e-3)
-    assert any(foreseen is not None for episode in told for foreseen in episode.foreseen)
+    assert any(foreseen is not None for episode in told for foreseen in episode.open_loop)
     assert gap(told)["return_gap_points"] == pytest.approx(0, abs=1e-3)
 
 

@@ -44,9 +44,9 @@ def table(run: Path, command: str) -> None:
     seconds = collected = evaluated = 0.0
     for scored in history.scored():
         made = history.made(scored.iteration)
-        # M's foresight is that of the M before, on the rollouts it had not seen.
-        foreseen = {k: v for one in made.values() for k, v in one.metrics.items() if k.startswith("open_loop")}
-        metrics = scored.metrics | foreseen
+        # Open-loop predictions are those of the M before, on the rollouts it had not seen.
+        open_loop = {k: v for one in made.values() for k, v in one.metrics.items() if k.startswith("open_loop")}
+        metrics = scored.metrics | open_loop
         seconds += sum(one.seconds for one in made.values())
         collected += sum(one.metrics["frames"] for name, one in made.items() if name in pipeline.collectors)
         evaluated += metrics["frames"] + metrics.get("confirmed_frames", 0.0)

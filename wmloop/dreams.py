@@ -192,7 +192,7 @@ def foretell(
 
 
 def open_loop_returns(
-    imagination: Imagination, policy: Callable[[Tensor], Policy], begin: State, taken: Tensor, lived: Tensor,
+    imagination: Imagination, policy: Callable[[Tensor], Policy], begin: State, taken: Tensor, steps: Tensor,
     generator: torch.Generator,
 ) -> Tensor:  # fmt: skip
     """Return the reward sum M expects from `begin` (N) given the actions really taken (T, N, A), (N,), open loop.
@@ -200,10 +200,10 @@ def open_loop_returns(
     A driver's actions are evidence of the road that called for them: a dream whose road bends elsewhere would be driven
     off it by them. So each moment's dreams are drawn again at every decision, in proportion to how probable `policy`
     makes the real action where each dream is, and to how probably the dream has not ended before: somebody acted (a
-    particle filter, Gordon et al. 1993). Each of the first `lived` (N,) decisions counts what is then expected of it,
+    particle filter, Gordon et al. 1993). Each of the first `steps` (N,) decisions counts what is then expected of it,
     whether it ends the episode or not. No real picture is seen.
     """
-    (count, dreams), device = (len(lived), _PARTICLES), lived.device
+    (count, dreams), device = (len(steps), _PARTICLES), steps.device
     first = torch.arange(count, device=device).unsqueeze(1) * dreams
     start = begin.at(torch.arange(count, device=device).repeat_interleave(dreams))
     noise = Noise.draw(len(taken), count * dreams, imagination.noise_size, taken.shape[2], generator)
@@ -218,6 +218,6 @@ def open_loop_returns(
         return state.at((first + drawn).flatten()), actions[t]
 
     for t, (_, outcome) in enumerate(unroll(imagination, start, act, noise)):
-        total += outcome.expected.view(count, dreams).mean(1) * (t < lived)
+        total += outcome.expected.view(count, dreams).mean(1) * (t < steps)
         continues = 1 - outcome.done
     return total

@@ -21,7 +21,7 @@ def by_bin(expected: np.ndarray, came: np.ndarray) -> list[list[float]]:
     return rows
 
 
-def ends(promises: Sequence[ReturnForecast]) -> dict[str, float]:
+def ends(forecasts: Sequence[ReturnForecast]) -> dict[str, float]:
     """Return the metrics that compare predicted and real terminations, over all agent steps and by predicted probability.
 
     - `predicted_terminations`: sum over agent steps of the predicted probability that the step terminates its episode, each
@@ -30,7 +30,7 @@ def ends(promises: Sequence[ReturnForecast]) -> dict[str, float]:
       `terminated_LOW_HIGH_expected`: its mean over them; `terminated_LOW_HIGH_ended`: the fraction of them that terminated.
       The last two are equal, but for chance, where the predictions are calibrated.
     """
-    told = [episode.ends for episode in promises if episode.ends]
+    told = [episode.ends for episode in forecasts if episode.ends]
     if not told:
         return {}
     rows = np.sum(told, 0)

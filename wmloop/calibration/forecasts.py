@@ -19,12 +19,12 @@ from wmloop.models.policies import Deterministic
 from wmloop.models.world_model import State
 from wmloop.seeding import derive_seed
 
-#: M's word is a distribution: dreams of C's own driving that are averaged for each moment.
+#: M predicts a distribution: so many dreams of C's own driving are averaged for each moment.
 _DREAMS = 4
-#: What M foresees takes many dreams, so it is asked for every sixth moment: from the first on in even episodes,
+#: Open-loop prediction takes many dreams, so it is asked for every sixth moment: from the first on in even episodes,
 #: from the fourth on in odd ones.
-_FORESEEN_EVERY = 6
-#: Moments foreseen together: of more, a step's intermediate results would not stay in the processor's cache.
+_OPEN_LOOP_EVERY = 6
+#: Moments of open-loop prediction at once: of more, a step's intermediate results would not stay in the processor's cache.
 _TOGETHER = 4
 #: Decisions that are told of together.
 _ROWS = 1024
@@ -32,17 +32,17 @@ _ROWS = 1024
 
 @torch.inference_mode()
 def forecast(
-    agent: WorldModelAgent, trace: Recorder, config: RunConfig, episodes: Sequence[Episode], foreseeing: bool = False,
+    agent: WorldModelAgent, trace: Recorder, config: RunConfig, episodes: Sequence[Episode], open_loop: bool = False,
     tick: Callable[[], None] = lambda: None,
 ) -> list[ReturnForecast]:  # fmt: skip
-    """Return M's promises over each of `episodes`, those of the wave in order, which the agent drove and the trace saw.
+    """Return M's predictions over each of `episodes`, those of the wave in order, which the agent drove and the trace saw.
 
-    What M foresees of the actions really taken is asked only if `foreseeing`: it takes many dreams, and `tick` is
+    What M predicts of the actions really taken is asked only if `open_loop`: it takes many dreams, and `tick` is
     called between them.
     """
-    lived: list[list[int]] = [[] for _ in episodes]
+    steps: list[list[int]] = [[] for _ in episodes]
     told = [
-        ReturnForecast([], [], [], lived[i], len(episode), ends)
+        ReturnForecast([], [], [], steps[i], len(episode), ends)
         for i, (episode, ends) in enumerate(zip(episodes, _ends(agent, trace, episodes), strict=True))
     ]
     limit = time_limit(episodes, config)
@@ -50,7 +50,7 @@ def forecast(
     starts = [(i, number, window) for i, some in enumerate(asked) for number, window in enumerate(some)]
     if not starts:
         return told
-    seen = [trace.of(i, slice(window.start, window.start + window.lived)) for i, _, window in starts]
+    seen = [trace.of(i, slice(window.start, window.start + window.length)) for i, _, window in starts]
     begin = State.cat([states.at(slice(1)) for states, _ in seen])
     scale, device = agent.world.reward_scale, begin.features.device
     generator = torch.Generator(device).manual_seed(derive_seed(episodes[0].seed, "promise"))
@@ -62,22 +62,22 @@ def forecast(
     batch = rollout(imagination, lambda features: Deterministic(agent.actor(features)), begins, noise)
     due = (batch.survival[:-1] * batch.expected).cumsum(0).unflatten(1, (-1, _DREAMS)).mean(2).cpu().numpy() * scale
     for place, (i, _, window) in enumerate(starts):
-        told[i].promised.append(float(due[window.promised - 1, place]))
-        told[i].paid.append(float(episodes[i].rewards[window.start : window.start + window.lived].sum()))
-        lived[i].append(window.lived)
-    if not foreseeing:
+        told[i].predicted.append(float(due[window.horizon - 1, place]))
+        told[i].real.append(float(episodes[i].rewards[window.start : window.start + window.length].sum()))
+        steps[i].append(window.length)
+    if not open_loop:
         return told
-    chosen = [place for place, (i, number, _) in enumerate(starts) if _is_foreseen(number, i)]
+    chosen = [place for place, (i, number, _) in enumerate(starts) if _is_open_loop(number, i)]
     answers: dict[int, float] = {}
     for k in range(0, len(chosen), _TOGETHER):
         tick()
         some = chosen[k : k + _TOGETHER]
         taken = nn.utils.rnn.pad_sequence([seen[place][1] for place in some])
-        real = torch.tensor([starts[place][2].lived for place in some], device=device)
-        foreseen: Tensor = open_loop_returns(imagination, agent.actor, begin.at(some), taken, real, generator) * scale
-        answers |= dict(zip(some, foreseen.tolist(), strict=True))
+        count = torch.tensor([starts[place][2].length for place in some], device=device)
+        predicted: Tensor = open_loop_returns(imagination, agent.actor, begin.at(some), taken, count, generator) * scale
+        answers |= dict(zip(some, predicted.tolist(), strict=True))
     for place, (i, _, _) in enumerate(starts):
-        told[i].foreseen.append(answers.get(place))
+        told[i].open_loop.append(answers.get(place))
     return told
 
 
@@ -102,5 +102,5 @@ def _ends(agent: WorldModelAgent, trace: Recorder, episodes: Sequence[Episode]) 
     return found
 
 
-def _is_foreseen(number: int, episode: int) -> bool:
-    return number % _FORESEEN_EVERY == episode % 2 * _FORESEEN_EVERY // 2
+def _is_open_loop(number: int, episode: int) -> bool:
+    return number % _OPEN_LOOP_EVERY == episode % 2 * _OPEN_LOOP_EVERY // 2

@@ -1,4 +1,4 @@
-"""Scores of held-out episodes, and M's word beside them."""
+"""Scores of held-out episodes, and what M predicts beside them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from wmloop.envs import Envs
 
 
 class EpisodeResult(NamedTuple):
-    """What happened in one episode, and what M had to say about it (see windows.ReturnForecast)."""
+    """What happened in one episode, and what M predicted of it (see windows.ReturnForecast)."""
 
     seed: int
     score: float
     frames: int
     terminated: bool
-    promised: list[float]
-    paid: list[float]
-    lived: Sequence[int] = ()
+    predicted: list[float]
+    real: list[float]
+    steps: Sequence[int] = ()
     decisions: int = 0
     ends: Sequence[Sequence[float]] = ()
 
@@ -37,14 +37,14 @@ def score_episodes(
 ) -> list[EpisodeResult]:
     """Drive at most one wave of episodes with the deterministic policy; `tick` as in `collector.drive`.
 
-    If the agent `dreams`, its world model is asked what it promises (see Pipeline.dreams).
+    If the agent `dreams`, its world model is asked what it predicts (see Pipeline.dreams).
     """
     wave = [EpisodeTask(seed) for seed in seeds]
     trace = Recorder() if dreams else None
     episodes = drive(pool, wave, dict.fromkeys(halves(pool.num_envs), agent), tick, trace=trace)
     told = forecast(agent, trace, config, episodes) if trace else [ReturnForecast([], [], [])] * len(episodes)
     return [
-        EpisodeResult(e.seed, e.score, e.frames, e.terminated, p.promised, p.paid, p.lived, p.decisions, p.ends)
+        EpisodeResult(e.seed, e.score, e.frames, e.terminated, p.predicted, p.real, p.steps, p.decisions, p.ends)
         for e, p in zip(episodes, told, strict=True)
     ]
 
@@ -59,14 +59,14 @@ def summarise(results: Sequence[EpisodeResult]) -> dict[str, float]:
 
     Those of the world model's predictions are described in `gap.gap` and `ends.ends`.
     """
-    promises = [ReturnForecast(r.promised, [], r.paid, r.lived, r.decisions, r.ends) for r in results]
+    forecasts = [ReturnForecast(r.predicted, [], r.real, r.steps, r.decisions, r.ends) for r in results]
     scores = np.array([result.score for result in results])
     figures = {"score": float(scores.mean())}
     if len(scores) > 1:
         spread = float(scores.std(ddof=1))
         figures |= {"score_std": spread, "score_se": spread / math.sqrt(len(scores))}
     figures |= {"score_min": float(scores.min()), "frames": float(sum(result.frames for result in results))}
-    return figures | gap(promises) | ends(promises)
+    return figures | gap(forecasts) | ends(forecasts)
 
 
 def details(results: Sequence[EpisodeResult]) -> list[dict[str, Any]]:

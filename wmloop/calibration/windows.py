@@ -11,31 +11,31 @@ import numpy as np
 from wmloop.config import RunConfig
 from wmloop.episodes import Episode
 
-#: Decisions over which a promise is compared.
+#: Decisions over which a prediction is compared.
 HORIZON = 25
 
 
 class Window(NamedTuple):
-    """Decisions that a promise is held against: from `start` on `promised` ones, of which the episode lived `lived`."""
+    """Decisions that are predicted: from `start` on `horizon` ones, of which the real episode had `length`."""
 
     start: int
-    promised: int
-    lived: int
+    horizon: int
+    length: int
 
 
 class ReturnForecast(NamedTuple):
-    """What M said over the windows of one episode (see `windows`), and what came of it; rewards in the environment's units.
+    """What M predicts over the windows of one episode (see `windows`), and what came of it; rewards in the environment's units.
 
-    `promised` is dreamt with C acting inside M, `foreseen` is what M expects given the actions that were really taken
-    (see dreams.open_loop_returns; None or nothing where that was not asked), `paid` is what reality paid, all sums over
-    a window; `lived` are its real decisions. `decisions` is the episode's length. `ends` has a row for each of BINS:
-    decisions for which M expected an end with such a probability, the sum of these, and the ends that came.
+    All are sums of rewards over a window: `predicted` with C acting inside M, `open_loop` given the actions that were
+    really taken (see dreams.open_loop_returns; None or nothing where that was not asked), `real` those of reality. `steps`
+    are a window's real decisions, `decisions` those of the episode. `ends` has a row for each of BINS: decisions for
+    which M expected an end with such a probability, the sum of these, and the ends that came.
     """
 
-    promised: list[float]
-    foreseen: list[float | None]
-    paid: list[float]
-    lived: Sequence[int] = ()
+    predicted: list[float]
+    open_loop: list[float | None]
+    real: list[float]
+    steps: Sequence[int] = ()
     decisions: int = 0
     ends: Sequence[Sequence[float]] = ()
 
@@ -55,9 +55,9 @@ def windows(episode: Episode, burn_in: int, limit: int, max_unrewarded: int | No
     for start in range(burn_in, length, HORIZON):
         if start + HORIZON > stopped and not (episode.terminated and stopped == length):
             break
-        lived = min(HORIZON, length - start)
-        promised = max(lived, min(HORIZON, limit - start)) if episode.terminated else lived
-        found.append(Window(start, promised, lived))
+        real = min(HORIZON, length - start)
+        horizon = max(real, min(HORIZON, limit - start)) if episode.terminated else real
+        found.append(Window(start, horizon, real))
     return found
 
 

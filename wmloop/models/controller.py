@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from wmloop.learn.policy import Policy
 from wmloop.models.mixed import Layers
-from wmloop.models.policies import Categorical, ClippedGaussian, bias_of
+from wmloop.models.policies import Categorical, ClippedGaussian, bias_of, near_zero
 
 #: What lies below an actor's heads.
 Kind = Literal["mlp", "hidden", "linear"]
@@ -71,11 +71,7 @@ class GaussianActor(Actor):
         self.log_std_bounds = log_std
         self.mean = nn.Linear(self.width, actions)
         self.spread: nn.Module = nn.Linear(self.width, actions) if kind == "mlp" else _Constant(actions)
-        with torch.no_grad():  # near-zero heads: the first policy is the same everywhere, and unsaturated
-            for head in (self.mean, self.spread):
-                if isinstance(head, nn.Linear):
-                    head.weight.mul_(0.01)
-                    head.bias.zero_()
+        near_zero(self.mean, self.spread)
 
     def init_mean(self, action: Tensor) -> None:
         """Let the untrained policy's mean be near `action` (A,), at most 0.8 towards a bound."""
@@ -85,9 +81,7 @@ class GaussianActor(Actor):
     def forward(self, features: Tensor) -> ClippedGaussian:
         """Return the policy for features (..., Z + D)."""
         x = self.trunk(features[..., : self.inputs])
-        low, high = self.log_std_bounds
-        log_std = low + (high - low) * torch.sigmoid(self.spread(x) + 1.0)
-        return ClippedGaussian(torch.tanh(self.mean(x)), log_std)
+        return ClippedGaussian.of_heads(self.mean(x), self.spread(x), self.log_std_bounds)
 
 
 class CategoricalActor(Actor):
@@ -99,9 +93,7 @@ class CategoricalActor(Actor):
     def __init__(self, inputs: int, actions: int, kind: Kind = "mlp") -> None:
         super().__init__(inputs, kind)
         self.logits = nn.Linear(self.width, actions)
-        with torch.no_grad():  # the first policy is the same everywhere
-            self.logits.weight.mul_(0.01)
-            self.logits.bias.zero_()
+        near_zero(self.logits)
 
     def init_mean(self, action: Tensor) -> None:
         """Let the untrained policy take actions as often as they were taken so far, `action` (A,) of the time."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wmloop.models.policies import ClippedGaussian, bias_of
+from wmloop.models.policies import ClippedGaussian, bias_of, near_zero
 
 #: What the trunk tells the heads.
 _WIDTH = 400
@@ -51,10 +51,7 @@ class PixelActor(nn.Module):
         self.log_std_bounds = log_std
         self.trunk = PixelTrunk(stack)
         self.mean, self.spread = nn.Linear(_WIDTH, actions), nn.Linear(_WIDTH, actions)
-        with torch.no_grad():  # near-zero heads: the first policy is the same everywhere, and unsaturated
-            for head in (self.mean, self.spread):
-                head.weight.mul_(0.01)
-                head.bias.zero_()
+        near_zero(self.mean, self.spread)
 
     def init_mean(self, action: Tensor) -> None:
         """Let the untrained policy's mean be near `action` (A,), at most 0.8 towards a bound."""
@@ -64,9 +61,7 @@ class PixelActor(nn.Module):
     def forward(self, pictures: Tensor) -> ClippedGaussian:
         """Return the policy for pictures (..., stack, 64, 64) uint8."""
         x = self.trunk(pictures)
-        low, high = self.log_std_bounds
-        log_std = low + (high - low) * torch.sigmoid(self.spread(x) + 1.0)
-        return ClippedGaussian(torch.tanh(self.mean(x)), log_std)
+        return ClippedGaussian.of_heads(self.mean(x), self.spread(x), self.log_std_bounds)
 
 
 class PixelCritic(nn.Module):

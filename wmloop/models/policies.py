@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wmloop.learn.policy import Policy
@@ -20,6 +20,15 @@ def bias_of(mean: Tensor) -> Tensor:
     return torch.atanh(mean.clamp(-0.8, 0.8))
 
 
+def near_zero(*heads: nn.Module) -> None:
+    """Make the untrained policy of linear heads the same everywhere, and unsaturated; others begin as they are."""
+    with torch.no_grad():
+        for head in heads:
+            if isinstance(head, nn.Linear):
+                head.weight.mul_(0.01)
+                head.bias.zero_()
+
+
 class ClippedGaussian(NamedTuple):
     """A diagonal Gaussian over actions, both fields (..., A), in units where each dimension spans [-1, 1].
 
@@ -28,6 +37,12 @@ class ClippedGaussian(NamedTuple):
 
     mean: Tensor
     log_std: Tensor
+
+    @classmethod
+    def of_heads(cls, mean: Tensor, spread: Tensor, bounds: tuple[float, float]) -> ClippedGaussian:
+        """Return that of two heads' outputs (..., A): the mean within [-1, 1], the log standard deviation within `bounds`."""
+        low, high = bounds
+        return cls(torch.tanh(mean), low + (high - low) * torch.sigmoid(spread + 1.0))
 
     def sample(self, noise: Tensor) -> Tensor:
         """Return an unclipped action for standard normal noise (..., A)."""

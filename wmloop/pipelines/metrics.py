@@ -205,15 +205,14 @@ SCORES = (
            " many as episodes), as in win or loss, one more episode is added before it is computed, which has the lowest score"
            " seen: in these episodes, in earlier evaluations, or as a rollout's mean. Equal wins are thus no certainty"),
 )  # fmt: skip
-#: The figures of an evaluation that its confirming episodes have, too.
-CONFIRMED = ("score", "score_std", "score_se", "score_min", "frames", "return_gap", "return_gap_se")
+_CONFIRMED = ("score", "score_std", "score_se", "score_min", "frames", "return_gap", "return_gap_se")
 
 
 def _confirmed(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
     return tuple(
         Metric(f"confirmed_{m.name}", m.unit, m.better, f"`{m.name}` over the confirming episodes", m.normal)
         for m in metrics
-        if m.name in CONFIRMED
+        if m.name in _CONFIRMED
     )
 
 

@@ -131,9 +131,9 @@ class Real:
 
 
 class Dreamt:
-    """M's dream, which branches off a real episode; the `dream` is all there is to see, `score` what M promises.
+    """M's dream, which branches off a real episode; the `dream` is all there is to see, `score` what M predicts.
 
-    What a decision promises counts with the probability that the dream has come to it. The dream is over where it has
+    What is predicted for a decision counts with the probability that the dream has come to it. The dream is over where it has
     more probably ended than not, or after as many decisions as a real episode has at most. Of a world model that tells neither
     pictures nor vectors there is nothing to see.
     """

@@ -20,7 +20,7 @@ from wmloop.training.tracks import saved_results
 class Point(NamedTuple):
     """One iteration with an evaluation. `frames` (collected, without evaluations) and `hours` are those of all so far.
 
-    The rest are figures of the evaluation (see calibration.scores.summarise) and of M's foresight on this iteration's
+    The rest are figures of the evaluation (see calibration.scores.summarise) and of M's predictions on this iteration's
     rollouts (see calibration.open_loop.open_loop_metrics); what was not measured is NaN. `gap_points` is the gap in units of
     reward; `gap`, in parts of the real return, is NaN where that says nothing, being as large as what it is a part of.
     `ends`: see calibration.ends.

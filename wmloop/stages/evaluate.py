@@ -1,4 +1,4 @@
-"""Evaluate: the agent drives real held-out episodes; what its M promised, if it has one, is held against what reality paid."""
+"""Evaluate: the agent drives real held-out episodes; what its M predicts, if it has one, is compared with their returns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from wmloop.agents.collector import EpisodeTask, require_wave, waves
 from wmloop.calibration.scores import EpisodeResult, score_episodes, summarise
 from wmloop.config import RunConfig
 from wmloop.envs import Envs, make_envs
-from wmloop.pipelines.metrics import CONFIRMED
 from wmloop.seeding import confirmation_seeds, evaluation_seeds
 from wmloop.store import Version
 from wmloop.training.context import StageContext
@@ -45,7 +44,8 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
             ctx.begin(len(further) * config.env.most_frames)
             results = _score(ctx, pool, agent, further, FURTHER)
             confirmed = summarise(results)
-            metrics |= {f"confirmed_{name}": confirmed[name] for name in CONFIRMED if name in confirmed}
+            kept = ("score", "score_std", "score_se", "score_min", "frames", "return_gap", "return_gap_se")
+            metrics |= {f"confirmed_{name}": confirmed[name] for name in kept if name in confirmed}
             seen = [version.metrics for version in ctx.scored()]
             lost = ranking.worst([version.metrics for version in ctx.collected()], [*seen, metrics])
             low = ranking.lower_bound([result.score for result in results], lost)

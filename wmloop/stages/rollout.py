@@ -16,7 +16,7 @@ from wmloop.training.tally import Tally, summarise, summary_file
 
 
 def run(ctx: StageContext[DreamingConfig], **parts: Version) -> dict[str, float]:
-    """Collect this iteration's episodes into the draft, a shard a wave; return counts, the mean score and M's foresight.
+    """Collect this iteration's episodes into the draft, a shard a wave; return counts, the mean score and M's predictions.
 
     `parts` are the agent of the iteration before. A wave runs to its end before the next begins, and how many episodes the
     next has depends on finished waves alone. So what is driven depends on its place only, and an interrupted run drives its

@@ -44,24 +44,24 @@ def run(ctx: StageContext[VisionMemoryConfig], rollout: Version, vision: Version
         see_rollouts(ctx, net, rollouts, vision)
         save(net, ctx.draft)
         return {"finetuned": 0.0}
-    foretaste = RewardPredictor(ctx.config.vision.latent_size, AHEAD).to(ctx.device)
+    predictor = RewardPredictor(ctx.config.vision.latent_size, AHEAD).to(ctx.device)
     if vision and has(vision, "foretaste"):  # runs of earlier days have none
-        load(foretaste, vision, "foretaste")
+        load(predictor, vision, "foretaste")
     images, metrics = ctx.config.vision.images(ctx.iteration), dict[str, float]()
     if images:
-        metrics = _train(ctx, net, foretaste, rollouts, max(1, images // ctx.config.vision.batch_size))
+        metrics = _train(ctx, net, predictor, rollouts, max(1, images // ctx.config.vision.batch_size))
     else:
         ctx.begin(int(newest.metrics["decisions"]))
     see_rollouts(ctx, net, rollouts, None if images else vision)
     save(net, ctx.draft)
-    save(foretaste, ctx.draft, "foretaste")
+    save(predictor, ctx.draft, "foretaste")
     return metrics | {"finetuned": float(images > 0), "newest_recon_loss": reconstruction.error(net, newest)}
 
 
 def _train(
     ctx: StageContext[VisionMemoryConfig],
     net: AnyEncoder,
-    foretaste: RewardPredictor,
+    predictor: RewardPredictor,
     rollouts: Sequence[Version],
     steps: int,
 ) -> dict[str, float]:
@@ -70,7 +70,7 @@ def _train(
     assert vae is not None, "there are pictures"
     setting = "learning_rate" if ctx.iteration == 0 else "finetune_learning_rate"
     rate: float = getattr(config, setting)
-    optimizer = adam([*net.parameters(), *foretaste.parameters()], rate, config.beta2)
+    optimizer = adam([*net.parameters(), *predictor.parameters()], rate, config.beta2)
     net.train()
 
     def step(i: int) -> dict[str, float]:
@@ -79,7 +79,7 @@ def _train(
         noise = torch.randn(shape, generator=ctx.generator("noise", i), device=ctx.device)[rows]
         share = len(images) / config.batch_size
         loss, z, parts = vae_loss(vae, images, noise, config.recon_weight, config.free_nats, weights, share)
-        told = reward_prediction_loss(foretaste(z), rewards, known, total)
+        told = reward_prediction_loss(predictor(z), rewards, known, total)
         parts["reward_aux_loss"] = told.detach()
         clipped_step(loss + config.reward_aux_weight * told, optimizer, ranks=ctx.ranks, figures=parts.values())
         if ctx.ranks.first and i % _SHOW_EVERY == 0:
@@ -87,7 +87,7 @@ def _train(
         return {name: float(part) for name, part in parts.items()}
 
     return fit(
-        ctx, {"vision": net, "foretaste": foretaste}, optimizer, steps,
+        ctx, {"vision": net, "foretaste": predictor}, optimizer, steps,
         lambda i: warmup_decay(rate, i, steps, WARMUP_STEPS), step, config.batch_size, f"vision.{setting}",
         lasting=True,
     )  # fmt: skip

@@ -23,8 +23,8 @@ class Tally:
         self.episodes = self.decisions = self.frames = 0
         self._paying = 0
         self._scores: list[float] = []
-        self._promises: list[ReturnForecast] = []
-        self._quiet: list[bool] = []
+        self._forecasts: list[ReturnForecast] = []
+        self._deterministic: list[bool] = []
         self._squares, self._cuts = np.zeros((2, 2)), np.zeros(len(Cut))
 
     @property
@@ -41,8 +41,10 @@ class Tally:
         self.episodes += len(wave)
         self._cuts += np.array(said.get("cuts", [0] * len(Cut)))
         self._squares += np.array(said.get("squares", np.zeros((2, 2))))
-        self._promises += [ReturnForecast(*lists) for lists in said["promises"]]
-        self._quiet += [task.deterministic for task in wave]
+        self._forecasts += [
+            ReturnForecast(*lists) for lists in said.get("forecasts", said.get("promises", ()))
+        ]  # as drafts of earlier days have it
+        self._deterministic += [task.deterministic for task in wave]
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics of all waves.
@@ -56,7 +58,7 @@ class Tally:
         Those of the world model's predictions are described in `gap.gap` (over episodes without exploration),
         `open_loop.open_loop_metrics` and `ends.ends`.
         """
-        as_dreamt = [promise for promise, undisturbed in zip(self._promises, self._quiet, strict=False) if undisturbed]
+        undisturbed = [one for one, quiet in zip(self._forecasts, self._deterministic, strict=False) if quiet]
         counts = {
             "frames": float(self.frames),
             "episodes": float(self.episodes),
@@ -67,7 +69,7 @@ class Tally:
         counts |= {f"truncations_{cut.name.lower()}": float(self._cuts[cut]) for cut in Cut if cut and self._cuts[cut]}
         total, number = self._squares[0] if self._squares[0, 1] else self._squares[1]
         counts |= {"reward_rms": math.sqrt(total / number)} if number else {}
-        return counts | gap(as_dreamt) | open_loop_metrics(self._promises) | ends(self._promises)
+        return counts | gap(undisturbed) | open_loop_metrics(self._forecasts) | ends(self._forecasts)
 
 
 def summary_file(wave: int) -> str:
@@ -75,7 +77,7 @@ def summary_file(wave: int) -> str:
     return f"summary-{wave:04d}.json"
 
 
-def summarise(episodes: list[Episode], promises: list[ReturnForecast]) -> dict[str, Any]:
+def summarise(episodes: list[Episode], forecasts: list[ReturnForecast]) -> dict[str, Any]:
     """Return what is kept of a wave beside its episodes, as JSON."""
     return {
         "scores": [episode.score for episode in episodes],
@@ -84,7 +86,7 @@ def summarise(episodes: list[Episode], promises: list[ReturnForecast]) -> dict[s
         "paying": sum(int((episode.rewards > 0).sum()) for episode in episodes),
         "cuts": [sum(episode.cut == cut for episode in episodes) for cut in Cut],
         "squares": [_squares(episodes, False), _squares(episodes, True)],
-        "promises": promises,
+        "forecasts": forecasts,
     }
 
 

@@ -10,6 +10,7 @@ from wmloop.store import Version
 
 #: The episodes that every agent is scored on, and further ones that confirm a goal, as their files are called.
 TRACKS, FURTHER = "tracks", "confirm"
+_FORMER = {"promised": "predicted", "paid": "real", "lived": "steps"}
 
 
 def results_file(kind: str, wave: int) -> str:
@@ -24,8 +25,9 @@ def as_records(results: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
 
 def from_records(records: Sequence[Mapping[str, Any]]) -> list[EpisodeResult]:
     """Return results as they were saved, by name: what an older program saved may say more, or less."""
+    named = [{_FORMER.get(name, name): value for name, value in record.items()} for record in records]
     fields = EpisodeResult._fields
-    return [EpisodeResult(**{name: record[name] for name in fields if name in record}) for record in records]
+    return [EpisodeResult(**{name: record[name] for name in fields if name in record}) for record in named]
 
 
 def saved_results(evaluation: Version) -> Iterator[tuple[bool, EpisodeResult]]:

@@ -44,12 +44,12 @@ def test_the_gap_is_the_ratio_of_sums_and_a_promise_always_out_by_one_factor_has
     episodes = told(rows, sign)
     metrics = gap(episodes)
     promised, paid = (sum(sum(episode[k]) for episode in episodes) for k in (0, 2))
-    length, lived = np.mean([e.decisions for e in episodes]), sum(sum(e.lived) for e in episodes)
+    length, lived = np.mean([e.decisions for e in episodes]), sum(sum(e.steps) for e in episodes)
     assert metrics["return_gap_points"] == pytest.approx((promised - paid) * length / lived)
     assert metrics["real_return"] == pytest.approx(paid * length / lived)
     if "return_gap" in metrics:
         assert metrics["return_gap"] == pytest.approx((promised - paid) / abs(paid))
-    steady = gap([episode._replace(promised=[factor * value for value in episode.paid]) for episode in episodes])
+    steady = gap([episode._replace(predicted=[factor * value for value in episode.real]) for episode in episodes])
     assert ("return_gap" in steady) == ("return_gap" in metrics)
     if "return_gap" in steady:
         assert steady["return_gap"] == pytest.approx(sign * (factor - 1))
@@ -59,7 +59,7 @@ def test_the_gap_is_the_ratio_of_sums_and_a_promise_always_out_by_one_factor_has
 @given(rows)
 def test_the_best_real_return_is_that_of_one_episode_scaled_to_its_own_length(rows):
     episodes = told(rows)
-    each = [sum(e.paid) / sum(e.lived) * e.decisions for e in episodes]
+    each = [sum(e.real) / sum(e.steps) * e.decisions for e in episodes]
     assert gap(episodes)["best_real_return"] == pytest.approx(max(each))
 
 
@@ -105,9 +105,9 @@ def test_what_a_calibrated_m_promises_is_what_is_paid_ends_and_time_limits_and_a
         scores.append(episode.rewards.sum())
         asked = windows(episode, burn_in, cap, None)
         episodes.append(ReturnForecast(
-            [sum((1 - p) ** t * step for t in range(window.promised)) for window in asked], [],
-            [float(episode.rewards[w.start : w.start + w.lived].sum()) for w in asked],
-            [window.lived for window in asked], len(episode), [],
+            [sum((1 - p) ** t * step for t in range(window.horizon)) for window in asked], [],
+            [float(episode.rewards[w.start : w.start + w.length].sum()) for w in asked],
+            [window.length for window in asked], len(episode), [],
         ))  # fmt: skip
     metrics = gap(episodes)
     assert abs(metrics["return_gap_points"]) < 3.5 * metrics["return_gap_points_se"]
@@ -181,12 +181,12 @@ def test_a_trace_tells_of_every_moment_asked_and_foresees_every_sixth_if_told_to
     rewards = [np.arange(1, length + 1, dtype=np.float32) for length in (200, 130)]
     driven = [Episode(np.zeros(0), np.zeros(0), reward, False, True, i, 0) for i, reward in enumerate(rewards)]
     long, short = forecasts.forecast(agent, trace, CONFIG, driven, foreseeing)
-    assert long.paid == [rewards[0][t : t + 25].sum() for t in range(0, 200, 25)]
-    assert len(long.promised) == 8
-    assert long.lived == [25] * 8
-    assert [value is not None for value in long.foreseen] == [n in (0, 6) for n in range(8)] * foreseeing
-    assert (short.lived, short.decisions) == ([*[25] * 5, 5], 130)
-    assert [value is not None for value in short.foreseen] == [
+    assert long.real == [rewards[0][t : t + 25].sum() for t in range(0, 200, 25)]
+    assert len(long.predicted) == 8
+    assert long.steps == [25] * 8
+    assert [value is not None for value in long.open_loop] == [n in (0, 6) for n in range(8)] * foreseeing
+    assert (short.steps, short.decisions) == ([*[25] * 5, 5], 130)
+    assert [value is not None for value in short.open_loop] == [
         n == 3 for n in range(6)
     ] * foreseeing  # between the others
     bins = np.array(long.ends)
@@ -212,14 +212,14 @@ def test_an_episode_that_left_the_bounds_early_is_no_time_limit_to_one_that_live
     assert limit >= min(longest, -(-config.env.most_frames // config.env.action_repeat))
     for episode in driven:
         for window in windows(episode, burn_in, limit, None):
-            assert 1 <= window.lived <= window.promised <= 25
+            assert 1 <= window.length <= window.horizon <= 25
     if (longest, False) in ends:
         assert limit <= longest
 
 
 def test_rewards_that_are_the_same_but_for_rounding_have_no_correlation():
     told = [ReturnForecast(7 * [0.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], 7 * [0.1 + 0.1 + 0.1])]
-    assert np.std(told[0].paid) > 0
+    assert np.std(told[0].real) > 0
     assert "open_loop_correlation" not in open_loop_metrics(told)
 
 
