@@ -23,6 +23,7 @@ from wmloop.history import History
 from wmloop.opening import named_code, stored_config
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.serving.agent import Served
+from wmloop.spaces import Pixels
 from wmloop.store import Store
 from wmloop.store.tensors import encode, read
 
@@ -124,6 +125,14 @@ def test_an_agent_of_earlier_days_does_not_tell_its_actions_and_is_imported(expo
         changed(exported, tmp_path, lambda tensors, notes: notes.pop("actions")), tmp_path, "guest", {}
     )
     assert store.verify() == []
+
+
+@pytest.mark.parametrize(("told", "seen"), [(True, Pixels(64, 64, 3)), (False, None)])
+def test_an_agent_of_earlier_days_does_not_tell_what_it_sees_and_nobody_guesses(told, seen, exported, tmp_path):
+    assert json.loads(read(exported)[1]["observations"]) == {"pixels": [64, 64, 3]}
+    file = exported if told else changed(exported, tmp_path, lambda tensors, notes: notes.pop("observations"))
+    store = bundle.unpack(file, tmp_path, "guest", {})
+    assert Served.of(History(store, WORLD_MODEL), 0).observations(History(store, WORLD_MODEL)) == seen
 
 
 def test_an_import_needs_no_folder_for_temporary_files(exported, tmp_path, monkeypatch):

@@ -61,7 +61,9 @@ def test_no_figure_is_described_that_no_run_writes(written):
     for pipeline in pipelines.PIPELINES.own:
         for stage in pipelines.get(pipeline).stages:
             for metric in stage.metrics:
-                own = [name for system, place, name in known if (system, place) == (pipeline, stage.name)]
+                # of the random rollouts of a short run little is written
+                systems = {pipeline, "world-model"} if stage.name == "rollout" else {pipeline}
+                own = [name for system, place, name in known if system in systems and place == stage.name]
                 told = any(map(metric.covers, own))
                 assert told or metric.name == "truncations_frames", f"{pipeline}, {stage.name}: {metric.name}"
 

@@ -155,7 +155,7 @@ def test_every_other_command_on_the_page_does_what_it_says(stranger):
     assert re.search(r"score +-0\.\d", said["eval push"])
     assert re.search(r"dream +M predicted a return of -\d\.\d+, the real one was -\d\.\d+", said["eval push"])
     assert re.search(
-        r"\(dream, environment seed \d+\): predicted return -?\d\.\d, 20 frames, truncated at the time limit",
+        r"\(dream, environment seed \d+\): predicted return -?\d\.\d+, 20 frames, truncated at the time limit",
         said["play push --in dream"],
     )
     text = (stranger.folder / "runs" / "push" / "report.html").read_text()

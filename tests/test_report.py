@@ -293,7 +293,7 @@ def test_numbers_are_told_with_the_digits_that_they_have():
     assert [points(x) for x in (0.0, 3.24, -0.1, 0.94, 0.00042, 900.04)] == [
         "0.0",
         "3.2",
-        "-0.1",
+        "-0.10",
         "0.94",
         "0.00042",
         "900.0",

@@ -311,7 +311,7 @@ class Served:
     def __init__(self, world):
         self._world = world
 
-    def agent(self, config, actions, device):
+    def agent_in(self, env, history, config, device):
         agent = point_agent()
         agent.world = self._world
         return agent
@@ -320,7 +320,7 @@ class Served:
 def probed(world, monkeypatch):
     monkeypatch.setitem(engine.ENGINES.own, "points", Points)
     config = build_config("smoke", {"env": {"engine": "points", "num_envs": 2}})
-    return probe.look(config, Served(world), 0, CPU, lambda text: None)
+    return probe.look(None, config, Served(world), 0, CPU, lambda text: None)
 
 
 def told(seen):

@@ -214,9 +214,9 @@ def dream(
     """Yield one dream of a run's world model, agent step by agent step, with the agent acting in it.
 
     It branches off the first real episode of `wmloop eval` with this `seed`, after a few agent steps. It ends once the
-    episode has more probably terminated than not (dreams in training are never ended so), or after as many frames as a
-    real episode has. Each Moment is one agent step of the dream; the first is the real moment that it branches off. Its
-    fields:
+    episode has more probably terminated than not (dreams in training are never ended so), or after as many agent steps
+    as a real episode has at most. Each Moment is one agent step of the dream; the first is the real moment that it
+    branches off. Its fields:
 
     * `pictures["dream"]`: the image (H, W, 3) uint8, and `vectors["dream"]`: the vector (n,) in the environment's units;
       missing where the world model does not predict them

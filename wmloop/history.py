@@ -65,7 +65,8 @@ class History:
         Before it such a run has episodes alone.
         """
         stages = self._versions.items()
-        learnt = [iteration for name, made in stages if name not in self.pipeline.collectors for iteration in made]
+        episodes = [name for name in self.pipeline.collectors if name != self.pipeline.agent]
+        learnt = [iteration for name, made in stages if name not in episodes for iteration in made]
         begun = max((iteration for _, made in stages for iteration in made), default=0)
         return min(learnt, default=begun)
 

@@ -1,1 +1,1 @@
-"""M's word and C's score, held against reality."""
+"""What M predicts, compared with reality, and C's scores."""

@@ -1,4 +1,4 @@
-"""What M says the next decisions of a real episode will pay, and what they paid."""
+"""What M predicts of the rewards of a real episode's next decisions, and what they were."""
 
 from __future__ import annotations
 

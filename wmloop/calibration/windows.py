@@ -26,10 +26,10 @@ class Window(NamedTuple):
 class ReturnForecast(NamedTuple):
     """What M predicts over the windows of one episode (see `windows`), and what came of it; rewards in the environment's units.
 
-    All are sums of rewards over a window: `predicted` with C acting inside M, `open_loop` given the actions that were
-    really taken (see dreams.open_loop_returns; None or nothing where that was not asked), `real` those of reality. `steps`
-    are a window's real decisions, `decisions` those of the episode. `ends` has a row for each of BINS: decisions for
-    which M expected an end with such a probability, the sum of these, and the ends that came.
+    Sums of rewards over a window are `predicted`, with C acting inside M, `open_loop`, given the actions that were really
+    taken (see dreams.open_loop_returns; None or nothing where that was not asked), and `real`, of reality. `steps` are a
+    window's real decisions, `decisions` those of the episode. `ends` has a row for each of BINS: decisions for which M
+    expected an end with such a probability, the sum of these, and the ends that came.
     """
 
     predicted: list[float]

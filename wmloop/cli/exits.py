@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec
 
 import typer
@@ -68,6 +68,8 @@ _REFUSALS = {
 }
 
 P = ParamSpec("P")
+#: Of what an environment printed, so many lines.
+_LAST_LINES = 20
 
 
 def say(text: str) -> None:
@@ -121,6 +123,12 @@ def _renamed_told() -> Iterator[None]:
         warnings.simplefilter("always", RenamedWarning)
         warnings.showwarning = show
         yield
+
+
+def say_printed(lines: Sequence[str]) -> None:
+    """Print the last of the lines that an environment printed before it was refused."""
+    for line in lines[-_LAST_LINES:]:
+        say(f"the environment printed: {line}")
 
 
 def explain(error: Exception) -> int:

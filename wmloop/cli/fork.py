@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wmloop.cli.completion import run_names, setting_names
-from wmloop.cli.exits import guarded, say
+from wmloop.cli.exits import guarded, say, say_printed
 from wmloop.cli.opening import open_run
 from wmloop.cli.options import (
     DeviceOption,
@@ -31,6 +31,7 @@ from wmloop.opening import history_of, pipeline_of, require_origin, stored_confi
 
 if TYPE_CHECKING:
     from wmloop.config import RunConfig
+    from wmloop.events import Message
     from wmloop.history import History
     from wmloop.store import Store, Version
 
@@ -85,8 +86,7 @@ def fork(
     the copied iterations.
     """
     from wmloop.config import of_pipeline
-    from wmloop.events import Message
-    from wmloop.starting import on_this_machine, require_new, try_out
+    from wmloop.starting import on_this_machine, require_new
 
     source = open_run(runs, name)
     require_origin(source)
@@ -104,11 +104,8 @@ def fork(
 
         require_tensorboard()
     after = on_this_machine(after)
-    printed: list[str] = []
-    notes: list[Message] = []
-    if (after.env, after.pipeline) != (before.env, before.pipeline):
-        warned, _ = try_out(after, printed)
-        notes = [Message(f"the environment {after.env.id!r}: {text}", "warning") for text in warned]
+    _require_forkable(source, fork_from, before, after)
+    notes, printed = _tried(before, after)
     store = _copied(source, fork_from, new, after, runs)
     with store.lock():
         from wmloop.cli.session import Session
@@ -198,20 +195,12 @@ def _shared(before: RunConfig, after: RunConfig) -> tuple[str, ...]:
     return names if {part.name for part in new.parts} <= {*names, new.agent} else ()
 
 
-def _copied(source: Store, iteration: int, name: str | None, after: RunConfig, runs: Path) -> Store:
-    """Make a new run with the settings `after` of what `source` did up to and including `iteration`, and say so.
-
-    That is everything, or, for another pipeline, the episodes and what of that iteration both have.
+def _require_forkable(source: Store, iteration: int, before: RunConfig, after: RunConfig) -> None:
+    """Refuse a fork from an iteration that is not finished or was pruned, or with settings that its data does not fit.
 
     Raises:
-        UsageError: that iteration is not finished, or the name is taken.
-        StoreCorruptError: what would be copied is damaged.
+        UsageError: it is one; iterations that can be forked are listed.
     """
-    from wmloop.config.text import to_toml
-    from wmloop.device import machine_facts
-    from wmloop.store import Store, list_runs
-
-    before = stored_config(source)
     history, shared = history_of(source, before), _shared(before, after)
     replay = max(before.replay, after.replay)
     if not history.first <= iteration < history.next_position()[0]:
@@ -226,6 +215,43 @@ def _copied(source: Store, iteration: int, name: str | None, after: RunConfig, r
             f" pruned; iterations that can be forked: {', '.join(map(str, whole)) or 'none'}"
         )
     _require_fit(history.collected(iteration + 1), after)
+
+
+def _tried(before: RunConfig, after: RunConfig) -> tuple[list[Message], list[str]]:
+    """Try the environment and the parts of a fork that are not those of its run; return what is to say, and what was printed.
+
+    Raises:
+        UsageError: something is missing or does not fit.
+    """
+    from wmloop.events import Message
+    from wmloop.starting import try_out
+
+    printed: list[str] = []
+    if (after.env, after.pipeline) == (before.env, before.pipeline):
+        return [], printed
+    try:
+        warned, _ = try_out(after, printed)
+    except UsageError:
+        say_printed(printed)
+        raise
+    return [Message(f"the environment {after.env.id!r}: {text}", "warning") for text in warned], printed
+
+
+def _copied(source: Store, iteration: int, name: str | None, after: RunConfig, runs: Path) -> Store:
+    """Make a new run with the settings `after` of what `source` did up to and including `iteration`, and say so.
+
+    That is everything, or, for another pipeline, the episodes and what of that iteration both have.
+
+    Raises:
+        UsageError: the name is taken.
+        StoreCorruptError: what would be copied is damaged.
+    """
+    from wmloop.config.text import to_toml
+    from wmloop.device import machine_facts
+    from wmloop.store import Store, list_runs
+
+    before = stored_config(source)
+    history, shared = history_of(source, before), _shared(before, after)
     if name is None:
         stem, taken = f"{source.name}-from-{iteration}", set(list_runs(runs))
         name = next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))) if n not in taken)

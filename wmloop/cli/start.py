@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from wmloop.cli.exits import guarded, say
+from wmloop.cli.exits import guarded, say, say_printed
 from wmloop.cli.opening import open_run
 from wmloop.cli.options import (
     Device,
@@ -24,8 +24,6 @@ from wmloop.cli.options import (
 )
 from wmloop.errors import UsageError
 from wmloop.opening import pipeline_of, require_origin, stored_config
-
-_LAST_LINES = 20
 
 
 @guarded
@@ -140,8 +138,7 @@ def start(
         # what cannot be driven is refused before there is a run
         begun = begin(settled, runs, name, printed, leaves_goal(layers))
     except UsageError:
-        for line in printed[-_LAST_LINES:]:
-            say(f"the environment printed: {line}")
+        say_printed(printed)
         raise
     store, settled = begun.store, begun.config
     over = f" (more than this machine's {machine.cores()}: slower)" if settled.threads > machine.cores() else ""

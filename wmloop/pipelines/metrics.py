@@ -205,6 +205,7 @@ SCORES = (
            " many as episodes), as in win or loss, one more episode is added before it is computed, which has the lowest score"
            " seen: in these episodes, in earlier evaluations, or as a rollout's mean. Equal wins are thus no certainty"),
 )  # fmt: skip
+#: What stages.evaluate tells of the confirming episodes, too.
 _CONFIRMED = ("score", "score_std", "score_se", "score_min", "frames", "return_gap", "return_gap_se")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -53,7 +54,8 @@ def how_it_ended(reward: float, terminated: bool, truncated: bool) -> str:
 
 def points(value: float, sign: str = "") -> str:
     """Return a reward or a score as people are shown it: with one decimal, or with two digits where it is below 1."""
-    return f"{value:{sign}.1f}" if value == 0 or abs(value) >= 1 else f"{value:{sign}.2g}"
+    decimals = min(6, 1 - math.floor(math.log10(abs(value)))) if 0 < abs(value) < 1 else 1
+    return f"{value:{sign}.{decimals}f}"
 
 
 def decided(driver: Agent[Any], seen: np.ndarray) -> np.ndarray:

@@ -213,8 +213,8 @@ def episode(drive: Drive) -> Figure:
     middle.set(ylabel="reward")
     drawing.legend_above(middle)
     low, high = np.percentile(drive.rewards, [0, 99]) if count else (0, 1)
-    if high > 0 and drive.rewards.max() > 4 * high:  # one that is far above all others would make them a line
-        middle.set_ylim(low, high + 0.3 * (high - low))
+    if count and high > 0 and drive.rewards.max() > 4 * high:  # one that is far above all others would make them a line
+        middle.set_ylim(min(low, 0.0), 1.3 * high)
     below.set(ylabel="action", xlabel="agent step")
     drawing.whole_ticks(below)
     if drive.actions.ndim == 1:  # one of several, by its number

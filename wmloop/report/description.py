@@ -163,7 +163,8 @@ def _training(page: Page, facts: Facts) -> None:
     page.head("Training")
     page.say(
         "Orange: values logged during training, where the log has them; blue: the value at each iteration's end. What is"
-        " measured at each training step is the mean over these steps, each of which counts 0.98 as much as the next."
+        " measured at each training step is the mean over these steps, each of which counts 0.98 as much as the next (before"
+        " 2026-11-30 the first one counted more)."
     )
     drawn = {stage: list(own) for stage, own in groupby(facts.curves, lambda curve: curve.stage)}
     page.pair(*(chart(curves.draw(own), f"in the stage {stage}") for stage, own in drawn.items()))

@@ -16,10 +16,12 @@ from wmloop.spaces import ActionSpec, ObservationSpec
 from wmloop.store import Version
 from wmloop.store.tensors import SUFFIX
 from wmloop.training.rollouts import (
+    OBSERVATIONS,
     last_actions,
     last_observations,
     require_same_actions,
     require_same_observations,
+    told_observations,
 )
 
 
@@ -81,7 +83,9 @@ class Served(NamedTuple):
 
     def observations(self, history: History) -> ObservationSpec | None:
         """Return what the agent observes, as it is stored with it or its rollouts; None where neither tells."""
-        return last_observations([self._own]) or last_observations(history.collected(self._own.iteration + 1))
+        if OBSERVATIONS in self._own.files or "imported" in history.store.facts:  # files of earlier days do not tell
+            return told_observations(self._own)
+        return last_observations(history.collected(self._own.iteration + 1))
 
     @property
     def _own(self) -> Version:

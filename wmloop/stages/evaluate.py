@@ -44,6 +44,7 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
             ctx.begin(len(further) * config.env.most_frames)
             results = _score(ctx, pool, agent, further, FURTHER)
             confirmed = summarise(results)
+            # as pipelines.metrics describes them
             kept = ("score", "score_std", "score_se", "score_min", "frames", "return_gap", "return_gap_se")
             metrics |= {f"confirmed_{name}": confirmed[name] for name in kept if name in confirmed}
             seen = [version.metrics for version in ctx.scored()]

@@ -107,7 +107,7 @@ def fit(
         i += 1
         newest = (1 - smoothing) / (1 - smoothing**i)  # at first all steps count alike
         for name, value in values.items():
-            means[name] = means[name] + newest * (value - means[name]) if name in means else value
+            means[name] = (1 - newest) * means[name] + newest * value if name in means else value
         ctx.progress(i * units_per_step, means)
         if i < total:
             ctx.checkpoint(i, pack)

@@ -151,12 +151,16 @@ def last_actions(rollouts: Sequence[Version]) -> ActionSpec | None:
     return actions_of(rollouts[-1]) if rollouts and ACTIONS in rollouts[-1].files else None
 
 
+def told_observations(version: Version) -> ObservationSpec | None:
+    """Return what a version recorded that was seen; None where it recorded nothing, as of pictures alone."""
+    return recorded_observations(version.json(OBSERVATIONS)) if OBSERVATIONS in version.files else None
+
+
 def last_observations(rollouts: Sequence[Version]) -> ObservationSpec | None:
     """Return what the newest of a run's rollouts saw; None where there is none, or it does not tell."""
     if not rollouts or ACTIONS not in rollouts[-1].files:
         return None
-    newest = rollouts[-1]
-    return recorded_observations(newest.json(OBSERVATIONS)) if OBSERVATIONS in newest.files else SHOWN
+    return told_observations(rollouts[-1]) or SHOWN
 
 
 def actions_of(rollout: Version) -> ActionSpec:
@@ -166,8 +170,8 @@ def actions_of(rollout: Version) -> ActionSpec:
 
 def observations_of(rollout: Version) -> ObservationSpec:
     """Return what a rollout saw, as it recorded it; pictures, as its episodes have them, where it recorded nothing."""
-    if OBSERVATIONS in rollout.files:
-        return recorded_observations(rollout.json(OBSERVATIONS))
+    if (told := told_observations(rollout)) is not None:
+        return told
     stored = next(episodes_of(rollout, observed=False), None)
     if stored is None:
         raise StoreCorruptError(f"{rollout.name} has no episode, and so does not tell what it saw")

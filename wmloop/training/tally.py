@@ -41,9 +41,8 @@ class Tally:
         self.episodes += len(wave)
         self._cuts += np.array(said.get("cuts", [0] * len(Cut)))
         self._squares += np.array(said.get("squares", np.zeros((2, 2))))
-        self._forecasts += [
-            ReturnForecast(*lists) for lists in said.get("forecasts", said.get("promises", ()))
-        ]  # as drafts of earlier days have it
+        told = said["forecasts"] if "forecasts" in said else said["promises"]  # as drafts of earlier days have it
+        self._forecasts += [ReturnForecast(*lists) for lists in told]
         self._deterministic += [task.deterministic for task in wave]
 
     def metrics(self) -> dict[str, float]:

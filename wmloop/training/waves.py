@@ -36,10 +36,8 @@ def first_wave(ctx: StageContext[VisionMemoryConfig], driven: Driven) -> list[Ep
     limits = [limit for count, limit in ctx.config.rollout.prefill for _ in range(count)]
     width, left = ctx.config.env.num_envs, len(limits) - driven.episodes
     if left <= 0:
-        driven_part = driven.decisions / sum(
-            limits + [limits[-1]] * -left
-        )  # the share of what was planned that came about
-        width = still_to_drive(decisions_of_first(ctx.config) - driven.decisions, driven_part * limits[-1], width)
+        share = driven.decisions / sum(limits + [limits[-1]] * -left)  # of what was planned that came about
+        width = still_to_drive(decisions_of_first(ctx.config) - driven.decisions, share * limits[-1], width)
         limits += [limits[-1]] * (width - left)
     return [EpisodeTask(_seed(ctx, i), limit) for i, limit in enumerate(limits)][
         driven.episodes : driven.episodes + width
