@@ -328,6 +328,11 @@ def test_a_state_is_opaque_outside_models(path):
     assert own_to_models(parsed(path)) == set()
 
 
+def test_no_module_has_more_than_300_lines():
+    lines = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in ROOT.rglob("*.py")}
+    assert {name: count for name, count in lines.items() if count > 300} == {}
+
+
 @pytest.mark.parametrize(
     ("attribute", "where"), [("imagine", "dreams.py: unroll"), ("follower", "training/experience.py: filter_states")]
 )

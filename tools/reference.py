@@ -81,8 +81,15 @@ def event_page() -> str:
         if kind in (events.Picture, events.Track, events.Output):  # these are not written there
             continue
         page += [f"\n## `{kind.__name__}`\n", f"{_prose(kind)}\n", "| field | type |", "|---|---|"]
-        page += [f"| `{field.name}` | `{str(field.type).replace('|', 'or')}` |" for field in dataclasses.fields(kind)]
+        page += [f"| `{field.name}` | {_as_json(str(field.type))} |" for field in dataclasses.fields(kind)]
     return "\n".join(page) + "\n"
+
+
+def _as_json(kind: str) -> str:
+    """Return in words what JSON has of a value of a Python type."""
+    names = {"int": "whole number", "float": "number", "str": "text", "bool": "true or false", "None": "null"}
+    parts = [part.strip() for part in kind.split("|")]
+    return " or ".join(names.get(part, "object" if "[" in part else part) for part in parts)
 
 
 def exit_codes() -> str:
@@ -96,6 +103,9 @@ def api() -> str:
     page = [
         "# Python interface\n",
         "What `wmloop.__all__` names. Everything else may change. A member without a signature is a property.\n"
+        "Errors are subclasses of `WmloopError`, in `wmloop.errors`. `Run.config` and `TrainedAgent.config` hold the\n"
+        "[settings](../settings.md),\n"
+        "`TrainedAgent.iteration` says of which iteration the agent is.\n"
         "Programs that use it: [examples](../python.md).",
         _MADE,
     ]

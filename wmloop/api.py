@@ -90,7 +90,11 @@ class Run:
         return None if best is None else best.iteration
 
     def episodes(self, iteration: int) -> Iterator[Episode]:
-        """Yield the real episodes that an iteration collected; one shard of them is held at a time."""
+        """Yield the real episodes that an iteration collected; one shard of them is held at a time.
+
+        Of T agent steps an Episode has `observations` (T+1, ...), `actions` (T, ...) in the environment's units, `rewards`
+        (T,), `terminated`, `truncated`, `seed`, `frames`, `deterministic` and `score`.
+        """
         for version in self._history().collected():
             if version.iteration == iteration:
                 yield from episodes_of(version)
@@ -213,10 +217,10 @@ def dream(
 ) -> Iterator[Moment]:
     """Yield one dream of a run's world model, agent step by agent step, with the agent acting in it.
 
-    It branches off the first real episode of `wmloop eval` with this `seed`, after a few agent steps. It ends once the
-    episode has more probably terminated than not (dreams in training are never ended so), or after as many agent steps
-    as a real episode has at most. Each Moment is one agent step of the dream; the first is the real moment that it
-    branches off. Its fields:
+    It branches off the first real episode of `wmloop eval` with this `seed`, after 20 agent steps, or half of a shorter
+    one. It ends once the episode has more probably terminated than not (dreams in training are never ended so), or after as
+    many agent steps as a real episode has at most. Each Moment is one agent step of the dream; the first is the real moment
+    that it branches off. Its fields:
 
     * `pictures["dream"]`: the image (H, W, 3) uint8, and `vectors["dream"]`: the vector (n,) in the environment's units;
       missing where the world model does not predict them

@@ -140,7 +140,7 @@ class Message:
 class RunFinished:
     """Announce the end of the loop: `reason` is `goal`, `iterations`, `hours`, `limits` (those of a study) or `interrupted`.
 
-    The best iteration has the highest mean score less one standard error; `best_score` is its score.
+    The best iteration has the highest mean score less one standard error; `best_score` is its mean over the held-out episodes.
     """
 
     run: str

@@ -38,7 +38,7 @@ EXIT_CODES = {
     75: "another process is writing the run, or is at work on the study",
     129: f"the terminal was closed (SIGHUP); {_SAVED}",
     INTERRUPTED: f"Ctrl-C (SIGINT); {_SAVED}",
-    137: "a task of `wmloop study` was killed three times (SIGKILL): by hand, or where memory was full",
+    137: "a task of `wmloop study` was killed three times (SIGKILL): by hand, or by the system where memory was full",
     **{
         128 + getattr(signal, name): f"{name}, by which a scheduler announces a time limit; {_SAVING}, however often"
         " it comes"

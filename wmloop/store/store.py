@@ -105,10 +105,7 @@ class Store:
                 raise StoreCorruptError(
                     f"{path / file} was changed after the run wrote it, so the run is refused: undo the change{other}"
                 )
-        try:
-            text = config.decode()
-        except UnicodeDecodeError as error:
-            raise StoreCorruptError(f"{path / CONFIG} is damaged: {error}") from None
+        text = config.decode(errors="replace")  # what no wmloop wrote is refused by what reads the settings
         return cls(path, text, parse_json(facts, path / FACTS), str(table.get("created", "")))
 
     def holder(self) -> str | None:
