@@ -131,9 +131,11 @@ def test_the_results_are_of_todays_defaults():
     now = hashlib.sha256(to_toml(build_config("laptop")).encode()).hexdigest()[:16]
     results = (DOCS / "results.md").read_text()
     assert now in results, f"the defaults are {now} now: measure three seeds anew, or say in results.md why these hold"
-    for row in re.findall(
+    rows = re.findall(
         r"^\| (2\d) \| \d+ \| (\d+k) \| ([\d.]+ ± [\d.]+) \|", (ROOT / "README.md").read_text(), re.MULTILINE
-    ):
+    )
+    assert len(rows) == 3
+    for row in rows:
         assert re.search(rf"^\| {row[0]} \|.*\| {row[1]} \|.*{re.escape(row[2])}", results, re.MULTILINE), row
 
 
@@ -154,6 +156,8 @@ def test_examples_use_the_public_interface_alone():
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
                 assert not any(name.startswith("wmloop.") for name in names), program.name
+                if isinstance(node, ast.ImportFrom) and node.module == "wmloop":
+                    assert {name.name for name in node.names} <= set(public.__all__), program.name
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "wmloop":
                 assert node.attr in public.__all__, program.name
 

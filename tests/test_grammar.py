@@ -15,7 +15,7 @@ from tests.commands import wmloop
 from tests.tiny_env import TINY_ID
 from wmloop import commands, errors, signals
 from wmloop.cli import COMMANDS, app
-from wmloop.cli.exits import EXIT_CODES
+from wmloop.cli.exits import DOCTOR_FOUND, EXIT_CODES, OUT_OF_MEMORY
 from wmloop.config import build_config, presets, settings
 from wmloop.legacy import COMMANDS as RENAMED
 from wmloop.legacy import OPTIONS
@@ -158,6 +158,9 @@ def test_every_exit_code_is_listed_and_none_is_used_for_two_things():
     assert {kind.exit_code for kind in kinds} <= EXIT_CODES.keys()
     assert {128 + signum for signum in signals.NAMES} <= EXIT_CODES.keys()
     assert {kind for kind in kinds if kind.exit_code == 1} == {errors.WmloopError}  # a bug's
+    own = [kind.exit_code for kind in errors.WmloopError.__subclasses__()]
+    assert len(set(own)) == len(own)
+    assert not set(own) & {DOCTOR_FOUND, OUT_OF_MEMORY}
     told = wmloop("help", "exit-codes").stdout
     assert [int(code) for code in re.findall(r"^ *(\d+)  ", told, re.M)] == list(EXIT_CODES)
 
@@ -170,7 +173,8 @@ def test_no_command_leaves_with_a_number_that_is_not_named():
     for path in CLI.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("typer.Exit", "SystemExit", "sys.exit"):
-                assert not any(isinstance(arg, ast.Constant) for arg in node.args), f"{path.name}: {ast.unparse(node)}"
+                given = [*node.args, *(word.value for word in node.keywords)]
+                assert not any(isinstance(arg, ast.Constant) for arg in given), f"{path.name}: {ast.unparse(node)}"
 
 
 # ---- JSON

@@ -182,6 +182,8 @@ def test_files_are_opened_in_few_rooms(path):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             assert called not in {"open", "os.open"}, f"{path}: {called}"
+            mode = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+            assert not (called.endswith(".open") and isinstance(mode, str) and len(mode) <= 3), f"{path}: {called}"
             assert not called.endswith((".read_text", ".write_text", ".read_bytes", ".write_bytes")), (
                 f"{path}: {called}"
             )
@@ -223,7 +225,9 @@ def test_only_the_disk_module_renames_or_syncs(path):
         return
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Call):
-            assert ast.unparse(node.func) not in {"os.rename", "os.replace", "os.fsync", "shutil.move"}, str(path)
+            called, one = ast.unparse(node.func), len(node.args) == 1 and not node.keywords
+            assert called not in {"os.rename", "os.replace", "os.fsync", "shutil.move"}, str(path)
+            assert not (one and called.endswith((".rename", ".replace"))), f"{path}: {called}"
 
 
 #: Where a word that is a stage's name is another thing's: V's and M's networks, a machine's memory.

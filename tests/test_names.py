@@ -33,10 +33,11 @@ def test_what_settings_are_called_now_is_there_and_what_they_were_called_is_not(
 
 @pytest.mark.parametrize(("old", "new"), [pair for pair in SETTINGS.items() if pair[1] in TODAY])
 def test_a_setting_by_its_old_name_is_taken_and_the_new_one_told(old, new):
-    value = TODAY[new]
+    value, mark = TODAY[new], object()
     with pytest.warns(RenamedWarning, match=rf"^{old} is called {new} now$"):
         config = build_config("laptop", nested(old, value))
     assert config == build_config("laptop", nested(new, value))
+    assert settings_now(nested(old, mark), lambda line: None) == nested(new, mark)
 
 
 @pytest.mark.parametrize("name", RETIRED)

@@ -218,12 +218,16 @@ def test_a_person_drives_and_m_is_told(env, agent, real, monkeypatch):
     assert [env.step(action)[1] for _ in range(5)] == pytest.approx(rewards)
 
 
-def test_an_end_by_time_is_no_end_by_the_environment(real):
-    moments = episode(real)
-    if moments[-1].frames == MAX_STEPS:
-        assert moments[-1].ended == "truncated"
-    else:
-        assert moments[-1].ended == "terminated (last reward -5.0)"
+@pytest.mark.parametrize(
+    ("action", "ended"), [([0.0, FALL], "truncated"), ([1.0, FALL], "terminated (last reward -5.0)")]
+)
+def test_an_end_by_time_is_no_end_by_the_environment(real, action, ended):
+    driver = RandomWalk(np.array(action, np.float32)[None, None])
+    real.reset(TRACK)
+    while not real.moment.ended:
+        real.step(driver)
+    assert real.moment.ended == ended
+    assert (real.moment.frames == MAX_STEPS) == (ended == "truncated")
     last = real.moment
     real.step()  # after the end nothing happens
     assert real.moment is last

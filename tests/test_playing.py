@@ -21,8 +21,6 @@ import pytest
 
 from tests.processes import ROOT, Process
 
-pytestmark = pytest.mark.skipif(not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="needs Xvfb and xdotool")
-
 
 class Desktop:
     """A virtual display, what is on it, and a keyboard."""

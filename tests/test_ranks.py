@@ -3,6 +3,7 @@
 import ast
 import copy
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from wmloop.commands import command
 from wmloop.config import ControllerConfig
 from wmloop.config.text import to_toml
 from wmloop.dreams import Noise
-from wmloop.errors import DivergedError, Interrupted, StorageError, UsageError
+from wmloop.errors import DivergedError, Interrupted, RankLostError, StorageError, UsageError
 from wmloop.learn import ppo
 from wmloop.learn.batch import Batch
 from wmloop.learn.optim import adam, clipped_step
@@ -194,6 +195,47 @@ def test_a_part_that_is_not_finite_stops_the_step_of_every_rank():
     assert together(3, step) == [True] * 3
 
 
+def test_a_rollback_halves_the_learning_rate_also_after_a_stop_and_metrics_are_means_of_all_steps(tmp_path):
+    config = configure("store.snapshot_seconds=0")
+    store, begun = Store.create(tmp_path, "run", to_toml(config), {}), torch.nn.Linear(1, 1)
+
+    def learn(name, stops_at):
+        seen, rates, net, spoils = [], [], copy.deepcopy(begun), [3] if stops_at is None or stops_at > 3 else []
+        draft = store.draft(0, name)
+        ctx = StageContext(
+            config, WORLD_MODEL, 0, name, "steps", torch.device("cpu"), list, list, draft, lambda event: None,
+            lambda: stops_at is not None and len(seen) > stops_at, ALONE,
+        )  # fmt: skip
+        optimizer = adam([*net.parameters()], 0.1)
+
+        def step(i):
+            seen.append(i)
+            rates.append(optimizer.param_groups[0]["lr"])
+            if i in spoils:
+                spoils.remove(i)
+                raise DivergedError("spoilt")
+            clipped_step(net(torch.ones(1)).sum(), optimizer)
+            return {"loss": float(i)}
+
+        try:
+            metrics = fit(ctx, {"net": net}, optimizer, 6, lambda i: 0.1, step)
+        except Interrupted:
+            return seen, rates, None
+        return seen, rates, (metrics["loss"], net.weight.item())
+
+    with store.lock():
+        seen, rates, whole = learn("memory", None)
+        assert (seen, rates) == ([0, 1, 2, 3, 3, 4, 5], [0.1] * 4 + [0.05] * 3)
+        ages = 0.98 ** np.arange(5, -1, -1)
+        assert whole[0] == pytest.approx((ages * np.arange(6)).sum() / ages.sum())
+        stopped, _, nothing = learn("vision", 4)
+        assert (stopped, nothing) == ([0, 1, 2, 3, 3], None)
+        seen, rates, resumed = learn("vision", None)
+    # nothing of the rollback is lost: what goes on has half the rate, and comes to the same
+    assert rates == [0.05] * len(rates)
+    assert resumed == pytest.approx(whole)
+
+
 @pytest.mark.parametrize("stops_at", [None, 4])
 def test_ranks_go_back_and_stop_at_the_same_step_and_only_the_first_writes(stops_at, tmp_path):
     config = configure("store.snapshot_seconds=0")
@@ -339,5 +381,13 @@ def test_only_one_module_talks_to_other_ranks():
     assert talks == {"ranks.py"}
 
 
-def test_a_lost_rank_has_an_exit_code_of_its_own():
-    assert "69" in wmloop("help", "exit-codes").output
+def test_a_lost_rank_has_an_exit_code_of_its_own_and_what_was_saved_goes_on(finished, tmp_path, monkeypatch):
+    def lose(*_):
+        raise RankLostError("rank 1 has ended")
+
+    shutil.copytree(finished.runs / "tiny", tmp_path / "tiny")
+    monkeypatch.setattr("wmloop.loop.run", lose)
+    lost = wmloop("resume", "tiny", "--iterations", 2, "--progress", "none", runs=tmp_path)
+    assert lost.exit_code == 69
+    assert "rank 1 has ended" in lost.stderr
+    assert "wmloop resume" in lost.stderr

@@ -353,14 +353,6 @@ def test_figures_have_the_page_s_colours():
     assert ' id="axes_1"' not in drawn
 
 
-def test_runs_are_held_against_each_other_on_one_page(runs, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert wmloop("report", "one", "two", "--to", "both", runs=runs).exit_code == 0
-    words = check(tmp_path / "both" / "report.html")
-    assert words.count("one") >= 2
-    assert words.count("two") >= 2
-
-
 def test_a_report_of_an_agent_that_was_imported_leaves_out_what_is_not_recorded(runs, tmp_path):
     assert wmloop("export", "one", "--to", tmp_path / "agent.safetensors", runs=runs).exit_code == 0
     assert wmloop("import", tmp_path / "agent.safetensors", "given", runs=tmp_path).exit_code == 0

@@ -740,11 +740,13 @@ def strike(file, runs, whom, seconds, *words):
         with contextlib.suppress(psutil.Error):
             children = psutil.Process(process.pid).children()
             victims = [child.pid for child in children] if whom == "task" else victims
+        struck = False
         for pid in victims:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+                struck = True
         process.communicate(timeout=120)
-        return True
+        return struck
     return False
 
 
