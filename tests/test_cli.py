@@ -48,8 +48,9 @@ def test_help_loads_nothing_heavy():
     code = (
         "import sys; sys.argv = ['wmloop', '--help']\n"
         "from wmloop.cli import main\n"
+        "heavy = {'torch', 'gymnasium', 'numpy', 'pydantic', 'rich', 'psutil', 'tomllib'}\n"
         "try: main()\n"
-        "finally: print(*sorted({'torch', 'gymnasium', 'numpy', 'pydantic', 'rich'} & set(sys.modules)), file=sys.stderr)"
+        "finally: print(*sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert "Train a World Models agent" in done.stdout
@@ -189,6 +190,9 @@ def test_the_run_keeps_what_it_was_made_with(finished):
     assert (config["device"], config["threads"], config["seed"], config["precision"]) == ("cpu", 1, 7, "fp32")
     assert store.facts["versions"]["torch"] == torch.__version__
     assert {"argv", "python", "platform", "cpu"} <= set(store.facts)
+    assert ("git" in store.facts) == (ROOT / ".git").exists()
+    (begun,) = [record for record in store.journal.events()[0] if record["event"] == "SessionStarted"]
+    assert (begun["git"], begun["cores"]) == (store.facts.get("git"), store.facts["cores"])
 
 
 def test_the_log_of_events_is_small_and_has_a_time_in_every_line(finished):
@@ -249,6 +253,19 @@ def test_a_resume_may_change_what_decides_no_result(runs, taken_up):
     assert "bit for bit" not in result.stderr
     for word in ("--goal 5.0", "store.keep_last=3", "env.worker_timeout=9.0", "vision.frame_cache=100"):
         assert word in result.stderr  # the next resume must say so again
+
+
+def test_a_resume_on_another_machine_says_so_and_goes_on(runs, taken_up, monkeypatch):
+    facts = Store.open(runs / "tiny").facts
+    monkeypatch.setattr("wmloop.device.machine_facts", lambda: {**facts, "cpu": "Another"})
+    result = wmloop("resume", runs=runs)
+    assert result.exit_code == 0, result.stderr
+    assert f"processor Another, was {facts['cpu']}" in " ".join(result.stderr.split())
+    (warning,) = [
+        record for record in Store.open(runs / "tiny").journal.events()[0] if record.get("level") == "warning"
+    ]
+    assert "processor Another" in warning["text"]
+    assert len(taken_up) == 1
 
 
 @pytest.mark.parametrize("changes", [["--threads", "3"], ["--set", "env.num_envs=2"], ["--set", "precision=bf16"]])

@@ -679,15 +679,6 @@ def test_versions_name_what_decides_an_episode() -> None:
 # ---- episodes that somebody stops
 
 
-def test_an_episode_is_truncated_after_its_decisions_and_idles_from_then_on() -> None:
-    with EnvPool(tiny(), 2) as pool:
-        pool.reset([0, 1], [3, None])
-        steps = [pool.step(np.zeros((2, 2), np.float32)) for _ in range(5)]
-    assert [bool(step.truncated[0]) for step in steps] == [False, False, True, False, False]
-    assert [int(step.frames[0]) for step in steps] == [1, 1, 1, 0, 0]
-    assert [int(step.frames[1]) for step in steps] == [1] * 5
-
-
 @pytest.mark.parametrize(
     ("changes", "decisions", "max_unrewarded", "cut"),
     [

@@ -246,13 +246,6 @@ def test_hs18_collects_and_learns_v_and_m_once_and_counts_every_real_frame(finis
     assert store.version(1, "controller").metrics["episodes"] == 2 * 5 * 2
 
 
-@BOTH
-def test_a_goal_ends_the_run(system, tmp_path):
-    store, reason = perform(tmp_path / "run", tiny(system, budget={"goal": -1e9}), lambda event: None)
-    assert reason == "goal"
-    assert [version.iteration for version in store.versions() if version.stage == "evaluate"] == [0]
-
-
 def test_all_candidates_of_a_generation_drive_the_same_new_training_episodes(tmp_path, monkeypatch):
     begun, drive = [], evolution.drive
 

@@ -144,12 +144,6 @@ def test_the_budget_and_the_environment_that_help_names_are_those_of_the_setting
     assert all(f"{name}: " in told for name in presets.PRESETS)
 
 
-def test_help_loads_neither_what_draws_nor_what_checks_nor_what_computes():
-    code = "import sys; from wmloop.cli import app; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"torch", "numpy", "pydantic", "rich", "gymnasium", "psutil", "tomllib"} & set(loaded)
-
-
 # ---- exit codes
 
 

@@ -151,6 +151,12 @@ def vectors() -> st.SearchStrategy[spaces.Space[Any]]:
     )  # fmt: skip
 
 
+def test_a_small_board_of_zeros_and_ones_and_what_has_no_bounds_are_vectors() -> None:
+    assert read(spaces.Box(0, 1, (8, 8), np.uint8)).spec == Vector(64)
+    assert read(spaces.Box(-1e30, 1e30, (8, 8, 3))).spec == Vector(192)
+    assert config("Numbered", episode_frames=None).most_frames == 1000
+
+
 @given(pictures(), SEEDS)
 def test_a_picture_of_any_kind_is_64_by_64_in_colour_from_black_to_white(space: spaces.Box, seed: int) -> None:
     space.seed(seed)
@@ -231,6 +237,8 @@ PICTURE = spaces.Box(0, 255, (8, 8, 3), np.uint8)
         (spaces.Discrete(5000), (), r"Discrete\(5000\)"),
         (spaces.Box(-1, 1, (1025,)), (), "1025"),
         (spaces.Box(-1, 1, (40, 40)), (), r"\(40, 40\)"),
+        (spaces.Box(0, 1, (40, 40), np.uint8), (), r"\(40, 40\)"),
+        (spaces.Box(-1e30, 1e30, (40, 40, 3)), (), r"\(40, 40, 3\)"),
         (spaces.Dict({"a": spaces.Box(-1, 1, (600,)), "b": spaces.Box(-1, 1, (600,))}), (), "1200 numbers"),
         (spaces.Dict({"a": PICTURE, "b": PICTURE}), (), r"two pictures, 'a' and 'b'"),
         (spaces.Dict({"a": spaces.Dict({"b": PICTURE})}), (), "as 'a'"),

@@ -239,7 +239,7 @@ def test_a_controller_names_the_v_and_m_it_was_trained_with(whole):
         assert controller.parents[f"0001/{stage}"] == store.version(1, stage).hash
 
 
-def test_what_differs_from_the_background_changes_v_and_nothing_before_it(whole, tmp_path):
+def test_what_differs_from_the_background_changes_v_and_nothing_before_it(tmp_path):
     weighted = configure("budget.iterations=1", "vision.foreground_weight=20.0", "env.mirrored_actions=[0]")
     plain = configure("budget.iterations=1", "env.mirrored_actions=[0]")
 

@@ -38,7 +38,9 @@ def written(tmp_path_factory, twice):
         path.write_text(to_toml(build_config("smoke", layer, goal, {"pipeline": pipeline})))
         done = wmloop("start", pipeline, "--config", path, "--progress", "none", runs=runs)
         assert done.exit_code == 0, done.output
-        stores.append((pipeline, Store.open(runs / pipeline)))
+        store = Store.open(runs / pipeline)
+        assert store.journal.events()[0][-1]["reason"] == "goal", pipeline
+        stores.append((pipeline, store))
     found = {}
     for pipeline, store in stores:
         for version in store.versions():
@@ -51,7 +53,8 @@ def test_every_figure_that_a_run_writes_is_described_by_one_entry(written):
         described = pipelines.get(pipeline).row(stage).metrics
         for name in names:
             assert sum(metric.covers(name) for metric in described) == 1, f"{pipeline}, {stage}: {name}"
-    assert any("confirmed_score_low" in names for names in written.values())
+    for name in pipelines.PIPELINES.own:
+        assert "confirmed_score_low" in written[name, pipelines.get(name).scored_by]
 
 
 def test_no_figure_is_described_that_no_run_writes(written):

@@ -167,6 +167,20 @@ def test_a_task_whose_process_was_lost_is_begun_again_and_given_up_in_the_end(fo
     }  # fmt: skip
 
 
+def test_a_study_whose_task_is_lost_three_times_ends_as_shells_tell_of_a_kill(tmp_path, monkeypatch):
+    class Lossy(Somewhere):
+        def begin(self, tasks):
+            new = super().begin(tasks)
+            for work in new:
+                work.ended = LOST
+            return new
+
+    monkeypatch.setattr(sys.modules["wmloop.cli.study"], "place_of", lambda *_: Lossy(9, {}))
+    told = wmloop("study", written(tmp_path, TWO), "--progress", "none", runs=tmp_path)
+    assert told.exit_code == 137, told.output
+    assert "A-1 ended with exit code 137" in " ".join(told.stderr.split())
+
+
 def test_where_its_place_takes_no_task_now_those_under_way_go_on_and_it_is_asked_again(four, monkeypatch):
     clock = itertools.count(0.0, 10.0)
     monkeypatch.setattr("wmloop.study.driver.time.monotonic", lambda: next(clock))

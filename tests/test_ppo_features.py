@@ -55,12 +55,6 @@ def test_random_episodes_are_collected_once_and_c_collects_in_every_iteration(wh
     assert [v.name for v in made] == ["0000/rollout", "0000/controller", "0001/controller"]
 
 
-def test_a_goal_ends_the_run(tmp_path):
-    store, reason = run(tmp_path / "run", configure("budget.goal=-1e9"))
-    assert reason == "goal"
-    assert [version.iteration for version in store.versions() if version.stage == "evaluate"] == [0]
-
-
 def test_v_and_m_learn_from_all_episodes_so_far_also_from_those_that_c_drove(whole):
     store, _ = whole
     observations = [

@@ -66,7 +66,7 @@ def test_the_confidence_interval_is_students():
 )
 def test_of_agents_that_are_exactly_at_the_goal_at_most_six_in_a_hundred_are_confirmed(kind, count):
     rng = np.random.default_rng(0)
-    size = (3000, count)
+    size = (1500, count)
     draw = {
         "normal": lambda: (905.0, rng.normal(905, 20, size)),
         "uniform": lambda: (0.0, rng.uniform(-1, 1, size)),

@@ -163,8 +163,9 @@ def check_training(desk: Desk) -> None:
         assert math.isfinite(versions[i, "controller"].metrics["dream_return"])
         assert math.isfinite(versions[i, "evaluate"].metrics["score"])
     trained = {"vision": "model", "memory": "model", "controller": "actor"}
-    if desk.task.numbers is not None:
-        del trained["vision"]  # vectors are measured once, before there is any
+    if desk.task.numbers is not None:  # vectors are measured once, before there is any
+        del trained["vision"]
+        assert len({versions[i, "vision"].files["model.safetensors"].sha256 for i in range(ITERATIONS)}) == 1
     for stage, file in trained.items():
         before, after = (versions[i, stage].tensors(f"{file}.safetensors") for i in range(ITERATIONS))
         assert any((before[name] != after[name]).any() for name in before), stage

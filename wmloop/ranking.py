@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -82,6 +83,7 @@ def proportion(share: float, count: float) -> tuple[float, float]:
     return max(0.0, (middle - spread) / (1 + z * z / count)), min(1.0, (middle + spread) / (1 + z * z / count))
 
 
+@functools.cache
 def student(freedom: int, certainty: float) -> float:
     """Return what Student's t of so many degrees of freedom stays below with probability `certainty` (above one half).
 

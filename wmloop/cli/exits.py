@@ -28,7 +28,8 @@ EXIT_CODES = {
     0: "done; also where training used up its budget before the goal was reached",
     1: "a bug of wmloop or of a library that it uses: stderr has the traceback",
     2: "wrong usage: an option, a setting, the name of a run or a file is not valid; or wmloop cannot use the environment",
-    3: "a number was no longer finite: a loss, weight or metric in training, an action, or an environment's reward",
+    3: "a number was no longer finite: a loss, weight or metric in training, an action, or an environment's reward (where PPO"
+    " learns in real episodes these two are 4)",
     4: "the environment, or the program of a study's row, failed while a command was running it",
     DOCTOR_FOUND: "`wmloop doctor` found something that makes runs fail",
     65: "a stored file is damaged",
