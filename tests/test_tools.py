@@ -5,8 +5,6 @@ import json
 import os
 import re
 import socket
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -19,6 +17,7 @@ from tests.commands import wmloop
 from tests.test_interruptions import launch
 from tests.tiny_env import tiny_config
 from wmloop import doctor, events, machine
+from wmloop.cli import app
 from wmloop.cli.exits import DOCTOR_FOUND
 from wmloop.cli.watch import Log, so_far
 from wmloop.config import RunConfig, build_config, explain, settings
@@ -356,11 +355,10 @@ def test_a_folder_that_cannot_be_written_is_bad(tmp_path, monkeypatch):
         ("wmloop config ti", {"tiny"}), ("wmloop fork ti", {"tiny"}),
     ],
 )  # fmt: skip
-def test_the_shell_completes_runs_settings_and_commands(store, words, wanted):
-    environment = {
-        **os.environ, "_WMLOOP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")),
-        "WMLOOP_RUNS": str(store.path.parent),
-    }  # fmt: skip
-    entry = "import sys; sys.argv[0] = 'wmloop'; from wmloop.cli import app; app(prog_name='wmloop')"
-    done = subprocess.run([sys.executable, "-c", entry], env=environment, capture_output=True, text=True, check=False)
-    assert set(done.stdout.split()) == wanted, done.stderr
+def test_the_shell_completes_runs_settings_and_commands(store, words, wanted, monkeypatch, capsys):
+    asked = {"_WMLOOP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    for name, value in {**asked, "WMLOOP_RUNS": str(store.path.parent)}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        app(prog_name="wmloop")
+    assert set(capsys.readouterr().out.split()) == wanted
