@@ -99,7 +99,9 @@ def test_each_is_trained_and_stopped_at_any_moment_ends_as_the_same_run(tmp_path
     config = configure(*settings, "store.snapshot_seconds=0")
     whole, reason = perform(tmp_path / "whole", config)
     assert reason == "iterations"
-    assert set(whole.version(1, "evaluate").metrics) >= {"score", "return_gap_points"}
+    told = whole.version(1, "evaluate").metrics
+    assert {"score", "predicted_terminations"} <= set(told)
+    assert ("return_gap_points" in told) == config.learns_rewards
     calls = stops = 0
 
     def should_stop() -> bool:

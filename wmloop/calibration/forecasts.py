@@ -37,8 +37,8 @@ def forecast(
 ) -> list[ReturnForecast]:  # fmt: skip
     """Return M's predictions over each of `episodes`, those of the wave in order, which the agent drove and the trace saw.
 
-    What M predicts of the actions really taken is asked only if `open_loop`: it takes many dreams, and `tick` is
-    called between them.
+    Returns are predicted only by an M that learns rewards. What M predicts of the actions really taken is asked only if
+    `open_loop`: it takes many dreams, and `tick` is called between them.
     """
     steps: list[list[int]] = [[] for _ in episodes]
     told = [
@@ -48,7 +48,7 @@ def forecast(
     limit = time_limit(episodes, config)
     asked = [windows(episode, config.burn_in, limit, config.max_unrewarded) for episode in episodes]
     starts = [(i, number, window) for i, some in enumerate(asked) for number, window in enumerate(some)]
-    if not starts:
+    if not starts or not config.learns_rewards:
         return told
     seen = [trace.of(i, slice(window.start, window.start + window.length)) for i, _, window in starts]
     begin = State.cat([states.at(slice(1)) for states, _ in seen])

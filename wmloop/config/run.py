@@ -145,6 +145,11 @@ class RunConfig(Part):
         return 1
 
     @property
+    def learns_rewards(self) -> bool:
+        """Tell whether a world model learns rewards, so that it can be asked for returns."""
+        return True
+
+    @property
     def burn_in(self) -> int:
         """Return how many agent steps of a real episode a world model observes before a dream may begin."""
         return 0

@@ -29,6 +29,11 @@ class VisionMemoryConfig(RunConfig):
         """Return after how many agent steps without a positive reward C's episode is truncated; None: never."""
         return self.rollout.max_unrewarded
 
+    @property
+    def learns_rewards(self) -> bool:
+        """Tell whether M's reward heads are trained."""
+        return self.memory.reward_weight > 0
+
 
 class DreamingConfig(VisionMemoryConfig):
     """The same where M is dreamt in, by who trains C or by those who ask what it predicts."""
