@@ -92,7 +92,7 @@ def controller(ctx, model, controller=None):
         for name, network in networks.items():
             load_module(network, controller.tensors(f"{name}.safetensors"))
     actor, critic = networks.values()
-    anchor = copy.deepcopy(actor)
+    reference = copy.deepcopy(actor)
     optimizer = adam([*actor.parameters(), *critic.parameters()], settings.learning_rate)
 
     def step(i):
@@ -100,7 +100,7 @@ def controller(ctx, model, controller=None):
         size = (settings.horizon, settings.num_dreams, world.noise_size, actions)
         batch = rollout(world, actor, begins.at(rows.to(ctx.device)), Noise.draw(*size, ctx.generator("dream", i)))
         shuffle = ctx.generator("minibatches", i)
-        metrics = ppo.update(actor, critic, anchor, optimizer, batch.learnable(), settings, shuffle)
+        metrics = ppo.update(actor, critic, reference, optimizer, batch.learnable(), settings, shuffle)
         ctx.log_image("dream", world.decode(batch.features[i % settings.horizon, :1])[0])
         return metrics | {"dream_return": float(batch.total.mean())}
 
