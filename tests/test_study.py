@@ -345,6 +345,21 @@ def test_what_a_program_said_of_itself_breaks_no_page(tmp_path):
     assert "Made with" not in page(Table(task.study, results), "wmloop study", {}, "two.csv")
 
 
+def test_runs_on_processors_that_differ_are_told_apart(tmp_path):
+    one, two, *others = tasks(read_study(written(tmp_path, TWO)), tmp_path / "two")
+    for second in ("family 25, model 17", None):
+        made = [{"cpu": "AMD EPYC", "cpu_model": "family 26, model 2"}, {"cpu": "AMD EPYC", "cpu_model": second}]
+        results = {one: Result([], {}, made[0]), two: Result([], {}, made[1])} | dict.fromkeys(others)
+        said = page(Table(one.study, results), "wmloop study", {}, "two.csv")
+        assert "Made with AMD EPYC; family 26, model 2 (A 1)" in said
+        assert ("family 25, model 17 (B 1)" in said) == (second is not None)
+        assert "Compare minutes of one model of processor alone" in said
+    alike = {one: Result([], {}, made[0]), two: Result([], {}, made[0])} | dict.fromkeys(others)
+    said = page(Table(one.study, alike), "wmloop study", {}, "two.csv")
+    assert "Made with AMD EPYC; family 26, model 2." in said
+    assert "Compare minutes" not in said
+
+
 def test_a_run_that_went_on_with_other_cores_or_code_is_told_with_both(tmp_path):
     (task, *others) = tasks(read_study(written(tmp_path, TWO)), tmp_path / "two")
     sessions = [{"cores": 1, "git": "a" * 40}, {"cores": 4, "git": "b" * 40 + "+changes"}, {"git": None}, 3]

@@ -192,6 +192,8 @@ def machine_facts() -> dict[str, Any]:
     }
     for name in ("safetensors", "pydantic"):
         facts["versions"][name] = importlib.metadata.version(name)
+    if model := machine.cpu_model():
+        facts["cpu_model"] = model
     if torch.cuda.is_available():
         facts["gpu"] = torch.cuda.get_device_name()
     if (place := torchrun.place()) is not None:
@@ -212,7 +214,7 @@ def instructions() -> str:
 #: What of a machine decides how sums are made and rounded, and what decides episodes; and what it means where they differ.
 _MEANINGS = (
     (
-        ("processor", "instructions", "GPU", "torch", "numpy", "ranks"),
+        ("processor", "its model", "instructions", "GPU", "torch", "numpy", "ranks"),
         "from here on its numbers are not bit for bit what they would have been",
     ),
     (
@@ -243,7 +245,8 @@ def _decisive(facts: Mapping[str, Any]) -> dict[str, str]:
     versions: Any = facts.get("versions")
     there = {name: version for name, version in dict(versions or {}).items() if version != "missing"}
     found = {
-        "processor": facts.get("cpu"), "instructions": facts.get("instructions"), "GPU": facts.get("gpu"),
+        "processor": facts.get("cpu"), "its model": facts.get("cpu_model"),
+        "instructions": facts.get("instructions"), "GPU": facts.get("gpu"),
         "torch": there.get("torch"), "numpy": there.get("numpy"), "gymnasium": there.get("gymnasium"),
         "ranks": facts.get("ranks", 1),
         "Box2D": there.get("box2d") or there.get("box2d-py"),

@@ -93,6 +93,12 @@ def cpu() -> str:
     return platform.processor() or platform.machine()
 
 
+def cpu_model() -> str | None:
+    """Return by what x86 processors of one name differ, such as `family 26, model 2`; None where the kernel does not tell."""
+    facts = _cpuinfo()
+    return f"family {facts['cpu family']}, model {facts['model']}" if {"cpu family", "model"} <= facts.keys() else None
+
+
 def cpu_maker() -> str:
     """Return who made an x86 processor, as it says itself (GenuineIntel, AuthenticAMD), "" where it does not."""
     return _cpuinfo().get("vendor_id") or platform.processor().rpartition(", ")[2]

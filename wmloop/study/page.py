@@ -189,8 +189,12 @@ def _made(table: Table) -> list[str]:
     commits = table.made("git")
     made = [f"`{_short(name)}`{_of(table, runs) if len(commits) > 1 else ''}" for name, runs in commits.items()]
     told = [f"commit{'s' * (len(commits) > 1)} {', '.join(made)}"] if commits else []
-    told += [name for kind in ("cpu", "gpu") for name in table.made(kind)]
+    models = table.made("cpu_model")
+    differ = bool(models) and (len(models) > 1 or sum(map(len, models.values())) < table.done)
+    told += [*table.made("cpu"), *(f"{name}{_of(table, runs) if differ else ''}" for name, runs in models.items())]
+    told += table.made("gpu")
     terms = " In brackets the rows, and the seeds where not all of a row are meant." * (len(commits) > 1)
+    terms += " Compare minutes of one model of processor alone: one may be half as fast again as another." * differ
     terms += " `+changes`: files differed from that commit." * any(name.endswith(_CHANGED) for name in commits)
     return [f"Made with {'; '.join(told)}.{terms}"] if told else []
 

@@ -117,7 +117,8 @@ def _final(scores: Any, **figures: Any) -> Final:
 
 #: What of `made` the page tells, and what it has to be.
 _MADE: dict[str, tuple[type, str]] = {
-    "cores": (int, "a whole number"), "cpu": (str, "a text"), "gpu": (str, "a text"), "git": (str, "a text"),
+    "cores": (int, "a whole number"),
+    **dict.fromkeys(("cpu", "cpu_model", "gpu", "git"), (str, "a text")),
 }  # fmt: skip
 
 
