@@ -362,12 +362,16 @@ def test_runs_on_processors_that_differ_are_told_apart(tmp_path):
 
 def test_a_run_that_went_on_with_other_cores_or_code_is_told_with_both(tmp_path):
     (task, *others) = tasks(read_study(written(tmp_path, TWO)), tmp_path / "two")
-    sessions = [{"cores": 1, "git": "a" * 40}, {"cores": 4, "git": "b" * 40 + "+changes"}, {"git": None}, 3]
+    models = [{"cpu_model": f"family 26, model {model}"} for model in (2, 17)]
+    sessions = [{"cores": 1, "git": "a" * 40} | models[0], {"cores": 4, "git": "b" * 40 + "+changes"} | models[1]]
+    sessions += [{"git": None}, 3]
     results = {task: Result([], {}, sessions[0] | {"sessions": sessions})} | dict.fromkeys(others)
     said = page(Table(task.study, results), "wmloop study", {}, "two.csv")
     assert "on 1 to 4 cores a run: those of different runs cannot be compared" in said
-    assert "`aaaaaaa` (A 1), `bbbbbbb+changes` (A 1)." in said
+    assert "`aaaaaaa` (A 1), `bbbbbbb+changes` (A 1); " in said
     assert "`+changes`: files differed from that commit." in said
+    assert "family 26, model 2 (A 1); family 26, model 17 (A 1)" in said
+    assert "Compare minutes of one model" in said
 
 
 def test_the_page_tells_rows_apart_by_an_interval_and_what_is_missing_where_it_ranks(tmp_path):

@@ -355,7 +355,7 @@ def test_a_person_may_drive_it_and_is_told_that_there_is_no_dream(finished):
 
 
 def test_the_live_view_tells_its_scores_and_of_no_dream(finished):
-    state = recall(ViewState(VANILLA_PPO), commits(Store.open(finished[0] / "tiny")), 0.0)
+    state = recall(ViewState(VANILLA_PPO), commits(Store.open(finished[0] / "tiny").versions()), 0.0)
     console = Console(width=100, height=30, file=io.StringIO())
     console.print(render(state, 100, 30, 1.0))
     shown = console.file.getvalue()

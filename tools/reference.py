@@ -74,7 +74,8 @@ def event_page() -> str:
         "name below; numbers that are not finite are `null`. How to read them: [events](../events.md).\n\n"
         "`events.jsonl` also has `SessionStarted`, which `--progress json` does not have: one for each process that trains\n"
         "the run, with `changed`, the settings that differ from the run's own, by dotted name, `cores`, those that\n"
-        "it may use, and `git`, wmloop's commit, where it runs from a checkout.",
+        "it may use, `cpu_model`, which tells processors of one name apart, and `git`, wmloop's commit, where it runs from a\n"
+        "checkout.",
         _MADE,
     ]
     for kind in get_args(events.Event):

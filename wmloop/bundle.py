@@ -15,7 +15,7 @@ import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -98,31 +98,31 @@ def unpack(path: Path, root: Path, name: str | None, facts: dict[str, Any]) -> S
     if notes.get("format") != FORMAT:
         raise StoreCorruptError(f"{path} is not an agent that `wmloop export` wrote: its format is not {FORMAT!r}")
     try:
-        config, pipeline, origin, figures, parts, actions, observations = _understand(tensors, notes)
+        agent = _understand(tensors, notes)
     except _MISUNDERSTOOD as error:
         raise StoreCorruptError(f"{path} is not a complete agent: {error}") from None
     told: dict[str, str] = {
         "file": called,
-        **{key: str(origin[key]) for key in ("run", "iteration", pipeline.agent) if key in origin},
+        **{key: str(agent.origin[key]) for key in ("run", "iteration", agent.pipeline.agent) if key in agent.origin},
     }
-    name = name or f"{origin['run']}-{origin['iteration']}"
+    name = name or f"{agent.origin['run']}-{agent.origin['iteration']}"
     check_run_name(name)
     require_free(root / name)
     with private_folder(root, name) as scratch:  # where versions are made; the run itself appears whole
-        made = Store.create(scratch, "agent", to_toml(config), {})
+        made = Store.create(scratch, "agent", to_toml(agent.config), {})
         versions: dict[str, Version] = {}
-        for stage in pipeline.parts:
+        for stage in agent.pipeline.parts:
             draft = made.draft(0, stage.name)
-            for prefix, (owner, file) in files_of(pipeline).items():
+            for prefix, (owner, file) in files_of(agent.pipeline).items():
                 if owner == stage.name:
-                    draft.save_tensors(file, parts[prefix])
-            if stage.name == pipeline.agent:
-                starts.save(draft, parts.get(starts.STARTS), actions, observations)
-            parents = list(versions.values()) if stage.name == pipeline.agent else []
-            versions[stage.name] = draft.commit(parents, figures.get(stage.name, {}), 0.0)
-        if scored := figures.get(pipeline.scored_by):
-            made.draft(0, pipeline.scored_by).commit(list(versions.values()), scored, 0.0)
-        return Store.create(root, name, to_toml(config), {**facts, "imported": told}, made.versions())
+                    draft.save_tensors(file, agent.parts[prefix])
+            if stage.name == agent.pipeline.agent:
+                starts.save(draft, agent.parts.get(starts.STARTS), agent.actions, agent.observations)
+            parents = list(versions.values()) if stage.name == agent.pipeline.agent else []
+            versions[stage.name] = draft.commit(parents, agent.figures.get(stage.name, {}), 0.0)
+        if scored := agent.figures.get(agent.pipeline.scored_by):
+            made.draft(0, agent.pipeline.scored_by).commit(list(versions.values()), scored, 0.0)
+        return Store.create(root, name, to_toml(agent.config), {**facts, "imported": told}, made.versions())
 
 
 @contextlib.contextmanager
@@ -147,16 +147,20 @@ _MISUNDERSTOOD = (
 )  # fmt: skip
 
 
-def _understand(
-    tensors: Arrays, notes: dict[str, str]
-) -> tuple[
-    RunConfig, Pipeline, dict[str, Any], dict[str, dict[str, float]], dict[str, Arrays], ActionSpec | None,
-    ObservationSpec | None,
-]:  # fmt: skip
-    """Return an agent's settings, pipeline, origin, figures by stage, tensors by network, actions, observations.
+class _Agent(NamedTuple):
+    """What a file holds: `figures` are metrics by stage, `parts` tensors by network; files of earlier days tell no spaces."""
 
-    Raises one of _MISUNDERSTOOD.
-    """
+    config: RunConfig
+    pipeline: Pipeline
+    origin: dict[str, Any]
+    figures: dict[str, dict[str, float]]
+    parts: dict[str, Arrays]
+    actions: ActionSpec | None
+    observations: ObservationSpec | None
+
+
+def _understand(tensors: Arrays, notes: dict[str, str]) -> _Agent:
+    """Return the agent that a file holds; raises one of _MISUNDERSTOOD."""
     table = from_toml(notes["config"], "config")
     if names_module(str(table.get("pipeline", ""))):  # what a stranger's file names is not executed
         raise ValueError(
@@ -185,4 +189,4 @@ def _understand(
     actions = recorded(json.loads(notes["actions"])) if "actions" in notes else None
     observations = recorded_observations(json.loads(notes["observations"])) if "observations" in notes else None
     pipeline.resolve("accept")(config, actions, parts)
-    return config, pipeline, origin, figures, parts, actions, observations
+    return _Agent(config, pipeline, origin, figures, parts, actions, observations)

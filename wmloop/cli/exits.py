@@ -53,20 +53,10 @@ _OUT_OF_MEMORY = re.compile(r"allocate memory|out of memory")
 _REFUSALS = {
     getattr(errno, name)
     for name in (
-        "ENOSPC",
-        "EDQUOT",
-        "EROFS",
-        "EACCES",
-        "EPERM",
-        "EIO",
-        "EMFILE",
-        "ENFILE",
-        "EFBIG",
-        "ENAMETOOLONG",
-        "ELOOP",
+        "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EMFILE", "ENFILE", "EFBIG", "ENAMETOOLONG", "ELOOP",
     )
     if hasattr(errno, name)
-}
+}  # fmt: skip
 
 P = ParamSpec("P")
 #: Of what an environment printed, so many lines.

@@ -171,7 +171,7 @@ def _summary(root: Path, name: str) -> dict[str, Any]:
     try:
         store = Store.open(root / name)
         config = stored_config(store)
-        versions, pipeline = commits(store), pipeline_of(config)
+        versions, pipeline = commits(store.versions()), pipeline_of(config)
     except (WmloopError, OSError) as error:
         return {"run": name, "fault": " ".join(str(error).split())}
     best = recall(ViewState(pipeline), versions, 0.0).best

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from wmloop.opening import came_as
 
 if TYPE_CHECKING:
     from wmloop.events import VersionCommitted
-    from wmloop.store import Store
+    from wmloop.store import Store, Version
 
 
 def open_run(root: Path, name: str | None) -> Store:
@@ -97,8 +97,8 @@ def play_command(run: Path, *words: str) -> str:
     return command("play", run, *words, *(() if there_is_a_display() else ("--to", f"{run.name}.mp4")))
 
 
-def commits(store: Store) -> list[VersionCommitted]:
-    """Return the events by which the run's versions were announced, in their order."""
+def commits(versions: Iterable[Version]) -> list[VersionCommitted]:
+    """Return the events by which versions were announced, in their order."""
     from wmloop.events import VersionCommitted
 
-    return [VersionCommitted(v.iteration, v.stage, v.metrics, v.num_bytes, v.seconds) for v in store.versions()]
+    return [VersionCommitted(v.iteration, v.stage, v.metrics, v.num_bytes, v.seconds) for v in versions]

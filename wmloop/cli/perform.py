@@ -150,6 +150,6 @@ def _result(task: Task, store: Store, finals: dict[str, Final | None]) -> Result
 
     history = history_of(store, stored_config(store))
     begun = [record for record in store.journal.events()[0] if record.get("event") == "SessionStarted"]
-    sessions = [{name: record[name] for name in ("cores", "git") if name in record} for record in begun]
+    sessions = [{name: record[name] for name in ("cores", "cpu_model", "git") if name in record} for record in begun]
     made = {**store.facts, "sessions": sessions}
     return Result(list(points_of(history).values()), finals, made)

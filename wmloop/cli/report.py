@@ -83,9 +83,9 @@ def report(
     except ModuleNotFoundError as error:
         raise UsageError(f"the report's plots need {error.name}: pip install 'wmloop[report]'") from error
 
-    facts = [Facts.of(store, stored_config(store)) for store in stores]
     from wmloop.store import atomic
 
+    facts = [Facts.of(store, stored_config(store)) for store in stores]
     with _place(stores, to, runs) as path:
         if len(stores) > 1:
             page = compare(facts, [(store.name, _lines(store)) for store in stores])

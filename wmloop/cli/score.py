@@ -71,8 +71,7 @@ def score(
     These episodes are used neither for training nor for choosing a run's best agent; there is no exploration noise. Prints
     the mean score with its standard deviation and 95% confidence interval, the worst, and each episode's score. The same
     --seed gives the same episodes to every run. The result is stored with the run, for `wmloop log` and `wmloop report`; that
-    of `demo` is not, because its folder belongs to the installation. With --in dream nothing is
-    stored.
+    of `demo` is not, because its folder belongs to the installation. Nor is what --in dream finds.
     """
     if temperature is not None and place == "real":
         raise UsageError("--temperature is that of the world model: give --in dream, too")

@@ -80,8 +80,9 @@ class Session:
         device, ranks = set_up(self._config.device, self._config.threads, self._config.precision), joined()
         ranks.prepare(device)
         state = ViewState(self._pipeline)
-        named = {"changed": changed(self._stored, self._config), "cores": machine.cores(), "git": commit()}
-        self._store.journal.append(timed_record("SessionStarted", **named))
+        here = {"cores": machine.cores(), "cpu_model": machine.cpu_model(), "git": commit()}
+        record = timed_record("SessionStarted", changed=changed(self._stored, self._config), **here)
+        self._store.journal.append(record)
         notes = [*self._notes]
         if ranks.size > 1:
             notes.append(
@@ -93,8 +94,9 @@ class Session:
         for line in self._printed:
             self._store.journal.append_output(line)
         with contextlib.ExitStack() as stack:
-            seen = recall(state, commits(self._store), time.monotonic())
-            worked = seconds_of(self._store, history_of(self._store, self._config))  # what was interrupted included
+            history = history_of(self._store, self._config)
+            seen = recall(state, commits(history.everything()), time.monotonic())
+            worked = seconds_of(self._store, history)  # what was interrupted included
             self._view = open_view(self._progress, dataclasses.replace(seen, spent=worked))
             stack.callback(self._view.close)
             self._follow(stack)

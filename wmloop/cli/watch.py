@@ -119,7 +119,7 @@ def so_far(store: Store, log: Log) -> tuple[ViewState, float]:
     starts = [place for place, (_, event) in enumerate(seen) if isinstance(event, RunStarted)]
     latest = seen[starts[-1] :] if starts else []
     own = {(event.iteration, event.stage) for _, event in latest if isinstance(event, VersionCommitted)}
-    before = [version for version in commits(store) if (version.iteration, version.stage) not in own]
+    before = [version for version in commits(store.versions()) if (version.iteration, version.stage) not in own]
     now, wall = time.monotonic(), datetime.datetime.now(datetime.UTC)
     state = recall(ViewState(pipeline_of(stored_config(store)), run=store.name, began=now), before, now)
     at = now

@@ -30,7 +30,7 @@ def fits(config: WorldModelConfig, actions: ActionSpec, observations: Observatio
     Raises:
         UsageError: C, or the temperature of its dreams, would learn from rewards that M does not learn.
     """
-    if config.memory.reward_weight:
+    if config.learns_rewards:
         return
     if config.dream.temperature == "auto":
         raise UsageError(

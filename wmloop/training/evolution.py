@@ -129,7 +129,7 @@ def fits(config: HS18Config | HS18DreamConfig, actions: ActionSpec, observations
     Raises:
         UsageError: it is one; or C would evolve by rewards that M does not learn. The message says what would do.
     """
-    if isinstance(config, HS18DreamConfig) and not config.memory.reward_weight:
+    if isinstance(config, HS18DreamConfig) and not config.learns_rewards:
         raise UsageError(
             "with memory.reward_weight=0 the world model learns no rewards, and candidates are chosen by what it says of them:"
             " give memory.reward_weight a value above 0"
