@@ -106,7 +106,7 @@ def fork(
     after = on_this_machine(after)
     _require_forkable(source, fork_from, before, after)
     notes, printed = _tried(before, after)
-    store = _copied(source, fork_from, new, after, runs)
+    store = _copied(source, fork_from, new, before, after, runs)
     with store.lock():
         from wmloop.cli.session import Session
 
@@ -237,7 +237,7 @@ def _tried(before: RunConfig, after: RunConfig) -> tuple[list[Message], list[str
     return [Message(f"the environment {after.env.id!r}: {text}", "warning") for text in warned], printed
 
 
-def _copied(source: Store, iteration: int, name: str | None, after: RunConfig, runs: Path) -> Store:
+def _copied(source: Store, iteration: int, name: str | None, before: RunConfig, after: RunConfig, runs: Path) -> Store:
     """Make a new run with the settings `after` of what `source` did up to and including `iteration`, and say so.
 
     That is everything, or, for another pipeline, the episodes and what of that iteration both have.
@@ -250,7 +250,6 @@ def _copied(source: Store, iteration: int, name: str | None, after: RunConfig, r
     from wmloop.device import machine_facts
     from wmloop.store import Store, list_runs
 
-    before = stored_config(source)
     history, shared = history_of(source, before), _shared(before, after)
     if name is None:
         stem, taken = f"{source.name}-from-{iteration}", set(list_runs(runs))
