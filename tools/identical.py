@@ -40,7 +40,7 @@ CORRECTED = {
 REWORDED = re.compile(r"(tracks|confirm|summary)-[0-9]+\.json")
 _TODAY = {"promised": "predicted", "paid": "real", "lived": "steps", "promises": "forecasts"}
 
-#: The whole loop in a few seconds, with stages long enough to be interrupted inside.
+#: The whole loop in half a minute; a stage lasts seconds on a fast processor too, so that it can be interrupted inside.
 TINY = """
 precision = "fp32"
 [env]
@@ -56,20 +56,20 @@ first = [[8, 30]]
 frames = 400
 push_rate = 0.03
 [vision]
-first_images = 1500
+first_images = 4000
 tune_images = 300
 batch = 16
 [memory]
 hidden = 64
 sequence = 8
 batch = 16
-first_steps = 150
+first_steps = 500
 steps = 50
 [dream]
 num_dreams = 64
 horizon = 5
 [controller]
-first_updates = 25
+first_updates = 60
 updates = 10
 minibatch_size = 80
 [evaluate]
