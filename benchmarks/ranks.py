@@ -130,17 +130,20 @@ def learn(run: Path, steps: int, into: Path) -> None:
     config = _shortened(with_settings(stored, {"precision": "fp32", "device": resolve_device(stored.device)}), steps)
     device = set_up(config.device, size, config.precision)
     ranks.prepare(device)
-    if isinstance(ranks, Group):
-        if ranks.first:
-            ranks.announce({})
-        else:
-            next(ranks.work(lambda: False))
+    work = ranks.work(lambda: False) if isinstance(ranks, Group) and not ranks.first else iter(())
+    if ranks.first:
+        ranks.announce({})
+    else:
+        next(work)
     found: dict[str, np.ndarray] = {}
     for stage in pipeline_of(config).stages:
         if stage.data_parallel:
             found |= _learnt(store, config, stage, device, ranks)
     if ranks.first:
         np.savez(into, **found)  # type: ignore[arg-type]  # names are those of arrays
+        ranks.dismiss()
+    else:
+        next(work, None)  # a rank that ends while another is inside the last sum would end that one, too
 
 
 def _shortened(config: RunConfig, steps: int) -> RunConfig:

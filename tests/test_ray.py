@@ -448,7 +448,8 @@ def test_episodes_of_a_node_that_dies_are_driven_again_on_another_one(monkeypatc
 @pytest.mark.distributed
 def test_a_lost_cluster_ends_the_wave_in_words_and_another_one_is_begun_next(five):
     five.cpus = 1
-    with RayEnvs(CONFIG.env, 4) as pool:
+    slow = CONFIG.env.model_copy(update={"kwargs": {"pause": 0.5}})  # the wave lasts until it is found out
+    with RayEnvs(slow, 4) as pool:
         began = ours()
         ray = [*named("gcs_server", began[1]), *named("raylet", began[1])]
         assert len(ray) == 2
