@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -38,6 +39,15 @@ def workers() -> list[BaseProcess]:
     every.sort(key=lambda process: (psutil.Process(process.pid).create_time(), process.name))
     first = max(place for place, process in enumerate(every) if process.name == "wmloop-env-0")
     return every[first:]
+
+
+def await_snapshot(process: Process | subprocess.Popen[str], run: Path, stage: str) -> None:
+    """Wait until a process that has just begun saves a snapshot of a stage of iteration 0: it is inside that then."""
+    draft = run / "iterations" / "0000" / f".draft-{stage}"
+    before = {path.name for path in draft.glob("snapshot-*")}
+    while not {path.name for path in draft.glob("snapshot-*")} - before:
+        assert process.poll() is None, f"it ended before it was inside {stage}"
+        time.sleep(0.005)
 
 
 class Process:

@@ -78,7 +78,7 @@ def strikes(environment, said, stages, kills):
 
 
 def test_a_job_that_meets_its_time_limit_twice_and_is_preempted_comes_to_the_same_run(slurm, tmp_path):
-    settings, log = tiny_toml(tmp_path / "tiny.toml", 400), tmp_path / "wmloop-100.log"
+    settings, log = tiny_toml(tmp_path / "tiny.toml", 1500), tmp_path / "wmloop-100.log"
     finish_run(["start", "tiny", "--config", str(settings)], tmp_path / "whole")
     job = [str(ROOT / "examples/slurm/run.sh"), "tiny", "--config", settings, "--runs", tmp_path / "runs"]
     subprocess.run(["sbatch", *job], env=os.environ | slurm, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
@@ -247,7 +247,7 @@ def test_where_there_is_no_slurm_it_is_said(tmp_path):
 
 def test_a_study_that_trains_comes_to_the_same_hashes_after_time_limits_and_a_preemption(slurm, tmp_path):
     need_submitit()
-    finish(study(trained(tmp_path), tmp_path / "whole"))
+    finish(study(trained(tmp_path, memory_steps=1500), tmp_path / "whole"))
     process = of_study(tmp_path / "own.toml", tmp_path / "runs", slurm, *SLURM)
     log = tmp_path / "runs" / "own" / "tasks" / "z-1" / "task.log"
     strikes(slurm, lambda: log.read_text() if log.exists() else "", ("/rollout", "/memory", ""), kills=True)
@@ -318,8 +318,15 @@ def test_a_study_on_ray_comes_to_the_same_table_after_kills_of_a_task_its_actor_
     actor = struck.parent()
     assert "ray" in actor.name()
     struck.kill()
-    struck = wait(lambda: [one for one in performing(file) if one.parent() not in (None, actor)])[0]
-    struck.parent().kill()
+
+    def another_actor():
+        for one in performing(file):
+            with contextlib.suppress(psutil.Error):
+                if (above := one.parent()) not in (None, actor):
+                    return above
+        return None
+
+    wait(another_actor).kill()
     wait(lambda: len(list((tmp_path / "two" / "tasks").glob("*/result.json"))) >= 2)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from benchmarks import ranks
+from tests.processes import await_snapshot
 from tests.test_loop import hashes
 from tests.tiny_env import tiny_config
 from wmloop.config import build_config
@@ -55,12 +56,9 @@ class Torchrun:
             if line.startswith("{"):
                 yield json.loads(line)
 
-    def until(self, stage: str) -> None:
-        """Wait until a stage has made its first step."""
-        for event in self.events():
-            if event["event"] == "Progress" and event["stage"] == stage:
-                return
-        pytest.fail(f"it ended before {stage}: {self.ended()}")
+    def until(self, run: Path, stage: str) -> None:
+        """Wait until this command is inside a stage."""
+        await_snapshot(self._process, run, stage)
 
     def rank(self, rank: int) -> psutil.Process:
         """Return the process of a rank."""
@@ -88,8 +86,9 @@ class Torchrun:
 def settings_file(tmp_path_factory):
     layer = tiny_config() | {"budget": {"iterations": 1}, "seed": 7, "threads": 1}
     layer["vision"] = layer["vision"] | {"initial_images": 1500}
-    layer["memory"] = layer["memory"] | {"initial_steps": 150}
-    layer["controller"] = layer["controller"] | {"initial_updates": 40}
+    layer["memory"] = layer["memory"] | {"initial_steps": 300}
+    layer["controller"] = layer["controller"] | {"initial_updates": 80}
+    layer["store"] = {"snapshot_seconds": 0.0}
     path = tmp_path_factory.mktemp("settings") / "tiny.toml"
     path.write_text(to_toml(build_config("smoke", layer)))
     return path
@@ -119,7 +118,7 @@ def test_a_run_that_is_interrupted_and_loses_ranks_is_bit_for_bit_the_one_that_i
         ("controller", None, signal.SIGINT),
         ("controller", 0, signal.SIGKILL),
     ):
-        run.until(stage)
+        run.until(tmp_path / "run", stage)
         if rank is None:
             run.stop(signum)  # torchrun passes it on
         else:
@@ -146,7 +145,7 @@ def test_a_run_that_is_interrupted_and_loses_ranks_is_bit_for_bit_the_one_that_i
 def test_torchrun_begins_the_ranks_again_where_it_is_asked_to(settings_file, whole, tmp_path):
     begin = ("start", "run", "--or-resume", "--config", settings_file, "--runs", tmp_path)
     run = Torchrun(*begin, restarts=1)
-    run.until("memory")
+    run.until(tmp_path / "run", "memory")
     run.rank(1).kill()
     code, said = run.ended()
     assert "has lost another rank" in said

@@ -163,7 +163,7 @@ def test_where_there_are_no_locks_a_live_writer_is_refused_and_a_killed_one_is_n
         begun = time.monotonic()
         with pytest.raises(RunLockedError, match=f"process {process.pid} on"), store.lock():
             pass
-        assert time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun < 10
         os.kill(process.pid, signal.SIGKILL)
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and its number not free yet
         assert store.holder() is None

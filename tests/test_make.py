@@ -34,10 +34,11 @@ def place(tmp_path):
 
 
 def environment():
-    return {
+    """Return an environment in which make speaks English."""
+    return {"LC_ALL": "C.UTF-8"} | {
         name: value
         for name, value in os.environ.items()
-        if name not in ("WMLOOP_RUNS", "MAKEFLAGS", "MAKELEVEL", "ARGS")
+        if name not in ("WMLOOP_RUNS", "MAKEFLAGS", "MAKELEVEL", "ARGS", "LC_ALL", "LANGUAGE")
     }
 
 

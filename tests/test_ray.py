@@ -518,7 +518,8 @@ def test_a_node_of_another_version_is_refused_in_words(five, monkeypatch):
 @pytest.mark.distributed
 def test_a_run_whose_cluster_is_lost_and_then_its_process_goes_on_to_the_same_end(tmp_path, tiny_toml):
     runs = tmp_path / "runs"
-    begin = ("start", "torn", "--config", tiny_toml, "--progress", "json", "--set", "env.worker_timeout=600")
+    slow = ("--set", "env.kwargs.pause=0.05", "--set", "env.worker_timeout=600")
+    begin = ("start", "torn", "--config", tiny_toml, "--progress", "json", *slow)
     assert wmloop(*begin[:1], "whole", *begin[2:], runs=runs).exit_code == 0
 
     def under_way(*command):

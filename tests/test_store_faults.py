@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 import random
+import select
 import shutil
 import signal
 import time
@@ -465,7 +466,8 @@ def kill_writers(store: Store, kills: int, dice: random.Random) -> int:
         if kill >= kills and in_the_middle > kills // 4:  # on a busy machine some come before the writer has begun
             break
         process, pipe = start_writer(store)
-        time.sleep(dice.uniform(0.002, 0.08))
+        select.select([pipe], [], [], 60)  # it has begun
+        time.sleep(dice.uniform(0.0, 0.08))
         os.kill(process, signal.SIGKILL)
         _, status = os.waitpid(process, 0)
         assert os.WIFSIGNALED(status), "the writer ended by itself before it was killed"

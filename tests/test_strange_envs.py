@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 import json
 import os
 import random
@@ -477,7 +476,7 @@ def test_a_run_with_such_environments_killed_at_random_moments_is_the_uninterrup
     begin = ["--config", str(settings)]
     seconds = timed_finish(["start", "whole", *begin], tmp_path)
     wanted, struck, chance = hashes(tmp_path, "whole"), 0, random.Random(0)
-    for number in itertools.count():
+    for number in range(kills + 20):
         name, left = f"torn-{number}", kills - struck
         struck += len(
             interrupt_until_done(["start", name, *begin], name, tmp_path, [signal.SIGKILL], 0.7 * seconds, left, chance)
@@ -485,6 +484,7 @@ def test_a_run_with_such_environments_killed_at_random_moments_is_the_uninterrup
         assert hashes(tmp_path, name) == wanted
         if struck >= kills:
             break
+    assert struck >= kills
     pids = started()
     assert gone(pids)
     figure(

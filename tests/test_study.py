@@ -11,8 +11,8 @@ import re
 import shutil
 import signal
 import statistics
-import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -749,31 +749,37 @@ def test_ctrl_c_ends_the_program_and_the_same_command_goes_on(two, tmp_path):
     assert table(tmp_path / "two" / "two.csv") == table(folder / "two.csv")
 
 
-def strike(file, runs, whom, seconds, *words):
-    """Begin a study and kill it, or the processes of its tasks, after so many seconds; return whether it was struck."""
+def strike(file, runs, whom, due, *words):
+    """Begin a study and kill it, or the processes of its tasks, once that is `due`; return whether it was struck."""
     process = study(file, runs, *words)
-    try:
-        process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        victims = [process.pid]
+
+    def victims():
         with contextlib.suppress(psutil.Error):
-            children = psutil.Process(process.pid).children()
-            victims = [child.pid for child in children] if whom == "task" else victims
-        struck = False
-        for pid in victims:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-                struck = True
-        process.communicate(timeout=120)
-        return struck
-    return False
+            return [child.pid for child in psutil.Process(process.pid).children()] if whom == "task" else [process.pid]
+        return []
+
+    while process.poll() is None and not (due() and victims()):
+        time.sleep(0.01)
+    struck = False
+    for pid in victims() if process.poll() is None else []:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            struck = True
+    process.communicate(timeout=120)
+    return struck
+
+
+def after(seconds):
+    """Return what tells whether so many seconds have passed since."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end
 
 
 @pytest.mark.parametrize("whom", ["study", pytest.param("task", marks=pytest.mark.slow)])
 def test_killed_at_any_moment_it_comes_to_the_same_table(two, whom, tmp_path):
     folder, _, _ = two
     file, chance = written(tmp_path, TWO), random.Random(whom)
-    struck = sum(strike(file, tmp_path, whom, chance.uniform(0.3, 2.5)) for _ in range(3))
+    struck = sum(strike(file, tmp_path, whom, after(chance.uniform(0.3, 2.5))) for _ in range(3))
     assert struck >= 1
     finish(study(file, tmp_path))
     assert table(tmp_path / "two" / "two.csv") == table(folder / "two.csv")
@@ -783,8 +789,10 @@ def test_killed_at_any_moment_it_comes_to_the_same_table(two, whom, tmp_path):
 # ---- runs of wmloop
 
 
-def trained(folder, frames=400):
+def trained(folder, frames=400, memory_steps=None):
     settings = {"preset": "smoke", "threads": 1, "device": "cpu", **tiny_config()}
+    if memory_steps is not None:
+        settings["memory"] = settings["memory"] | {"initial_steps": memory_steps}
     head = f'name = "own"\nseeds = [1]\nframes = {frames}\nepisodes = 3\n'
     rows = '\n[[row]]\nname = "z"\nsettings = {controller.inputs = "z"}\n'
     return written(folder, head + as_toml(settings, "settings") + rows, "own.toml")
@@ -826,7 +834,11 @@ def test_the_runs_of_a_study_are_ordinary_runs_within_its_frames(own):
 def test_a_study_that_trains_comes_to_the_same_table_after_kills(own, whom, tmp_path):
     folder, _ = own
     file, chance = trained(tmp_path), random.Random(whom)
-    struck = sum(strike(file, tmp_path, whom, chance.uniform(2.0, 8.0)) for _ in range(5))
+    (tmp_path / "alone").mkdir()
+    begun = time.monotonic()
+    finish(study(trained(tmp_path / "alone"), tmp_path / "alone"))
+    whole = time.monotonic() - begun
+    struck = sum(strike(file, tmp_path, whom, after(chance.uniform(0.3, 0.9) * whole)) for _ in range(5))
     assert struck >= 2
     finish(study(file, tmp_path))
     assert table(tmp_path / "own" / "own.csv") == table(folder / "own.csv")

@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -125,18 +126,13 @@ class Side:
         if self._has(f"{name}.done"):
             return
         shutil.rmtree(self.folder / "runs" / name, ignore_errors=True)
-        command = self.command("start", name, "--progress", "json", *arguments)
-        with subprocess.Popen(
-            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                event = json.loads(line)
-                if event.get("stage") == stage and 0 < event.get("done", 0) < event.get("total", 0):
-                    process.send_signal(signal.SIGINT)
-                    break
-            process.stdout.read()
-        if not (self.folder / "runs" / name / "iterations" / "0000" / f".draft-{stage}").exists():
+        command = self.command("start", name, "--progress", "none", *arguments)
+        draft = self.folder / "runs" / name / "iterations" / "0000" / f".draft-{stage}"
+        with subprocess.Popen(command, cwd=self.folder, env=self.environment) as process:
+            while process.poll() is None and not any(draft.glob("snapshot-*")):
+                time.sleep(0.005)
+            process.send_signal(signal.SIGINT)
+        if not draft.exists():
             sys.exit(f"{name} was not interrupted inside {stage}: {command}")
         self._note(f"{name}.done")
 
