@@ -96,8 +96,10 @@ def test_a_setting_that_does_not_fit_is_answered_with_what_would(text, words):
      "memory.hidden_size=\"512\"", "memory.hidden_size=false", "memory.hidden_size=1000000000", "memory.train_steps=1.5",
      "memory.recency_decay=1.5",
      "memory.steps_growth=1e300", "memory.steps_growth=0.5", "vision.beta2=1", "vision.learning_rate=\"0.1\"",
-     "vision.latent_size=1e400", "dream.temperature=\"1.3\"", "dream.temperature=0", "dream.temperature=true", "threads=-1",
-     "threads=100000", "seed=-1", "seed=1e30", "controller.log_std_bounds=[-1000, 0]", "controller.log_std_bounds=[0, 1000]",
+     "vision.latent_size=1e400", "dream.temperature=\"1.3\"", "dream.temperature=0",
+     "dream.temperature=1e-40", "dream.temperature=true", "threads=-1",
+     "threads=100000", "seed=-1", "seed=1e30",
+     "seed=0x" + 4000 * "f", "controller.log_std_bounds=[-1000, 0]", "controller.log_std_bounds=[0, 1000]",
      "controller.gamma=1.01", "evaluate.episodes=1000001", "budget.goal=inf", "budget.hours=0", "budget.hours=true",
      "store.keep_last=0", "device=true", "memory.hidden_size=2020-01-01"],
 )  # fmt: skip

@@ -1,7 +1,9 @@
 """The dream as an environment of Gymnasium's: each copy for itself to the last bit, from states that are remembered."""
 
+import copy
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -94,6 +96,34 @@ def test_an_import_of_gymnasium_that_fails_says_what_it_would_say(tmp_path):
     program = "import sys; import wmloop; sys.path.insert(0, sys.argv[1]); import gymnasium"
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
     assert "ImportError: broken here" in done.stderr
+
+
+# ---- processes
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("name", [DREAM, REAL])
+def test_the_environments_can_be_stepped_in_forked_processes_though_torch_has_begun_threads_here(name, run):
+    program = (
+        "import gymnasium, sys, torch, wmloop; torch.set_num_threads(2)\n"
+        f"envs = gymnasium.make_vec({name!r}, num_envs=2, run=sys.argv[1], vectorization_mode='async',\n"
+        "                           vector_kwargs={'context': 'fork'})\n"
+        "seen, _ = envs.reset(seed=3); envs.step(envs.action_space.sample()); envs.close(); print(seen.shape[0])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, run.path], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.split() == ["2"], done.stderr
+
+
+def test_a_dream_can_be_copied_and_goes_on_alike():
+    env = gymnasium.make(DREAM, run="demo")
+    env.reset(seed=5)
+    twin = copy.deepcopy(env)
+    for _ in range(2):
+        action = env.action_space.sample()
+        for here, there in zip(env.step(action)[:4], twin.step(action)[:4], strict=True):
+            np.testing.assert_array_equal(here, there)
 
 
 # ---- chance
@@ -541,8 +571,9 @@ def test_a_real_environment_is_closed_where_it_cannot_be_shown(run, monkeypatch)
         ({"run": "nowhere"}, "nowhere"), ({"iteration": 7}, "no agent of iteration 7"), ({"device": "tpu"}, "no device 'tpu'"),
         ({"num_envs": 0}, "num_envs=0"), ({"temperature": float("inf")}, "temperature=inf"), ({"temperature": "1"}, "'1'"),
         ({"horizon": float("nan")}, "horizon=nan"), ({"horizon": 1.5}, "horizon=1.5"), ({"horizon": True}, "horizon=True"),
-        ({"render_mode": "human"}, "render_mode='human' is none: give 'rgb_array'"),
-        ({"autoreset_mode": "Never"}, "autoreset_mode='Never' is none: it is 'NextStep', 'SameStep', 'Disabled'"),
+        ({"temperature": 1e-31}, "temperature=1e-31"), ({"temperature": 1e31}, r"temperature=1e\+31"),
+        ({"render_mode": "human"}, "render_mode='human' is not valid: give 'rgb_array'"),
+        ({"autoreset_mode": "Never"}, "autoreset_mode='Never' is not valid: it is 'NextStep', 'SameStep', 'Disabled'"),
         ({"observation": None}, "no observation None"), ({"observation": ["pixels"]}, r"no observation \['pixels'\]"),
     ],
 )  # fmt: skip
@@ -553,7 +584,7 @@ def test_what_does_not_fit_is_refused_in_words(arguments, match, tmp_path, monke
 
 
 def test_reality_is_rendered_as_the_dream_is_or_not_at_all():
-    with pytest.raises(UsageError, match="render_mode='human' is none: give 'rgb_array'"):
+    with pytest.raises(UsageError, match="render_mode='human' is not valid: give 'rgb_array'"):
         RealityEnv("demo", render_mode="human")
 
 

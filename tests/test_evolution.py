@@ -120,6 +120,12 @@ def test_fitness_is_the_mean_return_of_a_candidates_worst_episodes(sizes, seed):
             assert torch.equal(record.fitness(generation), scores.mean(1))
 
 
+def test_the_worst_episode_counts_however_small_a_part_is_asked_for():
+    record = evolution.Record(EvolutionConfig(generations=1, population_size=4, episodes=2, worst_fraction=1e-10))
+    record.scores[0, :, 1] = 1.0
+    assert record.fitness(0).tolist() == [0.0] * 4
+
+
 def test_of_a_part_of_an_episode_the_whole_one_counts():
     record = evolution.Record(EvolutionConfig(generations=1, population_size=4, episodes=3, worst_fraction=0.4))
     record.scores.copy_(torch.tensor([[3.0, 1.0, 2.0]]).expand(1, 4, 3))

@@ -96,7 +96,7 @@ def test_a_run_of_earlier_days_is_read_without_a_word():
 
 
 def test_the_environments_own_words_are_its_own():
-    table = {"env": {"kwargs": {"mirror": 1, "timeout": 2}}}
+    table = {"env": {"kwargs": {"mirror": 1, "timeout": 2, "a.b": 3}}}
     assert settings_now(table) == table
 
 

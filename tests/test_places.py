@@ -218,6 +218,23 @@ def test_where_the_disk_is_full_none_is_begun_any_more(four):
     assert [driver.states[task].status for task in four] == ["done", "failed", "done", "waiting"]
 
 
+def test_a_task_whose_result_is_there_fails_nothing_though_its_disk_did_not_confirm_that(four):
+    class Unsure(Somewhere):
+        def end_one(self):
+            super().end_one()
+            for work in self.begun:
+                if work.ended == 0 and work.task.name == "A-1":
+                    work.ended = StorageError.exit_code
+
+    driver, _, _ = drive(four, Unsure(1, {}))
+    assert [driver.states[task].status for task in four] == ["done"] * 4
+
+
+def test_one_that_was_lost_is_not_begun_again_where_the_disk_is_full(four):
+    driver, _, _ = drive(four, Somewhere(2, {"A-1": [StorageError.exit_code], "B-1": [LOST]}))
+    assert [driver.states[task].status for task in four] == ["failed", "waiting", "waiting", "waiting"]
+
+
 def test_who_stops_it_stops_all_that_is_under_way_once_and_begins_no_more(four):
     place = Somewhere(2, {})
     driver, _, _ = drive(four, place, stop_at=2)

@@ -585,6 +585,15 @@ def test_a_page_that_tells_of_more_runs_is_not_written_over(two, tmp_path):
     assert before == {path: path.read_bytes() for path in kept.iterdir()}
     assert not (fresh / "two" / "tasks" / "A-2").exists()
     (kept / "two.csv").rename(tmp_path / "elsewhere.csv")
+    page = (kept / "two.md").read_bytes()
+    for strange, text in (("two.md", page), ("two.csv", b"name,seed\nA,1\n")):  # somebody's own, and not a study's
+        (kept / strange).write_bytes(text)
+        refused = wmloop("study", file, "--to", kept, "--page-only", runs=fresh)
+        assert refused.exit_code == 2
+        assert f"{strange} would be written over, and is no study's" in " ".join(refused.stderr.split())
+        assert (kept / strange).read_bytes() == text
+    (kept / "two.csv").unlink()
+    (kept / "two.md").unlink()
     assert wmloop("study", file, "--to", kept, "--page-only", runs=fresh).exit_code == 0
     # Its own folder has no page but its own: what is made anew may be missing from it for a while.
     shutil.copy(tmp_path / "elsewhere.csv", fresh / "two" / "two.csv")

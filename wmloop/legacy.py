@@ -129,7 +129,7 @@ def _settings_now(table: Mapping[str, Any], tell: Callable[[str], None], was: st
             value = _settings_now(value, tell, f"{old}.", f"{new}.")
         elif new != old:
             tell(f"{old} is called {new} now")
-        now[new.rpartition(".")[2]] = value
+        now[new.rpartition(".")[2] if old in SETTINGS else key] = value
     return now
 
 

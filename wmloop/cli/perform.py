@@ -93,7 +93,7 @@ def _by_training(task: Task) -> Result:
     else:
         config = settle(None if "preset" in row.settings else "laptop", study.layers(row, task.seed))[1]
         store, stored, notes, printed = begin(config, root, task.name, printed)
-    config = with_settings(on_this_machine(stored), KEPT)
+    config = with_settings(with_settings(on_this_machine(stored), {"store": row.settings.get("store", {})}), KEPT)
     with store.lock():
         history = history_of(store, config)
         used_up = UsedUp(study.limits, history, seconds_of(store, history))

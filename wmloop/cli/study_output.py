@@ -25,16 +25,24 @@ class StudyOutput(NamedTuple):
         """Refuse to write over a page that tells of more.
 
         Raises:
-            UsageError: the CSV that lies there tells of runs that are not done here.
+            UsageError: the CSV that lies there tells of runs that are not done here; or a page or CSV is no study's.
         """
         from wmloop.errors import UsageError
         from wmloop.study.table import runs_told
         from wmloop.study.words import counted
 
         path, folder = self.to / f"{self.study.name}.csv", self.tasks[0].folder
-        if self.to.resolve() == folder.resolve() or not path.is_file():
+        if self.to.resolve() == folder.resolve():
             return
-        told = runs_told(path.read_text(errors="replace"))
+        told = runs_told(path.read_text(errors="replace")) if path.is_file() else None
+        page = self.to / f"{self.study.name}.md"  # written after the CSV, so no study's where that is missing
+        for file, strange in ((path, path.exists() and told is None), (page, page.exists() and not path.exists())):
+            if strange:
+                raise UsageError(
+                    f"{file} would be written over, and is no study's: choose another folder for --to, or another 'name'"
+                )
+        if told is None:
+            return
         if lost := sorted(told - {one.name for one in self.tasks if one.result() is not None}):
             raise UsageError(
                 f"{path} would be written over, and tells of {counted(len(lost), 'run')} not done in {folder}, such as"

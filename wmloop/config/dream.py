@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from wmloop.config.part import Part, Positive, Size, Whole
+from wmloop.config.part import LARGEST, LEAST, Part, Size, Whole
 
 
 class ImaginationConfig(Part):
     """What M imagines, whoever acts in it."""
 
     temperature: Annotated[
-        Positive | Literal["auto"],
+        Annotated[float, Field(strict=True, ge=LEAST, le=LARGEST)] | Literal["auto"],
         Field(
             description="temperature tau of the mixture that the next latent is drawn from: logits / tau, sigma *"
             " sqrt(tau); auto: raised if the real return of the last evaluation was below the predicted one"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wmloop.commands import wmloop
-from wmloop.config.part import LARGEST, MOST, Part, settings
+from wmloop.config.part import LARGEST, LEAST, MOST, Part, settings
 from wmloop.config.run import RunConfig
 from wmloop.errors import nearest
 
@@ -95,7 +95,7 @@ def _bounds(schema: Mapping[str, Any]) -> str:
     if low is not None and high is not None:
         return f"from {low:,} to {high:,}"
     words = [
-        f"of at least {low:,}" if low is not None else "",
+        "" if low is None else "above 0" if low == LEAST else f"of at least {low:,}",
         f"above {schema['exclusiveMinimum']:,}" if "exclusiveMinimum" in schema else "",
         f"below {schema['exclusiveMaximum']:,}" if "exclusiveMaximum" in schema else "",
         f"at most {high:,}" if high is not None else "",

@@ -7,8 +7,9 @@ from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-#: No count is larger, so that products of two stay exact, and no other number: all are to fit float32.
-MOST, LARGEST = 10**12, 1e30
+#: No count is larger, so that products of two stay exact, and no other number: all are to fit float32. What others are
+#: divided by has a least value, too.
+MOST, LEAST, LARGEST = 10**12, 1e-30, 1e30
 
 
 def ascending(bounds: tuple[float, float]) -> tuple[float, float]:

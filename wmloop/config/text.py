@@ -14,6 +14,8 @@ from wmloop.errors import UsageError
 
 #: As deep as settings may be nested; none of wmloop's is deeper than four, an environment's own may be.
 _DEEPEST = 50
+#: Bits of the largest number: Python writes no more than 4,300 decimal digits, some 14,000 bits.
+_MOST_BITS = 10_000
 
 
 def parse_setting(text: str) -> dict[str, Any]:
@@ -36,14 +38,19 @@ def parse_setting(text: str) -> dict[str, Any]:
     )  # a line break would begin another setting
     for key in reversed(name.strip().split(".")):
         parsed = {key: parsed}
-    _require_shallow(parsed, f"the setting {text[:40]!r}")
+    _require_readable(parsed, f"the setting {text[:40]!r}")
     return dict(parsed)
 
 
-def _require_shallow(table: Any, origin: str) -> None:
-    """Refuse tables in tables deeper than any setting is, before something that reads them runs out of stack."""
+def _require_readable(table: Any, origin: str) -> None:
+    """Refuse tables in tables deeper than any setting is, and numbers of more digits, before something that reads them fails.
+
+    Python refuses to write a number of thousands of digits, and TOML may have one in hexadecimal.
+    """
     level = [table]
     for _ in range(_DEEPEST):
+        if any(isinstance(value, int) and value.bit_length() > _MOST_BITS for value in level):
+            raise UsageError(f"{origin} has a number with too many digits")
         level = [inner for outer in level if isinstance(outer, dict | list)
                  for inner in (outer.values() if isinstance(outer, dict) else outer)]  # fmt: skip
         if not level:
@@ -61,7 +68,7 @@ def from_toml(text: str, origin: str) -> dict[str, Any]:
         raise UsageError(
             f"{origin} is not valid TOML: a number has too many digits, or brackets are too deep"
         ) from None
-    _require_shallow(table, origin)
+    _require_readable(table, origin)
     return table
 
 

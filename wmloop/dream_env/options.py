@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from wmloop.config.part import LARGEST, LEAST
 from wmloop.errors import UsageError, nearest
 
 
@@ -33,7 +33,7 @@ def read_state(state: Any) -> np.ndarray:
     """
     try:
         read = np.asarray(state, np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"options={{'state': ...}} is no array of numbers: {error}") from None
     if not np.isfinite(read).all():
         raise UsageError("options={'state': ...} has numbers that are not finite")
@@ -41,14 +41,14 @@ def read_state(state: Any) -> np.ndarray:
 
 
 def require_positive(temperature: Any) -> None:
-    """Refuse a temperature that is no finite number above 0, with UsageError."""
+    """Refuse a temperature that is no number from 1e-30 to 1e30, with UsageError: float32 has no room for others."""
     if (
         not isinstance(temperature, int | float | np.number)
         or isinstance(temperature, bool)
-        or not (0 < float(temperature) < math.inf)
+        or not (LEAST <= temperature <= LARGEST)
     ):
         raise UsageError(
-            f"temperature={temperature!r} is none: give a positive number, 1.0 for what the model believes"
+            f"temperature={temperature!r} is not valid: give a positive number, 1.0 for what the model believes"
         )
 
 
@@ -57,11 +57,11 @@ def require_horizon(horizon: Any) -> None:
     whole = isinstance(horizon, int | np.integer) and not isinstance(horizon, bool)
     if horizon is not None and (not whole or horizon < 1):
         raise UsageError(
-            f"horizon={horizon!r} is none: give one agent step or more, or None for a real episode's length"
+            f"horizon={horizon!r} is not valid: give one agent step or more, or None for a real episode's length"
         )
 
 
 def require_render_mode(render_mode: Any) -> None:
     """Refuse a mode of rendering that there is not, with UsageError."""
     if render_mode not in (None, "rgb_array"):
-        raise UsageError(f"render_mode={render_mode!r} is none: give 'rgb_array', or None")
+        raise UsageError(f"render_mode={render_mode!r} is not valid: give 'rgb_array', or None")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,15 @@ from wmloop.serving.choice import choose
 from wmloop.serving.starts import starts_of
 from wmloop.spaces import ActionSpec
 from wmloop.store import Store
+
+
+def _think_alone() -> None:
+    """Compute in this process's own thread: a forked child, such as AsyncVectorEnv's, has none of torch's and would wait."""
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_think_alone)
 
 
 class Source(NamedTuple):

@@ -38,12 +38,12 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             StoreCorruptError: the run is damaged.
         """
         if num_envs < 1:
-            raise UsageError(f"num_envs={num_envs} is none: give one copy or more")
+            raise UsageError(f"num_envs={num_envs} is not valid: give one copy or more")
         try:
             self._mode = AutoresetMode(autoreset_mode)
         except ValueError:
             there = ", ".join(repr(mode.value) for mode in AutoresetMode)
-            raise UsageError(f"autoreset_mode={autoreset_mode!r} is none: it is {there}") from None
+            raise UsageError(f"autoreset_mode={autoreset_mode!r} is not valid: it is {there}") from None
         self._copies = Copies(num_envs, run, iteration, temperature, horizon, observation, device, render_mode)
         self.metadata = self._copies.metadata | {"autoreset_mode": self._mode}
         self.num_envs, self.render_mode = num_envs, render_mode

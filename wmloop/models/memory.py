@@ -94,6 +94,7 @@ class Memory(nn.Module):
         from_input, from_h, bias = self.gate_weights()
         return Follower(self, torch.cat([from_input, from_h], 1).t(), bias)
 
+    @torch.no_grad()
     def gate_weights(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the LSTM's weights from (z, a), (4D, Z + A), and from h, (4D, D), and its bias (4D,), for `lstm_cell`.
 

@@ -46,7 +46,7 @@ class Driver:
         `tell` is told why.
         """
         waiting = [task for task in self.tasks if self.states[task].status == "waiting"]
-        asked, due, said = False, 0.0, ""
+        asked, full, due, said = False, False, 0.0, ""
         try:
             while self._works or waiting:
                 if should_stop() and not asked:
@@ -59,7 +59,8 @@ class Driver:
                     ended(task)
                     if state == State("waiting") and not should_stop():
                         waiting.insert(0, task)
-                    if state.code == StorageError.exit_code:
+                    full |= state == State("failed", StorageError.exit_code)
+                    if full:
                         waiting = []
                 if waiting and (time.monotonic() >= due or not self._works) and (free := self._place.free()) > 0:
                     try:

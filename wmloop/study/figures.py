@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from wmloop.report import drawing
+from wmloop.study.file import Row
 from wmloop.study.results import Point
 from wmloop.study.table import Table
 
@@ -29,18 +30,22 @@ def curves(table: Table, limit: str) -> str:
             for x, y in lines:
                 axes.plot(x, y, color=colour, linewidth=0.6, alpha=0.4)
             x, y = _mean(lines)
-            axes.plot(x, y, line[1:], color=colour, linewidth=1.8, label=f"{row.name} (mean of {len(lines)})")
+            axes.plot(x, y, line[1:], color=colour, linewidth=1.8, label=f"{_named(row)} (mean of {len(lines)})")
         else:
-            axes.plot(*lines[0], line, color=colour, markersize=3, label=row.name)
-    bound = table.study.limits.get(limit)
-    if bound is not None:
-        axes.axvline(bound, color=drawing.GREY, linewidth=0.8, linestyle=":")
-        axes.set_xlim(0, min(axes.get_xlim()[1], _BEYOND * bound))
+            axes.plot(*lines[0], line, color=colour, markersize=3, label=_named(row))
+    bound = table.study.limits[limit]
+    axes.axvline(bound, color=drawing.GREY, linewidth=0.8, linestyle=":")
+    axes.set_xlim(0, min(axes.get_xlim()[1], _BEYOND * bound))
     if limit == "frames":
         drawing.count_ticks(axes)
     if rows:
         drawing.legend(figure)
     return drawing.svg_file(figure)
+
+
+def _named(row: Row) -> str:
+    """Return a row's name for the legend, which leaves out whatever begins with a line."""
+    return f" {row.name}" if row.name.startswith("_") else row.name
 
 
 def _along(points: Sequence[Point], limit: str) -> tuple[np.ndarray, np.ndarray]:

@@ -89,11 +89,11 @@ def perform(task: Task, should_stop: Callable[[], bool]) -> Result:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a program and those that it has begun, if it has not ended: first by asking it.
+    """End a program and those that it has begun, as far as they have not ended: first by asking them.
 
     It may be a shell that ends at once, while what it has begun still saves.
     """
-    if process.poll() is not None:
+    if process.poll() is not None and not machine.has_group(process.pid):
         return
     for ask in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
         _signal(process.pid, ask)

@@ -18,7 +18,7 @@ from wmloop.study.words import plain
 
 def so_far(task: Task) -> list[Point]:
     """Return the evaluations that a task has by now; none where they cannot be read at the moment."""
-    with contextlib.suppress(WmloopError, OSError, ValueError, LookupError, TypeError):
+    with contextlib.suppress(WmloopError, OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
         if task.row.command is None:
             store = Store.open(task.folder / task.name)
             return list(points_of(history_of(store, stored_config(store))).values())

@@ -154,9 +154,11 @@ class Table:
                    "score": one.score, "std": one.std, "source": one.source}  # fmt: skip
 
 
-def runs_told(text: str) -> set[str]:
-    """Return the names of the runs that a study's CSV tells of."""
+def runs_told(text: str) -> set[str] | None:
+    """Return the names of the runs that a study's CSV tells of, None where it is no study's."""
     lines = csv.DictReader(io.StringIO(text))
+    if not {"kind", "row", "seed", "limit", "score"} <= set(lines.fieldnames or ()):
+        return None
     return {f"{line.get('row')}-{line['seed']}" for line in lines if line.get("seed")}
 
 

@@ -99,7 +99,7 @@ class Record(nn.Module):
             self.register_buffer(name, torch.zeros(size, dtype=torch.float64))
         self.register_buffer("sigma", torch.zeros(settings.generations, dtype=torch.float64))
         # rounded: 0.07 * 100 is a little more than 7
-        self._counted = math.ceil(round(settings.worst_fraction * settings.episodes, 9))
+        self._counted = max(1, math.ceil(round(settings.worst_fraction * settings.episodes, 9)))
 
     def fitness(self, generation: int) -> Tensor:
         """Return the fitness (P,) of a generation's candidates: the mean return of each one's worst episodes.
