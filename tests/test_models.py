@@ -1,6 +1,8 @@
 """V, M and C: the published shapes, and what their losses mean."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from wmloop.errors import StoreCorruptError
 from wmloop.models import mixture
 from wmloop.models.controller import AttentionCritic, GaussianActor, PlainCritic
 from wmloop.models.memory import Memory, Prediction, Targets, done_probability, memory_loss
-from wmloop.models.networks import new_actor, new_critic
+from wmloop.models.networks import new_actor, new_critic, new_memory, new_vision
 from wmloop.models.policies import ClippedGaussian
 from wmloop.models.state import load_module, load_optimizer, module_arrays, optimizer_arrays
 from wmloop.models.vision import Vision, to_frames, to_images, vae_loss
@@ -346,3 +348,13 @@ def test_weights_of_another_shape_are_refused_by_name():
     del arrays["mixture_head.bias"]
     with pytest.raises(StoreCorruptError, match=r"mixture_head\.bias"):
         load_module(Memory(4, 2, 8, 2), arrays)
+
+
+def test_the_page_counts_the_parameters_that_learn():
+    config, actions, cpu = build_config("laptop"), BoxActions([-1, 0, 0], [1, 1, 1]), torch.device("cpu")
+    vision, memory = new_vision(config, cpu), new_memory(config, config.vision.latent_size, actions.size, cpu)
+    actor, critic = new_actor(config, memory.features, actions, cpu), new_critic(config, memory.features, cpu)
+    page = (Path(__file__).parent.parent / "docs" / "how-it-works.md").read_text()
+    told = dict(re.findall(r"^\| (V|M|C, actor|C, critic) \| ([0-9,]+) \|", page, re.MULTILINE))
+    for name, net in (("V", vision), ("M", memory), ("C, actor", actor), ("C, critic", critic)):
+        assert told[name] == f"{count(net):,}", name

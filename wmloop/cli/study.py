@@ -114,6 +114,8 @@ def study(
             raise UsageError(f"{file} has no task {task!r}: they are {', '.join(one.name for one in every)}")
         perform(named[0])
         return
+    if page_only and cores is None:  # the page tells the command that makes these runs again
+        cores = _same_cores(asked, every)
     words = words_of_place(on, cores, gpus, slurm or [])
     given = [str(file), *words, *([] if to is None else ["--to", str(to)])]
     output = StudyOutput(asked, every, to or folder, quoted(["wmloop", "study", *given, *place_option(runs)]))
@@ -133,6 +135,7 @@ def study(
 def _drive(study: Study, every: list[Task], place: Place, output: StudyOutput, again: str, progress: str) -> None:
     from wmloop.cli.stopping import Stop
     from wmloop.study.driver import Driver
+    from wmloop.study.task import LOG
 
     driver = Driver(every, place)
 
@@ -159,22 +162,24 @@ def _drive(study: Study, every: list[Task], place: Place, output: StudyOutput, a
     output.write()
     failed = {one: state.code for one, state in driver.states.items() if state.status == "failed"}
     for one, code in failed.items():
-        say(f"error: {one.name} ended with exit code {_told(code)}; its output is in {one.place / _log()}")
+        say(f"error: {one.name} ended with exit code {_told(code)}; its output is in {one.place / LOG}")
     if failed:
         say_next({"try what failed again": again})
         first = next(iter(failed.values()))
         raise typer.Exit(_told(first) or 1)  # 0 where it ended well and left no result
 
 
+def _same_cores(study: Study, every: list[Task]) -> int | None:
+    """Return on how many cores all runs so far were made, None where these differ or are not told."""
+    from wmloop.study.table import Table
+
+    cores = Table(study, {one: one.result() for one in every}).cores
+    return cores[0] if len(cores) == 1 else None
+
+
 def _told(code: int) -> int:
     """Return an exit code as shells tell it: that of a process that a signal ended is 128 and the signal's number."""
     return code if code >= 0 else 128 - code
-
-
-def _log() -> str:
-    from wmloop.study.task import LOG
-
-    return LOG
 
 
 def _require_idle(folder: Path) -> None:

@@ -194,7 +194,7 @@ def _made(table: Table) -> list[str]:
     told += [*table.made("cpu"), *(f"{name}{_of(table, runs) if differ else ''}" for name, runs in models.items())]
     told += table.made("gpu")
     terms = " In brackets the rows, and the seeds where not all of a row are meant." * (len(commits) > 1)
-    terms += " Compare minutes of one model of processor alone: one may be half as fast again as another." * differ
+    terms += " Compare minutes of one model of processor alone: one may be twice as fast as another." * differ
     terms += " `+changes`: files differed from that commit." * any(name.endswith(_CHANGED) for name in commits)
     return [f"Made with {'; '.join(told)}.{terms}"] if told else []
 
