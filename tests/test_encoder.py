@@ -93,8 +93,3 @@ def test_what_an_encoder_is_made_of_is_told_by_the_space_and_by_its_weights(spac
 @pytest.mark.parametrize("space", [Pixels(64, 64), Vector(5), PictureAndVector(Pixels(8, 9, 1), Vector(2))])
 def test_a_space_of_observations_is_read_again_as_it_was_written(space):
     assert recorded_observations(json.loads(json.dumps(space.record()))) == space
-
-
-def test_vectors_have_no_pictures_to_be_trained_on():
-    with pytest.raises(TypeError, match="vectors are no pictures"):
-        Vectors(2).images(torch.zeros(1, 2))

@@ -47,7 +47,7 @@ ROOMS = {
     "history": "pipelines ranking store",
     "learn": "errors ranks",
     "legacy": "",
-    "loop": "__init__ config device envs errors events history pipelines ranking ranks retention store training",
+    "loop": "__init__ config device envs errors events history pipelines ranks retention store training",
     "machine": "",
     "models": "config errors learn spaces",
     "opening": "commands config errors history pipelines store",

@@ -3,7 +3,6 @@
 import math
 from itertools import pairwise
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,11 +127,3 @@ def test_one_dimensions_noise_moves_only_that_dimension():
     before = mixture.sample(density, uniform, normal, 1.0)
     moved = mixture.sample(density, uniform, torch.tensor([[0.0, 0.0, 2.0, 0.0]]), 1.0)
     assert (before != moved).tolist() == [[False, False, True, False]]
-
-
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.15])
-def test_a_temperature_given_as_a_tensor_draws_the_same(temperature):
-    density = mixture.from_outputs(torch.randn(7, 3 * 4 * 5, generator=torch.Generator().manual_seed(1)), 4, 5)
-    uniform, normal = torch.rand(7, 4), torch.randn(7, 4)
-    plain = mixture.sample(density, uniform, normal, temperature)
-    torch.testing.assert_close(plain, mixture.sample(density, uniform, normal, torch.tensor(temperature)))

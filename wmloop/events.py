@@ -6,7 +6,7 @@ import math
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -166,27 +166,18 @@ Event = (
 Reporter = Callable[[Event], None]
 
 
+#: What is shown and not logged.
+_UNLOGGED = (Picture, Track, Output)
+
+
 def to_record(event: Event) -> dict[str, Any] | None:
     """Return the event as a JSON-ready dict with its `event` name; None of pictures, tracks and output: they are not logged."""
-    if isinstance(event, Picture | Track | Output):
+    if isinstance(event, _UNLOGGED):
         return None
     return {"event": type(event).__name__, **asdict(event)}
 
 
-_BY_NAME = {
-    kind.__name__: kind
-    for kind in (
-        RunStarted,
-        StageStarted,
-        Progress,
-        Metrics,
-        VersionCommitted,
-        Snapshot,
-        Resources,
-        Message,
-        RunFinished,
-    )
-}
+_BY_NAME = {kind.__name__: kind for kind in get_args(Event) if kind not in _UNLOGGED}
 
 
 def from_record(record: Mapping[str, Any]) -> Event | None:

@@ -54,9 +54,15 @@ class History:
         iterations = sorted({iteration for versions in stages for iteration in versions})
         return [versions[iteration] for iteration in iterations for versions in stages if iteration in versions]
 
-    def seconds(self) -> float:
-        """Return the seconds of work in all versions."""
-        return sum(version.seconds for version in self.everything())
+    def worked(self) -> float:
+        """Return how many seconds a run has worked, as its budget counts them: what was interrupted included."""
+        iteration, place = self.next_position()
+        done = sum(version.seconds for version in self.everything())
+        return done + self.store.worked(iteration, self.pipeline.names[place])
+
+    def meets(self, goal: float | None) -> bool:
+        """Tell whether some evaluation reached a goal and the confirming episodes confirmed it."""
+        return goal is not None and any(ranking.confirms(version.metrics, goal) for version in self.scored())
 
     @property
     def first(self) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from wmloop import __version__, envs, ranking
+from wmloop import __version__, envs
 from wmloop.config import RunConfig
 from wmloop.config.text import to_toml
 from wmloop.device import release_memory
@@ -36,7 +36,7 @@ def run(
     begun = time.monotonic()
     history = History(store, pipeline)
     first = history.next_position()
-    spent = history.seconds() + store.worked(first[0], pipeline.names[first[1]])
+    spent = history.worked()
 
     def out_of_time() -> bool:
         return config.budget.hours is not None and spent + time.monotonic() - begun >= config.budget.hours * 3600
@@ -45,7 +45,7 @@ def run(
                       first != (0, 0), config.budget.hours))  # fmt: skip
     while True:
         iteration, place = history.next_position()
-        if not history.made(iteration) and _goal_met(history, config):
+        if not history.made(iteration) and history.meets(config.budget.goal):
             reason = "goal"
         elif iteration >= config.budget.iterations:
             reason = "iterations"
@@ -70,12 +70,6 @@ def run(
         served = (best.iteration, best.metrics["score"]) if best else (None, None)
         report(RunFinished(store.name, reason, *served))
         return reason
-
-
-def _goal_met(history: History, config: RunConfig) -> bool:
-    """Return whether some evaluation reached the goal and the confirming episodes confirmed it."""
-    goal = config.budget.goal
-    return goal is not None and any(ranking.confirms(version.metrics, goal) for version in history.scored())
 
 
 def _make_room(store: Store, history: History, config: RunConfig) -> None:

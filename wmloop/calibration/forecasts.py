@@ -58,7 +58,6 @@ def forecast(
     begins = begin.at(torch.arange(len(starts), device=device).repeat_interleave(_DREAMS))
     actions = seen[0][1].shape[1]
     noise = Noise.draw(HORIZON, len(starts) * _DREAMS, imagination.noise_size, actions, generator)
-    noise = noise._replace(action=torch.zeros_like(noise.action))
     batch = rollout(imagination, lambda features: Deterministic(agent.actor(features)), begins, noise)
     due = (batch.survival[:-1] * batch.expected).cumsum(0).unflatten(1, (-1, _DREAMS)).mean(2).cpu().numpy() * scale
     for place, (i, _, window) in enumerate(starts):

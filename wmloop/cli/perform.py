@@ -77,7 +77,7 @@ def _by_program(task: Task) -> Result:
 
 
 def _by_training(task: Task) -> Result:
-    from wmloop.cli.session import Session, seconds_of
+    from wmloop.cli.session import Session
     from wmloop.config import with_settings
     from wmloop.starting import begin, exists, on_this_machine, settle
     from wmloop.store import Store
@@ -96,7 +96,7 @@ def _by_training(task: Task) -> Result:
     config = with_settings(with_settings(on_this_machine(stored), {"store": row.settings.get("store", {})}), KEPT)
     with store.lock():
         history = history_of(store, config)
-        used_up = UsedUp(study.limits, history, seconds_of(store, history))
+        used_up = UsedUp(study.limits, history, history.worked())
         Session(store, stored, config, "plain", root, False, notes, printed, used_up).run()
     finals = {name: _final(task, store, name, limit) for name, limit in study.limits.items()}
     return _result(task, store, finals)

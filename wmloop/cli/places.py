@@ -73,7 +73,7 @@ def place_of(on: str, cores: int | None, gpus: int, slurm: Sequence[str], name: 
 
 
 def words_of_place(on: str, cores: int | None, gpus: int, slurm: Sequence[str]) -> list[str]:
-    """Return the options that say it, as they are written."""
+    """Return the command-line options that choose this place."""
     words = [] if on == "local" else ["--on", on]
     words += [] if cores is None else ["--cores", str(cores)]
     words += ["--gpus", str(gpus)] if gpus else []

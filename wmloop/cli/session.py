@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import typer
 
-from wmloop import machine, ranking, signals
+from wmloop import machine, signals
 from wmloop.cli.exits import say, say_next
 from wmloop.cli.opening import commits, name_log, play_command
 from wmloop.cli.stopping import Stop
@@ -96,7 +96,7 @@ class Session:
         with contextlib.ExitStack() as stack:
             history = history_of(self._store, self._config)
             seen = recall(state, commits(history.everything()), time.monotonic())
-            worked = seconds_of(self._store, history)  # what was interrupted included
+            worked = history.worked()
             self._view = open_view(self._progress, dataclasses.replace(seen, spent=worked))
             stack.callback(self._view.close)
             self._follow(stack)
@@ -137,8 +137,9 @@ class Session:
     def _further(self, reason: str) -> str:
         """Return the command that goes on with a run that ended for `reason`: with more of what was spent."""
         history = history_of(self._store, self._config)
-        larger = larger_budget(self._config, history, seconds_of(self._store, history))
-        ended = {reason, *spent(self._config, history, seconds_of(self._store, history))}
+        worked = history.worked()
+        larger = larger_budget(self._config, history, worked)
+        ended = {reason, *spent(self._config, history, worked)}
         budget = {part: value for part, value in larger.items() if part in ended}
         return resume_command(self._run, self._stored, with_settings(self._config, {"budget": budget}))
 
@@ -208,12 +209,6 @@ def resources(run: Path) -> Resources:
     return Resources(machine.resident(), free)
 
 
-def seconds_of(store: Store, history: History) -> float:
-    """Return how long a run has worked, as its budget counts it."""
-    done, place = history.next_position()
-    return history.seconds() + store.worked(done, history.pipeline.names[place])
-
-
 def larger_budget(config: RunConfig, history: History, seconds: float) -> dict[str, float]:
     """Return more of each part of a run's budget than it has used in `seconds` of work; a goal that no agent has met."""
     budget, (done, _) = config.budget, history.next_position()
@@ -230,7 +225,7 @@ def spent(config: RunConfig, history: History, seconds: float) -> list[str]:
     """Return the parts of a run's budget that are used up."""
     budget, (done, _) = config.budget, history.next_position()
     used = ["iterations"] if done >= budget.iterations else []
-    if budget.goal is not None and any(ranking.confirms(version.metrics, budget.goal) for version in history.scored()):
+    if history.meets(budget.goal):
         used.append("goal")
     if budget.hours is not None and seconds >= budget.hours * 3600:
         used.append("hours")
@@ -241,7 +236,7 @@ def more(store: Store) -> list[str]:
     """Return the options by which a run that has come to its end goes on: with more than was its end."""
     config = stored_config(store)
     history = history_of(store, config)
-    worked = seconds_of(store, history)
+    worked = history.worked()
     larger = larger_budget(config, history, worked)
     return [word for part in spent(config, history, worked) for word in (f"--{part}", plain(larger[part]))]
 

@@ -211,7 +211,7 @@ def _named_now(layer: Mapping[str, Any], kind: type[RunConfig]) -> dict[str, Any
 def named_now(
     layer: Mapping[str, Any], kind: type[RunConfig], tell: Callable[[str], None] = lambda line: None
 ) -> dict[str, Any]:
-    """Return nested settings under the names of today; another's group of the same name as ours had none of our names."""
+    """Return nested settings under the names of today; a package's group with the name of one of ours stays as it is."""
     theirs = {name: value for name, value in layer.items() if name in kind.model_fields and not _is_ours(name, kind)}
     return settings_now({name: value for name, value in layer.items() if name not in theirs}, tell) | theirs
 

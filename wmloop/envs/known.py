@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import multiprocessing
-import os
 import secrets
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
@@ -19,6 +17,7 @@ from wmloop.envs.answers import remember_folder
 from wmloop.envs.faults import where
 from wmloop.envs.fitting import fit
 from wmloop.envs.making import drawn_space, make
+from wmloop.envs.output import redirect
 from wmloop.envs.starting import clean_start, context_for
 from wmloop.errors import EnvironmentFailedError, UsageError, WmloopError
 from wmloop.spaces import ActionSpec, ObservationSpec
@@ -74,12 +73,8 @@ def known(config: EnvConfig) -> Known:
 def _tell(config: EnvConfig, pipe: Connection, mark: str) -> None:
     """Send what is known of an environment, or why it cannot be made; what it prints goes nowhere."""
     remember_folder()
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(nothing, fd)
+    redirect(None)
     processes.lead(mark)
-    # an environment may have processes of its own, which multiprocessing forbids to those it calls daemons
-    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     try:
         env, _ = make(config)
         pipe.send(tuple(_fitted(config, env, _described(config.id, env))))

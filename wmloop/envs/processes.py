@@ -45,6 +45,17 @@ def lead(mark: str) -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    # an environment may have processes of its own, which multiprocessing forbids to those it calls daemons
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
+
+
+def end_with_parent(grace: float = 0.0) -> None:
+    """Wait for the end of the process that began this one; `grace` seconds later end this one and its descendants."""
+    parent: Any = multiprocessing.parent_process()
+    wait([parent.sentinel])
+    time.sleep(grace)
+    end_descendants()
+    os._exit(1)
 
 
 def hold() -> set[int]:

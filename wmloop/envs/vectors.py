@@ -34,7 +34,6 @@ class Vectors:
         self.size, self.note = _size(space), ""
         self._space = space
         self._shape, self._choices = space.shape, _choices(space)
-        self._plain = self._choices is None
         if self._choices is not None:
             self._start = np.asarray(space.start).astype(np.int64).reshape(-1)
             self._first = np.concatenate([[0], np.cumsum(self._choices)[:-1]])
@@ -46,7 +45,12 @@ class Vectors:
         Raises:
             EnvironmentFailedError: it is none, of another shape than declared, not finite, or beyond its choices.
         """
-        if self._plain and type(value) is np.ndarray and value.dtype == _FLOAT32 and value.shape == self._shape:
+        if (
+            self._choices is None
+            and type(value) is np.ndarray
+            and value.dtype == _FLOAT32
+            and value.shape == self._shape
+        ):
             vector = value.flatten()
             if math.isfinite(vector.dot(vector)):  # most of the time; where it overflows, each number is looked at
                 return vector
@@ -65,11 +69,8 @@ class Vectors:
         return self._numbers(seen) if self._choices is None else self._one_hot(seen)
 
     def _numbers(self, seen: np.ndarray) -> np.ndarray:
-        if seen.dtype == np.float32:
-            vector = seen.reshape(-1).copy()
-        else:
-            with np.errstate(over="ignore"):
-                vector = seen.astype(np.float32).reshape(-1)
+        with np.errstate(over="ignore"):
+            vector = seen.astype(np.float32).reshape(-1)
         if not np.isfinite(vector).all():
             bad = int(np.flatnonzero(~np.isfinite(vector))[0])
             raise EnvironmentFailedError(

@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
@@ -79,10 +79,9 @@ def serve(work: Work, pipe: Connection, output: Connection | None) -> None:
     remember_folder()
     redirect(output)
     processes.lead(work.mark)
-    # an environment may have processes of its own, which multiprocessing forbids to those it calls daemons
-    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     multiprocessing.set_start_method(None, force=True)  # it may choose how its processes start, too
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    # within the grace the main thread sees the closed pipe and closes its environments, unless it is stuck
+    threading.Thread(target=processes.end_with_parent, args=(GRACE,), daemon=True).start()
     crew, me = _Crew(work), os.getpid()
     try:
         crew.serve(pipe)
@@ -228,13 +227,3 @@ class _Crew:
     def _tick(self) -> None:
         self._done += 1
         self._steps[self._work.me] = self._done
-
-
-def _die_with_parent() -> None:
-    parent: Any = multiprocessing.parent_process()
-    wait([parent.sentinel])
-    threading.Event().wait(
-        GRACE
-    )  # the main thread sees the closed pipe and closes its environments, unless it is stuck
-    processes.end_descendants()
-    os._exit(1)

@@ -20,7 +20,7 @@ class Behaviour(Protocol):
         """Return the log probability, or density, (...,) of sampled actions."""
 
     def executed(self, action: Tensor) -> Tensor:
-        """Return what of sampled actions, or of these and a push, is done, and M is told."""
+        """Return sampled actions, perturbed or not, as the environment and M get them: clipped, or one-hot."""
 
 
 class Policy(Behaviour, Protocol):

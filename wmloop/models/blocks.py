@@ -12,7 +12,8 @@ from wmloop.models.world_model import Imagination, Outcome, State
 RowFunction = Callable[..., Sequence[Tensor]]
 """(rows, ...) -> results, all of them tensors of as many rows."""
 
-#: How many rows are computed at a time, the most that does: fewer of them cost more calls, more of them cost single dreams.
+#: How many rows are computed at a time, the largest size first that gives the same bits: small blocks need more calls, large
+#: ones waste work where there are few dreams.
 _SIZES = (128, 64, 32, 16)
 
 

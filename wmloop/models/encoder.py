@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,41 +12,13 @@ from torch import Tensor, nn
 from wmloop.models.vision import Network, Vision
 
 
-class Encoder(Protocol):
-    """What turns observations (B, ...) into a posterior of latents, and latents z (B, Z) into pictures and vectors.
-
-    `latent` is Z, `pictures` the VAE of pictures, and `stored` what latents lose nothing by being held in.
-    """
-
-    latent: int
-    stored: torch.dtype
-
-    @property
-    def pictures(self) -> Vision | None:
-        """Return the VAE, which has to be trained; None where only vectors are seen."""
-
-    def look(self, batches: Iterable[Tensor]) -> None:
-        """Adapt to what the world looks like, once, before training: batches of observations."""
-
-    def images(self, observations: Tensor) -> Tensor:
-        """Return the pictures of observations, (B, C, H, W) in [0, 1], as the VAE reads them."""
-
-    def see(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mu and logvar, both (B, Z), of observations as the environment shows them."""
-
-    def draw(self, z: Tensor) -> Tensor | None:
-        """Return pictures (B, H, W, C) uint8 of latents z (B, Z); None where only vectors are seen."""
-
-    def vector(self, z: Tensor) -> Tensor | None:
-        """Return vectors (B, n), in the environment's units, of latents z (B, Z); None where only pictures are seen."""
-
-
 class Vectors(nn.Module):
     """Vectors (B, n) as latents: standardised by the mean and the deviation of those that were seen first.
 
     The posterior is narrow: what is seen is known. Numbers further out than ten deviations are taken for ten.
     """
 
+    #: What the latents lose nothing by being held in.
     stored = torch.float32
     pictures = None
     mean: Tensor
@@ -72,10 +44,6 @@ class Vectors(nn.Module):
         std = seen.std(0, correction=0)
         self.mean.copy_(seen.mean(0))
         self.std.copy_(torch.where(std > self._LEAST * seen.abs().amax(0).clamp(min=self._LEAST), std, 1.0))
-
-    def images(self, observations: Tensor) -> Tensor:
-        """Raise: there are none."""
-        raise TypeError("vectors are no pictures")
 
     def see(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and logvar, both (B, n), of vectors (B, n)."""
@@ -148,8 +116,11 @@ class Parts(NamedTuple):
 PICTURES = Parts(True, 0)
 
 
-#: The encoders that there are.
-AnyEncoder = Vision | Vectors | PicturesAndVectors
+#: The encoders that see pictures, and so have a VAE to train.
+Pictured = Vision | PicturesAndVectors
+#: The encoders that there are: each turns observations (B, ...) into a posterior of latents, and latents z (B, Z) into what
+#: they show.
+AnyEncoder = Pictured | Vectors
 
 
 def make_encoder(parts: Parts, network: Network, latent: int) -> AnyEncoder:

@@ -44,7 +44,7 @@ class LSTM(Autocast, nn.LSTM):
 
 
 def enable_autocast(*networks: nn.Module) -> None:
-    """Let those layers of `networks` compute in bf16 from now on that are made for it."""
+    """Let the `Autocast` layers of `networks` compute in bf16 from now on."""
     for network in networks:
         for layers in network.modules():
             if isinstance(layers, Autocast):

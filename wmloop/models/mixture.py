@@ -40,7 +40,7 @@ def log_prob(mixture: Mixture, z: Tensor) -> Tensor:
     return joint - torch.logsumexp(mixture.logits, -2) - _HALF_LOG_TAU
 
 
-def sample(mixture: Mixture, uniform: Tensor, normal: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
+def sample(mixture: Mixture, uniform: Tensor, normal: Tensor, temperature: float = 1.0) -> Tensor:
     """Draw z (..., Z) from the mixture at a temperature, each latent dimension on its own.
 
     The temperature acts on both halves, as HS18's code does: logits / tau and sigma * sqrt(tau). Towards 0 the draw
@@ -62,8 +62,7 @@ def sample(mixture: Mixture, uniform: Tensor, normal: Tensor, temperature: float
         beyond = torch.zeros_like(left) if k == len(means) - 1 else left.clone().ge_(0)
         chosen, reached = reached - beyond, beyond
         mean, log_std = torch.addcmul(mean, chosen, means[k]), torch.addcmul(log_std, chosen, log_stds[k])
-    scale = math.sqrt(temperature) if isinstance(temperature, float) else temperature.sqrt()
-    return mean + log_std.exp() * scale * normal
+    return mean + log_std.exp() * math.sqrt(temperature) * normal
 
 
 def tempered(mixture: Mixture, temperature: float) -> Mixture:

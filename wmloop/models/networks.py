@@ -90,26 +90,20 @@ def shapes(config: VisionMemoryConfig) -> dict[str, tuple[int, ...]]:
     vision, memory, actor = unallocated(config)
     with _META:
         critic = new_critic(config, memory.features, _META)
-    return shapes_of(vision, memory, actor, critic)
+    return shapes_of(vision=vision, memory=memory, actor=actor, critic=critic)
 
 
-def unallocated(config: VisionMemoryConfig) -> tuple[AnyEncoder, Memory, Actor]:
-    """Return V, M and C's actor as `shapes` means them."""
-    actions = BoxActions([-1], [1])
+def unallocated(config: VisionMemoryConfig, actions: ActionSpec | None = None) -> tuple[AnyEncoder, Memory, Actor]:
+    """Return V, M and C's actor without memory for their weights; by default for actions of one number."""
+    actions = actions or BoxActions([-1], [1])
     with _META:
         vision = new_vision(config, _META)
         memory = new_memory(config, vision.latent, actions.size, _META)
         return vision, memory, new_actor(config, memory.features, actions, _META)
 
 
-def shapes_of(
-    vision: AnyEncoder, memory: Memory, actor: Actor, critic: nn.Module | None = None
-) -> dict[str, tuple[int, ...]]:
+def shapes_of(**networks: nn.Module) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the tensors of these networks, by name."""
-    nets = {"vision": vision, "memory": memory, "actor": actor, "critic": critic}
     return {
-        f"{name}.{key}": tuple(part.shape)
-        for name, net in nets.items()
-        if net is not None
-        for key, part in net.state_dict().items()
+        f"{name}.{key}": tuple(part.shape) for name, net in networks.items() for key, part in net.state_dict().items()
     }

@@ -30,7 +30,7 @@ class Vision(nn.Module):
     `network` is `compact` (the default: convolutions with GroupNorm(1), the first of stride 4, that see ranks beside the
     values, see HistogramEqualizer), `equalised` (four convolutions of stride 2, twice the channels), `light` (that without
     ranks) or `ha2018` (the paper's layers, 4,348,547 parameters at latent 32). It is an encoder of pictures (see
-    encoder.Encoder).
+    models.encoder).
     """
 
     #: The pictures that it takes, (H, W, C).

@@ -7,7 +7,6 @@ run is another process (ray.link), which sees no more of all that than a closed 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import socket
@@ -15,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from wmloop.envs import processes
@@ -79,7 +78,7 @@ def serve(pipe: Connection, place: Place, mark: str) -> None:
     """
     redirect(None)
     processes.lead(mark)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=processes.end_with_parent, daemon=True).start()
     os.environ.update(_ASKED)
     connected = False
     try:
@@ -270,10 +269,3 @@ def _watch(address: str, pipe: Connection) -> None:
 def _last_word(pipe: Connection, *word: str) -> None:
     with contextlib.suppress(OSError, ValueError):
         pipe.send(word)
-
-
-def _die_with_parent() -> None:
-    parent: Any = multiprocessing.parent_process()
-    wait([parent.sentinel])
-    processes.end_descendants()
-    os._exit(1)

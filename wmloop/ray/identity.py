@@ -19,7 +19,7 @@ _ROUNDING = ("instructions",)
 
 @functools.cache
 def identity() -> dict[str, str]:
-    """Return it, by name."""
+    """Return what decides episodes on this machine, by name."""
     return {
         "wmloop": f"{wmloop.__version__} (source {source()})",
         "torch": str(torch.__version__).partition("+")[0],  # what is behind it names a build, for a GPU perhaps

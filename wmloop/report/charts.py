@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -124,11 +125,7 @@ def tracks(facts: Facts) -> Figure:
     figure, axes = drawing.axes(xlabel="episodes, best first", ylabel="score")
     kinds = [
         (counted(len(scores), f"{name} episode"), colour, scores)
-        for name, colour, scores in (
-            ("held-out", REAL, [t.score for t in facts.tracks if not t.further]),
-            ("confirming", SEEN, [t.score for t in facts.tracks if t.further]),
-            ("fresh", DREAM, facts.fresh),
-        )
+        for (name, scores), colour in zip(facts.scores.items(), (REAL, SEEN, DREAM), strict=True)
         if scores
     ]
     for label, colour, scores in kinds:
@@ -140,10 +137,7 @@ def tracks(facts: Facts) -> Figure:
 
 def ahead(probe: Probe) -> Figure:
     """Draw how far an open-loop dream's pictures come to be from reality."""
-    figure, axes = drawing.axes(3.2, xlabel="agent steps ahead", ylabel="RMS error, grey levels of 255")
-    x = np.arange(1, len(probe.dream_error) + 1)
-    axes.plot(x, probe.dream_error, color=DREAM, label="M's prediction")
-    axes.plot(x, probe.stay_error, color=GREY, linestyle="--", label="no change: the image at agent step 0")
+    figure, axes = _errors(probe, "grey levels of 255", "image")
     axes.axhline(probe.seen_error, color=SEEN, linewidth=1, linestyle=":", label="V's reconstruction")
     axes.set_ylim(0)
     axes.set_xticks(probe.steps)
@@ -153,14 +147,20 @@ def ahead(probe: Probe) -> Figure:
 
 def drift(probe: VectorProbe) -> Figure:
     """Draw how far an open-loop dream's vectors come to be from reality."""
-    figure, axes = drawing.axes(3.2, xlabel="agent steps ahead", ylabel="RMS error, standard deviations")
-    x = np.arange(1, len(probe.dream_error) + 1)
-    axes.plot(x, probe.dream_error, color=DREAM, label="M's prediction")
-    axes.plot(x, probe.stay_error, color=GREY, linestyle="--", label="no change: the vector at agent step 0")
+    figure, axes = _errors(probe, "standard deviations", "vector")
     axes.set_ylim(0)
     drawing.whole_ticks(axes)
     drawing.legend(figure)
     return figure
+
+
+def _errors(probe: Probe | VectorProbe, unit: str, shown: str) -> tuple[Figure, Axes]:
+    """Draw the errors of an open-loop dream, and of what was shown at its begin."""
+    figure, axes = drawing.axes(3.2, xlabel="agent steps ahead", ylabel=f"RMS error, {unit}")
+    x = np.arange(1, len(probe.dream_error) + 1)
+    axes.plot(x, probe.dream_error, color=DREAM, label="M's prediction")
+    axes.plot(x, probe.stay_error, color=GREY, linestyle="--", label=f"no change: the {shown} at agent step 0")
+    return figure, axes
 
 
 def vectors(lines: Mapping[str, np.ndarray], first: int) -> Figure:

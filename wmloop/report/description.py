@@ -233,12 +233,7 @@ def _published(page: Page, facts: Facts) -> None:
     page.say(f"Mean score over episodes of {facts.config.env.id}. The published figures are {about}; this run's"
              f" agent was trained {where}.")  # fmt: skip
     own = []
-    kinds = (
-        ("held-out", [track.score for track in facts.tracks if not track.further]),
-        ("confirming", [track.score for track in facts.tracks if track.further]),
-        ("fresh", facts.fresh),
-    )
-    for label, scores in kinds:
+    for label, scores in facts.scores.items():
         if len(scores) > 1:
             own.append(
                 (

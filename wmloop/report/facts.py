@@ -133,6 +133,15 @@ class Facts:
         return list(scores.values())
 
     @property
+    def scores(self) -> dict[str, list[float]]:
+        """Return the served agent's scores on episodes of each kind, by what these are called."""
+        return {
+            "held-out": [track.score for track in self.tracks if not track.further],
+            "confirming": [track.score for track in self.tracks if track.further],
+            "fresh": self.fresh,
+        }
+
+    @property
     def worked(self) -> float:
         """Return the seconds of work in all committed versions; 0 where they are not recorded."""
         return sum(sum(spent.values()) for spent in self.seconds.values())

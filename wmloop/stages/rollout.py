@@ -42,7 +42,7 @@ def run(ctx: StageContext[DreamingConfig], **parts: Version) -> dict[str, float]
                 ctx.draft.save_tensors(shard, pack(driven))
             said = ctx.draft.json(summary)
             require_wave(said["scores"], wave, ctx.draft.name)
-            tally.add(said, wave)
+            tally.add(said, [task.deterministic for task in wave])
             if known:
                 ctx.found(tally.frames)
             ctx.progress(min(tally.frames, goal), {"score": tally.score, "frames": float(tally.frames)})

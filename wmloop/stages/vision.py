@@ -14,7 +14,7 @@ import torch
 
 from wmloop.config import VisionMemoryConfig
 from wmloop.learn.optim import adam, clipped_step, warmup_decay
-from wmloop.models.encoder import AnyEncoder
+from wmloop.models.encoder import Pictured, Vectors
 from wmloop.models.networks import new_vision, parts_seen
 from wmloop.models.vision import RewardPredictor, reward_prediction_loss, vae_loss
 from wmloop.store import Version
@@ -39,7 +39,7 @@ def run(ctx: StageContext[VisionMemoryConfig], rollout: Version, vision: Version
         net.look(map(torch.from_numpy, batches(episodes_of(rollouts[0]))))
     else:
         load(net, vision)
-    if not net.pictures:
+    if isinstance(net, Vectors):
         ctx.begin(int(newest.metrics["decisions"]), unit="vectors")
         see_rollouts(ctx, net, rollouts, vision)
         save(net, ctx.draft)
@@ -60,14 +60,13 @@ def run(ctx: StageContext[VisionMemoryConfig], rollout: Version, vision: Version
 
 def _train(
     ctx: StageContext[VisionMemoryConfig],
-    net: AnyEncoder,
+    net: Pictured,
     predictor: RewardPredictor,
     rollouts: Sequence[Version],
     steps: int,
 ) -> dict[str, float]:
     config = ctx.config.vision
     pictures, vae, rows = Pictures(ctx, net, rollouts, steps), net.pictures, ctx.ranks.rows(config.batch_size)
-    assert vae is not None, "there are pictures"
     setting = "learning_rate" if ctx.iteration == 0 else "finetune_learning_rate"
     rate: float = getattr(config, setting)
     optimizer = adam([*net.parameters(), *predictor.parameters()], rate, config.beta2)

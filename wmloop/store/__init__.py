@@ -8,7 +8,7 @@ from wmloop.store.making import private_folder
 from wmloop.store.names import check_run_name, list_runs, new_run_name, require_free
 from wmloop.store.notes import take_notes
 from wmloop.store.store import Store
-from wmloop.store.version import FORMAT, Fault, FileRecord, Version
+from wmloop.store.version import FORMAT, Fault, Version
 
 __all__ = [
     "FORMAT",
@@ -16,7 +16,6 @@ __all__ = [
     "Draft",
     "Evaluation",
     "Fault",
-    "FileRecord",
     "Store",
     "UnknownOutcomeError",
     "Version",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import math
 import re
 import secrets
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 from wmloop.errors import StorageError, StoreCorruptError
 from wmloop.store import atomic
 from wmloop.store.files import list_folder, read_regular
-from wmloop.store.jsontext import dump_json, parse_json
+from wmloop.store.jsontext import dump_json, finite, parse_json
 from wmloop.store.layout import EVALUATIONS
 
 _NAME = re.compile(r"eval-[0-9]{8}-[0-9]{6}-[0-9a-f]{8}\.json")
@@ -71,19 +70,9 @@ class Evaluations:
             return None
         words = [record.get(name) for name in ("created", "version", "hash")]
         scores = [episode.get("score") if isinstance(episode, dict) else None for episode in episodes]
-        numbers = [_number(value) for value in (record.get("seed"), *scores)]
+        numbers = [finite(value) for value in (record.get("seed"), *scores)]
         if not all(isinstance(word, str) for word in words) or None in numbers:
             return None
         seed, *found = (number for number in numbers if number is not None)
         created, version, digest = map(str, words)
         return Evaluation(created, version, digest, int(seed), found, record)
-
-
-def _number(value: object) -> float | None:
-    """Return a finite number, or None of what is none."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,16 @@ def parse_json(data: bytes | bytearray, path: Path) -> Any:
         return json.loads(data, object_pairs_hook=_table)
     except (ValueError, RecursionError) as error:
         raise StoreCorruptError(f"{path} is not JSON: {error}") from None
+
+
+def finite(value: object) -> float | None:
+    """Return a JSON number as a float; None of what is none, is not finite, or is beyond what a float holds."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import stat
@@ -18,7 +17,7 @@ from wmloop.errors import StorageError, StoreCorruptError, UsageError
 from wmloop.legacy import metrics_now
 from wmloop.store.atomic import storage_errors
 from wmloop.store.files import hash_file, is_file_name, is_foreign, list_folder, read_regular, sha256
-from wmloop.store.jsontext import dump_json, parse_json
+from wmloop.store.jsontext import dump_json, finite, parse_json
 from wmloop.store.tensors import decode
 
 #: The number of the format in docs/store-format.md, in every run.toml and every manifest; older ones are read too.
@@ -264,6 +263,6 @@ def _match(pattern: re.Pattern[str], text: str, what: str) -> str:
 
 
 def _finite(value: Any) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
+    if (number := finite(value)) is None:
         raise ValueError(f"{value!r} is no finite number")
-    return float(value)
+    return number

@@ -33,7 +33,7 @@ class UsedUp:
             self._scored = self._frames
 
     def __call__(self) -> bool:
-        """Tell it."""
+        """Tell whether every limit is used up."""
         frames, minutes = self._limits.get("frames"), self._limits.get("minutes")
         return (frames is None or self._scored >= frames or self._frames > frames) and (
             minutes is None or (time.monotonic() - self._begun) / 60 >= minutes

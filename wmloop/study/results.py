@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from wmloop import ranking
 from wmloop.errors import StoreCorruptError, nearest
 from wmloop.history import History
 from wmloop.store.files import read_regular
+from wmloop.store.jsontext import finite
 
 
 class Point(NamedTuple):
@@ -86,10 +86,8 @@ class Result(NamedTuple):
 
 
 def _finite(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{value!r} is no number")
-    if not math.isfinite(number := float(value)):
-        raise ValueError(f"{value} is not finite")
+    if (number := finite(value)) is None:
+        raise ValueError(f"{value!r} is no finite number")
     return number
 
 

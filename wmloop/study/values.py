@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from wmloop.seeding import EPISODES_A_SEED, LAST_SEED
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # a whole number that no float holds
-        return False
+from wmloop.store.jsontext import finite
 
 
 def text(value: Any) -> str:
@@ -32,35 +25,35 @@ def table(value: Any) -> Mapping[str, Any]:
 
 def number(value: Any) -> float:
     """Return a finite number."""
-    if not _is_number(value):
+    if finite(value) is None:
         raise ValueError("a number")
     return float(value)
 
 
 def number_or_text(value: Any) -> str:
     """Return a finite number, or a text, as a text."""
-    if not _is_number(value) and not isinstance(value, str):
+    if finite(value) is None and not isinstance(value, str):
         raise ValueError("a number or a text")
     return str(value)
 
 
 def deviation(value: Any) -> float:
     """Return a number from 0 on."""
-    if not _is_number(value) or value < 0:
+    if finite(value) is None or value < 0:
         raise ValueError("a number from 0 on")
     return float(value)
 
 
 def positive(value: Any) -> float:
     """Return a number above 0."""
-    if not _is_number(value) or value <= 0:
+    if finite(value) is None or value <= 0:
         raise ValueError("a number above 0")
     return float(value)
 
 
 def count(value: Any) -> int:
     """Return a whole number from 1 on."""
-    if not _is_number(value) or value != int(value) or value < 1:
+    if finite(value) is None or value != int(value) or value < 1:
         raise ValueError("a whole number from 1 on")
     return int(value)
 
@@ -74,7 +67,7 @@ def episodes(value: Any) -> int:
 
 def seed(value: Any) -> int:
     """Return a seed."""
-    if not _is_number(value) or value != int(value) or not 0 <= value <= LAST_SEED:
+    if finite(value) is None or value != int(value) or not 0 <= value <= LAST_SEED:
         raise ValueError(f"a whole number from 0 to {LAST_SEED}")
     return int(value)
 

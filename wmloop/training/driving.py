@@ -22,7 +22,8 @@ from wmloop.spaces import ActionSpec, ObservationSpec
 from wmloop.store import Version
 from wmloop.training.context import Chance, StageContext
 from wmloop.training.rollouts import require_same_spaces
-from wmloop.training.waves import Driven, decisions_of_first, first_wave, policy_wave
+from wmloop.training.tally import Tally
+from wmloop.training.waves import decisions_of_first, first_wave, policy_wave
 
 Driver = Callable[[int, list[EpisodeTask], "Ticker"], tuple[list[Episode], list[ReturnForecast]]]
 """(number, wave, tick) -> the wave's episodes, and what M said of them, if there is one."""
@@ -76,7 +77,7 @@ class Prefill:
         self._ctx = ctx
         self.frames = decisions_of_first(ctx.config) * ctx.config.env.action_repeat
 
-    def wave(self, driven: Driven) -> list[EpisodeTask]:
+    def wave(self, driven: Tally) -> list[EpisodeTask]:
         """Return the next wave's episodes; none when enough is driven."""
         return first_wave(self._ctx, driven)
 
@@ -104,7 +105,7 @@ class PolicyRollout:
         self._ctx, self._parts = ctx, parts
         self.frames, self.max_unrewarded = ctx.config.rollout.frames, ctx.config.max_unrewarded
 
-    def wave(self, driven: Driven) -> list[EpisodeTask]:
+    def wave(self, driven: Tally) -> list[EpisodeTask]:
         """Return the next wave's episodes; none when enough is driven."""
         return policy_wave(self._ctx, driven)
 

@@ -18,7 +18,7 @@ from wmloop.episodes import Episode
 from wmloop.errors import DivergedError, UsageError
 from wmloop.learn.cma import CMAES
 from wmloop.models.controller import Actor
-from wmloop.models.networks import new_actor, shapes_of, unallocated
+from wmloop.models.networks import shapes_of, unallocated
 from wmloop.models.population import Population, weights_of, with_weights
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.models.world_model import State
@@ -134,9 +134,7 @@ def fits(config: HS18Config | HS18DreamConfig, actions: ActionSpec, observations
             "with memory.reward_weight=0 the world model learns no rewards, and candidates are chosen by what it says of them:"
             " give memory.reward_weight a value above 0"
         )
-    _, memory, _ = unallocated(config)
-    with torch.device("meta"):
-        actor = new_actor(config, memory.features, actions, torch.device("meta"))
+    *_, actor = unallocated(config, actions)
     weights = sum(part.numel() for part in actor.deciding().values())
     if config.evolution.covariance == "full" and weights > _MOST_WEIGHTS:
         raise UsageError(
@@ -150,7 +148,7 @@ def shapes(config: HS18Config | HS18DreamConfig) -> dict[str, tuple[int, ...]]:
     vision, memory, actor = unallocated(config)
     weights = sum(part.numel() for part in actor.deciding().values())
     covariance = (weights,) if config.evolution.covariance == "diagonal" else (weights, weights)
-    return shapes_of(vision, memory, actor) | {f"{_SEARCH}.covariance": covariance}
+    return shapes_of(vision=vision, memory=memory, actor=actor) | {f"{_SEARCH}.covariance": covariance}
 
 
 class DreamtGeneration:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmloop.agents.collector import EpisodeTask
 from wmloop.agents.recorder import Recorder
 from wmloop.agents.world_model import Agent
 from wmloop.config import PPOFeaturesConfig
@@ -52,8 +51,7 @@ def tallied(ctx: StageContext[PPOFeaturesConfig], batches: int) -> Tally:
     """Return the count of the episodes in the first batches of a stage, which its draft holds."""
     tally = Tally()
     for number in range(batches):
-        said = ctx.draft.json(summary_file(number))
-        tally.add(said, [EpisodeTask(0)] * len(said["scores"]))  # the policy explored in all of them
+        tally.add(ctx.draft.json(summary_file(number)))
     return tally
 
 

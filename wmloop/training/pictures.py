@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wmloop.config import VisionMemoryConfig
-from wmloop.models.encoder import Encoder
+from wmloop.models.encoder import Pictured
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.latents import ahead
@@ -41,7 +41,7 @@ class Pictures:
     """
 
     def __init__(
-        self, ctx: StageContext[VisionMemoryConfig], encoder: Encoder, rollouts: Sequence[Version], steps: int
+        self, ctx: StageContext[VisionMemoryConfig], encoder: Pictured, rollouts: Sequence[Version], steps: int
     ) -> None:
         """Take `rollouts`, as `encoder` sees them, for a training of so many steps."""
         self._encoder = encoder

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wmloop.models.encoder import Encoder
+from wmloop.models.encoder import Pictured
 from wmloop.models.vision import Vision, to_frames
 from wmloop.store import Version
 from wmloop.training.context import StageContext
@@ -25,10 +25,9 @@ def show(ctx: StageContext[Any], vision: Vision, image: Tensor) -> None:
 
 
 @torch.no_grad()
-def error(encoder: Encoder, rollout: Version) -> float:
+def error(encoder: Pictured, rollout: Version) -> float:
     """Return the squared error, summed over a picture, on up to 256 of a rollout's pictures, from the posterior's mean."""
     vision = encoder.pictures
-    assert vision is not None, "there are pictures"
     vision.eval()
     images = encoder.images(torch.from_numpy(sample_frames(rollout, _PICTURES)).to(next(vision.parameters()).device))
     return float((vision.decode(vision.encode(images)[0]) - images).square().sum((1, 2, 3)).mean())

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from wmloop.agents.collector import EpisodeTask
 from wmloop.calibration.ends import ends
 from wmloop.calibration.gap import gap
 from wmloop.calibration.open_loop import open_loop_metrics
@@ -32,18 +31,18 @@ class Tally:
         """Return the mean score."""
         return float(np.mean(self._scores))
 
-    def add(self, said: Mapping[str, Any], wave: Sequence[EpisodeTask]) -> None:
-        """Take in what `summarise` returned of a wave."""
+    def add(self, said: Mapping[str, Any], deterministic: Sequence[bool] = ()) -> None:
+        """Take in what `summarise` returned of a wave; `deterministic` tells of its episodes in which nothing was explored."""
         self._scores += said["scores"]
         self.frames += said["frames"]
         self.decisions += said["decisions"]
         self._paying += said["paying"]
-        self.episodes += len(wave)
+        self.episodes += len(said["scores"])
         self._cuts += np.array(said.get("cuts", [0] * len(Cut)))
         self._squares += np.array(said.get("squares", np.zeros((2, 2))))
         told = said["forecasts"] if "forecasts" in said else said["promises"]  # as drafts of earlier days have it
         self._forecasts += [ReturnForecast(*lists) for lists in told]
-        self._deterministic += [task.deterministic for task in wave]
+        self._deterministic += deterministic
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics of all waves.

@@ -7,6 +7,7 @@ import torch
 
 from wmloop.config import VanillaPPOConfig
 from wmloop.learn.batch import Batch
+from wmloop.models.networks import shapes_of
 from wmloop.models.pixel_policy import PixelActor, PixelCritic, grey
 from wmloop.training.real_waves import RealWave, aligned
 
@@ -22,8 +23,7 @@ def shapes(config: VanillaPPOConfig, actions: int = 3) -> dict[str, tuple[int, .
     meta = torch.device("meta")
     with meta:
         actor, critic = new_networks(config, actions, meta)
-    nets = {"actor": actor, "critic": critic.value}
-    return {f"{name}.{key}": tuple(part.shape) for name, net in nets.items() for key, part in net.state_dict().items()}
+    return shapes_of(actor=actor, critic=critic.value)
 
 
 def stacked(pictures: np.ndarray, stack: int) -> np.ndarray:

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from wmloop.agents.collector import EpisodeTask
 from wmloop.config import DreamingConfig, VisionMemoryConfig
 from wmloop.seeding import training_seed
 from wmloop.training.context import StageContext
-
-
-class Driven(Protocol):
-    """What has been driven in this stage so far, whole episodes."""
-
-    episodes: int
-    decisions: int
-    frames: int
+from wmloop.training.tally import Tally
 
 
 def decisions_of_first(config: VisionMemoryConfig) -> int:
@@ -31,7 +22,7 @@ def still_to_drive(wanted: float, mean: float, most: int) -> int:
     return min(most, max(0, round(wanted / mean)))
 
 
-def first_wave(ctx: StageContext[VisionMemoryConfig], driven: Driven) -> list[EpisodeTask]:
+def first_wave(ctx: StageContext[VisionMemoryConfig], driven: Tally) -> list[EpisodeTask]:
     """Return the next wave of random driving: as planned, then more of the last kind until the decisions are there."""
     limits = [limit for count, limit in ctx.config.rollout.prefill for _ in range(count)]
     width, left = ctx.config.env.num_envs, len(limits) - driven.episodes
@@ -44,7 +35,7 @@ def first_wave(ctx: StageContext[VisionMemoryConfig], driven: Driven) -> list[Ep
     ]
 
 
-def policy_wave(ctx: StageContext[DreamingConfig], driven: Driven) -> list[EpisodeTask]:
+def policy_wave(ctx: StageContext[DreamingConfig], driven: Tally) -> list[EpisodeTask]:
     """Return the next wave that C drives, of as many episodes as the frames still wanted have, as long as those before.
 
     Before the first the length is that of the iteration before, and where that was random driving, the longest there is.

@@ -33,16 +33,6 @@ class View(Protocol):
         """Give the terminal back without waiting for anything: the process ends now."""
 
 
-class NoView(LineView):
-    """Show nothing but notices."""
-
-    def __init__(self) -> None:
-        pass
-
-    def report(self, event: Event) -> None:
-        """Do nothing."""
-
-
 class PlainView(LineView):
     """Write one line an event, and the run's summary after its end."""
 
@@ -73,7 +63,7 @@ def open_view(style: str, state: ViewState, hint: str = "Ctrl-C saves and stops"
     if style == "json":
         return LineView(sys.stdout, json_line, 1.0)
     if style == "none":
-        return NoView()
+        return LineView(None, json_line, 1.0)
     return PlainView(state)
 
 
