@@ -35,19 +35,18 @@ _PACKAGES = (
 class Finding(NamedTuple):
     """One thing that was looked at: `good`, worth a `note`, or `bad` (runs fail), and what to do about it."""
 
-    subject: str
     verdict: Verdict
     found: str
     advice: str = ""
 
 
-def examine(runs: Path) -> Iterator[Finding]:
-    """Look at everything, one thing at a time; `runs` is the folder where runs would live."""
+def examine(runs: Path) -> Iterator[tuple[str, Finding]]:
+    """Look at everything, one thing at a time, and yield it with its name; `runs` is the folder where runs would live."""
     for subject, look in LOOKS.items():
         try:
-            yield look(runs)
+            yield subject, look(runs)
         except Exception as error:  # whatever it is, a diagnosis must go on
-            yield Finding(subject, "bad", f"{type(error).__name__}: {error}", "report this with the line above")
+            yield subject, Finding("bad", f"{type(error).__name__}: {error}", "report this with the line above")
 
 
 def _python(runs: Path) -> Finding:
@@ -55,11 +54,11 @@ def _python(runs: Path) -> Finding:
     try:
         wanted = importlib.metadata.metadata("wmloop")["Requires-Python"]
     except importlib.metadata.PackageNotFoundError:
-        return Finding("python", "note", f"{found}, wmloop not installed", "install it: pip install -e .")
+        return Finding("note", f"{found}, wmloop not installed", "install it: pip install -e .")
     bounds = {sign: tuple(map(int, number.split("."))) for sign, number in re.findall(r"(>=|<)\s*([\d.]+)", wanted)}
     if bounds.get(">=", (3,)) <= sys.version_info[:3] < bounds.get("<", (4,)):
-        return Finding("python", "good", found)
-    return Finding("python", "bad", found, f"wmloop needs Python {wanted}")
+        return Finding("good", found)
+    return Finding("bad", found, f"wmloop needs Python {wanted}")
 
 
 def _packages(runs: Path) -> Finding:
@@ -73,17 +72,17 @@ def _packages(runs: Path) -> Finding:
         missing += [] if found else names[:1]
         twice += [names] if len(found) > 1 else []
     if missing:
-        return Finding("packages", "bad", f"missing: {', '.join(missing)}", "install wmloop again: pip install -e .")
+        return Finding("bad", f"missing: {', '.join(missing)}", "install wmloop again: pip install -e .")
     for one, other in twice:
         advice = f"{one} and {other} have the same files: pip uninstall {one} {other}, then pip install {one}"
-        return Finding("packages", "note", ", ".join(there), advice)
-    return Finding("packages", "good", ", ".join(there))
+        return Finding("note", ", ".join(there), advice)
+    return Finding("good", ", ".join(there))
 
 
 def _processor(runs: Path) -> Finding:
     from wmloop.device import instructions
 
-    return Finding("processor", "good", f"{machine.cpu()}; torch computes with {instructions()}")
+    return Finding("good", f"{machine.cpu()}; torch computes with {instructions()}")
 
 
 def _device(runs: Path) -> Finding:
@@ -94,14 +93,14 @@ def _device(runs: Path) -> Finding:
     name = resolve_device("auto")
     there = ", ".join(available_devices())
     if name == "cuda":
-        return Finding("device", "good", f"{torch.cuda.get_device_name()} (of {there})")
+        return Finding("good", f"{torch.cuda.get_device_name()} (of {there})")
     shows = Path("/dev/nvidiactl").exists() or Path("/proc/driver/nvidia").exists()
     if shows and torch.version.cuda is None:
         advice = (
             f"there is an NVIDIA driver, but torch {torch.__version__} was built without CUDA: install the CUDA build"
         )
-        return Finding("device", "note", f"cpu (of {there})", advice)
-    return Finding("device", "good", f"{name} (of {there})")
+        return Finding("note", f"cpu (of {there})", advice)
+    return Finding("good", f"{name} (of {there})")
 
 
 def _precision(runs: Path) -> Finding:
@@ -113,7 +112,7 @@ def _precision(runs: Path) -> Finding:
         "tf32": "TF32 in matrix products",
         "bf16-mixed": "matrix products in bf16, LSTM and policy in mixed precision: faster on such a machine",
     }
-    return Finding("precision", "good", f"{chosen}: {words[chosen]}")
+    return Finding("good", f"{chosen}: {words[chosen]}")
 
 
 def _threads(runs: Path) -> Finding:
@@ -130,22 +129,20 @@ def _threads(runs: Path) -> Finding:
     if hasattr(os, "getloadavg"):
         found += f", load {load:.1f}"
     if threads > cores:
-        return Finding("threads", "note", found, "more threads than cores are slow: unset OMP_NUM_THREADS")
+        return Finding("note", found, "more threads than cores are slow: unset OMP_NUM_THREADS")
     if load > 0.7 * there:  # the load is the whole machine's
         return Finding(
-            "threads",
             "note",
             found,
             "other programs are running: two trainings at the same time are each several times slower",
         )
-    return Finding("threads", "good", found)
+    return Finding("good", found)
 
 
 def _memory(runs: Path) -> Finding:
     free, limit = machine.memory_available(), machine.memory_limit()
     if free is None:
         return Finding(
-            "memory",
             "note",
             "not known on this system",
             "preset laptop uses 1.3 GB after some iterations, and more as episodes are collected",
@@ -154,28 +151,23 @@ def _memory(runs: Path) -> Finding:
     if limit < math.inf:
         found += f" of the {limit / 1e9:.1f} GB that this container may use"
     if free < _MEMORY_BYTES:
-        return Finding(
-            "memory", "note", found, "preset laptop uses 1.3 GB or more: --set vision.frame_cache=10000 uses less"
-        )
-    return Finding("memory", "good", found)
+        return Finding("note", found, "preset laptop uses 1.3 GB or more: --set vision.frame_cache=10000 uses less")
+    return Finding("good", found)
 
 
 def _temporary(runs: Path) -> Finding:
     try:
         place = scratch.temporary_folder().parent
     except StorageError as error:
-        return Finding(
-            "scratch", "bad", "no folder for the sockets and shared memory of environment processes", str(error)
-        )
+        return Finding("bad", "no folder for the sockets and shared memory of environment processes", str(error))
     said = os.environ.get("TMPDIR")
     if said and (fault := scratch.temporary_fault(Path(said).absolute())):
         return Finding(
-            "scratch",
             "note",
             f"with shared memory in {place}, because TMPDIR {said} {fault}",
             "set TMPDIR to another folder",
         )
-    return Finding("scratch", "good", f"sockets and shared memory of environment processes are in {place}")
+    return Finding("good", f"sockets and shared memory of environment processes are in {place}")
 
 
 def _disk(runs: Path) -> Finding:
@@ -195,7 +187,6 @@ def _disk(runs: Path) -> Finding:
                 pass
     except (OSError, StorageError) as error:
         return Finding(
-            "disk",
             "bad",
             f"{place.absolute()} cannot be written: {error}",
             "choose another folder: --runs DIR, or $WMLOOP_RUNS",
@@ -203,12 +194,12 @@ def _disk(runs: Path) -> Finding:
     free = f"{usage.free / 1e9:.0f} GB free" if usage.total else "free space unknown"
     found = f"{free} in {place.absolute()}, writing and syncing 1 MB takes {seconds * 1000:.0f} ms"
     if notes := take_notes():
-        return Finding("disk", "note", found, "; ".join(notes))
+        return Finding("note", found, "; ".join(notes))
     if usage.total and usage.free < _RUN_BYTES:
-        return Finding("disk", "note", found, "a long run needs 2 GB: free some, or --set store.keep_last=3")
+        return Finding("note", found, "a long run needs 2 GB: free some, or --set store.keep_last=3")
     if seconds > 2:
-        return Finding("disk", "note", found, "slow: a network disk? --set store.snapshot_seconds=600 saves less often")
-    return Finding("disk", "good", found)
+        return Finding("note", found, "slow: a network disk? --set store.snapshot_seconds=600 saves less often")
+    return Finding("good", found)
 
 
 def _environment(runs: Path) -> Finding:
@@ -229,16 +220,16 @@ def _environment(runs: Path) -> Finding:
     if (there := importlib.metadata.version("gymnasium")) not in PROVEN_VERSIONS:
         proven = " or ".join(PROVEN_VERSIONS)
         advice = f"gymnasium {there} renders with its own code, at less than half the speed of {proven}: pip install"
-        return Finding("environment", "note", found, f"{advice} gymnasium=={PROVEN_VERSIONS[-1]}")
-    return Finding("environment", "good", found)
+        return Finding("note", found, f"{advice} gymnasium=={PROVEN_VERSIONS[-1]}")
+    return Finding("good", found)
 
 
 def _display(runs: Path) -> Finding:
     if there_is_a_display():
-        return Finding("display", "good", f"available: `{wmloop('play', 'demo')}` opens a window")
+        return Finding("good", f"available: `{wmloop('play', 'demo')}` opens a window")
     here, file = wmloop("play", "demo", "--render", "terminal"), wmloop("play", "demo", "--to", "demo.mp4")
     advice = f"`{here}` plays in this terminal, `{file}` writes a video"
-    return Finding("display", "note", "no display for a window", advice)
+    return Finding("note", "no display for a window", advice)
 
 
 def _terminal(runs: Path) -> Finding:
@@ -254,19 +245,19 @@ def _terminal(runs: Path) -> Finding:
             why = "stdout is not a terminal here"
         else:
             why = "the live view needs UTF-8, and a TERM that is not dumb"
-        return Finding("terminal", "note", found, f"progress is shown as plain lines: {why}")
+        return Finding("note", found, f"progress is shown as plain lines: {why}")
     if size.columns < 80 or size.lines < 24:
-        return Finding("terminal", "note", found, "images need 80 columns and 24 lines")
-    return Finding("terminal", "good", found)
+        return Finding("note", found, "images need 80 columns and 24 lines")
+    return Finding("good", found)
 
 
-def _extra(package: str, module: str, purpose: str) -> Callable[[Path], Finding]:
+def _extra(package: str, module: str) -> Callable[[Path], Finding]:
     def look(runs: Path) -> Finding:
         try:
             importlib.import_module(module)
         except ImportError:
-            return Finding(purpose, "note", f"{module} is not installed", f"pip install 'wmloop[{package}]'")
-        return Finding(purpose, "good", f"{module} is installed")
+            return Finding("note", f"{module} is not installed", f"pip install 'wmloop[{package}]'")
+        return Finding("good", f"{module} is installed")
 
     return look
 
@@ -274,14 +265,14 @@ def _extra(package: str, module: str, purpose: str) -> Callable[[Path], Finding]
 def _compiler(runs: Path) -> Finding:
     found = next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
     if found:
-        return Finding("compiler", "good", f"{found}; not needed once wmloop is installed")
-    return Finding("compiler", "good", "none; one is needed only to build Box2D where there is no wheel of it")
+        return Finding("good", f"{found}; not needed once wmloop is installed")
+    return Finding("good", "none; one is needed only to build Box2D where there is no wheel of it")
 
 
 #: What is looked at, by subject; each look is given the folder where runs would live.
 LOOKS: dict[str, Callable[[Path], Finding]] = {
     "python": _python, "packages": _packages, "processor": _processor, "device": _device, "precision": _precision,
     "threads": _threads, "memory": _memory, "scratch": _temporary, "disk": _disk, "environment": _environment,
-    "display": _display, "terminal": _terminal, "videos": _extra("video", "av", "videos"),
-    "reports": _extra("report", "matplotlib", "reports"), "compiler": _compiler,
+    "display": _display, "terminal": _terminal, "videos": _extra("video", "av"),
+    "reports": _extra("report", "matplotlib"), "compiler": _compiler,
 }  # fmt: skip

@@ -23,14 +23,14 @@ def doctor(runs: RunsOption = Path("runs"), as_json: JsonOption = False) -> None
     from wmloop.doctor import examine
 
     findings = []
-    for finding in examine(runs):
-        findings.append(finding)
+    for subject, finding in examine(runs):
+        findings.append({"subject": subject, **finding._asdict()})
         if not as_json:
-            print(f"{_MARKS[finding.verdict]}  {finding.subject}: {finding.found}", flush=True)
+            print(f"{_MARKS[finding.verdict]}  {subject}: {finding.found}", flush=True)
             if finding.advice:
                 print(f"      -> {finding.advice}", flush=True)
     if as_json:
-        print_json("doctor", findings=[finding._asdict() for finding in findings])
-    if any(finding.verdict == "bad" for finding in findings):
+        print_json("doctor", findings=findings)
+    if any(finding["verdict"] == "bad" for finding in findings):
         raise typer.Exit(DOCTOR_FOUND)
     say_next({"see the whole loop in a minute or two": anywhere("start", runs, "--preset", "smoke")})
