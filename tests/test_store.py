@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import random
@@ -168,6 +169,15 @@ def test_settings_that_changed_after_the_run_began_are_refused(store: Store, fil
     path = store.path / file
     path.write_text(path.read_text().replace("t", "T").replace("seed", "sead"))
     with pytest.raises(StoreCorruptError, match=f"{file} was changed after the run wrote it"):
+        Store.open(store.path)
+
+
+def test_facts_that_are_no_table_are_refused_though_their_hash_is_right(store: Store) -> None:
+    facts, header = store.path / "facts.json", store.path / "run.toml"
+    before = hashlib.sha256(facts.read_bytes()).hexdigest()
+    facts.write_text("[]")
+    header.write_text(header.read_text().replace(before, hashlib.sha256(b"[]").hexdigest()))
+    with pytest.raises(StoreCorruptError, match=r"facts\.json is damaged: it is no table"):
         Store.open(store.path)
 
 

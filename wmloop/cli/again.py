@@ -67,7 +67,7 @@ def _commands(store: Store, end: int | None, notes: list[str]) -> tuple[list[str
     ends = [*(stretch.first for stretch in stretches[1:]), end]
     own = settings(config) | stretches[0].decisive | {"budget.iterations": ends[0], "budget.hours": None}
     commands: list[str] = []
-    origin = store.facts.get("forked_from") if isinstance(store.facts, Mapping) else None
+    origin = store.facts.get("forked_from")
     if isinstance(origin, Mapping):
         begun, base = _parent(store, origin, notes)
         fork = ["fork", str(origin.get("run")), store.name, "--from", str(origin.get("iteration"))]

@@ -106,11 +106,10 @@ class Facts:
         best = history.best_evaluation()
         agent = history.version(best.iteration, pipeline.agent) if best else None
         evaluations = store.evaluations.all()
-        made = store.facts if isinstance(store.facts, dict) else {}
-        versions_, forked = store.versions(), made.get("forked_from")
+        versions_, forked = store.versions(), store.facts.get("forked_from")
         return cls(
             store.name, config, pipeline, points, _tracks(best) if best else [], seconds,
-            _rates(versions_, pipeline.names), frames, evaluated, dict(made),
+            _rates(versions_, pipeline.names), frames, evaluated, dict(store.facts),
             sum(version.num_bytes for version in versions_),
             forked if isinstance(forked, dict) else {},
             store.created, max((version.created for version in versions_), default=""),

@@ -106,7 +106,10 @@ class Store:
                     f"{path / file} was changed after the run wrote it, so the run is refused: undo the change{other}"
                 )
         text = config.decode(errors="replace")  # what no wmloop wrote is refused by what reads the settings
-        return cls(path, text, parse_json(facts, path / FACTS), str(table.get("created", "")))
+        told = parse_json(facts, path / FACTS)
+        if not isinstance(told, dict):
+            raise StoreCorruptError(f"{path / FACTS} is damaged: it is no table")
+        return cls(path, text, told, str(table.get("created", "")))
 
     def holder(self) -> str | None:
         """Return which process writes this run now, or None (see lock.holder)."""
@@ -225,7 +228,7 @@ class Store:
         """
         faults: list[Fault] = []
         versions: dict[str, Version] = {}
-        origin = self.facts.get("forked_from") if isinstance(self.facts, Mapping) else None
+        origin = self.facts.get("forked_from")
         left = origin.get("left", []) if isinstance(origin, Mapping) else []
         for number in self.iterations():
             for stage in self._stages(number):
