@@ -33,10 +33,16 @@ from wmloop.models.policies import Categorical, Deterministic
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.player import Dreamt, Player, Real
-from wmloop.spaces import BinnedActions, BoxActions, DiscreteActions, Pixels, Vector, recorded
+from wmloop.spaces import BinnedActions, BoxActions, DiscreteActions, PictureAndVector, Pixels, Vector, recorded
 from wmloop.store import Store
 from wmloop.training.experience import LatentReplay, draw, filter_states
-from wmloop.training.rollouts import ACTIONS, actions_of, episodes_of, require_same_spaces, shard_file
+from wmloop.training.rollouts import (
+    actions_of,
+    episodes_of,
+    record_spaces,
+    require_same_observations,
+    require_same_spaces,
+)
 
 CPU = torch.device("cpu")
 CONFIG = build_config("smoke", tiny_config())
@@ -286,13 +292,12 @@ def test_episodes_of_vectors_survive_the_way_through_a_shard():
         assert (bare.observations.shape, bare.observations.dtype) == ((0, 2), np.float32)
 
 
-@pytest.mark.parametrize("now", [Vector(3), Pixels(2, 1), Vector(2)])
+@pytest.mark.parametrize("now", [Vector(3), Pixels(2, 1), PictureAndVector(Pixels(2, 2, 1), Vector(1)), Vector(2)])
 def test_an_environment_that_shows_what_the_stored_episodes_do_not_have_is_refused(now, tmp_path):
     store, actions = Store.create(tmp_path, "run", "", {}), DiscreteActions(3)
     with store.lock():
         draft = store.draft(0, "rollout")
-        draft.save_tensors(shard_file(0), pack(wander()))
-        draft.save_json(ACTIONS, actions.record())
+        record_spaces(draft, actions, Vector(2))
         rollouts = [draft.commit([], {}, 0.0)]
     require_same_spaces([], actions, now)
     if now == Vector(2):
@@ -304,6 +309,15 @@ def test_an_environment_that_shows_what_the_stored_episodes_do_not_have_is_refus
             require_same_spaces(rollouts, actions, now)
     with pytest.raises(UsageError, match="the environment's actions are"):
         require_same_spaces(rollouts, DiscreteActions(4), now)
+
+
+def test_a_picture_and_a_vector_of_as_many_bytes_are_told_apart():
+    seen, now = (PictureAndVector(Pixels(2, 2, count), Vector(4 - count)) for count in (1, 3))
+    assert seen.shape == now.shape
+    with pytest.raises(
+        UsageError, match=r"uint8 \(2, 2, 3\) beside float32 \(1,\) now, and were uint8 \(2, 2, 1\) beside"
+    ):
+        require_same_observations(seen, now)
 
 
 class Shrunk(Here):

@@ -45,6 +45,14 @@ def parse_json(data: bytes | bytearray, path: Path) -> Any:
         raise StoreCorruptError(f"{path} is not JSON: {error}") from None
 
 
+def parse_table(data: bytes | bytearray, path: Path) -> dict[str, Any]:
+    """Parse the bytes of a JSON file that holds a table; raises StoreCorruptError naming `path`."""
+    table = parse_json(data, path)
+    if not isinstance(table, dict):
+        raise StoreCorruptError(f"{path} is damaged: it is no table")
+    return table
+
+
 def finite(value: object) -> float | None:
     """Return a JSON number as a float; None of what is none, is not finite, or is beyond what a float holds."""
     if not isinstance(value, int | float) or isinstance(value, bool):

@@ -18,7 +18,7 @@ from wmloop.store.draft import DRAFT_PREFIX, Draft, worked
 from wmloop.store.evaluations import Evaluations
 from wmloop.store.files import list_folder, read_regular, sha256
 from wmloop.store.journal import Journal
-from wmloop.store.jsontext import dump_json, parse_json
+from wmloop.store.jsontext import dump_json, parse_table
 from wmloop.store.layout import CONFIG, FACTS, HEADER, ITERATIONS
 from wmloop.store.lock import holder, run_lock
 from wmloop.store.names import missing_run, name_on_disk
@@ -106,10 +106,7 @@ class Store:
                     f"{path / file} was changed after the run wrote it, so the run is refused: undo the change{other}"
                 )
         text = config.decode(errors="replace")  # what no wmloop wrote is refused by what reads the settings
-        told = parse_json(facts, path / FACTS)
-        if not isinstance(told, dict):
-            raise StoreCorruptError(f"{path / FACTS} is damaged: it is no table")
-        return cls(path, text, told, str(table.get("created", "")))
+        return cls(path, text, parse_table(facts, path / FACTS), str(table.get("created", "")))
 
     def holder(self) -> str | None:
         """Return which process writes this run now, or None (see lock.holder)."""

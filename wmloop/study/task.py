@@ -11,7 +11,7 @@ from wmloop.errors import StoreCorruptError, UsageError
 from wmloop.seeding import fresh_seeds
 from wmloop.store import atomic
 from wmloop.store.files import read_regular
-from wmloop.store.jsontext import dump_json, parse_json
+from wmloop.store.jsontext import dump_json, parse_json, parse_table
 from wmloop.store.layout import HEADER
 from wmloop.study.file import Row, Study
 from wmloop.study.results import Result
@@ -68,9 +68,7 @@ class Task:
                     )
             return False
         try:
-            begun = parse_json(read_regular(path), path)
-            if not isinstance(begun, dict):
-                raise StoreCorruptError(f"{path} is damaged")
+            begun = parse_table(read_regular(path), path)
         except StoreCorruptError as error:
             raise StoreCorruptError(
                 f"{error}: move {self.place} elsewhere, and {run} if it is there; it is made anew"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from wmloop.config import VisionMemoryConfig
 from wmloop.envs.shrinking import SHOWN
 from wmloop.episodes import Episode, unpack
 from wmloop.errors import StoreCorruptError, UsageError
-from wmloop.spaces import ActionSpec, ObservationSpec, Pixels, recorded, recorded_observations
+from wmloop.spaces import ActionSpec, ObservationSpec, PictureAndVector, recorded, recorded_observations
 from wmloop.store import Draft, Version
 
 #: The file in which a stage that drives records what it drove by.
@@ -111,38 +110,30 @@ def require_same_observations(seen: ObservationSpec | None, observations: Observ
     """
     if seen is not None and seen.record() != observations.record():
         raise UsageError(
-            f"the environment's observations are {_array(observations.dtype, observations.shape)} now, and were"
-            f" {_array(seen.dtype, seen.shape)} {_ANOTHER}"
+            f"the environment's observations are {_shown(observations)} now, and were {_shown(seen)} {_ANOTHER}"
         )
 
 
 def require_same_spaces(rollouts: Sequence[Version], actions: ActionSpec, observations: ObservationSpec) -> None:
-    """Refuse an environment that takes or shows what the newest of a run's rollouts does not have.
-
-    What it showed is told by the episodes that are stored, by their shape and dtype.
+    """Refuse an environment that takes or shows what the newest of a run's rollouts does not have, where that is known.
 
     Raises:
-        UsageError: its actions or its observations are others; nothing where no rollout tells.
-        StoreCorruptError: the episodes are damaged.
+        UsageError: its actions or its observations are others.
     """
     require_same_actions(last_actions(rollouts), actions)
-    stored = next(episodes_of(rollouts[-1], observed=False), None) if rollouts else None
-    if stored is None:
-        return
-    shown = _array(stored.observations.dtype, stored.observations.shape[1:])
-    now = _array(observations.dtype, observations.shape)
-    if shown != now:
-        raise UsageError(f"the environment's observations are {now} now, and were {shown} {_ANOTHER}")
+    require_same_observations(last_observations(rollouts), observations)
 
 
-def _array(dtype: np.dtype[Any], shape: Sequence[int]) -> str:
-    return f"{np.dtype(dtype)} {tuple(shape)}"
+def _shown(spec: ObservationSpec) -> str:
+    if isinstance(spec, PictureAndVector):
+        return f"{_shown(spec.pixels)} beside {_shown(spec.vector)}"
+    return f"{np.dtype(spec.dtype)} {tuple(spec.shape)}"
 
 
 def record_spaces(draft: Draft, actions: ActionSpec, observations: ObservationSpec) -> None:
-    """Record in a draft what its episodes were driven by and what they saw, unless it is pictures: these tell."""
+    """Record in a draft what its episodes were driven by and what they saw, unless it is what pictures are read as."""
     draft.save_json(ACTIONS, actions.record())
-    if not isinstance(observations, Pixels):
+    if observations != SHOWN:
         draft.save_json(OBSERVATIONS, observations.record())
 
 
@@ -169,10 +160,5 @@ def actions_of(rollout: Version) -> ActionSpec:
 
 
 def observations_of(rollout: Version) -> ObservationSpec:
-    """Return what a rollout saw, as it recorded it; pictures, as its episodes have them, where it recorded nothing."""
-    if (told := told_observations(rollout)) is not None:
-        return told
-    stored = next(episodes_of(rollout, observed=False), None)
-    if stored is None:
-        raise StoreCorruptError(f"{rollout.name} has no episode, and so does not tell what it saw")
-    return Pixels(*stored.observations.shape[1:])
+    """Return what a rollout saw, as it recorded it; pictures where it recorded nothing."""
+    return told_observations(rollout) or SHOWN
