@@ -156,8 +156,8 @@ class Memoryless:
 
     noise_size, reward_scale = 1, 2.0
 
-    def observe(self, state, action, frames):
-        return State(torch.zeros(len(frames), 3), torch.zeros(len(frames), 1))
+    def observe(self, state, action, observations):
+        return State(torch.zeros(len(observations), 3), torch.zeros(len(observations), 1))
 
     def imagination(self, temperature):
         return self

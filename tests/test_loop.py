@@ -22,7 +22,7 @@ from wmloop.learn.schedules import gamma, temperature
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.seeding import confirmation_seeds, evaluation_seeds
 from wmloop.store import Store
-from wmloop.training.rollouts import episodes_of, gather_frames, spread
+from wmloop.training.rollouts import episodes_of, gather_observations, spread
 from wmloop.training.tracks import saved_results
 
 CPU = torch.device("cpu")
@@ -398,4 +398,4 @@ def test_frames_are_gathered_by_their_rows_over_all_episodes(whole):
     rollouts = [whole[0].version(i, "rollout") for i in range(2)]
     everything = np.concatenate([e.observations for version in rollouts for e in episodes_of(version)])
     rows = np.random.default_rng(0).integers(0, len(everything), 100)
-    assert np.array_equal(gather_frames(rollouts, rows), everything[rows])
+    assert np.array_equal(gather_observations(rollouts, rows), everything[rows])

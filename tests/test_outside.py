@@ -92,7 +92,7 @@ def kill_at(process, run, draft, file, committed):
     """Kill a process once it has saved a file of a draft, before it commits that."""
     with process:
         while process.poll() is None and not list((run / draft).glob(file)):
-            time.sleep(0.005)
+            time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
         output, _ = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL, output

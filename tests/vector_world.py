@@ -33,8 +33,8 @@ class VectorWorld:
 
     reward_scale, noise_size = 1.0, 0
 
-    def observe(self, state, action, frames):
-        point = torch.from_numpy(np.asarray(frames))
+    def observe(self, state, action, observations):
+        point = torch.from_numpy(np.asarray(observations))
         return State(point, point[:, :0])
 
     def advance(self, state, action):

@@ -197,8 +197,8 @@ def open_loop_returns(
 ) -> Tensor:  # fmt: skip
     """Return the reward sum M expects from `begin` (N) given the actions really taken (T, N, A), (N,), open loop.
 
-    A driver's actions are evidence of the road that called for them: a dream whose road bends elsewhere would be driven
-    off it by them. So each moment's dreams are drawn again at every decision, in proportion to how probable `policy`
+    The recorded actions tell something of what the agent saw: a dream in which other things happen would be given actions that
+    do not fit it. So each moment's dreams are drawn again at every decision, in proportion to how probable `policy`
     makes the real action where each dream is, and to how probably the dream has not ended before: somebody acted (a
     particle filter, Gordon et al. 1993). Each of the first `steps` (N,) decisions counts what is then expected of it,
     whether it ends the episode or not. No real picture is seen.

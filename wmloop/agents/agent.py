@@ -10,7 +10,7 @@ CarryT = TypeVar("CarryT")
 
 
 class Exploration(NamedTuple):
-    """How N drivers leave the deterministic policy: where `explore` (N,) bool, by the policy's own noise and by pushes.
+    """How N copies explore: where `explore` (N,) bool, by the policy's own noise and by perturbations.
 
     `noise` (N, A) is standard normal, `offset` (N, A) is added to the sampled action before it is executed.
     """

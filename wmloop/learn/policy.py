@@ -36,9 +36,10 @@ class Policy(Behaviour, Protocol):
         """Return the deterministic policy's actions, as they are executed."""
 
     def likelihood(self, action: Tensor, slack: float, floor: float) -> Tensor:
-        """Return how likely (...,) executed actions are, exploration's deviations counting `slack` times.
+        """Return the density or probability (...,) of executed actions under a wider policy.
 
-        A part `floor` of it is the same for all actions.
+        Its standard deviation, or the softmax temperature of a choice, is `slack` times as large, and a part `floor` of it is
+        the uniform distribution.
         """
 
     def flat(self) -> Self:

@@ -16,13 +16,13 @@ def plateaued(scores: Sequence[float]) -> bool:
     return any(max(scores[i : i + 2]) <= max(scores[:i]) for i in range(1, len(scores) - 1))
 
 
-def gamma(wide: float, near: float | None, scores: Sequence[float]) -> float:
-    """Return the discount per decision: `near` once the score has stopped rising, and from then on; never if None.
+def gamma(usual: float, plateau: float | None, scores: Sequence[float]) -> float:
+    """Return the discount per decision: `plateau` once the score has stopped rising, and from then on; never if None.
 
-    A nearer horizon frees a controller that stands still, cutting its bends for speed. One that still rises is set back
-    by it, and one that was freed falls back where the wide horizon returns (docs/experiments/2026-11-26-nearer-horizon.md).
+    A smaller discount helps a policy whose score no longer rises. One that still rises is set back by it, and one that it
+    helped falls back where the usual discount returns (docs/experiments/2026-11-26-nearer-horizon.md).
     """
-    return wide if near is None or not plateaued(scores) else near
+    return usual if plateau is None or not plateaued(scores) else plateau
 
 
 def temperature(configured: float | Literal["auto"], last: float = 1.0, gap: float = 0.0) -> float:

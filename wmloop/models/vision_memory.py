@@ -30,12 +30,12 @@ class VisionMemory:
         return float(self.memory.reward_scale)
 
     @torch.inference_mode()
-    def observe(self, state: State | None, action: Tensor | None, frames: np.ndarray) -> State:
-        """Return where N episodes are that were in `state`, took `action` (N, A) and now show `frames` (N, ...).
+    def observe(self, state: State | None, action: Tensor | None, observations: np.ndarray) -> State:
+        """Return where N episodes are that were in `state`, took `action` (N, A) and now show `observations` (N, ...).
 
         Without a state they have just begun: M has seen nothing.
         """
-        z, _ = self.vision.see(torch.from_numpy(frames).to(self.device))
+        z, _ = self.vision.see(torch.from_numpy(observations).to(self.device))
         return self.memory.begin(z) if state is None or action is None else self._follow(state, action, z)
 
     @torch.inference_mode()

@@ -103,11 +103,10 @@ class WorldModel(Protocol):
     def reward_scale(self) -> float:
         """Return the unit of all rewards that it speaks of, in the environment's."""
 
-    def observe(self, state: State | None, action: Tensor | None, frames: np.ndarray) -> State:
-        """Return where N episodes are that were in `state`, took `action` and now show `frames`.
+    def observe(self, state: State | None, action: Tensor | None, observations: np.ndarray) -> State:
+        """Return where N episodes are that were in `state`, took `action` and now show `observations` (N, ...).
 
-        `frames` are N of the environment's observations (N, ...). Without a state the episodes have
-        just begun.
+        Without a state the episodes have just begun.
         """
 
     def advance(self, state: State, action: Tensor) -> State:

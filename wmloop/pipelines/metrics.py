@@ -39,15 +39,16 @@ COUNTS = (
 )
 RETURNS = (
     Metric("predicted_return", _REWARD, "",
-           "return per episode as M predicts it: dreams of up to 25 agent steps begin in the real episodes, each"
-           " where the one before ended, with C acting, and their mean reward per agent step is scaled to the"
-           " episodes' mean length",
+           "return per episode as M predicts it: each real episode is cut into windows of 25 agent steps; at the real"
+           " state where one begins four dreams of its length begin, with C's deterministic actions, and their mean reward"
+           " per agent step is scaled to the episodes' mean length",
            "near `real_return`"),
     Metric("real_return", _REWARD, "higher",
            "real return of the same agent steps, scaled in the same way; it differs from `score`"
-           " because an episode's first `dream.burn_in` agent steps are left out, and so is all from the window of 25 agent"
-           " steps on in which `rollout.max_unrewarded` in a row had no positive reward, which M sees in training only in the"
-           " episodes of iteration 0. So it can differ widely from a low score"),
+           " because an episode's first `dream.burn_in` agent steps are left out, and so is all from that window of 25 agent"
+           " steps on in which a rollout would have been stopped, because `rollout.max_unrewarded` in a row had no positive"
+           " reward by then; M sees such steps in training only in the episodes of iteration 0. So it can differ widely from a"
+           " low score"),
     Metric("best_real_return", _REWARD, "higher", "highest real return of a single episode, over the same agent steps,"
            " scaled to its own length",
            "above `predicted_return`"),
@@ -80,7 +81,8 @@ ENDS = (
 _COLLECTED = (
     Metric("rewarded_fraction", _SHARE, "higher", "fraction of agent steps with a positive reward"),
     Metric("reward_rms", _REWARD, "", "root mean square of the rewards that are not 0, without those of steps that terminate"
-           " unless there are no others; the unit of rewards inside the networks where `memory.reward_scale` is `auto`"),
+           " unless there are no others. Where `memory.reward_scale` is `auto`, that of the first rollout that has any is the"
+           " unit of rewards inside the networks, in all iterations"),
     Metric("truncations_decisions", _COUNT, "", "episodes that were stopped after the agent steps asked for"
            " (`rollout.prefill`)"),
     Metric("truncations_environment", _COUNT, "", "episodes that the environment truncated, as at its time limit"),
@@ -137,7 +139,7 @@ MEMORY = (
            " steps weighted by `memory.terminated_weight`", "small where terminations are rare"),
     Metric("action_loss", "squared error", "lower", "error of the next action that M predicts, against the action"
            " that was really taken next in the episode: in iteration 0 by the random policy, later by C with exploration"),
-    Metric("units", "sequence steps", "", "agent steps in training: sequences times their length"),
+    Metric("units", "sequence steps", "", "sequences in training times their length, padding beyond episodes' ends included"),
 )  # fmt: skip
 PPO = (
     Metric("pg_loss", "advantage", "", "PPO's clipped policy loss", "near 0; its size says nothing by itself"),

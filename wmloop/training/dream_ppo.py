@@ -37,7 +37,7 @@ class DreamPPO:
 
         `curiosity` is the weight of a reward for exploring: the world model's loss on what it imagines, whose sign is
         flipped for the actor (HS18, iterative training procedure; Schmidhuber 1991). In a dream what comes is drawn from the
-        model itself, so this is the loss that it expects of itself: the real one where it is calibrated.
+        model itself, so this is the loss that it expects of itself: at temperature 1 the real one where it is calibrated.
 
         Each of several `ranks` dreams its share of the dreams; all learn from the whole.
 

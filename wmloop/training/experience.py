@@ -119,9 +119,10 @@ def draw(
     """Draw a training batch: M's inputs z (B, T, Z) and actions (B, T, A), where it starts (B), its targets.
 
     The input z is the posterior's mean with noise of `input_noise` posterior deviations: at 1 M reads what a dream will
-    feed it; with more it reads the road off C's action (docs/experiments, 2026-11-22). The target z' is drawn from
-    the posterior, so that M learns V's uncertainty too. Where ends are not shown, a z' that repeats z would tell of the end,
-    and no dream has it: there M tells of outcomes at a z' that it draws itself (`Targets.noise`).
+    feed it; with more it infers from C's action what C saw (docs/experiments, 2026-11-22). The target z' is drawn from
+    the posterior, so that M learns V's uncertainty too. Where an end is not shown, the last z' is
+    a copy of z. Heads that read it would learn that a copy means the end, which no dream has: there they read a z' that M
+    draws itself (`Targets.noise`).
 
     Each of several `ranks` draws the whole batch, and gets its rows of it.
     """

@@ -14,7 +14,7 @@ from wmloop.models.encoder import Pictured
 from wmloop.store import Version
 from wmloop.training.context import StageContext
 from wmloop.training.latents import ahead
-from wmloop.training.rollouts import episodes_of, gather_frames, reward_scale, sample_frames
+from wmloop.training.rollouts import episodes_of, gather_observations, reward_scale, sample_observations
 
 #: Observations of which the median picture is taken, at most.
 _BACKGROUND = 1000
@@ -52,10 +52,10 @@ class Pictures:
         told = ahead(driven, ctx.config.memory.reward_min, scale)
         self._rewards, self._known = (torch.from_numpy(array).to(ctx.device) for array in told)
         held = min(steps, ctx.config.vision.frame_cache // self._batch)
-        self._frames = Frames(rollouts, held, lambda step: self._draw(step)[0][self._own], ctx.device)
+        self._frames = ObservationCache(rollouts, held, lambda step: self._draw(step)[0][self._own], ctx.device)
         self._background: Tensor | None = None
         if ctx.config.vision.foreground_weight:
-            seen = torch.from_numpy(sample_frames(rollouts[0], _BACKGROUND)).to(ctx.device)
+            seen = torch.from_numpy(sample_observations(rollouts[0], _BACKGROUND)).to(ctx.device)
             self._background = encoder.images(seen).median(0).values
 
     def batch(self, step: int) -> PictureBatch:
@@ -83,7 +83,7 @@ def foreground_weights(images: Tensor, background: Tensor, weight: float) -> Ten
     return 1.0 + weight * (images - background).abs().amax(1, keepdim=True)
 
 
-class Frames:
+class ObservationCache:
     """The observations of training batches, those of `steps` at a time on the device: memory does not grow with a run."""
 
     def __init__(
@@ -99,6 +99,6 @@ class Frames:
             rows = [self._rows(i) for i in range(first, first + self._steps)]
             # the old ones go before the new ones come
             self._first, self._held = first, torch.empty(0, dtype=torch.uint8)
-            frames = gather_frames(self._rollouts, np.concatenate(rows))
+            frames = gather_observations(self._rollouts, np.concatenate(rows))
             self._held = torch.from_numpy(frames).to(self._device).unflatten(0, (self._steps, -1))
         return self._held[step - first]

@@ -11,7 +11,7 @@ from wmloop.models.encoder import Pictured
 from wmloop.models.vision import Vision, to_frames
 from wmloop.store import Version
 from wmloop.training.context import StageContext
-from wmloop.training.rollouts import sample_frames
+from wmloop.training.rollouts import sample_observations
 
 #: Pictures that the error is measured on, at most.
 _PICTURES = 256
@@ -29,5 +29,7 @@ def error(encoder: Pictured, rollout: Version) -> float:
     """Return the squared error, summed over a picture, on up to 256 of a rollout's pictures, from the posterior's mean."""
     vision = encoder.pictures
     vision.eval()
-    images = encoder.images(torch.from_numpy(sample_frames(rollout, _PICTURES)).to(next(vision.parameters()).device))
+    images = encoder.images(
+        torch.from_numpy(sample_observations(rollout, _PICTURES)).to(next(vision.parameters()).device)
+    )
     return float((vision.decode(vision.encode(images)[0]) - images).square().sum((1, 2, 3)).mean())

@@ -65,10 +65,10 @@ def has_episodes(version: Version) -> bool:
     return any(name.startswith(_SHARD) for name in (*version.files, *version.pruned))
 
 
-def sample_frames(rollout: Version, most: int) -> np.ndarray:
+def sample_observations(rollout: Version, most: int) -> np.ndarray:
     """Return up to `most` observations (N, ...) of a rollout, spread over it."""
     rows = int(rollout.metrics["decisions"] + rollout.metrics["episodes"])
-    return gather_frames([rollout], spread(rows, most))
+    return gather_observations([rollout], spread(rows, most))
 
 
 def spread(rows: int, most: int) -> np.ndarray:
@@ -76,7 +76,7 @@ def spread(rows: int, most: int) -> np.ndarray:
     return np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)
 
 
-def gather_frames(versions: Sequence[Version], rows: np.ndarray) -> np.ndarray:
+def gather_observations(versions: Sequence[Version], rows: np.ndarray) -> np.ndarray:
     """Return the observations (N, ...) of `rows` (N,), counted over rollout versions as in episodes.Replay."""
     order = np.argsort(rows, kind="stable")
     ascending = rows[order]

@@ -23,8 +23,8 @@ class LinearWorld:
         pays = np.linalg.lstsq(_quadratic(_tensor(after)), rewards, rcond=None)[0]
         return cls(_tensor(step), _tensor(pays))
 
-    def observe(self, state, action, frames):
-        return self.at(find(frames))
+    def observe(self, state, action, observations):
+        return self.at(find(observations))
 
     def at(self, points):
         """Return the states of points (N, 2); nothing else has to be remembered."""
