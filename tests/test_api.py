@@ -13,6 +13,7 @@ import torch
 import wmloop
 from tests.commands import wmloop as command
 from tests.tiny_env import TinyDrive, tiny_config
+from wmloop.config import EnvConfig, RunConfig
 from wmloop.envs import RealEnv
 from wmloop.errors import UsageError
 from wmloop.events import Message, RunFinished, VersionCommitted
@@ -182,3 +183,23 @@ def test_what_is_to_know_of_an_environment_is_reported(tmp_path):
     assert any(isinstance(event, Message) and "episode_frames" in event.text for event in seen)
     with pytest.warns(UserWarning, match="episode_frames"):
         wmloop.train(config, name="warned", runs=tmp_path)
+
+
+def test_what_a_config_was_not_given_is_left_to_the_profile(tmp_path, monkeypatch):
+    settled = []
+
+    def begin(config, *rest):
+        settled.append(config.model_copy(update={"seed": 0}))  # one is drawn each time
+        raise UsageError("far enough")
+
+    monkeypatch.setattr("wmloop.api.begin", begin)
+    for config in (RunConfig(), RunConfig(env=EnvConfig(id="CarRacing-v3")), {"env": {"id": "CarRacing-v3"}}):
+        with pytest.raises(UsageError, match="far enough"):
+            wmloop.train(config, name="x", runs=tmp_path)
+    assert settled[0] == settled[1] == settled[2]
+    assert settled[0].env.action_repeat == 4
+
+
+def test_a_dream_of_an_exported_file_says_that_it_is_imported_first(tmp_path):
+    with pytest.raises(UsageError, match=r"`wmloop import .*agent\.safetensors NAME"):
+        wmloop.dream(tmp_path / "agent.safetensors")

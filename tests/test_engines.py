@@ -11,8 +11,9 @@ from tests.tiny_env import tiny_config
 from wmloop import loop
 from wmloop.config import build_config
 from wmloop.config.text import to_toml
-from wmloop.envs import PoolStep, check_environment, engine
+from wmloop.envs import EnvPool, PoolStep, check_environment, engine
 from wmloop.envs.bounded import BoundedEnv
+from wmloop.envs.examine import IRREPRODUCIBLE
 from wmloop.errors import UsageError
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.store import Store
@@ -119,6 +120,12 @@ def test_an_engine_that_is_none_or_drives_otherwise_is_refused_at_start(name, sa
     config = build_config("smoke", tiny_config(), {"env": {"engine": name}})
     with pytest.raises(UsageError, match=said):
         check_environment(config.env)
+
+
+def test_where_an_environment_does_not_repeat_itself_its_engine_is_not_blamed(monkeypatch):
+    monkeypatch.setattr(EnvPool, "examine", lambda pool, num_envs: [IRREPRODUCIBLE])
+    config = build_config("smoke", tiny_config(), {"env": {"engine": "tests.test_engines:Generous"}})
+    assert IRREPRODUCIBLE in check_environment(config.env).notes
 
 
 def test_an_engine_of_a_module_that_drives_the_same_is_taken():

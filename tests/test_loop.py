@@ -399,3 +399,19 @@ def test_frames_are_gathered_by_their_rows_over_all_episodes(whole):
     everything = np.concatenate([e.observations for version in rollouts for e in episodes_of(version)])
     rows = np.random.default_rng(0).integers(0, len(everything), 100)
     assert np.array_equal(gather_observations(rollouts, rows), everything[rows])
+
+
+@pytest.mark.parametrize(
+    ("prefill", "said"), [("[[4, 1]]", "no episode so far has had a reward"), ("[[8, 60]]", "reward_scale = ")]
+)
+def test_a_run_says_what_its_first_rewards_are_or_that_there_are_none(prefill, said, tmp_path):
+    events = []
+    config = configure(f"rollout.prefill={prefill}", "budget.iterations=1", "memory.reward_scale=auto")
+    store, _ = perform(tmp_path / "run", config, events.append)
+    assert ("reward_rms" in store.version(0, "rollout").metrics) == (prefill == "[[8, 60]]")
+    told = [
+        event
+        for event in events
+        if isinstance(event, Message) and ("so far has had" in event.text or "_scale =" in event.text)
+    ]
+    assert [said in event.text for event in told] == [True]

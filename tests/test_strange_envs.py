@@ -581,6 +581,12 @@ def test_the_module_of_an_environment_is_found_where_its_user_stands(
         UsageError, match=r"needs a package: ModuleNotFoundError: .*no_such_package.*my_environment.py, line 1"
     ):
         check_environment(own)
+    typo = ELSEWHERE.replace("own/Env-v0", "own/Typo-v0").replace('"my_environment:', '"my_enviroment:')
+    (tmp_path / "my_environment.py").write_text(typo)
+    with pytest.raises(
+        UsageError, match="or its entry_point 'my_enviroment:TinyDrive' names a module that is not there"
+    ):
+        check_environment(own.model_copy(update={"id": "my_environment:own/Typo-v0"}))
     (tmp_path / "my_environment.py").write_text("def broken(:\n")
     with pytest.raises(UsageError, match="cannot be imported: SyntaxError"):
         check_environment(own)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wmloop import bundle, loop
-from wmloop.commands import runs_folder
+from wmloop.commands import runs_folder, wmloop
 from wmloop.config import RunConfig
 from wmloop.config.text import read_toml
 from wmloop.device import resolve_device, set_up
@@ -27,6 +27,7 @@ from wmloop.serving.choice import choose
 from wmloop.serving.trained import TrainedAgent
 from wmloop.starting import begin, leaves_goal, on_this_machine, settle
 from wmloop.store import Version
+from wmloop.store.tensors import SUFFIX
 from wmloop.training.rollouts import episodes_of
 
 
@@ -178,7 +179,8 @@ def train(
     """
     if isinstance(config, str | Path):
         config = read_toml(Path(config))
-    layer = config.model_dump() if isinstance(config, RunConfig) else dict(config or {})
+    # what was not given is left to the preset and the profile
+    layer = config.model_dump(exclude_unset=True) if isinstance(config, RunConfig) else dict(config or {})
     _, settled, _ = settle(None, [layer])
     begun = begin(settled, runs_folder() if runs is None else Path(runs), name, [], leaves_goal([layer]))
     for note in begun.notes:
@@ -238,9 +240,14 @@ def dream(
     ((64, 64, 3), 4)
 
     Raises:
-        UsageError: as `load` does, the run has no world model, or `temperature` is no number above 0. An environment that
-            cannot be made, or is another one now, is refused at the first moment.
+        UsageError: as `load` does, `run` is an exported file (`wmloop import` makes a run of it) or has no world model, or
+            `temperature` is no number above 0. An environment that cannot be made, or is another one now, is refused at the
+            first moment.
     """
+    if Path(run).suffix == SUFFIX:
+        raise UsageError(
+            f"{run} is an exported agent: `{wmloop('import', str(run), 'NAME')}` makes a run of it, which dreams"
+        )
     return Run(run).dream(iteration, seed, temperature, trust_env)
 
 

@@ -27,9 +27,10 @@ _WIDTH, _SUFFIX = 100, ".toml"
 #: Settings that a new environment often needs to be otherwise (docs/environments.md), of all pipelines.
 _FIRST = (
     "budget.goal", "env.id", "env.kwargs", "env.observation", "env.pixels", "env.action_repeat", "env.episode_frames",
-    "env.crop", "env.mirrored_actions", "env.arrow_keys", "env.random_policy.mean", "env.random_policy.std", "rollout.frames",
-    "rollout.max_unrewarded", "rollout.perturb_prob", "memory.train_steps", "memory.reward_scale", "memory.reward_min",
-    "controller.gamma", "ppo.max_unrewarded", "ppo.reward_scale", "ppo.gamma",
+    "env.crop", "env.mirrored_actions", "env.action_bins", "env.arrow_keys", "env.random_policy.mean", "env.random_policy.std",
+    "env.random_policy.weights", "rollout.prefill", "rollout.frames", "rollout.max_unrewarded", "rollout.perturb_prob",
+    "memory.train_steps", "memory.reward_scale", "memory.reward_min", "controller.gamma",
+    "ppo.max_unrewarded", "ppo.reward_scale", "ppo.gamma",
 )  # fmt: skip
 
 

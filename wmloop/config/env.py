@@ -123,7 +123,8 @@ class EnvConfig(Part):
         ),
     ] = "CarRacing-v3"
     kwargs: Annotated[
-        dict[Word, bool | int | float | Word], Field(description="keyword arguments of gymnasium.make")
+        dict[Word, bool | int | float | Word],
+        Field(description="keyword arguments of gymnasium.make: numbers, texts, true or false"),
     ] = {}  # noqa: RUF012
     action_repeat: Annotated[
         Count,

@@ -82,7 +82,7 @@ def _fitting(schema: Mapping[str, Any], many: bool = False) -> str:
             some = "one or more " if schema.get("minItems") else ""
             return f"{article}list{ending} of {some}{_fitting(item, True)}"
         case {"type": "object"}:
-            return "names with a number, a text, true or false"
+            return "names with a number, a text, true or false (for other values register an environment that passes them on)"
         case {"type": "null"}:
             return "none"
     return f"{article}text{ending}"

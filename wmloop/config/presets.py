@@ -1,7 +1,8 @@
 """Two things that settings start from: presets, sizes of a run, and profiles, what is known of an environment.
 
 A preset is a file in `sizes/`, a profile one in `wmloop/envs/profiles/`, named after the environment's id without the
-module that registers it. What a preset changes against the defaults holds on any task, what a profile changes on any machine.
+module that registers it. What a preset changes against the defaults holds on any task, but for `paper`, which
+is for the task of that paper; what a profile changes on any machine.
 """
 
 from __future__ import annotations

@@ -179,7 +179,10 @@ def _misfits_of_looks(config: EnvConfig, observations: Observations) -> list[str
             f" {observations.numbers} numbers, of which there is no mirror image: give []"
         )
     if config.crop is not None and observations.size is None:
-        wrong.append(f"env.crop is {config.crop}, and {config.id!r} shows no picture: leave it out")
+        wrong.append(
+            f"env.crop is {config.crop}, and {config.id!r} shows no picture: leave it out, or where a preset has it give"
+            " --set env.crop=none"
+        )
     elif config.crop is not None and observations.size is not None:
         top, bottom, left, right = config.crop
         height, width = observations.size

@@ -56,13 +56,22 @@ def make(config: EnvConfig, render_mode: str | None = None) -> tuple[gymnasium.E
         hint += f" One of your own is found by its module: module:{name}"
         raise UsageError(f"there is no environment {config.id!r}: {hint}") from error
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
-        raise UsageError(f"the environment {config.id!r} needs a package: {first_line(error)}") from error
+        raise UsageError(f"the environment {config.id!r} needs a package{_missing(name, error)}") from error
     except gymnasium.error.Error as error:
         raise UsageError(f"the environment {config.id!r} cannot be made: {first_line(error)}") from error
     except Exception as error:
         missing = isinstance(error, TypeError) and "required positional argument" in str(error)
         hint = "; --set env.kwargs.NAME=VALUE gives it an argument" if missing else ""
         raise UsageError(f"the environment {config.id!r} cannot be made: {where(error)}{hint}") from error
+
+
+def _missing(name: str, error: ImportError | gymnasium.error.Error) -> str:
+    """Return what cannot be imported as an environment is made: perhaps its own module, by a wrong name."""
+    entry = gymnasium.spec(name).entry_point
+    own = entry.partition(":")[0] if isinstance(entry, str) else ""
+    if isinstance(error, ModuleNotFoundError) and error.name and f"{own}.".startswith(f"{error.name}."):
+        return f", or its entry_point {entry!r} names a module that is not there: {first_line(error)}"
+    return f": {where(error)}"
 
 
 def drawn_space(config: EnvConfig, env: gymnasium.Env[Any, Any]) -> gymnasium.spaces.Box:

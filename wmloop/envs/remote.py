@@ -82,18 +82,20 @@ def check_environment(config: EnvConfig, output: Sink | None = None) -> Checked:
         EnvironmentFailedError: it hangs, or its process dies.
     """
     engine(config.engine)
-    if config.engine not in ENGINES.own:
-        _require_same_episode(config, output)
     try:
         with EnvPool(config, min(2, config.num_envs), output=output, trace=False) as pool:
             notes = pool.examine(config.num_envs)
             if IRREPRODUCIBLE not in notes and not _alike(pool):
                 notes.append(IRREPRODUCIBLE)
-            return Checked(notes, pool.frame_limit, pool.actions, pool.observations)
+            lines = [" ".join(note.split()) for note in notes]  # a space may have several in its name
+            found = Checked(lines, pool.frame_limit, pool.actions, pool.observations)
     except UsageError:
         raise
     except (DivergedError, EnvironmentFailedError) as error:
         raise UsageError(f"the environment {config.id!r} cannot be used: {error}") from error
+    if config.engine not in ENGINES.own and IRREPRODUCIBLE not in notes:
+        _require_same_episode(config, output)
+    return found
 
 
 def _require_same_episode(config: EnvConfig, output: Sink | None) -> None:

@@ -93,11 +93,13 @@ def shapes(config: VisionMemoryConfig) -> dict[str, tuple[int, ...]]:
     return shapes_of(vision=vision, memory=memory, actor=actor, critic=critic)
 
 
-def unallocated(config: VisionMemoryConfig, actions: ActionSpec | None = None) -> tuple[AnyEncoder, Memory, Actor]:
-    """Return V, M and C's actor without memory for their weights; by default for actions of one number."""
+def unallocated(
+    config: VisionMemoryConfig, actions: ActionSpec | None = None, parts: Parts = PICTURES
+) -> tuple[AnyEncoder, Memory, Actor]:
+    """Return V, M and C's actor without memory for their weights; by default for pictures and actions of one number."""
     actions = actions or BoxActions([-1], [1])
     with _META:
-        vision = new_vision(config, _META)
+        vision = new_vision(config, _META, parts)
         memory = new_memory(config, vision.latent, actions.size, _META)
         return vision, memory, new_actor(config, memory.features, actions, _META)
 

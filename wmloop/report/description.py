@@ -238,7 +238,7 @@ def _published(page: Page, facts: Facts) -> None:
             own.append(
                 (
                     f"{facts.name}, {counted(len(scores), f'{label} episode')}",
-                    f"{np.mean(scores):.0f} ± {np.std(scores, ddof=1):.0f}",
+                    mean(float(np.mean(scores)), float(np.std(scores, ddof=1))),
                 )
             )
     if not own and facts.best:

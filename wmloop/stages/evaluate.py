@@ -38,7 +38,8 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
         goal = config.budget.goal
         if goal is not None and metrics["score"] >= goal:
             ctx.log(
-                f"score {metrics['score']:.0f} on {len(seeds)} held-out episodes reaches the goal: confirming on further ones"
+                f"score {_figure(metrics['score'])} on {len(seeds)} held-out episodes reaches the goal: confirming on"
+                " further ones"
             )
             further = confirmation_seeds(config.evaluate.confirm_episodes)
             ctx.begin(len(further) * config.env.most_frames)
@@ -54,10 +55,11 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
                 metrics["confirmed_score_low"] = low
             verdict = "confirmed" if ranking.confirms(metrics, goal) else "not confirmed"
             ctx.log(
-                f"score {confirmed['score']:.1f} on {len(further)} confirming episodes, standard error"
-                f" {confirmed['score_se']:.1f}: {verdict}"
+                f"score {_figure(confirmed['score'])} on {len(further)} confirming episodes, standard error"
+                f" {_figure(confirmed['score_se'])}: {verdict}"
             )
-    if metrics.get("predicted_return", 0.0) > metrics.get("best_real_return", math.inf):
+    predicted, best = metrics.get("predicted_return", 0.0), metrics.get("best_real_return", math.inf)
+    if predicted - best > max(2 * metrics.get("return_gap_points_se", 0.0), 0.01 * abs(best)):
         usual = ": usual while it has seen only the random policy"
         if ctx.iteration and "temperature" in metrics:  # of dreams that the policy was trained in
             usual = (
@@ -65,11 +67,16 @@ def run(ctx: StageContext[RunConfig], **parts: Version) -> dict[str, float]:
                 " or a shorter horizon"
             )
         ctx.log(
-            f"the world model M predicts a return of {metrics['predicted_return']:.0f}, more than that of the best real"
-            f" episode over the same agent steps ({metrics['best_real_return']:.0f}){usual}",
+            f"the world model M predicts a return of {_figure(predicted)}, more than that of the best real"
+            f" episode over the same agent steps ({_figure(best)}){usual}",
             "warning",
         )
     return metrics
+
+
+def _figure(value: float) -> str:
+    """Return a score to four digits, large ones in whole numbers."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _score(

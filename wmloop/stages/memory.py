@@ -26,8 +26,15 @@ def run(
     net = new_memory(ctx.config, experience.latent, experience.replay.spec.size, ctx.device)
     if memory:
         load(net, memory)
-    scale = reward_scale(ctx.config, ctx.collected())
-    if config.reward_scale == "auto" and memory is None:
+    scale, collected = reward_scale(ctx.config, ctx.collected()), ctx.collected()
+    paid = [version for version in collected if version.metrics.get("reward_rms")]
+    if not paid and not any(version.metrics.get("rewarded_fraction") for version in collected):
+        ctx.log(
+            "no episode so far has had a reward other than 0, so nothing can be learnt from rewards: try other random actions"
+            " (env.random_policy), longer random episodes (rollout.prefill), or a reward for exploring (controller.curiosity)",
+            "warning",
+        )
+    elif config.reward_scale == "auto" and (memory is None or (paid and paid[0].iteration == ctx.iteration)):
         ctx.log(
             f"memory.reward_scale = {scale:.4g}: the root mean square of the first rollouts' nonzero rewards,"
             " without those of terminal steps unless there are no others"

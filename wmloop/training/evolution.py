@@ -18,7 +18,7 @@ from wmloop.episodes import Episode
 from wmloop.errors import DivergedError, UsageError
 from wmloop.learn.cma import CMAES
 from wmloop.models.controller import Actor
-from wmloop.models.networks import shapes_of, unallocated
+from wmloop.models.networks import parts_seen, shapes_of, unallocated
 from wmloop.models.population import Population, weights_of, with_weights
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.models.world_model import State
@@ -134,7 +134,7 @@ def fits(config: HS18Config | HS18DreamConfig, actions: ActionSpec, observations
             "with memory.reward_weight=0 the world model learns no rewards, and candidates are chosen by what it says of them:"
             " give memory.reward_weight a value above 0"
         )
-    *_, actor = unallocated(config, actions)
+    *_, actor = unallocated(config, actions, parts_seen(observations))
     weights = sum(part.numel() for part in actor.deciding().values())
     if config.evolution.covariance == "full" and weights > _MOST_WEIGHTS:
         raise UsageError(
