@@ -41,6 +41,17 @@ def test_what_never_changes_is_no_reason_for_infinite_latents_nor_is_what_comes_
     assert mu.tolist() == [[0, 0, 0], [1, -1, 10]]
 
 
+def test_how_often_a_number_is_clipped_is_told_also_beside_a_picture():
+    vectors = Vectors(2)
+    vectors.look([torch.tensor([[0.0, 1.0], [2.0, 3.0]])])
+    seen = torch.tensor([[1.0, 2.0], [11.5, 2.0], [-9.5, 2.0], [10.5, 12.5]])
+    assert vectors.clipped(seen).tolist() == [0.5, 0.25]
+    space, both = PictureAndVector(Pixels(64, 64), Vector(2)), PicturesAndVectors(Vision(latent=4), vectors)
+    picture = np.zeros((64, 64, 3), np.uint8)
+    held = torch.from_numpy(np.stack([space.join(picture, row.numpy()) for row in seen]))
+    assert both.clipped(held).tolist() == [0.5, 0.25]
+
+
 def test_the_posterior_of_a_vector_is_narrow_everywhere():
     vectors = Vectors(2)
     _, logvar = vectors.see(torch.randn(5, 2))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.test_engines import Here
 from tests.tiny_env import tiny_config
+from tests.vector_envs import vector_env
 from wmloop import loop
 from wmloop.agents.collector import EpisodeTask, drive, halves
 from wmloop.agents.random_walk import RandomWalk
@@ -25,6 +26,7 @@ from wmloop.dreams import Noise, rollout
 from wmloop.envs import PoolStep, engine
 from wmloop.episodes import Cut, Replay, pack, unpack
 from wmloop.errors import UsageError
+from wmloop.events import Message
 from wmloop.learn import ppo
 from wmloop.learn.optim import adam, clipped_step
 from wmloop.models import networks
@@ -478,3 +480,16 @@ def test_a_person_drives_by_discrete_actions_in_every_world(agent, place):
     if place != "dream":
         assert real.state.features[0, 0] == 1  # at the right end
         assert "terminated" in real.moment.ended
+
+
+def test_a_run_warns_of_numbers_that_go_far_beyond_those_of_its_random_episodes(tmp_path):
+    layer = tiny_config() | {"budget": {"iterations": 2}}
+    layer["env"] = {"id": vector_env("Clock"), "num_envs": 4, "episode_frames": 60}
+    layer["rollout"] = layer["rollout"] | {"prefill": [[20, 3]]}
+    config = build_config("smoke", layer)
+    store, told = Store.create(tmp_path, "run", to_toml(config), {}), []
+    with store.lock():
+        loop.run(store, config, WORLD_MODEL, CPU, told.append, lambda: bool(store.version(1, "vision")))
+    texts = {event.text for event in told if isinstance(event, Message) and "is clipped there" in event.text}
+    assert len(texts) == 1
+    assert texts.pop().startswith("number 1 of the vector is more than 10 standard deviations")

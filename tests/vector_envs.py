@@ -72,11 +72,20 @@ class Both(Follows):
         return {"camera": self.drawn(float(self.state[0])), "place": np.array([self.state[0], self.steps], np.float32)}
 
 
+class Clock(Follows):
+    """It shows the place and the steps so far: a number that grows as long as an episode lasts."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+
+    def shown(self) -> Any:
+        return np.array([self.state[0], self.steps], np.float32)
+
+
 def vector_env(name: str) -> str:
     """Return the id of an environment of this module."""
     return f"tests.vector_envs:vectors/{name}-v0"
 
 
-for _class in (Follows, Stubborn, Undrawn, Both):
+for _class in (Follows, Stubborn, Undrawn, Both, Clock):
     if f"vectors/{_class.__name__}-v0" not in gymnasium.registry:
         gymnasium.register(f"vectors/{_class.__name__}-v0", entry_point=f"tests.vector_envs:{_class.__name__}")

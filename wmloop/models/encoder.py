@@ -50,6 +50,10 @@ class Vectors(nn.Module):
         mu = ((observations - self.mean) / self.std).clamp(-self._FURTHEST, self._FURTHEST)
         return mu, torch.full_like(mu, self._logvar)
 
+    def clipped(self, observations: Tensor) -> Tensor:
+        """Return of each number the fraction (n,) of vectors (B, n) in which it is further out than it is taken for."""
+        return (((observations - self.mean) / self.std).abs() > self._FURTHEST).float().mean(0)
+
     def draw(self, z: Tensor) -> None:
         """Return nothing: there is nothing to see."""
 
@@ -89,6 +93,10 @@ class PicturesAndVectors(nn.Module):
         seen = self.vision.see(frames), self.vectors.see(vectors)
         mu, logvar = (torch.cat(parts, -1) for parts in zip(*seen, strict=True))
         return mu, logvar
+
+    def clipped(self, observations: Tensor) -> Tensor:
+        """Return of each number of the vectors the fraction (n,) of observations (B, bytes) in which it is clipped."""
+        return self.vectors.clipped(self._split(observations)[1])
 
     def draw(self, z: Tensor) -> Tensor:
         """Return the pictures (B, H, W, C) uint8 of latents z (B, Z)."""

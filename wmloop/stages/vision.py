@@ -14,19 +14,21 @@ import torch
 
 from wmloop.config import VisionMemoryConfig
 from wmloop.learn.optim import adam, clipped_step, warmup_decay
-from wmloop.models.encoder import Pictured, Vectors
+from wmloop.models.encoder import Pictured, PicturesAndVectors, Vectors
 from wmloop.models.networks import new_vision, parts_seen
-from wmloop.models.vision import RewardPredictor, reward_prediction_loss, vae_loss
+from wmloop.models.vision import RewardPredictor, Vision, reward_prediction_loss, vae_loss
 from wmloop.store import Version
 from wmloop.training import reconstruction
 from wmloop.training.context import StageContext
 from wmloop.training.fit import WARMUP_STEPS, fit
 from wmloop.training.latents import AHEAD, batches, see_rollouts
 from wmloop.training.pictures import Pictures
-from wmloop.training.rollouts import episodes_of, observations_of
+from wmloop.training.rollouts import episodes_of, observations_of, sample_observations
 from wmloop.training.weights import has, load, save
 
 _SHOW_EVERY = 50
+#: Observations that are looked at for clipped numbers, and the part of them from which on that is said.
+_SAMPLE, _OFTEN = 4096, 0.01
 
 
 def run(ctx: StageContext[VisionMemoryConfig], rollout: Version, vision: Version | None = None) -> dict[str, float]:
@@ -39,6 +41,8 @@ def run(ctx: StageContext[VisionMemoryConfig], rollout: Version, vision: Version
         net.look(map(torch.from_numpy, batches(episodes_of(rollouts[0]))))
     else:
         load(net, vision)
+    if not isinstance(net, Vision):
+        _warn_of_clipping(ctx, net, newest)
     if isinstance(net, Vectors):
         ctx.begin(int(newest.metrics["decisions"]), unit="vectors")
         see_rollouts(ctx, net, rollouts, vision)
@@ -56,6 +60,21 @@ def run(ctx: StageContext[VisionMemoryConfig], rollout: Version, vision: Version
     save(net, ctx.draft)
     save(predictor, ctx.draft, "foretaste")
     return metrics | {"finetuned": float(images > 0), "newest_recon_loss": reconstruction.error(net, newest)}
+
+
+def _warn_of_clipping(
+    ctx: StageContext[VisionMemoryConfig], net: Vectors | PicturesAndVectors, rollout: Version
+) -> None:
+    """Say which number of vectors is often beyond what the first episodes had: there all values are one to M and C."""
+    often = net.clipped(torch.from_numpy(sample_observations(rollout, _SAMPLE)).to(ctx.device))
+    worst = int(often.argmax())
+    if often[worst] > _OFTEN:
+        ctx.log(
+            f"number {worst} of the vector is more than 10 standard deviations from iteration 0's mean in {often[worst]:.0%} of"
+            " the agent steps, and is clipped there: make the random episodes longer (rollout.prefill), or scale it in the"
+            " environment",
+            "warning",
+        )
 
 
 def _train(
