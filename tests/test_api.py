@@ -12,11 +12,12 @@ import torch
 
 import wmloop
 from tests.commands import wmloop as command
+from tests.strange_envs import strange
 from tests.tiny_env import TinyDrive, tiny_config
 from wmloop.config import EnvConfig, RunConfig
 from wmloop.envs import RealEnv
 from wmloop.errors import UsageError
-from wmloop.events import Message, RunFinished, VersionCommitted
+from wmloop.events import Message, Output, RunFinished, VersionCommitted
 from wmloop.history import History
 from wmloop.pipelines.world_model import WORLD_MODEL
 from wmloop.serving.agent import Served
@@ -183,6 +184,19 @@ def test_what_is_to_know_of_an_environment_is_reported(tmp_path):
     assert any(isinstance(event, Message) and "episode_frames" in event.text for event in seen)
     with pytest.warns(UserWarning, match="episode_frames"):
         wmloop.train(config, name="warned", runs=tmp_path)
+
+
+def test_what_an_environment_prints_and_the_figures_are_kept(tmp_path):
+    config = tiny_config() | {"preset": "smoke", "budget": {"iterations": 1}}
+    config["env"] |= {"id": strange("Prints"), "num_envs": 2}
+    seen = []
+    made = wmloop.train(config, name="said", runs=tmp_path, report=seen.append)
+    lines = [event.line for event in seen if isinstance(event, Output)]
+    assert lines
+    assert set(lines) <= set((made.path / "environment.log").read_text().splitlines())
+    header, only = (made.path / "metrics.csv").read_text().splitlines()
+    assert "evaluate.score" in header.split(",")
+    assert only.startswith("0,")
 
 
 def test_what_a_config_was_not_given_is_left_to_the_profile(tmp_path, monkeypatch):

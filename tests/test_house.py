@@ -19,7 +19,7 @@ ROOMS = {
     "agents": "entries envs episodes errors learn models spaces",
     "api": (
         "bundle commands config device dream_env envs episodes errors events history loop opening player seeding serving "
-        "starting store training"
+        "starting store tracking training"
     ),
     "bundle": "__init__ commands config entries errors history legacy models opening pipelines serving spaces store",
     "calibration": "agents config dreams envs episodes models seeding",

@@ -17,7 +17,7 @@ from wmloop.dream_env.options import require_positive
 from wmloop.envs import RealEnv, RemoteEnv
 from wmloop.episodes import Episode
 from wmloop.errors import UsageError
-from wmloop.events import Event
+from wmloop.events import Event, Output
 from wmloop.history import History
 from wmloop.opening import history_of, open_named, pipeline_of, require_origin, require_trust, stored_config
 from wmloop.player import Dreamt, Moment, Real
@@ -28,6 +28,7 @@ from wmloop.serving.trained import TrainedAgent
 from wmloop.starting import begin, leaves_goal, on_this_machine, settle
 from wmloop.store import Version
 from wmloop.store.tensors import SUFFIX
+from wmloop.tracking import MetricsTable
 from wmloop.training.rollouts import episodes_of
 
 
@@ -143,8 +144,10 @@ class Run:
     def train(self, report: Callable[[Event], None] | None = None) -> str:
         """Train the run until its goal is reached or its budget used up; return which: `goal`, `iterations` or `hours`.
 
-        `report` is called with each event of wmloop.events. After an interruption, call it again to
-        continue from the last snapshot. Torch's threads and precision become those of the run.
+        `report` is called with each event of wmloop.events. What its environments print is in `environment.log` of its
+        folder, and its figures are in `metrics.csv`; the log of events, which `wmloop watch` and learning curves go by, the
+        command line alone keeps. After an interruption, call it again to continue from the last snapshot. Torch's threads and
+        precision become those of the run.
 
         Raises:
             UsageError: it is an agent alone, such as the demo.
@@ -154,8 +157,17 @@ class Run:
         require_origin(self._store)
         with self._store.lock():
             config = on_this_machine(self.config)
-            device = set_up(config.device, config.threads, config.precision)
-            return loop.run(self._store, config, pipeline_of(config), device, report or (lambda _: None), lambda: False)
+            device, pipeline = set_up(config.device, config.threads, config.precision), pipeline_of(config)
+            table = MetricsTable(self._store, pipeline.names[-1])
+
+            def heard(event: Event) -> None:
+                if isinstance(event, Output):
+                    self._store.journal.append_output(event.line)
+                table.report(event)
+                if report is not None:
+                    report(event)
+
+            return loop.run(self._store, config, pipeline, device, heard, lambda: False)
 
     def _history(self) -> History:
         return history_of(self._store, self.config)
@@ -188,6 +200,8 @@ def train(
             report(note)
         elif note.level == "warning":
             warnings.warn(note.text, stacklevel=2)
+    for line in begun.printed:
+        begun.store.journal.append_output(line)
     run = Run(begun.store.path)
     run.train(report)
     return run
