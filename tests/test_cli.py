@@ -525,11 +525,11 @@ def test_a_run_that_has_done_all_is_offered_a_resume_that_does_more(finished, as
 
 
 def test_hours_that_are_used_up_are_more_in_the_resume_that_is_offered(finished, monkeypatch):
-    monkeypatch.setattr("wmloop.history.History.seconds", lambda history: 3600.0)
+    monkeypatch.setattr("wmloop.history.History.worked", lambda history: 3600.0)
     an_hour = {"budget": {"hours": 1.0}}
     monkeypatch.setattr("wmloop.cli.session.stored_config", lambda store: with_settings(stored_config(store), an_hour))
     assert "wmloop resume tiny --iterations 2 --hours 2" in wmloop("verify", "tiny", runs=finished.runs).stderr
-    monkeypatch.setattr("wmloop.history.History.seconds", lambda history: 4 * 3600.0)  # far beyond what was allowed
+    monkeypatch.setattr("wmloop.history.History.worked", lambda history: 4 * 3600.0)  # far beyond what was allowed
     assert "wmloop resume tiny --iterations 2 --hours 8" in wmloop("verify", "tiny", runs=finished.runs).stderr
 
 

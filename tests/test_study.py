@@ -266,8 +266,8 @@ def test_what_is_stored_of_a_result_is_read_back():
         ('{"frames": 1, "seconds": 1, "limit": "frames", "scores": [1.0]}', "has 1 final scores .* not 3"),
         ('{"frames": 1, "seconds": 1, "score": 2}', "no final scores for the limit 'frames'"),
         ('{"frames": 1' + 400 * "0" + ', "seconds": 1, "score": 2}', "line 2"),
-        ('{"frames": 1, "seconds": 1, "score": NaN}', "line 2.*not finite"),
-        ('{"frames": 1, "seconds": 1, "limit": "frames", "scores": [1.0, 2.0, Infinity]}', "line 2.*not finite"),
+        ('{"frames": 1, "seconds": 1, "score": NaN}', "line 2.*no finite number"),
+        ('{"frames": 1, "seconds": 1, "limit": "frames", "scores": [1.0, 2.0, Infinity]}', "line 2.*no finite number"),
         ('{"made": {"cores": [1]}}', "line 2.*'cores' of 'made' has to be a whole number"),
         ('{"made": {"cpu": 5}}', "line 2.*'cpu' of 'made' has to be a text"),
         ('{"made": {"loss": NaN}}', "line 2"),
@@ -281,7 +281,7 @@ def test_what_is_stored_of_a_result_is_read_back():
         ('{"frames": 1, "seconds": -1, "limit": "frames", "scores": [1, 2, 3]}', "line 2.*seconds is -1, below 0"),
         ('{"frames": 1, "seconds": 1, "limit": "frames", "scores": "123"}', "line 2.*no list"),
         ('{"frames": 1, "seconds": 1, "limit": "frames", "scores": {"1": 2}}', "line 2.*no list"),
-        ('{"frames": 1, "seconds": 1, "limit": "frames", "scores": [1, true, "3"]}', "line 2.*no number"),
+        ('{"frames": 1, "seconds": 1, "limit": "frames", "scores": [1, true, "3"]}', "line 2.*no finite number"),
         ('{"made": {"cpu": "A \\udcff"}}', "line 2.*surrogates not allowed"),
         ('{"made": {}, "frames": 2, "seconds": 2, "score": 2}', "line 2.*'made' stands on a line of its own"),
         ('{"frames": 0, "seconds": 2, "score": 2}', "line 2.*'frames' is less than that of the point before"),
@@ -892,6 +892,6 @@ def test_the_rows_of_each_study_that_comes_along_can_be_run(path, tmp_path):
 
 
 def test_every_study_that_is_spoken_of_comes_along():
-    assert [path.stem for path in STUDIES] == ["critic", "curiosity", "figure7", "temperature"]
+    assert [path.stem for path in STUDIES] == ["critic", "curiosity", "figure7", "sparse", "temperature"]
     names = [row.name for row in read_study(ROOT / "studies" / "critic.toml").rows]
     assert names == ["world-model", "attention-critic"]
