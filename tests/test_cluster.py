@@ -342,7 +342,15 @@ def test_two_studies_on_one_machine_have_a_ray_each(tmp_path):
         folder.mkdir()
     text = TWO.replace("[1, 2]", "[1]")
     both = [study(written(folder, text), folder, "--on", "ray", "--cores", "1") for folder in folders]
-    servers = [wait(lambda process=process: servers_of(process))[0].environ() for process in both]
+
+    def environment(process):
+        """Return that of a study's server; a process that has just been begun has none yet."""
+        for one in servers_of(process) or []:
+            with contextlib.suppress(psutil.Error):
+                return one.environ()
+        return None
+
+    servers = [wait(lambda process=process: environment(process)) for process in both]
     assert [server["RAY_AUTH_MODE"] for server in servers] == ["token", "token"]  # nobody else is let in
     assert servers[0]["RAY_AUTH_TOKEN"] != servers[1]["RAY_AUTH_TOKEN"]
     for process in both:
