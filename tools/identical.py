@@ -17,7 +17,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -131,7 +130,7 @@ class Side:
         with subprocess.Popen(command, cwd=self.folder, env=self.environment) as process:
             while process.poll() is None and not any(draft.glob("snapshot-*")):
                 time.sleep(0.005)
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # a program in the background may have Ctrl-C ignored
         if not draft.exists():
             sys.exit(f"{name} was not interrupted inside {stage}: {command}")
         self._note(f"{name}.done")
