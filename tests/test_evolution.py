@@ -35,6 +35,7 @@ from wmloop.opening import stored_config
 from wmloop.seeding import HELD_OUT
 from wmloop.serving.agent import Served
 from wmloop.serving.starts import starts_of
+from wmloop.spaces import BoxActions, Vector
 from wmloop.store import Store
 from wmloop.training import evolution
 from wmloop.training.experience import LatentReplay
@@ -511,3 +512,12 @@ def test_a_fork_by_a_pipeline_that_cannot_go_on_from_it_is_refused(words, said, 
     assert refused.exit_code == 2
     assert re.search(said, refused.stderr)
     assert not (dreamer.path.parent / "other").exists()
+
+
+def test_the_weights_that_a_full_covariance_would_have_are_those_for_what_is_seen():
+    full = {"pipeline": "hs18", "evolution": {"covariance": "full"}, "controller": {"actor": "linear"}}
+    config, actions = build_config("smoke", full), BoxActions([-1] * 8, [1] * 8)
+    evolution.fits(config, actions, Vector(4))
+    weights = (1024 + config.memory.hidden_size + 1) * 8
+    with pytest.raises(UsageError, match=f"a controller of {weights:,} weights has too many"):
+        evolution.fits(config, actions, Vector(1024))

@@ -23,6 +23,7 @@ from wmloop.models.policies import ClippedGaussian
 from wmloop.models.vision_memory import VisionMemory
 from wmloop.models.world_model import Outcome, State
 from wmloop.spaces import BoxActions
+from wmloop.stages.evaluate import beyond_best
 
 CPU = torch.device("cpu")
 ACTIONS = BoxActions([-1, -1], [1, 1])
@@ -271,3 +272,13 @@ def foresee_fork(policy, taken):
     actions[0] = 0
     lived = torch.full((moments,), steps)
     return open_loop_returns(Fork(), policy, begin, actions, lived, torch.Generator().manual_seed(0)).mean().item()
+
+
+@pytest.mark.parametrize(
+    ("predicted", "best", "error", "clearly"),
+    [(503.6, 500, 0.1, False), (506, 500, 0.1, True), (506, 500, 4, False), (0.5, 0, 0.1, True), (-100, -110, 1, True)],
+)
+def test_a_perfect_agent_is_not_called_optimistic_for_a_small_error_of_m(predicted, best, error, clearly):
+    told = {"predicted_return": predicted, "best_real_return": best, "return_gap_points_se": error}
+    assert beyond_best(told) == clearly
+    assert not beyond_best({"predicted_return": 9.0})

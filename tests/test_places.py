@@ -304,6 +304,21 @@ def test_a_program_in_a_shell_has_the_time_to_save_and_is_not_left_behind(tmp_pa
     assert not machine.has_group(json.loads((task.place / "program.json").read_text())["pid"])
 
 
+def test_what_a_program_leaves_behind_when_it_ends_is_ended_too(tmp_path):
+    began = tmp_path / "began"
+    stays = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
+    (tmp_path / "run.sh").write_text(
+        f'"{sys.executable}" -c "{stays}" "{began}" &\nwhile [ ! -s "{began}" ]; do sleep 0.05; done\nexit 3\n'
+    )
+    row = f'[[row]]\nname = "A"\ncommand = "sh {tmp_path}/run.sh {{to}}"\n'
+    text = f'name = "two"\nseeds = [1]\nframes = 1\nepisodes = 1\n{row}'
+    (task,) = tasks(read_study(written(tmp_path, text)), tmp_path / "two")
+    task.begin()
+    with pytest.raises(Exception, match="exit code 3"):
+        perform(task, lambda: False)
+    assert not asleep(int(began.read_text()))
+
+
 def test_who_ends_a_process_at_once_ends_what_it_has_begun_in_sessions_of_their_own_too(tmp_path):
     code = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', sys.argv[1]], start_new_session=True);" \
            "print(p.pid, flush=True); p.wait()"  # fmt: skip

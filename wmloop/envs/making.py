@@ -67,7 +67,7 @@ def make(config: EnvConfig, render_mode: str | None = None) -> tuple[gymnasium.E
 
 def _missing(name: str, error: ImportError | gymnasium.error.Error) -> str:
     """Return what cannot be imported as an environment is made: perhaps its own module, by a wrong name."""
-    entry = gymnasium.spec(name).entry_point
+    entry = getattr(gymnasium.registry.get(name), "entry_point", None)
     own = entry.partition(":")[0] if isinstance(entry, str) else ""
     if isinstance(error, ModuleNotFoundError) and error.name and f"{own}.".startswith(f"{error.name}."):
         return f", or its entry_point {entry!r} names a module that is not there: {first_line(error)}"

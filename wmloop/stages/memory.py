@@ -26,7 +26,8 @@ def run(
     net = new_memory(ctx.config, experience.latent, experience.replay.spec.size, ctx.device)
     if memory:
         load(net, memory)
-    scale, collected = reward_scale(ctx.config, ctx.collected()), ctx.collected()
+    collected = ctx.collected()
+    scale = reward_scale(ctx.config, collected)
     paid = [version for version in collected if version.metrics.get("reward_rms")]
     if not paid and not any(version.metrics.get("rewarded_fraction") for version in collected):
         ctx.log(
