@@ -177,15 +177,16 @@ def _learnt(store: Store, config: RunConfig, stage: Stage, device: torch.device,
         pass
     finally:
         hook.remove()
-    return {f"{stage.name}/{name}": array for name, array in _figures(gradients, getattr(context, "heard", [])).items()}
+    return {f"{stage.name}/{name}": array for name, array in figures(gradients, getattr(context, "heard", [])).items()}
 
 
-def _figures(gradients: Sequence[torch.Tensor], heard: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
-    """Return the first gradient, and of each figure every step's value, for what was heard are exponential means."""
+def figures(gradients: Sequence[torch.Tensor], heard: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
+    """Return the first gradient, and of each figure every step's value: what was heard are means, as training.fit makes them."""
     if not gradients:  # V learns nothing of vectors
         return {}
     means = {name: np.array([one[name] for one in heard]) for name in heard[0]}
-    steps = {name: np.diff(mean, prepend=mean[0]) / (1 - _SMOOTHING) for name, mean in means.items()}
+    newest = (1 - _SMOOTHING) / (1 - _SMOOTHING ** np.arange(1, len(heard) + 1))
+    steps = {name: np.diff(mean, prepend=mean[0]) / newest for name, mean in means.items()}
     before = {name: np.concatenate([mean[:1], mean[:-1]]) for name, mean in means.items()}
     return {"gradient": gradients[0].numpy(), **{name: before[name] + steps[name] for name in means}}
 

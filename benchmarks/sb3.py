@@ -1,11 +1,17 @@
 """DQN and A2C of stable-baselines3 in wmloop's environment, as rows of a study: python -m benchmarks.sb3 WAY ...
 
-    pip install 'stable-baselines3>=2.9'
+    pip install -e '.[sb3]'
     python -m benchmarks.sb3 dqn --seed 0 --frames 300000 --minutes 30 --first-episode 1075741824 --to scores.jsonl
 
-Settings are those of RL Baselines3 Zoo 2.9.2 for games from pictures (its group `atari`; it has none for CarRacing): four
-grey pictures, NatureCNN. What differs is named below. `dqn` and `a2c-discrete` take Gymnasium's five discrete actions of
-CarRacing, `a2c` its Box; those settings are of games with discrete actions.
+Settings are those of RL Baselines3 Zoo 2.9.2 for games from pictures (its group `atari`; for CarRacing it has none of these
+two): four grey pictures, NatureCNN. What differs, beside what the functions below name:
+
+* pictures have the profile's size, not 84x84; there is no maximum over two frames, and there are no idle first steps;
+* rewards are divided by the profile's `memory.reward_scale` instead of cut to their signs, `ent_coef` and `vf_coef` being the same;
+* an episode is cut after `rollout.max_unrewarded` agent steps without a reward.
+
+`dqn` and `a2c-discrete` take Gymnasium's five discrete actions of CarRacing, `a2c` its Box; those settings are of games with
+discrete actions.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """stable-baselines3's PPO learns in the demo's dream alone, and is then scored in reality.
 
-pip install 'stable-baselines3>=2.9'; python sb3_in_the_dream.py [STEPS [SEED]]
+pip install 'wmloop[sb3]'; python sb3_in_the_dream.py [STEPS [SEED]]
 """
 
 import sys
@@ -21,8 +21,8 @@ class SB3VecEnv(VecEnv):
     """A Gymnasium vector environment that autoresets in the same step, as SB3 wants one; any of these will do."""
 
     def __init__(self, envs):
+        self.envs = envs  # VecEnv asks it for its render_mode
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
-        self.envs = envs
 
     def reset(self):
         seeds, self._seeds = self._seeds, [None] * self.num_envs

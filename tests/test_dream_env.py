@@ -605,7 +605,7 @@ def test_a_world_that_is_not_drawn_has_no_pictures():
         (None, {"state": np.full(288, np.nan)}, "not finite"), (None, {"state": "here"}, "no array of numbers"),
         (None, {"state": [[1], [2, 3]]}, "no array of numbers"), (1.5, None, "a number from 0 on"),
         ([1.7, 2], None, "such numbers"), ("12", None, "such numbers"),
-        ([1], None, "a list of 2"), ([1, -1], None, "from 0 on"),
+        ([1], None, "a list of 2"), ([1, -1], None, "from 0 on"), (-1, None, "from 0 on"),
         (None, {"reset_mask": np.zeros(2, bool)}, "one of them true"),
         (None, {"reset_mask": [True, False]}, "array of 2 bools"),
     ],
@@ -622,7 +622,9 @@ def test_a_reset_that_is_refused_changes_nothing_of_what_follows(state):
         before = envs.reset()[0]
         envs.reset(seed=1)
         with pytest.raises(UsageError, match="state"):
-            envs.reset(options={"state": state})
+            envs.reset(seed=9, options={"state": state})
+        with pytest.raises((UsageError, gymnasium.error.Error)):
+            envs.reset(seed=-1)
         assert np.array_equal(envs.reset()[0], before)
 
 

@@ -290,8 +290,8 @@ STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); 
 
 
 def test_a_program_in_a_shell_has_the_time_to_save_and_is_not_left_behind(tmp_path):
-    saves = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), open(sys.argv[1], 'w')," \
-            " sys.exit(0))); open(sys.argv[2], 'w'); time.sleep(60)"  # fmt: skip
+    saves = "import os, signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), open(sys.argv[1], 'w')," \
+            " sys.exit(0))); open(sys.argv[2], 'w').write(str(os.getpgrp())); time.sleep(60)"  # fmt: skip
     saved, began = tmp_path / "saved", tmp_path / "began"
     (tmp_path / "run.sh").write_text(f'"{sys.executable}" -c "{saves}" "{saved}" "{began}" &\nwait\n')
     row = f'[[row]]\nname = "A"\ncommand = "sh {tmp_path}/run.sh {{to}}"\n'
@@ -301,7 +301,8 @@ def test_a_program_in_a_shell_has_the_time_to_save_and_is_not_left_behind(tmp_pa
     with pytest.raises(Interrupted):
         perform(task, began.exists)
     assert saved.exists()
-    assert not machine.has_group(json.loads((task.place / "program.json").read_text())["pid"])
+    assert not machine.has_group(int(began.read_text()))
+    assert not (task.place / "program.json").exists(), "its number may be another's by the next attempt"
 
 
 def test_what_a_program_leaves_behind_when_it_ends_is_ended_too(tmp_path):

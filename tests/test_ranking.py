@@ -97,6 +97,7 @@ def test_an_agent_that_is_well_above_its_goal_is_confirmed(scores, goal, lost):
 def test_where_all_are_won_one_more_is_counted_as_the_worst_that_the_run_has_seen():
     assert ranking.worst([{"score": 20.0}, {"score": 300.0}], [{"score_min": 35.0}, {}]) == 20
     assert ranking.worst([{}], [{"score": 4.0, "score_min": 3.0}]) == 3
+    assert ranking.worst([], [{"score_min": 3.0, "confirmed_score_min": 1.0}, {"score_min": 2.0}]) == 1
     for lost in (20.0, -500.0):
         mean = (100 * 500 + lost) / 101
         error = math.sqrt((100 * (500 - mean) ** 2 + (lost - mean) ** 2) / 100 / 101)

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.ranks import figures
 from tests.commands import wmloop
 from tests.test_ends import CONFIG, LATENT, episodes, experience
 from tests.test_loop import configure
@@ -234,6 +235,19 @@ def test_a_rollback_halves_the_learning_rate_also_after_a_stop_and_metrics_are_m
     # nothing of the rollback is lost: what goes on has half the rate, and comes to the same
     assert rates == [0.05] * len(rates)
     assert resumed == pytest.approx(whole)
+
+
+def test_losses_of_single_steps_are_found_again_in_the_means_that_a_training_tells(tmp_path, monkeypatch):
+    losses, heard = [1.01, 0.99, 1.06, 1.01, 0.97], []
+    store = Store.create(tmp_path, "run", to_toml(config := configure()), {})
+    monkeypatch.setattr(StageContext, "progress", lambda ctx, done, means: heard.append(dict(means)))
+    with store.lock():
+        ctx = StageContext(
+            config, WORLD_MODEL, 0, "memory", "steps", torch.device("cpu"), list, list, store.draft(0, "memory"),
+            lambda event: None, lambda: False, ALONE,
+        )  # fmt: skip
+        fit(ctx, {"net": torch.nn.Linear(1, 1)}, None, len(losses), None, lambda i: {"loss": losses[i]})
+    assert figures([torch.zeros(1)], heard)["loss"] == pytest.approx(losses)
 
 
 @pytest.mark.parametrize("stops_at", [None, 4])

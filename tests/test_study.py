@@ -31,6 +31,7 @@ from wmloop.pipelines.pipeline import Pipeline
 from wmloop.pipelines.vanilla_ppo import VANILLA_PPO
 from wmloop.store import Store
 from wmloop.store.lock import run_lock
+from wmloop.study.figures import curves
 from wmloop.study.file import read_study
 from wmloop.study.limits import UsedUp
 from wmloop.study.page import page
@@ -358,6 +359,36 @@ def test_runs_on_processors_that_differ_are_told_apart(tmp_path):
     said = page(Table(one.study, alike), "wmloop study", {}, "two.csv")
     assert "Made with AMD EPYC; family 26, model 2." in said
     assert "Compare minutes" not in said
+
+
+def test_a_study_with_one_limit_has_its_curves_against_frames_and_minutes(tmp_path):
+    every = tasks(read_study(written(tmp_path, TWO.replace("minutes = 1\n", ""))), tmp_path / "two")
+    points = [Point(100, 0, 6, 1), Point(400, 0, 60, 2)]
+    table = Table(every[0].study, dict.fromkeys(every, Result(points, {"frames": Final(400, 0, 60, [2.0] * 6)}, {})))
+    told = page(table, "wmloop study", {"frames": "two-frames.svg", "minutes": "two-minutes.svg"}, "two.csv")
+    assert "(two-frames.svg)" in told
+    assert "(two-minutes.svg)" in told
+    assert "## At 1 minute" not in told
+    assert curves(table, "minutes").rstrip().endswith("</svg>")
+
+
+def test_minutes_of_two_models_of_processor_get_no_difference(tmp_path):
+    text = TWO + f'[[row]]\nname = "C"\ncommand = "{PROGRAM}"\n[settings]\nenv.id = "Pendulum-v1"\n'
+    every = tasks(read_study(written(tmp_path, text)), tmp_path / "two")
+    final = Final(1, 1, 1, [1.0, 2, 3, 4, 5, 6])
+
+    def differences(models):
+        made = {name: {"cpu_model": model} if model else {} for name, model in models.items()}
+        finals = {"frames": final, "minutes": final}
+        table = Table(every[0].study, {one: Result([], finals, made.get(one.row.name, {})) for one in every})
+        said = page(table, "wmloop study", {}, "two.csv")
+        return [line.row.name for line in table.lines("minutes") if line.difference], said
+
+    apart, said = differences({"A": "family 25, model 17", "B": "family 26, model 2"})
+    assert apart == ["C"], "what a program ran on, it need not tell"
+    assert said.count("on another model of processor or GPU than the first row, so without a difference: B.") == 1
+    assert differences({"A": "family 26, model 2", "B": "family 26, model 2"})[0] == ["B", "C"]
+    assert differences({})[0] == ["B", "C"]
 
 
 def test_a_run_that_went_on_with_other_cores_or_code_is_told_with_both(tmp_path):
@@ -892,6 +923,6 @@ def test_the_rows_of_each_study_that_comes_along_can_be_run(path, tmp_path):
 
 
 def test_every_study_that_is_spoken_of_comes_along():
-    assert [path.stem for path in STUDIES] == ["critic", "curiosity", "figure7", "sparse", "temperature"]
+    assert [path.stem for path in STUDIES] == ["critic", "curiosity", "figure7", "sparse", "temperature", "unrewarded"]
     names = [row.name for row in read_study(ROOT / "studies" / "critic.toml").rows]
     assert names == ["world-model", "attention-critic"]

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from wmloop.agents.collector import EpisodeTask
 from wmloop.calibration.windows import ReturnForecast
 from wmloop.episodes import Cut, Episode
 from wmloop.training.tally import Tally, summarise
@@ -27,7 +26,7 @@ def episode(rewards, terminated=False, cut=Cut.NONE, frames=None):
 def told(*waves):
     tally = Tally()
     for wave in waves:
-        tally.add(summarise(list(wave), [ReturnForecast([], [], [])] * len(wave)), [EpisodeTask(0)] * len(wave))
+        tally.add(summarise(list(wave), [ReturnForecast([], [], [])] * len(wave)), [True] * len(wave))
     return tally.metrics()
 
 
@@ -44,6 +43,14 @@ def test_counts_and_means_are_those_of_all_waves(waves):
     assert {name: value for name, value in figures.items() if name.startswith("truncations")} == {
         "truncations_unrewarded": 1
     }
+
+
+def test_predicted_returns_are_those_of_episodes_without_exploration():
+    quiet, explored = ReturnForecast([10.0], [None], [8.0], [2], 2), ReturnForecast([90.0], [None], [1.0], [2], 2)
+    tally = Tally()
+    tally.add(summarise([CUT, CUT], [explored, quiet]), [False, True])
+    figures = tally.metrics()
+    assert (figures["predicted_return"], figures["real_return"]) == (10.0, 8.0)
 
 
 def test_the_unit_of_rewards_is_that_of_steps_that_go_on():

@@ -63,7 +63,7 @@ def worst(collected: Iterable[Mapping[str, float]], evaluated: Iterable[Mapping[
     The first rollouts are the random policy's, so it is what a lost episode scores, or near to it.
     """
     means = (metrics["score"] for metrics in collected if "score" in metrics)
-    lowest = (metrics["score_min"] for metrics in evaluated if "score_min" in metrics)
+    lowest = [m[name] for m in evaluated for name in ("score_min", "confirmed_score_min") if name in m]
     return min([*means, *lowest], default=math.inf)
 
 

@@ -107,7 +107,7 @@ def _memory(config: WorldModelConfig, device: torch.device, precision: str, step
 
 def _controller(config: WorldModelConfig, device: torch.device, precision: str, steps: int, tiny: bool) -> Losses:
     """Return PPO's value loss of each update, on a new batch of dreams of its actor each."""
-    random, latent, horizon = torch.Generator().manual_seed(0), config.vision.latent_size, config.dream.horizon
+    random, latent = torch.Generator().manual_seed(0), config.vision.latent_size
     count, horizon = (8, 3) if tiny else (256, config.dream.horizon)
     memory = _made(lambda: new_memory(config, latent, ACTIONS.size, _CPU), 0)
     actor = _made(lambda: new_actor(config, memory.features, ACTIONS, _CPU), 1)

@@ -61,10 +61,11 @@ class StudyOutput(NamedTuple):
         atomic.write_file(to / data, table.csv().encode(errors="replace"))
         if importlib.util.find_spec("matplotlib") is not None:
             from wmloop.study.figures import curves
+            from wmloop.study.file import LIMITS
 
-            for limit in study.limits:
-                pictures[limit] = f"{study.name}-{limit}.svg"
-                atomic.write_file(to / pictures[limit], curves(table, limit).encode(errors="replace"))
+            for against in LIMITS:
+                pictures[against] = f"{study.name}-{against}.svg"
+                atomic.write_file(to / pictures[against], curves(table, against).encode(errors="replace"))
         elif aloud:
             say("note: no curves were drawn, for matplotlib is not installed: pip install 'wmloop[report]'")
         atomic.write_file(to / f"{study.name}.md", page(table, self.command, pictures, data).encode(errors="replace"))

@@ -32,8 +32,8 @@ class MemoryConfig(Part):
         Field(
             ge=1,
             le=10,
-            description="factor on the gradient steps for each iteration after iteration 1, until the replay holds"
-            " rollout.replay_iterations iterations; constant after that",
+            description="factor on the gradient steps for each iteration after iteration 1, up to iteration"
+            " rollout.replay_iterations; constant after that",
         ),
     ] = 1.05
     input_noise: Annotated[

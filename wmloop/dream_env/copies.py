@@ -12,6 +12,7 @@ from wmloop.dream_env.views import action_space, encode, metadata, view, views
 from wmloop.dreams import Noise, unroll
 from wmloop.errors import UsageError
 from wmloop.models.blocks import Blocks
+from wmloop.models.world_model import State
 
 #: What is drawn of a step before the world model's noise: where an episode begins, and whether the step ends it.
 _START, _END, _LANES = 0, 1, 2
@@ -63,25 +64,28 @@ class Copies:
         """Begin the chance of the copies `rows` (K,) anew, at `seeds` (K,) uint64."""
         self._seeds[rows], self._episodes[rows] = seeds, 0
 
-    def begin(self, rows: np.ndarray, states: np.ndarray | None = None) -> None:
-        """Begin an episode in the copies `rows` (K,): at remembered states that chance chooses, or at packed `states` (K, S).
+    def unpacked(self, states: np.ndarray) -> State:
+        """Return packed states (K, S) as the world model has them.
 
         Raises:
-            UsageError: these are no states of this world model; nothing has changed.
+            UsageError: they are none of its states.
         """
+        features = self.source.starts.features
+        try:
+            return self.source.starts.unpack(torch.from_numpy(read_state(states)).to(features.device))
+        except ValueError as error:
+            raise UsageError(f"options={{'state': ...}} is no state of this world model: {error}") from None
+
+    def begin(self, rows: np.ndarray, states: State | None = None) -> None:
+        """Begin an episode in the copies `rows` (K,): at remembered states that chance chooses, or at `states` (K, ...)."""
         starts, streams = self.source.starts, chance.streams(self._seeds[rows], self._episodes[rows])
         if states is None:
             drawn = chance.draw(streams, np.zeros(len(rows), np.int64), 1)[:, _START]
-            begun = starts.at(torch.from_numpy((chance.uniform(drawn) * len(starts.features)).astype(np.int64)))
-        else:
-            try:
-                begun = starts.unpack(torch.from_numpy(read_state(states)).to(starts.features.device))
-            except ValueError as error:
-                raise UsageError(f"options={{'state': ...}} is no state of this world model: {error}") from None
+            states = starts.at(torch.from_numpy((chance.uniform(drawn) * len(starts.features)).astype(np.int64)))
         self._streams[rows] = streams
         self._episodes[rows] += 1
         self.steps[rows] = 0
-        self.state.put(torch.from_numpy(rows), begun)
+        self.state.put(torch.from_numpy(rows), states)
 
     @torch.no_grad()
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

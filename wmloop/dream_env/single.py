@@ -56,13 +56,14 @@ class DreamEnv(gymnasium.Env[np.ndarray, Any]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin an episode, at a remembered state or at `options["state"]` (S,)."""
-        super().reset(seed=seed)
         state = require_known(options, ("state",)).get("state")
+        begun = None if state is None else self._copies.unpacked(read_state(state)[None])
+        super().reset(seed=seed)
         if seed is not None or not self._seeded:
             own = self.np_random.integers(2**63) if seed is None else seed
             self._copies.seed(_ALL, chance.keys([int(own)]))
             self._seeded = True
-        self._copies.begin(_ALL, None if state is None else read_state(state)[None])
+        self._copies.begin(_ALL, begun)
         return self._copies.observe()[0], {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:

@@ -68,9 +68,10 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """
         given = require_known(options, ("state", "reset_mask"))
         rows = self._masked(given.get("reset_mask"))
-        self._seed(rows, seed)
         state = given.get("state")
-        self._copies.begin(rows, None if state is None else self._each(read_state(state))[rows])
+        begun = None if state is None else self._copies.unpacked(self._each(read_state(state))[rows])
+        self._seed(rows, seed)
+        self._copies.begin(rows, begun)
         self._begun[rows], self._ended[rows] = True, False
         return self._copies.observe(), {}
 
@@ -144,22 +145,23 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def _seed(self, rows: np.ndarray, seed: int | Sequence[int | None] | None) -> None:
         """Seed those of the copies `rows` for which there is a seed, and all in any way that never were."""
-        if isinstance(seed, int | np.integer):
-            super().reset(seed=int(seed))
-            seed = [int(seed) + i for i in range(self.num_envs)]
+        one_for_all = int(seed) if isinstance(seed, int | np.integer) else None
+        each: Any = [None] * self.num_envs if seed is None else seed
+        if one_for_all is not None:
+            each = [one_for_all + i for i in range(self.num_envs)]
+        if (
+            not isinstance(each, Sequence | np.ndarray)
+            or len(each) != self.num_envs
+            or not all(one is None or (isinstance(one, int | np.integer) and one >= 0) for one in each)
+        ):
+            raise UsageError(f"seed has to be a number from 0 on, or a list of {self.num_envs} such numbers or None")
+        if one_for_all is not None:
+            super().reset(seed=one_for_all)
         if not self._seeded:
             everyone = np.arange(self.num_envs)
             self._copies.seed(everyone, self.np_random.integers(2**63, size=self.num_envs).astype(np.uint64))
             self._seeded = True
-        if seed is None:
-            return
-        if (
-            not isinstance(seed, Sequence | np.ndarray)
-            or len(seed) != self.num_envs
-            or not all(one is None or (isinstance(one, int | np.integer) and one >= 0) for one in seed)
-        ):
-            raise UsageError(f"seed has to be a number from 0 on, or a list of {self.num_envs} such numbers or None")
-        told = {int(row): own for row in rows if (own := seed[row]) is not None}
+        told = {int(row): own for row in rows if (own := each[row]) is not None}
         self._copies.seed(np.array(list(told), np.int64), chance.keys(told.values()))
 
 

@@ -42,7 +42,7 @@ def run(
         )
     net.reward_scale.fill_(scale)
     net.rescale_terminal(experience.terminal_scale)
-    # More to learn from takes more steps; once old rollouts leave the replay, there is no more of it.
+    # More to learn from takes more steps; when old rollouts leave the replay, there is no more of it.
     age = min(ctx.iteration, ctx.config.replay) - 1
     steps = config.initial_steps if ctx.iteration == 0 else round(config.train_steps * config.steps_growth**age)
     # The states that sequences start from are M's own as the stage began: a constant, also for a resumed stage.

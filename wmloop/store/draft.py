@@ -89,6 +89,7 @@ class Draft:
         """Save any bytes."""
         atomic.write_file(self._place(file), data)
         self._saved.add(file)
+        self.note_work()
 
     def has(self, file: str) -> bool:
         """Tell whether `file` was saved, in this attempt or an earlier one.

@@ -13,7 +13,7 @@ from wmloop.study.results import points_of
 class UsedUp:
     """Tell whether nothing that a run still does can count: each limit is reached by an evaluation, or behind it.
 
-    It follows the run's events.
+    It follows the run's events. Minutes are those of finished stages and of the stage that works, as points_of counts them.
     """
 
     def __init__(self, limits: Mapping[str, float], history: History, seconds: float) -> None:
@@ -21,12 +21,15 @@ class UsedUp:
         self._limits, self._pipeline = limits, history.pipeline
         self._frames = sum(version.metrics.get("frames", 0.0) for version in history.collected())
         self._scored = max((point.frames for point in points_of(history).values()), default=0.0)
+        self._worked = sum(version.seconds for version in history.everything())
         self._begun = time.monotonic() - seconds
 
     def report(self, event: Event) -> None:
         """Take in an event."""
         if not isinstance(event, VersionCommitted):
             return
+        self._worked += event.seconds
+        self._begun = time.monotonic() - self._worked
         if event.stage in self._pipeline.collectors:
             self._frames += event.metrics.get("frames", 0.0)
         if event.stage == self._pipeline.scored_by:

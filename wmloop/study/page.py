@@ -19,7 +19,10 @@ _HEAD = (
 
 
 def page(table: Table, command: str, pictures: Mapping[str, str], data: str) -> str:
-    """Return the page; `pictures` are the files of the curves by limit, `data` that of the CSV, `command` what makes it."""
+    """Return the page.
+
+    `pictures` are the files of the curves by what they are drawn against, `data` that of the CSV, `command` what makes it.
+    """
     study = table.study
     parts = [
         f"# Study: {study.name}",
@@ -33,8 +36,8 @@ def page(table: Table, command: str, pictures: Mapping[str, str], data: str) -> 
             _scores(table, limit),
             *_notes(table.lines(limit)),
         ]
-        if limit in pictures:
-            parts.append(f"![Score against {_UNITS[limit]}s]({pictures[limit]})")
+        parts += _curves(limit, pictures)
+    parts += [curve for name in pictures if name not in study.limits for curve in _curves(name, pictures)]
     parts += ["## Rows", _table(("row", "what it is"), [[row.name, row.about or _way(row)] for row in study.rows])]
     if study.published:
         parts += ["## Published rows", _sources(study.published)]
@@ -169,7 +172,15 @@ def _told(one: Published) -> str:
 def _notes(lines: Sequence[Line]) -> list[str]:
     told = [f"{line.row.name}: {_seeds(line.missing)} not finished" for line in lines if line.missing]
     told += [f"{line.row.name}: {_seeds(line.without)} without an agent by then" for line in lines if line.without]
+    if elsewhere := [line.row.name for line in lines if line.elsewhere and line.finals]:
+        told.append(
+            f"on another model of processor or GPU than the first row, so without a difference: {', '.join(elsewhere)}"
+        )
     return ["; ".join(told) + "."] if told else []
+
+
+def _curves(against: str, pictures: Mapping[str, str]) -> list[str]:
+    return [f"![Score against {_UNITS[against]}s]({pictures[against]})"] if against in pictures else []
 
 
 def _seeds(seeds: Sequence[int]) -> str:

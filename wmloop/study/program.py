@@ -77,6 +77,8 @@ def perform(task: Task, should_stop: Callable[[], bool]) -> Result:
             time.sleep(0.1)
     finally:
         _end(process)
+        if not machine.has_group(process.pid):  # the number may be another's from now on
+            atomic.remove_file(task.place / _NOTE)
     if process.returncode != 0:
         time.sleep(_SAME_SECONDS)  # a scheduler signals every process of a job, and the program may end first
         if should_stop():

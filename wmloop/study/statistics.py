@@ -67,7 +67,8 @@ def interval(table: np.ndarray, over_seeds: bool, statistic: Statistic = iqm) ->
 def difference(table: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     """Return the 95% interval of the interquartile mean of `table` (seeds, episodes) less that of an `other`, for other seeds.
 
-    Both had the same episodes, which are drawn together; their seeds, which have nothing in common, are drawn apart.
+    Both had the same episodes, which are drawn together. Their seeds are drawn apart: runs of one seed begin with the same
+    random episodes, and what they share makes the interval rather too wide.
     """
     draw, drawn = np.random.default_rng(0), []
     for _ in range(_RESAMPLES):

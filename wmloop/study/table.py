@@ -21,7 +21,7 @@ from wmloop.study.words import plain
 COLUMNS = (
     "kind", "row", "seed", "limit", "frames", "evaluation_frames", "minutes", "seeds", "episodes", "score", "std", "iqm",
     "low_over_episodes", "high_over_episodes", "low_over_seeds", "high_over_seeds", "against", "difference",
-    "low_difference", "high_difference", "finished", "worst", "predicted_return", "real_return", "source",
+    "low_difference", "high_difference", "finished", "worst", "predicted_return", "real_return", "source", "differs",
 )  # fmt: skip
 
 
@@ -37,7 +37,8 @@ class Difference(NamedTuple):
 class Line(NamedTuple):
     """A row at a limit: what its seeds came to, those that are not done or had no agent by then left out.
 
-    `difference` is to the first row of the same task; None for that row, and where one of them has a single seed.
+    `difference` is to the first row of the same task; None for that row, where one of them has a single seed, and at equal
+    minutes where it is `elsewhere`: on another model of processor or GPU than that row. A program need not tell its own.
     """
 
     row: Row
@@ -46,6 +47,7 @@ class Line(NamedTuple):
     missing: list[int]
     without: list[int]
     difference: Difference | None = None
+    elsewhere: bool = False
 
     @property
     def scores(self) -> tuple[tuple[float, ...], ...]:
@@ -103,8 +105,8 @@ class Table:
 
     def lines(self, limit: str) -> list[Line]:
         """Return the rows at a limit, in their order."""
-        lines = [self._line(row, limit) for row in self.study.rows]
-        return [line._replace(difference=self._difference(line, lines)) for line in lines]
+        lines = {row.name: self._line(row, limit) for row in self.study.rows}
+        return [self._compared(line, lines[self._first[name]], limit) for name, line in lines.items()]
 
     def tasks(self, limit: str) -> list[list[Line]]:
         """Return the rows at a limit, those of each task by themselves: scores of two tasks cannot be compared."""
@@ -113,11 +115,22 @@ class Table:
             tasks.setdefault(self._first[line.row.name], []).append(line)
         return list(tasks.values())
 
-    def _difference(self, line: Line, lines: Sequence[Line]) -> Difference | None:
-        first = next(one for one in lines if one.row.name == self._first[line.row.name])
+    def _compared(self, line: Line, first: Line, limit: str) -> Line:
+        """Return a line with its difference to the first one of its task, where these compare."""
+        machines = [self._machines(one) for one in (line, first) if one.finals]
+        if limit == "minutes" and len({one for one in machines if one is not None}) > 1:
+            return line._replace(elsewhere=True)
         if first.row is line.row or min(len(line.finals), len(first.finals)) < 2:
-            return None
-        return _difference(first.row.name, line.scores, first.scores)
+            return line
+        return line._replace(difference=_difference(first.row.name, line.scores, first.scores))
+
+    def _machines(self, line: Line) -> frozenset[str] | None:
+        """Return the models of processors and GPUs that a line's runs tell of; None of a program that tells nothing."""
+        results = [self.result(line.row, seed) for seed in line.finals]
+        told = frozenset(
+            one for result in results if result for name in ("cpu_model", "gpu") for one in result.told(name, str)
+        )
+        return told or (frozenset() if line.row.command is None else None)
 
     def _line(self, row: Row, limit: str) -> Line:
         results = {seed: self.result(row, seed) for seed in self.study.seeds}
@@ -151,7 +164,7 @@ class Table:
                     yield {"kind": "row", **common, **_summed(line)}
         for one in study.published:
             yield {"kind": "published", "row": one.name, "frames": one.frames, "episodes": one.episodes,
-                   "score": one.score, "std": one.std, "source": one.source}  # fmt: skip
+                   "score": one.score, "std": one.std, "source": one.source, "differs": one.differs}  # fmt: skip
 
 
 def runs_told(text: str) -> set[str] | None:
