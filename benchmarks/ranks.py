@@ -181,7 +181,7 @@ def _learnt(store: Store, config: RunConfig, stage: Stage, device: torch.device,
 
 
 def figures(gradients: Sequence[torch.Tensor], heard: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
-    """Return the first gradient, and of each figure every step's value: what was heard are means, as training.fit makes them."""
+    """Return the first gradient, and of each figure every step's value: what was heard are training.fit's means."""
     if not gradients:  # V learns nothing of vectors
         return {}
     means = {name: np.array([one[name] for one in heard]) for name in heard[0]}

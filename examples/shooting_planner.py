@@ -1,4 +1,4 @@
-"""Random shooting: at each agent step of reality, many action sequences are dreamt, and the mean first action of the best is taken.
+"""Random shooting: at each agent step of reality, many action sequences are dreamt, and what the best do first is done.
 
 python shooting_planner.py [AGENT_STEPS]
 """

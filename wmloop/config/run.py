@@ -125,8 +125,8 @@ class RunConfig(Part):
         Field(
             description="fp32: full precision; tf32, bf16: the inputs of matrix products are rounded to that format,"
             " all else is float32; bf16-mixed: as bf16, and M's LSTM, and policy and value function that learn in"
-            " dreams, are trained in mixed precision; auto: tf32 on CUDA (not measured); on a CPU bf16-mixed where that was measured to be faster, on"
-            " processors with AMX and AMD's with AVX-512 BF16, else fp32"
+            " dreams, are trained in mixed precision; auto: tf32 on CUDA (not measured); on a CPU bf16-mixed where that was"
+            " measured to be faster, on processors with AMX and AMD's with AVX-512 BF16, else fp32"
         ),
     ] = "auto"
     budget: BudgetConfig = BudgetConfig()

@@ -41,8 +41,8 @@ RETURNS = (
     Metric("predicted_return", _REWARD, "",
            "return per episode as M predicts it: each real episode is cut into windows of 25 agent steps; at the real"
            " state where one begins four dreams begin, with C's deterministic actions, as long as the window, or 25 agent steps"
-           " where the episode terminated in it; their rewards, summed and averaged over the four, are divided by the real agent steps,"
-           " and scaled to the episodes' mean length",
+           " where the episode terminated in it; their rewards, summed and averaged over the four, are divided by the real"
+           " agent steps, and scaled to the episodes' mean length",
            "near `real_return`"),
     Metric("real_return", _REWARD, "higher",
            "real return of the same agent steps, scaled in the same way; it differs from `score`"
