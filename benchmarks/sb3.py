@@ -7,7 +7,7 @@ Settings are those of RL Baselines3 Zoo 2.9.2 for games from pictures (its group
 two): four grey pictures, NatureCNN. What differs, beside what the functions below name:
 
 * pictures have the profile's size, not 84x84; there is no maximum over two frames, and there are no idle first steps;
-* rewards are divided by the profile's `memory.reward_scale` instead of cut to their signs, under the same `ent_coef` and `vf_coef`;
+* rewards are divided by the profile's `memory.reward_scale` instead of cut to their signs; other settings stay;
 * an episode is cut after `rollout.max_unrewarded` agent steps without a reward.
 
 `dqn` and `a2c-discrete` take Gymnasium's five discrete actions of CarRacing, `a2c` its Box; those settings are of games with
