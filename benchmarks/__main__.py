@@ -29,6 +29,8 @@ def main() -> None:
         f"{machine_facts()['cpu']}, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}, {torch.get_num_threads()} threads"
     )
     chosen = [name for name in FIGURES if not options.words or any(word in name for word in options.words)]
+    if not chosen:
+        parser.error(f"no figure has {' or '.join(options.words)} in its name: {'; '.join(FIGURES)}")
     results = []
     table = Table("figure", "ratio", "quartiles", "ours", "theirs", "GFLOP/s beside it", box=None, header_style="bold")
     for name in chosen:

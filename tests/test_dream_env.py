@@ -573,6 +573,9 @@ def test_a_real_environment_is_closed_where_it_cannot_be_shown(run, monkeypatch)
         ({"horizon": float("nan")}, "horizon=nan"), ({"horizon": 1.5}, "horizon=1.5"), ({"horizon": True}, "horizon=True"),
         ({"temperature": 1e-31}, "temperature=1e-31"), ({"temperature": 1e31}, r"temperature=1e\+31"),
         ({"render_mode": "human"}, "render_mode='human' is not valid: give 'rgb_array'"),
+        ({"run": 5}, "run=5 is not valid: give a run's name"), ({"run": ""}, "run='' is not valid"),
+        ({"iteration": "0"}, "iteration='0' is not valid"), ({"iteration": False}, "iteration=False is not valid"),
+        ({"num_envs": "4"}, "num_envs='4' is not valid"), ({"num_envs": 2.0}, "num_envs=2.0 is not valid"),
         ({"autoreset_mode": "Never"}, "autoreset_mode='Never' is not valid: it is 'NextStep', 'SameStep', 'Disabled'"),
         ({"observation": None}, "no observation None"), ({"observation": ["pixels"]}, r"no observation \['pixels'\]"),
     ],
@@ -704,7 +707,7 @@ def test_discrete_actions_are_read_by_number(coin, monkeypatch):
 
 def test_a_run_without_a_world_model_is_no_dream(tmp_path):
     Store.create(tmp_path, "plain", to_toml(build_config("smoke", {"pipeline": "vanilla-ppo"})), {})
-    with pytest.raises(UsageError, match="has no world model"):
+    with pytest.raises(UsageError, match="has no dreams"):
         gymnasium.make(DREAM, run=tmp_path / "plain")
 
 

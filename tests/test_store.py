@@ -593,7 +593,7 @@ def test_a_refusing_disk_is_explained_in_one_line_and_leaves_no_trace(
         draft.save_bytes("data.bin", bytes(1000))
     assert refusing.fired
     assert "\n" not in str(caught.value)
-    assert names(draft.path) == ["data.bin"]
+    assert names(draft.path) == ["data.bin", "work.json"]
     assert (draft.path / "data.bin").read_bytes() == b"old"
 
 

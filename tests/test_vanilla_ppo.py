@@ -322,7 +322,7 @@ def test_an_exported_agent_comes_back_and_a_stranger_is_refused(finished, tmp_pa
 def test_it_has_no_dream_to_play_in(place, finished):
     refused = wmloop("play", "tiny", "--in", place, "--to", "x.mp4", runs=finished[0])
     assert refused.exit_code == 2
-    assert "have no world model: omit --in" in refused.stderr
+    assert "have no dreams: omit --in" in refused.stderr
 
 
 @pytest.mark.parametrize("against", [[], ["--against", "1"]])
@@ -350,7 +350,7 @@ def test_a_person_may_drive_it_and_is_told_that_there_is_no_dream(finished):
     assert "policy's action" in told[0]
     assert "your action" in told[3]
     assert "terminated (last reward -5.0)" in told[-1]  # off the field, to the right
-    assert "this agent has no world model" in told[4]
+    assert "this agent has no dreams" in told[4]
     assert not any(" end " in lines or "nan" in lines or "τ" in lines for lines in told)
 
 

@@ -124,7 +124,9 @@ class Run:
         require_trust(self._store, self.config, trust_env)
         history, config = self._history(), self.config
         if not history.pipeline.dreams:
-            raise UsageError(f"{self.name} has no world model: its pipeline is {config.pipeline!r}")
+            raise UsageError(
+                f"{self.name} has no dreams: agents of its pipeline, {config.pipeline}, do not learn in them"
+            )
         served, (start,) = Served.of(history, choose(history, iteration)[0]), fresh_seeds(1, seed)
         return self._dream(history, served, start, temperature)
 

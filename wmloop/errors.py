@@ -68,5 +68,6 @@ class Interrupted(WmloopError):  # noqa: N818 - it is no fault: work stopped at 
 
 def nearest(word: object, choices: Sequence[str]) -> str:
     """Return ` (did you mean 'x'?)` for the nearest of `choices`, or nothing where none is near; `word` need be no text."""
-    near = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.5)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    lower = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(str(word).lower(), lower, n=1, cutoff=0.5)
+    return f" (did you mean {lower[near[0]]!r}?)" if near else ""

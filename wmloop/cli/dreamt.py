@@ -29,7 +29,7 @@ def score_dreams(
         UsageError: the pipeline's agents have no world model, or it has learnt no rewards.
     """
     if not history.pipeline.dreams:
-        raise UsageError(f"an agent of pipeline {history.pipeline.name} has no world model to dream in: leave --in out")
+        raise UsageError(f"an agent of pipeline {history.pipeline.name} has no dreams: leave --in out")
     if not config.learns_rewards:
         raise UsageError("with memory.reward_weight=0 M has learnt no rewards, so dreams have no score: leave --in out")
     from wmloop.calibration.dreamt import score_dreams as score

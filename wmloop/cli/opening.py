@@ -27,8 +27,11 @@ def open_run(root: Path, name: str | None) -> Store:
     """
     from wmloop.opening import open_named
     from wmloop.store import Store, latest_run, take_notes
+    from wmloop.store.tensors import SUFFIX
 
     if name is not None:
+        if name.endswith(SUFFIX) and Path(name).is_file():
+            raise UsageError(f"{name} is an exported agent: `{wmloop('import', name)}` makes a run of it")
         if name == DEMO.name and os.path.lexists(root / name):
             say(f"note: {name} is the agent that comes with wmloop; your run of this name is {root}{os.sep}{name}")
         return open_named(root, name)

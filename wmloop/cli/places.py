@@ -31,9 +31,7 @@ def place_of(on: str, cores: int | None, gpus: int, slurm: Sequence[str], name: 
     from wmloop.study.share import deal
     from wmloop.study.words import counted
 
-    options = dict(sbatch_option(text) for text in slurm)
-    if slurm and on != "slurm":
-        raise UsageError("--slurm has options of Slurm's jobs, and only --on slurm makes such")
+    options = _sbatch_options(on, slurm)
     call = [sys.executable, "-m", "wmloop", "study", str(file.absolute()), "--runs", str(runs.absolute()), "--task"]
 
     def command(task: Task) -> list[str]:
@@ -73,11 +71,18 @@ def place_of(on: str, cores: int | None, gpus: int, slurm: Sequence[str], name: 
 
 
 def words_of_place(on: str, cores: int | None, gpus: int, slurm: Sequence[str]) -> list[str]:
-    """Return the command-line options that choose this place."""
+    """Return the command-line options that choose this place; raises UsageError where those of --slurm do not fit."""
+    _sbatch_options(on, slurm)
     words = [] if on == "local" else ["--on", on]
     words += [] if cores is None else ["--cores", str(cores)]
     words += ["--gpus", str(gpus)] if gpus else []
     return [*words, *(word for text in slurm for word in ("--slurm", text))]
+
+
+def _sbatch_options(on: str, slurm: Sequence[str]) -> dict[str, str | bool]:
+    if slurm and on != "slurm":
+        raise UsageError("--slurm has options of Slurm's jobs, and only --on slurm makes such")
+    return dict(sbatch_option(text) for text in slurm)
 
 
 def _gpus() -> list[str]:

@@ -88,7 +88,7 @@ def play(
     dreams = history.pipeline.dreams
     if place != "real" and not dreams:
         raise UsageError(
-            f"the run {store.name} is of the pipeline {config.pipeline}, whose agents have no world model: omit --in"
+            f"the run {store.name} is of the pipeline {config.pipeline}, whose agents have no dreams: omit --in"
         )
 
     require_place(where)

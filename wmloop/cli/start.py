@@ -22,6 +22,7 @@ from wmloop.cli.options import (
     budget,
     with_engine,
 )
+from wmloop.commands import wmloop
 from wmloop.errors import UsageError
 from wmloop.opening import pipeline_of, require_origin, stored_config
 
@@ -111,6 +112,8 @@ def start(
         require_new(runs, name, resumes=True)
     flags = {"pipeline": pipeline, "device": device, "seed": seed, "threads": threads, "env": env and {"id": env}}
     layers = [read_toml(config)] if config else []
+    if layers and "row" in layers[0]:
+        raise UsageError(f"{config} is the file of a study: `{wmloop('study', str(config))}`")
     layers += [parse_setting(text) for text in with_engine(sets, engine)]
     layers += [budget(iterations, hours, goal), {key: value for key, value in flags.items() if value is not None}]
     if again:

@@ -42,9 +42,8 @@ def explain(word: str | None = None, pipeline: str = RunConfig().pipeline) -> li
     exact = [name for name in defaults if word and (name == word or name.startswith(f"{word}."))]
     chosen = exact or [name for name in defaults if not word or word in name]
     if not chosen:
-        raise UsageError(
-            f"there is no setting like {word!r}{nearest(word, list(defaults))}; all: `{wmloop('settings')}`"
-        )
+        near = nearest(word, [*map(_group, defaults), *defaults])
+        raise UsageError(f"there is no setting like {word!r}{near}; all: `{wmloop('settings')}`")
     groups = list(dict.fromkeys(map(_group, chosen)))
     return [
         Setting(

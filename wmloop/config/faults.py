@@ -39,6 +39,12 @@ def reason_of(fault: Any) -> str:
 
 def explain_fault(name: str, reason: str, merged: Mapping[str, Any], kind: type[RunConfig]) -> str:
     """Return what to tell of a setting that does not fit, among all of a `kind` of run as they were given."""
+    if "." in name and name in merged:
+        group, key = name.split(".", 1)
+        return (
+            f"{name!r} is one name here, and a group with a setting in it is meant: write {name} without quotes in a file,"
+            f' and {{"{group}": {{"{key}": ...}}}} in Python'
+        )
     part: Any = kind
     value: Any = merged
     schema: dict[str, Any] = {}

@@ -72,8 +72,8 @@ def from_toml(text: str, origin: str) -> dict[str, Any]:
     return table
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a file of TOML settings.
+def read_toml(path: Path, noun: str = "settings") -> dict[str, Any]:
+    """Read a TOML file, of settings or what `noun` says.
 
     Raises:
         UsageError: it cannot be read, or is no TOML in UTF-8.
@@ -81,14 +81,14 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"cannot read the settings in {path}: {error.strerror or error}") from None
+        raise UsageError(f"cannot read the {noun} in {path}: {error.strerror or error}") from None
     if b"\0" in data:  # as every second byte of UTF-16 is
-        raise UsageError(f"cannot read the settings in {path}: it seems to be UTF-16; save it as UTF-8")
+        raise UsageError(f"cannot read the {noun} in {path}: it seems to be UTF-16; save it as UTF-8")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"cannot read the settings in {path}: line {line} is not UTF-8; save it as UTF-8") from None
+        raise UsageError(f"cannot read the {noun} in {path}: line {line} is not UTF-8; save it as UTF-8") from None
     return from_toml(text, str(path))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,10 +53,27 @@ def require_positive(temperature: Any) -> None:
         )
 
 
+def require_agent(run: Any, iteration: Any) -> None:
+    """Refuse a run that is no name and no path, and an iteration that is no whole number, with UsageError."""
+    if not isinstance(run, str | os.PathLike) or not str(run):
+        raise UsageError(f"run={run!r} is not valid: give a run's name or folder, an exported file, or 'demo'")
+    if iteration is not None and not _is_whole(iteration):
+        raise UsageError(f"iteration={iteration!r} is not valid: give a whole number, or None for the best agent")
+
+
+def require_copies(num_envs: Any) -> None:
+    """Refuse a number of copies that is no whole number from 1 on, with UsageError."""
+    if not _is_whole(num_envs) or num_envs < 1:
+        raise UsageError(f"num_envs={num_envs!r} is not valid: give one copy or more")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def require_horizon(horizon: Any) -> None:
     """Refuse a horizon that is neither None nor a whole number from 1 on, with UsageError."""
-    whole = isinstance(horizon, int | np.integer) and not isinstance(horizon, bool)
-    if horizon is not None and (not whole or horizon < 1):
+    if horizon is not None and (not _is_whole(horizon) or horizon < 1):
         raise UsageError(
             f"horizon={horizon!r} is not valid: give one agent step or more, or None for a real episode's length"
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.error import ResetNeeded
 
 from wmloop.dream_env import chance
 from wmloop.dream_env.copies import Copies
@@ -45,7 +46,7 @@ class DreamEnv(gymnasium.Env[np.ndarray, Any]):
         self.metadata = self._copies.metadata
         self.render_mode = render_mode
         self.action_space, self.observation_space = self._copies.action_space, self._copies.view.space
-        self._seeded = False
+        self._seeded = self._begun = False
 
     @property
     def state(self) -> np.ndarray:
@@ -64,10 +65,13 @@ class DreamEnv(gymnasium.Env[np.ndarray, Any]):
             self._copies.seed(_ALL, chance.keys([int(own)]))
             self._seeded = True
         self._copies.begin(_ALL, begun)
+        self._begun = True
         return self._copies.observe()[0], {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Take one agent step."""
+        """Take one agent step; raises ResetNeeded where it was never reset."""
+        if not self._begun:
+            raise ResetNeeded("cannot step before reset")
         reward, terminated, truncated = self._copies.step(np.asarray(action)[None])
         return self._copies.observe()[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), {}
 

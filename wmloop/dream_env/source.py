@@ -15,6 +15,7 @@ from wmloop.agents.world_model import WorldModelAgent
 from wmloop.commands import wmloop
 from wmloop.config import EnvConfig, RunConfig
 from wmloop.device import resolve_device
+from wmloop.dream_env.options import require_agent
 from wmloop.envs import RealEnv
 from wmloop.errors import UsageError
 from wmloop.history import History
@@ -88,9 +89,12 @@ def real(
 
 @contextlib.contextmanager
 def _opened(run: str | Path, iteration: int | None) -> Iterator[tuple[Store, RunConfig, History, Served]]:
+    require_agent(run, iteration)
     with bundle.opened(run) as store:
         config = stored_config(store)
         history = history_of(store, config)
         if not history.pipeline.dreams:
-            raise UsageError(f"{store.name} has no world model: its pipeline is {config.pipeline!r}")
+            raise UsageError(
+                f"{store.name} has no dreams: agents of its pipeline, {config.pipeline}, do not learn in them"
+            )
         yield store, config, history, Served.of(history, choose(history, iteration)[0])

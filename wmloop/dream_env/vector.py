@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 
 from wmloop.dream_env import chance
 from wmloop.dream_env.copies import Copies
-from wmloop.dream_env.options import read_state, require_known
+from wmloop.dream_env.options import read_state, require_copies, require_known
 from wmloop.errors import UsageError
 
 
@@ -37,8 +37,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             UsageError: an argument does not fit; the message says what would.
             StoreCorruptError: the run is damaged.
         """
-        if num_envs < 1:
-            raise UsageError(f"num_envs={num_envs} is not valid: give one copy or more")
+        require_copies(num_envs)
         try:
             self._mode = AutoresetMode(autoreset_mode)
         except ValueError:

@@ -23,6 +23,10 @@ from wmloop.errors import EnvironmentFailedError, UsageError, WmloopError
 from wmloop.spaces import ActionSpec, ObservationSpec
 
 
+#: Of so many numbers the bounds of each are told, where they differ.
+_EACH = 4
+
+
 class Known(NamedTuple):
     """An environment as Gymnasium describes it: its whole id, its spaces in words, and numbers of its spec.
 
@@ -116,6 +120,8 @@ def in_words(space: spaces.Space[Any]) -> str:
         case spaces.Box(shape=(size,)):
             low, high = np.min(space.low), np.max(space.high)
             finite = np.isfinite([low, high]).all() and max(-low, high) < np.finfo(np.float16).max
+            if finite and size <= _EACH and (np.ptp(space.low) or np.ptp(space.high)):
+                return f"{size} numbers from {space.low.tolist()} to {space.high.tolist()}"
             return f"{size} number{'s' * (size != 1)}" + (f" from {low:g} to {high:g}" if finite else "")
         case spaces.Discrete():
             return f"one of {space.n}"

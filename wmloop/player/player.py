@@ -129,7 +129,7 @@ class Player:
     def _turn(self, seed: int) -> None:
         """Go to the next world; a dream begins where reality stands, and reality waits meanwhile."""
         if self._dream is None or isinstance(self._real, Plain):
-            self._said = "this agent has no world model"
+            self._said = "this agent has no dreams"
             return
         if not self._real.draws:
             self._said = _UNSEEN

@@ -8,6 +8,7 @@ import numpy as np
 
 from wmloop.config import RunConfig
 from wmloop.envs import RealEnv
+from wmloop.errors import EnvironmentFailedError
 
 
 class TrainedAgent:
@@ -41,7 +42,12 @@ class TrainedAgent:
             EnvironmentFailedError: that is no observation of the environment that it was trained in.
         """
         if self._left == 0:
-            actions, self._carry = self._agent.act(self._carry, self._look(observation)[None])
+            try:
+                seen = self._look(observation)
+            except EnvironmentFailedError as error:
+                trained = f"no observation of {self.config.env.id}, in which this agent was trained"
+                raise EnvironmentFailedError(f"{trained}: the environment {error}") from None
+            actions, self._carry = self._agent.act(self._carry, seen[None])
             self._action, self._left = self._in_range(actions[0]), self.config.env.action_repeat
         self._left -= 1
         return self._action.copy()

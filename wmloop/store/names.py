@@ -9,8 +9,8 @@ import secrets
 import stat
 from pathlib import Path
 
-from wmloop.commands import DEMO, anywhere
-from wmloop.errors import StorageError, UsageError
+from wmloop.commands import DEMO, anywhere, command
+from wmloop.errors import StorageError, StoreCorruptError, UsageError
 from wmloop.store.files import list_folder
 from wmloop.store.layout import EVENTS, HEADER, ITERATIONS
 
@@ -24,18 +24,19 @@ def new_run_name() -> str:
     return f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
-def check_run_name(name: str) -> None:
+def check_run_name(name: str, noun: str = "run") -> None:
     """Raise UsageError unless `name` may name a run: letters, digits, `_.-`, at most 64, none of `.-` first, no `.` last.
 
-    What Windows cannot make is refused everywhere, because runs are moved.
+    The message calls it a `noun`. What Windows cannot make is refused everywhere, because runs are moved.
     """
     if not _RUN_NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} cannot name a run: use 1 to 64 letters, digits, `-`, `_`, `.`, beginning with a letter, a digit or `_`"
+            f"{name!r} cannot name a {noun}: use 1 to 64 letters, digits, `-`, `_`, `.`, beginning with a letter, a digit or"
+            " `_`"
         )
     if _DEVICE.fullmatch(name) or name.endswith("."):
         why = "ends with a dot" if name.endswith(".") else "is a device there"
-        raise UsageError(f"{name!r} cannot name a run: no folder can have this name on Windows, where it {why}")
+        raise UsageError(f"{name!r} cannot name a {noun}: no folder can have this name on Windows, where it {why}")
 
 
 def require_free(path: Path) -> None:
@@ -79,6 +80,16 @@ def missing_run(path: Path) -> UsageError:
         if path.name != DEMO.name:
             hint += f", or watch the agent that comes with wmloop: `{anywhere('play', DEMO.parent, DEMO.name)}`"
     return UsageError(f"no run {path.name!r} in {path.parent}: {hint}")
+
+
+def no_run(path: Path) -> Exception:
+    """Return the error for a folder that is no run: a study's is taken for one, or an empty one."""
+    if runs := [name for name in list_runs(path) if (path / "tasks" / name).is_dir()]:
+        return UsageError(f"{path} is the folder of a study: name one of its runs, such as {path / runs[0]}")
+    what = f"it has no {HEADER}"
+    if path.is_dir() and not list_folder(path):
+        what = f"it is empty, and `{command('start', path)}` begins one there"
+    return StoreCorruptError(f"{path} is not a run of wmloop: {what}")
 
 
 def _may_be_run(path: Path) -> bool:

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wmloop.commands import command
 from wmloop.errors import StorageError, StoreCorruptError
 from wmloop.store import atomic
-from wmloop.store.creation import is_empty, make_run
+from wmloop.store.creation import make_run
 from wmloop.store.draft import DRAFT_PREFIX, Draft, worked
 from wmloop.store.evaluations import Evaluations
 from wmloop.store.files import list_folder, read_regular, sha256
@@ -21,7 +20,7 @@ from wmloop.store.journal import Journal
 from wmloop.store.jsontext import dump_json, parse_table
 from wmloop.store.layout import CONFIG, FACTS, HEADER, ITERATIONS
 from wmloop.store.lock import holder, run_lock
-from wmloop.store.names import missing_run, name_on_disk
+from wmloop.store.names import missing_run, name_on_disk, no_run
 from wmloop.store.remedy import remedy
 from wmloop.store.version import (
     FORMAT,
@@ -74,7 +73,7 @@ class Store:
         """Open the run in the folder `path` for reading, and for writing under `lock()`.
 
         Raises:
-            UsageError: there is no such run; near names are listed.
+            UsageError: there is no such run; near names are listed. Or the folder is a study's.
             StoreCorruptError: the folder is no run, is of a newer format, or its settings are damaged.
         """
         path = path.absolute()
@@ -83,12 +82,7 @@ class Store:
         with atomic.storage_errors("read", path):
             path = name_on_disk(path)
             if not (path / HEADER).is_file():
-                what = (
-                    f"it is empty, and `{command('start', path)}` begins one there"
-                    if is_empty(path)
-                    else (f"it has no {HEADER}")
-                )
-                raise StoreCorruptError(f"{path} is not a run of wmloop: {what}")
+                raise no_run(path)
         try:
             header = tomllib.loads(read_regular(path / HEADER).decode())
         except (ValueError, RecursionError) as error:

@@ -126,9 +126,12 @@ def read_study(path: Path) -> Study:
     Raises:
         UsageError: it cannot be read, or something in it is unknown, missing or does not fit: where, and what would.
     """
-    table = read_toml(path)
+    table = read_toml(path, "study")
     _known(table, _TOP, f"{path}")
     common = _get(table, "settings", values.table, f"{path}", {})
+    for key in _TOP:
+        if key not in table and key in common:
+            raise UsageError(f"{path}: {key!r} stands below [settings]: write it above the first [settings] or [[row]]")
     rows = tuple(_row(row, common, f"{path}{place}") for row, place in _tables(table, "row", path))
     names = [row.name for row in rows]
     for place, name in enumerate(names):
@@ -154,7 +157,21 @@ def read_study(path: Path) -> Study:
         )
     trained = [row for row in rows if row.command is None]
     for row in trained or rows[:1]:  # where all are programs, the settings are those of [settings]
-        study.config(row, study.seeds[0])
+        try:
+            study.config(row, study.seeds[0])
+        except UsageError as error:
+            unknown = re.search("unknown setting '([^']+)' in the pipeline", str(error))
+            if unknown is None or not _has(common, unknown[1]):
+                raise
+            raise UsageError(
+                f"{error}. [settings] has it, for every row: write it into the rows that have it"
+            ) from None
+    for place, row in enumerate(trained):
+        if twin := next((other for other in trained[:place] if other.settings == row.settings), None):
+            raise UsageError(
+                f"{row.place}: it has the settings of row {twin.name}, and would come to the same. A row's own stand in it, as"
+                " settings.GROUP.NAME = VALUE; those below [settings] are every row's"
+            )
     for row in rows:
         if row.command is not None:
             study.environment(row)
@@ -177,6 +194,7 @@ def _row(table: Mapping[str, Any], common: Mapping[str, Any], place: str) -> Row
     _known(table, _ROW, place)
     name = _get(table, "name", _name, place)
     place = f"{place} ({name})"
+    about = _get(table, "about", values.text, place, "")
     command = _get(table, "command", _command, place, None)
     own = _get(table, "settings", values.table, place, {})
     if command is not None and own:
@@ -188,7 +206,7 @@ def _row(table: Mapping[str, Any], common: Mapping[str, Any], place: str) -> Row
             if _has(settings, key):
                 raise UsageError(f"{place}: {where} have {key!r}, which is the study's: {why}")
     try:
-        return Row(name, _get(table, "about", values.text, place, ""), overlay(common, own), command, place)
+        return Row(name, about, overlay(common, own), command, place)
     except UsageError as error:
         raise UsageError(f"{place}: {error}") from None
 
@@ -231,8 +249,14 @@ def _get(table: Mapping[str, Any], key: str, read: Callable[[Any], Any], place: 
 
 def _known(table: Mapping[str, Any], keys: Sequence[str], place: str) -> None:
     for key in table:
-        if key not in keys:
-            raise UsageError(f"{place}: unknown key {key!r}{nearest(key, keys)}: it takes {', '.join(keys)}")
+        if key in keys:
+            continue
+        hint = f"{nearest(key, keys)}: it takes {', '.join(keys)}"
+        if key in RunConfig.model_fields:
+            hint = ": it is a setting, and stands in [settings] or in the settings of a row"
+        elif key in _TOP:
+            hint = ": it is the study's, and stands above the first [settings] or [[row]]"
+        raise UsageError(f"{place}: unknown key {key!r}{hint}")
 
 
 def _tables(table: Mapping[str, Any], key: str, path: Path) -> list[tuple[Mapping[str, Any], str]]:
@@ -262,7 +286,7 @@ def _lines(path: Path, key: str, count: int) -> list[str]:
 def _name(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("a text")
-    check_run_name(value)
+    check_run_name(value, "study or a row")
     if len(value) > 40:
         raise ValueError("at most 40 characters")
     return value

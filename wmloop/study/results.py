@@ -160,6 +160,15 @@ def chosen(history: History, limit: str, value: float) -> int | None:
     return None if place is None else within[place]
 
 
+def _words(error: Exception) -> str:
+    """Return what is wrong with a line, not in Python's words."""
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    if isinstance(error, json.JSONDecodeError | RecursionError):
+        return f"it is no JSON object ({error})"
+    return str(error)
+
+
 def read_lines(path: Path, limits: Mapping[str, float], episodes: int) -> Result:
     """Read what another program wrote of a task, a JSON table a line (see docs/study.md).
 
@@ -196,7 +205,7 @@ def read_lines(path: Path, limits: Mapping[str, float], episodes: int) -> Result
                     raise ValueError(f"its agent is not one of the limit {name!r}, which is {limits[name]:g}")
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise StoreCorruptError(
-                f"{path}, line {number}, is no point and no final score of a study: {error!r}"
+                f"{path}, line {number}, is no point and no final score of a study: {_words(error)}"
             ) from None
     result = Result(points, finals, made)
     result.require_whole(limits, episodes, path)

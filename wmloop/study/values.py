@@ -12,7 +12,7 @@ from wmloop.store.jsontext import finite
 def text(value: Any) -> str:
     """Return a text that is not empty."""
     if not isinstance(value, str) or not value.strip():
-        raise ValueError("a text")
+        raise ValueError("a text that is not empty")
     return value
 
 
