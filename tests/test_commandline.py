@@ -399,3 +399,15 @@ def test_a_film_may_be_asked_for_at_home(tmp_path, monkeypatch):
         "no home folder for '~nobody-of-this-name'" in wmloop("play", "demo", "--to=~nobody-of-this-name/x.mp4").stderr
     )
     refused(wmloop("play", "demo", "--render=~nobody-of-this-name/x.mp4"), 2, "no folder '~nobody-of-this-name'")
+
+
+def test_what_was_taken_for_something_else_is_told_what_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "agent.safetensors").touch()
+    refused = wmloop("log", "agent.safetensors", runs=tmp_path / "runs")
+    assert (refused.exit_code, "wmloop import agent.safetensors" in refused.stderr) == (2, True)
+    (tmp_path / "two.toml").write_text('seeds = [1]\nframes = 9\n[[row]]\nname = "a"\n')
+    refused = wmloop("start", "x", "--config", "two.toml", runs=tmp_path / "runs")
+    assert (refused.exit_code, "is the file of a study: `wmloop study two.toml`" in refused.stderr) == (2, True)
+    refused = wmloop("study", "two.toml", "--slurm", "time=3", "--page-only", runs=tmp_path / "runs")
+    assert (refused.exit_code, "only --on slurm" in refused.stderr) == (2, True)

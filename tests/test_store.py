@@ -140,6 +140,15 @@ def test_a_missing_run_names_the_near_ones_or_all(store: Store) -> None:
         Store.open(root / "elsewhere" / "zzz")
 
 
+def test_a_study_s_folder_is_no_run_and_one_of_its_runs_is_named(tmp_path: Path) -> None:
+    Store.create(tmp_path / "compared", "a-1", "", {})
+    (tmp_path / "compared" / "tasks" / "a-1").mkdir(parents=True)
+    with pytest.raises(
+        UsageError, match=r"compared is the folder of a study: name one of its runs, such as \S+compared\Wa-1"
+    ):
+        Store.open(tmp_path / "compared")
+
+
 def test_a_foreign_folder_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(StoreCorruptError, match="photos is not a run of wmloop"):

@@ -22,7 +22,6 @@ from wmloop.envs.starting import clean_start, context_for
 from wmloop.errors import EnvironmentFailedError, UsageError, WmloopError
 from wmloop.spaces import ActionSpec, ObservationSpec
 
-
 #: Of so many numbers the bounds of each are told, where they differ.
 _EACH = 4
 
