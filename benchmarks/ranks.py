@@ -34,8 +34,8 @@ from wmloop.pipelines import Stage
 from wmloop.ranks import Group, joined
 from wmloop.store import Draft, Store
 from wmloop.training.context import StageContext
+from wmloop.training.fit import weight_of_newest
 
-_SMOOTHING = 0.98
 #: Figures that are no losses, or near zero by their nature: of these no relative distance tells anything.
 _PASSED_OVER = {"pg_loss", "approx_kl", "clipfrac", "ref_kl", "explained_variance", "policy_epochs", "dream_return"}
 Found = Mapping[str, np.ndarray]
@@ -185,7 +185,7 @@ def figures(gradients: Sequence[torch.Tensor], heard: Sequence[Mapping[str, floa
     if not gradients:  # V learns nothing of vectors
         return {}
     means = {name: np.array([one[name] for one in heard]) for name in heard[0]}
-    newest = (1 - _SMOOTHING) / (1 - _SMOOTHING ** np.arange(1, len(heard) + 1))
+    newest = np.array([weight_of_newest(step) for step in range(1, len(heard) + 1)])
     steps = {name: np.diff(mean, prepend=mean[0]) / newest for name, mean in means.items()}
     before = {name: np.concatenate([mean[:1], mean[:-1]]) for name, mean in means.items()}
     return {"gradient": gradients[0].numpy(), **{name: before[name] + steps[name] for name in means}}

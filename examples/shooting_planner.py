@@ -1,6 +1,6 @@
 """Random shooting: at each agent step of reality, many action sequences are dreamt, and what the best do first is done.
 
-python shooting_planner.py [AGENT_STEPS]
+python shooting_planner.py [AGENT_STEPS [EPISODE]]
 """
 
 import sys
@@ -12,6 +12,7 @@ import wmloop
 
 gymnasium.register_envs(wmloop)  # wmloop/Dream-v0 and wmloop/Real-v0
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 250
+episode = int(sys.argv[2]) if len(sys.argv) > 2 else 0
 num_plans, horizon, rng = 1024, 15, np.random.default_rng(0)
 real = gymnasium.make("wmloop/Real-v0", run="demo")
 dreams = gymnasium.make_vec("wmloop/Dream-v0", num_envs=num_plans, run="demo")
@@ -19,7 +20,7 @@ low, high = real.action_space.low, real.action_space.high
 mean, std = np.tile([0, 0.2, 0], (horizon, 1)), np.array([0.6, 0.3, 0.3])  # steering, gas, brake
 
 dreams.reset(seed=0)
-real.reset(seed=2**30)  # seeds from 2**30 on are held out of training
+real.reset(seed=2**30 + episode)  # seeds from 2**30 on are held out of training
 score, over = 0.0, False
 for _ in range(steps):
     noise = rng.standard_normal((horizon, num_plans, 3)).cumsum(0) / np.sqrt(np.arange(1, horizon + 1))[:, None, None]

@@ -22,6 +22,7 @@ from tests.processes import workers
 from tests.tiny_env import FALL, MARKS, MAX_STEPS, SPEED, TinyDrive, tiny_config
 from wmloop.config import EnvConfig, RandomDriving, RolloutConfig, build_config
 from wmloop.envs import EnvPool, RealEnv, versions
+from wmloop.envs.known import in_words
 from wmloop.envs.shrinking import SHOWN, BoxFilter
 from wmloop.episodes import Cut
 from wmloop.errors import DivergedError, EnvironmentFailedError, UsageError
@@ -718,3 +719,13 @@ def test_an_episode_is_truncated_after_some_decisions_without_reward_and_a_rewar
                 break
         assert rewarded is not None, "no seed starts near its gate: the test shows nothing"
         assert not rewarded[-1].truncated[0]
+
+
+def test_a_few_numbers_whose_bounds_differ_are_told_with_those_of_each():
+    box = spaces.Box
+    assert (
+        in_words(box(np.array([-1, 0], np.float32), np.ones(2, np.float32)))
+        == "2 numbers from [-1.0, 0.0] to [1.0, 1.0]"
+    )
+    assert in_words(box(-2, 2, (3,))) == "3 numbers from -2 to 2"
+    assert in_words(box(-np.arange(6.0), np.ones(6), dtype=np.float64)) == "6 numbers from -5 to 1"

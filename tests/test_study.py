@@ -257,6 +257,13 @@ def test_a_run_ends_as_soon_as_it_has_collected_more_than_it_may_use():
     assert used_up()
 
 
+def test_minutes_are_those_that_the_points_of_a_run_are_told_with():
+    used_up = UsedUp({"minutes": 2}, told([(100, 59, 1.0)]), 600)  # so long, with all that no stage has worked
+    assert used_up()
+    used_up.report(VersionCommitted(1, "learner", {"frames": 1.0}, 0, 5.0))
+    assert not used_up()  # an evaluation that came now would count
+
+
 # ---- other programs
 
 

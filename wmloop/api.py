@@ -256,7 +256,7 @@ def dream(
     ((64, 64, 3), 4)
 
     Raises:
-        UsageError: as `load` does, `run` is an exported file (`wmloop import` makes a run of it) or has no world model, or
+        UsageError: as `load` does, `run` is an exported file (`wmloop import` makes a run of it) or has no dreams, or
             `temperature` is no number above 0. An environment that cannot be made, or is another one now, is refused at the
             first moment.
     """

@@ -26,7 +26,7 @@ def score_dreams(
     `following` is the command that scores it in reality.
 
     Raises:
-        UsageError: the pipeline's agents have no world model, or it has learnt no rewards.
+        UsageError: the pipeline does not dream, or it has learnt no rewards.
     """
     if not history.pipeline.dreams:
         raise UsageError(f"an agent of pipeline {history.pipeline.name} has no dreams: leave --in out")

@@ -50,7 +50,7 @@ def dreamt(run: str | Path, iteration: int | None, device: str) -> Source:
     """Return what dreams are made of, of a run's best agent or that of an iteration; no real environment is made.
 
     Raises:
-        UsageError: there is no such run or agent, it has no world model, or nobody remembers where its dreams begin.
+        UsageError: there is no such run or agent, its pipeline does not dream, or nobody remembers where its dreams begin.
         StoreCorruptError: it is damaged.
     """
     with _opened(run, iteration) as (_, config, history, served):

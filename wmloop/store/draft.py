@@ -86,7 +86,7 @@ class Draft:
         self.save_bytes(file, dump_json(value, f"{self.name}/{file}"))
 
     def save_bytes(self, file: str, data: bytes) -> None:
-        """Save any bytes."""
+        """Save any bytes, and note the work so far: a kill takes neither."""
         atomic.write_file(self._place(file), data)
         self._saved.add(file)
         self.note_work()

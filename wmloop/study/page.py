@@ -172,7 +172,7 @@ def _told(one: Published) -> str:
 def _notes(lines: Sequence[Line]) -> list[str]:
     told = [f"{line.row.name}: {_seeds(line.missing)} not finished" for line in lines if line.missing]
     told += [f"{line.row.name}: {_seeds(line.without)} without an agent by then" for line in lines if line.without]
-    if elsewhere := [line.row.name for line in lines if line.elsewhere and line.finals]:
+    if elsewhere := [line.row.name for line in lines if line.elsewhere]:
         told.append(
             f"on another model of processor or GPU than the first row, so without a difference: {', '.join(elsewhere)}"
         )

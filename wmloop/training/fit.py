@@ -20,14 +20,14 @@ from wmloop.training.context import StageContext
 #: Steps over which V's and M's learning rates rise: Adam's first steps are of full size whatever the gradient.
 WARMUP_STEPS = 50
 _MAX_ROLLBACKS = 3
-_SMOOTHING = 0.98
+SMOOTHING = 0.98
 Step = Callable[[int], Mapping[str, float]]
 
 
 def fit(
     ctx: StageContext[RunConfig], modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer | None,
     total: int, learning_rate: Callable[[int], float] | None, step: Step, units_per_step: int = 1, setting: str = "",
-    smoothing: float = _SMOOTHING, lasting: bool = False,
+    smoothing: float = SMOOTHING, lasting: bool = False,
 ) -> dict[str, float]:  # fmt: skip
     """Run `step(0) ... step(total - 1)`, resuming from the draft's newest snapshot; return smoothed metrics and `units`.
 
@@ -105,7 +105,7 @@ def fit(
             i = saved[0] if saved else 0
             continue
         i += 1
-        newest = (1 - smoothing) / (1 - smoothing**i)  # at first all steps count alike
+        newest = weight_of_newest(i, smoothing)
         for name, value in values.items():
             means[name] = (1 - newest) * means[name] + newest * value if name in means else value
         ctx.progress(i * units_per_step, means)
@@ -116,6 +116,11 @@ def fit(
     if lasting and start < total:
         ctx.draft.snapshot(total, *pack())
     return means | {"units": float(total * units_per_step)}
+
+
+def weight_of_newest(steps: int, smoothing: float = SMOOTHING) -> float:
+    """Return how much the newest of so many steps counts in a metric: at first all count alike."""
+    return (1 - smoothing) / (1 - smoothing**steps)
 
 
 def _below(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
